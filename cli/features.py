@@ -1,0 +1,115 @@
+"""`extract-features` (also `precompute`) and `cache`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    ConfigOption,
+    DeviceOption,
+    FeaturesOption,
+    JsonOption,
+    RunOption,
+    SetOption,
+    VerboseOption,
+    open_run,
+    print_json,
+)
+
+
+def register(app: typer.Typer) -> None:
+    cache = typer.Typer(help="Look into feature caches and check them.", no_args_is_help=True, rich_markup_mode=None)
+    app.command("extract-features")(extract_features)
+    app.command("precompute", hidden=True)(extract_features)
+    cache.command("info")(info)
+    cache.command("verify")(verify)
+    app.add_typer(cache, name="cache")
+
+
+def extract_features(
+    split: Annotated[str, typer.Option("--split", help="train, dev, test or all.")] = "all",
+    features: FeaturesOption = None,
+    run: RunOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Run the frozen encoder once over every clip and cache its features.
+
+    Example: slt-cache extract-features --split train
+    """
+    from slt_cache.pipeline.extract import extract, splits_to_extract
+
+    opened = open_run(run, config, settings, device)
+    cache = Path(features) if features is not None else opened.features
+    done = [extract(opened, name, cache) for name in splits_to_extract(opened, split)]
+    failed = [failure for one in done for failure in one.failed]
+    if as_json:
+        print_json(
+            {
+                "features": str(cache),
+                "split": split,
+                "clips": sum(one.clips for one in done),
+                "frames": sum(one.frames for one in done),
+                "seconds": round(sum(one.seconds for one in done), 1),
+                "failed": [{"id": failure.clip_id, "reason": failure.reason} for failure in failed],
+            }
+        )
+    else:
+        for one in done:
+            how = f"in {one.seconds:.0f} s" if one.fresh else "are there already"
+            typer.echo(f"{one.split}: {one.frames:,} kept frames of {one.clips:,} clips {how} -> {cache}")
+        typer.echo("next: slt-cache train-llm --features feats.h5")
+    if failed:
+        for failure in failed:
+            typer.echo(f"failed\t{failure.clip_id}\t{failure.reason}", err=True)
+        typer.echo(f"{len(failed)} clips have no features; the cache lists them as missing.", err=True)
+        raise typer.Exit(1)
+
+
+def info(
+    path: Annotated[Path, typer.Argument(help="Feature cache.")],
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Say what a feature cache holds and what made it.
+
+    Example: slt-cache cache info runs/avatar/feats.h5
+    """
+    from slt_cache.pipeline.inspect_cache import describe_cache
+
+    splits = describe_cache(path)
+    if as_json:
+        print_json({"path": str(path), "splits": splits})
+        return
+    for split, facts in splits.items():
+        whole = "complete" if facts["complete"] else "INCOMPLETE"
+        typer.echo(
+            f"{split}: {facts['clips']:,} clips, {facts['rows']:,} x {facts['dim']} {facts['dtype']}, "
+            f"{facts['bytes'] / 1e6:.1f} MB, {whole}"
+        )
+        for name, value in facts["spec"].items():
+            typer.echo(f"  {name}: {value}")
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(help="Feature cache.")],
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Check every clip's bytes against the checksum that was written with them; exit 1 where one differs.
+
+    Example: slt-cache cache verify runs/avatar/feats.h5
+    """
+    from slt_cache.pipeline.inspect_cache import cache_problems
+
+    problems = cache_problems(path)
+    if as_json:
+        print_json({"ok": not problems, "problems": problems})
+    else:
+        typer.echo("\n".join(problems) if problems else f"{path}: every clip has its checksum")
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,77 @@
+"""Options that every command shares, and what they mean. Imports nothing heavy: --help must answer at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from slt_cache.pipeline.run import Run
+
+RunOption = Annotated[
+    Path | None, typer.Option("--run", help="Run folder. [default: runs/<config name>]", show_default=False)
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        help="A shipped config's name or a YAML file. [default: the run folder's config.yaml, else avatar]",
+        show_default=False,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated.", show_default=False),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", show_default=False)
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything random in training.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+FeaturesOption = Annotated[
+    str | None,
+    typer.Option("--features", help="Feature cache. [default: feats.h5 of the run folder]", show_default=False),
+]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Train anew, over what is there.")]
+
+
+def remember_verbose(value: bool) -> bool:
+    """-v is read by the error handler of `main`, which stands outside of every command."""
+    Verbosity.traceback = Verbosity.traceback or value
+    return value
+
+
+VerboseOption = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.", callback=remember_verbose)
+]
+
+
+class Verbosity:
+    traceback = False
+
+
+def open_run(
+    run: Path | None,
+    config: str | None,
+    settings: list[str] | None,
+    device: str | None = None,
+    seed: int | None = None,
+    default: str = "avatar",
+) -> "Run":
+    """The run that the common options name."""
+    from slt_cache.pipeline.run import open_run as open_
+
+    overrides = list(settings or [])
+    if device is not None:
+        overrides.append(f"compute.device={device}")
+    if seed is not None:
+        overrides.append(f"seed={seed}")
+    return open_(run, config, overrides, default)
+
+
+def print_json(value: Any) -> None:
+    """The one object that --json promises."""
+    json.dump(value, sys.stdout, ensure_ascii=False)
+    sys.stdout.write("\n")

@@ -1,0 +1,77 @@
+"""`demo` and `bench`."""
+
+from typing import Annotated
+
+import typer
+
+from .options import (
+    ConfigOption,
+    DeviceOption,
+    FeaturesOption,
+    JsonOption,
+    RunOption,
+    SeedOption,
+    SetOption,
+    VerboseOption,
+    open_run,
+    print_json,
+)
+
+
+def register(app: typer.Typer) -> None:
+    bench = typer.Typer(help="Measure ratios on this machine.", no_args_is_help=True, rich_markup_mode=None)
+    app.command("demo")(demo)
+    bench.command("cache")(bench_cache)
+    bench.callback()(_bench)
+    app.add_typer(bench, name="bench")
+
+
+def _bench() -> None:
+    """Measure ratios on this machine."""
+
+
+def demo(
+    full: Annotated[bool, typer.Option("--full", help="Also train the same LLM without pre-training.")] = False,
+    run: RunOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = None,
+    seed: SeedOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Run the whole pipeline on the drawn demo corpus, from video files to scored translations.
+
+    Example: slt-cache demo
+    """
+    from slt_cache.pipeline.demo import render, run_demo
+
+    done = run_demo(open_run(run, config, settings, device, seed), full)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        typer.echo(render(done))
+
+
+def bench_cache(
+    features: FeaturesOption = None,
+    run: RunOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Time a stage-2 epoch from the cache against one that runs the frozen encoder again.
+
+    Example: slt-cache bench cache
+    """
+    from slt_cache.pipeline.bench import bench_cache as bench
+
+    opened = open_run(run, config, settings, device)
+    figures = bench(opened, opened.find_features(features))
+    if as_json:
+        print_json(figures)
+        return
+    for name, value in figures.items():
+        typer.echo(f"{name}: {value}")

@@ -1,0 +1,52 @@
+"""The training record beside the weights: what was trained, with which settings, how well. A plain JSON file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slt_cache import __version__
+from slt_cache.config import differences
+from slt_cache.errors import InputError
+from slt_cache.files import read_json, write_json
+
+RECORD_FILE = "record.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One stage's training."""
+
+    stage: str
+    settings: dict[str, Any]
+    """The config sections that decided the weights, and what they were trained on."""
+    finished: bool = False
+    best_epoch: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    dev: dict[str, float] | None = None
+    tool: str = f"slt-cache {__version__}"
+
+    def finish(self, epochs: int, seconds: float) -> "Record":
+        return replace(self, finished=True, epochs=epochs, seconds=seconds)
+
+
+def write_record(folder: Path, record: Record) -> None:
+    write_json(folder / RECORD_FILE, asdict(record))
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record of a checkpoint folder; None where there is none."""
+    if not (folder / RECORD_FILE).is_file():
+        return None
+    return Record(**read_json(folder / RECORD_FILE))
+
+
+def require_same(folder: Path, record: Record, asked: Mapping[str, Any], command: str) -> None:
+    """Refuses to go on with a training of other settings, naming each."""
+    different = differences(record.settings, asked)
+    if different:
+        raise InputError(
+            f"{folder}: {record.stage} was trained with other settings ({'; '.join(different)}). "
+            f"Choose another folder with --run, or train anew: {command} --restart"
+        )

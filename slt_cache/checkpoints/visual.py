@@ -1,0 +1,120 @@
+"""Stage 1 on disk: encoder and Light-T as safetensors, tokenizer, record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, load_model, save_model
+
+from slt_cache.checkpoints.record import Record, read_record, write_record
+from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig
+from slt_cache.errors import InputError
+from slt_cache.files import replacing
+from slt_cache.models.sign_translator import SignTranslator, VisualTranslator, make_light_t
+from slt_cache.models.visual_encoder import VisualEncoder, tensors_sha256
+from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class VisualCheckpoint:
+    """What stage 1 left, in evaluation mode."""
+
+    model: VisualTranslator
+    tokenizer: Tokenizer
+    record: Record
+
+    @property
+    def video(self) -> VideoConfig:
+        """How the encoder was shown its videos."""
+        return VideoConfig.model_validate(self.record.settings["video"])
+
+    def sha256(self, level: str) -> str:
+        """Over all tensors that decide the features of a level."""
+        source = self.model if level == "hidden" else self.model.encoder
+        return tensors_sha256(source.state_dict())
+
+
+def new_visual_translator(
+    encoder: EncoderConfig, video: VideoConfig, light_t: LightTConfig, tokenizer: Tokenizer
+) -> VisualTranslator:
+    """Stage 1 before training, its backbone with the weights that the settings name."""
+    translator = _translator(encoder, video, light_t, tokenizer)
+    weights = backbone_weights(encoder.weights)
+    if weights is not None:
+        _load_backbone(translator.encoder, weights, encoder.weights)
+    return translator
+
+
+def _translator(
+    encoder: EncoderConfig, video: VideoConfig, light_t: LightTConfig, tokenizer: Tokenizer
+) -> VisualTranslator:
+    visual = VisualEncoder(encoder.dim, encoder.kernel, video.mean, video.std)
+    seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout)
+    return VisualTranslator(visual, SignTranslator(encoder.dim, seq2seq, tokenizer.start))
+
+
+def backbone_weights(name: str) -> Mapping[str, torch.Tensor] | None:
+    """`imagenet` from torchvision (downloaded once), `none`, or a file of tensors. Raises InputError."""
+    if name == "none":
+        return None
+    if name == "imagenet":
+        return _imagenet_weights()
+    path = Path(name)
+    if not path.is_file():
+        raise InputError(f"encoder.weights {name}: no such file. Use imagenet, none, or the path of a state dict.")
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    weights: Mapping[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return weights
+
+
+def _imagenet_weights() -> Mapping[str, torch.Tensor]:
+    from torchvision.models import ResNet18_Weights
+
+    try:
+        weights: Mapping[str, torch.Tensor] = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False)
+        return weights
+    except OSError as error:
+        url = ResNet18_Weights.IMAGENET1K_V1.url
+        raise InputError(
+            f"encoder.weights imagenet: could not be downloaded ({error}). Download {url} elsewhere and set "
+            "encoder.weights to its path, or encoder.weights=none to train from scratch."
+        ) from error
+
+
+def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Takes a ResNet-18 state dict, without its classifier."""
+    body = {key.removeprefix("backbone."): value for key, value in weights.items() if "fc." not in key}
+    try:
+        encoder.backbone.load_state_dict(body)
+    except RuntimeError as error:
+        raise InputError(f"encoder.weights {name}: not the weights of a ResNet-18. Name another file.") from error
+
+
+def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, record: Record) -> None:
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        save_model(model.encoder, str(temporary / "encoder.safetensors"))
+        save_model(model.translator, str(temporary / "light_t.safetensors"))
+        tokenizer.save(temporary / "tokenizer")
+        write_record(temporary, record)
+
+
+def load_visual(folder: Path) -> VisualCheckpoint:
+    """Raises InputError where no finished stage 1 lies in the folder."""
+    record = read_record(folder)
+    if record is None or not record.finished:
+        raise InputError(f"{folder}: no finished visual encoder here. Train it first: slt-cache train-visual")
+    settings: dict[str, Any] = record.settings
+    tokenizer = load_tokenizer(str(folder / "tokenizer"), settings["tokenizer"]["language"])
+    model = _translator(
+        EncoderConfig.model_validate(settings["encoder"]),
+        VideoConfig.model_validate(settings["video"]),
+        LightTConfig.model_validate(settings["light_t"]),
+        tokenizer,
+    )
+    load_model(model.encoder, folder / "encoder.safetensors")
+    load_model(model.translator, folder / "light_t.safetensors")
+    return VisualCheckpoint(model.eval(), tokenizer, record)

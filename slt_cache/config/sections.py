@@ -1,0 +1,234 @@
+"""Every setting, by section: its name, its default, its unit and where it comes from. Reads no file.
+
+The defaults are the paper's (Chen et al. 2024) where it gives a number; a shipped YAML states what differs."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Section(BaseModel):
+    """Strict and frozen: an unknown key is an error, a value never changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class CorpusConfig(Section):
+    name: Literal["avatar", "tsv"] = "avatar"
+    """The drawn demo corpus, or one's own manifest.tsv."""
+    root: str | None = None
+    """Folder that holds manifest.tsv (tsv), or where the demo corpus is drawn (avatar; default: `corpus` in the run folder)."""
+    clips: Annotated[int, Field(ge=20)] = 1500
+    """avatar: clips over all splits."""
+    language: Literal["de", "en", "zh"] = "de"
+    """avatar: language of the sentences."""
+    difficulty: Annotated[int, Field(ge=1, le=3)] = 1
+    """avatar: 1 few short sentences, 2 more signs and longer sentences, 3 wording that depends on its neighbours."""
+    seed: NonNegativeInt = 0
+    """avatar: same seed, same sentences and frames."""
+
+
+class VideoConfig(Section):
+    keep_rate: Literal[1.0, 0.5, 0.25, 0.125] = 0.25
+    """Share of the source frames that is kept (paper, table 6)."""
+    resize: PositiveInt = 256
+    """Pixels; frames are scaled to this square before the crop."""
+    size: PositiveInt = 224
+    """Pixels; side of the square crop that the encoder sees (paper, 4.1)."""
+    fit: Literal["stretch", "crop"] = "stretch"
+    """How a frame that is not square becomes one: stretched whole, or its middle cut out first."""
+    blank: bool = False
+    """Control experiment: every frame is black, so that the scores show what the text alone gives."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Of each colour channel, 0..1 (ImageNet)."""
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
+    """Of each colour channel, 0..1 (ImageNet)."""
+
+    @property
+    def keep_every(self) -> int:
+        """Frames; one in this many is kept."""
+        return round(1 / self.keep_rate)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "VideoConfig":
+        if self.size > self.resize:
+            raise ValueError(f"size {self.size} is larger than resize {self.resize}; a crop cannot be")
+        return self
+
+
+class AugmentationConfig(Section):
+    """What stage 1 does to the frames of a clip, the same to all of them; validation and extraction do none of it."""
+
+    phase: bool = True
+    """Kept frames begin at a random one of the first frames instead of at frame 0."""
+    crop: bool = True
+    """A random crop instead of the middle one."""
+    shift: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """Largest horizontal shift, as a share of the width; the edge column is repeated."""
+    flip: Fraction = 0.0
+    """Probability of a left-right flip; 0 because handedness carries meaning."""
+    brightness: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Frames are multiplied by one factor a clip, from 1 - brightness to 1 + brightness."""
+
+
+class EncoderConfig(Section):
+    weights: str = "imagenet"
+    """Of the ResNet-18: imagenet, none, or a path to a state dict (.pth or .safetensors)."""
+    dim: PositiveInt = 512
+    """C, channels of the sign-wise features (left open by the paper)."""
+    kernel: Annotated[int, Field(ge=1)] = 5
+    """Steps; width of the temporal convolution (left open by the paper)."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> "EncoderConfig":
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} is even; the length is kept by odd ones only")
+        return self
+
+
+class LightTConfig(Section):
+    size: Literal["tiny", "small", "base", "large"] = "base"
+    """Layers, heads, widths: tiny (1,4,256,1024), small (2,4,512,2048), base (3,8,512,2048), large (4,8,1024,4096) (paper, table 3)."""
+    dropout: Probability = 0.1
+
+
+class OptimizerConfig(Section):
+    """What both stages and the pre-training share."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    """Clips per update."""
+    lr: PositiveFloat
+    """Peak learning rate."""
+    warmup_steps: NonNegativeInt = 0
+    """Updates in which the learning rate rises from 0; then a cosine to 0."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    clip_norm: PositiveFloat | None = None
+    """Gradients are scaled down to this norm; null for never."""
+    label_smoothing: Probability = 0.2
+    """(paper, 4.2 and 4.3)"""
+    patience: PositiveInt | None = None
+    """Evaluations without a better dev BLEU-4 before training stops; null for never."""
+
+
+class VisualTrainingConfig(OptimizerConfig):
+    """Stage 1."""
+
+    epochs: PositiveInt = 75
+    batch_size: PositiveInt = 8
+    lr: PositiveFloat = 1e-2
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Probability = 0.9
+    """Of SGD."""
+    betas: tuple[Probability, Probability] = (0.9, 0.98)
+    """Of AdamW."""
+    evaluate_every: PositiveInt = 1
+    """Epochs between evaluations on dev."""
+
+
+class LlmConfig(Section):
+    name: str = "facebook/mbart-large-cc25"
+    """A hub name or local folder of an encoder-decoder, or small-mbart: the one that `slt-cache llm pretrain` makes from text alone."""
+    pretrained: bool = True
+    """False: the same architecture from scratch (paper, table 10)."""
+    language: str = "de_DE"
+    """Language code that decoding starts with (MBart)."""
+
+
+class LlmPretrainingConfig(OptimizerConfig):
+    """A small MBart from text alone, with MBart's noise (Liu et al. 2020, 2.2)."""
+
+    text: str | None = None
+    """A text file, one sentence a line; null: the corpus' monolingual sentences where it has them, else those of the train split."""
+    vocabulary: Annotated[int, Field(ge=16)] = 500
+    """Pieces at most; fewer where the text does not give so many."""
+    layers: PositiveInt = 2
+    heads: PositiveInt = 4
+    hidden: PositiveInt = 192
+    feed_forward: PositiveInt = 768
+    dropout: Probability = 0.1
+    mask_ratio: Fraction = 0.35
+    """Share of the words that is masked (Liu et al. 2020, 2.2)."""
+    span_mean: PositiveFloat = 3.5
+    """Words; mean of the Poisson distribution of masked spans (Liu et al. 2020, 2.2)."""
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = 64
+    lr: PositiveFloat = 1e-3
+    warmup_steps: NonNegativeInt = 100
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    clip_norm: PositiveFloat | None = 1.0
+    label_smoothing: Probability = 0.0
+
+
+class LlmTrainingConfig(OptimizerConfig):
+    """Stage 2."""
+
+    epochs: PositiveInt = 50
+    batch_size: PositiveInt = 16
+    lr: PositiveFloat = 1e-5
+    """Peak learning rate of the LLM (paper, 4.3)."""
+    adapter_lr: PositiveFloat = 1e-3
+    """Peak learning rate of the LLM-Adapter (paper, 4.3)."""
+    dropout: Probability | None = None
+    """Of the LLM; null for the one it was made with."""
+    feature_dropout: Probability = 0.0
+    """Share of the feature channels that is dropped in training."""
+    patience: PositiveInt | None = 10
+    evaluate_every: PositiveInt = 1
+    """Epochs between evaluations on dev."""
+
+
+class FeaturesConfig(Section):
+    level: Literal["frame", "sign", "hidden"] = "sign"
+    """What is cached: frame-wise, sign-wise, or hidden states of Light-T's encoder (paper, table 8)."""
+    dtype: Literal["float16", "float32"] = "float16"
+    batch_frames: PositiveInt = 512
+    """Kept frames that go through the encoder at once; a longer clip goes alone."""
+    clips_per_part: PositiveInt = 64
+    """Clips in one part file, the unit in which an interrupted extraction goes on."""
+
+
+class GenerationConfig(Section):
+    num_beams: PositiveInt = 5
+    """(paper, 4.3)"""
+    max_new_tokens: PositiveInt = 128
+    length_penalty: float = 1.0
+    batch_size: PositiveInt = 32
+    """Clips decoded at once."""
+
+
+class ScoringConfig(Section):
+    preset: Literal["plain", "phoenix14t", "csl-daily", "how2sign"] | None = None
+    """How hypotheses and references are cut into words; null: characters for Chinese demo sentences, else plain."""
+
+
+class ComputeConfig(Section):
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the training steps and the extraction."""
+    workers: NonNegativeInt = 2
+    """Processes that read videos."""
+
+
+class Config(Section):
+    """One run."""
+
+    seed: NonNegativeInt = 0
+    """Of everything random in training; the demo corpus has its own."""
+    corpus: CorpusConfig = CorpusConfig()
+    video: VideoConfig = VideoConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    light_t: LightTConfig = LightTConfig()
+    visual_training: VisualTrainingConfig = VisualTrainingConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    llm: LlmConfig = LlmConfig()
+    llm_pretraining: LlmPretrainingConfig = LlmPretrainingConfig()
+    llm_training: LlmTrainingConfig = LlmTrainingConfig()
+    generation: GenerationConfig = GenerationConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    compute: ComputeConfig = ComputeConfig()

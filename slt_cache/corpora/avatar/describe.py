@@ -1,0 +1,97 @@
+"""Prints what one setting of the demo corpus holds; draws a sheet of its signs if asked. Writes nothing else.
+
+python -m slt_cache.corpora.avatar.describe --language de --difficulty 1 --sheet signs.png"""
+
+import argparse
+import sys
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from PIL import Image
+
+from slt_cache.config.sections import CorpusConfig
+from slt_cache.corpora.avatar.draw import draw_clip
+from slt_cache.corpora.avatar.grammar import LANGUAGES, load_grammar
+from slt_cache.corpora.avatar.motion import clip_poses
+from slt_cache.corpora.avatar.plan import AvatarPlan, PlannedClip, plan_avatar
+from slt_cache.corpora.avatar.signers import make_signers
+from slt_cache.errors import SltCacheError
+
+SHEET_COLUMNS = 3
+"""Signs side by side on a sheet."""
+SHEET_MOMENTS = (0.38, 0.50, 0.60, 0.70)
+"""Of a one-sign clip, as shares of its length."""
+
+
+def words(text: str, language: str) -> list[str]:
+    """Words, or characters for Chinese."""
+    return list(text) if language == "zh" else text.split()
+
+
+def describe(corpus: CorpusConfig) -> dict[str, float]:
+    """The corpus in numbers."""
+    grammar = load_grammar(corpus.language, corpus.difficulty)
+    plan = plan_avatar(corpus)
+    sentences = [clip.text for clip in plan.clips] + list(plan.monolingual)
+    train = {clip.text for clip in plan.clips if clip.split == "train"}
+    return {
+        "signs": len(grammar.signs),
+        "words": len({word for text in sentences for word in words(text, corpus.language)}),
+        "distinct_sentences": grammar.size,
+        "clips": len(plan.clips),
+        "distinct_train_sentences": len(train),
+        "monolingual_sentences": len(plan.monolingual),
+        "mean_signs_per_clip": round(mean(len(clip.signs) for clip in plan.clips), 2),
+        "share_of_clips_up_to_3_signs": round(mean(len(clip.signs) <= 3 for clip in plan.clips), 2),
+        "mean_words_per_clip": round(mean(len(words(clip.text, corpus.language)) for clip in plan.clips), 2),
+        "mean_frames_per_clip": round(mean(len(clip_poses(clip)) for clip in plan.clips), 1),
+    }
+
+
+def draw_sheet(corpus: CorpusConfig, path: Path) -> None:
+    """A picture with four moments of every sign, each sign by another signer."""
+    names = load_grammar(corpus.language, corpus.difficulty).signs
+    people = [signer for signers in make_signers(corpus.seed).values() for signer in signers]
+    rows = []
+    for index, name in enumerate(names):
+        clip = PlannedClip(name, "train", (name,), "", people[index % len(people)], corpus.seed)
+        frames = draw_clip(clip)
+        rows.append(np.concatenate([frames[int(share * len(frames))] for share in SHEET_MOMENTS], axis=1))
+    rows += [np.full_like(rows[0], 255)] * (-len(rows) % SHEET_COLUMNS)
+    columns = [np.concatenate(rows[start::SHEET_COLUMNS]) for start in range(SHEET_COLUMNS)]
+    Image.fromarray(np.concatenate(columns, axis=1)).save(path)
+
+
+def examples(plan: AvatarPlan, count: int = 5) -> list[str]:
+    """Signed sequences with their sentences."""
+    return [f"{' '.join(clip.signs)}  ->  {clip.text}" for clip in plan.clips[:count]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The demo corpus in numbers.")
+    parser.add_argument("--language", choices=LANGUAGES, default="de")
+    parser.add_argument("--difficulty", type=int, choices=(1, 2, 3), default=1)
+    parser.add_argument("--clips", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sheet", type=Path, help="a PNG file to draw the signs into")
+    given = parser.parse_args()
+    if given.clips < 20 or given.seed < 0:
+        parser.error("--clips must be at least 20, --seed at least 0")
+    corpus = CorpusConfig(
+        clips=given.clips, language=given.language, difficulty=given.difficulty, seed=given.seed
+    )
+    try:
+        for key, value in describe(corpus).items():
+            print(f"{key:30} {value:g}")
+    except SltCacheError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    print("\n".join(examples(plan_avatar(corpus))))
+    if given.sheet is not None:
+        draw_sheet(corpus, given.sheet)
+        print(f"signs drawn: {given.sheet}")
+
+
+if __name__ == "__main__":
+    main()

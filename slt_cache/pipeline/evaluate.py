@@ -1,0 +1,143 @@
+"""A trained model over a split: hypotheses and scores, printed and saved."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.batches.feature_batches import feature_loader
+from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
+from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
+from slt_cache.config import FeaturesConfig
+from slt_cache.corpora.clips import SPLITS, Clip
+from slt_cache.decoding.decode import EncodedBatch, Hypothesis, decode
+from slt_cache.decoding.encode import encode, read_clips, readable
+from slt_cache.device import pick_device
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.spec import FeatureSpec
+from slt_cache.files import write_json, write_text
+from slt_cache.metrics.scores import Score
+from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.pipeline.extract import feature_spec
+from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.scoring import score_hypotheses, values
+from slt_cache.pipeline.terminal import say
+from slt_cache.text.tokenizer import Tokenizer
+
+MODELS = ("llm", "visual", "llm-from-scratch", "control")
+"""What can be scored: both stages, stage 1 alone, and the controls of the demo; the names are run folders."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one model on one split."""
+
+    model: str
+    split: str
+    hypotheses: tuple[Hypothesis, ...]
+    references: tuple[str, ...]
+    scores: dict[str, Score]
+    table: Path
+    """Tab-separated: id, reference, hypothesis."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the features of a split come from."""
+
+    batches: Iterable[EncodedBatch]
+    references: Sequence[str]
+
+
+def evaluate(run: Run, split: str, cache: Path, model: str = "llm") -> Evaluation:
+    """Translates the split with beam search and scores it, from the cache where it holds the split, else from the
+    videos. Writes eval/SPLIT.json and eval/SPLIT.tsv (stage 1 and controls: eval/MODEL.SPLIT.*)."""
+    if split not in SPLITS:
+        raise InputError(f"--split {split}: no such split. Use {', '.join(SPLITS)}.")
+    if model not in MODELS:
+        raise InputError(f"--model {model}: no such model. Use {', '.join(MODELS)}.")
+    device = pick_device(run.config.compute.device)
+    translator, tokenizer, spec, visual = _load(run, model)
+    source = _source(run, split, cache, spec, visual, tokenizer)
+    hypotheses = decode(translator.to(device), source.batches, tokenizer, run.config.generation)
+    scores = score_hypotheses(run.config, hypotheses, source.references)
+    return _save(run, model, split, hypotheses, source.references, scores)
+
+
+def _load(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]:
+    """The translator, the features that it wants, and the encoder where it is loaded anyway."""
+    if model == "visual":
+        visual = load_visual(run.visual / "best")
+        spec = feature_spec(visual, FeaturesConfig(level="sign", dtype=run.config.features.dtype))
+        return visual.model.translator, visual.tokenizer, spec, visual
+    checkpoint: LlmCheckpoint = load_llm(run.folder / model / "best")
+    return checkpoint.model, checkpoint.tokenizer, checkpoint.spec, None
+
+
+def _source(
+    run: Run, split: str, cache: Path, spec: FeatureSpec, visual: VisualCheckpoint | None, tokenizer: Tokenizer
+) -> _Source:
+    if split in cached_splits(cache):
+        held = FeatureCache(cache, split)
+        held.require_spec(spec)
+        if not held.complete:
+            say(f"{cache}: {len(held.missing)} clips of {split} are missing; the scores are without them.")
+        loader = feature_loader(held, tokenizer, batch_size=run.config.generation.batch_size, shuffle=False)
+        return _Source(loader, held.texts)
+    visual = visual or load_visual(run.visual / "best")
+    require_encoder(visual, spec, run.visual)
+    clips: list[Clip] = require_split(run, ensure_clips(run), split)
+    device = pick_device(run.config.compute.device)
+    visual.model.to(device)
+    say(f"{cache} holds no split {split!r}: reading {len(clips)} videos")
+    items = readable(read_clips(clips, visual.video, run.config.compute.workers))
+    batches = encode(
+        visual.model,
+        items,
+        level=spec.level,
+        dtype=spec.dtype,
+        batch_frames=run.config.features.batch_frames,
+        device=device,
+    )
+    return _Source(batches, [clip.text for clip in clips])
+
+
+def require_encoder(visual: VisualCheckpoint, spec: FeatureSpec, folder: Path) -> None:
+    """Refuses an encoder that makes other features than the translator was trained on."""
+    made = feature_spec(visual, FeaturesConfig.model_validate({"level": spec.level, "dtype": spec.dtype}))
+    different = made.differences(spec)
+    if different:
+        raise InputError(
+            f"{folder}: the visual encoder is not the one that stage 2 was trained on ({'; '.join(different)}). "
+            "Extract its features and train stage 2 again: slt-cache extract-features, slt-cache train-llm --restart"
+        )
+
+
+def _save(
+    run: Run,
+    model: str,
+    split: str,
+    hypotheses: Sequence[Hypothesis],
+    references: Sequence[str],
+    scores: dict[str, Score],
+) -> Evaluation:
+    stem = split if model == "llm" else f"{model}.{split}"
+    table = run.evaluation / f"{stem}.tsv"
+    lines = ["id\treference\thypothesis"]
+    for hypothesis, reference in zip(hypotheses, references, strict=True):
+        lines.append(f"{hypothesis.clip_id}\t{reference}\t{hypothesis.texts[0]}")
+    write_text(table, "\n".join(lines) + "\n")
+    write_json(
+        run.evaluation / f"{stem}.json",
+        {
+            "model": model,
+            "split": split,
+            "clips": len(references),
+            "scores": values(scores),
+            "signatures": {key: found.signature for key, found in scores.items()},
+            "generation": run.config.generation.model_dump(mode="json"),
+            "hypotheses": str(table),
+        },
+    )
+    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)

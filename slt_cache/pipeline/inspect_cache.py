@@ -1,0 +1,39 @@
+"""What a feature cache holds, and whether it is undamaged."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from slt_cache.features.cache import FeatureCache, cached_splits, open_cache
+
+
+def describe_cache(path: Path) -> dict[str, dict[str, Any]]:
+    """Facts of each split. Raises InputError where the path is no feature cache."""
+    with open_cache(path):
+        pass
+    facts = {}
+    for split in cached_splits(path):
+        held = FeatureCache(path, split)
+        facts[split] = {
+            "clips": len(held),
+            "rows": len(held.features),
+            "dim": held.dim,
+            "dtype": str(held.features.dtype),
+            "bytes": int(held.features.nbytes),
+            "complete": held.complete,
+            "missing": list(held.missing),
+            "spec": asdict(held.spec),
+        }
+    return facts
+
+
+def cache_problems(path: Path) -> list[str]:
+    """One line for every damaged clip and every clip that is missing."""
+    problems = []
+    with open_cache(path):
+        pass
+    for split in cached_splits(path):
+        held = FeatureCache(path, split)
+        problems += [f"{split}: clip {clip_id!r} does not have its checksum" for clip_id in held.damaged()]
+        problems += [f"{split}: clip {clip_id!r} is missing" for clip_id in held.missing]
+    return problems

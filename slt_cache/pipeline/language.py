@@ -1,0 +1,86 @@
+"""The LLM's side before stage 2: its tokenizer, which stage 1 needs too, and the small MBart from text alone."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from slt_cache.batches.noisy_text import NoisyText
+from slt_cache.checkpoints.record import Record, write_record
+from slt_cache.corpora.clips import Clip, of_split
+from slt_cache.errors import InputError
+from slt_cache.files import replacing
+from slt_cache.models.small_mbart import make_small_mbart
+from slt_cache.pipeline.prepare import MONOLINGUAL_FILE
+from slt_cache.pipeline.run import SMALL_MBART, Run
+from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.pipeline.terminal import say
+from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from slt_cache.training.denoising import DenoisingTask
+
+
+def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
+    """Sentences without video: the file that the settings name, else the corpus' monolingual sentences, else the
+    sentences of the train split. Raises InputError where the file is missing or empty."""
+    named = run.config.llm_pretraining.text
+    path = Path(named) if named is not None else run.corpus / MONOLINGUAL_FILE
+    if named is None and not path.is_file():
+        return [clip.text for clip in of_split(clips, "train")]
+    if not path.is_file():
+        raise InputError(f"llm_pretraining.text {path}: there is no such file. Name a text file, one sentence a line.")
+    sentences = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not sentences:
+        raise InputError(f"llm_pretraining.text {path}: the file is empty. Write one sentence a line.")
+    return sentences
+
+
+def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
+    """The tokenizer of the run's LLM; the small MBart's pieces are trained where that was not done yet."""
+    llm = run.config.llm
+    if llm.name != SMALL_MBART:
+        return load_tokenizer(llm.name, llm.language)
+    if not run.tokenizer.is_dir():
+        sentences = pretraining_text(run, clips)
+        say(f"training sentencepiece on {len(sentences):,} sentences")
+        train_tokenizer(sentences, run.config.llm_pretraining.vocabulary, llm.language, run.tokenizer)
+    return load_tokenizer(str(run.tokenizer), llm.language)
+
+
+def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
+    """Pre-trains the small MBart into `llm/pretrained/best`, a `from_pretrained` folder."""
+    config = run.config.llm_pretraining
+    sentences = pretraining_text(run, clips)
+    tokenizer = ensure_tokenizer(run, clips)
+    settings = {
+        "seed": run.config.seed,
+        "llm_pretraining": config.model_dump(mode="json"),
+        "language": run.config.llm.language,
+        "text_sha256": hashlib.sha256("\n".join(sentences).encode()).hexdigest(),
+    }
+    folder = run.small_mbart
+
+    def work(record: Record) -> Record:
+        def make_task(device: torch.device, record_of: RecordOf) -> DenoisingTask:
+            model = make_small_mbart(config, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
+
+            def save(epoch: int, dev: dict[str, float]) -> None:
+                with replacing(folder / "best") as temporary:
+                    temporary.mkdir()
+                    model.save_pretrained(temporary)
+                    tokenizer.save(temporary)
+                    write_record(temporary, record)
+
+            text = NoisyText(
+                sentences,
+                tokenizer,
+                batch_size=config.batch_size,
+                seed=run.config.seed,
+                mask_ratio=config.mask_ratio,
+                span_mean=config.span_mean,
+            )
+            return DenoisingTask(model, text, config, save)
+
+        return train_task(run, folder, config, record, make_task, evaluate_every=config.epochs)
+
+    return training_stage("pre-training", folder, settings, "slt-cache llm pretrain", restart, work)

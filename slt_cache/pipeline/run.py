@@ -1,0 +1,98 @@
+"""A run folder: the config it was made with and the path of everything in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.config import Config, load_config, save_config
+
+DEFAULT_CONFIG = "avatar"
+SMALL_MBART = "small-mbart"
+"""Value of llm.name for the MBart that is pre-trained from the corpus' text."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Names every path of a run; makes none of them."""
+
+    folder: Path
+    config: Config
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.tsv"
+
+    @property
+    def preparation(self) -> Path:
+        return self.folder / "prepare.json"
+
+    @property
+    def corpus(self) -> Path:
+        """Where the demo corpus is drawn."""
+        root = self.config.corpus.root
+        return Path(root) if root is not None else self.folder / "corpus"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The small MBart's tokenizer; made before either stage, since both use it."""
+        return self.folder / "tokenizer"
+
+    @property
+    def visual(self) -> Path:
+        return self.folder / "visual"
+
+    @property
+    def features(self) -> Path:
+        return self.folder / "feats.h5"
+
+    @property
+    def llm(self) -> Path:
+        return self.folder / "llm"
+
+    @property
+    def small_mbart(self) -> Path:
+        return self.folder / "llm" / "pretrained"
+
+    @property
+    def scratch(self) -> Path:
+        """The same LLM without pre-training (paper, table 10)."""
+        return self.folder / "llm-from-scratch"
+
+    @property
+    def control(self) -> Path:
+        """Light-T trained on over the cache."""
+        return self.folder / "control"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.folder / "eval"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def save_config(self) -> None:
+        save_config(self.config, self.config_file)
+
+    def find_features(self, name: str | None) -> Path:
+        """A cache named on the command line: a bare name is looked up in the working directory, then here."""
+        if name is None:
+            return self.features
+        path = Path(name)
+        if path.parent == Path() and not path.exists():
+            return self.folder / path
+        return path
+
+
+def open_run(folder: Path | None, config: str | None, overrides: Sequence[str] = (), default: str = DEFAULT_CONFIG) -> Run:
+    """The run that the common options name: without a config the folder's own, else the shipped default;
+    without a folder `runs/<config name>`. Raises InputError for a config that cannot be read."""
+    if folder is None:
+        folder = Path("runs") / Path(config or default).stem
+    own = folder / "config.yaml"
+    source = config or (str(own) if own.is_file() else default)
+    return Run(folder, load_config(source, overrides))

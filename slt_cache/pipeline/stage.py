@@ -1,0 +1,73 @@
+"""One training as a step of the pipeline: done already, to be gone on with, or to be begun."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
+from slt_cache.config import OptimizerConfig
+from slt_cache.device import pick_device
+from slt_cache.pipeline.run import Run
+from slt_cache.training.loop import Engine, Task, train
+
+RecordOf = Callable[[int, dict[str, float]], Record]
+"""(epoch, dev scores) -> the record to be saved with the weights of that epoch."""
+
+
+def training_stage(
+    name: str,
+    folder: Path,
+    settings: dict[str, Any],
+    command: str,
+    restart: bool,
+    work: Callable[[Record], Record],
+) -> Record:
+    """Trains into `folder/best` unless that was done with the same settings already.
+
+    `work` trains, saving the best weights with the record it is given, and returns the finished record. Raises
+    InputError where the folder holds a training of other settings."""
+    if restart:
+        shutil.rmtree(folder, ignore_errors=True)
+    done = read_record(folder / "best")
+    if done is not None and done.finished:
+        require_same(folder, done, settings, command)
+        return done
+    begun = read_record(folder / "last")
+    if begun is not None:
+        require_same(folder, begun, settings, command)
+    record = Record(name, settings)
+    write_record(folder / "last", record)
+    finished = work(record)
+    write_record(folder / "best", finished)
+    shutil.rmtree(folder / "last", ignore_errors=True)
+    return finished
+
+
+def train_task(
+    run: Run,
+    folder: Path,
+    settings: OptimizerConfig,
+    record: Record,
+    make_task: Callable[[torch.device, RecordOf], Task],
+    evaluate_every: int,
+    max_seconds: float | None = None,
+) -> Record:
+    """Runs the loop on the task that `make_task(device, record_of)` builds, and finishes the record.
+
+    `record_of(epoch, dev)` is the record to be saved with the best weights of that epoch."""
+    compute = run.config.compute
+    device = pick_device(compute.device)
+
+    def record_of(epoch: int, dev: dict[str, float]) -> Record:
+        return replace(record, best_epoch=epoch, dev=dev)
+
+    torch.manual_seed(run.config.seed)
+    task = make_task(device, record_of)
+    task.model.to(device)
+    engine = Engine(settings, run.config.seed, evaluate_every, compute.precision, device, folder, max_seconds)
+    progress = train(task, engine)
+    return record_of(progress.best_epoch, progress.dev).finish(progress.epoch, progress.seconds)

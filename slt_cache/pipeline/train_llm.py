@@ -1,0 +1,182 @@
+"""Stage 2 as a command: a feature cache in, `llm/` of the run folder out. Opens no video.
+
+Beside it the two controls that keep its score honest: the same LLM without pre-training, and stage 1's Light-T
+trained on over the same cache."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slt_cache.batches.feature_batches import feature_loader
+from slt_cache.checkpoints.llm import load_seq2seq, save_llm
+from slt_cache.checkpoints.record import Record
+from slt_cache.checkpoints.visual import load_visual
+from slt_cache.config import OptimizerConfig
+from slt_cache.decoding.decode import decode
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache, cached_splits, open_cache
+from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.models.small_mbart import make_small_mbart
+from slt_cache.pipeline.language import ensure_tokenizer, pretrain
+from slt_cache.pipeline.prepare import ensure_clips
+from slt_cache.pipeline.run import SMALL_MBART, Run
+from slt_cache.pipeline.scoring import score_hypotheses, values
+from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.pipeline.terminal import say
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.from_cache import FromCacheTask
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One training from the cache."""
+
+    name: str
+    folder: Path
+    settings: dict[str, Any]
+    command: str
+    tokenizer: Tokenizer
+    make_model: Callable[[], SignTranslator]
+    lr: float
+    adapter_lr: float
+    loop: OptimizerConfig
+    max_seconds: float | None = None
+
+
+def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
+    """Fine-tunes adapter and LLM on the cache's train split; dev decides which weights are kept."""
+    train_split, dev_split = _open(cache)
+    config = run.config
+    if config.llm.name == SMALL_MBART and not run.tokenizer.is_dir():
+        raise InputError(f"{run.tokenizer}: there is no tokenizer yet. Train stage 1 first: slt-cache train-visual")
+    clips = ensure_clips(run) if config.llm.name == SMALL_MBART else []
+    tokenizer = ensure_tokenizer(run, clips)
+    settings = {
+        **_cache_settings(run, train_split),
+        "llm": config.llm.model_dump(mode="json"),
+        "llm_training": config.llm_training.model_dump(mode="json"),
+    }
+    if config.llm.name == SMALL_MBART and config.llm.pretrained:
+        settings["pretraining"] = pretrain(run, clips).settings
+
+    def make_model() -> SignTranslator:
+        return _with_adapter(run, train_split, tokenizer, _llm(run, tokenizer))
+
+    plan = _Plan(
+        name="stage 2" if config.llm.pretrained else "stage 2 from scratch",
+        folder=run.llm if config.llm.pretrained else run.scratch,
+        settings=settings,
+        command="slt-cache train-llm",
+        tokenizer=tokenizer,
+        make_model=make_model,
+        lr=config.llm_training.lr,
+        adapter_lr=config.llm_training.adapter_lr,
+        loop=config.llm_training,
+    )
+    return _train(run, plan, train_split, dev_split, restart)
+
+
+def train_control(run: Run, cache: Path, seconds: float) -> Record:
+    """Goes on with the Light-T of stage 1 over the same cache, for as long as stage 2 took."""
+    train_split, dev_split = _open(cache)
+    visual = load_visual(run.visual / "best")
+    lr = run.config.visual_training.lr
+    plan = _Plan(
+        name="control: Light-T",
+        folder=run.control,
+        settings={**_cache_settings(run, train_split), "max_seconds": round(seconds), "lr": lr},
+        command="slt-cache demo",
+        tokenizer=visual.tokenizer,
+        make_model=lambda: visual.model.translator,
+        lr=lr,
+        adapter_lr=lr,
+        loop=run.config.llm_training,
+        max_seconds=seconds,
+    )
+    return _train(run, plan, train_split, dev_split, restart=False)
+
+
+def _train(
+    run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureCache | None, restart: bool
+) -> Record:
+    def work(record: Record) -> Record:
+        def make_task(device: torch.device, record_of: RecordOf) -> FromCacheTask:
+            model = plan.make_model()
+
+            def evaluate() -> dict[str, float]:
+                if dev_split is None:
+                    return {}
+                batches = feature_loader(
+                    dev_split, plan.tokenizer, batch_size=run.config.generation.batch_size, shuffle=False
+                )
+                hypotheses = decode(model, batches, plan.tokenizer, run.config.generation)
+                return values(score_hypotheses(run.config, hypotheses, dev_split.texts))
+
+            def save_best(epoch: int, dev: dict[str, float]) -> None:
+                save_llm(plan.folder / "best", model, plan.tokenizer, record_of(epoch, dev))
+
+            loader = feature_loader(
+                train_split, plan.tokenizer, batch_size=plan.loop.batch_size, seed=run.config.seed, shuffle=True
+            )
+            return FromCacheTask(
+                plan.name,
+                model,
+                loader,
+                lr=plan.lr,
+                adapter_lr=plan.adapter_lr,
+                weight_decay=plan.loop.weight_decay,
+                evaluate=evaluate,
+                save_best=save_best,
+            )
+
+        every = run.config.llm_training.evaluate_every
+        return train_task(run, plan.folder, plan.loop, record, make_task, every, plan.max_seconds)
+
+    return training_stage(plan.name, plan.folder, plan.settings, plan.command, restart, work)
+
+
+def _open(cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
+    """Train and dev split. Says what is missing, in clips or in splits."""
+    with open_cache(cache):
+        pass
+    train_split = FeatureCache(cache, "train")
+    dev_split = FeatureCache(cache, "dev") if "dev" in cached_splits(cache) else None
+    if dev_split is None:
+        say(
+            f"{cache} holds no dev split: the last weights will be kept, not the best. "
+            f"Add it: slt-cache extract-features --split dev --features {cache}"
+        )
+    for split in filter(None, (train_split, dev_split)):
+        if not split.complete:
+            say(f"{cache}: {len(split.missing)} clips of {split.split} are missing; scores are without them.")
+    if not len(train_split):
+        raise InputError(f"{cache}: the train split is empty. Extract again from readable videos.")
+    return train_split, dev_split
+
+
+def _cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
+    """What the weights depend on, whichever model is trained on the cache."""
+    return {
+        "seed": run.config.seed,
+        "features": train_split.spec.to_json(),
+        "manifest_sha256": train_split.attributes["manifest_sha256"],
+        "language": run.config.llm.language,
+    }
+
+
+def _llm(run: Run, tokenizer: Tokenizer) -> Any:
+    """The encoder-decoder that the settings name."""
+    llm, dropout = run.config.llm, run.config.llm_training.dropout
+    if llm.name != SMALL_MBART:
+        return load_seq2seq(llm.name, llm.pretrained, dropout)
+    if llm.pretrained:
+        return load_seq2seq(str(run.small_mbart / "best"), dropout=dropout)
+    shape = run.config.llm_pretraining
+    return make_small_mbart(shape, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
+
+
+def _with_adapter(run: Run, split: FeatureCache, tokenizer: Tokenizer, seq2seq: Any) -> SignTranslator:
+    return SignTranslator(split.dim, seq2seq, tokenizer.start, run.config.llm_training.feature_dropout)

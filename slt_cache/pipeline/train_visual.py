@@ -1,0 +1,70 @@
+"""Stage 1 as a command: clips in, `visual/` of the run folder out."""
+
+import torch
+
+from slt_cache.batches.clip_batches import clip_loader
+from slt_cache.checkpoints.record import Record
+from slt_cache.checkpoints.visual import new_visual_translator, save_visual
+from slt_cache.corpora.clips import of_split
+from slt_cache.decoding.decode import decode
+from slt_cache.decoding.encode import encode, read_clips, readable
+from slt_cache.pipeline.language import ensure_tokenizer
+from slt_cache.pipeline.prepare import ensure_clips, manifest_sha256, require_split
+from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.scoring import score_hypotheses, values
+from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.training.visual import VisualTask
+
+
+def train_visual(run: Run, restart: bool = False) -> Record:
+    """Trains the visual encoder with Light-T, or says how it was trained before."""
+    config = run.config
+    clips = ensure_clips(run)
+    train_clips, dev_clips = require_split(run, clips, "train"), of_split(clips, "dev")
+    tokenizer = ensure_tokenizer(run, clips)
+    sections = ("video", "augmentation", "encoder", "light_t", "visual_training", "generation")
+    settings = {
+        "seed": config.seed,
+        **{name: getattr(config, name).model_dump(mode="json") for name in sections},
+        "tokenizer": {"name": config.llm.name, "language": config.llm.language, "pieces": len(tokenizer)},
+        "manifest_sha256": manifest_sha256([*train_clips, *dev_clips]),
+    }
+
+    def work(record: Record) -> Record:
+        def make_task(device: torch.device, record_of: RecordOf) -> VisualTask:
+            model = new_visual_translator(config.encoder, config.video, config.light_t, tokenizer)
+            loader = clip_loader(
+                train_clips,
+                config.video,
+                tokenizer,
+                batch_size=config.visual_training.batch_size,
+                workers=config.compute.workers,
+                seed=config.seed,
+                augmentation=config.augmentation,
+            )
+
+            def evaluate() -> dict[str, float]:
+                if not dev_clips:
+                    return {}
+                items = readable(read_clips(dev_clips, config.video, config.compute.workers))
+                encoded = encode(
+                    model,
+                    items,
+                    level="sign",
+                    dtype="float32",
+                    batch_frames=config.features.batch_frames,
+                    device=device,
+                )
+                hypotheses = decode(model.translator, encoded, tokenizer, config.generation)
+                return values(score_hypotheses(config, hypotheses, [clip.text for clip in dev_clips]))
+
+            def save_best(epoch: int, dev: dict[str, float]) -> None:
+                save_visual(run.visual / "best", model, tokenizer, record_of(epoch, dev))
+
+            return VisualTask(model, loader, config.visual_training, evaluate, save_best)
+
+        return train_task(
+            run, run.visual, config.visual_training, record, make_task, config.visual_training.evaluate_every
+        )
+
+    return training_stage("stage 1", run.visual, settings, "slt-cache train-visual", restart, work)

@@ -1,0 +1,68 @@
+"""Any video file or folder of frames in, its sentence out."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.batches.clip_batches import read_clip
+from slt_cache.checkpoints.llm import load_llm
+from slt_cache.checkpoints.visual import load_visual
+from slt_cache.config import ComputeConfig, GenerationConfig
+from slt_cache.corpora.clips import Clip
+from slt_cache.decoding.decode import decode
+from slt_cache.decoding.encode import encode
+from slt_cache.device import pick_device
+from slt_cache.pipeline.evaluate import require_encoder
+from slt_cache.pipeline.run import Run, open_run
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What one video says, best first."""
+
+    video: Path
+    texts: tuple[str, ...]
+    scores: tuple[float, ...]
+    """Log-probability per token, length-penalized."""
+    seconds: float
+    """From opening the video to the sentence."""
+
+    @property
+    def text(self) -> str:
+        return self.texts[0]
+
+
+class Translator:
+    """Both stages of a run, loaded once: `Translator.from_run("runs/avatar")("clip.mp4").text`."""
+
+    def __init__(self, run: Run):
+        """Raises InputError where the run is not trained, or its stages do not belong together."""
+        self.generation: GenerationConfig = run.config.generation
+        self.batch_frames = run.config.features.batch_frames
+        compute: ComputeConfig = run.config.compute
+        self.device = pick_device(compute.device)
+        self.llm = load_llm(run.llm / "best")
+        self.visual = load_visual(run.visual / "best")
+        require_encoder(self.visual, self.llm.spec, run.visual)
+        self.llm.model.to(self.device)
+        self.visual.model.to(self.device)
+
+    @classmethod
+    def from_run(cls, folder: str | Path) -> "Translator":
+        return cls(open_run(Path(folder), None))
+
+    def __call__(self, video: str | Path, nbest: int = 1) -> Translation:
+        """Translates one video. Raises UnreadableVideo (an InputError)."""
+        begun = time.monotonic()
+        path = Path(video)
+        clip = read_clip(Clip(path.name, "test", path, None, None, ""), self.visual.video)
+        encoded = encode(
+            self.visual.model,
+            [clip],
+            level=self.llm.spec.level,
+            dtype=self.llm.spec.dtype,
+            batch_frames=self.batch_frames,
+            device=self.device,
+        )
+        [found] = decode(self.llm.model, encoded, self.llm.tokenizer, self.generation, nbest)
+        return Translation(path, found.texts, found.scores, time.monotonic() - begun)

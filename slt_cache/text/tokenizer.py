@@ -1,0 +1,123 @@
+"""Sentences <-> token ids, with the tokenizer of the LLM, which both stages share. Knows no models."""
+
+import io
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from slt_cache.errors import InputError
+from slt_cache.files import replacing
+
+UNKNOWN_SCORE = 0.0
+
+
+class Tokenizer:
+    """A tokenizer of transformers, without its own framing: start and end tokens are added by the batches."""
+
+    def __init__(self, inner: Any, language: str):
+        self.inner = inner
+        self.language = language
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    @property
+    def pad(self) -> int:
+        return self.inner.pad_token_id
+
+    @property
+    def eos(self) -> int:
+        return self.inner.eos_token_id
+
+    @property
+    def mask(self) -> int:
+        return self.inner.mask_token_id
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        """Ids that decoding begins with: MBart's target is `<language code> tokens </s>`; others begin with padding
+        (T5) or the end token (BART)."""
+        if type(self.inner).__name__.startswith("MBart"):
+            return (self.language_code(),)
+        return (self.pad,) if "T5" in type(self.inner).__name__ else (self.eos,)
+
+    def language_code(self) -> int:
+        """Id of the language code. Raises InputError where the tokenizer does not know it."""
+        code = self.inner.convert_tokens_to_ids(self.language)
+        if code is None or code == self.inner.unk_token_id:
+            known = ", ".join(token for token in self.inner.all_special_tokens if "_" in token)
+            raise InputError(f"llm.language: the tokenizer has no code {self.language!r}. It knows: {known}.")
+        return code
+
+    def encode(self, text: str) -> list[int]:
+        """Pieces of one sentence, without start, end or language code."""
+        return self.inner(text, add_special_tokens=False)["input_ids"]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The sentence; special tokens are left out."""
+        return self.inner.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+
+    def starts_word(self, piece: int) -> bool:
+        """Whether the piece begins a word (a whitespace-marked piece)."""
+        return str(self.inner.convert_ids_to_tokens(piece)).startswith("▁")
+
+    def save(self, folder: Path) -> None:
+        self.inner.save_pretrained(folder)
+
+
+def load_tokenizer(name: str, language: str) -> Tokenizer:
+    """From a folder or the hub. Raises InputError where neither has it."""
+    from transformers import AutoTokenizer
+
+    try:
+        return Tokenizer(AutoTokenizer.from_pretrained(name), language)
+    except (OSError, ValueError) as error:
+        raise InputError(hub_message(name, error)) from error
+
+
+def hub_message(name: str, error: Exception) -> str:
+    """What to do when a model or tokenizer cannot be loaded."""
+    reason = str(error).strip().splitlines()[0][:160]
+    return (
+        f"llm.name {name}: neither a folder with a model nor to be had from the hub ({reason}). "
+        "Download it where there is a network, set llm.name to its folder, and HF_HUB_OFFLINE=1."
+    )
+
+
+def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str, folder: Path) -> None:
+    """Trains sentencepiece pieces on the sentences and writes them as an MBart tokenizer folder.
+
+    The result holds at most `vocabulary` pieces beside MBart's special tokens and language codes."""
+    import sentencepiece
+    from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES, MBartTokenizer
+
+    if language not in FAIRSEQ_LANGUAGE_CODES:
+        raise InputError(f"llm.language: MBart has no code {language!r}. It has {', '.join(FAIRSEQ_LANGUAGE_CODES)}.")
+    model = io.BytesIO()
+    logging.getLogger("sentencepiece").setLevel(logging.ERROR)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_writer=model,
+        vocab_size=vocabulary,
+        model_type="unigram",
+        character_coverage=1.0,
+        # transformers' MBart tokenizer normalizes nothing; pieces of normalized text would never match.
+        normalization_rule_name="identity",
+        hard_vocab_limit=False,
+        num_threads=1,
+        minloglevel=2,
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pieces = [
+        (processor.id_to_piece(piece), processor.get_score(piece))
+        for piece in range(processor.get_piece_size())
+        if not processor.is_control(piece) and not processor.is_unknown(piece)
+    ]
+    special = [(token, UNKNOWN_SCORE) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    codes = [(code, UNKNOWN_SCORE) for code in FAIRSEQ_LANGUAGE_CODES]
+    tokenizer = MBartTokenizer(
+        vocab=[*special, *pieces, *codes, ("<mask>", UNKNOWN_SCORE)], src_lang=language, tgt_lang=language
+    )
+    with replacing(folder) as temporary:
+        tokenizer.save_pretrained(temporary)

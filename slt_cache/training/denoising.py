@@ -1,0 +1,48 @@
+"""Pre-training of a small MBart from text alone: restore sentences whose words are masked (Liu et al. 2020)."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from transformers import PreTrainedModel
+
+from slt_cache.batches.noisy_text import NoisyBatch, NoisyText
+from slt_cache.config import LlmPretrainingConfig
+
+
+class DenoisingTask:
+    """Text in, the same text out; there is no dev score, so the last weights are kept."""
+
+    name = "pre-training"
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        text: NoisyText,
+        settings: LlmPretrainingConfig,
+        save: Callable[[int, dict[str, float]], None],
+    ):
+        self.model: nn.Module = model
+        self.text = text
+        self.settings = settings
+        self.steps_an_epoch = len(text)
+        self.save_best = save
+
+    def optimizer(self) -> Optimizer:
+        settings = self.settings
+        return AdamW(self.model.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
+
+    def batches(self, epoch: int) -> Iterator[NoisyBatch]:
+        return self.text.epoch(epoch)
+
+    def logits(self, model: nn.Module, batch: NoisyBatch) -> torch.Tensor:
+        return model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.mask,
+            decoder_input_ids=batch.targets.decoder_input_ids,
+            use_cache=False,
+        ).logits
+
+    def evaluate(self) -> dict[str, float]:
+        return {}

@@ -1,0 +1,57 @@
+"""Stage 2: adapter + encoder-decoder from cached features. Sees no pixel.
+
+The LLM with its two learning rates, and the control, a Light-T trained on over the same cache."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.utils.data import DataLoader
+
+from slt_cache.batches.feature_batches import FeatureBatch
+from slt_cache.batches.order import EpochOrder
+from slt_cache.models.sign_translator import SignTranslator
+
+
+class FromCacheTask:
+    """Chen et al. 2024, 4.3: one learning rate for the adapter, one for the encoder-decoder."""
+
+    def __init__(
+        self,
+        name: str,
+        model: SignTranslator,
+        loader: DataLoader[FeatureBatch],
+        *,
+        lr: float,
+        adapter_lr: float,
+        weight_decay: float,
+        evaluate: Callable[[], dict[str, float]],
+        save_best: Callable[[int, dict[str, float]], None],
+    ):
+        self.name = name
+        self.model = model
+        self.loader = loader
+        self.steps_an_epoch = len(loader)
+        self.rates = (lr, adapter_lr)
+        self.weight_decay = weight_decay
+        self.evaluate = evaluate
+        self.save_best = save_best
+
+    def optimizer(self) -> Optimizer:
+        """Adam; with weight decay its decoupled form, which is the same at 0."""
+        lr, adapter_lr = self.rates
+        groups = [
+            {"params": list(self.model.seq2seq.parameters()), "lr": lr},
+            {"params": list(self.model.adapter.parameters()), "lr": adapter_lr},
+        ]
+        return AdamW(groups, weight_decay=self.weight_decay)
+
+    def batches(self, epoch: int) -> Iterator[FeatureBatch]:
+        order = self.loader.batch_sampler
+        assert isinstance(order, EpochOrder)
+        order.epoch = epoch
+        yield from self.loader
+
+    def logits(self, model: nn.Module, batch: FeatureBatch) -> torch.Tensor:
+        return model(batch.features, batch.lengths, batch.targets.decoder_input_ids)

@@ -1,0 +1,112 @@
+"""Kept frames of a clip: a video file or a folder of frames in, uint8 `[T', H, W, 3]` out. Resizes nothing.
+
+Every reader here is opened for one clip, read once in ascending order and closed: decord leaks when many
+readers stay open, and may return wrong frames after seeking back."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slt_cache.corpora.clips import Clip
+from slt_cache.errors import InputError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+
+
+class UnreadableVideo(InputError):
+    """A clip whose frames cannot be had; the message gives the clip and the reason."""
+
+    def __init__(self, clip_id: str, video: Path, reason: str):
+        super().__init__(f"clip {clip_id!r} ({video}): {reason}. Repair the video, or take the clip out of the manifest.")
+        self.clip_id = clip_id
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class KeptFrames:
+    """What downsampling leaves of one clip."""
+
+    frames: np.ndarray
+    """uint8 [T', H, W, 3], RGB."""
+    num_frames: int
+    """T, source frames of the clip before downsampling."""
+
+
+def kept_indices(num_frames: int, keep_every: int, phase: int = 0) -> range:
+    """Indices `phase, phase + keep_every, ...` below T; with phase 0 there are ceil(T / keep_every).
+
+    A clip shorter than the phase keeps its first frame, so that no clip vanishes."""
+    return range(min(phase, num_frames - 1), num_frames, keep_every)
+
+
+def read_kept_frames(clip: Clip, keep_every: int, phase: int = 0) -> KeptFrames:
+    """Reads one frame in `keep_every` of the clip, the first at `phase`. Raises UnreadableVideo."""
+    if clip.video.is_dir():
+        return _read_folder(clip, keep_every, phase)
+    if clip.video.is_file():
+        return _read_file(clip, keep_every, phase)
+    raise UnreadableVideo(clip.id, clip.video, "there is no such file or folder")
+
+
+def _read_file(clip: Clip, keep_every: int, phase: int) -> KeptFrames:
+    import decord
+
+    try:
+        reader = decord.VideoReader(str(clip.video), ctx=decord.cpu(0), num_threads=1)
+        first, last = _cut(clip, len(reader), float(reader.get_avg_fps()))
+        indices = [first + index for index in kept_indices(last - first, keep_every, phase)]
+        frames = reader.get_batch(indices).asnumpy()
+    except decord.DECORDError as error:
+        message = str(error).strip().splitlines()
+        raise UnreadableVideo(clip.id, clip.video, f"decord cannot read it ({_short(message)})") from error
+    return KeptFrames(frames, last - first)
+
+
+def _short(message: list[str]) -> str:
+    """The telling part of a decord error, which begins with a C++ source line."""
+    text = message[0] if message else "no reason given"
+    text = re.sub(r"^\[[^\]]*\]\s*\S+:\d+:\s*", "", text)
+    return text[:120]
+
+
+def _cut(clip: Clip, available: int, fps: float) -> tuple[int, int]:
+    """First frame and the one after the last, of a video that has `available` frames."""
+    if available == 0:
+        raise UnreadableVideo(clip.id, clip.video, "the video has no frames")
+    first = 0 if clip.start is None else round(clip.start * fps)
+    last = available if clip.end is None else min(round(clip.end * fps), available)
+    if first >= last:
+        seconds = available / fps
+        raise UnreadableVideo(
+            clip.id, clip.video, f"no frame lies between {clip.start} s and {clip.end} s of its {seconds:.2f} s"
+        )
+    return first, last
+
+
+def _read_folder(clip: Clip, keep_every: int, phase: int) -> KeptFrames:
+    from PIL import Image, UnidentifiedImageError
+
+    if clip.start is not None or clip.end is not None:
+        raise UnreadableVideo(clip.id, clip.video, "start and end cannot cut a folder of frames; it has no frame rate")
+    names = sorted(
+        (path for path in clip.video.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural
+    )
+    if not names:
+        raise UnreadableVideo(clip.id, clip.video, "the folder holds no png or jpg frames")
+    frames = []
+    for index in kept_indices(len(names), keep_every, phase):
+        try:
+            with Image.open(names[index]) as image:
+                frames.append(np.asarray(image.convert("RGB")))
+        except (UnidentifiedImageError, OSError) as error:
+            raise UnreadableVideo(clip.id, clip.video, f"frame {names[index].name} is broken ({error})") from error
+    if len({frame.shape for frame in frames}) > 1:
+        raise UnreadableVideo(clip.id, clip.video, "its frames differ in size")
+    return KeptFrames(np.stack(frames), len(names))
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts images2 before images10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
