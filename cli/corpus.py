@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from .options import ConfigOption, JsonOption, RunOption, SeedOption, SetOption, VerboseOption, open_run, print_json
+from .options import (
+    ConfigOption,
+    JsonOption,
+    RunOption,
+    SeedOption,
+    SetOption,
+    VerboseOption,
+    open_run,
+    print_json,
+)
 
 CORPORA = ("avatar", "tsv")
 
@@ -18,7 +27,8 @@ def prepare(
     corpus: Annotated[str, typer.Argument(help="avatar (the drawn demo corpus) or tsv (one's own manifest.tsv).")],
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the corpus.", show_default=False)] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Run folder to write into; same as --run.", show_default=False)
+        Path | None,
+        typer.Option("--out", help="Run folder to write into; same as --run.", show_default=False),
     ] = None,
     run: RunOption = None,
     config: ConfigOption = None,

@@ -48,7 +48,12 @@ def evaluate(
     done = evaluate_run(opened, split, opened.find_features(features), model)
     if as_json:
         print_json(
-            {"split": split, "clips": len(done.references), **_figures(done.scores), "hypotheses": str(done.table)}
+            {
+                "split": split,
+                "clips": len(done.references),
+                **_figures(done.scores),
+                "hypotheses": str(done.table),
+            }
         )
         return
     _print_scores(done.scores, f"{split}, {len(done.references)} clips")

@@ -19,7 +19,9 @@ def pick_device(name: str) -> "torch.device":
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"compute.device {name!r}: no such kind of device. Use auto, cpu, cuda, cuda:1 or mps.") from error
+        raise InputError(
+            f"compute.device {name!r}: no such kind of device. Use auto, cpu, cuda, cuda:1 or mps."
+        ) from error
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False) or (device.index or 0) >= max(torch.cuda.device_count(), 1):
         raise InputError(f"compute.device {name!r}: this machine has none. Use --device auto or --device cpu.")

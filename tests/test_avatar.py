@@ -64,9 +64,7 @@ def test_the_plan_does_not_depend_on_pythons_hash_seed() -> None:
 
 
 def test_the_three_languages_sign_the_same() -> None:
-    german, *others = (
-        plan_avatar(CorpusConfig(clips=50, language=language)) for language in ("de", "en", "zh")
-    )
+    german, *others = (plan_avatar(CorpusConfig(clips=50, language=language)) for language in ("de", "en", "zh"))
     for other in others:
         assert [clip.signs for clip in other.clips] == [clip.signs for clip in german.clips]
 
@@ -80,9 +78,7 @@ def test_splits_share_no_sentence_no_signed_sequence_and_no_signer(language: str
 
 
 @pytest.mark.parametrize(("language", "difficulty"), EVERY)
-def test_monolingual_sentences_are_distinct_and_hold_none_of_dev_and_test(
-    language: str, difficulty: int
-) -> None:
+def test_monolingual_sentences_are_distinct_and_hold_none_of_dev_and_test(language: str, difficulty: int) -> None:
     plan = plan_avatar(CorpusConfig(clips=1500, language=language, difficulty=difficulty))
     assert len(set(plan.monolingual)) == len(plan.monolingual) >= 4000
     held_out = values_of_split(plan, "dev", "text") | values_of_split(plan, "test", "text")
@@ -101,15 +97,11 @@ def test_1500_clips_have_as_many_sentences(language: str, difficulty: int) -> No
     assert len({clip.id for clip in plan.clips}) == 1500
 
 
-@pytest.mark.parametrize(
-    ("language", "difficulty"), [(language, d) for language in LANGUAGES for d in (1, 3)]
-)
+@pytest.mark.parametrize(("language", "difficulty"), [(language, d) for language in LANGUAGES for d in (1, 3)])
 def test_other_signs_have_another_sentence(language: str, difficulty: int) -> None:
     grammar = load_grammar(language, difficulty)
     sentences = {
-        grammar.sentence(pattern.sequence(number))
-        for pattern in grammar.patterns
-        for number in range(pattern.size)
+        grammar.sentence(pattern.sequence(number)) for pattern in grammar.patterns for number in range(pattern.size)
     }
     assert len(sentences) == grammar.size
 
@@ -269,9 +261,7 @@ def test_a_frame_shows_another_picture_for_another_sign() -> None:
     middles = {}
     for name in load_grammar("de", 2).signs:
         frames = draw_clip(PlannedClip(name, "train", (name,), "", signer, seed=1))
-        small = frames.reshape(len(frames), 32, 4, 32, 4, 3).mean(
-            axis=(2, 4)
-        )  # 32 x 32, as the encoder sees it
+        small = frames.reshape(len(frames), 32, 4, 32, 4, 3).mean(axis=(2, 4))  # 32 x 32, as the encoder sees it
         middles[name] = small[8:11].mean(axis=0)
     for one, other in combinations(middles, 2):
         assert np.abs(middles[one] - middles[other]).mean() > 1.5, (one, other)

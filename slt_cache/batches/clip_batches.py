@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class ClipFrames:
 
 
 def read_clip(clip: Clip, video: VideoConfig) -> ClipFrames:
-    """The one way from a video to the encoder's input: cache and live translation both take it. Phase 0, middle crop."""
+    """The one way from a video to the encoder's input: cache and live translation both take it. Phase 0."""
     kept = read_kept_frames(clip, video.keep_every)
     return ClipFrames(clip, centre_crop(square(kept.frames, video), video.size), kept.num_frames)
 
@@ -50,7 +51,7 @@ class Clips(Dataset[ClipFrames | UnreadableVideo]):
             return error
 
 
-class AugmentedClips(Dataset[ClipFrames | UnreadableVideo]):
+class AugmentedClips(Dataset[Any]):
     """The same with the augmentation of stage 1; an item is asked for by (epoch, index)."""
 
     def __init__(self, clips: Sequence[Clip], video: VideoConfig, augmentation: AugmentationConfig, seed: int):
@@ -119,7 +120,7 @@ def clip_loader(
     workers: int,
     seed: int,
     augmentation: AugmentationConfig,
-) -> DataLoader[ClipBatch | UnreadableVideo]:
+) -> DataLoader[Any]:
     """Shuffled, augmented training batches; `loader.batch_sampler.epoch` chooses the epoch."""
     return DataLoader(
         AugmentedClips(clips, video, augmentation, seed),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -27,7 +28,7 @@ class FeatureBatch:
         return FeatureBatch(self.ids, self.features.to(device), self.lengths.to(device), self.targets.to(device))
 
 
-class CachedClips(Dataset[tuple[str, torch.Tensor, str]]):
+class CachedClips(Dataset[Any]):
     """(id, float32 [N, C], sentence) of the cache's clips; an item is asked for by (epoch, index)."""
 
     def __init__(self, cache: FeatureCache):
@@ -60,7 +61,7 @@ class FeatureCollator:
 
 def feature_loader(
     cache: FeatureCache, tokenizer: Tokenizer, *, batch_size: int, seed: int = 0, shuffle: bool
-) -> DataLoader[FeatureBatch]:
+) -> DataLoader[Any]:
     """Batches straight from the memory-mapped cache, read in this process: there is nothing to wait for."""
     return DataLoader(
         CachedClips(cache),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -27,7 +28,11 @@ class NoisyBatch:
 
 
 def infill(
-    words: Sequence[Sequence[int]], mask: int, mask_ratio: float, span_mean: float, random: np.random.Generator
+    words: Sequence[Sequence[int]],
+    mask: int,
+    mask_ratio: float,
+    span_mean: float,
+    random: np.random.Generator,
 ) -> list[int]:
     """Text infilling: spans of words, lengths Poisson distributed, each become one mask token, until the share
     `mask_ratio` of the words is gone. A span of length 0 inserts a mask, as in the source. -> token ids"""
@@ -92,7 +97,9 @@ class NoisyText:
                 ids=tuple(f"sentence {index + 1}" for index in indices),
                 input_ids=input_ids,
                 mask=(torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long(),
-                targets=make_targets([sum(self.words[index], []) for index in indices], self.tokenizer),
+                targets=make_targets(
+                    [list(chain.from_iterable(self.words[index])) for index in indices], self.tokenizer
+                ),
             )
 
     def _noised(self, epoch: int, index: int) -> torch.Tensor:

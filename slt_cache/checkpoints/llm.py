@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_model, save_model
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers.utils import logging
 
 from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.errors import InputError
@@ -15,6 +16,8 @@ from slt_cache.models.sign_translator import SignTranslator
 from slt_cache.text.tokenizer import Tokenizer, hub_message, load_tokenizer
 
 ADAPTER_FILE = "adapter.safetensors"
+
+logging.disable_progress_bar()  # a bar for each file that is written would tear our own apart
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,20 @@ def load_seq2seq(name: str, pretrained: bool = True, dropout: float | None = Non
 
 def save_llm(folder: Path, model: SignTranslator, tokenizer: Tokenizer, record: Record) -> None:
     with replacing(folder) as temporary:
-        temporary.mkdir()
-        model.seq2seq.save_pretrained(temporary)
+        _write_seq2seq(temporary, model.seq2seq, tokenizer, record)
         save_model(model.adapter, str(temporary / ADAPTER_FILE))
-        tokenizer.save(temporary)
-        write_record(temporary, record)
+
+
+def save_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer, record: Record) -> None:
+    """The encoder-decoder alone, as pre-training leaves it."""
+    with replacing(folder) as temporary:
+        _write_seq2seq(temporary, seq2seq, tokenizer, record)
+
+
+def _write_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer, record: Record) -> None:
+    seq2seq.save_pretrained(folder)
+    tokenizer.save(folder)
+    write_record(folder, record)
 
 
 def load_llm(folder: Path) -> LlmCheckpoint:

@@ -1,4 +1,4 @@
-"""YAML files and --set overrides in, a checked `Config` out, and back to YAML. Every error names the key and the file."""
+"""YAML files and --set overrides in, a checked `Config` out, and back. Every error names the key and the file."""
 
 import difflib
 from collections.abc import Mapping, Sequence

@@ -4,10 +4,25 @@ The defaults are the paper's (Chen et al. 2024) where it gives a number; a shipp
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _one_in_a_whole_number(rate: float) -> float:
+    if not 0 < rate <= 1 or abs(1 / rate - round(1 / rate)) > 1e-9:
+        raise ValueError("one frame in a whole number is kept, such as 1, 0.5, 0.25 or 0.125")
+    return rate
 
 
 class Section(BaseModel):
@@ -20,7 +35,7 @@ class CorpusConfig(Section):
     name: Literal["avatar", "tsv"] = "avatar"
     """The drawn demo corpus, or one's own manifest.tsv."""
     root: str | None = None
-    """Folder that holds manifest.tsv (tsv), or where the demo corpus is drawn (avatar; default: `corpus` in the run folder)."""
+    """tsv: folder that holds manifest.tsv. avatar: where the clips are drawn; null: `corpus` in the run folder."""
     clips: Annotated[int, Field(ge=20)] = 1500
     """avatar: clips over all splits."""
     language: Literal["de", "en", "zh"] = "de"
@@ -32,8 +47,8 @@ class CorpusConfig(Section):
 
 
 class VideoConfig(Section):
-    keep_rate: Literal[1.0, 0.5, 0.25, 0.125] = 0.25
-    """Share of the source frames that is kept (paper, table 6)."""
+    keep_rate: Annotated[float, AfterValidator(_one_in_a_whole_number)] = 0.25
+    """Share of the source frames that is kept: 1, 0.5, 0.25, 0.125 ... (paper, table 6)."""
     resize: PositiveInt = 256
     """Pixels; frames are scaled to this square before the crop."""
     size: PositiveInt = 224
@@ -91,7 +106,8 @@ class EncoderConfig(Section):
 
 class LightTConfig(Section):
     size: Literal["tiny", "small", "base", "large"] = "base"
-    """Layers, heads, widths: tiny (1,4,256,1024), small (2,4,512,2048), base (3,8,512,2048), large (4,8,1024,4096) (paper, table 3)."""
+    """(layers, heads, hidden, feed-forward): tiny (1,4,256,1024), small (2,4,512,2048), base (3,8,512,2048),
+    large (4,8,1024,4096) (paper, table 7)."""
     dropout: Probability = 0.1
 
 
@@ -131,7 +147,7 @@ class VisualTrainingConfig(OptimizerConfig):
 
 class LlmConfig(Section):
     name: str = "facebook/mbart-large-cc25"
-    """A hub name or local folder of an encoder-decoder, or small-mbart: the one that `slt-cache llm pretrain` makes from text alone."""
+    """Hub name or local folder of an encoder-decoder; or small-mbart, which `slt-cache llm pretrain` makes of text."""
     pretrained: bool = True
     """False: the same architecture from scratch (paper, table 10)."""
     language: str = "de_DE"
@@ -142,7 +158,7 @@ class LlmPretrainingConfig(OptimizerConfig):
     """A small MBart from text alone, with MBart's noise (Liu et al. 2020, 2.2)."""
 
     text: str | None = None
-    """A text file, one sentence a line; null: the corpus' monolingual sentences where it has them, else those of the train split."""
+    """A text file, one sentence a line; null: the corpus' monolingual sentences, else those of the train split."""
     vocabulary: Annotated[int, Field(ge=16)] = 500
     """Pieces at most; fewer where the text does not give so many."""
     layers: PositiveInt = 2

@@ -146,7 +146,9 @@ def _join(group: h5py.Group, parts: Parts, count: int) -> None:
             for name, values in columns.items():
                 values.append(part[name][:])
     _write_columns(group, np.concatenate(steps), {name: np.concatenate(values) for name, values in columns.items()})
-    features = group.create_dataset("features", (int(group["offsets"][-1]), parts.facts.spec.dim), parts.facts.spec.dtype)
+    features = group.create_dataset(
+        "features", (int(group["offsets"][-1]), parts.facts.spec.dim), parts.facts.spec.dtype
+    )
     first = 0
     for number in range(count):
         with h5py.File(parts.path(number), "r") as part:

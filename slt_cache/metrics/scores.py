@@ -85,7 +85,10 @@ def _rouge(hypotheses: Sequence[str], references: Sequence[str], cut: Preset) ->
 
     # Its own tokenizer keeps only [a-z0-9]: equal Chinese sentences would score 0 and umlauts split words.
     scorer = RougeScorer(["rougeL"], tokenizer=_RougeUnits(cut.rouge_units))
-    pairs = [scorer.score(reference, hypothesis)["rougeL"] for hypothesis, reference in zip(hypotheses, references, strict=True)]
+    pairs = [
+        scorer.score(reference, hypothesis)["rougeL"]
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
     f1 = fmean(pair.fmeasure for pair in pairs)
     beta12 = fmean(_f_beta(pair.precision, pair.recall, COCO_BETA) for pair in pairs)
     signature = f"rouge-score|units:{cut.rouge_units_name}|mean:sentences"

@@ -33,7 +33,7 @@ LIGHT_T_SIZES = {
     "base": LightTSize(3, 8, 512, 2048),
     "large": LightTSize(4, 8, 1024, 4096),
 }
-"""(Chen et al. 2024, table 3)"""
+"""(Chen et al. 2024, table 7)"""
 
 
 class Adapter(nn.Module):
@@ -82,7 +82,7 @@ class SignTranslator(nn.Module):
         super().__init__()
         self.seq2seq = seq2seq
         self.start = start
-        width = seq2seq.get_input_embeddings().weight.shape[1]
+        width: int = seq2seq.config.hidden_size
         self.adapter = Adapter(dim, width)
         self.feature_dropout = nn.Dropout(feature_dropout)
         # A scaled word embedding multiplies what it looks up; embeddings that come ready-made are not scaled.
@@ -94,9 +94,7 @@ class SignTranslator(nn.Module):
         embedded = self.adapter(self.feature_dropout(features)) * self.scale
         return pad(embedded, lengths), step_mask(lengths).long()
 
-    def forward(
-        self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """[sum N, C], [B], [B, L] -> logits [B, L, V]"""
         embeds, mask = self.embed(features, lengths)
         return self.seq2seq(
@@ -106,7 +104,8 @@ class SignTranslator(nn.Module):
     def hidden(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Hidden states of the encoder, packed: [sum N, C], [B] -> [sum N, D]"""
         embeds, mask = self.embed(features, lengths)
-        states = self.seq2seq.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        encoder: nn.Module = self.seq2seq.get_encoder()
+        states = encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         return states[mask.bool()]
 
     @torch.no_grad()

@@ -76,7 +76,12 @@ def _load(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec,
 
 
 def _source(
-    run: Run, split: str, cache: Path, spec: FeatureSpec, visual: VisualCheckpoint | None, tokenizer: Tokenizer
+    run: Run,
+    split: str,
+    cache: Path,
+    spec: FeatureSpec,
+    visual: VisualCheckpoint | None,
+    tokenizer: Tokenizer,
 ) -> _Source:
     if split in cached_splits(cache):
         held = FeatureCache(cache, split)

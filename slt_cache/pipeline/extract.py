@@ -12,7 +12,7 @@ from tqdm import tqdm
 from slt_cache import __version__
 from slt_cache.batches.clip_batches import ClipFrames
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
-from slt_cache.config import FeaturesConfig, VideoConfig
+from slt_cache.config import FeaturesConfig
 from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.decoding.encode import encode, read_clips
 from slt_cache.device import pick_device

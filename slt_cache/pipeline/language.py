@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from slt_cache.batches.noisy_text import NoisyText
-from slt_cache.checkpoints.record import Record, write_record
+from slt_cache.checkpoints.llm import save_seq2seq
+from slt_cache.checkpoints.record import Record
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.errors import InputError
-from slt_cache.files import replacing
 from slt_cache.models.small_mbart import make_small_mbart
 from slt_cache.pipeline.prepare import MONOLINGUAL_FILE
 from slt_cache.pipeline.run import SMALL_MBART, Run
@@ -65,11 +65,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
             model = make_small_mbart(config, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
 
             def save(epoch: int, dev: dict[str, float]) -> None:
-                with replacing(folder / "best") as temporary:
-                    temporary.mkdir()
-                    model.save_pretrained(temporary)
-                    tokenizer.save(temporary)
-                    write_record(temporary, record)
+                save_seq2seq(folder / "best", model, tokenizer, record_of(epoch, dev))
 
             text = NoisyText(
                 sentences,

@@ -72,7 +72,9 @@ def require_split(run: Run, clips: Sequence[Clip], split: str) -> list[Clip]:
     chosen = of_split(clips, split)
     if not chosen:
         there = ", ".join(name for name in SPLITS if of_split(clips, name))
-        raise InputError(f"{run.manifest}: no clips of split {split!r}, only of {there}. Add some, or choose another split.")
+        raise InputError(
+            f"{run.manifest}: no clips of split {split!r}, only of {there}. Add some, or choose another split."
+        )
     return chosen
 
 
@@ -96,7 +98,9 @@ def _read_own(run: Run, corpus: CorpusConfig) -> list[Clip]:
     if corpus.root is None:
         raise InputError("corpus.root: not set. Name the folder of manifest.tsv: slt-cache prepare tsv --root DIR")
     if not Path(corpus.root).is_dir():
-        raise InputError(f"corpus.root {corpus.root}: there is no such folder. Name the folder that holds manifest.tsv.")
+        raise InputError(
+            f"corpus.root {corpus.root}: there is no such folder. Name the folder that holds manifest.tsv."
+        )
     return read_manifest(Path(corpus.root) / "manifest.tsv")
 
 

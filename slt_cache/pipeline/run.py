@@ -88,7 +88,9 @@ class Run:
         return path
 
 
-def open_run(folder: Path | None, config: str | None, overrides: Sequence[str] = (), default: str = DEFAULT_CONFIG) -> Run:
+def open_run(
+    folder: Path | None, config: str | None, overrides: Sequence[str] = (), default: str = DEFAULT_CONFIG
+) -> Run:
     """The run that the common options name: without a config the folder's own, else the shipped default;
     without a folder `runs/<config name>`. Raises InputError for a config that cannot be read."""
     if folder is None:

@@ -99,9 +99,7 @@ def train_control(run: Run, cache: Path, seconds: float) -> Record:
     return _train(run, plan, train_split, dev_split, restart=False)
 
 
-def _train(
-    run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureCache | None, restart: bool
-) -> Record:
+def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureCache | None, restart: bool) -> Record:
     def work(record: Record) -> Record:
         def make_task(device: torch.device, record_of: RecordOf) -> FromCacheTask:
             model = plan.make_model()
@@ -119,7 +117,11 @@ def _train(
                 save_llm(plan.folder / "best", model, plan.tokenizer, record_of(epoch, dev))
 
             loader = feature_loader(
-                train_split, plan.tokenizer, batch_size=plan.loop.batch_size, seed=run.config.seed, shuffle=True
+                train_split,
+                plan.tokenizer,
+                batch_size=plan.loop.batch_size,
+                seed=run.config.seed,
+                shuffle=True,
             )
             return FromCacheTask(
                 plan.name,

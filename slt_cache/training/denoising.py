@@ -45,4 +45,5 @@ class DenoisingTask:
         ).logits
 
     def evaluate(self) -> dict[str, float]:
+        """Nothing to score: what is pre-trained is judged by stage 2."""
         return {}

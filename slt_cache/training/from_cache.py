@@ -3,6 +3,7 @@
 The LLM with its two learning rates, and the control, a Light-T trained on over the same cache."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ class FromCacheTask:
         self,
         name: str,
         model: SignTranslator,
-        loader: DataLoader[FeatureBatch],
+        loader: DataLoader[Any],
         *,
         lr: float,
         adapter_lr: float,

@@ -5,7 +5,7 @@ killed begins its last epoch anew and ends where an uninterrupted one ends."""
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,10 +30,16 @@ STATE_FILE = "state.pt"
 class Task(Protocol):
     """What a stage gives to the loop."""
 
-    name: str
-    """Shown beside the progress bar."""
-    model: nn.Module
-    steps_an_epoch: int
+    @property
+    def name(self) -> str:
+        """Shown beside the progress bar."""
+        ...
+
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def steps_an_epoch(self) -> int: ...
 
     def optimizer(self) -> Optimizer: ...
 
@@ -41,16 +47,18 @@ class Task(Protocol):
         """Batches with `ids`, `targets` and `to(device)`."""
         ...
 
-    def logits(self, model: nn.Module, batch: Any) -> torch.Tensor:
+    def logits(self, model: Any, batch: Any) -> torch.Tensor:
         """Logits [B, L, V]; `model` is `self.model` as the engine wrapped it."""
         ...
 
-    def evaluate(self) -> dict[str, float]:
+    @property
+    def evaluate(self) -> Callable[[], dict[str, float]]:
         """Scores on dev; `bleu4` decides which weights are the best. Empty where there is no dev."""
         ...
 
-    def save_best(self, epoch: int, dev: dict[str, float]) -> None:
-        """Writes the weights of `self.model`."""
+    @property
+    def save_best(self) -> Callable[[int, dict[str, float]], None]:
+        """(epoch, dev scores): writes the weights of `self.model`."""
         ...
 
 

@@ -22,9 +22,7 @@ class MetricsLog:
     def step(self, epoch: int, step: int, loss: float, lr: float) -> None:
         self._append({"kind": "step", "epoch": epoch, "step": step, "loss": loss, "lr": lr})
 
-    def epoch(
-        self, name: str, epoch: int, step: int, loss: float, scores: dict[str, float], seconds: float
-    ) -> None:
+    def epoch(self, name: str, epoch: int, step: int, loss: float, scores: dict[str, float], seconds: float) -> None:
         self._append({"kind": "epoch", "epoch": epoch, "step": step, "loss": loss, "seconds": seconds, "dev": scores})
         dev = f", dev BLEU-4 {scores['bleu4']:.1f}" if scores else ""
         tqdm.write(f"{name} epoch {epoch}: loss {loss:.3f}{dev}, {seconds:.0f} s", file=self.terminal)

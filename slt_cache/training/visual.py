@@ -1,6 +1,7 @@
 """Stage 1: visual encoder + Light-T, end to end from pixels."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ class VisualTask:
     def __init__(
         self,
         model: VisualTranslator,
-        loader: DataLoader[ClipBatch | UnreadableVideo],
+        loader: DataLoader[Any],
         settings: VisualTrainingConfig,
         evaluate: Callable[[], dict[str, float]],
         save_best: Callable[[int, dict[str, float]], None],

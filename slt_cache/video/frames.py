@@ -19,7 +19,9 @@ class UnreadableVideo(InputError):
     """A clip whose frames cannot be had; the message gives the clip and the reason."""
 
     def __init__(self, clip_id: str, video: Path, reason: str):
-        super().__init__(f"clip {clip_id!r} ({video}): {reason}. Repair the video, or take the clip out of the manifest.")
+        super().__init__(
+            f"clip {clip_id!r} ({video}): {reason}. Repair the video, or take the clip out of the manifest."
+        )
         self.clip_id = clip_id
         self.reason = reason
 
@@ -80,7 +82,9 @@ def _cut(clip: Clip, available: int, fps: float) -> tuple[int, int]:
     if first >= last:
         seconds = available / fps
         raise UnreadableVideo(
-            clip.id, clip.video, f"no frame lies between {clip.start} s and {clip.end} s of its {seconds:.2f} s"
+            clip.id,
+            clip.video,
+            f"no frame lies between {clip.start} s and {clip.end} s of its {seconds:.2f} s",
         )
     return first, last
 
@@ -90,9 +94,7 @@ def _read_folder(clip: Clip, keep_every: int, phase: int) -> KeptFrames:
 
     if clip.start is not None or clip.end is not None:
         raise UnreadableVideo(clip.id, clip.video, "start and end cannot cut a folder of frames; it has no frame rate")
-    names = sorted(
-        (path for path in clip.video.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural
-    )
+    names = sorted((path for path in clip.video.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
     if not names:
         raise UnreadableVideo(clip.id, clip.video, "the folder holds no png or jpg frames")
     frames = []

@@ -78,9 +78,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.clips < 20 or given.seed < 0:
         parser.error("--clips must be at least 20, --seed at least 0")
-    corpus = CorpusConfig(
-        clips=given.clips, language=given.language, difficulty=given.difficulty, seed=given.seed
-    )
+    corpus = CorpusConfig(clips=given.clips, language=given.language, difficulty=given.difficulty, seed=given.seed)
     try:
         for key, value in describe(corpus).items():
             print(f"{key:30} {value:g}")

@@ -86,9 +86,7 @@ class _Painter:
         key = (hand.shape, hand.palm, turn, thumb_right)
         upright = (hand.shape, hand.palm, 0, thumb_right)
         if upright not in self.hands:
-            self.hands[upright] = hand_picture(
-                hand.shape, hand.palm, self.signer.skin, self.canvas.scale, thumb_right
-            )
+            self.hands[upright] = hand_picture(hand.shape, hand.palm, self.signer.skin, self.canvas.scale, thumb_right)
         if key not in self.hands:
             self.hands[key] = self.hands[upright].rotate(turn, Image.Resampling.BILINEAR)
         return self.hands[key]

@@ -78,9 +78,7 @@ def draw_figure(signer: Signer, canvas: Canvas) -> Image.Image:
 def _body(draw: ImageDraw.ImageDraw, canvas: Canvas, signer: Signer) -> None:
     edge = shade(signer.shirt, 0.55)
     for colour, more in ((edge, 1.0), (signer.shirt, 0.0)):
-        draw.rounded_rectangle(
-            canvas.box(37 - more, 60.5 - more, 91 + more, 190), canvas.width(11), fill=colour
-        )
+        draw.rounded_rectangle(canvas.box(37 - more, 60.5 - more, 91 + more, 190), canvas.width(11), fill=colour)
     draw.rounded_rectangle(canvas.box(57, 50, 71, 68), canvas.width(6), fill=shade(signer.skin, 0.84))
     draw.chord(canvas.box(54, 54, 74, 71), 0, 180, fill=shade(signer.skin, 0.84), outline=edge)
 

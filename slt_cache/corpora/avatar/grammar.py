@@ -48,8 +48,7 @@ class Pattern:
     def _radices(self) -> list[int]:
         # A group that comes a second time takes another sign than the first time.
         return [
-            len(self.options[group]) - self.groups[:position].count(group)
-            for position, group in enumerate(self.groups)
+            len(self.options[group]) - self.groups[:position].count(group) for position, group in enumerate(self.groups)
         ]
 
 
@@ -74,9 +73,7 @@ class Grammar:
     @property
     def signs(self) -> list[str]:
         """All signs that occur, in the order of the lexicon."""
-        used = {
-            name for pattern in self.patterns for group in pattern.groups for name in pattern.options[group]
-        }
+        used = {name for pattern in self.patterns for group in pattern.groups for name in pattern.options[group]}
         return [name for name in lexicon().signs if name in used]
 
     def sentence(self, signs: tuple[str, ...]) -> str:
@@ -125,9 +122,7 @@ def load_grammar(language: str, difficulty: int) -> Grammar:
     wording = read_data(wording_file(language))
     if wording["signs"].keys() != lexicon().signs.keys():
         wrong = ", ".join(sorted(wording["signs"].keys() ^ lexicon().signs.keys()))
-        raise InputError(
-            f"{wording_file(language)}: not the signs of lexicon.yaml; on one side only: {wrong}."
-        )
+        raise InputError(f"{wording_file(language)}: not the signs of lexicon.yaml; on one side only: {wrong}.")
     chosen = rules["difficulties"][difficulty]
     patterns = []
     for groups, share in chosen["patterns"].items():

@@ -47,9 +47,7 @@ class AvatarPlan:
 def plan_avatar(corpus: CorpusConfig) -> AvatarPlan:
     """The whole corpus but its pictures. Raises InputError where dev and test get too few sentences."""
     grammar = load_grammar(corpus.language, corpus.difficulty)
-    random = Random(
-        f"{corpus.seed}/{corpus.difficulty}/sentences"
-    )  # not the language: all three say the same
+    random = Random(f"{corpus.seed}/{corpus.difficulty}/sentences")  # not the language: all three say the same
     counts = _counts(corpus.clips)
     held_out = counts["dev"] + counts["test"]
     room = [int(pattern.size * HELD_OUT_LIMIT) for pattern in grammar.patterns]

@@ -36,9 +36,7 @@ CLIPS_PER_TASK = 8
 Progress = Callable[[int, int], None]
 
 
-def write_avatar(
-    corpus: CorpusConfig, folder: Path, progress: Progress | None = None, workers: int = 2
-) -> list[Clip]:
+def write_avatar(corpus: CorpusConfig, folder: Path, progress: Progress | None = None, workers: int = 2) -> list[Clip]:
     """Draws the corpus into a folder; the clips in manifest order.
 
     `progress` gets (videos there, videos in all). With less than two workers no other process is started.
@@ -86,8 +84,7 @@ def _claim(folder: Path, corpus: CorpusConfig) -> None:
     if differing:
         listed = ", ".join(f"{key}: folder {there.get(key)}, run {settings[key]}" for key in differing)
         raise InputError(
-            f"{folder}: holds a demo corpus of other settings ({listed}). "
-            "Choose another folder, or delete this one."
+            f"{folder}: holds a demo corpus of other settings ({listed}). Choose another folder, or delete this one."
         )
 
 
