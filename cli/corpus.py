@@ -12,6 +12,7 @@ from .options import (
     SeedOption,
     SetOption,
     VerboseOption,
+    guarded,
     open_run,
     print_json,
 )
@@ -20,7 +21,7 @@ CORPORA = ("avatar", "tsv")
 
 
 def register(app: typer.Typer) -> None:
-    app.command("prepare")(prepare)
+    app.command("prepare")(guarded(prepare))
 
 
 def prepare(

@@ -13,6 +13,7 @@ from .options import (
     RunOption,
     SetOption,
     VerboseOption,
+    guarded,
     open_run,
     print_json,
 )
@@ -20,10 +21,10 @@ from .options import (
 
 def register(app: typer.Typer) -> None:
     cache = typer.Typer(help="Look into feature caches and check them.", no_args_is_help=True, rich_markup_mode=None)
-    app.command("extract-features")(extract_features)
-    app.command("precompute", hidden=True)(extract_features)
-    cache.command("info")(info)
-    cache.command("verify")(verify)
+    app.command("extract-features")(guarded(extract_features))
+    app.command("precompute", hidden=True)(guarded(extract_features))
+    cache.command("info")(guarded(info))
+    cache.command("verify")(guarded(verify))
     app.add_typer(cache, name="cache")
 
 

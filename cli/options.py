@@ -1,11 +1,15 @@
 """Options that every command shares, and what they mean. Imports nothing heavy: --help must answer at once."""
 
+import functools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from slt_cache.errors import SltCacheError
 
 if TYPE_CHECKING:
     from slt_cache.pipeline.run import Run
@@ -50,6 +54,29 @@ VerboseOption = Annotated[
 
 class Verbosity:
     traceback = False
+
+
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended."""
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with its errors turned into exit codes: 1 failed on the way, 2 bad input, 130 interrupted."""
+
+    @functools.wraps(command)
+    def guard(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except SltCacheError as error:
+            if Verbosity.traceback:
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise SystemExit(error.exit_code) from error
+        except KeyboardInterrupt:
+            typer.echo("interrupted; the same command goes on from what is finished.", err=True)
+            raise SystemExit(INTERRUPTED) from None
+
+    return guard
 
 
 def open_run(

@@ -13,16 +13,17 @@ from .options import (
     RunOption,
     SetOption,
     VerboseOption,
+    guarded,
     open_run,
     print_json,
 )
 
 
 def register(app: typer.Typer) -> None:
-    app.command("eval")(evaluate)
-    app.command("score")(score)
-    app.command("translate")(translate)
-    app.command("report")(report)
+    app.command("eval")(guarded(evaluate))
+    app.command("score")(guarded(score))
+    app.command("translate")(guarded(translate))
+    app.command("report")(guarded(report))
 
 
 def evaluate(

@@ -13,6 +13,7 @@ from .options import (
     SeedOption,
     SetOption,
     VerboseOption,
+    guarded,
     open_run,
     print_json,
 )
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     llm = typer.Typer(help="Make language models.", no_args_is_help=True, rich_markup_mode=None)
-    app.command("train-visual")(train_visual)
-    app.command("train-llm")(train_llm)
-    llm.command("pretrain")(pretrain)
+    app.command("train-visual")(guarded(train_visual))
+    app.command("train-llm")(guarded(train_llm))
+    llm.command("pretrain")(guarded(pretrain))
     llm.callback()(_llm)
     app.add_typer(llm, name="llm")
 

@@ -13,6 +13,7 @@ from .options import (
     SeedOption,
     SetOption,
     VerboseOption,
+    guarded,
     open_run,
     print_json,
 )
@@ -20,8 +21,8 @@ from .options import (
 
 def register(app: typer.Typer) -> None:
     bench = typer.Typer(help="Measure ratios on this machine.", no_args_is_help=True, rich_markup_mode=None)
-    app.command("demo")(demo)
-    bench.command("cache")(bench_cache)
+    app.command("demo")(guarded(demo))
+    bench.command("cache")(guarded(bench_cache))
     bench.callback()(_bench)
     app.add_typer(bench, name="bench")
 

@@ -102,11 +102,17 @@ def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, rec
         write_record(temporary, record)
 
 
-def load_visual(folder: Path) -> VisualCheckpoint:
-    """Raises InputError where no finished stage 1 lies in the folder."""
+def require_visual(folder: Path) -> Record:
+    """The record of a finished stage 1. Raises InputError where none lies in the folder."""
     record = read_record(folder)
     if record is None or not record.finished:
         raise InputError(f"{folder}: no finished visual encoder here. Train it first: slt-cache train-visual")
+    return record
+
+
+def load_visual(folder: Path) -> VisualCheckpoint:
+    """Raises InputError where no finished stage 1 lies in the folder."""
+    record = require_visual(folder)
     settings: dict[str, Any] = record.settings
     tokenizer = load_tokenizer(str(folder / "tokenizer"), settings["tokenizer"]["language"])
     model = _translator(

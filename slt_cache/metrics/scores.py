@@ -73,7 +73,7 @@ def score(hypotheses: Sequence[str], references: Sequence[str], preset: str = "p
         # Stand-alone BLEU-n: geometric mean of the precisions up to n, not the n-gram precision.
         bleu = BLEU(tokenize=cut.bleu_tokenize, max_ngram_order=order, force=True)
         value = bleu.corpus_score(list(hypotheses), [list(references)]).score
-        scores[f"bleu{order}"] = Score(f"BLEU-{order}", value, str(bleu.get_signature()))
+        scores[f"bleu{order}"] = Score(f"BLEU-{order}", value, f"{bleu.get_signature()}|order:{order}")
     chrf = CHRF()
     value = chrf.corpus_score(list(hypotheses), [list(references)]).score
     scores["chrf"] = Score("chrF", value, str(chrf.get_signature()))

@@ -104,7 +104,7 @@ class SignTranslator(nn.Module):
     def hidden(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Hidden states of the encoder, packed: [sum N, C], [B] -> [sum N, D]"""
         embeds, mask = self.embed(features, lengths)
-        encoder: nn.Module = self.seq2seq.get_encoder()
+        encoder: Any = self.seq2seq.get_encoder()
         states = encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         return states[mask.bool()]
 

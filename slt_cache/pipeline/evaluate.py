@@ -1,11 +1,14 @@
 """A trained model over a split: hypotheses and scores, printed and saved."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slt_cache.batches.feature_batches import feature_loader
 from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
+from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import FeaturesConfig
 from slt_cache.corpora.clips import SPLITS, Clip
@@ -15,13 +18,13 @@ from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import write_json, write_text
+from slt_cache.files import read_json, write_json, write_text
 from slt_cache.metrics.scores import Score
 from slt_cache.models.sign_translator import SignTranslator
 from slt_cache.pipeline.extract import feature_spec
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.scoring import score_hypotheses, values
+from slt_cache.pipeline.scoring import preset_of, score_hypotheses, values
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -127,7 +130,7 @@ def _save(
     references: Sequence[str],
     scores: dict[str, Score],
 ) -> Evaluation:
-    stem = split if model == "llm" else f"{model}.{split}"
+    stem = _stem(model, split)
     table = run.evaluation / f"{stem}.tsv"
     lines = ["id\treference\thypothesis"]
     for hypothesis, reference in zip(hypotheses, references, strict=True):
@@ -138,11 +141,35 @@ def _save(
         {
             "model": model,
             "split": split,
+            "made_from": _made_from(run, model, references),
             "clips": len(references),
             "scores": values(scores),
             "signatures": {key: found.signature for key, found in scores.items()},
-            "generation": run.config.generation.model_dump(mode="json"),
             "hypotheses": str(table),
         },
     )
     return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
+
+
+def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) -> dict[str, float] | None:
+    """Scores of an earlier evaluation, where it had the same weights, sentences and settings."""
+    path = run.evaluation / f"{_stem(model, split)}.json"
+    if not path.is_file():
+        return None
+    saved = read_json(path)
+    scores: dict[str, float] = saved["scores"]
+    return scores if saved["made_from"] == _made_from(run, model, references) else None
+
+
+def _stem(model: str, split: str) -> str:
+    return split if model == "llm" else f"{model}.{split}"
+
+
+def _made_from(run: Run, model: str, references: Sequence[str]) -> dict[str, Any]:
+    """All that decides the scores."""
+    return {
+        "weights": read_json(run.folder / model / "best" / RECORD_FILE),
+        "generation": run.config.generation.model_dump(mode="json"),
+        "preset": preset_of(run.config),
+        "references_sha256": hashlib.sha256("\n".join(references).encode()).hexdigest(),
+    }

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from slt_cache import __version__
 from slt_cache.batches.clip_batches import ClipFrames
-from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
+from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, require_visual
 from slt_cache.config import FeaturesConfig
 from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.decoding.encode import encode, read_clips
@@ -67,9 +67,10 @@ def feature_spec(checkpoint: VisualCheckpoint, features: FeaturesConfig) -> Feat
 
 
 def splits_to_extract(run: Run, asked: str) -> list[str]:
-    """One split, or for `all` those that have clips."""
+    """One split, or for `all` those that have clips. Raises InputError before anything is made."""
     if asked not in (*SPLITS, "all"):
         raise InputError(f"--split {asked}: no such split. Use {', '.join(SPLITS)} or all.")
+    require_visual(run.visual / "best")
     clips = ensure_clips(run)
     if asked == "all":
         return [split for split in SPLITS if of_split(clips, split)]

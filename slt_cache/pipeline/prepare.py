@@ -108,5 +108,5 @@ def _problems(clips: Sequence[Clip]) -> dict[str, list[str]]:
     """Clips that cannot be used as they stand, by kind."""
     absent = [clip.id for clip in clips if not clip.video.exists()]
     repeated = [text for text, count in Counter((clip.video, clip.start) for clip in clips).items() if count > 1]
-    found = {"video not found": absent, "same video and start twice": [str(video) for video, _ in repeated]}
+    found = {"video not found": absent, "same video and start on several lines": [str(video) for video, _ in repeated]}
     return {kind: ids for kind, ids in found.items() if ids}

@@ -12,6 +12,7 @@ from slt_cache.checkpoints.record import Record, read_record, require_same, writ
 from slt_cache.config import OptimizerConfig
 from slt_cache.device import pick_device
 from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.terminal import say
 from slt_cache.training.loop import Engine, Task, train
 
 RecordOf = Callable[[int, dict[str, float]], Record]
@@ -35,6 +36,7 @@ def training_stage(
     done = read_record(folder / "best")
     if done is not None and done.finished:
         require_same(folder, done, settings, command)
+        say(f"{name}: trained already, {folder / 'best'} is kept; {command} --restart trains anew")
         return done
     begun = read_record(folder / "last")
     if begun is not None:

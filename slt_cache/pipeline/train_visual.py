@@ -8,6 +8,7 @@ from slt_cache.checkpoints.visual import new_visual_translator, save_visual
 from slt_cache.corpora.clips import of_split
 from slt_cache.decoding.decode import decode
 from slt_cache.decoding.encode import encode, read_clips, readable
+from slt_cache.device import pick_device
 from slt_cache.pipeline.language import ensure_tokenizer
 from slt_cache.pipeline.prepare import ensure_clips, manifest_sha256, require_split
 from slt_cache.pipeline.run import Run
@@ -19,6 +20,7 @@ from slt_cache.training.visual import VisualTask
 def train_visual(run: Run, restart: bool = False) -> Record:
     """Trains the visual encoder with Light-T, or says how it was trained before."""
     config = run.config
+    pick_device(config.compute.device)  # before the corpus is drawn: a mistyped device should not take a minute
     clips = ensure_clips(run)
     train_clips, dev_clips = require_split(run, clips, "train"), of_split(clips, "dev")
     tokenizer = ensure_tokenizer(run, clips)

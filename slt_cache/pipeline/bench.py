@@ -1,0 +1,123 @@
+"""Ratios that only a measurement gives. Two ways to the same result are timed in turns, in one run."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch.optim import AdamW
+
+from slt_cache.batches.feature_batches import FeatureBatch, feature_loader
+from slt_cache.batches.targets import make_targets
+from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
+from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
+from slt_cache.corpora.clips import Clip
+from slt_cache.decoding.encode import encode, read_clips, readable
+from slt_cache.device import pick_device
+from slt_cache.features.cache import FeatureCache
+from slt_cache.models.sign_translator import SignTranslator, token_loss
+from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.run import Run
+
+ROUNDS = 3
+"""Times that each way is taken, in turns, so that a slow moment of the machine hits both."""
+BATCHES_A_ROUND = 6
+
+
+def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
+    """Stage-2 updates from the cache against updates that read the videos and run the frozen encoder again.
+
+    The weights that are trained here are thrown away. Seconds are of one epoch, from the median round."""
+    device = pick_device(run.config.compute.device)
+    held = FeatureCache(cache, "train")
+    llm, visual = load_llm(run.llm / "best"), load_visual(run.visual / "best")
+    model, encoder = llm.model.to(device), visual.model.to(device)
+    encoder.eval()
+    update = _updater(model, device, run.config.llm_training.label_smoothing)
+    batch_size = run.config.llm_training.batch_size
+    clips = _same_clips(run, held, batch_size * BATCHES_A_ROUND)
+    chunks = [clips[first : first + batch_size] for first in range(0, len(clips), batch_size)]
+    seconds = _in_turns(
+        partial(_from_cache, held, llm, batch_size, len(chunks), update),
+        partial(_from_video, run, visual, llm, chunks, update, device),
+    )
+    epoch = len(held) / len(clips)
+    from_cache, from_video = (median(rounds) * epoch for rounds in seconds)
+    return {
+        "epoch_seconds_from_cache": round(from_cache, 2),
+        "epoch_seconds_recomputed": round(from_video, 2),
+        "ratio": round(from_video / from_cache, 2),
+        "clips_timed": len(clips),
+        "rounds": ROUNDS,
+        "device": str(device),
+    }
+
+
+def _in_turns(first: Callable[[], None], second: Callable[[], None]) -> tuple[list[float], list[float]]:
+    """Seconds of each call of either."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(ROUNDS + 1):
+        for work, taken in zip((first, second), seconds, strict=True):
+            begun = time.monotonic()
+            work()
+            if number > 0:  # the first round warms up
+                taken.append(time.monotonic() - begun)
+    return seconds
+
+
+def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> Callable[[FeatureBatch], None]:
+    """One training step of stage 2."""
+    optimizer = AdamW(model.parameters(), lr=1e-9)
+
+    def update(batch: FeatureBatch) -> None:
+        model.train()
+        batch = batch.to(device)
+        logits = model(batch.features.float(), batch.lengths, batch.targets.decoder_input_ids)
+        optimizer.zero_grad()
+        (token_loss(logits, batch.targets.labels, smoothing) / batch.targets.tokens).backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return update
+
+
+def _same_clips(run: Run, held: FeatureCache, count: int) -> list[Clip]:
+    """The first clips of the cache, as clips of the manifest."""
+    by_id = {clip.id: clip for clip in require_split(run, ensure_clips(run), "train")}
+    return [by_id[clip_id] for clip_id in held.ids[:count]]
+
+
+def _from_cache(
+    held: FeatureCache, llm: LlmCheckpoint, batch_size: int, batches: int, update: Callable[[FeatureBatch], None]
+) -> None:
+    loader = feature_loader(held, llm.tokenizer, batch_size=batch_size, shuffle=False)
+    for number, batch in enumerate(loader):
+        if number == batches:
+            break
+        update(batch)
+
+
+def _from_video(
+    run: Run,
+    visual: VisualCheckpoint,
+    llm: LlmCheckpoint,
+    chunks: Sequence[Sequence[Clip]],
+    update: Callable[[FeatureBatch], None],
+    device: torch.device,
+) -> None:
+    items = readable(read_clips([clip for chunk in chunks for clip in chunk], visual.video, run.config.compute.workers))
+    for chunk in chunks:
+        [batch] = encode(
+            visual.model,
+            [next(items) for _ in chunk],
+            level=llm.spec.level,
+            dtype=llm.spec.dtype,
+            batch_frames=10**9,
+            device=device,
+        )
+        sentences = [llm.tokenizer.encode(clip.text) for clip in chunk]
+        update(FeatureBatch(batch.ids, batch.features, batch.lengths, make_targets(sentences, llm.tokenizer)))

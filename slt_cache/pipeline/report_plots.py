@@ -1,0 +1,146 @@
+"""The pictures of the report page: curves -> SVG markup, frames of a clip -> JPEG data URIs. Writes no file.
+
+The SVG carries no colour, font or id of its own beyond what it needs: it takes the page's text colour and its CSS
+variables, so that one drawing serves light and dark, and several drawings stand in one page."""
+
+import base64
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slt_cache.corpora.clips import Clip
+from slt_cache.video.frames import read_kept_frames
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FRAME_HEIGHT = 64
+"""Pixels."""
+MAX_FRAMES = 10
+JPEG_QUALITY = 80
+
+FIGURE_INCHES = (4.6, 2.3)
+FONT_POINTS = 9
+TEXT, RULE, CURVE, BEST = "#010101", "#020202", "#030303", "#040404"
+"""Stand-ins that no drawing shows: the page's own colours take their places."""
+PAGE_COLOURS = {TEXT: "currentColor", RULE: "var(--rule)", CURVE: "var(--curve)", BEST: "var(--accent)"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of figures; `key` is part of the SVG's ids and must be its own on the page."""
+
+    key: str
+    title: str
+    """What the picture shows, for those who cannot see it."""
+    x_label: str
+    y_label: str
+    points: tuple[tuple[float, float], ...]
+    """(x, y), ascending in x."""
+
+
+@dataclass(frozen=True)
+class Filmstrip:
+    """Some of a clip's kept frames."""
+
+    images: tuple[str, ...]
+    """JPEG data URIs, FRAME_HEIGHT pixels high."""
+    kept: int
+    """T', of which the images are an even choice."""
+
+
+def draw_loss(curve: Curve, top: float) -> str:
+    """SVG of a training loss, from 0 to `top`."""
+    return _draw(curve, top, mark_best=False)
+
+
+def draw_scores(curve: Curve, top: float) -> str:
+    """SVG of a score per epoch, from 0 to `top`; every epoch has its dot, the best its value."""
+    return _draw(curve, top, mark_best=True)
+
+
+def common_top(curves: Sequence[Curve], step: float) -> float:
+    """The end of the axis that all of these share: the next multiple of `step`."""
+    highest = max((y for curve in curves for _, y in curve.points if math.isfinite(y)), default=0.0)
+    return max(math.ceil(highest / step), 1) * step
+
+
+def _draw(curve: Curve, top: float, mark_best: bool) -> str:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    settings = {"svg.fonttype": "none", "svg.hashsalt": curve.key, "font.size": FONT_POINTS}
+    with rc_context(settings):
+        figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
+        axes = figure.subplots()
+        axes.plot(*zip(*curve.points, strict=True), color=CURVE, linewidth=1.6, solid_capstyle="round")
+        if mark_best:
+            _mark(axes, curve)
+        elif len(curve.points) == 1:
+            axes.plot(*curve.points[0], "o", color=CURVE, markersize=3)
+        _style(axes, curve, top)
+        drawing = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(drawing, format="svg", transparent=True, metadata=nothing)
+    return _for_page(drawing.getvalue(), curve.title)
+
+
+def _mark(axes: "Axes", curve: Curve) -> None:
+    axes.plot(*zip(*curve.points, strict=True), "o", color=CURVE, markersize=3)
+    x, y = max(curve.points, key=lambda point: point[1])
+    axes.plot(x, y, "o", color=BEST, markersize=6)
+    inside = {"ha": "right" if x > curve.points[0][0] else "left", "va": "top"}
+    axes.annotate(f"{y:.1f}", (x, y), (0, -7), textcoords="offset points", color=BEST, weight="bold", **inside)
+
+
+def _style(axes: "Axes", curve: Curve, top: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_ylim(0, top * 1.04)
+    axes.set_xlabel(curve.x_label, color=TEXT)
+    axes.set_ylabel(curve.y_label, color=TEXT)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.tick_params(length=0, pad=4, labelcolor=TEXT)
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_edgecolor(RULE)
+
+
+def _for_page(svg: str, title: str) -> str:
+    """Markup that scales with its column and takes the page's colours and font."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # would hold for the whole page
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1 ...: the same in every drawing
+    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(r"font: (bold |[0-9]+ )?([0-9.]+px) [^;\"]*", r"font-size: \2; font-weight: \1", svg)
+    for stand_in, colour in PAGE_COLOURS.items():
+        svg = svg.replace(stand_in, colour)
+    box = re.search(r'viewBox="[^"]*"', svg)
+    assert box is not None
+    return re.sub(r"<svg[^>]*>", f'<svg {box.group()} role="img" aria-label="{title}">', svg, count=1)
+
+
+def read_filmstrip(clip: Clip, keep_every: int) -> Filmstrip:
+    """At most MAX_FRAMES of the clip's kept frames, the first and the last among them. Raises UnreadableVideo."""
+    frames = read_kept_frames(clip, keep_every).frames  # [T', H, W, 3]
+    count = min(len(frames), MAX_FRAMES)
+    chosen = [round(number * (len(frames) - 1) / max(count - 1, 1)) for number in range(count)]
+    return Filmstrip(tuple(_jpeg(frames[index]) for index in chosen), len(frames))
+
+
+def _jpeg(frame: np.ndarray) -> str:
+    from PIL import Image
+
+    height, width = frame.shape[:2]
+    size = (max(round(width * FRAME_HEIGHT / height), 1), FRAME_HEIGHT)
+    file = io.BytesIO()
+    Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,205 @@
+"""Settings: strict, frozen, and errors that name the key and the file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from slt_cache.config import Config, differences, load_config, save_config, shipped_configs
+from slt_cache.errors import InputError
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def refusal(source: str, *overrides: str) -> str:
+    with pytest.raises(InputError) as refused:
+        load_config(source, overrides)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_every_shipped_config_loads_with_an_override_on_top(name: str) -> None:
+    assert load_config(name, ["seed=41"]).seed == 41
+
+
+def test_the_avatar_config_is_shipped() -> None:
+    assert "avatar" in shipped_configs()
+
+
+def test_the_defaults_are_the_papers() -> None:
+    config = Config()
+    assert (config.video.keep_rate, config.video.keep_every, config.video.size) == (0.25, 4, 224)
+    assert config.light_t.size == "base"
+    visual = config.visual_training
+    assert (visual.optimizer, visual.lr, visual.momentum, visual.batch_size, visual.epochs) == ("sgd", 1e-2, 0.9, 8, 75)
+    llm = config.llm_training
+    assert (llm.lr, llm.adapter_lr, llm.batch_size) == (1e-5, 1e-3, 16)
+    assert visual.label_smoothing == llm.label_smoothing == 0.2
+    assert config.llm.name == "facebook/mbart-large-cc25"
+    assert config.features.level == "sign"
+    assert config.generation.num_beams == 5
+    assert config.augmentation.flip == 0.0
+
+
+def test_an_unknown_key_is_refused_with_its_name_the_file_and_the_nearest_key(tmp_path: Path) -> None:
+    source = write(tmp_path, "video:\n  keep_rat: 0.25\n")
+    message = refusal(source)
+    assert "video.keep_rat;" in message
+    assert source in message
+    assert "did you mean keep_rate?" in message
+
+
+def test_an_unknown_section_is_refused_with_the_nearest_section(tmp_path: Path) -> None:
+    assert "unknown key vdeo; did you mean video?" in refusal(write(tmp_path, "vdeo:\n  size: 32\n"))
+
+
+def test_a_key_like_no_other_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, "light_t:\n  qqqq: 1\n"))
+    assert "light_t.qqqq" in message
+    assert "known are size, dropout" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "got"),
+    [
+        ("video:\n  size: large\n", "video.size", "'large'"),
+        ("video:\n  size: 0\n", "video.size", "0"),
+        ("visual_training:\n  lr: -1.0\n", "visual_training.lr", "-1.0"),
+        ("visual_training:\n  lr: .nan\n", "visual_training.lr", "nan"),
+        ("llm_training:\n  label_smoothing: 1.0\n", "llm_training.label_smoothing", "1.0"),
+        ("light_t:\n  size: huge\n", "light_t.size", "'huge'"),
+        ("video: 3\n", "video", "3"),
+        ("encoder:\n  kernel: 4\n", "kernel", "4"),
+        ("1: 2\n", "1", "1"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key_the_file_and_the_value(
+    tmp_path: Path, text: str, key: str, got: str
+) -> None:
+    source = write(tmp_path, text)
+    message = refusal(source)
+    assert f"config {source}: {key}" in message or f" {key} " in message
+    assert got in message
+
+
+def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, "seed: x\nvideo:\n  fit: squeeze\n"))
+    assert "seed" in message
+    assert "video.fit" in message
+
+
+@pytest.mark.parametrize("rate", ["0.3", "0", "-0.25", "1.5"])
+def test_a_rate_that_keeps_no_whole_number_of_frames_is_refused(rate: str) -> None:
+    message = refusal("avatar", f"video.keep_rate={rate}")
+    assert "video.keep_rate" in message
+    assert rate in message
+
+
+@pytest.mark.parametrize(("rate", "every"), [("1", 1), ("0.5", 2), ("0.25", 4), ("0.125", 8)])
+def test_a_keep_rate_is_one_frame_in_so_many(rate: str, every: int) -> None:
+    assert load_config("avatar", [f"video.keep_rate={rate}"]).video.keep_every == every
+
+
+def test_a_crop_larger_than_the_frame_is_refused() -> None:
+    message = refusal("avatar", "video.resize=64", "video.size=65")
+    assert "65" in message
+    assert "64" in message
+    assert load_config("avatar", ["video.resize=64", "video.size=64"]).video.size == 64
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("video.size=30", 30),
+        ("llm_training.lr=1e-3", 1e-3),
+        ("llm_training.lr=0.5", 0.5),
+        ("video.blank=true", True),
+        ("video.mean=[0.1, 0.2, 0.3]", (0.1, 0.2, 0.3)),
+        ("visual_training.clip_norm=null", None),
+        ("llm.name=some=where", "some=where"),
+        ("seed = 7", 7),
+    ],
+)
+def test_an_override_is_read_as_yaml(override: str, value: Any) -> None:
+    place: Any = load_config("avatar", [override])
+    for key in override.partition("=")[0].strip().split("."):
+        place = getattr(place, key)
+    assert place == value
+    assert type(place) is type(value)
+
+
+def test_the_last_override_of_a_key_wins_and_the_file_keeps_the_rest(tmp_path: Path) -> None:
+    source = write(tmp_path, "video:\n  size: 40\n  resize: 50\n")
+    config = load_config(source, ["video.size=41", "video.size=42"])
+    assert (config.video.size, config.video.resize) == (42, 50)
+
+
+def test_an_override_may_open_a_section_that_the_file_leaves_empty(tmp_path: Path) -> None:
+    source = write(tmp_path, "video:\n")
+    assert load_config(source, ["video.size=42"]).video.size == 42
+    assert load_config(source).video == Config().video
+
+
+@pytest.mark.parametrize("override", ["video.size", "=3", "video.=3", "", "seed.deep=3", "video.size=[1"])
+def test_a_malformed_override_is_refused_and_repeated(override: str, tmp_path: Path) -> None:
+    assert f"--set {override}" in refusal(write(tmp_path, "seed: 1\n"), override)
+
+
+def test_an_override_with_an_unknown_key_is_refused_with_the_nearest_key() -> None:
+    assert "unknown key video.sise; did you mean size?" in refusal("avatar", "video.sise=3")
+
+
+@pytest.mark.parametrize(("text", "says"), [("video: [1\n", "not valid YAML"), ("- a\n- b\n", "expected sections")])
+def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    source = write(tmp_path, text)
+    message = refusal(source)
+    assert source in message
+    assert says in message
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("corpus:\n  root: für\n".encode("latin-1"))
+    assert str(path) in refusal(str(path))
+
+
+def test_a_name_that_is_no_config_is_refused_with_the_shipped_ones() -> None:
+    message = refusal("avatr")
+    assert "avatr" in message
+    assert all(name in message for name in shipped_configs())
+
+
+def test_a_config_cannot_be_changed() -> None:
+    config: Any = Config()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 1
+    with pytest.raises(ValidationError, match="frozen"):
+        config.video.size = 1
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_saving_and_loading_gives_the_same_config(name: str, tmp_path: Path) -> None:
+    config = load_config(name, ["corpus.root=/daten/für uns", "visual_training.lr=3.3e-05", "video.keep_rate=0.125"])
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(str(tmp_path / "config.yaml")) == config
+
+
+def test_a_saved_config_states_the_defaults_too(tmp_path: Path) -> None:
+    save_config(Config(), tmp_path / "config.yaml")
+    assert "momentum: 0.9" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_differences_name_nested_keys_and_both_values() -> None:
+    made, asked = Config().model_dump(mode="json"), load_config("avatar", ["seed=5"]).model_dump(mode="json")
+    asked["new"] = 1
+    found = differences(made, asked)
+    assert "seed: made with 0, asked for 5" in found
+    assert "video.size: made with 224, asked for 32" in found
+    assert "new: made with None, asked for 1" in found
+    assert not any(line.startswith(("generation.num_beams", "video:")) for line in found)
+    assert differences(made, made) == []

@@ -1,0 +1,235 @@
+"""The commands one after another on a tiny corpus: what each leaves, and that nothing is done twice."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from slt_cache.features.cache import FeatureCache
+from slt_cache.pipeline.run import open_run
+from slt_cache.pipeline.translate import Translator
+from tests.commands import TINY, Ran, slt_cache
+
+
+def succeed(*arguments: str | Path) -> Ran:
+    ran = slt_cache(*arguments)
+    assert ran.code == 0, ran.err
+    return ran
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run folder after all commands of the tour."""
+    run = tmp_path_factory.mktemp("finished") / "tiny"
+    succeed("train-visual", "--run", run, "--config", TINY)
+    succeed("extract-features", "--split", "all", "--run", run)
+    succeed("train-llm", "--features", "feats.h5", "--run", run)
+    succeed("eval", "--run", run)
+    yield run
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it to write into."""
+    return Path(shutil.copytree(finished, tmp_path / "tiny"))
+
+
+def test_the_run_folder_holds_what_the_contract_names(finished: Path) -> None:
+    for name in (
+        "config.yaml",
+        "manifest.tsv",
+        "visual/best/encoder.safetensors",
+        "visual/best/light_t.safetensors",
+        "visual/best/record.json",
+        "visual/metrics.jsonl",
+        "feats.h5",
+        "llm/best/model.safetensors",
+        "llm/best/adapter.safetensors",
+        "llm/best/record.json",
+        "llm/metrics.jsonl",
+        "eval/test.json",
+        "eval/test.tsv",
+    ):
+        assert (finished / name).is_file(), name
+    assert not list(finished.rglob("*.tmp"))
+    assert not (finished / "feats.h5.parts").exists()
+
+
+def test_the_cache_holds_every_clip_with_one_step_for_each_kept_frame(finished: Path) -> None:
+    for split, clips in (("train", 19), ("dev", 2), ("test", 3)):
+        cache = FeatureCache(finished / "feats.h5", split)
+        assert len(cache) == clips
+        assert cache.complete
+        assert not cache.damaged()
+        steps = np.diff(cache.offsets)
+        assert (steps == -(-cache.num_frames // 4)).all()
+        assert cache.features.dtype == np.float16
+    with h5py.File(finished / "feats.h5") as file:
+        assert file["train/features"].chunks is None
+        assert file["train"].attrs["spec_sha256"] == cache.spec.sha256
+
+
+def test_a_finished_stage_is_not_done_again(run: Path) -> None:
+    weights = (run / "visual/best/encoder.safetensors").stat().st_mtime_ns
+    cache = (run / "feats.h5").stat().st_mtime_ns
+    assert "trained already" in succeed("train-visual", "--run", run).err
+    assert "are there already" in succeed("extract-features", "--split", "all", "--run", run).out
+    assert "trained already" in succeed("train-llm", "--features", "feats.h5", "--run", run).err
+    assert (run / "visual/best/encoder.safetensors").stat().st_mtime_ns == weights
+    assert (run / "feats.h5").stat().st_mtime_ns == cache
+
+
+def test_evaluation_from_video_gives_the_hypotheses_that_the_cache_gives(run: Path) -> None:
+    cached = (run / "eval/test.tsv").read_text(encoding="utf-8")
+    (run / "feats.h5").unlink()
+    assert "reading 3 videos" in succeed("eval", "--run", run).err
+    assert (run / "eval/test.tsv").read_text(encoding="utf-8") == cached
+
+
+def test_a_live_translation_is_that_of_the_cached_clip(finished: Path) -> None:
+    translator = Translator.from_run(finished)
+    lines = (finished / "eval/test.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    for line in lines:
+        clip_id, _, hypothesis = line.split("\t")
+        found = translator(finished / "corpus" / "videos" / f"{clip_id}.mp4", nbest=2)
+        assert found.text == hypothesis
+        assert len(found.texts) == 2
+        assert found.scores[0] >= found.scores[1]
+
+
+def test_json_output_is_one_object_with_the_promised_keys(run: Path) -> None:
+    video = next((run / "corpus" / "videos").glob("test-*.mp4"))
+    promised = {
+        ("train-visual", "--run", run): {"run", "best", "epochs", "seconds", "dev"},
+        ("extract-features", "--split", "dev", "--run", run): {
+            "features",
+            "split",
+            "clips",
+            "frames",
+            "seconds",
+            "failed",
+        },
+        ("train-llm", "--features", "feats.h5", "--run", run): {"run", "best", "epochs", "seconds", "dev"},
+        ("eval", "--run", run): {"split", "clips", "scores", "signatures", "hypotheses"},
+        ("eval", "--run", run, "--model", "visual"): {"split", "clips", "scores", "signatures", "hypotheses"},
+        ("translate", "--run", run, video): {"translations"},
+        ("cache", "info", run / "feats.h5"): {"path", "splits"},
+        ("cache", "verify", run / "feats.h5"): {"ok", "problems"},
+        ("report", "--run", run): {"report"},
+    }
+    for arguments, keys in promised.items():
+        answer = json.loads(succeed(*arguments, "--json").out)
+        assert keys <= answer.keys(), arguments
+    scores = json.loads((run / "eval/test.json").read_text(encoding="utf-8"))["scores"]
+    assert set(scores) == {"bleu1", "bleu2", "bleu3", "bleu4", "chrf", "rouge_l", "rouge_l_beta12"}
+
+
+def test_a_cache_of_another_encoder_is_refused_by_name(run: Path) -> None:
+    succeed("train-visual", "--run", run, "--restart", "--set", "visual_training.epochs=1")
+    ran = slt_cache("extract-features", "--split", "train", "--run", run)
+    assert ran.code == 2
+    assert "encoder_sha256: file " in ran.err
+    ran = slt_cache("translate", "--run", run, next((run / "corpus" / "videos").glob("*.mp4")))
+    assert ran.code == 2
+    assert "not the one that stage 2 was trained on" in ran.err
+
+
+def test_other_settings_for_a_trained_stage_are_refused_naming_them(run: Path) -> None:
+    ran = slt_cache("train-visual", "--run", run, "--set", "visual_training.lr=0.5")
+    assert ran.code == 2
+    assert "visual_training.lr: made with 0.001, asked for 0.5" in ran.err
+    ran = slt_cache("eval", "--run", run, "--set", "corpus.clips=30", "--features", run / "none.h5")
+    assert ran.code == 2
+    assert "corpus.clips: made with 24, asked for 30" in ran.err
+
+
+def test_an_unreadable_clip_is_reported_and_missing_but_never_replaced(run: Path) -> None:
+    broken = run / "corpus" / "videos" / "train-00003.mp4"
+    broken.write_bytes(b"not a video")
+    (run / "feats.h5").unlink()
+    ran = slt_cache("extract-features", "--split", "train", "--run", run)
+    assert ran.code == 1
+    assert "train-00003" in ran.err
+    cache = FeatureCache(run / "feats.h5", "train")
+    assert cache.missing == ("train-00003",)
+    assert not cache.complete
+    assert len(cache) == 18
+    assert "1 clips of train are missing" in slt_cache("train-llm", "--run", run, "--restart").err
+
+
+def test_extraction_goes_on_from_whole_parts_and_ends_with_the_same_features(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = FeatureCache(run / "feats.h5", "train").features.copy()
+    (run / "feats.h5").unlink()
+    from slt_cache.features import writing
+    from slt_cache.pipeline import extract as extraction
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(extraction, "assemble", stop)
+    assert slt_cache("extract-features", "--split", "train", "--run", run).code == 130
+    parts = sorted((run / "feats.h5.parts" / "train").glob("*.h5"))
+    assert len(parts) == 3
+    parts[1].write_bytes(parts[1].read_bytes()[:-100])  # a part that a crash of the machine cut off
+    kept = parts[0].stat().st_mtime_ns
+    monkeypatch.setattr(extraction, "assemble", writing.assemble)
+    succeed_again = slt_cache("extract-features", "--split", "train", "--run", run)
+    assert succeed_again.code == 0, succeed_again.err
+    assert not parts[0].exists()
+    assert kept
+    np.testing.assert_array_equal(FeatureCache(run / "feats.h5", "train").features, whole)
+
+
+def test_stage_2_opens_no_video(run: Path) -> None:
+    shutil.rmtree(run / "corpus" / "videos")
+    shutil.rmtree(run / "llm" / "best")
+    succeed("train-llm", "--features", "feats.h5", "--run", run)
+    succeed("eval", "--run", run)
+
+
+def test_the_same_seed_trains_the_same_weights_and_another_seed_others(finished: Path, tmp_path: Path) -> None:
+    first = load_file(finished / "visual/best/encoder.safetensors")
+    corpus = f"corpus.root={finished / 'corpus'}"
+    for seed, same in ((0, True), (1, False)):
+        run = tmp_path / str(seed)
+        succeed("train-visual", "--run", run, "--config", TINY, "--set", corpus, "--seed", str(seed))
+        again = load_file(run / "visual/best/encoder.safetensors")
+        assert all(torch.equal(first[name], again[name]) for name in first) is same
+
+
+def test_every_feature_level_goes_through_both_stages(finished: Path, tmp_path: Path) -> None:
+    for level, dim in (("frame", 512), ("hidden", 256)):
+        run = Path(shutil.copytree(finished, tmp_path / level))
+        cache = tmp_path / f"{level}.h5"
+        setting = ("--run", run, "--set", f"features.level={level}", "--features", cache)
+        succeed("extract-features", "--split", "all", *setting)
+        assert FeatureCache(cache, "dev").dim == dim
+        succeed("train-llm", *setting, "--restart")
+        succeed("eval", "--run", run, "--features", tmp_path / "none.h5")  # live, at the level that stage 2 wants
+
+
+def test_the_llm_from_scratch_lies_beside_the_pretrained_one(run: Path) -> None:
+    before = (run / "llm/best/model.safetensors").read_bytes()
+    succeed("train-llm", "--features", "feats.h5", "--run", run, "--set", "llm.pretrained=false")
+    assert (run / "llm-from-scratch/best/model.safetensors").is_file()
+    assert (run / "llm/best/model.safetensors").read_bytes() == before
+
+
+def test_the_runs_own_config_is_used_without_naming_one(finished: Path) -> None:
+    assert open_run(finished, None).config.encoder.dim == 32
+
+
+def test_a_cache_without_dev_trains_and_says_how_to_add_it(run: Path) -> None:
+    cache = run / "train-only.h5"
+    succeed("extract-features", "--split", "train", "--run", run, "--features", cache)
+    ran = succeed("train-llm", "--features", cache, "--run", run, "--restart")
+    assert "holds no dev split" in ran.err
+    assert "extract-features --split dev" in ran.err
