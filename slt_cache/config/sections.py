@@ -15,6 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+from slt_cache.errors import InputError
+
+AVATAR_LANGUAGE_CODES = {"de": "de_DE", "en": "en_XX", "zh": "zh_CN"}
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -150,8 +153,9 @@ class LlmConfig(Section):
     """Hub name or local folder of an encoder-decoder; or small-mbart, which `slt-cache llm pretrain` makes of text."""
     pretrained: bool = True
     """False: the same architecture from scratch (paper, table 10)."""
-    language: str = "de_DE"
-    """Language code that decoding starts with (MBart)."""
+    language: str | None = None
+    """MBart's code of the sentences' language, which decoding starts with: de_DE, en_XX, zh_CN ...; null: the
+    demo corpus' own, and an error for one's own videos."""
 
 
 class LlmPretrainingConfig(OptimizerConfig):
@@ -248,3 +252,12 @@ class Config(Section):
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @property
+    def language_code(self) -> str:
+        """MBart's code of the sentences' language. Raises InputError where nothing tells it."""
+        if self.llm.language is not None:
+            return self.llm.language
+        if self.corpus.name == "avatar":
+            return AVATAR_LANGUAGE_CODES[self.corpus.language]
+        raise InputError("llm.language: not set. Name the sentences' language: --set llm.language=de_DE (en_XX, ...)")

@@ -77,6 +77,8 @@ def make_light_t(size: str, vocabulary: int, pad: int, eos: int, dropout: float)
 class SignTranslator(nn.Module):
     """Adapter + encoder-decoder: features of clips -> logits over target tokens."""
 
+    seq2seq: Any  # a PreTrainedModel; its mixed-in methods are unknown to type checkers
+
     def __init__(self, dim: int, seq2seq: PreTrainedModel, start: tuple[int, ...], feature_dropout: float = 0.0):
         """`dim` is C; `start` are the ids that decoding begins with, for MBart the language code alone."""
         super().__init__()
@@ -104,7 +106,7 @@ class SignTranslator(nn.Module):
     def hidden(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Hidden states of the encoder, packed: [sum N, C], [B] -> [sum N, D]"""
         embeds, mask = self.embed(features, lengths)
-        encoder: Any = self.seq2seq.get_encoder()
+        encoder = self.seq2seq.get_encoder()
         states = encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         return states[mask.bool()]
 

@@ -103,7 +103,7 @@ def _facts(run: Run, checkpoint: VisualCheckpoint, split: str, clips: Sequence[C
         split=split,
         spec=feature_spec(checkpoint, run.config.features),
         corpus=run.config.corpus.name,
-        language=run.config.llm.language,
+        language=run.config.language_code,
         manifest_sha256=manifest_sha256(clips),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         tool=f"slt-cache {__version__}",

@@ -37,14 +37,14 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
 
 def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
     """The tokenizer of the run's LLM; the small MBart's pieces are trained where that was not done yet."""
-    llm = run.config.llm
+    llm, language = run.config.llm, run.config.language_code
     if llm.name != SMALL_MBART:
-        return load_tokenizer(llm.name, llm.language)
+        return load_tokenizer(llm.name, language)
     if not run.tokenizer.is_dir():
         sentences = pretraining_text(run, clips)
         say(f"training sentencepiece on {len(sentences):,} sentences")
-        train_tokenizer(sentences, run.config.llm_pretraining.vocabulary, llm.language, run.tokenizer)
-    return load_tokenizer(str(run.tokenizer), llm.language)
+        train_tokenizer(sentences, run.config.llm_pretraining.vocabulary, language, run.tokenizer)
+    return load_tokenizer(str(run.tokenizer), language)
 
 
 def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
@@ -55,7 +55,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     settings = {
         "seed": run.config.seed,
         "llm_pretraining": config.model_dump(mode="json"),
-        "language": run.config.llm.language,
+        "language": run.config.language_code,
         "text_sha256": hashlib.sha256("\n".join(sentences).encode()).hexdigest(),
     }
     folder = run.small_mbart

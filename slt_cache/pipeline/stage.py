@@ -32,11 +32,12 @@ def training_stage(
     `work` trains, saving the best weights with the record it is given, and returns the finished record. Raises
     InputError where the folder holds a training of other settings."""
     if restart:
-        shutil.rmtree(folder, ignore_errors=True)
+        for old in ("best", "last"):
+            shutil.rmtree(folder / old, ignore_errors=True)
     done = read_record(folder / "best")
     if done is not None and done.finished:
         require_same(folder, done, settings, command)
-        say(f"{name}: trained already, {folder / 'best'} is kept; {command} --restart trains anew")
+        say(f"{name}: trained already, kept in {folder / 'best'}; --restart trains anew")
         return done
     begun = read_record(folder / "last")
     if begun is not None:

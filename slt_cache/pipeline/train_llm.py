@@ -165,7 +165,7 @@ def _cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
         "seed": run.config.seed,
         "features": train_split.spec.to_json(),
         "manifest_sha256": train_split.attributes["manifest_sha256"],
-        "language": run.config.llm.language,
+        "language": run.config.language_code,
     }
 
 

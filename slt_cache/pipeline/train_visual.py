@@ -28,7 +28,7 @@ def train_visual(run: Run, restart: bool = False) -> Record:
     settings = {
         "seed": config.seed,
         **{name: getattr(config, name).model_dump(mode="json") for name in sections},
-        "tokenizer": {"name": config.llm.name, "language": config.llm.language, "pieces": len(tokenizer)},
+        "tokenizer": {"name": config.llm.name, "language": config.language_code, "pieces": len(tokenizer)},
         "manifest_sha256": manifest_sha256([*train_clips, *dev_clips]),
     }
 

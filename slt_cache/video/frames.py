@@ -3,9 +3,15 @@
 Every reader here is opened for one clip, read once in ascending order and closed: decord leaks when many
 readers stay open, and may return wrong frames after seeking back."""
 
+import os
 import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -55,22 +61,43 @@ def read_kept_frames(clip: Clip, keep_every: int, phase: int = 0) -> KeptFrames:
 def _read_file(clip: Clip, keep_every: int, phase: int) -> KeptFrames:
     import decord
 
+    reader = _open(clip)
+    first, last = _cut(clip, len(reader), float(reader.get_avg_fps()))
+    indices = [first + index for index in kept_indices(last - first, keep_every, phase)]
     try:
-        reader = decord.VideoReader(str(clip.video), ctx=decord.cpu(0), num_threads=1)
-        first, last = _cut(clip, len(reader), float(reader.get_avg_fps()))
-        indices = [first + index for index in kept_indices(last - first, keep_every, phase)]
         frames = reader.get_batch(indices).asnumpy()
-    except decord.DECORDError as error:
-        message = str(error).strip().splitlines()
-        raise UnreadableVideo(clip.id, clip.video, f"decord cannot read it ({_short(message)})") from error
+    except (decord.DECORDError, RuntimeError) as error:
+        raise UnreadableVideo(clip.id, clip.video, "decord cannot read its frames; it may be cut off") from error
     return KeptFrames(frames, last - first)
 
 
-def _short(message: list[str]) -> str:
-    """The telling part of a decord error, which begins with a C++ source line."""
-    text = message[0] if message else "no reason given"
-    text = re.sub(r"^\[[^\]]*\]\s*\S+:\d+:\s*", "", text)
-    return text[:120]
+def _open(clip: Clip) -> Any:
+    """A decord reader. What decord and ffmpeg write to the terminal about a bad file goes into the error instead."""
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    with _captured_stderr() as messages:
+        try:
+            return decord.VideoReader(str(clip.video), ctx=decord.cpu(0), num_threads=1)
+        except (decord.DECORDError, RuntimeError, AssertionError) as error:
+            messages.seek(0)
+            last_line = messages.read().decode(errors="replace").strip().rpartition("\n")[2]
+            reason = last_line.rpartition(", ")[2] or str(error)
+            raise UnreadableVideo(clip.id, clip.video, f"decord cannot read it ({reason[:120]})") from error
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[IO[bytes]]:
+    """Catches what C libraries write to file descriptor 2."""
+    with tempfile.TemporaryFile() as messages:
+        sys.stderr.flush()
+        terminal = os.dup(2)
+        os.dup2(messages.fileno(), 2)
+        try:
+            yield messages
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _cut(clip: Clip, available: int, fps: float) -> tuple[int, int]:
