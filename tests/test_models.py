@@ -279,7 +279,7 @@ def test_one_beam_is_greedy_search(translator: SignTranslator, tokenizer: Tokeni
     sharpen(translator, tokenizer.eos)
     clips = features_of(3, 7, 1, 5, 4, 6)
     result = translator.generate(torch.cat(clips), lengths_of(clips), num_beams=1, do_sample=False, max_new_tokens=12)
-    expected = [greedy(translator, clip, tokenizer.eos, 13) for clip in clips]
+    expected = [greedy(translator, clip, tokenizer.eos, 12) for clip in clips]
     assert len({tuple(ids) for ids in expected}) > 2
     for ids, wanted in zip(result.sequences.tolist(), expected, strict=True):
         assert ids[: len(wanted)] == wanted

@@ -60,7 +60,9 @@ def test_the_special_tokens_have_ids_of_their_own(tokenizer: Tokenizer) -> None:
 
 
 def test_decoding_begins_with_the_code_of_the_language(tokenizer_folder: Path) -> None:
-    codes = {language: load_tokenizer(str(tokenizer_folder), language).start for language in ("de_DE", "zh_CN", "en_XX")}
+    codes = {
+        language: load_tokenizer(str(tokenizer_folder), language).start for language in ("de_DE", "zh_CN", "en_XX")
+    }
     assert all(len(start) == 1 for start in codes.values())
     assert len(set(codes.values())) == 3
     tokenizer = load_tokenizer(str(tokenizer_folder), "zh_CN")

@@ -151,9 +151,10 @@ def test_a_truncated_video_is_unreadable_and_not_shorter(
     whole = numbered_video
     if index_first:
         whole = tmp_path / "faststart.mp4"
-        with av.open(str(numbered_video)) as source, av.open(
-            str(whole), "w", options={"movflags": "faststart"}
-        ) as container:
+        with (
+            av.open(str(numbered_video)) as source,
+            av.open(str(whole), "w", options={"movflags": "faststart"}) as container,
+        ):
             stream = container.add_stream_from_template(source.streams.video[0])
             for packet in source.demux(video=0):
                 if packet.dts is not None:
@@ -169,9 +170,7 @@ def test_a_missing_video_is_unreadable(tmp_path: Path) -> None:
     assert "no such file or folder" in refusal(clip_of(tmp_path / "none.mp4")).reason
 
 
-def test_a_folder_is_read_in_natural_order(
-    tmp_path: Path, numbered_frame: NumberedFrame, number_of: NumberOf
-) -> None:
+def test_a_folder_is_read_in_natural_order(tmp_path: Path, numbered_frame: NumberedFrame, number_of: NumberOf) -> None:
     for number in (1, 2, 9, 10, 11, 100):
         Image.fromarray(numbered_frame(number)).save(tmp_path / f"images{number}.png")
     kept = read_kept_frames(clip_of(tmp_path), 1)
@@ -180,7 +179,9 @@ def test_a_folder_is_read_in_natural_order(
     assert read_kept_frames(clip_of(tmp_path), 4).num_frames == 6
 
 
-@pytest.mark.parametrize("names", [["²1.png", "²2.png"], ["a.PNG", "b.jpeg"], ["1_2.png", "1_10.png"], ["1.png", "a.png"]])
+@pytest.mark.parametrize(
+    "names", [["²1.png", "²2.png"], ["a.PNG", "b.jpeg"], ["1_2.png", "1_10.png"], ["1.png", "a.png"]]
+)
 def test_frames_may_have_any_names(tmp_path: Path, numbered_frame: NumberedFrame, names: list[str]) -> None:
     for name in names:
         Image.fromarray(numbered_frame(3)).save(tmp_path / name)

@@ -181,7 +181,9 @@ def _for_page(svg: str, title: str) -> str:
     """Markup that scales with its column and takes the page's colours and font."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # would hold for the whole page
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1 ...: the same in every drawing
+    used = set(re.findall(r"#([\w.]+)[\")]", svg))
+    # The others (figure_1, axes_1 ...) are the same in every drawing; these are salted with the curve's key.
+    svg = re.sub(r' id="([^"]*)"', lambda found: found.group() if found.group(1) in used else "", svg)
     svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
     svg = re.sub(r"font: (bold |[0-9]+ )?([0-9.]+px) [^;\"]*", r"font-size: \2; font-weight: \1", svg)
     for stand_in, colour in PAGE_COLOURS.items():

@@ -1,0 +1,288 @@
+"""Clips, cached features and noised text in batches."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from slt_cache.batches.clip_batches import AugmentedClips, ClipBatch, ClipCollator, Clips, clip_loader, read_clip
+from slt_cache.batches.noisy_text import NoisyText, infill, words_of
+from slt_cache.batches.order import EpochOrder
+from slt_cache.batches.targets import make_targets
+from slt_cache.config import AugmentationConfig, VideoConfig
+from slt_cache.corpora.clips import Clip
+from slt_cache.models.sign_translator import IGNORED
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.video.frames import UnreadableVideo
+
+MASK = -1
+AUGMENTATION = AugmentationConfig(shift=0.1, flip=0.5, brightness=0.3)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> list[Clip]:
+    """Clips of 9, 12, 15, 18 and 21 frames."""
+    folder = tmp_path_factory.mktemp("clips")
+    return [
+        Clip(f"clip {n}", "train", make_video(folder / f"{n}.mp4", 9 + 3 * n, first=n), None, None, f"heute {n} grad")
+        for n in range(5)
+    ]
+
+
+def with_a_broken_one(clips: list[Clip], folder: Path) -> list[Clip]:
+    (folder / "broken.mp4").write_text("no video")
+    return [*clips[:2], Clip("broken", "train", folder / "broken.mp4", None, None, "ein satz"), *clips[2:]]
+
+
+# --- order
+
+
+def epoch_of(order: EpochOrder, epoch: int) -> list[list[tuple[int, int]]]:
+    order.epoch = epoch
+    return list(order)
+
+
+@pytest.mark.parametrize(("clips", "batch_size"), [(10, 3), (9, 3), (2, 5), (1, 1)])
+def test_an_epoch_sees_every_clip_once(clips: int, batch_size: int) -> None:
+    order = EpochOrder(clips, batch_size, seed=4, shuffle=True)
+    batches = epoch_of(order, 7)
+    assert len(batches) == len(order)
+    assert sorted(index for batch in batches for _, index in batch) == list(range(clips))
+    assert {epoch for batch in batches for epoch, _ in batch} == {7}
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+
+
+def test_the_order_follows_from_seed_and_epoch() -> None:
+    first = epoch_of(EpochOrder(50, 4, seed=1, shuffle=True), 3)
+    order = EpochOrder(50, 4, seed=1, shuffle=True)
+    other_epoch = epoch_of(order, 2)
+    assert epoch_of(order, 3) == first
+
+    def indices(batches: list[list[tuple[int, int]]]) -> list[int]:
+        return [index for batch in batches for _, index in batch]
+
+    assert indices(other_epoch) != indices(first)
+    assert indices(epoch_of(EpochOrder(50, 4, seed=2, shuffle=True), 3)) != indices(first)
+
+
+def test_without_shuffling_the_order_is_that_of_the_manifest() -> None:
+    batches = epoch_of(EpochOrder(5, 2, seed=1, shuffle=False), 1)
+    assert batches == [[(1, 0), (1, 1)], [(1, 2), (1, 3)], [(1, 4)]]
+
+
+# --- targets
+
+
+def test_targets_are_shifted_by_the_language_code_and_padded(tokenizer: Tokenizer) -> None:
+    targets = make_targets([[11, 12, 13], [14]], tokenizer)
+    code, eos, padding = tokenizer.language_code(), tokenizer.eos, tokenizer.pad
+    assert targets.decoder_input_ids.tolist() == [[code, 11, 12, 13], [code, 14, padding, padding]]
+    assert targets.labels.tolist() == [[11, 12, 13, eos], [14, eos, IGNORED, IGNORED]]
+    assert targets.tokens == 6
+
+
+def test_start_tokens_beyond_the_first_do_not_count(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tokenizer, "start", (7, 8))
+    targets = make_targets([[11, 12]], tokenizer)
+    assert targets.decoder_input_ids.tolist() == [[7, 8, 11, 12]]
+    assert targets.labels.tolist() == [[IGNORED, 11, 12, tokenizer.eos]]
+    assert targets.tokens == 3
+
+
+# --- clips
+
+
+def test_a_clip_is_read_from_its_first_frame_and_cropped_in_the_middle(
+    clips: list[Clip], small_video: VideoConfig
+) -> None:
+    read = read_clip(clips[1], small_video)
+    assert (read.images.shape, read.images.dtype, read.num_frames) == ((3, 3, 32, 32), torch.uint8, 12)
+
+
+@pytest.mark.parametrize("phase", [False, True])
+def test_an_augmented_clip_follows_from_seed_epoch_and_index(
+    clips: list[Clip], small_video: VideoConfig, phase: bool
+) -> None:
+    augmentation = AUGMENTATION.model_copy(update={"phase": phase})
+    data = AugmentedClips(clips, small_video, augmentation, seed=5)
+    first = data[2, 3].images
+    for other in ((1, 3), (2, 1), (2, 0)):
+        assert data[other].images.dtype == torch.uint8  # whatever is asked for in between
+    assert torch.equal(data[2, 3].images, first)
+    assert torch.equal(AugmentedClips(clips, small_video, augmentation, seed=5)[2, 3].images, first)
+    others = [data[epoch, 3].images for epoch in range(3, 8)]
+    others.append(AugmentedClips(clips, small_video, augmentation, seed=6)[2, 3].images)
+    assert not any(other.shape == first.shape and torch.equal(other, first) for other in others)
+
+
+def test_a_random_phase_moves_the_kept_frames(clips: list[Clip], small_video: VideoConfig) -> None:
+    data = AugmentedClips(clips, small_video, AugmentationConfig(phase=True, crop=False), seed=0)
+    seen = {data[epoch, 1].images.numpy().tobytes() for epoch in range(40)}
+    assert len(seen) == 4  # 12 frames, one in 4, begun at 0, 1, 2 or 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_clip_comes_back_as_its_error(
+    clips: list[Clip], small_video: VideoConfig, tmp_path: Path, workers: int
+) -> None:
+    mixed = with_a_broken_one(clips, tmp_path)
+    items: list[Any] = list(DataLoader(Clips(mixed, small_video), batch_size=None, num_workers=workers))
+    assert [item.clip_id for item in items if isinstance(item, UnreadableVideo)] == ["broken"]
+    assert isinstance(items[2], UnreadableVideo)
+    assert "broken.mp4" in str(items[2])
+    assert items[2].reason
+    assert [item.clip.id for item in items if not isinstance(item, UnreadableVideo)] == [clip.id for clip in clips]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_clip_travels_through_training_batches_as_an_error(
+    clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer, tmp_path: Path, workers: int
+) -> None:
+    mixed = with_a_broken_one(clips, tmp_path)
+    loader = clip_loader(
+        mixed, small_video, tokenizer, batch_size=2, workers=workers, seed=0, augmentation=AUGMENTATION
+    )
+    batches: list[Any] = list(loader)
+    errors = [batch for batch in batches if isinstance(batch, UnreadableVideo)]
+    assert [error.clip_id for error in errors] == ["broken"]
+    assert len(batches) == 3
+
+
+def test_a_batch_packs_frames_without_padding(
+    clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer
+) -> None:
+    data = Clips(clips, small_video)
+    batch = ClipCollator(tokenizer)([data[4], data[0]])
+    assert isinstance(batch, ClipBatch)
+    assert batch.ids == ("clip 4", "clip 0")
+    assert batch.lengths.tolist() == [6, 3]
+    assert torch.equal(batch.frames, torch.cat([read_clip(clips[n], small_video).images for n in (4, 0)]))
+    expected = make_targets([tokenizer.encode("heute 4 grad"), tokenizer.encode("heute 0 grad")], tokenizer)
+    assert torch.equal(batch.targets.labels, expected.labels)
+
+
+def test_the_number_of_workers_does_not_change_the_batches(
+    clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer
+) -> None:
+    seen = []
+    for workers in (0, 2):
+        loader = clip_loader(
+            clips, small_video, tokenizer, batch_size=2, workers=workers, seed=3, augmentation=AUGMENTATION
+        )
+        order = loader.batch_sampler
+        assert isinstance(order, EpochOrder)
+        epochs = []
+        for epoch in (1, 2):
+            order.epoch = epoch
+            epochs += [(batch.ids, batch.frames.numpy().tobytes()) for batch in loader]
+        seen.append(epochs)
+    assert seen[0] == seen[1]
+
+
+# --- noised text
+
+
+def infilled(words: list[list[int]], ratio: float, seed: int, span_mean: float = 3.5) -> list[int]:
+    return infill(words, MASK, ratio, span_mean, np.random.default_rng(seed))
+
+
+SENTENCE = [[number, number + 1000] for number in range(20)]
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.35, 0.8])
+def test_about_the_asked_share_of_words_is_masked(ratio: float) -> None:
+    gone = []
+    for seed in range(200):
+        ids = infilled(SENTENCE, ratio, seed)
+        kept = [word for word in ids if 0 <= word < 1000]
+        assert kept == sorted(set(kept))  # in order, none twice
+        assert all(word + 1000 in ids for word in kept)  # words are masked whole
+        assert MASK in ids
+        gone.append(20 - len(kept))
+    assert max(gone) <= round(ratio * 20)
+    assert ratio * 20 * 0.8 < np.mean(gone) <= ratio * 20
+
+
+def test_a_masked_span_becomes_one_mask() -> None:
+    one_span = [infilled(SENTENCE, 0.35, seed, span_mean=50.0) for seed in range(50)]
+    assert all(ids.count(MASK) == 1 for ids in one_span)
+    assert all(len(ids) == 2 * (20 - 7) + 1 for ids in one_span)
+
+
+def test_nothing_is_masked_at_ratio_0() -> None:
+    assert infilled(SENTENCE, 0.0, 1) == [token for word in SENTENCE for token in word]
+
+
+def test_infilling_follows_from_the_generators_seed() -> None:
+    assert infilled(SENTENCE, 0.35, 1) == infilled(SENTENCE, 0.35, 1)
+    assert infilled(SENTENCE, 0.35, 1) != infilled(SENTENCE, 0.35, 2)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.35, 1.0])
+def test_infilling_leaves_something_of_every_sentence(ratio: float) -> None:
+    for length in range(1, 8):
+        for seed in range(30):
+            assert infilled([[number] for number in range(length)], ratio, seed)
+    assert infilled([], ratio, 0) == []
+
+
+def test_words_begin_at_marked_pieces(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("heute regnet es im süden")
+    words = words_of(ids, tokenizer)
+    assert [tokenizer.decode(word) for word in words] == ["heute", "regnet", "es", "im", "süden"]
+    assert [piece for word in words for piece in word] == ids
+
+
+def test_in_writing_without_blanks_every_piece_is_a_word(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("今下雪，有大风。")
+    assert len(ids) > 2
+    assert words_of(ids, tokenizer) == [[piece] for piece in ids]
+    assert words_of([], tokenizer) == []
+
+
+def noisy_text(sentences: list[str], tokenizer: Tokenizer, **changes: Any) -> NoisyText:
+    options: dict[str, Any] = {"batch_size": 7, "seed": 1, "mask_ratio": 0.35, "span_mean": 3.5}
+    return NoisyText(sentences, tokenizer, **(options | changes))
+
+
+def test_an_epoch_of_noised_text_restores_every_sentence_once(sentences: list[str], tokenizer: Tokenizer) -> None:
+    text = noisy_text(sentences, tokenizer)
+    restored: Counter[str] = Counter()
+    for batch in text.epoch(1):
+        for labels in batch.targets.labels:
+            restored[tokenizer.decode(labels[labels != IGNORED].tolist())] += 1
+    assert restored == Counter(sentences)
+
+
+def test_noised_sentences_are_framed_and_padded(sentences: list[str], tokenizer: Tokenizer) -> None:
+    masks = 0
+    for batch in noisy_text(sentences, tokenizer).epoch(1):
+        for ids, mask in zip(batch.input_ids, batch.mask.bool(), strict=True):
+            assert ids[mask][-2:].tolist() == [tokenizer.eos, tokenizer.language_code()]
+            assert tokenizer.pad not in ids[mask]
+            assert set(ids[~mask].tolist()) <= {tokenizer.pad}
+            masks += int((ids == tokenizer.mask).sum())
+    assert masks >= len(sentences)
+
+
+def test_noise_follows_from_seed_and_epoch(sentences: list[str], tokenizer: Tokenizer) -> None:
+    def inputs(text: NoisyText, epoch: int) -> list[list[list[int]]]:
+        return [batch.input_ids.tolist() for batch in text.epoch(epoch)]
+
+    text = noisy_text(sentences, tokenizer)
+    first, other_epoch = inputs(text, 1), inputs(text, 2)
+    assert inputs(noisy_text(sentences, tokenizer), 1) == first
+    assert inputs(text, 1) == first
+    assert other_epoch != first
+    assert inputs(noisy_text(sentences, tokenizer, seed=2), 1) != first
+
+
+def test_without_noise_the_input_is_the_sentence(sentences: list[str], tokenizer: Tokenizer) -> None:
+    for batch in noisy_text(sentences, tokenizer, mask_ratio=0.0).epoch(1):
+        for number, ids in zip(batch.ids, batch.input_ids.tolist(), strict=True):
+            assert tokenizer.decode(ids) == sentences[int(number.removeprefix("sentence ")) - 1]
