@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import TINY, slt_cache
+from tests.commands import TINY, Ran, slt_cache
 
 PROJECT = Path(__file__).parents[1]
 
@@ -49,7 +49,7 @@ def test_help_imports_no_heavy_library() -> None:
         (("train-llm", "--features", "feats.h5"), "slt-cache extract-features --split train"),
         (("eval",), "slt-cache train-llm"),
         (("eval", "--split", "tset"), "train, dev, test"),
-        (("eval", "--model", "nonsense"), "llm, visual"),
+        (("eval", "--model", "nonsense"), "visual, llm"),
         (("translate", "clip.mp4"), "slt-cache train-llm"),
         (("report",), "slt-cache"),
         (("prepare", "tsv", "--root", "nowhere"), "no such folder"),
@@ -84,6 +84,11 @@ def write_manifest(folder: Path, rows: str) -> None:
     (folder / "manifest.tsv").write_text("id\tsplit\tvideo\tstart\tend\ttext\n" + rows, encoding="utf-8")
 
 
+def prepare_own(folder: Path, run: Path) -> Ran:
+    language = ("--set", "llm.language=de_DE")
+    return slt_cache("prepare", "tsv", "--root", folder, "--run", run, "--config", TINY, *language)
+
+
 def test_an_empty_manifest_is_bad_input(tmp_path: Path) -> None:
     write_manifest(tmp_path, "")
     ran = slt_cache("prepare", "tsv", "--root", tmp_path, "--run", tmp_path / "run")
@@ -95,7 +100,7 @@ def test_a_text_file_named_mp4_is_bad_input_for_training_and_translation(tmp_pat
     (tmp_path / "clip.mp4").write_text("not a video")
     write_manifest(tmp_path, "a\ttrain\tclip.mp4\t\t\tguten abend liebe zuschauer\n")
     run = tmp_path / "run"
-    assert slt_cache("prepare", "tsv", "--root", tmp_path, "--run", run, "--config", TINY).code == 0
+    assert prepare_own(tmp_path, run).code == 0
     ran = slt_cache("train-visual", "--run", run)
     assert ran.code == 2
     assert "decord cannot read it" in ran.err

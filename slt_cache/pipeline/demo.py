@@ -14,19 +14,13 @@ from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.language import pretrain
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.report import write_report
-from slt_cache.pipeline.run import SMALL_MBART, Run
+from slt_cache.pipeline.run import MODELS, SMALL_MBART, Run
 from slt_cache.pipeline.scoring import values
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.train_llm import train_control, train_llm
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.pipeline.translate import Translation, Translator
 
-ROWS = {
-    "visual": "stage 1 alone: visual encoder + Light-T",
-    "llm": "both stages: cached features + MBart",
-    "llm-from-scratch": "the same MBart without pre-training",
-    "control": "control: Light-T trained on over the cache",
-}
 SAMPLES = 3
 FIGURES = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l")
 
@@ -38,7 +32,7 @@ class Demo:
     """What the demo measured."""
 
     scores: dict[str, dict[str, float]]
-    """Test scores of each model of ROWS that was trained."""
+    """Test scores of each model of MODELS that was trained."""
     clips: int
     """Test clips."""
     cache: dict[str, Any]
@@ -110,9 +104,9 @@ def run_demo(run: Run, full: bool) -> Demo:
 def render(demo: Demo) -> str:
     """The table at the end."""
     lines = ["", f"Test set: {demo.clips} unseen sentences, unseen signers (drawn stand-ins, not sign language)", ""]
-    lines.append(f"{'':<46}{'B-1':>7}{'B-2':>7}{'B-3':>7}{'B-4':>7}{'R-L':>7}")
+    lines.append(f"{'':<48}{'B-1':>7}{'B-2':>7}{'B-3':>7}{'B-4':>7}{'R-L':>7}")
     for model, scores in demo.scores.items():
-        lines.append(f"{ROWS[model]:<46}" + "".join(f"{scores[figure]:7.2f}" for figure in FIGURES))
+        lines.append(f"{MODELS[model]:<48}" + "".join(f"{scores[figure]:7.2f}" for figure in FIGURES))
     cache = demo.cache
     lines += [
         "",

@@ -23,13 +23,10 @@ from slt_cache.metrics.scores import Score
 from slt_cache.models.sign_translator import SignTranslator
 from slt_cache.pipeline.extract import feature_spec
 from slt_cache.pipeline.prepare import ensure_clips, require_split
-from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.run import MODELS, Run
 from slt_cache.pipeline.scoring import preset_of, score_hypotheses, values
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer
-
-MODELS = ("llm", "visual", "llm-from-scratch", "control")
-"""What can be scored: both stages, stage 1 alone, and the controls of the demo; the names are run folders."""
 
 
 @dataclass(frozen=True)

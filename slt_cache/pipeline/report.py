@@ -21,17 +21,11 @@ from slt_cache.errors import InputError
 from slt_cache.files import read_json, write_text
 from slt_cache.metrics.scores import PRESETS
 from slt_cache.pipeline.report_plots import Filmstrip, draw_curves, read_filmstrip, read_trainings
-from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.run import MODELS, Run
 from slt_cache.pipeline.scoring import preset_of
 from slt_cache.pipeline.terminal import say
 from slt_cache.video.frames import UnreadableVideo
 
-ROWS = {
-    "visual": "stage 1 alone (Light-T)",
-    "llm": "both stages (MBart from the cache)",
-    "llm-from-scratch": "the same LLM without pre-training",
-    "control": "control: Light-T trained on over the same cache",
-}
 COLUMNS = {
     "bleu1": "BLEU-1",
     "bleu2": "BLEU-2",
@@ -59,7 +53,7 @@ class _Scores:
 
     @property
     def name(self) -> str:
-        return ROWS.get(self.model, self.model)
+        return MODELS.get(self.model, self.model)
 
     @property
     def short_name(self) -> str:
@@ -148,7 +142,7 @@ def _config_text(run: Run) -> str:
 
 
 def _read_evaluations(run: Run) -> list[_Scores]:
-    """Every evaluation of the run: test first, then by model in the order of ROWS."""
+    """Every evaluation of the run: test first, then by model in the order of MODELS."""
     found = []
     for path in sorted(run.evaluation.glob("*.json")):
         saved = read_json(path)
@@ -166,7 +160,7 @@ def _read_evaluations(run: Run) -> list[_Scores]:
             raise InputError(
                 f"{path}: not an evaluation of this version ({error!r}). Delete it and run slt-cache eval again."
             ) from error
-    splits, models = list(reversed(SPLITS)), list(ROWS)
+    splits, models = list(reversed(SPLITS)), list(MODELS)
     return sorted(found, key=lambda one: (_place(one.split, splits), _place(one.model, models)))
 
 

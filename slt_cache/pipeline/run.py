@@ -10,6 +10,14 @@ DEFAULT_CONFIG = "avatar"
 SMALL_MBART = "small-mbart"
 """Value of llm.name for the MBart that is pre-trained from the corpus' text."""
 
+MODELS = {
+    "visual": "stage 1 alone (Light-T)",
+    "llm": "both stages (MBart from the cache)",
+    "llm-from-scratch": "the same LLM without pre-training",
+    "control": "control: Light-T trained on over the same cache",
+}
+"""What can be scored, by the name of its run folder, and how tables call it."""
+
 
 @dataclass(frozen=True)
 class Run:
