@@ -97,6 +97,12 @@ def test_start_tokens_beyond_the_first_do_not_count(tokenizer: Tokenizer, monkey
 # --- clips
 
 
+def images_of(data: AugmentedClips, epoch: int, index: int) -> torch.Tensor:
+    item = data[epoch, index]
+    assert not isinstance(item, UnreadableVideo)
+    return item.images
+
+
 def test_a_clip_is_read_from_its_first_frame_and_cropped_in_the_middle(
     clips: list[Clip], small_video: VideoConfig
 ) -> None:
@@ -110,19 +116,19 @@ def test_an_augmented_clip_follows_from_seed_epoch_and_index(
 ) -> None:
     augmentation = AUGMENTATION.model_copy(update={"phase": phase})
     data = AugmentedClips(clips, small_video, augmentation, seed=5)
-    first = data[2, 3].images
+    first = images_of(data, 2, 3)
     for other in ((1, 3), (2, 1), (2, 0)):
-        assert data[other].images.dtype == torch.uint8  # whatever is asked for in between
-    assert torch.equal(data[2, 3].images, first)
-    assert torch.equal(AugmentedClips(clips, small_video, augmentation, seed=5)[2, 3].images, first)
-    others = [data[epoch, 3].images for epoch in range(3, 8)]
-    others.append(AugmentedClips(clips, small_video, augmentation, seed=6)[2, 3].images)
+        assert images_of(data, *other).dtype == torch.uint8  # whatever is asked for in between
+    assert torch.equal(images_of(data, 2, 3), first)
+    assert torch.equal(images_of(AugmentedClips(clips, small_video, augmentation, seed=5), 2, 3), first)
+    others = [images_of(data, epoch, 3) for epoch in range(3, 8)]
+    others.append(images_of(AugmentedClips(clips, small_video, augmentation, seed=6), 2, 3))
     assert not any(other.shape == first.shape and torch.equal(other, first) for other in others)
 
 
 def test_a_random_phase_moves_the_kept_frames(clips: list[Clip], small_video: VideoConfig) -> None:
     data = AugmentedClips(clips, small_video, AugmentationConfig(phase=True, crop=False), seed=0)
-    seen = {data[epoch, 1].images.numpy().tobytes() for epoch in range(40)}
+    seen = {images_of(data, epoch, 1).numpy().tobytes() for epoch in range(40)}
     assert len(seen) == 4  # 12 frames, one in 4, begun at 0, 1, 2 or 3
 
 

@@ -41,6 +41,8 @@ def encoder() -> VisualEncoder:
     encoder = VisualEncoder(DIM, 5, MEAN, STD)
     for module in encoder.modules():  # statistics that are not the neutral ones, as after training
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             torch.nn.init.normal_(module.running_mean, std=0.1)
             torch.nn.init.uniform_(module.running_var, 0.8, 1.2)
     return encoder.eval()
@@ -221,7 +223,7 @@ def test_sign_embeddings_are_scaled_like_the_word_embeddings_they_replace(
     assert translator.scale == math.sqrt(mbart.config.d_model)
     embedding = mbart.get_input_embeddings()
     words = torch.nn.functional.embedding(ids[0], embedding.weight)  # unscaled, as the table holds them
-    translator.adapter = torch.nn.Identity()
+    translator.adapter.mlp = torch.nn.Sequential()  # lets them through as they are
     by_embeddings = translator(words, torch.tensor([ids.shape[1]]), target)
     torch.testing.assert_close(by_embeddings, by_ids, atol=1e-5, rtol=1e-5)
 

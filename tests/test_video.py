@@ -222,6 +222,12 @@ def test_grey_palette_and_alpha_frames_become_rgb(tmp_path: Path, mode: str, col
     assert np.array_equal(kept.frames, np.full((1, 6, 8, 3), 200, np.uint8))
 
 
+def test_a_grey_frame_of_16_bits_keeps_its_shades(tmp_path: Path) -> None:
+    shades = np.array([[0, 40, 200, 255]], np.uint16)
+    Image.fromarray(shades * 257).save(tmp_path / "images1.png")
+    assert read_kept_frames(clip_of(tmp_path), 1).frames[0, 0, :, 0].tolist() == [0, 40, 200, 255]
+
+
 def test_a_folder_without_frames_is_unreadable(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     assert "no png or jpg" in refusal(clip_of(tmp_path)).reason

@@ -36,11 +36,8 @@ class Tokenizer:
 
     @property
     def start(self) -> tuple[int, ...]:
-        """Ids that decoding begins with: MBart's target is `<language code> tokens </s>`; others begin with padding
-        (T5) or the end token (BART)."""
-        if type(self.inner).__name__.startswith("MBart"):
-            return (self.language_code(),)
-        return (self.pad,) if "T5" in type(self.inner).__name__ else (self.eos,)
+        """Ids that decoding begins with: MBart's target is `<language code> tokens </s>`."""
+        return (self.language_code(),)
 
     def language_code(self) -> int:
         """Id of the language code. Raises InputError where the tokenizer does not know it."""
@@ -67,13 +64,17 @@ class Tokenizer:
 
 
 def load_tokenizer(name: str, language: str) -> Tokenizer:
-    """From a folder or the hub. Raises InputError where neither has it."""
+    """From a folder or the hub. Raises InputError where neither has it, or where it is not MBart's."""
     from transformers import AutoTokenizer
 
     try:
-        return Tokenizer(AutoTokenizer.from_pretrained(name), language)
+        tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise InputError(hub_message(name, error)) from error
+    kind = type(tokenizer).__name__
+    if kind != "MBartTokenizer":
+        raise InputError(f"llm.name {name}: has a {kind}; so far only models with MBart's own tokenizer are supported.")
+    return Tokenizer(tokenizer, language)
 
 
 def hub_message(name: str, error: Exception) -> str:
