@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync(temporary)
             temporary.replace(path)
     except OSError as error:
-        if isinstance(error, FileExistsError | NotADirectoryError | PermissionError):
+        if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError | PermissionError):
             raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
         raise SltCacheError(f"{path}: could not be written ({error}); what stood there before is kept.") from error
     finally:
@@ -42,10 +42,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _replace_folder(new: Path, path: Path) -> None:
     """Folders cannot be swapped in one step: the old one steps aside first and comes back if the new one fails."""
+    old = path.with_name(f"{path.name}.old{TEMPORARY}")
     if not path.exists():
         new.rename(path)
+        _remove(old)  # left where a kill came between the two renames
         return
-    old = path.with_name(f"{path.name}.old{TEMPORARY}")
     _remove(old)
     path.rename(old)
     try:
@@ -60,7 +61,8 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
 
 
 def _sync(path: Path) -> None:

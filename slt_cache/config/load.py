@@ -28,7 +28,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     settings = _read_settings(source)
     for override in overrides:
         _apply(settings, override)
-    return check_config(settings, source)
+    return check_config(settings, " --set ".join([source, *overrides]))
 
 
 def check_config(settings: Mapping[str, Any], source: str) -> Config:
@@ -62,7 +62,10 @@ def _read_settings(source: str) -> dict[str, Any]:
     if source in shipped_configs():
         text = (files("slt_cache.configs") / f"{source}.yaml").read_text(encoding="utf-8")
     elif Path(source).is_file():
-        text = Path(source).read_text(encoding="utf-8")
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"config {source}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
     else:
         raise InputError(
             f"config {source}: neither a file nor a shipped config. Shipped are: {', '.join(shipped_configs())}."
@@ -73,7 +76,7 @@ def _read_settings(source: str) -> dict[str, Any]:
         raise InputError(f"config {source}: not valid YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(settings, dict):
         raise InputError(f"config {source}: expected sections such as 'video:' with keys under them.")
-    return settings
+    return {key: {} if value is None and key in Config.model_fields else value for key, value in settings.items()}
 
 
 def _apply(settings: dict[str, Any], override: str) -> None:

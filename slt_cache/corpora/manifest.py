@@ -21,7 +21,7 @@ def read_manifest(path: Path) -> list[Clip]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such manifest. Make one with 'slt-cache prepare', or name its folder.")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a sentence may hold U+2028
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
     header = lines[0].split("\t") if lines else []
@@ -37,7 +37,7 @@ def read_manifest(path: Path) -> list[Clip]:
         if not line.strip():
             continue
         try:
-            clip = _clip_of_line(dict(zip(header, line.split("\t"), strict=True)), path.parent)
+            clip = _clip_of_line(_row(header, line), path.parent)
             if clip.id in line_of_id:
                 raise ValueError(f"id {clip.id!r} is already on line {line_of_id[clip.id]}")
         except ValueError as error:
@@ -53,6 +53,13 @@ def read_manifest(path: Path) -> list[Clip]:
     if not clips:
         raise InputError(f"{path}: no clips under the header. Add a line for each clip.")
     return clips
+
+
+def _row(header: list[str], line: str) -> dict[str, str]:
+    values = line.split("\t")
+    if len(values) != len(header):
+        raise ValueError(f"{len(values)} columns where the header has {len(header)}")
+    return dict(zip(header, values, strict=True))
 
 
 def _clip_of_line(row: dict[str, str], folder: Path) -> Clip:
@@ -96,7 +103,7 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     lines = ["\t".join(COLUMNS)]
     for clip in clips:
         video = os.path.relpath(clip.video.absolute(), path.parent.absolute())
-        start, end = ("" if value is None else f"{value:g}" for value in (clip.start, clip.end))
+        start, end = ("" if value is None else repr(float(value)) for value in (clip.start, clip.end))
         row = (clip.id, clip.split, video, start, end, clip.text, clip.signer)
         if any(character in value for value in row for character in "\t\n\r"):
             raise InputError(f"clip {clip.id!r}: a value holds a tab or a line break, which a manifest cannot.")

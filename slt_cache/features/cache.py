@@ -57,7 +57,9 @@ class FeatureCache(Mapping[str, np.ndarray]):
             self.checksums = group["checksum"][:]
             features = group["features"]
             self._mapped = _Mapped(features.id.get_offset() or 0, features.shape, features.dtype.str)
-        self._row_of = {clip_id: row for row, clip_id in reversed(list(enumerate(self.ids)))}
+        self._row_of = dict[str, int]()
+        for row, clip_id in enumerate(self.ids):
+            self._row_of.setdefault(clip_id, row)  # view 0 comes first
         self._features: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ is on disk; whoever finds a whole part of the same spec need not make it again. 
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +77,20 @@ class Parts:
                 rows, failures = list(_rows(file)), _failures(file)
                 same = (file.attrs["spec"], file.attrs["manifest_sha256"]) == self._identity()
                 sums = [int(value) for value in file["checksum"][:]]
-        except (OSError, KeyError, ValueError):
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError):
             return False
         held = {row.clip_id for row in rows} | {failure.clip_id for failure in failures}
         return same and held == set(clip_ids) and sums == [checksum(row.features) for row in rows]
 
     def write(self, number: int, rows: Sequence[ClipFeatures], failures: Sequence[Failure]) -> None:
         """Writes one part, whole or not at all."""
+        dtype = self.facts.spec.dtype
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused
+            rows = [replace(row, features=row.features.astype(dtype)) for row in rows]
         for row in rows:
             if not np.isfinite(row.features).all():
                 raise SltCacheError(
-                    f"clip {row.clip_id!r}: its features are not finite as {row.features.dtype}. "
+                    f"clip {row.clip_id!r}: its features are not finite as {dtype}. "
                     "Try features.dtype=float32, or train the encoder again."
                 )
         with replacing(self.path(number)) as temporary, h5py.File(temporary, "w") as file:
@@ -168,7 +171,9 @@ def _write_rows(group: h5py.Group, rows: Sequence[ClipFeatures], spec: FeatureSp
     }
     _write_columns(group, np.array([len(row.features) for row in rows], np.int64), columns)
     features = np.concatenate([row.features for row in rows]) if rows else np.empty((0, spec.dim))
-    group.create_dataset("features", data=features.astype(spec.dtype))  # contiguous, so that readers may map it
+    group.create_dataset(
+        "features", data=features.astype(spec.dtype, copy=False)
+    )  # contiguous, so that readers may map it
 
 
 def _write_columns(group: h5py.Group, steps: np.ndarray, columns: Mapping[str, Any]) -> None:

@@ -95,10 +95,18 @@ def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str, fo
 
     if language not in FAIRSEQ_LANGUAGE_CODES:
         raise InputError(f"llm.language: MBart has no code {language!r}. It has {', '.join(FAIRSEQ_LANGUAGE_CODES)}.")
+    lines = [sentence for sentence in sentences if sentence.strip()]
+    if not lines:
+        raise InputError("llm_pretraining.text: no sentences to train a tokenizer on. Write one sentence a line.")
+    characters = len(set("".join(lines)) - {" "}) + 4  # "▁" for the blank, <unk>, <s>, </s>
+    if characters > vocabulary:
+        raise InputError(
+            f"llm_pretraining.vocabulary {vocabulary}: the text alone has {characters} characters. Set it to more."
+        )
     model = io.BytesIO()
     logging.getLogger("sentencepiece").setLevel(logging.ERROR)
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences),
+        sentence_iterator=iter(lines),
         model_writer=model,
         vocab_size=vocabulary,
         model_type="unigram",

@@ -128,6 +128,7 @@ def train(task: Task, engine: Engine) -> Progress:
                 bar.set_postfix(loss=f"{loss:.3f}", bleu4=f"{progress.dev.get('bleu4', float('nan')):.1f}")
                 log.step(epoch, progress.step, loss, optimizer.param_groups[0]["lr"])
         progress.epoch = epoch
+        progress.seconds = time.monotonic() - begun  # whether this epoch is the last one decides on its evaluation
         scores = _evaluate(task, engine, accelerator, progress)
         progress.seconds = time.monotonic() - begun
         log.epoch(task.name, epoch, progress.step, mean.value, scores, progress.seconds)
@@ -163,7 +164,7 @@ def _update(
             f"{task.name}: the loss became {loss.item()} on the clips {', '.join(batch.ids)}. "
             "Lower the learning rate, set clip_norm, or look at these clips."
         )
-    optimizer.zero_grad()
+    model.zero_grad()  # also what no optimizer steps: clipping looks at every gradient
     accelerator.backward(loss)
     if engine.settings.clip_norm is not None:
         accelerator.clip_grad_norm_(model.parameters(), engine.settings.clip_norm)

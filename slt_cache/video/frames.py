@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from slt_cache.corpora.clips import Clip
 from slt_cache.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
@@ -29,7 +32,12 @@ class UnreadableVideo(InputError):
             f"clip {clip_id!r} ({video}): {reason}. Repair the video, or take the clip out of the manifest."
         )
         self.clip_id = clip_id
+        self.video = video
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type["UnreadableVideo"], tuple[str, Path, str]]:
+        """Reader processes send it by pickle, which would hand `__init__` the message alone."""
+        return type(self), (self.clip_id, self.video, self.reason)
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ def _read_folder(clip: Clip, keep_every: int, phase: int) -> KeptFrames:
     for index in kept_indices(len(names), keep_every, phase):
         try:
             with Image.open(names[index]) as image:
-                frames.append(np.asarray(image.convert("RGB")))
+                frames.append(np.asarray(_eight_bits(image).convert("RGB")))
         except (UnidentifiedImageError, OSError) as error:
             raise UnreadableVideo(clip.id, clip.video, f"frame {names[index].name} is broken ({error})") from error
     if len({frame.shape for frame in frames}) > 1:
@@ -136,6 +144,11 @@ def _read_folder(clip: Clip, keep_every: int, phase: int) -> KeptFrames:
     return KeptFrames(np.stack(frames), len(names))
 
 
+def _eight_bits(image: "Image.Image") -> "Image.Image":
+    """Pillow turns every 16-bit grey above 255 white; this keeps the shades."""
+    return image.point(lambda shade: shade / 257).convert("L") if image.mode.startswith("I") else image
+
+
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Sorts images2 before images10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
