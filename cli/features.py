@@ -31,6 +31,9 @@ def register(app: typer.Typer) -> None:
 def extract_features(
     split: Annotated[str, typer.Option("--split", help="train, dev, test or all.")] = "all",
     features: FeaturesOption = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Delete the cache first: all of its splits, of whatever encoder.")
+    ] = False,
     run: RunOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -42,11 +45,14 @@ def extract_features(
 
     Example: slt-cache extract-features --split train
     """
-    from slt_cache.pipeline.extract import extract, splits_to_extract
+    from slt_cache.pipeline.extract import extract, forget, splits_to_extract
 
     opened = open_run(run, config, settings, device)
     cache = Path(features) if features is not None else opened.features
-    done = [extract(opened, name, cache) for name in splits_to_extract(opened, split)]
+    names = splits_to_extract(opened, split)
+    if restart:
+        forget(cache)
+    done = [extract(opened, name, cache) for name in names]
     failed = [failure for one in done for failure in one.failed]
     if as_json:
         print_json(
@@ -63,7 +69,7 @@ def extract_features(
         for one in done:
             how = f"in {one.seconds:.0f} s" if one.fresh else "are there already"
             typer.echo(f"{one.split}: {one.frames:,} kept frames of {one.clips:,} clips {how} -> {cache}")
-        typer.echo("next: slt-cache train-llm --features feats.h5")
+        typer.echo(f"next: {opened.command('train-llm --features feats.h5')}")
     if failed:
         for failure in failed:
             typer.echo(f"failed\t{failure.clip_id}\t{failure.reason}", err=True)

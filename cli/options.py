@@ -73,7 +73,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             typer.echo(f"error: {error}", err=True)
             raise SystemExit(error.exit_code) from error
         except KeyboardInterrupt:
-            typer.echo("interrupted; the same command goes on from what is finished.", err=True)
+            typer.echo("interrupted; the same command (without --restart) goes on from what is finished.", err=True)
             raise SystemExit(INTERRUPTED) from None
 
     return guard
@@ -91,11 +91,9 @@ def open_run(
     from slt_cache.pipeline.run import open_run as open_
 
     overrides = list(settings or [])
-    if device is not None:
-        overrides.append(f"compute.device={device}")
     if seed is not None:
         overrides.append(f"seed={seed}")
-    return open_(run, config, overrides, default)
+    return open_(run, config, overrides, default, device)
 
 
 def print_json(value: Any) -> None:

@@ -46,7 +46,7 @@ def evaluate(
     from slt_cache.pipeline.evaluate import evaluate as evaluate_run
 
     opened = open_run(run, config, settings, device)
-    done = evaluate_run(opened, split, opened.find_features(features), model)
+    done = evaluate_run(opened, split, None if features is None else opened.find_features(features), model)
     if as_json:
         print_json(
             {

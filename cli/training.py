@@ -56,7 +56,7 @@ def train_visual(
     opened = open_run(run, config, settings, device, seed)
     record = train(opened, restart)
     opened.save_config()
-    _print(record, opened.visual, as_json, "slt-cache extract-features --split train")
+    _print(record, opened.visual, as_json, opened.command("extract-features --split train"))
 
 
 def train_llm(
@@ -80,9 +80,11 @@ def train_llm(
 
     opened = open_run(run, config, settings, device, seed)
     record = train(opened, opened.find_features(features), restart)
+    if not opened.config.llm.pretrained:  # a control: the run's own config stays that of its main model
+        _print(record, opened.scratch, as_json, opened.command("eval --model llm-from-scratch"))
+        return
     opened.save_config()
-    folder = opened.llm if opened.config.llm.pretrained else opened.scratch
-    _print(record, folder, as_json, "slt-cache eval")
+    _print(record, opened.llm, as_json, opened.command("eval"))
 
 
 def pretrain(
@@ -105,7 +107,7 @@ def pretrain(
     opened = open_run(run, config, settings, device, seed)
     record = pretrain_run(opened, ensure_clips(opened), restart)
     opened.save_config()
-    _print(record, opened.small_mbart, as_json, "slt-cache train-llm --features feats.h5")
+    _print(record, opened.small_mbart, as_json, opened.command("train-llm --features feats.h5"))
 
 
 def _print(record: "Record", folder: "Path", as_json: bool, then: str) -> None:

@@ -70,7 +70,7 @@ def bench_cache(
     from slt_cache.pipeline.bench import bench_cache as bench
 
     opened = open_run(run, config, settings, device)
-    figures = bench(opened, opened.find_features(features))
+    figures = bench(opened, opened.features if features is None else opened.find_features(features))
     if as_json:
         print_json(figures)
         return

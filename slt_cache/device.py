@@ -8,14 +8,13 @@ if TYPE_CHECKING:
     import torch
 
 
-def pick_device(name: str) -> "torch.device":
-    """`auto` takes the first of cuda, mps and cpu that is there. Raises InputError for one that is not."""
+def pick_device(name: str, precision: str = "fp32") -> "torch.device":
+    """`auto` takes the first of cuda, mps and cpu that is there. Raises InputError for one that is not there, or
+    that has not the precision."""
     import torch
 
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -25,4 +24,8 @@ def pick_device(name: str) -> "torch.device":
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False) or (device.index or 0) >= max(torch.cuda.device_count(), 1):
         raise InputError(f"compute.device {name!r}: this machine has none. Use --device auto or --device cpu.")
+    if precision == "fp16" and device.type == "cpu":
+        raise InputError("compute.precision fp16: not on a CPU. Use fp32 or bf16, or a GPU.")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # accelerate trains on the current one
     return device

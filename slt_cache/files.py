@@ -22,6 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{path.name}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _restore(path)
         _remove(temporary)
         yield temporary
         if temporary.is_dir():
@@ -40,18 +41,28 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def _stepped_aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.old{TEMPORARY}")
+
+
+def _restore(path: Path) -> None:
+    """Undoes a replacement that a kill stopped between its two renames."""
+    old = _stepped_aside(path)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    _remove(old)
+
+
 def _replace_folder(new: Path, path: Path) -> None:
     """Folders cannot be swapped in one step: the old one steps aside first and comes back if the new one fails."""
-    old = path.with_name(f"{path.name}.old{TEMPORARY}")
     if not path.exists():
         new.rename(path)
-        _remove(old)  # left where a kill came between the two renames
         return
-    _remove(old)
+    old = _stepped_aside(path)
     path.rename(old)
     try:
         new.rename(path)
-    except OSError:
+    except BaseException:
         old.rename(path)
         raise
     _remove(old)

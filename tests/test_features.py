@@ -357,7 +357,8 @@ def refusal(path: Path, split: str = "train") -> str:
 
 def test_a_missing_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     assert "extract-features" in refusal(tmp_path / "none.h5")
-    assert cached_splits(tmp_path / "none.h5") == []
+    with pytest.raises(InputError):
+        cached_splits(tmp_path / "none.h5")
 
 
 @pytest.mark.parametrize("content", [b"", b"no hdf5" * 100])

@@ -135,6 +135,7 @@ def test_a_cache_of_another_encoder_is_refused_by_name(run: Path) -> None:
     ran = slt_cache("extract-features", "--split", "train", "--run", run)
     assert ran.code == 2
     assert "encoder_sha256: file " in ran.err
+    assert slt_cache("train-llm", "--features", "feats.h5", "--run", run, "--restart").code == 2
     ran = slt_cache("translate", "--run", run, next((run / "corpus" / "videos").glob("*.mp4")))
     assert ran.code == 2
     assert "not the one that stage 2 was trained on" in ran.err
@@ -144,7 +145,8 @@ def test_other_settings_for_a_trained_stage_are_refused_naming_them(run: Path) -
     ran = slt_cache("train-visual", "--run", run, "--set", "visual_training.lr=0.5")
     assert ran.code == 2
     assert "visual_training.lr: made with 0.001, asked for 0.5" in ran.err
-    ran = slt_cache("eval", "--run", run, "--set", "corpus.clips=30", "--features", run / "none.h5")
+    (run / "feats.h5").unlink()
+    ran = slt_cache("eval", "--run", run, "--set", "corpus.clips=30")
     assert ran.code == 2
     assert "corpus.clips: made with 24, asked for 30" in ran.err
 
@@ -213,7 +215,9 @@ def test_every_feature_level_goes_through_both_stages(finished: Path, tmp_path: 
         succeed("extract-features", "--split", "all", *setting)
         assert FeatureCache(cache, "dev").dim == dim
         succeed("train-llm", *setting, "--restart")
-        succeed("eval", "--run", run, "--features", tmp_path / "none.h5")  # live, at the level that stage 2 wants
+        (run / "feats.h5").unlink()
+        succeed("eval", "--run", run)  # from video, at the level that stage 2 wants
+        succeed("eval", "--run", run, "--model", "visual", "--features", cache)  # stage 1 alone reads its own level
 
 
 def test_the_llm_from_scratch_lies_beside_the_pretrained_one(run: Path) -> None:
@@ -233,3 +237,115 @@ def test_a_cache_without_dev_trains_and_says_how_to_add_it(run: Path) -> None:
     ran = succeed("train-llm", "--features", cache, "--run", run, "--restart")
     assert "holds no dev split" in ran.err
     assert "extract-features --split dev" in ran.err
+
+
+def test_a_retrained_encoder_comes_to_new_scores_by_following_the_advice(run: Path) -> None:
+    succeed("train-visual", "--run", run, "--restart", "--set", "visual_training.epochs=1")
+    succeed("extract-features", "--split", "all", "--run", run, "--restart")
+    refused = slt_cache("eval", "--run", run)
+    assert refused.code == 2
+    assert f"slt-cache train-llm --restart --run {run}" in refused.err or "train-llm" in refused.err
+    succeed("train-llm", "--features", "feats.h5", "--run", run, "--restart")
+    succeed("eval", "--run", run)
+
+
+def test_a_device_named_once_is_not_remembered(run: Path) -> None:
+    succeed("train-visual", "--run", run, "--device", "cpu")
+    assert open_run(run, None).config.compute.device == "auto"
+
+
+def test_training_from_scratch_does_not_change_what_the_run_is(run: Path) -> None:
+    succeed("train-llm", "--features", "feats.h5", "--run", run, "--set", "llm.pretrained=false")
+    assert open_run(run, None).config.llm.pretrained
+    wider = ("--set", "llm.pretrained=false", "--set", "llm_pretraining.feed_forward=96")
+    ran = slt_cache("train-llm", "--features", "feats.h5", "--run", run, *wider)
+    assert ran.code == 2
+    assert "feed_forward: made with 64, asked for 96" in ran.err
+
+
+def test_other_text_for_a_made_tokenizer_is_refused(run: Path, tmp_path: Path) -> None:
+    text = tmp_path / "sentences.txt"
+    text.write_text("ein ganz anderer satz\n" * 40, encoding="utf-8")
+    ran = slt_cache("train-llm", "--run", run, "--set", f"llm_pretraining.text={text}", "--restart")
+    assert ran.code == 2
+    assert "text_sha256" in ran.err
+
+
+def test_changed_sentences_make_the_cache_stale(run: Path) -> None:
+    manifest = run / "manifest.tsv"
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace("\t\t\t", "\t\t\tund "), encoding="utf-8")
+    for arguments in (("eval",), ("train-llm", "--features", "feats.h5"), ("bench", "cache")):
+        ran = slt_cache(*arguments, "--run", run)
+        assert ran.code == 2, arguments
+        assert "are not those of" in ran.err
+
+
+def own_videos(finished: Path, folder: Path, splits: tuple[str, ...]) -> Path:
+    """A folder of one's own with the videos of these splits."""
+    shutil.copytree(finished / "corpus", folder / "corpus")
+    lines = (finished / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines[1:] if line.split("\t")[1] in splits]
+    (folder / "manifest.tsv").write_text("\n".join([lines[0], *kept]) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_an_edited_manifest_of_ones_own_is_noticed(finished: Path, tmp_path: Path) -> None:
+    own, run = own_videos(finished, tmp_path / "own", ("train",)), tmp_path / "run"
+    arguments = ("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, "--set", "llm.language=de_DE")
+    succeed(*arguments)
+    with (own / "manifest.tsv").open("a", encoding="utf-8") as file:
+        file.write("extra\ttrain\tcorpus/videos/dev-00000.mp4\t\t\tein satz\t\n")
+    ran = slt_cache("train-visual", "--run", run)
+    assert ran.code == 2
+    assert "has changed since" in ran.err
+    succeed(*arguments)
+    assert "extra" in (run / "manifest.tsv").read_text(encoding="utf-8")
+
+
+def test_a_corpus_without_dev_trains_and_keeps_the_last_weights(finished: Path, tmp_path: Path) -> None:
+    own, run = own_videos(finished, tmp_path / "own", ("train", "test")), tmp_path / "run"
+    language = ("--set", "llm.language=de_DE")
+    succeed("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, *language)
+    ran = succeed("train-visual", "--run", run, "--json")
+    assert json.loads(ran.out)["dev"] == {}
+    succeed("extract-features", "--split", "all", "--run", run)
+    succeed("train-llm", "--features", "feats.h5", "--run", run)
+    succeed("eval", "--run", run)
+
+
+def test_clips_of_a_single_kept_frame_train_and_translate(finished: Path, tmp_path: Path) -> None:
+    """T = 1: one frame, one step; 3 clips in batches of 2 would leave one clip alone."""
+    own, run = tmp_path / "own", tmp_path / "run"
+    lines = ["id\tsplit\tvideo\tstart\tend\ttext"]
+    for number in range(3):
+        video = finished / "corpus" / "videos" / f"train-0000{number}.mp4"
+        lines.append(f"{number}\ttrain\t{video}\t0.2\t0.24\tein satz mit nummer {number}")
+    own.mkdir()
+    (own / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    settings = ("--set", "llm.language=de_DE", "--set", "visual_training.batch_size=2")
+    succeed("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, *settings)
+    succeed("train-visual", "--run", run)
+    succeed("extract-features", "--split", "train", "--run", run)
+    assert FeatureCache(run / "feats.h5", "train").features.shape[0] == 3
+    succeed("train-llm", "--features", "feats.h5", "--run", run)
+    succeed("eval", "--run", run, "--split", "train")
+
+
+def test_missing_videos_are_named_before_training_begins(run: Path) -> None:
+    (run / "corpus" / "videos" / "train-00004.mp4").unlink()
+    ran = slt_cache("train-visual", "--run", run, "--restart")
+    assert ran.code == 2
+    assert "1 of 21 clips have no video, such as 'train-00004'" in ran.err
+
+
+def test_more_sentences_than_beams_are_refused(finished: Path) -> None:
+    video = next((finished / "corpus" / "videos").glob("test-*.mp4"))
+    ran = slt_cache("translate", "--run", finished, video, "--nbest", "9")
+    assert ran.code == 2
+    assert "generation.num_beams" in ran.err
+
+
+def test_a_mistyped_cache_is_an_error_and_not_an_evaluation_from_video(finished: Path) -> None:
+    ran = slt_cache("eval", "--run", finished, "--features", "tpyo.h5")
+    assert ran.code == 2
+    assert "tpyo.h5" in ran.err

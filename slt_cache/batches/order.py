@@ -1,4 +1,4 @@
-"""In which order the clips of an epoch are seen. Every clip once an epoch, the last batch as small as it comes."""
+"""In which order the clips of an epoch are seen. Every clip once an epoch."""
 
 from collections.abc import Iterator
 
@@ -18,11 +18,20 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         self.epoch = 0
 
     def __len__(self) -> int:
-        return -(-self.clips // self.batch_size)
+        return len(self._starts())
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.arange(self.clips)
         if self.shuffle:
             np.random.default_rng((self.seed, self.epoch)).shuffle(order)
-        for first in range(0, self.clips, self.batch_size):
-            yield [(self.epoch, int(index)) for index in order[first : first + self.batch_size]]
+        starts = self._starts()
+        for first, last in zip(starts, [*starts[1:], self.clips], strict=True):
+            yield [(self.epoch, int(index)) for index in order[first:last]]
+
+    def _starts(self) -> list[int]:
+        """Where batches begin. In training, a single clip at the end joins the batch before: batch statistics of
+        one short clip would be noise, or of a single frame impossible."""
+        starts = list(range(0, self.clips, self.batch_size))
+        if self.shuffle and len(starts) > 1 and self.clips - starts[-1] == 1:
+            starts.pop()
+        return starts

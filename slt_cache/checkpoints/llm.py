@@ -69,7 +69,10 @@ def load_llm(folder: Path) -> LlmCheckpoint:
     """Raises InputError where no finished stage 2 lies in the folder."""
     record = read_record(folder)
     if record is None or not record.finished:
-        raise InputError(f"{folder}: no finished LLM here. Train it first: slt-cache train-llm --features feats.h5")
+        raise InputError(
+            f"{folder}: no finished training from the cache here. "
+            f"Train it first: slt-cache train-llm --features feats.h5 --run {folder.parents[1]}"
+        )
     tokenizer = load_tokenizer(str(folder), record.settings["language"])
     spec = FeatureSpec.from_json(record.settings["features"])
     model = SignTranslator(spec.dim, load_seq2seq(str(folder)), tokenizer.start)

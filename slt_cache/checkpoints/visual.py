@@ -64,10 +64,13 @@ def backbone_weights(name: str) -> Mapping[str, torch.Tensor] | None:
     path = Path(name)
     if not path.is_file():
         raise InputError(f"encoder.weights {name}: no such file. Use imagenet, none, or the path of a state dict.")
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    weights: Mapping[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return weights
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights: Mapping[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return weights
+    except Exception as error:  # each format, and each way of being broken, raises its own
+        raise InputError(f"encoder.weights {name}: not a readable file of tensors. Name another file.") from error
 
 
 def _imagenet_weights() -> Mapping[str, torch.Tensor]:
@@ -106,7 +109,8 @@ def require_visual(folder: Path) -> Record:
     """The record of a finished stage 1. Raises InputError where none lies in the folder."""
     record = read_record(folder)
     if record is None or not record.finished:
-        raise InputError(f"{folder}: no finished visual encoder here. Train it first: slt-cache train-visual")
+        first = f"slt-cache train-visual --run {folder.parents[1]}"
+        raise InputError(f"{folder}: no finished visual encoder here. Train it first: {first}")
     return record
 
 

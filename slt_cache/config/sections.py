@@ -201,6 +201,13 @@ class LlmTrainingConfig(OptimizerConfig):
     """Epochs between evaluations on dev."""
 
 
+class ControlConfig(Section):
+    """The control beside a stage-2 score: stage 1's Light-T trained on over the same cache, for the same time."""
+
+    lr: PositiveFloat = 5e-4
+    """Peak learning rate of AdamW, for adapter and Light-T alike."""
+
+
 class FeaturesConfig(Section):
     level: Literal["frame", "sign", "hidden"] = "sign"
     """What is cached: frame-wise, sign-wise, or hidden states of Light-T's encoder (paper, table 8)."""
@@ -222,14 +229,14 @@ class GenerationConfig(Section):
 
 class ScoringConfig(Section):
     preset: Literal["plain", "phoenix14t", "csl-daily", "how2sign"] | None = None
-    """How hypotheses and references are cut into words; null: characters for Chinese demo sentences, else plain."""
+    """How hypotheses and references are cut into words; null: csl-daily for Chinese, else plain."""
 
 
 class ComputeConfig(Section):
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the training steps and the extraction."""
+    """Of the training steps; features are always computed in fp32."""
     workers: NonNegativeInt = 2
     """Processes that read videos."""
 
@@ -249,6 +256,7 @@ class Config(Section):
     llm: LlmConfig = LlmConfig()
     llm_pretraining: LlmPretrainingConfig = LlmPretrainingConfig()
     llm_training: LlmTrainingConfig = LlmTrainingConfig()
+    control: ControlConfig = ControlConfig()
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     compute: ComputeConfig = ComputeConfig()

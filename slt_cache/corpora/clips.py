@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SPLITS = ("train", "dev", "test")
+MONOLINGUAL_FILE = "monolingual.txt"
+"""Sentences without video, one a line, beside the videos of a corpus that has them."""
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,8 @@ class FeatureCache(Mapping[str, np.ndarray]):
         if different:
             raise InputError(
                 f"{self.path} holds other features than this run asks for ({'; '.join(different)}). "
-                "Extract into a new file (--features NEW.h5), or go back to the settings of the file."
+                "Extract into a new file (--features NEW.h5), replace this one (extract-features --restart), "
+                "or go back to the settings of the file."
             )
 
 
@@ -129,9 +130,7 @@ def open_cache(path: Path) -> h5py.File:
 
 
 def cached_splits(path: Path) -> list[str]:
-    """The splits that a cache file holds; none where there is no file."""
-    if not path.exists():
-        return []
+    """The splits that a cache file holds. Raises InputError where there is no such file."""
     with open_cache(path) as file:
         return list(file)
 

@@ -57,12 +57,17 @@ class SplitFacts:
     """Name and version of what wrote it."""
 
 
+def parts_folder(cache: Path) -> Path:
+    """Where the part files of a cache lie until it is whole."""
+    return cache.with_name(f"{cache.name}.parts")
+
+
 class Parts:
     """The part files of one split, in a folder beside the cache."""
 
     def __init__(self, cache: Path, facts: SplitFacts):
         self.facts = facts
-        self.folder = cache.with_name(f"{cache.name}.parts") / facts.split
+        self.folder = parts_folder(cache) / facts.split
 
     def path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.h5"

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
+from slt_cache.errors import InputError
 from slt_cache.models.packing import pad, step_mask
 from slt_cache.models.visual_encoder import VisualEncoder
 
@@ -93,15 +94,26 @@ class SignTranslator(nn.Module):
 
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """[sum N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]"""
+        self._require_positions(int(lengths.max()), "steps of features")
         embedded = self.adapter(self.feature_dropout(features)) * self.scale
         return pad(embedded, lengths), step_mask(lengths).long()
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """[sum N, C], [B], [B, L] -> logits [B, L, V]"""
+        self._require_positions(decoder_input_ids.shape[1], "target tokens")
         embeds, mask = self.embed(features, lengths)
         return self.seq2seq(
             inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=decoder_input_ids, use_cache=False
         ).logits
+
+    def _require_positions(self, length: int, what: str) -> None:
+        """Learned positions end somewhere; Light-T's sinusoids do not."""
+        config = self.seq2seq.config
+        if not isinstance(config, M2M100Config) and length > config.max_position_embeddings:
+            raise InputError(
+                f"a clip has {length} {what}, and the LLM positions for {config.max_position_embeddings}. "
+                "Cut the video into shorter clips."
+            )
 
     def hidden(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Hidden states of the encoder, packed: [sum N, C], [B] -> [sum N, D]"""

@@ -1,7 +1,7 @@
 """Ratios that only a measurement gives. Two ways to the same result are timed in turns, in one run."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.optim import AdamW
 
+from slt_cache.batches.clip_batches import ClipFrames
 from slt_cache.batches.feature_batches import FeatureBatch, feature_loader
 from slt_cache.batches.targets import make_targets
 from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
@@ -19,7 +20,7 @@ from slt_cache.decoding.encode import encode, read_clips, readable
 from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.sign_translator import SignTranslator, token_loss
-from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.prepare import ensure_clips, require_manifest, require_split
 from slt_cache.pipeline.run import Run
 
 ROUNDS = 3
@@ -40,9 +41,11 @@ def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
     batch_size = run.config.llm_training.batch_size
     clips = _same_clips(run, held, batch_size * BATCHES_A_ROUND)
     chunks = [clips[first : first + batch_size] for first in range(0, len(clips), batch_size)]
+    # One set of reader processes for all rounds: starting them is no part of an epoch.
+    items = readable(read_clips(clips * (ROUNDS + 1), visual.video, run.config.compute.workers))
     seconds = _in_turns(
         partial(_from_cache, held, llm, batch_size, len(chunks), update),
-        partial(_from_video, run, visual, llm, chunks, update, device),
+        partial(_from_video, items, visual, llm, chunks, update, device),
     )
     epoch = len(held) / len(clips)
     from_cache, from_video = (median(rounds) * epoch for rounds in seconds)
@@ -86,7 +89,8 @@ def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> C
 
 
 def _same_clips(run: Run, held: FeatureCache, count: int) -> list[Clip]:
-    """The first clips of the cache, as clips of the manifest."""
+    """The first clips of the cache, as clips of the manifest, which must be the one that the cache was made from."""
+    require_manifest(run, held)
     by_id = {clip.id: clip for clip in require_split(run, ensure_clips(run), "train")}
     return [by_id[clip_id] for clip_id in held.ids[:count]]
 
@@ -102,14 +106,13 @@ def _from_cache(
 
 
 def _from_video(
-    run: Run,
+    items: Iterator[ClipFrames],
     visual: VisualCheckpoint,
     llm: LlmCheckpoint,
     chunks: Sequence[Sequence[Clip]],
     update: Callable[[FeatureBatch], None],
     device: torch.device,
 ) -> None:
-    items = readable(read_clips([clip for chunk in chunks for clip in chunk], visual.video, run.config.compute.workers))
     for chunk in chunks:
         [batch] = encode(
             visual.model,

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.corpora.clips import SPLITS, of_split
+from slt_cache.errors import InputError
 from slt_cache.files import read_json, write_json
 from slt_cache.pipeline.bench import bench_cache
 from slt_cache.pipeline.evaluate import evaluate, saved_scores
@@ -15,7 +17,7 @@ from slt_cache.pipeline.language import pretrain
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.report import write_report
 from slt_cache.pipeline.run import MODELS, SMALL_MBART, Run
-from slt_cache.pipeline.scoring import values
+from slt_cache.pipeline.scoring import rounded
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.train_llm import train_control, train_llm
 from slt_cache.pipeline.train_visual import train_visual
@@ -57,16 +59,19 @@ class Demo:
 
 
 def run_demo(run: Run, full: bool) -> Demo:
-    """Prepares, trains, extracts, fine-tunes, scores and reports. What is finished is not done again."""
+    """Prepares, trains, extracts, fine-tunes, scores and reports. What is finished is not done again. Raises
+    InputError for another corpus or another feature level than the demo is about."""
+    if (run.config.corpus.name, run.config.features.level) != ("avatar", "sign"):
+        raise InputError("demo: shows the avatar corpus with sign-wise features. Use the single commands for others.")
     begun = time.monotonic()
     cache = run.features
     clips = _step("corpus", "drawn figures that sign weather reports, as real mp4 files", lambda: ensure_clips(run))
-    run.save_config()
     _step(
         "stage 1",
         "the visual encoder learns to see signs, end to end with a light translator",
         lambda: train_visual(run),
     )
+    run.save_config()  # not before stage 1 has accepted it
     _step(
         "features",
         "the encoder is frozen now and runs once over every video; from here on no pixel is read",
@@ -121,7 +126,7 @@ def render(demo: Demo) -> str:
 
 
 def _step(name: str, why: str, work: Callable[[], Result]) -> Result:
-    """Announces a step, and says what it took unless it was done before."""
+    """Announces a step, and says what it took."""
     say(f"[{name}] {why}")
     begun = time.monotonic()
     result = work()
@@ -137,13 +142,18 @@ def _without_pretraining(run: Run) -> Run:
 def _test_scores(run: Run, cache: Path, model: str, references: list[str]) -> dict[str, float]:
     """Scores of a model, from eval/ where its weights were scored before."""
     saved = saved_scores(run, model, "test", references)
-    return saved if saved is not None else values(evaluate(run, "test", cache, model).scores)
+    return saved if saved is not None else rounded(evaluate(run, "test", cache, model).scores)
 
 
 def _timing(run: Run, cache: Path) -> dict[str, Any]:
-    """Measured once for a run."""
+    """Measured once for the weights and the device."""
     path = run.folder / "bench-cache.json"
-    if not path.is_file():
-        write_json(path, bench_cache(run, cache))
-    figures: dict[str, Any] = read_json(path)
+    made_from = {
+        "llm": read_json(run.llm / "best" / RECORD_FILE),
+        "visual": read_json(run.visual / "best" / RECORD_FILE),
+        "device": run.config.compute.device,
+    }
+    if not path.is_file() or read_json(path)["made_from"] != made_from:
+        write_json(path, {"made_from": made_from, "figures": bench_cache(run, cache)})
+    figures: dict[str, Any] = read_json(path)["figures"]
     return figures

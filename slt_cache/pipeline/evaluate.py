@@ -21,10 +21,10 @@ from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import read_json, write_json, write_text
 from slt_cache.metrics.scores import Score
 from slt_cache.models.sign_translator import SignTranslator
-from slt_cache.pipeline.extract import feature_spec
-from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.feature_spec import feature_spec
+from slt_cache.pipeline.prepare import ensure_clips, require_manifest, require_split
 from slt_cache.pipeline.run import MODELS, Run
-from slt_cache.pipeline.scoring import preset_of, score_hypotheses, values
+from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -50,16 +50,21 @@ class _Source:
     references: Sequence[str]
 
 
-def evaluate(run: Run, split: str, cache: Path, model: str = "llm") -> Evaluation:
+def evaluate(run: Run, split: str, cache: Path | None = None, model: str = "llm") -> Evaluation:
     """Translates the split with beam search and scores it, from the cache where it holds the split, else from the
-    videos. Writes eval/SPLIT.json and eval/SPLIT.tsv (stage 1 and controls: eval/MODEL.SPLIT.*)."""
+    videos. Without a cache, the run's own is used if there is one.
+
+    Writes eval/SPLIT.json and eval/SPLIT.tsv (stage 1 and controls: eval/MODEL.SPLIT.*)."""
     if split not in SPLITS:
         raise InputError(f"--split {split}: no such split. Use {', '.join(SPLITS)}.")
     if model not in MODELS:
         raise InputError(f"--model {model}: no such model. Use {', '.join(MODELS)}.")
     device = pick_device(run.config.compute.device)
     translator, tokenizer, spec, visual = _load(run, model)
-    source = _source(run, split, cache, spec, visual, tokenizer)
+    held = _held(run, split, cache or (run.features if run.features.exists() else None))
+    if held is not None and held.spec.level != spec.level and model == "visual":
+        held = None  # stage 1 alone reads sign-wise features, whatever stage 2 was given
+    source = _from_cache(run, held, spec, tokenizer) if held is not None else _from_video(run, split, spec, visual)
     hypotheses = decode(translator.to(device), source.batches, tokenizer, run.config.generation)
     scores = score_hypotheses(run.config, hypotheses, source.references)
     return _save(run, model, split, hypotheses, source.references, scores)
@@ -75,27 +80,30 @@ def _load(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec,
     return checkpoint.model, checkpoint.tokenizer, checkpoint.spec, None
 
 
-def _source(
-    run: Run,
-    split: str,
-    cache: Path,
-    spec: FeatureSpec,
-    visual: VisualCheckpoint | None,
-    tokenizer: Tokenizer,
-) -> _Source:
-    if split in cached_splits(cache):
-        held = FeatureCache(cache, split)
-        held.require_spec(spec)
-        if not held.complete:
-            say(f"{cache}: {len(held.missing)} clips of {split} are missing; the scores are without them.")
-        loader = feature_loader(held, tokenizer, batch_size=run.config.generation.batch_size, shuffle=False)
-        return _Source(loader, held.texts)
+def _held(run: Run, split: str, cache: Path | None) -> FeatureCache | None:
+    """The split in the cache; None where it is not there and has to be read from video."""
+    if cache is None or split not in cached_splits(cache):
+        return None
+    held = FeatureCache(cache, split)
+    require_manifest(run, held)
+    return held
+
+
+def _from_cache(run: Run, held: FeatureCache, spec: FeatureSpec, tokenizer: Tokenizer) -> _Source:
+    held.require_spec(spec)
+    if not held.complete:
+        say(f"{held.path}: {len(held.missing)} clips of {held.split} are missing; the scores are without them.")
+    loader = feature_loader(held, tokenizer, batch_size=run.config.generation.batch_size, shuffle=False)
+    return _Source(loader, held.texts)
+
+
+def _from_video(run: Run, split: str, spec: FeatureSpec, visual: VisualCheckpoint | None) -> _Source:
     visual = visual or load_visual(run.visual / "best")
-    require_encoder(visual, spec, run.visual)
+    require_encoder(visual, spec, run)
     clips: list[Clip] = require_split(run, ensure_clips(run), split)
     device = pick_device(run.config.compute.device)
     visual.model.to(device)
-    say(f"{cache} holds no split {split!r}: reading {len(clips)} videos")
+    say(f"{split} is not in a cache: reading {len(clips)} videos")
     items = readable(read_clips(clips, visual.video, run.config.compute.workers))
     batches = encode(
         visual.model,
@@ -108,14 +116,15 @@ def _source(
     return _Source(batches, [clip.text for clip in clips])
 
 
-def require_encoder(visual: VisualCheckpoint, spec: FeatureSpec, folder: Path) -> None:
+def require_encoder(visual: VisualCheckpoint, spec: FeatureSpec, run: Run) -> None:
     """Refuses an encoder that makes other features than the translator was trained on."""
     made = feature_spec(visual, FeaturesConfig.model_validate({"level": spec.level, "dtype": spec.dtype}))
     different = made.differences(spec)
     if different:
         raise InputError(
-            f"{folder}: the visual encoder is not the one that stage 2 was trained on ({'; '.join(different)}). "
-            "Extract its features and train stage 2 again: slt-cache extract-features, slt-cache train-llm --restart"
+            f"{run.visual}: the visual encoder is not the one that stage 2 was trained on ({'; '.join(different)}). "
+            f"Extract its features ({run.command('extract-features --restart')}) "
+            f"and train stage 2 again ({run.command('train-llm --restart')})."
         )
 
 
@@ -140,7 +149,7 @@ def _save(
             "split": split,
             "made_from": _made_from(run, model, references),
             "clips": len(references),
-            "scores": values(scores),
+            "scores": rounded(scores),
             "signatures": {key: found.signature for key, found in scores.items()},
             "hypotheses": str(table),
         },

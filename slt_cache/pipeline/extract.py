@@ -1,5 +1,6 @@
 """The frozen encoder over every clip of a split, once: videos in, feature cache out."""
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,14 @@ from tqdm import tqdm
 from slt_cache import __version__
 from slt_cache.batches.clip_batches import ClipFrames
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, require_visual
-from slt_cache.config import FeaturesConfig
 from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.decoding.encode import encode, read_clips
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.features.writing import ClipFeatures, Failure, Parts, SplitFacts, assemble
-from slt_cache.models.visual_encoder import BACKBONE_DIM
+from slt_cache.features.writing import ClipFeatures, Failure, Parts, SplitFacts, assemble, parts_folder
+from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.prepare import ensure_clips, manifest_sha256, require_split
 from slt_cache.pipeline.run import Run
 from slt_cache.video.frames import UnreadableVideo
@@ -43,29 +43,6 @@ class Extraction:
     """Whether this call wrote the split."""
 
 
-def feature_spec(checkpoint: VisualCheckpoint, features: FeaturesConfig) -> FeatureSpec:
-    """The spec of what this encoder makes with these settings."""
-    video, model = checkpoint.video, checkpoint.model
-    dims = {
-        "frame": BACKBONE_DIM,
-        "sign": model.encoder.dim,
-        "hidden": model.translator.seq2seq.config.d_model,
-    }
-    return FeatureSpec(
-        encoder_sha256=checkpoint.sha256(features.level),
-        level=features.level,
-        dim=dims[features.level],
-        dtype=features.dtype,
-        keep_rate=video.keep_rate,
-        resize=video.resize,
-        crop=video.size,
-        fit=video.fit,
-        blank=video.blank,
-        mean=video.mean,
-        std=video.std,
-    )
-
-
 def splits_to_extract(run: Run, asked: str) -> list[str]:
     """One split, or for `all` those that have clips. Raises InputError before anything is made."""
     if asked not in (*SPLITS, "all"):
@@ -80,7 +57,7 @@ def splits_to_extract(run: Run, asked: str) -> list[str]:
 
 def extract(run: Run, split: str, cache: Path) -> Extraction:
     """Writes the split's features into `cache`, beside the splits that it holds. Goes on where a killed extraction
-    left off. Raises InputError where the cache holds the features of another encoder."""
+    left off. Raises InputError where the cache holds features of another encoder."""
     checkpoint = load_visual(run.visual / "best")
     clips = of_split(ensure_clips(run), split)
     facts = _facts(run, checkpoint, split, clips)
@@ -98,6 +75,12 @@ def extract(run: Run, split: str, cache: Path) -> Extraction:
     return _outcome(FeatureCache(cache, split), cache, begun, failed)
 
 
+def forget(cache: Path) -> None:
+    """Deletes a cache and its part files, for an extraction that begins anew."""
+    cache.unlink(missing_ok=True)
+    shutil.rmtree(parts_folder(cache), ignore_errors=True)
+
+
 def _facts(run: Run, checkpoint: VisualCheckpoint, split: str, clips: Sequence[Clip]) -> SplitFacts:
     return SplitFacts(
         split=split,
@@ -112,13 +95,14 @@ def _facts(run: Run, checkpoint: VisualCheckpoint, split: str, clips: Sequence[C
 
 def _require_fitting(cache: Path, spec: FeatureSpec) -> None:
     """All splits of a file come from the same encoder, or none of them could be used together."""
-    for split in cached_splits(cache):
-        FeatureCache(cache, split).require_spec(spec)
+    if cache.exists():
+        for split in cached_splits(cache):
+            FeatureCache(cache, split).require_spec(spec)
 
 
 def _held(cache: Path, facts: SplitFacts) -> FeatureCache | None:
     """The split, where the cache holds it whole and of the same manifest."""
-    if facts.split not in cached_splits(cache):
+    if not cache.exists() or facts.split not in cached_splits(cache):
         return None
     held = FeatureCache(cache, facts.split)
     return held if held.complete and held.attributes["manifest_sha256"] == facts.manifest_sha256 else None

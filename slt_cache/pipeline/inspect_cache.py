@@ -4,13 +4,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from slt_cache.features.cache import FeatureCache, cached_splits, open_cache
+from slt_cache.features.cache import FeatureCache, cached_splits
 
 
 def describe_cache(path: Path) -> dict[str, dict[str, Any]]:
     """Facts of each split. Raises InputError where the path is no feature cache."""
-    with open_cache(path):
-        pass
     facts = {}
     for split in cached_splits(path):
         held = FeatureCache(path, split)
@@ -30,8 +28,6 @@ def describe_cache(path: Path) -> dict[str, dict[str, Any]]:
 def cache_problems(path: Path) -> list[str]:
     """One line for every damaged clip and every clip that is missing."""
     problems = []
-    with open_cache(path):
-        pass
     for split in cached_splits(path):
         held = FeatureCache(path, split)
         problems += [f"{split}: clip {clip_id!r} does not have its checksum" for clip_id in held.damaged()]

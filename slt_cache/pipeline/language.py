@@ -8,16 +8,16 @@ import torch
 
 from slt_cache.batches.noisy_text import NoisyText
 from slt_cache.checkpoints.llm import save_seq2seq
-from slt_cache.checkpoints.record import Record
-from slt_cache.corpora.clips import Clip, of_split
+from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
+from slt_cache.corpora.clips import MONOLINGUAL_FILE, Clip, of_split
 from slt_cache.errors import InputError
 from slt_cache.models.small_mbart import make_small_mbart
-from slt_cache.pipeline.prepare import MONOLINGUAL_FILE
 from slt_cache.pipeline.run import SMALL_MBART, Run
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from slt_cache.training.denoising import DenoisingTask
+from slt_cache.training.loop import Progress
 
 
 def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
@@ -29,7 +29,11 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
         return [clip.text for clip in of_split(clips, "train")]
     if not path.is_file():
         raise InputError(f"llm_pretraining.text {path}: there is no such file. Name a text file, one sentence a line.")
-    sentences = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"llm_pretraining.text {path}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
+    sentences = [line.strip() for line in lines if line.strip()]
     if not sentences:
         raise InputError(f"llm_pretraining.text {path}: the file is empty. Write one sentence a line.")
     return sentences
@@ -40,10 +44,19 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
     llm, language = run.config.llm, run.config.language_code
     if llm.name != SMALL_MBART:
         return load_tokenizer(llm.name, language)
-    if not run.tokenizer.is_dir():
-        sentences = pretraining_text(run, clips)
+    sentences = pretraining_text(run, clips)
+    settings = {
+        "text_sha256": _sha256(sentences),
+        "vocabulary": run.config.llm_pretraining.vocabulary,
+        "language": language,
+    }
+    made = read_record(run.tokenizer)
+    if made is not None:
+        require_same(run.tokenizer, made, settings, run.command("train-visual"))
+    else:
         say(f"training sentencepiece on {len(sentences):,} sentences")
         train_tokenizer(sentences, run.config.llm_pretraining.vocabulary, language, run.tokenizer)
+        write_record(run.tokenizer, Record("tokenizer", settings, finished=True))
     return load_tokenizer(str(run.tokenizer), language)
 
 
@@ -56,11 +69,12 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
         "seed": run.config.seed,
         "llm_pretraining": config.model_dump(mode="json"),
         "language": run.config.language_code,
-        "text_sha256": hashlib.sha256("\n".join(sentences).encode()).hexdigest(),
+        "text_sha256": _sha256(sentences),
+        "tokenizer_sha256": tokenizer.sha256,
     }
     folder = run.small_mbart
 
-    def work(record: Record) -> Record:
+    def work(record: Record) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> DenoisingTask:
             model = make_small_mbart(config, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
 
@@ -79,4 +93,8 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
 
         return train_task(run, folder, config, record, make_task, evaluate_every=config.epochs)
 
-    return training_stage("pre-training", folder, settings, "slt-cache llm pretrain", restart, work)
+    return training_stage("pre-training", folder, settings, run.command("llm pretrain"), restart, work)
+
+
+def _sha256(sentences: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sentences).encode()).hexdigest()

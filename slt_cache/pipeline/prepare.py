@@ -2,21 +2,22 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slt_cache.config import CorpusConfig, differences
-from slt_cache.corpora.avatar import write_avatar
 from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache
 from slt_cache.files import read_json, write_json
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import progress_bar
 
-MONOLINGUAL_FILE = "monolingual.txt"
+SOURCE_MANIFEST = "manifest.tsv"
+"""Name of one's own manifest in corpus.root."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,15 @@ def prepare(run: Run) -> Preparation:
     clips = _draw_avatar(run) if corpus.name == "avatar" else _read_own(run, corpus)
     counts = {split: len(of_split(clips, split)) for split in SPLITS}
     problems = _problems(clips)
-    write_manifest(run.manifest, clips)
     report: dict[str, Any] = {
         "corpus": corpus.model_dump(mode="json"),
+        "source_sha256": _source_sha256(corpus),
         "counts": counts,
         "signers": dict(Counter(clip.signer for clip in clips if clip.signer)),
         "problems": problems,
     }
-    write_json(run.preparation, report)
+    write_json(run.preparation, report)  # before the manifest, which says that all of it is there
+    write_manifest(run.manifest, clips)
     return Preparation(
         run.manifest, counts, {kind: len(clip_ids) for kind, clip_ids in problems.items()}, run.preparation
     )
@@ -57,12 +59,17 @@ def ensure_clips(run: Run) -> list[Clip]:
         prepare(run)
         run.save_config()
     elif run.preparation.is_file():
-        made = read_json(run.preparation)["corpus"]
-        different = differences(made, run.config.corpus.model_dump(mode="json"), "corpus.")
+        made, corpus = read_json(run.preparation), run.config.corpus
+        different = differences(made["corpus"], corpus.model_dump(mode="json"), "corpus.")
         if different:
             raise InputError(
                 f"{run.manifest} was prepared with other settings ({'; '.join(different)}). "
-                "Choose another run folder with --run, or prepare again: slt-cache prepare"
+                "Choose another run folder with --run, or go back to these settings."
+            )
+        if _source_sha256(corpus) not in (None, made["source_sha256"]):
+            raise InputError(
+                f"{corpus.root}: manifest.tsv has changed since {run.manifest} was made from it. "
+                f"Prepare again: {run.command(f'prepare tsv --root {corpus.root}')}"
             )
     return read_manifest(run.manifest)
 
@@ -88,8 +95,21 @@ def manifest_sha256(clips: Sequence[Clip]) -> str:
     return digest.hexdigest()
 
 
+def require_manifest(run: Run, held: FeatureCache) -> None:
+    """Refuses a cache whose clips or sentences are not those of the run's manifest; without one all caches pass."""
+    if not run.manifest.is_file():
+        return
+    clips = of_split(ensure_clips(run), held.split)
+    if manifest_sha256(clips) != held.attributes["manifest_sha256"]:
+        raise InputError(
+            f"{held.path}: the clips or sentences of {held.split} are not those of {run.manifest}. "
+            f"Extract again: {run.command(f'extract-features --split {held.split}')}"
+        )
+
+
 def _draw_avatar(run: Run) -> list[Clip]:
-    progress: Callable[[int, int], None]
+    from slt_cache.corpora.avatar import write_avatar  # brings PyAV; stage 2 comes through this module too
+
     with progress_bar("drawing clips") as progress:
         return write_avatar(run.config.corpus, run.corpus, progress)
 
@@ -101,7 +121,7 @@ def _read_own(run: Run, corpus: CorpusConfig) -> list[Clip]:
         raise InputError(
             f"corpus.root {corpus.root}: there is no such folder. Name the folder that holds manifest.tsv."
         )
-    return read_manifest(Path(corpus.root) / "manifest.tsv")
+    return read_manifest(Path(corpus.root) / SOURCE_MANIFEST)
 
 
 def _problems(clips: Sequence[Clip]) -> dict[str, list[str]]:
@@ -110,3 +130,11 @@ def _problems(clips: Sequence[Clip]) -> dict[str, list[str]]:
     repeated = [text for text, count in Counter((clip.video, clip.start) for clip in clips).items() if count > 1]
     found = {"video not found": absent, "same video and start on several lines": [str(video) for video, _ in repeated]}
     return {kind: ids for kind, ids in found.items() if ids}
+
+
+def _source_sha256(corpus: CorpusConfig) -> str | None:
+    """Of one's own manifest, to notice that it was edited; None where there is none (any more)."""
+    path = Path(corpus.root or "") / SOURCE_MANIFEST
+    if corpus.name != "tsv" or not path.is_file():
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()

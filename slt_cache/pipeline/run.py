@@ -25,6 +25,9 @@ class Run:
 
     folder: Path
     config: Config
+    """The settings that hold now."""
+    lasting: Config | None = None
+    """The settings to be saved, where a passing choice such as --device changed the others."""
 
     @property
     def config_file(self) -> Path:
@@ -84,12 +87,14 @@ class Run:
         return self.folder / "report.html"
 
     def save_config(self) -> None:
-        save_config(self.config, self.config_file)
+        save_config(self.lasting or self.config, self.config_file)
 
-    def find_features(self, name: str | None) -> Path:
+    def command(self, words: str) -> str:
+        """A command to advise, for this run."""
+        return f"slt-cache {words} --run {self.folder}"
+
+    def find_features(self, name: str) -> Path:
         """A cache named on the command line: a bare name is looked up in the working directory, then here."""
-        if name is None:
-            return self.features
         path = Path(name)
         if path.parent == Path() and not path.exists():
             return self.folder / path
@@ -97,7 +102,11 @@ class Run:
 
 
 def open_run(
-    folder: Path | None, config: str | None, overrides: Sequence[str] = (), default: str = DEFAULT_CONFIG
+    folder: Path | None,
+    config: str | None,
+    overrides: Sequence[str] = (),
+    default: str = DEFAULT_CONFIG,
+    device: str | None = None,
 ) -> Run:
     """The run that the common options name: without a config the folder's own, else the shipped default;
     without a folder `runs/<config name>`. Raises InputError for a config that cannot be read."""
@@ -105,4 +114,7 @@ def open_run(
         folder = Path("runs") / Path(config or default).stem
     own = folder / "config.yaml"
     source = config or (str(own) if own.is_file() else default)
-    return Run(folder, load_config(source, overrides))
+    lasting = load_config(source, overrides)
+    if device is None:
+        return Run(folder, lasting)
+    return Run(folder, load_config(source, [*overrides, f"compute.device={device}"]), lasting)

@@ -12,8 +12,12 @@ def score_files(hypotheses: Path, references: Path, preset: str) -> tuple[int, d
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: no such preset. Use {', '.join(PRESETS)}.")
     found, wanted = _lines(hypotheses), _lines(references)
-    found_by_id, wanted_by_id = _by_id(found), _by_id(wanted)
-    if found_by_id is not None and wanted_by_id is not None and found_by_id.keys() & wanted_by_id.keys():
+    found_by_id, wanted_by_id = _by_id(hypotheses, found), _by_id(references, wanted)
+    if (found_by_id is None) != (wanted_by_id is None):
+        raise InputError(
+            f"{hypotheses} and {references}: one has id|sentence lines, the other has none. Give both ids."
+        )
+    if found_by_id is not None and wanted_by_id is not None:
         apart = found_by_id.keys() ^ wanted_by_id.keys()
         if apart:
             raise InputError(
@@ -33,15 +37,19 @@ def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file. Name a text file, one sentence a line.")
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
-def _by_id(lines: list[str]) -> dict[str, str] | None:
-    """`id|sentence` lines by id; None where the lines are not all of that form, or an id comes twice."""
+def _by_id(path: Path, lines: list[str]) -> dict[str, str] | None:
+    """`id|sentence` lines by id; None where the lines are not all of that form. InputError for an id that repeats."""
     pairs = [line.partition("|") for line in lines]
     if not pairs or not all(bar for _, bar, _ in pairs):
         return None
-    by_id = {clip_id: text for clip_id, _, text in pairs}
-    return by_id if len(by_id) == len(pairs) else None
+    by_id: dict[str, str] = {}
+    for clip_id, _, text in pairs:
+        if clip_id in by_id:
+            raise InputError(f"{path}: the id {clip_id!r} stands on two lines. Give each clip one.")
+        by_id[clip_id] = text
+    return by_id

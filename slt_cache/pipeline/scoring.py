@@ -11,8 +11,7 @@ def preset_of(config: Config) -> str:
     """The scoring preset that the settings name, else the one that suits the corpus."""
     if config.scoring.preset is not None:
         return config.scoring.preset
-    chinese = config.corpus.name == "avatar" and config.corpus.language == "zh"
-    return "csl-daily" if chinese else "plain"
+    return "csl-daily" if config.language_code.startswith("zh") else "plain"
 
 
 def score_hypotheses(config: Config, hypotheses: Sequence[Hypothesis], references: Sequence[str]) -> dict[str, Score]:
@@ -20,6 +19,6 @@ def score_hypotheses(config: Config, hypotheses: Sequence[Hypothesis], reference
     return score([hypothesis.texts[0] for hypothesis in hypotheses], references, preset_of(config))
 
 
-def values(scores: dict[str, Score]) -> dict[str, float]:
+def rounded(scores: dict[str, Score]) -> dict[str, float]:
     """Figures rounded to two places, as they are printed and saved."""
     return {key: round(found.value, 2) for key, found in scores.items()}

@@ -11,9 +11,10 @@ import torch
 from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
 from slt_cache.config import OptimizerConfig
 from slt_cache.device import pick_device
+from slt_cache.errors import SltCacheError
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import say
-from slt_cache.training.loop import Engine, Task, train
+from slt_cache.training.loop import Engine, Progress, Task, train
 
 RecordOf = Callable[[int, dict[str, float]], Record]
 """(epoch, dev scores) -> the record to be saved with the weights of that epoch."""
@@ -25,12 +26,12 @@ def training_stage(
     settings: dict[str, Any],
     command: str,
     restart: bool,
-    work: Callable[[Record], Record],
+    work: Callable[[Record], Progress],
 ) -> Record:
     """Trains into `folder/best` unless that was done with the same settings already.
 
-    `work` trains, saving the best weights with the record it is given, and returns the finished record. Raises
-    InputError where the folder holds a training of other settings."""
+    `work` trains and saves the best weights with the record it is given. Raises InputError where the folder holds a
+    training of other settings."""
     if restart:
         for old in ("best", "last"):
             shutil.rmtree(folder / old, ignore_errors=True)
@@ -42,9 +43,12 @@ def training_stage(
     begun = read_record(folder / "last")
     if begun is not None:
         require_same(folder, begun, settings, command)
-    record = Record(name, settings)
-    write_record(folder / "last", record)
-    finished = work(record)
+    write_record(folder / "last", Record(name, settings))
+    progress = work(Record(name, settings))
+    best = read_record(folder / "best")
+    if best is None:
+        raise SltCacheError(f"{folder}: the training ended without weights. Train it anew: {command} --restart")
+    finished = best.finish(progress.epoch, progress.seconds)
     write_record(folder / "best", finished)
     shutil.rmtree(folder / "last", ignore_errors=True)
     return finished
@@ -58,12 +62,12 @@ def train_task(
     make_task: Callable[[torch.device, RecordOf], Task],
     evaluate_every: int,
     max_seconds: float | None = None,
-) -> Record:
-    """Runs the loop on the task that `make_task(device, record_of)` builds, and finishes the record.
+) -> Progress:
+    """Runs the loop on the task that `make_task(device, record_of)` builds.
 
     `record_of(epoch, dev)` is the record to be saved with the best weights of that epoch."""
     compute = run.config.compute
-    device = pick_device(compute.device)
+    device = pick_device(compute.device, compute.precision)
 
     def record_of(epoch: int, dev: dict[str, float]) -> Record:
         return replace(record, best_epoch=epoch, dev=dev)
@@ -71,6 +75,6 @@ def train_task(
     torch.manual_seed(run.config.seed)
     task = make_task(device, record_of)
     task.model.to(device)
-    engine = Engine(settings, run.config.seed, evaluate_every, compute.precision, device, folder, max_seconds)
-    progress = train(task, engine)
-    return record_of(progress.best_epoch, progress.dev).finish(progress.epoch, progress.seconds)
+    return train(
+        task, Engine(settings, run.config.seed, evaluate_every, compute.precision, device, folder, max_seconds)
+    )

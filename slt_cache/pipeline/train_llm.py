@@ -12,22 +12,24 @@ import torch
 
 from slt_cache.batches.feature_batches import feature_loader
 from slt_cache.checkpoints.llm import load_seq2seq, save_llm
-from slt_cache.checkpoints.record import Record
+from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import OptimizerConfig
 from slt_cache.decoding.decode import decode
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits, open_cache
+from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.models.sign_translator import SignTranslator
 from slt_cache.models.small_mbart import make_small_mbart
+from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.language import ensure_tokenizer, pretrain
-from slt_cache.pipeline.prepare import ensure_clips
+from slt_cache.pipeline.prepare import ensure_clips, require_manifest
 from slt_cache.pipeline.run import SMALL_MBART, Run
-from slt_cache.pipeline.scoring import score_hypotheses, values
+from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_cache import FromCacheTask
+from slt_cache.training.loop import Progress
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,21 @@ class _Plan:
 
 def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     """Fine-tunes adapter and LLM on the cache's train split; dev decides which weights are kept."""
-    train_split, dev_split = _open(cache)
+    train_split, dev_split = _open(run, cache)
     config = run.config
     if config.llm.name == SMALL_MBART and not run.tokenizer.is_dir():
-        raise InputError(f"{run.tokenizer}: there is no tokenizer yet. Train stage 1 first: slt-cache train-visual")
+        first = run.command("train-visual")
+        raise InputError(f"{run.tokenizer}: there is no tokenizer yet. Train stage 1 first: {first}")
     clips = ensure_clips(run) if config.llm.name == SMALL_MBART else []
     tokenizer = ensure_tokenizer(run, clips)
     settings = {
         **_cache_settings(run, train_split),
+        "tokenizer_sha256": tokenizer.sha256,
         "llm": config.llm.model_dump(mode="json"),
         "llm_training": config.llm_training.model_dump(mode="json"),
     }
-    if config.llm.name == SMALL_MBART and config.llm.pretrained:
-        settings["pretraining"] = pretrain(run, clips).settings
+    if config.llm.name == SMALL_MBART:
+        settings["pretraining"] = pretrain(run, clips).settings if config.llm.pretrained else _shape(run)
 
     def make_model() -> SignTranslator:
         return _with_adapter(run, train_split, tokenizer, _llm(run, tokenizer))
@@ -69,7 +73,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
         name="stage 2" if config.llm.pretrained else "stage 2 from scratch",
         folder=run.llm if config.llm.pretrained else run.scratch,
         settings=settings,
-        command="slt-cache train-llm",
+        command=run.command("train-llm"),
         tokenizer=tokenizer,
         make_model=make_model,
         lr=config.llm_training.lr,
@@ -80,27 +84,37 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
 
 
 def train_control(run: Run, cache: Path, seconds: float) -> Record:
-    """Goes on with the Light-T of stage 1 over the same cache, for as long as stage 2 took."""
-    train_split, dev_split = _open(cache)
+    """Goes on with the Light-T of stage 1 over the same cache, for as long as stage 2 took. Where stage 2 has been
+    trained anew, so is its control. Raises InputError for a cache of other than sign-wise features."""
+    train_split, dev_split = _open(run, cache)
     visual = load_visual(run.visual / "best")
-    lr = run.config.visual_training.lr
+    if train_split.spec.level != "sign":
+        raise InputError(f"{cache}: the Light-T reads sign-wise features, and these are {train_split.spec.level}.")
+    lr, loop = run.config.control.lr, run.config.llm_training.model_copy(update={"patience": None})
+    settings = {
+        **_cache_settings(run, train_split),
+        "max_seconds": round(seconds),
+        "lr": lr,
+        "loop": loop.model_dump(mode="json"),
+    }
+    made = read_record(run.control / "best") or read_record(run.control / "last")
     plan = _Plan(
         name="control: Light-T",
         folder=run.control,
-        settings={**_cache_settings(run, train_split), "max_seconds": round(seconds), "lr": lr},
-        command="slt-cache demo",
+        settings=settings,
+        command=run.command("demo"),
         tokenizer=visual.tokenizer,
         make_model=lambda: visual.model.translator,
         lr=lr,
         adapter_lr=lr,
-        loop=run.config.llm_training,
+        loop=loop,
         max_seconds=seconds,
     )
-    return _train(run, plan, train_split, dev_split, restart=False)
+    return _train(run, plan, train_split, dev_split, restart=made is not None and made.settings != settings)
 
 
 def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureCache | None, restart: bool) -> Record:
-    def work(record: Record) -> Record:
+    def work(record: Record) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> FromCacheTask:
             model = plan.make_model()
 
@@ -111,7 +125,7 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
                     dev_split, plan.tokenizer, batch_size=run.config.generation.batch_size, shuffle=False
                 )
                 hypotheses = decode(model, batches, plan.tokenizer, run.config.generation)
-                return values(score_hypotheses(run.config, hypotheses, dev_split.texts))
+                return rounded(score_hypotheses(run.config, hypotheses, dev_split.texts))
 
             def save_best(epoch: int, dev: dict[str, float]) -> None:
                 save_llm(plan.folder / "best", model, plan.tokenizer, record_of(epoch, dev))
@@ -140,22 +154,24 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
     return training_stage(plan.name, plan.folder, plan.settings, plan.command, restart, work)
 
 
-def _open(cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
-    """Train and dev split. Says what is missing, in clips or in splits."""
-    with open_cache(cache):
-        pass
+def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
+    """Train and dev split. Says what is missing, in clips or in splits. Raises InputError where the features are not
+    those of the run's encoder, or the clips not those of its manifest."""
     train_split = FeatureCache(cache, "train")
     dev_split = FeatureCache(cache, "dev") if "dev" in cached_splits(cache) else None
     if dev_split is None:
         say(
             f"{cache} holds no dev split: the last weights will be kept, not the best. "
-            f"Add it: slt-cache extract-features --split dev --features {cache}"
+            f"Add it: {run.command('extract-features --split dev')} --features {cache}"
         )
     for split in filter(None, (train_split, dev_split)):
+        require_manifest(run, split)
+        if (run.visual / "best").is_dir():
+            split.require_spec(feature_spec(load_visual(run.visual / "best"), run.config.features))
         if not split.complete:
             say(f"{cache}: {len(split.missing)} clips of {split.split} are missing; scores are without them.")
-    if not len(train_split):
-        raise InputError(f"{cache}: the train split is empty. Extract again from readable videos.")
+        if not len(split):
+            raise InputError(f"{cache}: the split {split.split} is empty. Extract again from readable videos.")
     return train_split, dev_split
 
 
@@ -177,7 +193,14 @@ def _llm(run: Run, tokenizer: Tokenizer) -> Any:
     if llm.pretrained:
         return load_seq2seq(str(run.small_mbart / "best"), dropout=dropout)
     shape = run.config.llm_pretraining
+    if dropout is not None:
+        shape = shape.model_copy(update={"dropout": dropout})
     return make_small_mbart(shape, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
+
+
+def _shape(run: Run) -> dict[str, Any]:
+    """The architecture of a small MBart."""
+    return run.config.llm_pretraining.model_dump(include={"layers", "heads", "hidden", "feed_forward", "dropout"})
 
 
 def _with_adapter(run: Run, split: FeatureCache, tokenizer: Tokenizer, seq2seq: Any) -> SignTranslator:

@@ -1,38 +1,45 @@
 """Stage 1 as a command: clips in, `visual/` of the run folder out."""
 
+from collections.abc import Sequence
+
 import torch
 
 from slt_cache.batches.clip_batches import clip_loader
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.visual import new_visual_translator, save_visual
-from slt_cache.corpora.clips import of_split
+from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.decoding.decode import decode
 from slt_cache.decoding.encode import encode, read_clips, readable
 from slt_cache.device import pick_device
+from slt_cache.errors import InputError
 from slt_cache.pipeline.language import ensure_tokenizer
 from slt_cache.pipeline.prepare import ensure_clips, manifest_sha256, require_split
 from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.scoring import score_hypotheses, values
+from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.training.loop import Progress
 from slt_cache.training.visual import VisualTask
 
 
 def train_visual(run: Run, restart: bool = False) -> Record:
     """Trains the visual encoder with Light-T, or says how it was trained before."""
     config = run.config
-    pick_device(config.compute.device)  # before the corpus is drawn: a mistyped device should not take a minute
+    pick_device(
+        config.compute.device, config.compute.precision
+    )  # before the corpus is drawn: a mistyped device should not take a minute
     clips = ensure_clips(run)
     train_clips, dev_clips = require_split(run, clips, "train"), of_split(clips, "dev")
     tokenizer = ensure_tokenizer(run, clips)
-    sections = ("video", "augmentation", "encoder", "light_t", "visual_training", "generation")
+    _require_videos([*train_clips, *dev_clips])
+    sections = ("video", "augmentation", "encoder", "light_t", "visual_training")
     settings = {
         "seed": config.seed,
         **{name: getattr(config, name).model_dump(mode="json") for name in sections},
-        "tokenizer": {"name": config.llm.name, "language": config.language_code, "pieces": len(tokenizer)},
+        "tokenizer": {"name": config.llm.name, "language": config.language_code, "sha256": tokenizer.sha256},
         "manifest_sha256": manifest_sha256([*train_clips, *dev_clips]),
     }
 
-    def work(record: Record) -> Record:
+    def work(record: Record) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> VisualTask:
             model = new_visual_translator(config.encoder, config.video, config.light_t, tokenizer)
             loader = clip_loader(
@@ -58,7 +65,7 @@ def train_visual(run: Run, restart: bool = False) -> Record:
                     device=device,
                 )
                 hypotheses = decode(model.translator, encoded, tokenizer, config.generation)
-                return values(score_hypotheses(config, hypotheses, [clip.text for clip in dev_clips]))
+                return rounded(score_hypotheses(config, hypotheses, [clip.text for clip in dev_clips]))
 
             def save_best(epoch: int, dev: dict[str, float]) -> None:
                 save_visual(run.visual / "best", model, tokenizer, record_of(epoch, dev))
@@ -69,4 +76,15 @@ def train_visual(run: Run, restart: bool = False) -> Record:
             run, run.visual, config.visual_training, record, make_task, config.visual_training.evaluate_every
         )
 
-    return training_stage("stage 1", run.visual, settings, "slt-cache train-visual", restart, work)
+    return training_stage("stage 1", run.visual, settings, run.command("train-visual"), restart, work)
+
+
+def _require_videos(clips: Sequence[Clip]) -> None:
+    """Raises InputError that names clips without a file, before hours are spent on the others."""
+    absent = [clip for clip in clips if not clip.video.exists()]
+    if absent:
+        named = ", ".join(f"{clip.id!r} ({clip.video})" for clip in absent[:3])
+        raise InputError(
+            f"{len(absent)} of {len(clips)} clips have no video, such as {named}. "
+            "Put the videos there, or take the clips out of the manifest."
+        )

@@ -12,6 +12,7 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import decode
 from slt_cache.decoding.encode import encode
 from slt_cache.device import pick_device
+from slt_cache.errors import InputError
 from slt_cache.pipeline.evaluate import require_encoder
 from slt_cache.pipeline.run import Run, open_run
 
@@ -43,7 +44,7 @@ class Translator:
         self.device = pick_device(compute.device)
         self.llm = load_llm(run.llm / "best")
         self.visual = load_visual(run.visual / "best")
-        require_encoder(self.visual, self.llm.spec, run.visual)
+        require_encoder(self.visual, self.llm.spec, run)
         self.llm.model.to(self.device)
         self.visual.model.to(self.device)
 
@@ -52,7 +53,9 @@ class Translator:
         return cls(open_run(Path(folder), None))
 
     def __call__(self, video: str | Path, nbest: int = 1) -> Translation:
-        """Translates one video. Raises UnreadableVideo (an InputError)."""
+        """Translates one video. Raises UnreadableVideo (an InputError), or InputError for more sentences than beams."""
+        if nbest > self.generation.num_beams:
+            raise InputError(f"nbest {nbest}: there are {self.generation.num_beams} beams. Raise generation.num_beams.")
         begun = time.monotonic()
         path = Path(video)
         clip = read_clip(Clip(path.name, "test", path, None, None, ""), self.visual.video)

@@ -1,5 +1,6 @@
 """Sentences <-> token ids, with the tokenizer of the LLM, which both stages share. Knows no models."""
 
+import hashlib
 import io
 import logging
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
 
-UNKNOWN_SCORE = 0.0
+SPECIAL_SCORE = 0.0
 
 
 class Tokenizer:
@@ -46,6 +47,12 @@ class Tokenizer:
             known = ", ".join(token for token in self.inner.all_special_tokens if "_" in token)
             raise InputError(f"llm.language: the tokenizer has no code {self.language!r}. It knows: {known}.")
         return code
+
+    @property
+    def sha256(self) -> str:
+        """Over the pieces and their ids."""
+        pieces = sorted(self.inner.get_vocab().items())
+        return hashlib.sha256(repr(pieces).encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
         """Pieces of one sentence, without start, end or language code."""
@@ -123,10 +130,10 @@ def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str, fo
         for piece in range(processor.get_piece_size())
         if not processor.is_control(piece) and not processor.is_unknown(piece)
     ]
-    special = [(token, UNKNOWN_SCORE) for token in ("<s>", "<pad>", "</s>", "<unk>")]
-    codes = [(code, UNKNOWN_SCORE) for code in FAIRSEQ_LANGUAGE_CODES]
+    special = [(token, SPECIAL_SCORE) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    codes = [(code, SPECIAL_SCORE) for code in FAIRSEQ_LANGUAGE_CODES]
     tokenizer = MBartTokenizer(
-        vocab=[*special, *pieces, *codes, ("<mask>", UNKNOWN_SCORE)], src_lang=language, tgt_lang=language
+        vocab=[*special, *pieces, *codes, ("<mask>", SPECIAL_SCORE)], src_lang=language, tgt_lang=language
     )
     with replacing(folder) as temporary:
         tokenizer.save_pretrained(temporary)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from slt_cache.batches.clip_batches import ClipBatch
 from slt_cache.batches.order import EpochOrder
 from slt_cache.config import VisualTrainingConfig
+from slt_cache.errors import InputError
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.video.frames import UnreadableVideo
 
@@ -49,6 +50,10 @@ class VisualTask:
         for batch in self.loader:
             if isinstance(batch, UnreadableVideo):
                 raise batch
+            if len(batch.frames) == 1:
+                raise InputError(
+                    f"clip {batch.ids[0]!r}: a batch of one kept frame cannot be normalized. Give more or longer clips."
+                )
             yield batch
 
     def logits(self, model: nn.Module, batch: ClipBatch) -> torch.Tensor:

@@ -137,7 +137,7 @@ def _read_folder(clip: Clip, keep_every: int, phase: int) -> KeptFrames:
         try:
             with Image.open(names[index]) as image:
                 frames.append(np.asarray(_eight_bits(image).convert("RGB")))
-        except (UnidentifiedImageError, OSError) as error:
+        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise UnreadableVideo(clip.id, clip.video, f"frame {names[index].name} is broken ({error})") from error
     if len({frame.shape for frame in frames}) > 1:
         raise UnreadableVideo(clip.id, clip.video, "its frames differ in size")

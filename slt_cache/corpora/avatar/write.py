@@ -19,7 +19,7 @@ from slt_cache.corpora.avatar.draw import draw_clip
 from slt_cache.corpora.avatar.grammar import GRAMMAR_FILE, wording_file
 from slt_cache.corpora.avatar.lexicon import LEXICON_FILE, data_sha256
 from slt_cache.corpora.avatar.plan import PlannedClip, plan_avatar
-from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.clips import MONOLINGUAL_FILE, Clip
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import read_json, replacing, write_json, write_text
 
@@ -30,7 +30,6 @@ FRAME_RATE = 25
 QUALITY = 20
 """x264's constant rate factor; smaller is better."""
 SETTINGS_FILE = "corpus.json"
-MONOLINGUAL_FILE = "monolingual.txt"
 CLIPS_PER_TASK = 8
 
 Progress = Callable[[int, int], None]
