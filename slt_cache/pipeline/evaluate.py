@@ -64,7 +64,11 @@ def evaluate(run: Run, split: str, cache: Path | None = None, model: str = "llm"
     held = _held(run, split, cache or (run.features if run.features.exists() else None))
     if held is not None and held.spec.level != spec.level and model == "visual":
         held = None  # stage 1 alone reads sign-wise features, whatever stage 2 was given
-    source = _from_cache(run, held, spec, tokenizer) if held is not None else _from_video(run, split, spec, visual)
+    if held is not None:
+        _require_features(run, held, spec, model)
+        source = _from_cache(run, held, tokenizer)
+    else:
+        source = _from_video(run, split, spec, visual)
     hypotheses = decode(translator.to(device), source.batches, tokenizer, run.config.generation)
     scores = score_hypotheses(run.config, hypotheses, source.references)
     return _save(run, model, split, hypotheses, source.references, scores)
@@ -89,8 +93,20 @@ def _held(run: Run, split: str, cache: Path | None) -> FeatureCache | None:
     return held
 
 
-def _from_cache(run: Run, held: FeatureCache, spec: FeatureSpec, tokenizer: Tokenizer) -> _Source:
-    held.require_spec(spec)
+def _require_features(run: Run, held: FeatureCache, spec: FeatureSpec, model: str) -> None:
+    """Refuses features that are others than the model was trained on."""
+    if model == "visual":
+        held.require_spec(spec)
+    different = held.spec.differences(spec)
+    if different:
+        again = run.command("demo" if model == "control" else "train-llm --restart")
+        raise InputError(
+            f"{held.path}: not the features that {run.folder / model} was trained on ({'; '.join(different)}). "
+            f"Train it again: {again}; or name its own cache with --features."
+        )
+
+
+def _from_cache(run: Run, held: FeatureCache, tokenizer: Tokenizer) -> _Source:
     if not held.complete:
         say(f"{held.path}: {len(held.missing)} clips of {held.split} are missing; the scores are without them.")
     loader = feature_loader(held, tokenizer, batch_size=run.config.generation.batch_size, shuffle=False)
