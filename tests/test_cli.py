@@ -133,7 +133,7 @@ def test_ctrl_c_ends_with_130_leaves_nothing_half_and_the_same_command_goes_on(t
             break
     rest = running.stderr.read()
     assert running.wait(60) == 130, rest
-    assert "the same command goes on" in rest
+    assert "the same command (without --restart) goes on" in rest
     assert not list(interrupted.rglob("*.tmp"))
     again = slt_cache("train-visual", "--run", interrupted, *settings)
     assert again.code == 0
