@@ -1,7 +1,8 @@
 """Videos through the frozen encoder: clips in, features of the asked level out.
 
 Extraction, evaluation from video and live translation all come through here, so a cached clip and the same clip
-translated live have the same features. Always computed in float32 and without augmentation."""
+translated live have the same features. Without augmentation, and in float32 but for the dev scores of a
+mixed-precision training."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

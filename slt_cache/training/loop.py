@@ -1,7 +1,8 @@
 """The training loop of both stages and of the LLM's pre-training. What differs between them is passed in as a `Task`.
 
 Everything random in an epoch follows from (seed, epoch), and the state is saved after every epoch: a run that was
-killed begins its last epoch anew and ends where an uninterrupted one ends."""
+killed begins its last epoch anew and, where the device computes the same twice, ends where an uninterrupted one
+ends. (With fp16 the loss scale begins anew; with `max_seconds` the clock decides.)"""
 
 import math
 import time
