@@ -2,6 +2,9 @@
 
 import contextlib
 import io
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,3 +32,20 @@ def slt_cache(*arguments: str | Path) -> Ran:
         except SystemExit as stop:
             code = int(stop.code or 0)
     return Ran(code, out.getvalue(), err.getvalue())
+
+
+def interrupt_at(line_part: str, *arguments: str | Path) -> Ran:
+    """Runs the program in a process group of its own and presses Ctrl-C when a line of stderr has `line_part`."""
+    command = [sys.executable, "-m", "slt_cache", *map(str, arguments)]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert running.stderr is not None
+    seen: list[str] = []
+    for line in running.stderr:
+        seen.append(line)
+        if line_part in line:
+            os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the whole group
+            break
+    out, rest = running.communicate(timeout=60)
+    return Ran(running.returncode, out, "".join(seen) + rest)

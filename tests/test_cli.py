@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import TINY, Ran, slt_cache
+from tests.commands import TINY, Ran, interrupt_at, slt_cache
 
 PROJECT = Path(__file__).parents[1]
 
@@ -116,24 +115,14 @@ def test_verbose_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("slt_cache.cli.options.Verbosity.traceback", False)
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "slt_cache", *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
 def test_ctrl_c_ends_with_130_leaves_nothing_half_and_the_same_command_goes_on(tmp_path: Path) -> None:
     interrupted, whole = tmp_path / "interrupted", tmp_path / "whole"
     settings = ("--config", TINY, "--set", "visual_training.epochs=4", "--set", f"corpus.root={tmp_path / 'corpus'}")
     assert slt_cache("train-visual", "--run", whole, *settings).code == 0
-    running = start("train-visual", "--run", interrupted, *settings)
-    assert running.stderr is not None
-    for line in running.stderr:
-        if "epoch 2" in line:
-            os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the whole group
-            break
-    rest = running.stderr.read()
-    assert running.wait(60) == 130, rest
-    assert "the same command (without --restart) goes on" in rest
+    ran = interrupt_at("epoch 2", "train-visual", "--run", interrupted, *settings)
+    assert ran.code == 130, ran.err
+    assert "the same command (without --restart) goes on" in ran.err
+    assert "Traceback" not in ran.err
     assert not list(interrupted.rglob("*.tmp"))
     again = slt_cache("train-visual", "--run", interrupted, *settings)
     assert again.code == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import TINY, slt_cache
+from tests.commands import TINY, interrupt_at, slt_cache
 
 MODELS = {"visual", "llm", "llm-from-scratch", "control"}
 
@@ -45,6 +45,33 @@ def test_a_second_demo_redoes_nothing_and_prints_the_same(tmp_path: Path) -> Non
     assert refused.code == 2
     assert "seed: made with 0, asked for 5" in refused.err
     assert slt_cache("demo", "--run", run).code == 0  # what was refused has left no trace
+
+
+def test_a_demo_interrupted_in_every_step_goes_on_to_the_same_translations(tmp_path: Path) -> None:
+    settings = ("--config", TINY, "--set", f"corpus.root={tmp_path / 'corpus'}", "--set", "compute.workers=1")
+    whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
+    assert slt_cache("demo", "--run", whole, *settings).code == 0
+    for step in (
+        "[corpus]",
+        "stage 1 epoch 1",
+        "[features]",
+        "[pre-training]",
+        "stage 2 epoch 1",
+        "[control]",
+        "[test]",
+    ):
+        ran = interrupt_at(step, "demo", "--run", interrupted, *settings)
+        assert ran.code == 130, (step, ran.err)
+        assert "Traceback" not in ran.err, step
+        assert not list(tmp_path.rglob("*.tmp")), step
+    assert slt_cache("demo", "--run", interrupted, *settings).code == 0
+    for name in (
+        "eval/test.tsv",
+        "eval/visual.test.tsv",
+        "visual/best/encoder.safetensors",
+        "llm/best/model.safetensors",
+    ):
+        assert (interrupted / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 def test_the_demo_is_for_its_own_corpus(tmp_path: Path) -> None:
