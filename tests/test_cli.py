@@ -110,9 +110,9 @@ def test_verbose_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyP
     from slt_cache.errors import InputError
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("slt_cache.cli.options.Verbosity.traceback", False)  # undone afterwards, whatever -v made of it
     with pytest.raises(InputError):
         slt_cache("report", "-v")
-    monkeypatch.setattr("slt_cache.cli.options.Verbosity.traceback", False)
 
 
 def test_ctrl_c_ends_with_130_leaves_nothing_half_and_the_same_command_goes_on(tmp_path: Path) -> None:
