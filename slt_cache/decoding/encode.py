@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from slt_cache.batches.clip_batches import ClipFrames, Clips
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.clips import Clip
+from slt_cache.errors import SltCacheError
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.video.frames import UnreadableVideo
 
@@ -49,7 +50,9 @@ def encode(
     batch_frames: int,
     device: torch.device,
 ) -> Iterator[EncodedClips]:
-    """Puts clips together until they have `batch_frames` kept frames, and gives their features, rounded to `dtype`."""
+    """Puts clips together until they have `batch_frames` kept frames, and gives their features, rounded to `dtype`.
+
+    Raises SltCacheError where `dtype` cannot hold them: an infinite feature would become a fluent wrong sentence."""
     waiting: list[ClipFrames] = []
     frames = 0
     for clip in clips:
@@ -82,9 +85,15 @@ def _encode_batch(
         features = model.encoder.temporal(features, lengths.to(device))
     if level == "hidden":
         features = model.translator.hidden(features, lengths.to(device))
+    rounded = features.to(getattr(torch, dtype))
+    if not torch.isfinite(rounded).all():
+        raise SltCacheError(
+            f"clips {', '.join(item.clip.id for item in batch[:3])} ...: features that are not finite as {dtype}. "
+            "Try features.dtype=float32, or train the encoder again."
+        )
     return EncodedClips(
         clips=tuple(item.clip for item in batch),
         num_frames=tuple(item.num_frames for item in batch),
-        features=features.to(getattr(torch, dtype)),
+        features=rounded,
         lengths=lengths,
     )
