@@ -73,6 +73,13 @@ def test_bad_input_ends_with_2_and_two_lines_that_say_what_to_do(
     assert not ran.out
 
 
+def test_an_empty_file_is_not_scored(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    ran = slt_cache("score", tmp_path / "empty.txt", tmp_path / "empty.txt")
+    assert ran.code == 2
+    assert "the file is empty" in ran.err
+
+
 def test_a_mistyped_option_ends_with_2() -> None:
     ran = slt_cache("eval", "--spilt", "test")
     assert ran.code == 2

@@ -37,9 +37,12 @@ def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file. Name a text file, one sentence a line.")
     try:
-        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+    if not text.strip():
+        raise InputError(f"{path}: the file is empty. Write one sentence a line.")
+    return text.removesuffix("\n").split("\n")
 
 
 def _by_id(path: Path, lines: list[str]) -> dict[str, str] | None:

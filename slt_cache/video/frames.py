@@ -90,7 +90,10 @@ def _open(clip: Clip) -> Any:
         except (decord.DECORDError, RuntimeError, AssertionError) as error:
             messages.seek(0)
             last_line = messages.read().decode(errors="replace").strip().rpartition("\n")[2]
-            reason = last_line.rpartition(", ")[2] or str(error)
+            # decord puts the time and the place in its source before what it has to say
+            reason = re.sub(
+                r"^\[[\d:]+\] \S+: (\[.*?\] )?", "", (last_line.rpartition(", ")[2] or str(error)).rstrip(".")
+            )
             raise UnreadableVideo(clip.id, clip.video, f"decord cannot read it ({reason[:120]})") from error
 
 
