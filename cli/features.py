@@ -31,6 +31,14 @@ def register(app: typer.Typer) -> None:
 def extract_features(
     split: Annotated[str, typer.Option("--split", help="train, dev, test or all.")] = "all",
     features: FeaturesOption = None,
+    level: Annotated[str | None, typer.Option("--level", help="frame, sign or hidden.", show_default=False)] = None,
+    views: Annotated[
+        int | None, typer.Option("--views", help="Of each clip: one plain, the others augmented.", show_default=False)
+    ] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="float16 or float32.", show_default=False)] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Write the cache also where videos cannot be read.")
+    ] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Delete the cache first: all of its splits, of whatever encoder.")
     ] = False,
@@ -43,18 +51,20 @@ def extract_features(
 ) -> None:
     """Run the frozen encoder once over every clip and cache its features.
 
+    Killed at any moment, the same command goes on. Several processes, also of several machines on a shared file
+    system: torchrun --nproc-per-node=4 -m slt_cache extract-features
+
     Example: slt-cache extract-features --split train
     """
-    from slt_cache.pipeline.extract import extract, forget, splits_to_extract
+    from slt_cache.pipeline.extract import extract, failures_file, splits_to_extract
 
-    opened = open_run(run, config, settings, device)
-    cache = Path(features) if features is not None else opened.features
-    names = splits_to_extract(opened, split)
-    if restart:
-        forget(cache)
-    done = [extract(opened, name, cache) for name in names]
-    failed = [failure for one in done for failure in one.failed]
-    if as_json:
+    chosen = {"level": level, "views": views, "dtype": dtype}
+    named = [f"features.{name}={value}" for name, value in chosen.items() if value is not None]
+    opened = open_run(run, config, [*(settings or []), *named], device)
+    cache = opened.features if features is None else Path(features)
+    done = extract(opened, splits_to_extract(opened, split), cache, allow_missing=allow_missing, restart=restart)
+    failed = [(one, failure) for one in done for failure in one.failed]
+    if as_json and done:
         print_json(
             {
                 "features": str(cache),
@@ -62,18 +72,29 @@ def extract_features(
                 "clips": sum(one.clips for one in done),
                 "frames": sum(one.frames for one in done),
                 "seconds": round(sum(one.seconds for one in done), 1),
-                "failed": [{"id": failure.clip_id, "reason": failure.reason} for failure in failed],
+                "failed": [{"id": failure.clip_id, "reason": failure.reason} for _, failure in failed],
             }
         )
-    else:
+    elif done:
         for one in done:
             how = f"in {one.seconds:.0f} s" if one.fresh else "are there already"
-            typer.echo(f"{one.split}: {one.frames:,} kept frames of {one.clips:,} clips {how} -> {cache}")
+            where = f"-> {cache}" if one.written else "are kept, but not in the cache: clips are missing"
+            typer.echo(f"{one.split}: {one.frames:,} rows of {one.clips:,} clips {how} {where}")
         typer.echo(f"next: {opened.command('train-llm --features feats.h5')}")
-    if failed:
-        for failure in failed:
+    for one in done:
+        for failure in one.failed:
             typer.echo(f"failed\t{failure.clip_id}\t{failure.reason}", err=True)
-        typer.echo(f"{len(failed)} clips have no features; the cache lists them as missing.", err=True)
+        if one.failed:
+            typer.echo(
+                f"{one.split}: {len(one.failed)} clips have no features; the table: {failures_file(cache, one.split)}",
+                err=True,
+            )
+    if failed and not allow_missing:
+        typer.echo(
+            "Repair these videos and run the same command: only they are read again. Or add --allow-missing, and the "
+            "cache lists them as missing.",
+            err=True,
+        )
         raise typer.Exit(1)
 
 
@@ -107,16 +128,16 @@ def verify(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Check every clip's bytes against the checksum that was written with them; exit 1 where one differs.
+    """Check every byte against the checksums that were written with it; exit 1 where one differs.
 
     Example: slt-cache cache verify runs/avatar/feats.h5
     """
-    from slt_cache.pipeline.inspect_cache import cache_problems
+    from slt_cache.features.verify import cache_problems
 
     problems = cache_problems(path)
     if as_json:
         print_json({"ok": not problems, "problems": problems})
     else:
-        typer.echo("\n".join(problems) if problems else f"{path}: every clip has its checksum")
+        typer.echo("\n".join(problems) if problems else f"{path}: every byte has its checksum")
     if problems:
         raise typer.Exit(1)

@@ -1,8 +1,11 @@
 """Whole files or none: everything is written under a temporary name and renamed when it is on disk."""
 
+import errno
 import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,10 +36,14 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             _sync(temporary)
             temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError | PermissionError):
             raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
-        raise SltCacheError(f"{path}: could not be written ({error}); what stood there before is kept.") from error
+        raise SltCacheError(
+            f"{path}: could not be written ({error.strerror or error}); what stood there before is kept. "
+            "Make room, and run the command again."
+        ) from error
     finally:
         _remove(temporary)
 
@@ -79,6 +86,57 @@ def _remove(path: Path) -> None:
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """A rename is on disk once its folder is; where folders cannot be synced (Windows), the system does it later."""
+    with suppress(OSError):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Holds a lock file while the block runs; the system gives it back however the process ends.
+
+    Raises InputError that names the holder where another process, on whatever machine of a shared file system, has
+    it."""
+    import fcntl
+
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path.parent}: cannot be written ({error.strerror}). Choose another place.") from error
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which child processes would keep
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise SltCacheError(
+                    f"{path}: cannot be locked ({error.strerror}); choose a file system with locks."
+                ) from error
+            raise InputError(
+                f"{what} is being written by {holder}. Wait until it is done, or write elsewhere."
+            ) from None
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            break
+        file.close()  # its holder deleted it meanwhile
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        file.flush()
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        file.close()
 
 
 def write_text(path: Path, text: str) -> None:

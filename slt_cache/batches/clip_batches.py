@@ -14,7 +14,7 @@ from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.frames import UnreadableVideo, read_kept_frames
-from slt_cache.video.transforms import augment, centre_crop, square
+from slt_cache.video.transforms import augment, square
 
 
 @dataclass(frozen=True)
@@ -24,35 +24,11 @@ class ClipFrames:
     clip: Clip
     images: torch.Tensor
     """uint8 [T', 3, S, S]"""
-    num_frames: int
-    """T, source frames."""
-
-
-def read_clip(clip: Clip, video: VideoConfig) -> ClipFrames:
-    """The one way from a video to the encoder's input: cache and live translation both take it. Phase 0."""
-    kept = read_kept_frames(clip, video.keep_every)
-    return ClipFrames(clip, centre_crop(square(kept.frames, video), video.size), kept.num_frames)
-
-
-class Clips(Dataset[ClipFrames | UnreadableVideo]):
-    """Reads clips; an unreadable one comes back as its error, for the caller to stop at or to go on without."""
-
-    def __init__(self, clips: Sequence[Clip], video: VideoConfig):
-        self.clips = clips
-        self.video = video
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> ClipFrames | UnreadableVideo:
-        try:
-            return read_clip(self.clips[index], self.video)
-        except UnreadableVideo as error:
-            return error
 
 
 class AugmentedClips(Dataset[Any]):
-    """The same with the augmentation of stage 1; an item is asked for by (epoch, index)."""
+    """Reads clips with the augmentation of stage 1; an item is asked for by (epoch, index). An unreadable clip comes
+    back as its error, for the training to stop at."""
 
     def __init__(self, clips: Sequence[Clip], video: VideoConfig, augmentation: AugmentationConfig, seed: int):
         self.clips = clips
@@ -73,7 +49,7 @@ class AugmentedClips(Dataset[Any]):
         except UnreadableVideo as error:
             return error
         images = augment(square(kept.frames, video), video.size, self.augmentation, random)
-        return ClipFrames(clip, images, kept.num_frames)
+        return ClipFrames(clip, images)
 
 
 @dataclass(frozen=True)
@@ -92,7 +68,7 @@ class ClipBatch:
 
 
 class ClipCollator:
-    """Items of `Clips` or `AugmentedClips` -> ClipBatch, or the first unreadable clip's error."""
+    """Items of `AugmentedClips` -> ClipBatch, or the first unreadable clip's error."""
 
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer = tokenizer

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -29,18 +30,24 @@ class FeatureBatch:
 
 
 class CachedClips(Dataset[Any]):
-    """(id, float32 [N, C], sentence) of the cache's clips; an item is asked for by (epoch, index)."""
+    """(id, float32 [N, C], sentence) of the cache's clips; an item is asked for by (epoch, index).
 
-    def __init__(self, cache: FeatureCache):
+    With a seed, each clip is seen as one of its views, drawn anew every epoch; without one as view 0."""
+
+    def __init__(self, cache: FeatureCache, seed: int | None = None):
         self.cache = cache
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.cache)
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[str, torch.Tensor, str]:
-        _, index = item
-        clip_id = self.cache.ids[index]
-        return clip_id, torch.from_numpy(self.cache[clip_id].astype("float32")), self.cache.texts[index]
+        epoch, index = item
+        cache, view = self.cache, 0
+        if self.seed is not None and cache.views > 1:
+            view = int(np.random.default_rng((self.seed, epoch, index)).integers(cache.views))
+        features = cache.row(index * cache.views + view).astype("float32")
+        return cache.ids[index], torch.from_numpy(features), cache.texts[index]
 
 
 class FeatureCollator:
@@ -62,9 +69,10 @@ class FeatureCollator:
 def feature_loader(
     cache: FeatureCache, tokenizer: Tokenizer, *, batch_size: int, seed: int = 0, shuffle: bool
 ) -> DataLoader[Any]:
-    """Batches straight from the memory-mapped cache, read in this process: there is nothing to wait for."""
+    """Batches straight from the memory-mapped cache, read in this process: there is nothing to wait for. Shuffled
+    batches, those of training, see the augmented views too."""
     return DataLoader(
-        CachedClips(cache),
+        CachedClips(cache, seed if shuffle else None),
         batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle),
         collate_fn=FeatureCollator(tokenizer),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ class Record:
     epochs: int = 0
     seconds: float = 0.0
     dev: dict[str, float] | None = None
+    finished_at: str = ""
+    """ISO 8601, UTC."""
     tool: str = f"slt-cache {__version__}"
 
     def finish(self, epochs: int, seconds: float) -> "Record":
-        return replace(self, finished=True, epochs=epochs, seconds=seconds)
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return replace(self, finished=True, epochs=epochs, seconds=seconds, finished_at=now)
 
 
 def write_record(folder: Path, record: Record) -> None:

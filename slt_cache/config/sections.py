@@ -209,11 +209,19 @@ class ControlConfig(Section):
 
 
 class FeaturesConfig(Section):
-    level: Literal["frame", "sign", "hidden"] = "sign"
-    """What is cached: frame-wise, sign-wise, or hidden states of Light-T's encoder (paper, table 8)."""
+    level: Literal["frame", "sign", "hidden", "imported"] = "sign"
+    """What is cached: frame-wise, sign-wise, or hidden states of Light-T's encoder (paper, table 8); imported: features
+    that were made elsewhere and brought in by `slt-cache cache import`."""
     dtype: Literal["float16", "float32"] = "float16"
-    batch_frames: PositiveInt = 512
-    """Kept frames that go through the encoder at once; a longer clip goes alone."""
+    views: Annotated[int, Field(ge=1, le=100)] = 1
+    """Of each clip: view 0 is plain, the others are augmented as `augmentation` says; stage 2 draws one a clip and
+    epoch."""
+    view_seed: NonNegativeInt = 0
+    """Of the augmented views."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the frozen encoder; bf16 and fp16 are faster on a GPU, and make other features."""
+    batch_frames: PositiveInt | None = None
+    """Kept frames that go through the encoder at once; null for as many as suit the device."""
     clips_per_part: PositiveInt = 64
     """Clips in one part file, the unit in which an interrupted extraction goes on."""
 
@@ -236,7 +244,7 @@ class ComputeConfig(Section):
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the training steps; features are always computed in fp32."""
+    """Of the training steps; features.precision is that of the frozen encoder."""
     workers: NonNegativeInt = 2
     """Processes that read videos."""
 

@@ -1,99 +1,184 @@
-"""Videos through the frozen encoder: clips in, features of the asked level out.
+"""Videos through the frozen encoder: events of a reader in, features of each clip out.
 
 Extraction, evaluation from video and live translation all come through here, so a cached clip and the same clip
-translated live have the same features. Without augmentation, and in float32 but for the dev scores of a
-mixed-precision training."""
+translated live have the same features."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
-from torch.utils.data import DataLoader
 
-from slt_cache.batches.clip_batches import ClipFrames, Clips
-from slt_cache.config import VideoConfig
-from slt_cache.corpora.clips import Clip
 from slt_cache.errors import SltCacheError
-from slt_cache.models.sign_translator import VisualTranslator
+from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.pieces import ClipEnd, Event
+
+
+class UnstorableFeatures(SltCacheError):
+    """A clip whose features the type of the cache cannot hold: an infinite feature would become a fluent wrong
+    sentence."""
+
+    def __init__(self, clip_id: str, dtype: str):
+        self.clip_id = clip_id
+        self.reason = f"features that are not finite as {dtype}"
+        super().__init__(f"clip {clip_id!r}: {self.reason}. Try features.dtype=float32, or train the encoder again.")
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """One view of one clip."""
+
+    end: ClipEnd
+    """Which clip it is."""
+    features: torch.Tensor
+    """[N, C], on the CPU, of the type that the cache stores."""
+
+
+Unusable = UnreadableVideo | UnstorableFeatures
 
 
 @dataclass(frozen=True)
 class EncodedClips:
-    """Features of B clips, packed."""
+    """Features of B clips, packed, for beam search."""
 
-    clips: tuple[Clip, ...]
-    num_frames: tuple[int, ...]
-    """T of each clip."""
+    ids: tuple[str, ...]
     features: torch.Tensor
-    """[sum N, C], of the type that the cache stores."""
+    """[sum N, C]"""
     lengths: torch.Tensor
     """int64 [B], N of each clip."""
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(clip.id for clip in self.clips)
+
+@dataclass
+class _Pending:
+    """A clip on its way through the backbone."""
+
+    frames: int = 0
+    """Kept frames that have come so far."""
+    encoded: list[torch.Tensor] = field(default_factory=list)
+    """Frame-wise features that are there already."""
+    end: ClipEnd | UnreadableVideo | None = None
+
+    def is_done(self) -> bool:
+        if isinstance(self.end, ClipEnd):
+            return sum(map(len, self.encoded)) == self.frames
+        return self.end is not None
 
 
-def read_clips(clips: Sequence[Clip], video: VideoConfig, workers: int) -> Iterator[ClipFrames | UnreadableVideo]:
-    """The clips in order, read ahead by worker processes."""
-    workers = min(workers, len(clips))
-    yield from DataLoader(Clips(clips, video), batch_size=None, num_workers=workers)
+def encode(encoder: FrozenEncoder, events: Iterable[Event]) -> Iterator[EncodedClip | Unusable]:
+    """Each clip's features, or why there are none, in the order of the events.
+
+    Frames of several clips go through the backbone together, without padding, and a long clip in several passes."""
+    packer = _Packer(encoder)
+    late: list[_Result] = []
+    for event in events:
+        for now in packer.add(event):
+            # The pass before is fetched while a GPU computes this one.
+            yield from map(_fetch, late)
+            late = now
+    yield from map(_fetch, late)
+    yield from map(_fetch, packer.finish())
 
 
-def encode(
-    model: VisualTranslator,
-    clips: Iterable[ClipFrames],
-    *,
-    level: str,
-    dtype: str,
-    batch_frames: int,
-    device: torch.device,
-) -> Iterator[EncodedClips]:
-    """Puts clips together until they have `batch_frames` kept frames, and gives their features, rounded to `dtype`.
-
-    Raises SltCacheError where `dtype` cannot hold them: an infinite feature would become a fluent wrong sentence."""
-    waiting: list[ClipFrames] = []
-    frames = 0
-    for clip in clips:
-        if waiting and frames + len(clip.images) > batch_frames:
-            yield _encode_batch(model, waiting, level, dtype, device)
-            waiting, frames = [], 0
-        waiting.append(clip)
-        frames += len(clip.images)
-    if waiting:
-        yield _encode_batch(model, waiting, level, dtype, device)
+_Result = tuple[ClipEnd | UnreadableVideo, torch.Tensor | None]
 
 
-def readable(clips: Iterable[ClipFrames | UnreadableVideo]) -> Iterator[ClipFrames]:
-    """Stops at the first clip that cannot be read: raises its UnreadableVideo."""
-    for clip in clips:
-        if isinstance(clip, UnreadableVideo):
+class _Packer:
+    """Collects frames until a pass of the backbone is full."""
+
+    def __init__(self, encoder: FrozenEncoder):
+        self.encoder = encoder
+        self.buffer: torch.Tensor | None = None
+        """uint8 [frames at once, 3, S, S], channels-last."""
+        self.segments: list[tuple[_Pending, int]] = []
+        """Whose frames the buffer holds, and how many of each."""
+        self.clips: deque[_Pending] = deque()
+
+    def add(self, event: Event) -> Iterator[list[_Result]]:
+        """Gives the clips that each full pass completes."""
+        if not self.clips or self.clips[-1].end is not None:
+            self.clips.append(_Pending())
+        clip = self.clips[-1]
+        if not isinstance(event, torch.Tensor):
+            clip.end = event
+            return
+        clip.frames += len(event)
+        while len(event):
+            event = self._put(clip, event)
+            if self._filled() == len(self._room(event)):
+                yield self._run()
+
+    def finish(self) -> list[_Result]:
+        return self._run()
+
+    def _filled(self) -> int:
+        return sum(count for _, count in self.segments)
+
+    def _room(self, images: torch.Tensor) -> torch.Tensor:
+        if self.buffer is None:
+            size = images.shape[-1]
+            shape = (self.encoder.frames_at_once(size), 3, size, size)
+            self.buffer = torch.empty(shape, dtype=torch.uint8).to(memory_format=torch.channels_last)
+        return self.buffer
+
+    def _put(self, clip: _Pending, images: torch.Tensor) -> torch.Tensor:
+        """Copies what there is room for; returns the others."""
+        buffer, filled = self._room(images), self._filled()
+        count = min(len(images), len(buffer) - filled)
+        buffer[filled : filled + count] = images[:count]
+        self.segments.append((clip, count))
+        return images[count:]
+
+    def _run(self) -> list[_Result]:
+        """One pass of the backbone over what the buffer holds."""
+        if self.segments and self.buffer is not None:
+            features = self.encoder.frame_features(self.buffer[: self._filled()])
+            counts = [count for _, count in self.segments]
+            for (clip, _), part in zip(self.segments, features.split(counts), strict=True):
+                clip.encoded.append(part)
+            self.segments = []
+        done: list[_Result] = []
+        while self.clips and self.clips[0].is_done():
+            done.append(self._result(self.clips.popleft()))
+        return done
+
+    def _result(self, clip: _Pending) -> _Result:
+        assert clip.end is not None
+        if isinstance(clip.end, UnreadableVideo):
+            return clip.end, None
+        return clip.end, self.encoder.clip_features(torch.cat(clip.encoded))
+
+
+def _fetch(result: _Result) -> EncodedClip | Unusable:
+    end, features = result
+    if isinstance(end, UnreadableVideo) or features is None:
+        assert isinstance(end, UnreadableVideo)
+        return end
+    features = features.cpu()
+    if not torch.isfinite(features).all():
+        return UnstorableFeatures(end.clip.id, str(features.dtype).removeprefix("torch."))
+    return EncodedClip(end, features)
+
+
+def usable(encoded: Iterable[EncodedClip | Unusable]) -> Iterator[EncodedClip]:
+    """Stops at the first clip without features: raises why."""
+    for clip in encoded:
+        if not isinstance(clip, EncodedClip):
             raise clip
         yield clip
 
 
-@torch.no_grad()
-def _encode_batch(
-    model: VisualTranslator, batch: Sequence[ClipFrames], level: str, dtype: str, device: torch.device
-) -> EncodedClips:
-    model.eval()  # BatchNorm must neither use nor move its statistics
-    frames = torch.cat([item.images for item in batch]).to(device)
-    lengths = torch.tensor([len(item.images) for item in batch])
-    features = model.encoder.frame_features(frames)
-    if level != "frame":
-        features = model.encoder.temporal(features, lengths.to(device))
-    if level == "hidden":
-        features = model.translator.hidden(features, lengths.to(device))
-    rounded = features.to(getattr(torch, dtype))
-    if not torch.isfinite(rounded).all():
-        raise SltCacheError(
-            f"clips {', '.join(item.clip.id for item in batch[:3])} ...: features that are not finite as {dtype}. "
-            "Try features.dtype=float32, or train the encoder again."
-        )
+def packed(encoded: Iterable[EncodedClip], batch_size: int) -> Iterator[EncodedClips]:
+    """Puts clips together for beam search."""
+    clips = iter(encoded)
+    while batch := list(islice(clips, batch_size)):
+        yield _pack(batch)
+
+
+def _pack(clips: Sequence[EncodedClip]) -> EncodedClips:
     return EncodedClips(
-        clips=tuple(item.clip for item in batch),
-        num_frames=tuple(item.num_frames for item in batch),
-        features=rounded,
-        lengths=lengths,
+        ids=tuple(clip.end.clip.id for clip in clips),
+        features=torch.cat([clip.features for clip in clips]),
+        lengths=torch.tensor([len(clip.features) for clip in clips]),
     )

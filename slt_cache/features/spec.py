@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,24 +11,33 @@ from typing import Any
 class FeatureSpec:
     """Two caches with equal specs hold the same numbers, on the same kind of device."""
 
-    encoder_sha256: str
-    """Over the tensors of the visual encoder (and, for hidden, of VL-Adapter and Light-T)."""
+    encoder_sha256: str | None
+    """Over the tensors of the visual encoder (and, for hidden, of VL-Adapter and Light-T); None where imported."""
     level: str
-    """frame, sign or hidden (method.md, table 8)."""
+    """frame, sign or hidden (method.md, table 8); or imported."""
     dim: int
     """C"""
     dtype: str
-    keep_rate: float
-    resize: int
+    precision: str | None = None
+    """In which the encoder was run: fp32, bf16 or fp16."""
+    keep_rate: float | None = None
+    resize: int | None = None
     """Pixels"""
-    crop: int
+    crop: int | None = None
     """Pixels"""
-    fit: str
-    blank: bool
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    fit: str | None = None
+    blank: bool | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    decoder: str | None = None
     views: int = 1
-    decoder: str = "decord"
+    """Of each clip; view 0 is plain, the others are augmented."""
+    view_seed: int | None = None
+    """Of the augmented views; None where there are none."""
+    augmentation: Mapping[str, Any] | None = None
+    """Settings of the augmented views; None where there are none."""
+    source: str | None = None
+    """What made imported features, as their importer named it."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -40,16 +50,18 @@ class FeatureSpec:
     def from_json(cls, text: str) -> "FeatureSpec":
         values: dict[str, Any] = json.loads(text)
         for name in ("mean", "std"):
-            values[name] = tuple(values[name])
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
         return cls(**values)
 
-    def differences(self, asked: "FeatureSpec") -> list[str]:
-        """`field: file x, this run y` for every field that differs."""
-        made, wanted = asdict(self), asdict(asked)
+    def differences(self, asked: "FeatureSpec | Mapping[str, Any]") -> list[str]:
+        """`field: file x, this run y` for every field that differs; of a mapping, only the fields that it has."""
+        made = asdict(self)
+        wanted = asdict(asked) if isinstance(asked, FeatureSpec) else asked
         return [
             f"{name}: file {_short(value)}, this run {_short(wanted[name])}"
             for name, value in made.items()
-            if value != wanted[name]
+            if name in wanted and value != wanted[name]
         ]
 
 

@@ -1,204 +1,172 @@
-"""Features of clips in, a feature cache out: part files of whole clips first, one file at the end.
+"""Feature caches out: one file a call, whole or not at all (format version 1). Computes no features.
 
-A part holds the clips of a fixed stretch of the manifest, is written under a temporary name and renamed when it
-is on disk; whoever finds a whole part of the same spec need not make it again. Computes no features."""
+The same content gives the same bytes: no times, one order of splits and columns, HDF5 1.10 whatever the library.
+Everything but the features goes through HDF5; the features are then written to where HDF5 left room for them, so that
+memory does not grow with them and a full disk is an ordinary error."""
 
-import json
+import errno
+import mmap
+import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5d, h5p, h5s, h5t
 
 from slt_cache.errors import SltCacheError
-from slt_cache.features.cache import FORMAT, VERSION, checksum, open_cache
-from slt_cache.features.spec import FeatureSpec
+from slt_cache.features.layout import (
+    ALIGNMENT,
+    FACTS,
+    FORMAT,
+    NUMBERS,
+    STRINGS,
+    VERSION,
+    SplitContent,
+    SplitTable,
+    canonical,
+    checksum,
+)
+from slt_cache.features.seal import FEATURES, block_size, write_seal
 from slt_cache.files import replacing
 
-TEXT = h5py.string_dtype("utf-8")
+HDF5_VERSION = ("v110", "v110")
+"""Read by HDF5 1.10 and later."""
 
 
-@dataclass(frozen=True)
-class ClipFeatures:
-    """One row of the cache."""
+def write_cache(path: Path, contents: Sequence[SplitContent]) -> None:
+    """Writes a cache of these splits in place of what stands there.
 
-    clip_id: str
-    text: str
-    num_frames: int
-    """T, source frames."""
-    features: np.ndarray
-    """[N, C]"""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A clip without features, and why."""
-
-    clip_id: str
-    reason: str
+    Raises SltCacheError where a source does not give what its table says: nothing damaged is ever copied."""
+    contents = sorted(contents, key=lambda content: canonical(content.table.facts.split))
+    with replacing(path) as temporary:
+        _require_room(temporary, sum(map(_size, contents)))
+        size = block_size(len(contents))
+        places = _write_tables(temporary, [content.table for content in contents], size)
+        with temporary.open("r+b") as file:
+            for content in contents:
+                file.seek(places.get(f"{content.table.facts.split}/{FEATURES}", (size, 0))[0])
+                for features in _checked(content):
+                    file.write(features)
+        write_seal(temporary, places, size)
 
 
-@dataclass(frozen=True)
-class SplitFacts:
-    """What a cache says of a split beside its features."""
-
-    split: str
-    spec: FeatureSpec
-    corpus: str
-    language: str
-    manifest_sha256: str
-    """Over the split's lines of the manifest."""
-    created: str
-    """ISO 8601, UTC."""
-    tool: str
-    """Name and version of what wrote it."""
+def _size(content: SplitContent) -> int:
+    """Bytes of the features."""
+    spec = content.table.facts.spec
+    return int(content.table.steps.sum()) * spec.dim * np.dtype(spec.dtype).itemsize
 
 
-def parts_folder(cache: Path) -> Path:
-    """Where the part files of a cache lie until it is whole."""
-    return cache.with_name(f"{cache.name}.parts")
+def _require_room(path: Path, size: int) -> None:
+    """Raises OSError before hours of writing where the disk or the file size limit is too small."""
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise OSError(errno.ENOSPC, f"it needs {size / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free")
+    with path.open("wb") as file:
+        os.truncate(file.fileno(), size)
 
 
-class Parts:
-    """The part files of one split, in a folder beside the cache."""
-
-    def __init__(self, cache: Path, facts: SplitFacts):
-        self.facts = facts
-        self.folder = parts_folder(cache) / facts.split
-
-    def path(self, number: int) -> Path:
-        return self.folder / f"{number:06d}.h5"
-
-    def is_whole(self, number: int, clip_ids: Sequence[str]) -> bool:
-        """Whether the part is there, of this spec and manifest, with just these clips and undamaged."""
-        path = self.path(number)
-        if not path.is_file():
-            return False
-        try:
-            with h5py.File(path, "r") as file:
-                rows, failures = list(_rows(file)), _failures(file)
-                same = (file.attrs["spec"], file.attrs["manifest_sha256"]) == self._identity()
-                sums = [int(value) for value in file["checksum"][:]]
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError):
-            return False
-        held = {row.clip_id for row in rows} | {failure.clip_id for failure in failures}
-        return same and held == set(clip_ids) and sums == [checksum(row.features) for row in rows]
-
-    def write(self, number: int, rows: Sequence[ClipFeatures], failures: Sequence[Failure]) -> None:
-        """Writes one part, whole or not at all."""
-        dtype = self.facts.spec.dtype
-        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused
-            rows = [replace(row, features=row.features.astype(dtype)) for row in rows]
-        for row in rows:
-            if not np.isfinite(row.features).all():
-                raise SltCacheError(
-                    f"clip {row.clip_id!r}: its features are not finite as {dtype}. "
-                    "Try features.dtype=float32, or train the encoder again."
+def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[str, tuple[int, int]]:
+    """Everything but the features and the seal. Returns where each dataset lies: (offset, bytes) by name."""
+    try:
+        with h5py.File(
+            path,
+            "w",
+            libver=HDF5_VERSION,
+            userblock_size=block,
+            alignment_threshold=1,
+            alignment_interval=ALIGNMENT,
+        ) as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["version"] = VERSION
+            for table in tables:
+                _write_table(file, table)
+            for table in tables:  # last, so that all that is small lies together at the beginning
+                _make_room(
+                    file[table.facts.split], (int(table.steps.sum()), table.facts.spec.dim), table.facts.spec.dtype
                 )
-        with replacing(self.path(number)) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["spec"], file.attrs["manifest_sha256"] = self._identity()
-            file.attrs["failures"] = json.dumps([[failure.clip_id, failure.reason] for failure in failures])
-            _write_rows(file, rows, self.facts.spec)
-
-    def failures(self, number: int) -> list[Failure]:
-        """Clips of the part that could not be read."""
-        with h5py.File(self.path(number), "r") as file:
-            return _failures(file)
-
-    def remove(self) -> None:
-        """Deletes the parts, once the cache holds what they held."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
-            self.folder.parent.rmdir()
-
-    def _identity(self) -> tuple[str, str]:
-        return self.facts.spec.to_json(), self.facts.manifest_sha256
+            places = {
+                f"{split}/{name}": (dataset.id.get_offset(), dataset.id.get_storage_size())
+                for split, group in file.items()
+                for name, dataset in group.items()
+                if dataset.size > 0
+            }
+        return places | _spec_places(path, tables)
+    except RuntimeError as error:  # HDF5's way to say that a file could not be closed
+        raise OSError(errno.EIO, str(error).partition("\n")[0]) from error
 
 
-def assemble(cache: Path, parts: Parts, count: int) -> list[Failure]:
-    """Puts a split into the cache file, beside the splits that it holds already, in one rename.
-
-    Streams: no more than one part is in memory. Returns the clips that are missing."""
-    facts = parts.facts
-    failures = [failure for number in range(count) for failure in parts.failures(number)]
-    with replacing(cache) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["version"] = VERSION
-        if cache.exists():
-            with open_cache(cache) as before:
-                for split in before:
-                    if split != facts.split:
-                        before.copy(split, file)
-        group = file.create_group(facts.split)
-        group.attrs["complete"] = not failures
-        group.attrs["spec"] = facts.spec.to_json()
-        group.attrs["spec_sha256"] = facts.spec.sha256
-        if failures:
-            group.attrs.create("missing", [failure.clip_id for failure in failures], dtype=TEXT)
-        for name in ("corpus", "language", "manifest_sha256", "created", "tool"):
-            group.attrs[name] = getattr(facts, name)
-        _join(group, parts, count)
-    return failures
+def _spec_places(path: Path, tables: Sequence[SplitTable]) -> dict[str, tuple[int, int]]:
+    """Where HDF5 has put the spec of each split, which it writes as it is given."""
+    places: dict[str, tuple[int, int]] = {}
+    last = 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for table in tables:
+            spec = table.facts.spec.to_json().encode()
+            last = data.find(spec, last)
+            assert last >= 0, "HDF5 wrote no spec"
+            places[f"{table.facts.split}/spec"] = (last, len(spec))
+            last += len(spec)
+    return places
 
 
-def _join(group: h5py.Group, parts: Parts, count: int) -> None:
-    """Copies the datasets of all parts, one behind the other."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("clip_id", "text", "num_frames", "checksum")}
-    steps: list[np.ndarray] = []
-    for number in range(count):
-        with h5py.File(parts.path(number), "r") as part:
-            steps.append(np.diff(part["offsets"][:]))
-            for name, values in columns.items():
-                values.append(part[name][:])
-    _write_columns(group, np.concatenate(steps), {name: np.concatenate(values) for name, values in columns.items()})
-    features = group.create_dataset(
-        "features", (int(group["offsets"][-1]), parts.facts.spec.dim), parts.facts.spec.dtype
-    )
-    first = 0
-    for number in range(count):
-        with h5py.File(parts.path(number), "r") as part:
-            last = first + part["features"].shape[0]
-            if last > first:
-                features[first:last] = part["features"][:]
-            first = last
-
-
-def _write_rows(group: h5py.Group, rows: Sequence[ClipFeatures], spec: FeatureSpec) -> None:
-    """The datasets of a part."""
-    columns = {
-        "clip_id": [row.clip_id for row in rows],
-        "text": [row.text for row in rows],
-        "num_frames": [row.num_frames for row in rows],
-        "checksum": [checksum(row.features) for row in rows],
+def _write_table(file: h5py.File, table: SplitTable) -> None:
+    facts = table.facts
+    group = file.create_group(facts.split)
+    numbers: dict[str, np.ndarray] = {
+        "offsets": np.concatenate([[0], np.cumsum(table.steps)]),
+        "view": table.views,
+        "num_frames": table.num_frames,
+        "fps": table.fps,
+        "checksum": table.checksums,
     }
-    _write_columns(group, np.array([len(row.features) for row in rows], np.int64), columns)
-    features = np.concatenate([row.features for row in rows]) if rows else np.empty((0, spec.dim))
-    group.create_dataset(
-        "features", data=features.astype(spec.dtype, copy=False)
-    )  # contiguous, so that readers may map it
+    strings: dict[str, Sequence[str]] = {
+        "clip_id": table.clip_ids,
+        "text": table.texts,
+        "missing": [failure.clip_id for failure in table.missing],
+        "missing_reason": [failure.reason for failure in table.missing],
+    }
+    attributes: dict[str, Any] = {name: getattr(facts, name) for name in FACTS}
+    attributes["complete"] = int(not table.missing)
+    attributes["spec_sha256"] = facts.spec.sha256
+    attributes["spec"] = facts.spec.to_json()
+    for name, value in attributes.items():
+        group.attrs[name] = value
+    for name, dtype in NUMBERS.items():
+        group.create_dataset(name, data=numbers[name].astype(dtype))
+    for name in STRINGS:
+        encoded = [value.encode() for value in strings[name]]
+        longest = h5py.string_dtype("utf-8", max(map(len, encoded), default=1) or 1)
+        group.create_dataset(name, data=np.array(encoded, longest))
 
 
-def _write_columns(group: h5py.Group, steps: np.ndarray, columns: Mapping[str, Any]) -> None:
-    """Everything but the features; `steps` is N of each clip."""
-    group.create_dataset("offsets", data=np.concatenate([[0], np.cumsum(steps)]).astype(np.int64))
-    group.create_dataset("clip_id", data=columns["clip_id"], dtype=TEXT)
-    group.create_dataset("text", data=columns["text"], dtype=TEXT)
-    group.create_dataset("view", data=np.zeros(len(steps), np.int16))
-    group.create_dataset("num_frames", data=np.asarray(columns["num_frames"], np.int32))
-    group.create_dataset("checksum", data=np.asarray(columns["checksum"], np.uint32))
+def _make_room(group: h5py.Group, shape: tuple[int, int], dtype: str) -> None:
+    """The dataset `features`: contiguous, its place fixed, nothing written."""
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_layout(h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)
+    kind = {"float16": h5t.IEEE_F16LE, "float32": h5t.IEEE_F32LE}[dtype]
+    h5d.create(group.id, FEATURES.encode(), kind, h5s.create_simple(shape), properties)
 
 
-def _rows(group: h5py.Group) -> Iterator[ClipFeatures]:
-    offsets, features = group["offsets"][:], group["features"][:]
-    columns: Iterable[tuple[bytes, bytes, int]] = zip(
-        group["clip_id"][:], group["text"][:], group["num_frames"][:], strict=True
+def _checked(content: SplitContent) -> Iterable[np.ndarray]:
+    """The rows, each compared with what the table says of it."""
+    table, spec = content.table, content.table.facts.spec
+    dtype = np.dtype(spec.dtype).newbyteorder("<")
+    for row, features in enumerate(content.rows()):
+        if features.shape != (table.steps[row], spec.dim) or features.dtype != dtype:
+            raise _damaged(content, row)
+        if checksum(features) != table.checksums[row]:
+            raise _damaged(content, row)
+        yield np.ascontiguousarray(features)
+
+
+def _damaged(content: SplitContent, row: int) -> SltCacheError:
+    return SltCacheError(
+        f"{content.source}: the features of clip {content.table.clip_ids[row]!r} are damaged; nothing was written. "
+        f"See all damage with slt-cache cache verify, and extract {content.table.facts.split} again into another file."
     )
-    for row, (clip_id, text, num_frames) in enumerate(columns):
-        yield ClipFeatures(clip_id.decode(), text.decode(), int(num_frames), features[offsets[row] : offsets[row + 1]])
-
-
-def _failures(group: h5py.Group) -> list[Failure]:
-    return [Failure(clip_id, reason) for clip_id, reason in json.loads(group.attrs["failures"])]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,18 +11,20 @@ from typing import Any
 import torch
 from torch.optim import AdamW
 
-from slt_cache.batches.clip_batches import ClipFrames
 from slt_cache.batches.feature_batches import FeatureBatch, feature_loader
 from slt_cache.batches.targets import make_targets
 from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
-from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.corpora.clips import Clip
-from slt_cache.decoding.encode import encode, read_clips, readable
+from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.sign_translator import SignTranslator, token_loss
-from slt_cache.pipeline.prepare import ensure_clips, require_manifest, require_split
+from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
+from slt_cache.pipeline.feature_spec import open_features
+from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
+from slt_cache.video.pieces import PieceReader, plain
+from slt_cache.video.readers import read_ahead
 
 ROUNDS = 3
 """Times that each way is taken, in turns, so that a slow moment of the machine hits both."""
@@ -33,19 +36,21 @@ def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
 
     The weights that are trained here are thrown away. Seconds are of one epoch, from the median round."""
     device = pick_device(run.config.compute.device)
-    held = FeatureCache(cache, "train")
-    llm, visual = load_llm(run.llm / "best"), load_visual(run.visual / "best")
-    model, encoder = llm.model.to(device), visual.model.to(device)
-    encoder.eval()
+    llm = load_llm(run.llm / "best")
+    held = open_features(run, cache, "train", llm.spec)
+    visual = encoder_of(run, llm.spec)
+    model = llm.model.to(device)
+    encoder = frozen_encoder(visual, llm.spec, device, run.config.features.batch_frames)
     update = _updater(model, device, run.config.llm_training.label_smoothing)
     batch_size = run.config.llm_training.batch_size
     clips = _same_clips(run, held, batch_size * BATCHES_A_ROUND)
     chunks = [clips[first : first + batch_size] for first in range(0, len(clips), batch_size)]
     # One set of reader processes for all rounds: starting them is no part of an epoch.
-    items = readable(read_clips(clips * (ROUNDS + 1), visual.video, run.config.compute.workers))
+    events = read_ahead(plain(clips * (ROUNDS + 1)), PieceReader(visual.video), run.config.compute.workers)
+    encoded = usable(encode(encoder, events))
     seconds = _in_turns(
         partial(_from_cache, held, llm, batch_size, len(chunks), update),
-        partial(_from_video, items, visual, llm, chunks, update, device),
+        partial(_from_video, encoded, llm, chunks, update),
     )
     epoch = len(held) / len(clips)
     from_cache, from_video = (median(rounds) * epoch for rounds in seconds)
@@ -90,7 +95,6 @@ def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> C
 
 def _same_clips(run: Run, held: FeatureCache, count: int) -> list[Clip]:
     """The first clips of the cache, as clips of the manifest, which must be the one that the cache was made from."""
-    require_manifest(run, held)
     by_id = {clip.id: clip for clip in require_split(run, ensure_clips(run), "train")}
     return [by_id[clip_id] for clip_id in held.ids[:count]]
 
@@ -106,21 +110,12 @@ def _from_cache(
 
 
 def _from_video(
-    items: Iterator[ClipFrames],
-    visual: VisualCheckpoint,
+    encoded: Iterator[EncodedClip],
     llm: LlmCheckpoint,
     chunks: Sequence[Sequence[Clip]],
     update: Callable[[FeatureBatch], None],
-    device: torch.device,
 ) -> None:
     for chunk in chunks:
-        [batch] = encode(
-            visual.model,
-            [next(items) for _ in chunk],
-            level=llm.spec.level,
-            dtype=llm.spec.dtype,
-            batch_frames=10**9,
-            device=device,
-        )
+        [batch] = packed(islice(encoded, len(chunk)), len(chunk))
         sentences = [llm.tokenizer.encode(clip.text) for clip in chunk]
         update(FeatureBatch(batch.ids, batch.features, batch.lengths, make_targets(sentences, llm.tokenizer)))

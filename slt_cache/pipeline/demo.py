@@ -75,7 +75,7 @@ def run_demo(run: Run, full: bool) -> Demo:
     _step(
         "features",
         "the encoder is frozen now and runs once over every video; from here on no pixel is read",
-        lambda: [extract(run, split, cache) for split in SPLITS if of_split(clips, split)],
+        lambda: extract(run, [split for split in SPLITS if of_split(clips, split)], cache),
     )
     if run.config.llm.name == SMALL_MBART:
         _step("pre-training", "a small MBart learns the language from text alone", lambda: pretrain(run, clips))

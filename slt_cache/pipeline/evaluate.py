@@ -10,23 +10,25 @@ from slt_cache.batches.feature_batches import feature_loader
 from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
 from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
-from slt_cache.config import FeaturesConfig
 from slt_cache.corpora.clips import SPLITS, Clip
 from slt_cache.decoding.decode import EncodedBatch, Hypothesis, decode
-from slt_cache.decoding.encode import encode, read_clips, readable
+from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import read_json, write_json, write_text
 from slt_cache.metrics.scores import Score
 from slt_cache.models.sign_translator import SignTranslator
-from slt_cache.pipeline.feature_spec import feature_spec
-from slt_cache.pipeline.prepare import ensure_clips, require_manifest, require_split
+from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
+from slt_cache.pipeline.feature_spec import feature_spec, open_features
+from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import MODELS, Run
 from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.video.pieces import PieceReader, plain
+from slt_cache.video.readers import read_ahead
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,8 @@ def evaluate(run: Run, split: str, cache: Path | None = None, model: str = "llm"
         raise InputError(f"--model {model}: no such model. Use {', '.join(MODELS)}.")
     device = pick_device(run.config.compute.device)
     translator, tokenizer, spec, visual = _load(run, model)
-    held = _held(run, split, cache or (run.features if run.features.exists() else None))
-    if held is not None and held.spec.level != spec.level and model == "visual":
-        held = None  # stage 1 alone reads sign-wise features, whatever stage 2 was given
-    if held is not None:
-        _require_features(run, held, spec, model)
-        source = _from_cache(run, held, tokenizer)
-    else:
-        source = _from_video(run, split, spec, visual)
+    held = _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
+    source = _from_video(run, split, spec, visual) if held is None else _from_cache(run, held, tokenizer)
     hypotheses = decode(translator.to(device), source.batches, tokenizer, run.config.generation)
     scores = score_hypotheses(run.config, hypotheses, source.references)
     return _save(run, model, split, hypotheses, source.references, scores)
@@ -78,70 +74,44 @@ def _load(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec,
     """The translator, the features that it wants, and the encoder where it is loaded anyway."""
     if model == "visual":
         visual = load_visual(run.visual / "best")
-        spec = feature_spec(visual, FeaturesConfig(level="sign", dtype=run.config.features.dtype))
+        plain_features = run.config.features.model_copy(update={"level": "sign"})
+        spec = feature_spec(visual, plain_features, run.config.augmentation)
         return visual.model.translator, visual.tokenizer, spec, visual
     checkpoint: LlmCheckpoint = load_llm(run.folder / model / "best")
     return checkpoint.model, checkpoint.tokenizer, checkpoint.spec, None
 
 
-def _held(run: Run, split: str, cache: Path | None) -> FeatureCache | None:
-    """The split in the cache; None where it is not there and has to be read from video."""
+def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: str) -> FeatureCache | None:
+    """The split in the cache; None where it is not there and has to be read from video. Refuses features that are
+    others than the model was trained on."""
     if cache is None or split not in cached_splits(cache):
         return None
-    held = FeatureCache(cache, split)
-    require_manifest(run, held)
-    return held
-
-
-def _require_features(run: Run, held: FeatureCache, spec: FeatureSpec, model: str) -> None:
-    """Refuses features that are others than the model was trained on."""
-    if model == "visual":
-        held.require_spec(spec)
-    different = held.spec.differences(spec)
-    if different:
+    level = FeatureCache(cache, split).spec.level
+    if model == "visual" and level in ("frame", "hidden"):
+        return None  # stage 1 alone reads sign-wise features, whatever stage 2 was given
+    try:
+        return open_features(run, cache, split, spec)
+    except FeaturesDiffer as error:
         again = run.command("demo" if model == "control" else "train-llm --restart")
         raise InputError(
-            f"{held.path}: not the features that {run.folder / model} was trained on ({'; '.join(different)}). "
+            f"{cache}: not the features that {run.folder / model} was trained on ({error.fields}). "
             f"Train it again: {again}; or name its own cache with --features."
-        )
+        ) from error
 
 
 def _from_cache(run: Run, held: FeatureCache, tokenizer: Tokenizer) -> _Source:
-    if not held.complete:
-        say(f"{held.path}: {len(held.missing)} clips of {held.split} are missing; the scores are without them.")
     loader = feature_loader(held, tokenizer, batch_size=run.config.generation.batch_size, shuffle=False)
     return _Source(loader, held.texts)
 
 
 def _from_video(run: Run, split: str, spec: FeatureSpec, visual: VisualCheckpoint | None) -> _Source:
-    visual = visual or load_visual(run.visual / "best")
-    require_encoder(visual, spec, run)
+    visual = visual or encoder_of(run, spec)
     clips: list[Clip] = require_split(run, ensure_clips(run), split)
     device = pick_device(run.config.compute.device)
-    visual.model.to(device)
     say(f"{split} is not in a cache: reading {len(clips)} videos")
-    items = readable(read_clips(clips, visual.video, run.config.compute.workers))
-    batches = encode(
-        visual.model,
-        items,
-        level=spec.level,
-        dtype=spec.dtype,
-        batch_frames=run.config.features.batch_frames,
-        device=device,
-    )
-    return _Source(batches, [clip.text for clip in clips])
-
-
-def require_encoder(visual: VisualCheckpoint, spec: FeatureSpec, run: Run) -> None:
-    """Refuses an encoder that makes other features than the translator was trained on."""
-    made = feature_spec(visual, FeaturesConfig.model_validate({"level": spec.level, "dtype": spec.dtype}))
-    different = made.differences(spec)
-    if different:
-        raise InputError(
-            f"{run.visual}: the visual encoder is not the one that stage 2 was trained on ({'; '.join(different)}). "
-            f"Extract its features ({run.command('extract-features --restart')}) "
-            f"and train stage 2 again ({run.command('train-llm --restart')})."
-        )
+    events = read_ahead(plain(clips), PieceReader(visual.video), run.config.compute.workers)
+    encoded = usable(encode(frozen_encoder(visual, spec, device, run.config.features.batch_frames), events))
+    return _Source(packed(encoded, run.config.generation.batch_size), [clip.text for clip in clips])
 
 
 def _save(

@@ -1,14 +1,33 @@
-"""The spec of the features that an encoder makes: what extraction writes and every reader compares."""
+"""The spec of the features that a run asks for: extraction writes it, every command that opens a cache compares it."""
 
-from slt_cache.checkpoints.visual import VisualCheckpoint
-from slt_cache.config import FeaturesConfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
+from slt_cache.config import AugmentationConfig, FeaturesConfig, VideoConfig
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.models.visual_encoder import BACKBONE_DIM
+from slt_cache.pipeline.prepare import require_manifest
+from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.terminal import say
+
+IMPORTED = "imported"
+"""Level of features that were made elsewhere."""
 
 
-def feature_spec(checkpoint: VisualCheckpoint, features: FeaturesConfig) -> FeatureSpec:
-    """The spec of what this encoder makes with these settings."""
-    video, model = checkpoint.video, checkpoint.model
+def feature_spec(
+    checkpoint: VisualCheckpoint, features: FeaturesConfig, augmentation: AugmentationConfig
+) -> FeatureSpec:
+    """The spec of what this encoder makes with these settings. Raises InputError for imported features, which no
+    encoder makes."""
+    model = checkpoint.model
+    if features.level == IMPORTED:
+        raise InputError(
+            "features.level imported: no encoder makes these. Set features.level to sign, frame or hidden."
+        )
     dims = {
         "frame": BACKBONE_DIM,
         "sign": model.encoder.dim,
@@ -16,14 +35,48 @@ def feature_spec(checkpoint: VisualCheckpoint, features: FeaturesConfig) -> Feat
     }
     return FeatureSpec(
         encoder_sha256=checkpoint.sha256(features.level),
-        level=features.level,
         dim=dims[features.level],
-        dtype=features.dtype,
-        keep_rate=video.keep_rate,
-        resize=video.resize,
-        crop=video.size,
-        fit=video.fit,
-        blank=video.blank,
-        mean=video.mean,
-        std=video.std,
+        **_settings(checkpoint.video, features, augmentation),
     )
+
+
+def _settings(video: VideoConfig, features: FeaturesConfig, augmentation: AugmentationConfig) -> dict[str, Any]:
+    """The fields that no weights are needed for."""
+    augmented = features.views > 1
+    return {
+        "level": features.level,
+        "dtype": features.dtype,
+        "precision": features.precision,
+        "keep_rate": video.keep_rate,
+        "resize": video.resize,
+        "crop": video.size,
+        "fit": video.fit,
+        "blank": video.blank,
+        "mean": video.mean,
+        "std": video.std,
+        "decoder": "decord",
+        "views": features.views,
+        "view_seed": features.view_seed if augmented else None,
+        "augmentation": augmentation.model_dump(mode="json") if augmented else None,
+    }
+
+
+def asked_spec(run: Run) -> FeatureSpec | Mapping[str, Any]:
+    """What the run asks of a cache: all of the spec where it has an encoder, else what its settings say."""
+    config = run.config
+    if config.features.level == IMPORTED:
+        return {"level": IMPORTED}
+    if (run.visual / "best").is_dir():
+        return feature_spec(load_visual(run.visual / "best"), config.features, config.augmentation)
+    return _settings(config.video, config.features, config.augmentation)
+
+
+def open_features(run: Run, cache: Path, split: str, asked: FeatureSpec | Mapping[str, Any]) -> FeatureCache:
+    """The one way to open a cache for a run. Raises InputError where its features, clips or sentences are not those
+    that are asked for; says how many clips are missing."""
+    held = FeatureCache(cache, split)
+    held.require_spec(asked)
+    require_manifest(run, held)
+    if not held.complete:
+        say(f"{cache}: {len(held.missing)} clips of {split} are missing; all that follows is without them.")
+    return held

@@ -19,17 +19,7 @@ def describe_cache(path: Path) -> dict[str, dict[str, Any]]:
             "dtype": str(held.features.dtype),
             "bytes": int(held.features.nbytes),
             "complete": held.complete,
-            "missing": list(held.missing),
+            "missing": [asdict(failure) for failure in held.missing],
             "spec": asdict(held.spec),
         }
     return facts
-
-
-def cache_problems(path: Path) -> list[str]:
-    """One line for every damaged clip and every clip that is missing."""
-    problems = []
-    for split in cached_splits(path):
-        held = FeatureCache(path, split)
-        problems += [f"{split}: clip {clip_id!r} does not have its checksum" for clip_id in held.damaged()]
-        problems += [f"{split}: clip {clip_id!r} is missing" for clip_id in held.missing]
-    return problems

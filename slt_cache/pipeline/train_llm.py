@@ -15,14 +15,15 @@ from slt_cache.checkpoints.llm import load_seq2seq, save_llm
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import OptimizerConfig
+from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import decode
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.models.sign_translator import SignTranslator
 from slt_cache.models.small_mbart import make_small_mbart
-from slt_cache.pipeline.feature_spec import feature_spec
+from slt_cache.pipeline.feature_spec import IMPORTED, asked_spec, open_features
 from slt_cache.pipeline.language import ensure_tokenizer, pretrain
-from slt_cache.pipeline.prepare import ensure_clips, require_manifest
+from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import SMALL_MBART, Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
@@ -52,10 +53,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     """Fine-tunes adapter and LLM on the cache's train split; dev decides which weights are kept."""
     train_split, dev_split = _open(run, cache)
     config = run.config
-    if config.llm.name == SMALL_MBART and not run.tokenizer.is_dir():
-        first = run.command("train-visual")
-        raise InputError(f"{run.tokenizer}: there is no tokenizer yet. Train stage 1 first: {first}")
-    clips = ensure_clips(run) if config.llm.name == SMALL_MBART else []
+    clips = _clips(run, train_split) if config.llm.name == SMALL_MBART else []
     tokenizer = ensure_tokenizer(run, clips)
     settings = {
         **_cache_settings(run, train_split),
@@ -81,6 +79,18 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
         loop=config.llm_training,
     )
     return _train(run, plan, train_split, dev_split, restart)
+
+
+def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
+    """Whose sentences the small MBart is made of: those of the manifest, which stage 1 has seen; or, for features that
+    were made elsewhere, those of the cache."""
+    if train_split.spec.level == IMPORTED:
+        texts = zip(train_split.ids, train_split.texts, strict=True)
+        return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
+    if not run.tokenizer.is_dir():
+        first = run.command("train-visual")
+        raise InputError(f"{run.tokenizer}: there is no tokenizer yet. Train stage 1 first: {first}")
+    return ensure_clips(run)
 
 
 def train_control(run: Run, cache: Path, seconds: float) -> Record:
@@ -157,19 +167,15 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
 def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
     """Train and dev split. Says what is missing, in clips or in splits. Raises InputError where the features are not
     those of the run's encoder, or the clips not those of its manifest."""
-    train_split = FeatureCache(cache, "train")
-    dev_split = FeatureCache(cache, "dev") if "dev" in cached_splits(cache) else None
+    asked = asked_spec(run)
+    train_split = open_features(run, cache, "train", asked)
+    dev_split = open_features(run, cache, "dev", asked) if "dev" in cached_splits(cache) else None
     if dev_split is None:
         say(
             f"{cache} holds no dev split: the last weights will be kept, not the best. "
             f"Add it: {run.command('extract-features --split dev')} --features {cache}"
         )
     for split in filter(None, (train_split, dev_split)):
-        require_manifest(run, split)
-        if (run.visual / "best").is_dir():
-            split.require_spec(feature_spec(load_visual(run.visual / "best"), run.config.features))
-        if not split.complete:
-            say(f"{cache}: {len(split.missing)} clips of {split.split} are missing; scores are without them.")
         if not len(split):
             raise InputError(f"{cache}: the split {split.split} is empty. Extract again from readable videos.")
     return train_split, dev_split

@@ -9,9 +9,10 @@ from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.visual import new_visual_translator, save_visual
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.decoding.decode import decode
-from slt_cache.decoding.encode import encode, read_clips, readable
+from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
+from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.pipeline.language import ensure_tokenizer
 from slt_cache.pipeline.prepare import ensure_clips, manifest_sha256, require_split
 from slt_cache.pipeline.run import Run
@@ -19,6 +20,8 @@ from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.training.loop import Progress
 from slt_cache.training.visual import VisualTask
+from slt_cache.video.pieces import PieceReader, plain
+from slt_cache.video.readers import read_ahead
 
 
 def train_visual(run: Run, restart: bool = False) -> Record:
@@ -55,16 +58,10 @@ def train_visual(run: Run, restart: bool = False) -> Record:
             def evaluate() -> dict[str, float]:
                 if not dev_clips:
                     return {}
-                items = readable(read_clips(dev_clips, config.video, config.compute.workers))
-                encoded = encode(
-                    model,
-                    items,
-                    level="sign",
-                    dtype="float32",
-                    batch_frames=config.features.batch_frames,
-                    device=device,
-                )
-                hypotheses = decode(model.translator, encoded, tokenizer, config.generation)
+                events = read_ahead(plain(dev_clips), PieceReader(config.video), config.compute.workers)
+                encoder = FrozenEncoder(model, level="sign", dtype="float32", device=device)
+                batches = packed(usable(encode(encoder, events)), config.generation.batch_size)
+                hypotheses = decode(model.translator, batches, tokenizer, config.generation)
                 return rounded(score_hypotheses(config, hypotheses, [clip.text for clip in dev_clips]))
 
             def save_best(epoch: int, dev: dict[str, float]) -> None:

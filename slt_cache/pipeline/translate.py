@@ -4,17 +4,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.batches.clip_batches import read_clip
 from slt_cache.checkpoints.llm import load_llm
-from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import ComputeConfig, GenerationConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import decode
-from slt_cache.decoding.encode import encode
+from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
-from slt_cache.pipeline.evaluate import require_encoder
+from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.run import Run, open_run
+from slt_cache.video.pieces import ClipView, PieceReader
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,13 @@ class Translator:
     def __init__(self, run: Run):
         """Raises InputError where the run is not trained, or its stages do not belong together."""
         self.generation: GenerationConfig = run.config.generation
-        self.batch_frames = run.config.features.batch_frames
         compute: ComputeConfig = run.config.compute
         self.device = pick_device(compute.device)
         self.llm = load_llm(run.llm / "best")
-        self.visual = load_visual(run.visual / "best")
-        require_encoder(self.visual, self.llm.spec, run)
+        visual = encoder_of(run, self.llm.spec)
         self.llm.model.to(self.device)
-        self.visual.model.to(self.device)
+        self.encoder = frozen_encoder(visual, self.llm.spec, self.device, run.config.features.batch_frames)
+        self.reader = PieceReader(visual.video)
 
     @classmethod
     def from_run(cls, folder: str | Path) -> "Translator":
@@ -58,14 +56,7 @@ class Translator:
             raise InputError(f"nbest {nbest}: there are {self.generation.num_beams} beams. Raise generation.num_beams.")
         begun = time.monotonic()
         path = Path(video)
-        clip = read_clip(Clip(path.name, "test", path, None, None, ""), self.visual.video)
-        encoded = encode(
-            self.visual.model,
-            [clip],
-            level=self.llm.spec.level,
-            dtype=self.llm.spec.dtype,
-            batch_frames=self.batch_frames,
-            device=self.device,
-        )
-        [found] = decode(self.llm.model, encoded, self.llm.tokenizer, self.generation, nbest)
+        clip = Clip(path.name, "test", path, None, None, "")
+        encoded = usable(encode(self.encoder, self.reader.events(ClipView(clip))))
+        [found] = decode(self.llm.model, packed(encoded, 1), self.llm.tokenizer, self.generation, nbest)
         return Translation(path, found.texts, found.scores, time.monotonic() - begun)

@@ -1,4 +1,5 @@
-"""Kept frames of a clip: a video file or a folder of frames in, uint8 `[T', H, W, 3]` out. Resizes nothing.
+"""Kept frames of a clip: a video file or a folder of frames in, uint8 `[T', H, W, 3]` out, piece by piece, so that
+memory does not grow with the length of a video. Resizes nothing.
 
 Every reader here is opened for one clip, read once in ascending order and closed: decord leaks when many
 readers stay open, and may return wrong frames after seeking back."""
@@ -7,7 +8,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from slt_cache.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
+PIECE_BYTES = 32_000_000
+"""Frames as they come from the file that are held at once."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
 
@@ -38,6 +41,19 @@ class UnreadableVideo(InputError):
     def __reduce__(self) -> tuple[type["UnreadableVideo"], tuple[str, Path, str]]:
         """Reader processes send it by pickle, which would hand `__init__` the message alone."""
         return type(self), (self.clip_id, self.video, self.reason)
+
+
+@dataclass(frozen=True)
+class FrameStream:
+    """The kept frames of one clip, opened and not yet read; to be read once."""
+
+    pieces: Iterator[np.ndarray]
+    """uint8 [n, H, W, 3], RGB, in order, at most PIECE_BYTES each unless a single frame is larger. Raises
+    UnreadableVideo."""
+    num_frames: int
+    """T, source frames of the clip before downsampling."""
+    fps: float
+    """Source frames a second; 0 for a folder of frames, which has no rate."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +75,44 @@ def kept_indices(num_frames: int, keep_every: int, phase: int = 0) -> range:
 
 def read_kept_frames(clip: Clip, keep_every: int, phase: int = 0) -> KeptFrames:
     """Reads one frame in `keep_every` of the clip, the first at `phase`. Raises UnreadableVideo."""
+    stream = open_frames(clip, keep_every, phase)
+    pieces = list(stream.pieces)
+    return KeptFrames(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), stream.num_frames)
+
+
+def open_frames(clip: Clip, keep_every: int, phase: int = 0) -> FrameStream:
+    """Opens a clip to read one frame in `keep_every`, the first at `phase`. Raises UnreadableVideo."""
     if clip.video.is_dir():
-        return _read_folder(clip, keep_every, phase)
+        return _open_folder(clip, keep_every, phase)
     if clip.video.is_file():
-        return _read_file(clip, keep_every, phase)
+        return _open_file(clip, keep_every, phase)
     raise UnreadableVideo(clip.id, clip.video, "there is no such file or folder")
 
 
-def _read_file(clip: Clip, keep_every: int, phase: int) -> KeptFrames:
+def _open_file(clip: Clip, keep_every: int, phase: int) -> FrameStream:
+    reader = _open(clip)
+    fps = float(reader.get_avg_fps())
+    first, last = _cut(clip, len(reader), fps)
+    indices = [first + index for index in kept_indices(last - first, keep_every, phase)]
+    return FrameStream(_read_file(clip, reader, indices), last - first, fps)
+
+
+def _read_file(clip: Clip, reader: Any, indices: Sequence[int]) -> Iterator[np.ndarray]:
     import decord
 
-    reader = _open(clip)
-    first, last = _cut(clip, len(reader), float(reader.get_avg_fps()))
-    indices = [first + index for index in kept_indices(last - first, keep_every, phase)]
-    try:
-        frames = reader.get_batch(indices).asnumpy()
-    except (decord.DECORDError, RuntimeError) as error:
-        raise UnreadableVideo(clip.id, clip.video, "decord cannot read its frames; it may be cut off") from error
-    return KeptFrames(frames, last - first)
+    count = 1
+    while indices:
+        try:
+            frames = reader.get_batch(indices[:count]).asnumpy()
+        except (decord.DECORDError, RuntimeError) as error:
+            raise UnreadableVideo(clip.id, clip.video, "decord cannot read its frames; it may be cut off") from error
+        yield frames
+        indices = indices[count:]
+        count = _frames_a_piece(frames[0])
+
+
+def _frames_a_piece(frame: np.ndarray) -> int:
+    return max(1, PIECE_BYTES // frame.nbytes)
 
 
 def _open(clip: Clip) -> Any:
@@ -127,24 +163,40 @@ def _cut(clip: Clip, available: int, fps: float) -> tuple[int, int]:
     return first, last
 
 
-def _read_folder(clip: Clip, keep_every: int, phase: int) -> KeptFrames:
-    from PIL import Image, UnidentifiedImageError
-
+def _open_folder(clip: Clip, keep_every: int, phase: int) -> FrameStream:
     if clip.start is not None or clip.end is not None:
         raise UnreadableVideo(clip.id, clip.video, "start and end cannot cut a folder of frames; it has no frame rate")
     names = sorted((path for path in clip.video.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
     if not names:
         raise UnreadableVideo(clip.id, clip.video, "the folder holds no png or jpg frames")
-    frames = []
-    for index in kept_indices(len(names), keep_every, phase):
-        try:
-            with Image.open(names[index]) as image:
-                frames.append(np.asarray(_eight_bits(image).convert("RGB")))
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UnreadableVideo(clip.id, clip.video, f"frame {names[index].name} is broken ({error})") from error
-    if len({frame.shape for frame in frames}) > 1:
-        raise UnreadableVideo(clip.id, clip.video, "its frames differ in size")
-    return KeptFrames(np.stack(frames), len(names))
+    kept = [names[index] for index in kept_indices(len(names), keep_every, phase)]
+    return FrameStream(_read_folder(clip, kept), len(names), 0.0)
+
+
+def _read_folder(clip: Clip, names: Sequence[Path]) -> Iterator[np.ndarray]:
+    piece: list[np.ndarray] = []
+    shape: tuple[int, ...] | None = None
+    for name in names:
+        frame = _read_image(clip, name)
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            raise UnreadableVideo(clip.id, clip.video, "its frames differ in size")
+        piece.append(frame)
+        if len(piece) == _frames_a_piece(frame):
+            yield np.stack(piece)
+            piece = []
+    if piece:
+        yield np.stack(piece)
+
+
+def _read_image(clip: Clip, path: Path) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(_eight_bits(image).convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableVideo(clip.id, clip.video, f"frame {path.name} is broken ({error})") from error
 
 
 def _eight_bits(image: "Image.Image") -> "Image.Image":

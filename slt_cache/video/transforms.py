@@ -3,6 +3,8 @@
 The same random choice holds for all frames of a clip: an augmentation that jitters from frame to frame would
 look like movement."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as F
@@ -24,21 +26,45 @@ def centre_crop(images: torch.Tensor, size: int) -> torch.Tensor:
     return F.center_crop(images, [size, size])
 
 
-def augment(
-    images: torch.Tensor, size: int, augmentation: AugmentationConfig, random: np.random.Generator
-) -> torch.Tensor:
-    """[T', 3, R, R] -> [T', 3, S, S], randomly cropped, shifted, flipped and lit (method.md, stage 1)."""
-    spare = images.shape[-1] - size
+@dataclass(frozen=True)
+class Augmentation:
+    """One random choice for all frames of a clip."""
+
+    top: int
+    """Pixels; where the crop begins."""
+    left: int
+    shift: int
+    """Pixels to the left; the edge column is repeated."""
+    flip: bool
+    light: float
+    """Factor on the brightness."""
+
+    def apply(self, images: torch.Tensor, size: int) -> torch.Tensor:
+        """uint8 [n, 3, R, R] -> uint8 [n, 3, S, S]"""
+        images = images[..., self.top : self.top + size, self.left : self.left + size]
+        if self.shift:
+            columns = torch.arange(size).add(self.shift).clamp(0, size - 1)
+            images = images[..., columns]
+        if self.flip:
+            images = images.flip(-1)
+        if self.light != 1.0:
+            images = images.float().mul(self.light).clamp(0, 255).to(torch.uint8)
+        return images
+
+
+def draw_augmentation(
+    spare: int, size: int, augmentation: AugmentationConfig, random: np.random.Generator
+) -> Augmentation:
+    """Draws crop, shift, flip and light (method.md, stage 1); `spare` is R - S in pixels."""
     top, left = random.integers(0, spare + 1, size=2) if augmentation.crop else (spare // 2, spare // 2)
     shift = round(random.uniform(-1.0, 1.0) * augmentation.shift * size)
     flip = random.random() < augmentation.flip
     light = 1.0 + random.uniform(-1.0, 1.0) * augmentation.brightness
-    images = images[..., top : top + size, left : left + size]
-    if shift:
-        columns = torch.arange(size).add(shift).clamp(0, size - 1)
-        images = images[..., columns]
-    if flip:
-        images = images.flip(-1)
-    if augmentation.brightness:
-        images = images.float().mul(light).clamp(0, 255).to(torch.uint8)
-    return images
+    return Augmentation(int(top), int(left), shift, flip, light)
+
+
+def augment(
+    images: torch.Tensor, size: int, augmentation: AugmentationConfig, random: np.random.Generator
+) -> torch.Tensor:
+    """[T', 3, R, R] -> [T', 3, S, S], randomly cropped, shifted, flipped and lit."""
+    return draw_augmentation(images.shape[-1] - size, size, augmentation, random).apply(images, size)

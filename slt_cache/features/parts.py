@@ -1,0 +1,119 @@
+"""Part files: small feature caches of a stretch of the manifest each, from which the whole one is put together.
+
+A part is written under a temporary name and renamed when it is on disk; whoever finds a whole part of the same spec
+and manifest need not make it again."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.layout import Failure, SplitContent, SplitFacts, SplitTable, checksum
+from slt_cache.features.verify import split_problems
+from slt_cache.features.writing import write_cache
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """One row of the cache: a view of a clip."""
+
+    clip_id: str
+    text: str
+    num_frames: int
+    """T, source frames."""
+    fps: float
+    """Source frames a second; 0 where nothing tells it."""
+    features: np.ndarray
+    """[N, C], of the type that the cache stores."""
+
+
+def parts_folder(cache: Path) -> Path:
+    """Where the part files of a cache lie until it is whole."""
+    return cache.with_name(f"{cache.name}.parts")
+
+
+class Parts:
+    """The part files of one split, in a folder beside the cache."""
+
+    def __init__(self, cache: Path, facts: SplitFacts):
+        self.facts = facts
+        self.folder = parts_folder(cache) / facts.split
+
+    def path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.h5"
+
+    def held(self, number: int, clip_ids: Sequence[str]) -> FeatureCache | None:
+        """The part, where it is there, of this spec and manifest, with just these clips and undamaged."""
+        path = self.path(number)
+        if not path.is_file():
+            return None
+        try:
+            part = FeatureCache(path, self.facts.split)
+            if part.facts != self.facts or any(split_problems(part)):
+                return None
+        except (InputError, OSError, KeyError, ValueError, TypeError, RuntimeError):
+            return None
+        found = {*part.ids, *(failure.clip_id for failure in part.missing)}
+        return part if found == set(clip_ids) else None
+
+    def write(self, number: int, rows: Sequence[ClipFeatures], missing: Sequence[Failure]) -> None:
+        """Writes one part, whole or not at all. All views of a clip follow one another in `rows`."""
+        table = SplitTable(
+            facts=self.facts,
+            clip_ids=[row.clip_id for row in rows],
+            texts=[row.text for row in rows],
+            num_frames=np.array([row.num_frames for row in rows], np.int32),
+            fps=np.array([row.fps for row in rows], np.float32),
+            steps=np.array([len(row.features) for row in rows], np.int64),
+            checksums=np.array([checksum(row.features) for row in rows], np.uint32),
+            missing=missing,
+        )
+        write_cache(
+            self.path(number), [SplitContent(table, lambda: (row.features for row in rows), str(self.path(number)))]
+        )
+
+    def content(self, count: int) -> SplitContent:
+        """The split that the first `count` parts make."""
+        return joined(
+            self.facts, [FeatureCache(self.path(number), self.facts.split).content() for number in range(count)]
+        )
+
+    def remove(self) -> None:
+        """Deletes the parts, once the cache holds what they held."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def joined(facts: SplitFacts, contents: Sequence[SplitContent]) -> SplitContent:
+    """Contents one after another, as one split."""
+    tables = [content.table for content in contents]
+
+    def column(name: str, dtype: type) -> np.ndarray:
+        return np.concatenate([np.empty(0, dtype), *(getattr(table, name) for table in tables)])
+
+    table = SplitTable(
+        facts=facts,
+        clip_ids=[clip_id for table in tables for clip_id in table.clip_ids],
+        texts=[text for table in tables for text in table.texts],
+        num_frames=column("num_frames", np.int32),
+        fps=column("fps", np.float32),
+        steps=column("steps", np.int64),
+        checksums=column("checksums", np.uint32),
+        missing=[failure for table in tables for failure in table.missing],
+    )
+    sources = ", ".join(dict.fromkeys(str(Path(content.source).parent) for content in contents))
+    return SplitContent(table, lambda: chain.from_iterable(content.rows() for content in contents), sources)
+
+
+def add_splits(cache: Path, contents: Sequence[SplitContent]) -> None:
+    """Puts splits into a cache file, beside those that it holds already, in one rename.
+
+    What it held is copied into the new file and compared with its checksums on the way; killed at any moment, the old
+    file is still there as it was."""
+    new = {content.table.facts.split for content in contents}
+    held = [FeatureCache(cache, split) for split in cached_splits(cache) if split not in new] if cache.exists() else []
+    write_cache(cache, [*(split.content() for split in held), *contents])

@@ -1,0 +1,125 @@
+"""The seal of a cache file: a checksum for every byte that is no feature, in the HDF5 user block before all else.
+
+HDF5 does not check all of what it reads, and may even hang on a flipped bit; so the seal is compared first, without it.
+The block is ASCII: a line `slt-cache seal 1 SIZE CRC`, where SIZE is that of the block in bytes and CRC the CRC-32 of
+what follows the line; then a line `NAME OFFSET LENGTH CRC` for each column and spec; last `rest 0 0 CRC` for the
+bytes behind the block that lie in no named region. Features have `-` for CRC: each of their rows has its own."""
+
+import mmap
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.errors import InputError
+
+SIZE = 4096
+"""Bytes of the block; doubled where many splits need more."""
+TITLE = "slt-cache seal 1"
+HEAD = len(f"{TITLE} 00004096 00000000\n")
+REST = "rest"
+FEATURES = "features"
+"""Last part of the name of regions whose rows have checksums of their own."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Some bytes of the file."""
+
+    offset: int
+    length: int
+    crc: int | None
+    """CRC-32; None for features."""
+
+
+Seal = Mapping[str, Region]
+
+
+def block_size(splits: int) -> int:
+    """Bytes to leave for the seal of a file with so many splits."""
+    size = SIZE
+    while size < 1024 * (splits + 1):
+        size *= 2
+    return size
+
+
+def write_seal(path: Path, places: Mapping[str, tuple[int, int]], size: int) -> None:
+    """Takes the checksum of each place, (offset, length) by name, and of the rest; fills the block."""
+    with path.open("r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            regions = {
+                name: Region(*place, None if _has_own(name) else _crc(data, [place])) for name, place in places.items()
+            }
+            regions[REST] = Region(0, 0, _crc(data, _gaps(regions.values(), size, len(data))))
+        body = (
+            "".join(_line(name, region) for name, region in regions.items()).encode("ascii").ljust(size - HEAD, b"\0")
+        )
+        assert len(body) == size - HEAD, "block_size leaves too little room"
+        file.seek(0)
+        file.write(_head(size, body) + body)
+
+
+def read_seal(path: Path) -> Seal:
+    """Raises InputError where the file has no seal, or where the seal or the bytes of no region are damaged. Named
+    regions are compared when they are read."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        fields = head.decode("ascii", "replace").split()
+        size = int(fields[3]) if fields[3:] and fields[3].isdigit() else 0
+        if " ".join(fields[:3]) != TITLE or size < SIZE:
+            raise InputError(
+                f"{path}: no slt-cache feature cache, or one whose first bytes are damaged. Name another file."
+            )
+        body = file.read(size - HEAD)
+        if _head(size, body) != head:
+            raise InputError(f"{path}: damaged in its first {size} bytes, the seal. Extract it again.")
+        regions = dict(map(_region, body.rstrip(b"\0").decode("ascii").splitlines()))
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if _crc(data, _gaps(regions.values(), size, len(data))) != regions[REST].crc:
+                raise InputError(f"{path}: damaged or cut off, in the HDF5 structure. Extract it again.")
+    return regions
+
+
+def damaged(path: Path, seal: Seal, names: Iterable[str]) -> Iterator[str]:
+    """Those of the named regions whose bytes do not have their checksum."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for name in names:
+            region = seal[name]
+            if name != REST and region.crc is not None and _crc(data, [(region.offset, region.length)]) != region.crc:
+                yield name
+
+
+def _head(size: int, body: bytes) -> bytes:
+    return f"{TITLE} {size:08d} {zlib.crc32(body):08x}\n".encode("ascii")
+
+
+def _has_own(name: str) -> bool:
+    return name.rpartition("/")[2] == FEATURES
+
+
+def _line(name: str, region: Region) -> str:
+    return f"{name} {region.offset} {region.length} {'-' if region.crc is None else f'{region.crc:08x}'}\n"
+
+
+def _region(line: str) -> tuple[str, Region]:
+    name, offset, length, crc = line.rsplit(" ", 3)
+    return name, Region(int(offset), int(length), None if crc == "-" else int(crc, 16))
+
+
+def _gaps(regions: Iterable[Region], first: int, end: int) -> Iterator[tuple[int, int]]:
+    """(offset, length) of the bytes from `first` to `end` that lie in no region."""
+    for region in sorted(regions, key=lambda region: region.offset):
+        if region.offset > first:
+            yield first, region.offset - first
+        first = max(first, region.offset + region.length)
+    if end != first:
+        yield first, end - first
+
+
+def _crc(data: mmap.mmap, places: Iterable[tuple[int, int]]) -> int:
+    crc = 0
+    with memoryview(data) as view:
+        for offset, length in places:
+            with view[offset : offset + length] as part:
+                crc = zlib.crc32(part, crc)
+    return crc

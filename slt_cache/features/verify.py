@@ -1,0 +1,61 @@
+"""Whether a feature cache is what was written: every byte, the offsets, the order. Changes nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.layout import checksum
+from slt_cache.features.seal import damaged, read_seal
+
+
+def cache_problems(path: Path) -> list[str]:
+    """One line for every damaged place of a cache file. Empty for a whole one, also where clips are missing: that is
+    no damage. Raises InputError where there is no file at all."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such feature cache. Make it: slt-cache extract-features --split train")
+    try:
+        seal = read_seal(path)
+    except InputError as error:
+        return [str(error)]
+    places = list(damaged(path, seal, seal))
+    problems = [f"{place}: does not have its checksum" for place in places]
+    if any(place.endswith("/spec") for place in places):
+        return problems
+    for split in cached_splits(path):
+        problems += split_problems(FeatureCache(path, split), {place.rpartition("/")[2] for place in places})
+    return problems
+
+
+def split_problems(cache: FeatureCache, damaged: frozenset[str] | set[str] = frozenset()) -> Iterator[str]:
+    """One line for every damaged place of a split, its clip named. Raises InputError at a damaged column that is not
+    among those known to be `damaged`."""
+    if not damaged:
+        yield from (f"{cache.split}/{problem}" for problem in _disorder(cache))
+    if not damaged & {"offsets", "checksum", "clip_id"}:
+        yield from (f"{cache.split}/features: {problem}" for problem in _damaged_features(cache))
+
+
+def _disorder(cache: FeatureCache) -> Iterator[str]:
+    """What the columns must say of each other."""
+    if (np.diff(cache.offsets) < 1).any() or cache.offsets[0] != 0 or cache.offsets[-1] != len(cache.features):
+        yield "offsets: do not rise from 0 to the last row of features"
+    if cache.rows % cache.views or (cache.column("view") != np.tile(np.arange(cache.views), len(cache))).any():
+        yield f"view: not 0 to {cache.views - 1} for each clip"
+    if cache.row_ids != [clip_id for clip_id in cache.ids for _ in range(cache.views)]:
+        yield "clip_id: the views of a clip do not follow one another"
+    lost = [failure.clip_id for failure in cache.missing]
+    if len({*cache.ids, *lost}) != len(cache.ids) + len(lost):
+        yield "clip_id: an id stands there twice"
+    if cache.complete != (not lost):
+        yield "complete: does not fit the list of missing clips"
+
+
+def _damaged_features(cache: FeatureCache) -> Iterator[str]:
+    sums = cache.column("checksum")
+    for row, clip_id in enumerate(cache.row_ids):
+        if checksum(cache.row(row)) != sums[row]:
+            view = "" if cache.views == 1 else f", view {row % cache.views}"
+            yield f"clip {clip_id!r}{view} does not have its checksum"

@@ -1,0 +1,53 @@
+"""The run's visual encoder as stage 2 needs it: checked against the features that are asked for, and frozen."""
+
+import torch
+
+from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
+from slt_cache.config import AugmentationConfig, FeaturesConfig
+from slt_cache.errors import InputError
+from slt_cache.features.spec import FeatureSpec
+from slt_cache.models.frozen import FrozenEncoder
+from slt_cache.pipeline.feature_spec import IMPORTED, feature_spec
+from slt_cache.pipeline.run import Run
+
+
+def encoder_of(run: Run, spec: FeatureSpec) -> VisualCheckpoint:
+    """The run's visual encoder. Refuses one that makes other features than the translator was trained on."""
+    if spec.level == IMPORTED:
+        raise InputError(
+            f"{run.llm}: stage 2 was trained on imported features ({spec.source}); it cannot read videos. "
+            "Import the features of these clips too (slt-cache cache import), and name them with --features."
+        )
+    visual = load_visual(run.visual / "best")
+    made = feature_spec(visual, _features_of(spec), AugmentationConfig.model_validate(spec.augmentation or {}))
+    different = made.differences(spec)
+    if different:
+        raise InputError(
+            f"{run.visual}: the visual encoder is not the one that stage 2 was trained on ({'; '.join(different)}). "
+            f"Extract its features ({run.command('extract-features --restart')}) "
+            f"and train stage 2 again ({run.command('train-llm --restart')})."
+        )
+    return visual
+
+
+def _features_of(spec: FeatureSpec) -> FeaturesConfig:
+    """The settings that make such features."""
+    names = ("level", "dtype", "precision", "views")
+    return FeaturesConfig.model_validate(
+        {**{name: getattr(spec, name) for name in names}, "view_seed": spec.view_seed or 0}
+    )
+
+
+def frozen_encoder(
+    visual: VisualCheckpoint, spec: FeatureSpec, device: torch.device, batch_frames: int | None
+) -> FrozenEncoder:
+    """An encoder that makes features of this spec, of view 0. A CPU runs it in fp32 whatever the spec says: the same
+    features, more exactly."""
+    return FrozenEncoder(
+        visual.model,
+        level=spec.level,
+        dtype=spec.dtype,
+        precision="fp32" if device.type == "cpu" else spec.precision or "fp32",
+        device=device,
+        batch_frames=batch_frames,
+    )

@@ -1,0 +1,167 @@
+"""Clips read ahead by processes of their own, in order.
+
+A file that kills or hangs the decoder costs itself and nothing else: its reader is replaced, and the clip comes back as
+UnreadableVideo. Pieces come through shared memory of a fixed size, so readers wait for a slow encoder."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+
+from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.pieces import ClipEnd, ClipView, Event, PieceReader
+
+SLOTS = 4
+"""Pieces that a reader may be ahead."""
+SLOT_BYTES = 4_000_000
+"""At most, unless a single frame is larger."""
+PATIENCE = 300
+"""Seconds without a frame after which a reader is given up."""
+
+
+def read_ahead(jobs: Iterable[ClipView], reader: PieceReader, workers: int) -> Iterator[Event]:
+    """The events of all jobs, one job after another, whichever reader has read them. With 0 workers they are read
+    here. A piece is valid until the next event is asked for."""
+    if workers == 0:
+        for job in jobs:
+            yield from reader.events(job)
+        return
+    with closing(_Readers(reader, workers)) as readers:
+        yield from readers.events(iter(jobs))
+
+
+class _Readers:
+    """A team of reader processes."""
+
+    def __init__(self, reader: PieceReader, workers: int):
+        self.members = [_Member(reader) for _ in range(workers)]
+
+    def events(self, jobs: Iterator[ClipView]) -> Iterator[Event]:
+        waiting: deque[tuple[ClipView, _Member]] = deque()
+        while True:
+            while min(len(member.jobs) for member in self.members) <= SLOTS:
+                job = next(jobs, None)
+                if job is None:
+                    break
+                member = min(self.members, key=lambda member: len(member.jobs))
+                member.give(job)
+                waiting.append((job, member))
+            if not waiting:
+                return
+            _, member = waiting.popleft()
+            yield from member.take()
+
+    def close(self) -> None:
+        for member in self.members:
+            member.stop()
+
+
+class _Member:
+    """One process, its jobs and its ring of pieces."""
+
+    def __init__(self, reader: PieceReader):
+        self.reader = reader
+        self.jobs: deque[ClipView] = deque()
+        self._start()
+
+    def _start(self) -> None:
+        # As torch's loaders do: fork shares what is loaded already; where it is not the system's way, spawn.
+        method = "fork" if sys.platform == "linux" else "spawn"
+        context: Any = multiprocessing.get_context(method)
+        size = self.reader.video.size
+        shape = (SLOTS, max(1, SLOT_BYTES // (3 * size * size)), size, size, 3)
+        memory = context.RawArray(ctypes.c_uint8, int(np.prod(shape)))
+        self.ring = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
+        self.free = context.Semaphore(SLOTS)
+        self.slot = 0
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_read, args=(theirs, memory, shape, self.free, self.reader), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, job: ClipView) -> None:
+        self.jobs.append(job)
+        self._send(job)
+
+    def _send(self, job: ClipView) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # noticed, and sent again, when its events are taken
+            self.connection.send(job)
+
+    def take(self) -> Iterator[Event]:
+        """The events of its oldest job."""
+        while True:
+            message = self._receive()
+            if isinstance(message, int):
+                yield self.ring[self.slot, :message].permute(0, 3, 1, 2)
+                self.slot = (self.slot + 1) % SLOTS
+                self.free.release()
+                continue
+            self.jobs.popleft()
+            if isinstance(message, UnreadableVideo) and not self.process.is_alive():
+                self._restart()
+            yield message
+            return
+
+    def _receive(self) -> int | ClipEnd | UnreadableVideo:
+        clip = self.jobs[0].clip
+        try:
+            if self.connection.poll(PATIENCE):
+                return self.connection.recv()
+            self.process.kill()
+            reason = f"the decoder gave no frame in {PATIENCE} seconds"
+        except (EOFError, ConnectionResetError):
+            reason = "the decoder crashed on it"
+        self.process.join()
+        return UnreadableVideo(clip.id, clip.video, reason)
+
+    def _restart(self) -> None:
+        """A new process for the jobs that the old one did not come to."""
+        self.connection.close()
+        self._start()
+        for job in self.jobs:
+            self._send(job)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _read(connection: Connection, memory: Any, shape: tuple[int, ...], free: Any, reader: PieceReader) -> None:
+    """The process: jobs in; lengths of pieces, ends and errors out. Ends when its parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    torch.set_num_threads(1)
+    ring = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
+    parent, slot = os.getppid(), 0
+    while True:
+        while not connection.poll(1.0):
+            _end_without(parent)
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        for event in reader.events(job):
+            if not isinstance(event, torch.Tensor):
+                connection.send(event)
+                continue
+            for piece in event.split(shape[1]):
+                while not free.acquire(timeout=1.0):
+                    _end_without(parent)
+                ring[slot, : len(piece)] = piece.permute(0, 2, 3, 1)
+                slot = (slot + 1) % shape[0]
+                connection.send(len(piece))
+
+
+def _end_without(parent: int) -> None:
+    """A process that was killed leaves its children behind; they must not stay."""
+    if os.getppid() != parent:
+        os._exit(1)
