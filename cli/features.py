@@ -1,4 +1,4 @@
-"""`extract-features` (also `precompute`) and `cache`."""
+"""`extract-features`, also called `precompute`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +20,8 @@ from .options import (
 
 
 def register(app: typer.Typer) -> None:
-    cache = typer.Typer(help="Look into feature caches and check them.", no_args_is_help=True, rich_markup_mode=None)
     app.command("extract-features")(guarded(extract_features))
     app.command("precompute", hidden=True)(guarded(extract_features))
-    cache.command("info")(guarded(info))
-    cache.command("verify")(guarded(verify))
-    app.add_typer(cache, name="cache")
 
 
 def extract_features(
@@ -80,7 +76,7 @@ def extract_features(
             how = f"in {one.seconds:.0f} s" if one.fresh else "are there already"
             where = f"-> {cache}" if one.written else "are kept, but not in the cache: clips are missing"
             typer.echo(f"{one.split}: {one.frames:,} rows of {one.clips:,} clips {how} {where}")
-        typer.echo(f"next: {opened.command('train-llm --features feats.h5')}")
+        typer.echo(f"next: {opened.train_command(cache)}")
     for one in done:
         for failure in one.failed:
             typer.echo(f"failed\t{failure.clip_id}\t{failure.reason}", err=True)
@@ -95,49 +91,4 @@ def extract_features(
             "cache lists them as missing.",
             err=True,
         )
-        raise typer.Exit(1)
-
-
-def info(
-    path: Annotated[Path, typer.Argument(help="Feature cache.")],
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Say what a feature cache holds and what made it.
-
-    Example: slt-cache cache info runs/avatar/feats.h5
-    """
-    from slt_cache.pipeline.inspect_cache import describe_cache
-
-    splits = describe_cache(path)
-    if as_json:
-        print_json({"path": str(path), "splits": splits})
-        return
-    for split, facts in splits.items():
-        whole = "complete" if facts["complete"] else "INCOMPLETE"
-        typer.echo(
-            f"{split}: {facts['clips']:,} clips, {facts['rows']:,} x {facts['dim']} {facts['dtype']}, "
-            f"{facts['bytes'] / 1e6:.1f} MB, {whole}"
-        )
-        for name, value in facts["spec"].items():
-            typer.echo(f"  {name}: {value}")
-
-
-def verify(
-    path: Annotated[Path, typer.Argument(help="Feature cache.")],
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Check every byte against the checksums that were written with it; exit 1 where one differs.
-
-    Example: slt-cache cache verify runs/avatar/feats.h5
-    """
-    from slt_cache.features.verify import cache_problems
-
-    problems = cache_problems(path)
-    if as_json:
-        print_json({"ok": not problems, "problems": problems})
-    else:
-        typer.echo("\n".join(problems) if problems else f"{path}: every byte has its checksum")
-    if problems:
         raise typer.Exit(1)

@@ -96,6 +96,24 @@ def open_run(
     return open_(run, config, overrides, default, device)
 
 
+def find_cache(path: Path | str | None, run: Path | None) -> Path:
+    """The cache that an argument names. Raises InputError where it cannot be read."""
+    from slt_cache.errors import InputError
+
+    found = None if path is None else Path(path)
+    if found is None or not found.exists():
+        opened = open_run(run, None, None)
+        found = opened.features if found is None else opened.find_features(str(found))
+    try:
+        if found.is_dir():
+            raise InputError(f"{found}: a folder, not a feature cache. Name a file, or a run folder with --run.")
+        if found.is_file():
+            found.open("rb").close()
+    except OSError as error:
+        raise InputError(f"{found}: cannot be read ({error.strerror}).") from error
+    return found
+
+
 def print_json(value: Any) -> None:
     """The one object that --json promises."""
     json.dump(value, sys.stdout, ensure_ascii=False)

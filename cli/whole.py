@@ -1,6 +1,7 @@
 """`demo` and `bench`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     bench = typer.Typer(help="Measure ratios on this machine.", no_args_is_help=True, rich_markup_mode=None)
     app.command("demo")(guarded(demo))
     bench.command("cache")(guarded(bench_cache))
+    bench.command("extract")(guarded(bench_extract))
     bench.callback()(_bench)
     app.add_typer(bench, name="bench")
 
@@ -67,12 +69,39 @@ def bench_cache(
 
     Example: slt-cache bench cache
     """
-    from slt_cache.pipeline.bench import bench_cache as bench
+    from slt_cache.pipeline.bench_cache import bench_cache as bench
 
     opened = open_run(run, config, settings, device)
-    figures = bench(opened, opened.features if features is None else opened.find_features(features))
+    _print(bench(opened, opened.features if features is None else opened.find_features(features)), as_json)
+
+
+def bench_extract(
+    videos: Annotated[
+        Path | None,
+        typer.Option("--videos", help="Folder of videos. [default: H.264 files of 256 pixels, made for it]"),
+    ] = None,
+    clips: Annotated[int, typer.Option("--clips", min=1, help="Videos at most.")] = 48,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Time extraction against its limits: reading the kept frames alone, and the bare backbone alone.
+
+    Without --config, the paper's settings: 224 pixels, one frame in four.
+
+    Example: slt-cache bench extract --clips 16
+    """
+    from slt_cache.pipeline.bench_extract import bench_extract as bench
+
+    opened = open_run(None, config or "paper", settings, device)
+    _print(bench(opened.config, videos, clips), as_json)
+
+
+def _print(figures: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(figures)
         return
     for name, value in figures.items():
-        typer.echo(f"{name}: {value}")
+        typer.echo(f"{name:<28}{value}")

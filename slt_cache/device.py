@@ -1,5 +1,6 @@
 """The device that a setting names."""
 
+import os
 from typing import TYPE_CHECKING
 
 from slt_cache.errors import InputError
@@ -9,12 +10,15 @@ if TYPE_CHECKING:
 
 
 def pick_device(name: str, precision: str = "fp32") -> "torch.device":
-    """`auto` takes the first of cuda, mps and cpu that is there. Raises InputError for one that is not there, or
-    that has not the precision."""
+    """`auto` takes the first of cuda, mps and cpu that is there; of several processes that torchrun started on a
+    machine, each takes a GPU of its own. Raises InputError for one that is not there, or that has not the
+    precision."""
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
             raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
         raise SltCacheError(
             f"{path}: could not be written ({error.strerror or error}); what stood there before is kept. "
-            "Make room, and run the command again."
+            "Make room, or write elsewhere."
         ) from error
     finally:
         _remove(temporary)
@@ -125,8 +125,9 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
             raise InputError(
                 f"{what} is being written by {holder}. Wait until it is done, or write elsewhere."
             ) from None
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            break
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                break
         file.close()  # its holder deleted it meanwhile
     try:
         file.truncate(0)

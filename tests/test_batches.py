@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from slt_cache.batches.clip_batches import AugmentedClips, ClipBatch, ClipCollator, Clips, clip_loader, read_clip
+from slt_cache.batches.clip_batches import AugmentedClips, ClipBatch, ClipCollator, clip_loader
 from slt_cache.batches.noisy_text import NoisyText, infill, words_of
 from slt_cache.batches.order import EpochOrder
 from slt_cache.batches.targets import make_targets
@@ -19,9 +19,11 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.models.sign_translator import IGNORED
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.pieces import ClipView, PieceReader
 
 MASK = -1
 AUGMENTATION = AugmentationConfig(shift=0.1, flip=0.5, brightness=0.3)
+PLAIN = AugmentationConfig(phase=False, crop=False)
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +105,6 @@ def images_of(data: AugmentedClips, epoch: int, index: int) -> torch.Tensor:
     return item.images
 
 
-def test_a_clip_is_read_from_its_first_frame_and_cropped_in_the_middle(
-    clips: list[Clip], small_video: VideoConfig
-) -> None:
-    read = read_clip(clips[1], small_video)
-    assert (read.images.shape, read.images.dtype, read.num_frames) == ((3, 3, 32, 32), torch.uint8, 12)
-
-
 @pytest.mark.parametrize("phase", [False, True])
 def test_an_augmented_clip_follows_from_seed_epoch_and_index(
     clips: list[Clip], small_video: VideoConfig, phase: bool
@@ -132,12 +127,23 @@ def test_a_random_phase_moves_the_kept_frames(clips: list[Clip], small_video: Vi
     assert len(seen) == 4  # 12 frames, one in 4, begun at 0, 1, 2 or 3
 
 
+def test_without_augmentation_a_clip_is_read_as_the_encoder_sees_it_later(
+    clips: list[Clip], small_video: VideoConfig
+) -> None:
+    data = AugmentedClips(clips, small_video, PLAIN, seed=5)
+    for index, clip in enumerate(clips):
+        *pieces, _ = PieceReader(small_video).events(ClipView(clip))
+        assert torch.equal(images_of(data, 1, index), torch.cat([piece for piece in pieces if torch.is_tensor(piece)]))
+    assert images_of(data, 1, 1).shape == (3, 3, 32, 32)  # 12 frames, one in 4
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_unreadable_clip_comes_back_as_its_error(
     clips: list[Clip], small_video: VideoConfig, tmp_path: Path, workers: int
 ) -> None:
-    mixed = with_a_broken_one(clips, tmp_path)
-    items: list[Any] = list(DataLoader(Clips(mixed, small_video), batch_size=None, num_workers=workers))
+    data = AugmentedClips(with_a_broken_one(clips, tmp_path), small_video, AUGMENTATION, seed=0)
+    order = [(1, index) for index in range(6)]
+    items: list[Any] = list(DataLoader(data, batch_size=None, sampler=order, num_workers=workers))
     assert [item.clip_id for item in items if isinstance(item, UnreadableVideo)] == ["broken"]
     assert isinstance(items[2], UnreadableVideo)
     assert "broken.mp4" in str(items[2])
@@ -162,12 +168,12 @@ def test_an_unreadable_clip_travels_through_training_batches_as_an_error(
 def test_a_batch_packs_frames_without_padding(
     clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer
 ) -> None:
-    data = Clips(clips, small_video)
-    batch = ClipCollator(tokenizer)([data[4], data[0]])
+    data = AugmentedClips(clips, small_video, PLAIN, seed=0)
+    batch = ClipCollator(tokenizer)([data[1, 4], data[1, 0]])
     assert isinstance(batch, ClipBatch)
     assert batch.ids == ("clip 4", "clip 0")
     assert batch.lengths.tolist() == [6, 3]
-    assert torch.equal(batch.frames, torch.cat([read_clip(clips[n], small_video).images for n in (4, 0)]))
+    assert torch.equal(batch.frames, torch.cat([images_of(data, 1, n) for n in (4, 0)]))
     expected = make_targets([tokenizer.encode("heute 4 grad"), tokenizer.encode("heute 0 grad")], tokenizer)
     assert torch.equal(batch.targets.labels, expected.labels)
 

@@ -1,20 +1,14 @@
 """Beam search through the function that evaluation and translation call."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
 
-from slt_cache.batches.clip_batches import ClipFrames
 from slt_cache.batches.targets import make_targets
 from slt_cache.config import GenerationConfig
-from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import Hypothesis, decode
-from slt_cache.decoding.encode import encode
-from slt_cache.errors import SltCacheError
-from slt_cache.models.sign_translator import SignTranslator, VisualTranslator, make_light_t, token_loss
-from slt_cache.models.visual_encoder import VisualEncoder
+from slt_cache.models.sign_translator import SignTranslator, make_light_t, token_loss
 from slt_cache.text.tokenizer import Tokenizer
 
 DIM = 8
@@ -91,16 +85,3 @@ def test_a_clip_longer_than_the_positions_is_refused(tokenizer: Tokenizer) -> No
     long = Encoded(("long",), torch.zeros(steps, DIM), torch.tensor([steps]))
     with pytest.raises(InputError, match="513 steps"):
         run(model, tokenizer, [long], 1)
-
-
-def test_features_that_the_type_cannot_hold_are_refused(tokenizer: Tokenizer) -> None:
-    encoder = VisualEncoder(DIM, 3, (0.5,) * 3, (0.5,) * 3)
-    with torch.no_grad():
-        encoder.temporal.norm.bias.fill_(1e6)  # float16 ends at 65504
-    seq2seq = make_light_t("tiny", len(tokenizer), tokenizer.pad, tokenizer.eos, dropout=0.0)
-    model = VisualTranslator(encoder, SignTranslator(DIM, seq2seq, tokenizer.start))
-    clip = ClipFrames(Clip("big", "test", Path("big.mp4"), None, None, ""), torch.zeros(2, 3, 32, 32).byte(), 8)
-    options = {"level": "sign", "batch_frames": 8, "device": torch.device("cpu")}
-    assert len(next(encode(model, [clip], dtype="float32", **options)).features) == 2
-    with pytest.raises(SltCacheError, match="big"):
-        next(encode(model, [clip], dtype="float16", **options))

@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> list[list[str]]:
     lines = [line.partition("#")[0].split() for block in blocks("sh") for line in block.splitlines()]
-    return [words[1:] for words in lines if words and words[0] == "slt-cache"]
+    return [words for words in lines if words and words[0] in ("slt-cache", "torchrun")]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,14 @@ def test_every_command_of_the_readme_runs(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(folder)
     found = commands()
     assert {"train-visual", "extract-features", "train-llm", "eval", "translate", "report", "score", "prepare"} <= {
-        words[0] for words in found
+        words[1] for words in found
     }
     for words in found:
-        ran = slt_cache(*words)
+        if words[0] == "torchrun":
+            team = [sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1:]]
+            assert subprocess.run(team, check=False).returncode == 0, words
+            continue
+        ran = slt_cache(*words[1:])
         assert ran.code == 0, (words, ran.err)
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
-from slt_cache.video.frames import KeptFrames, UnreadableVideo, kept_indices, read_kept_frames
+from slt_cache.video import frames as frames_module
+from slt_cache.video.frames import KeptFrames, UnreadableVideo, kept_indices, open_frames, read_kept_frames
 from slt_cache.video.transforms import augment, centre_crop, square
 
 REAL_CLIPS = Path(__file__).parents[2] / "shared" / "real" / "how2sign" / "clips"
@@ -141,29 +142,48 @@ def test_a_file_that_is_no_video_is_unreadable_with_a_short_reason(tmp_path: Pat
     assert "\n" not in reason
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-@pytest.mark.parametrize("index_first", [False, True], ids=["index at the end", "index first"])
-def test_a_truncated_video_is_unreadable_and_not_shorter(
-    numbered_video: Path, tmp_path: Path, share: float, index_first: bool
-) -> None:
+@pytest.fixture(scope="module", params=[False, True], ids=["index at the end", "index first"])
+def sixty(request: pytest.FixtureRequest, numbered_video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import av
 
-    whole = numbered_video
-    if index_first:
-        whole = tmp_path / "faststart.mp4"
-        with (
-            av.open(str(numbered_video)) as source,
-            av.open(str(whole), "w", options={"movflags": "faststart"}) as container,
-        ):
-            stream = container.add_stream_from_template(source.streams.video[0])
-            for packet in source.demux(video=0):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    container.mux(packet)
-        assert len(read_kept_frames(clip_of(whole), 1).frames) == 60
-    data = whole.read_bytes()
+    if not request.param:
+        return numbered_video
+    whole = tmp_path_factory.mktemp("video") / "faststart.mp4"
+    with (
+        av.open(str(numbered_video)) as source,
+        av.open(str(whole), "w", options={"movflags": "faststart"}) as container,
+    ):
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    return whole
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_video_is_unreadable_and_not_shorter(sixty: Path, tmp_path: Path, share: float) -> None:
+    assert len(read_kept_frames(clip_of(sixty), 1).frames) == 60
+    data = sixty.read_bytes()
     (tmp_path / "half.mp4").write_bytes(data[: int(len(data) * share)])
     assert len(refusal(clip_of(tmp_path / "half.mp4")).reason) < 200
+
+
+def test_wherever_a_video_is_cut_off_it_is_unreadable_or_loses_nothing(sixty: Path, tmp_path: Path) -> None:
+    """Behind the frames and their index lie only names of programs."""
+    data, whole = sixty.read_bytes(), read_kept_frames(clip_of(sixty), 1)
+    clip = clip_of(tmp_path / "cut.mp4")
+    unreadable = 0
+    for cut in (*range(1, len(data), len(data) // 40), *range(len(data) - 40, len(data), 7)):
+        clip.video.write_bytes(data[:cut])
+        try:
+            kept = read_kept_frames(clip, 1)
+        except UnreadableVideo:
+            unreadable += 1
+            continue
+        assert kept.num_frames == 60
+        assert np.array_equal(kept.frames, whole.frames), f"cut off at {cut} of {len(data)}"
+    assert unreadable >= 38
 
 
 def test_a_missing_video_is_unreadable(tmp_path: Path) -> None:
@@ -236,6 +256,58 @@ def test_a_folder_without_frames_is_unreadable(tmp_path: Path) -> None:
 def test_a_folder_cannot_be_cut_in_seconds(tmp_path: Path, numbered_frame: NumberedFrame) -> None:
     Image.fromarray(numbered_frame(1)).save(tmp_path / "images1.png")
     assert "frame rate" in refusal(clip_of(tmp_path, 1.0, 2.0)).reason
+
+
+# --- pieces
+
+
+@pytest.mark.parametrize("frames", [1, 3, 7, 60])
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_clip_comes_in_pieces_that_memory_can_hold(
+    numbered_video: Path,
+    numbered_frame: NumberedFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    frames: int,
+    folder: bool,
+) -> None:
+    for number in range(60 if folder else 0):
+        Image.fromarray(numbered_frame(number)).save(tmp_path / f"images{number}.png")
+    clip = clip_of(tmp_path if folder else numbered_video)
+    whole = read_kept_frames(clip, 2, phase=1)
+    monkeypatch.setattr(frames_module, "PIECE_BYTES", frames * 48 * 64 * 3 + 100)
+    pieces = list(open_frames(clip, 2, phase=1).pieces)
+    assert np.array_equal(np.concatenate(pieces), whole.frames)
+    assert max(map(len, pieces)) == min(frames, 30 if folder else 29)  # of a file, the first frame comes alone
+    assert len(pieces) <= -(-30 // frames) + 1
+
+
+def test_a_frame_larger_than_a_piece_comes_alone(numbered_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames_module, "PIECE_BYTES", 1)
+    assert [len(piece) for piece in open_frames(clip_of(numbered_video), 10).pieces] == [1] * 6
+
+
+def test_the_rate_of_a_video_is_told_and_a_folder_has_none(
+    numbered_video: Path, numbered_frame: NumberedFrame, tmp_path: Path
+) -> None:
+    Image.fromarray(numbered_frame(1)).save(tmp_path / "images1.png")
+    video, cut, folder = (
+        open_frames(clip, 4) for clip in (clip_of(numbered_video), clip_of(numbered_video, 1.0, 2.0), clip_of(tmp_path))
+    )
+    assert [(stream.num_frames, stream.fps) for stream in (video, cut, folder)] == [(60, 25.0), (25, 25.0), (1, 0.0)]
+
+
+def test_frames_are_read_as_they_are_asked_for(
+    numbered_frame: NumberedFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        Image.fromarray(numbered_frame(number)).save(tmp_path / f"images{number}.png")
+    (tmp_path / "images5.png").write_bytes(b"broken")
+    monkeypatch.setattr(frames_module, "PIECE_BYTES", 2 * 48 * 64 * 3)
+    pieces = open_frames(clip_of(tmp_path), 1).pieces
+    assert [len(next(pieces)), len(next(pieces))] == [2, 2]
+    with pytest.raises(UnreadableVideo, match=r"images5\.png"):
+        next(pieces)
 
 
 # --- transforms

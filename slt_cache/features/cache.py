@@ -178,10 +178,13 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return [value.decode() for value in self._map(name)[::every].tolist()]
 
     def _map(self, name: str) -> np.ndarray:
-        """A dataset as a read-only memory map. Raises InputError where a column does not have its checksum."""
+        """A dataset as a read-only memory map. Raises InputError where a column does not have its checksum, and
+        SltCacheError where the file is another than the one that was opened."""
         place = self._places[name]
         if 0 in place.shape:
             return np.empty(place.shape, place.dtype)
+        if read_seal(self.path) != self._seal:  # else another split added meanwhile would shift what is read here
+            raise SltCacheError(f"{self.path}: {self.split} was replaced while it was read. Run the command again.")
         for column in damaged(self.path, self._seal, [f"{self.split}/{name}"]):
             raise InputError(f"{self.path}: {column} is damaged. Extract it again.")
         return np.asarray(np.memmap(self.path, place.dtype, "r", place.offset, place.shape))

@@ -14,7 +14,7 @@ import numpy as np
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, SplitContent, SplitFacts, SplitTable, checksum
-from slt_cache.features.verify import split_problems
+from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
 
 
@@ -54,7 +54,7 @@ class Parts:
             return None
         try:
             part = FeatureCache(path, self.facts.split)
-            if part.facts != self.facts or any(split_problems(part)):
+            if part.facts != self.facts or cache_problems(path):
                 return None
         except (InputError, OSError, KeyError, ValueError, TypeError, RuntimeError):
             return None

@@ -75,7 +75,8 @@ def read_seal(path: Path) -> Seal:
             raise InputError(f"{path}: damaged in its first {size} bytes, the seal. Extract it again.")
         regions = dict(map(_region, body.rstrip(b"\0").decode("ascii").splitlines()))
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if _crc(data, _gaps(regions.values(), size, len(data))) != regions[REST].crc:
+            cut_off = any(region.offset + region.length > len(data) for region in regions.values())
+            if cut_off or _crc(data, _gaps(regions.values(), size, len(data))) != regions[REST].crc:
                 raise InputError(f"{path}: damaged or cut off, in the HDF5 structure. Extract it again.")
     return regions
 

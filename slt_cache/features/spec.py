@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+IMPORTED = "imported"
+"""Level of features that were made elsewhere."""
+
 
 @dataclass(frozen=True)
 class FeatureSpec:
@@ -54,12 +57,14 @@ class FeatureSpec:
                 values[name] = tuple(values[name])
         return cls(**values)
 
-    def differences(self, asked: "FeatureSpec | Mapping[str, Any]") -> list[str]:
+    def differences(
+        self, asked: "FeatureSpec | Mapping[str, Any]", here: str = "file", there: str = "this run"
+    ) -> list[str]:
         """`field: file x, this run y` for every field that differs; of a mapping, only the fields that it has."""
         made = asdict(self)
         wanted = asdict(asked) if isinstance(asked, FeatureSpec) else asked
         return [
-            f"{name}: file {_short(value)}, this run {_short(wanted[name])}"
+            f"{name}: {here} {_short(value)}, {there} {_short(wanted[name])}"
             for name, value in made.items()
             if name in wanted and value != wanted[name]
         ]

@@ -8,9 +8,9 @@ import errno
 import mmap
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -68,11 +68,41 @@ def _require_room(path: Path, size: int) -> None:
         os.truncate(file.fileno(), size)
 
 
+class _Recording:
+    """The file that HDF5 writes to. HDF5 does not survive a full disk, so it is not told of one: the error is kept
+    until HDF5 has closed its file."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        self._try(lambda: self.file.write(data))
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        self._try(lambda: self.file.truncate(size))
+        return size
+
+    def flush(self) -> None:
+        self._try(self.file.flush)
+
+    def _try(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except OSError as error:
+            self.error = self.error or error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
 def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[str, tuple[int, int]]:
     """Everything but the features and the seal. Returns where each dataset lies: (offset, bytes) by name."""
-    try:
+    with path.open("w+b") as raw:
+        recording = _Recording(raw)
         with h5py.File(
-            path,
+            recording,
             "w",
             libver=HDF5_VERSION,
             userblock_size=block,
@@ -93,22 +123,22 @@ def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[
                 for name, dataset in group.items()
                 if dataset.size > 0
             }
-        return places | _spec_places(path, tables)
-    except RuntimeError as error:  # HDF5's way to say that a file could not be closed
-        raise OSError(errno.EIO, str(error).partition("\n")[0]) from error
+    if recording.error is not None:
+        raise recording.error
+    return places | _spec_places(path, tables)
 
 
 def _spec_places(path: Path, tables: Sequence[SplitTable]) -> dict[str, tuple[int, int]]:
     """Where HDF5 has put the spec of each split, which it writes as it is given."""
     places: dict[str, tuple[int, int]] = {}
-    last = 0
+    behind: dict[bytes, int] = {}  # of each spec, not of all: HDF5 fills gaps, so a later one may lie before
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for table in tables:
             spec = table.facts.spec.to_json().encode()
-            last = data.find(spec, last)
-            assert last >= 0, "HDF5 wrote no spec"
-            places[f"{table.facts.split}/spec"] = (last, len(spec))
-            last += len(spec)
+            offset = data.find(spec, behind.get(spec, 0))
+            assert offset >= 0, "HDF5 wrote no spec"
+            places[f"{table.facts.split}/spec"] = (offset, len(spec))
+            behind[spec] = offset + len(spec)
     return places
 
 

@@ -10,7 +10,7 @@ from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.corpora.clips import SPLITS, of_split
 from slt_cache.errors import InputError
 from slt_cache.files import read_json, write_json
-from slt_cache.pipeline.bench import bench_cache
+from slt_cache.pipeline.bench_cache import bench_cache
 from slt_cache.pipeline.evaluate import evaluate, saved_scores
 from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.language import pretrain

@@ -16,11 +16,11 @@ def encoder_of(run: Run, spec: FeatureSpec) -> VisualCheckpoint:
     if spec.level == IMPORTED:
         raise InputError(
             f"{run.llm}: stage 2 was trained on imported features ({spec.source}); it cannot read videos. "
-            "Import the features of these clips too (slt-cache cache import), and name them with --features."
+            "Import the features of these clips too (slt-cache cache import), and score them: "
+            f"{run.command('eval --features FILE.h5')}"
         )
     visual = load_visual(run.visual / "best")
-    made = feature_spec(visual, _features_of(spec), AugmentationConfig.model_validate(spec.augmentation or {}))
-    different = made.differences(spec)
+    different = differs_from(visual, spec)
     if different:
         raise InputError(
             f"{run.visual}: the visual encoder is not the one that stage 2 was trained on ({'; '.join(different)}). "
@@ -28,6 +28,12 @@ def encoder_of(run: Run, spec: FeatureSpec) -> VisualCheckpoint:
             f"and train stage 2 again ({run.command('train-llm --restart')})."
         )
     return visual
+
+
+def differs_from(visual: VisualCheckpoint, spec: FeatureSpec) -> list[str]:
+    """`field: encoder x, features y` for every field in which what this encoder makes differs from the spec."""
+    made = feature_spec(visual, _features_of(spec), AugmentationConfig.model_validate(spec.augmentation or {}))
+    return made.differences(spec, here="encoder", there="features")
 
 
 def _features_of(spec: FeatureSpec) -> FeaturesConfig:

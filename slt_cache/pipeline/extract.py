@@ -19,7 +19,7 @@ from slt_cache.decoding.encode import EncodedClip, encode
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import Failure, SplitFacts
+from slt_cache.features.layout import Failure, SplitFacts, SplitTable
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_folder
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import exclusive, write_text
@@ -133,39 +133,60 @@ def _lead(
     for job in jobs.values():
         _require_fitting(cache, job.parts.facts.spec)
     found = {split: _found(run, checkpoint, cache, job) for split, job in jobs.items()}
+    for split, there in found.items():
+        if there is not None:
+            jobs[split].parts.remove()  # a kill may have left them behind the finished cache
     plan = {split: _to_do(run, checkpoint, jobs[split]) for split, there in found.items() if there is None}
     team.publish("plan", plan)
-    begun = time.monotonic()
     seconds: dict[str, float] = {}
-    for split, numbers in plan.items():
-        job = jobs[split]
-        todo = sum(len(job.stretches[number]) for number in numbers)
-        with counting(f"extracting {split}", job.clips, job.clips - todo) as show:
-            _make_parts(run, checkpoint, job, numbers, team, show)
-            for _ in team.await_all(split):
-                show(team.count(split, 0))
-        seconds[split], begun = time.monotonic() - begun, time.monotonic()
-    contents = {split: jobs[split].parts.content(len(jobs[split].stretches)) for split in plan}
-    whole = [content for content in contents.values() if allow_missing or not content.table.missing]
-    if whole:
-        add_splits(cache, whole)
+    try:
+        for split, numbers in plan.items():
+            seconds[split] = _make_all_parts(run, checkpoint, jobs[split], numbers, team)
+        contents = {split: jobs[split].parts.content(len(jobs[split].stretches)) for split in plan}
+        whole = [content for content in contents.values() if allow_missing or not content.table.missing]
+        if whole:
+            add_splits(cache, whole)
+            if cache == run.features:
+                run.remember_features()
+    except InputError:
+        raise
+    except SltCacheError as error:
+        kept = sum(len(list(jobs[split].parts.folder.glob("*.h5"))) for split in plan)
+        of_all = sum(len(jobs[split].stretches) for split in plan)
+        raise SltCacheError(
+            f"{error} {kept} of {of_all} parts are kept in {parts_folder(cache)}; the same command goes on from there."
+        ) from error
     for split, content in contents.items():
         _write_table_of(content.table.missing, failures_file(cache, split))
         if content in whole:
             jobs[split].parts.remove()
             found[split] = _outcome(FeatureCache(cache, split), seconds[split], fresh=True)
         else:
-            made = content.table.steps
-            found[split] = Extraction(
-                split=split,
-                clips=len(made) // content.table.facts.spec.views,
-                frames=int(made.sum()),
-                seconds=seconds[split],
-                failed=tuple(content.table.missing),
-                written=False,
-                fresh=False,
-            )
+            found[split] = _not_written(content.table, seconds[split])
     return [one for one in found.values() if one is not None]
+
+
+def _make_all_parts(run: Run, checkpoint: VisualCheckpoint, job: _Job, numbers: Sequence[int], team: Team) -> float:
+    """Makes parts until the whole team has made all of a split. Returns seconds."""
+    begun = time.monotonic()
+    todo = sum(len(job.stretches[number]) for number in numbers)
+    with counting(f"extracting {job.split}", job.clips, job.clips - todo) as show:
+        _make_parts(run, checkpoint, job, numbers, team, show)
+        for _ in team.await_all(job.split):
+            show(team.count(job.split, 0))
+    return time.monotonic() - begun
+
+
+def _not_written(table: SplitTable, seconds: float) -> Extraction:
+    return Extraction(
+        split=table.facts.split,
+        clips=len(table.steps) // table.facts.spec.views,
+        frames=int(table.steps.sum()),
+        seconds=seconds,
+        failed=tuple(table.missing),
+        written=False,
+        fresh=False,
+    )
 
 
 def forget(cache: Path) -> None:

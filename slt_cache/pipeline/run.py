@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.config import Config, load_config, save_config
+from slt_cache.config import Config, FeaturesConfig, load_config, save_config
 
 DEFAULT_CONFIG = "avatar"
 SMALL_MBART = "small-mbart"
@@ -88,6 +88,24 @@ class Run:
 
     def save_config(self) -> None:
         save_config(self.lasting or self.config, self.config_file)
+
+    def remember_features(self) -> None:
+        """What was extracted is what the run asks for from now on; its other settings stay as they are saved."""
+        if self.config_file.is_file():
+            saved = load_config(str(self.config_file), ())
+            save_config(saved.model_copy(update={"features": self.config.features}), self.config_file)
+
+    def train_command(self, cache: Path) -> str:
+        """The command that trains stage 2 from a cache that was just extracted, with the settings that it needs."""
+        if cache == self.features:
+            return self.command("train-llm --features feats.h5")
+        saved = load_config(str(self.config_file), ()).features if self.config_file.is_file() else FeaturesConfig()
+        changed = [
+            f" --set features.{name}={value}"
+            for name, value in self.config.features.model_dump().items()
+            if value != getattr(saved, name)
+        ]
+        return self.command(f"train-llm --features {cache}{''.join(changed)}")
 
     def command(self, words: str) -> str:
         """A command to advise, for this run."""

@@ -78,6 +78,8 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
         adapter_lr=config.llm_training.adapter_lr,
         loop=config.llm_training,
     )
+    if not run.config_file.exists():
+        run.save_config()  # features made elsewhere: no stage before this one has made the run folder
     return _train(run, plan, train_split, dev_split, restart)
 
 
@@ -168,13 +170,18 @@ def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
     """Train and dev split. Says what is missing, in clips or in splits. Raises InputError where the features are not
     those of the run's encoder, or the clips not those of its manifest."""
     asked = asked_spec(run)
+    if run.config.features.level != IMPORTED and FeatureCache(cache, "train").spec.level == IMPORTED:
+        raise InputError(
+            f"{cache} holds imported features, and features.level is {run.config.features.level}. "
+            f"Add --set features.level={IMPORTED}, or name the cache of the run's own encoder."
+        )
     train_split = open_features(run, cache, "train", asked)
     dev_split = open_features(run, cache, "dev", asked) if "dev" in cached_splits(cache) else None
     if dev_split is None:
-        say(
-            f"{cache} holds no dev split: the last weights will be kept, not the best. "
-            f"Add it: {run.command('extract-features --split dev')} --features {cache}"
-        )
+        how = f"{run.command('extract-features --split dev')} --features {cache}"
+        if train_split.spec.level == IMPORTED:
+            how = f"lines of dev in the table, and slt-cache cache import DIR --out {cache}"
+        say(f"{cache} holds no dev split: the last weights will be kept, not the best. Add it: {how}")
     for split in filter(None, (train_split, dev_split)):
         if not len(split):
             raise InputError(f"{cache}: the split {split.split} is empty. Extract again from readable videos.")

@@ -19,6 +19,7 @@ from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.sign_translator import SignTranslator, token_loss
+from slt_cache.pipeline.bench_reading import bench_reading
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
@@ -61,6 +62,7 @@ def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
         "clips_timed": len(clips),
         "rounds": ROUNDS,
         "device": str(device),
+        **bench_reading(held, llm.tokenizer, batch_size),
     }
 
 

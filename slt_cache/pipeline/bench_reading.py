@@ -1,0 +1,82 @@
+"""How fast a feature cache is read: random clips against a bare memory map, and a data loader with worker processes."""
+
+import random
+import time
+import warnings
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from slt_cache.batches.feature_batches import CachedClips, FeatureCollator
+from slt_cache.batches.order import EpochOrder
+from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.text.tokenizer import Tokenizer
+
+ROUNDS = 7
+READS = 2000
+"""Random clips in a round."""
+WORKERS = 4
+
+
+def bench_reading(held: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> dict[str, Any]:
+    """Seconds are of the median round; the two ways to read are taken in turns, over the same random clips."""
+    draw = random.Random(0)
+    rows = [draw.randrange(len(held)) * held.views for _ in range(READS)]
+    ids = [held.row_ids[row] for row in rows]
+    mapped, offsets = held.features.view(np.memmap), held.offsets.tolist()
+
+    def by_id() -> None:
+        for clip_id in ids:
+            np.array(held[clip_id])
+
+    def bare() -> None:
+        for row in rows:
+            np.array(mapped[offsets[row] : offsets[row + 1]])
+
+    taken: dict[Callable[[], None], list[float]] = {by_id: [], bare: []}
+    for _ in range(ROUNDS + 1):
+        for work, seconds in taken.items():
+            seconds.append(_seconds(work))
+    cache_seconds, map_seconds = (median(seconds[1:]) for seconds in taken.values())  # the first round warms up
+    return {
+        "read_microseconds_a_clip": round(cache_seconds / READS * 1e6, 2),
+        "read_speed_to_memmap": round(map_seconds / cache_seconds, 3),
+        "loader_epoch_seconds": round(_loader_seconds(held, tokenizer, batch_size), 2),
+        "loader_workers": WORKERS,
+        "file_bytes_to_features": round(held.path.stat().st_size / max(_feature_bytes(held), 1), 4),
+    }
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+def _loader_seconds(held: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> float:
+    """One epoch of training batches, made by worker processes that are running already."""
+    order = EpochOrder(len(held), batch_size, 0, shuffle=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch advises against more workers than cores
+        loader: DataLoader[Any] = DataLoader(
+            CachedClips(held, seed=0),
+            batch_sampler=order,
+            collate_fn=FeatureCollator(tokenizer),
+            num_workers=WORKERS,
+            persistent_workers=True,
+        )
+
+        def epoch() -> None:
+            for _ in loader:
+                pass
+
+        epoch()  # starts the workers, maps the file
+        return _seconds(epoch)
+
+
+def _feature_bytes(held: FeatureCache) -> int:
+    """Of all splits of the file."""
+    return sum(FeatureCache(held.path, split).features.nbytes for split in cached_splits(held.path))

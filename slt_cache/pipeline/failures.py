@@ -1,0 +1,22 @@
+"""The table of clips without features, beside the cache: id and reason."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slt_cache.features.layout import Failure
+from slt_cache.files import write_text
+
+
+def failures_file(cache: Path, split: str) -> Path:
+    """Where the table of a split lies."""
+    return cache.with_name(f"{cache.stem}.{split}.failed.tsv")
+
+
+def write_failures(cache: Path, split: str, missing: Sequence[Failure]) -> None:
+    """Writes the table; deletes an old one where nothing is missing any more."""
+    path = failures_file(cache, split)
+    if not missing:
+        path.unlink(missing_ok=True)
+        return
+    rows = [f"{failure.clip_id}\t{' '.join(failure.reason.split())}\n" for failure in missing]
+    write_text(path, "id\treason\n" + "".join(rows))

@@ -1,0 +1,91 @@
+"""The features of one clip in a file of their own, .npy or .pt: how such files are named, written and read.
+
+Nothing that is read is unpickled: a .npy with objects is refused, and a .pt is loaded with `weights_only`. torch is
+imported for .pt only."""
+
+import hashlib
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+FORMATS = ("npy", "pt")
+MAX_NAME = 200
+"""Bytes of a file's name before its suffix; file systems end at 255."""
+
+
+class BadFile(Exception):
+    """A file whose features cannot be used; the message is the reason, without the file's name."""
+
+
+def stem_of(clip_id: str, view: int = 0) -> str:
+    """The name of a clip's file without suffix: the id, percent-encoded, and `.view1` and so on for its views. The same
+    name never stands for two: a dot that would look like that of a view is encoded too, and an id that is too long
+    for a file system becomes its SHA-256."""
+    name = re.sub(r"\.(?=view\d+$)", "%2E", quote(clip_id, safe=""))
+    if len(name) > MAX_NAME:
+        name = hashlib.sha256(clip_id.encode()).hexdigest()
+    return f"{name}.view{view}" if view else name
+
+
+def write_features(path: Path, features: np.ndarray) -> None:
+    """[N, C] -> .npy or .pt, as the suffix says."""
+    if path.suffix == ".npy":
+        np.save(path, features, allow_pickle=False)
+        return
+    import torch
+
+    torch.save(torch.from_numpy(np.array(features)), path)  # a copy: the cache's own memory is read-only
+
+
+def read_features(path: Path) -> np.ndarray:
+    """The array of a .npy or .pt file, [N, C] with N and C at least 1; a leading axis of length 1 is dropped.
+
+    Raises BadFile for anything else. Whether the numbers are finite is not looked at."""
+    if path.suffix not in (".npy", ".pt"):
+        raise BadFile("neither .npy nor .pt")
+    if not path.is_file():
+        raise BadFile("there is no such file")
+    try:
+        features = _read_npy(path) if path.suffix == ".npy" else _read_pt(path)
+    except BadFile:
+        raise
+    except Exception as error:  # each format, and each way of being broken, raises its own
+        kind = "an array of numbers" if path.suffix == ".npy" else "a plain tensor"
+        raise BadFile(f"not {kind}, or cut off ({type(error).__name__})") from error
+    shape = list(features.shape)
+    if features.ndim == 3 and len(features) == 1:
+        features = features[0]
+    if features.dtype.kind not in "fiu":
+        raise BadFile(f"{features.dtype} instead of numbers")
+    if features.ndim != 2 or 0 in features.shape:
+        raise BadFile(f"shape {shape} instead of [N, C]")
+    return features
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    if path.stat().st_size == 0:
+        raise BadFile("the file is empty")
+    return np.lib.format.open_memmap(path, mode="r")  # refuses objects, and shapes that the file is too short for
+
+
+def _read_pt(path: Path) -> np.ndarray:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of unusual pickles; what cannot be read is an error anyway
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(loaded, dict):
+        tensors = [value for value in loaded.values() if isinstance(value, torch.Tensor)]
+        if len(tensors) != 1:
+            raise BadFile(f"a dict with {len(tensors)} tensors; exactly one is read")
+        [loaded] = tensors
+    if not isinstance(loaded, torch.Tensor):
+        raise BadFile(f"{type(loaded).__name__} instead of a tensor")
+    if loaded.dtype == torch.bfloat16:
+        loaded = loaded.float()  # numpy has no such type; nothing is lost
+    array: np.ndarray = loaded.detach().numpy()
+    return array

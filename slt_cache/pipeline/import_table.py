@@ -1,0 +1,156 @@
+"""The table of features that were made elsewhere: a tab-separated file in, clips and where their files lie out. Opens
+no file of features.
+
+One line a clip under a header with id, split and text in any order, and if known file, num_frames and fps; with
+a column view, one line a view."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.corpora.clips import SPLITS
+from slt_cache.errors import InputError
+from slt_cache.features.layout import canonical
+from slt_cache.pipeline.exchange import TABLE
+from slt_cache.pipeline.feature_files import FORMATS, stem_of
+
+REQUIRED_COLUMNS = ("id", "split", "text")
+MAX_FRAMES = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class ListedView:
+    """One file of features."""
+
+    file: Path
+    num_frames: int
+    """T, source frames; 0 where the table does not say."""
+    fps: float
+    """Source frames a second; 0 where the table does not say."""
+
+
+@dataclass(frozen=True)
+class ListedClip:
+    """One clip of the table."""
+
+    clip_id: str
+    text: str
+    views: tuple[ListedView, ...]
+    """From view 0 on."""
+
+
+def find_table(folder: Path) -> Path:
+    """features.tsv, else the one .tsv of the folder. Raises InputError where there is none, or several."""
+    if (folder / TABLE).is_file():
+        return folder / TABLE
+    tables = sorted(folder.glob("*.tsv"))
+    if len(tables) != 1:
+        found = ", ".join(table.name for table in tables[:5]) or "none"
+        raise InputError(
+            f"{folder}: one .tsv file is wanted, and there is {found}. Name it {TABLE}: a header with "
+            f"{', '.join(REQUIRED_COLUMNS)}, tab-separated, then a line for each clip."
+        )
+    return tables[0]
+
+
+def read_table(path: Path) -> dict[str, list[ListedClip]]:
+    """The clips of each split, in the order of the file. Raises InputError that names the first bad line and how many
+    there are."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a sentence may hold U+2028
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+    header = lines[0].removesuffix("\r").split("\t")
+    lacking = [column for column in REQUIRED_COLUMNS if column not in header]
+    if lacking:
+        raise InputError(
+            f"{path}: the header lacks {', '.join(lacking)}. It must be tab-separated: id, split and text, and "
+            "if known file, num_frames and fps."
+        )
+    problems: list[str] = []
+    rows: dict[tuple[str, str], dict[int, tuple[str, ListedView]]] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        try:
+            _add(rows, header, line.removesuffix("\r"), path.parent)
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
+    problems += _incomplete(rows)
+    if problems:
+        more = "" if len(problems) == 1 else f" ({len(problems):,} bad lines in all)"
+        raise InputError(f"{path}: {problems[0]}{more}. Correct the table.")
+    if not rows:
+        raise InputError(f"{path}: no clips under the header. Add a line for each clip.")
+    return _clips(rows)
+
+
+_Rows = dict[tuple[str, str], dict[int, tuple[str, ListedView]]]
+"""(split, id) -> view -> sentence and file."""
+
+
+def _add(rows: _Rows, header: list[str], line: str, folder: Path) -> None:
+    """Raises ValueError that says what is wrong with a line."""
+    values = line.split("\t")
+    if len(values) != len(header):
+        raise ValueError(f"{len(values)} columns where the header has {len(header)}")
+    row = dict(zip(header, values, strict=True))
+    if not row["id"]:
+        raise ValueError("the id is empty")
+    if row["split"] not in SPLITS:
+        raise ValueError(f"split {row['split']!r} is none of {', '.join(SPLITS)}")
+    if not row["text"].strip():
+        raise ValueError("the text is empty")
+    view = int(_number(row, "view", 99))
+    num_frames = int(_number(row, "num_frames", MAX_FRAMES))
+    views = rows.setdefault((row["split"], row["id"]), {})
+    if view in views:
+        raise ValueError(f"id {row['id']!r} is in {row['split']} already")
+    found = ListedView(_file_of(row, view, folder), num_frames, _number(row, "fps", 1e6, whole=False))
+    views[view] = row["text"], found
+
+
+def _number(row: dict[str, str], column: str, highest: float, whole: bool = True) -> float:
+    """0 where the table does not say."""
+    value = row.get(column, "").strip()
+    try:
+        number = float(value or 0)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= highest or (whole and number != int(number)):
+        raise ValueError(f"{column} {value!r} is no {'whole ' if whole else ''}number from 0 to {highest:g}")
+    return number
+
+
+def _file_of(row: dict[str, str], view: int, folder: Path) -> Path:
+    """The file that the line names; else the first that is there: in the folder of the split or beside the table,
+    under the id as it stands or percent-encoded."""
+    if row.get("file"):
+        return folder / row["file"]
+    plain = f"{row['id']}.view{view}" if view else row["id"]
+    stems = [stem_of(row["id"], view), *([] if plain.startswith("/") else [plain])]
+    places = [
+        base / f"{stem}.{suffix}" for base in (folder / row["split"], folder) for stem in stems for suffix in FORMATS
+    ]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _incomplete(rows: _Rows) -> list[str]:
+    """Every clip has as many views as the first, and one sentence."""
+    problems = []
+    views = len(next(iter(rows.values()), {}))
+    for (split, clip_id), found in rows.items():
+        if sorted(found) != list(range(views)):
+            held = ", ".join(map(str, sorted(found)))
+            problems.append(f"clip {clip_id!r} of {split} has the views {held} where the first has {views}, from 0 on")
+        elif len({text for text, _ in found.values()}) > 1:
+            problems.append(f"clip {clip_id!r} of {split} has another sentence in each view")
+    return problems
+
+
+def _clips(rows: _Rows) -> dict[str, list[ListedClip]]:
+    splits: dict[str, list[ListedClip]] = {}
+    for (split, clip_id), found in rows.items():
+        views = tuple(found[view][1] for view in range(len(found)))
+        splits.setdefault(split, []).append(ListedClip(clip_id, found[0][0], views))
+    return {split: splits[split] for split in sorted(splits, key=canonical)}
