@@ -52,7 +52,8 @@ def extract_features(
 
     Example: slt-cache extract-features --split train
     """
-    from slt_cache.pipeline.extract import extract, failures_file, splits_to_extract
+    from slt_cache.pipeline.extract import extract, splits_to_extract
+    from slt_cache.pipeline.failures import failures_file
 
     chosen = {"level": level, "views": views, "dtype": dtype}
     named = [f"features.{name}={value}" for name, value in chosen.items() if value is not None]

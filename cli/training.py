@@ -79,12 +79,14 @@ def train_llm(
     from slt_cache.pipeline.train_llm import train_llm as train
 
     opened = open_run(run, config, settings, device, seed)
-    record = train(opened, opened.find_features(features), restart)
+    cache = opened.find_features(features)
+    record = train(opened, cache, restart)
+    named = "" if cache == opened.features else f" --features {cache}"
     if not opened.config.llm.pretrained:  # a control: the run's own config stays that of its main model
-        _print(record, opened.scratch, as_json, opened.command("eval --model llm-from-scratch"))
+        _print(record, opened.scratch, as_json, opened.command(f"eval --model llm-from-scratch{named}"))
         return
     opened.save_config()
-    _print(record, opened.llm, as_json, opened.command("eval"))
+    _print(record, opened.llm, as_json, opened.command(f"eval{named}"))
 
 
 def pretrain(

@@ -123,20 +123,7 @@ def test_encoding_changes_no_tensor_of_the_model(model: VisualTranslator, level:
     assert not any(clip.requires_grad for clip in features)
 
 
-@pytest.mark.parametrize(
-    "level",
-    [
-        "frame",
-        pytest.param(
-            "sign",
-            marks=pytest.mark.xfail(
-                strict=True,
-                raises=ValueError,
-                reason="the temporal module is shared with the model, not copied: its batch norm follows model.train()",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("level", ["frame", "sign", "hidden"])
 def test_the_model_may_be_trained_on_while_its_copy_encodes(model: VisualTranslator, level: str) -> None:
     encoder = frozen(model, 5, level=level)
     first = features_of(encode(encoder, all_events()))

@@ -10,12 +10,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from slt_cache.models.sign_translator import VisualTranslator
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-PIXELS_AT_ONCE = {"cpu": 800_000, "cuda": 12_800_000}
-"""Pixels in one pass of the backbone: what fits the caches of a CPU, what fills a GPU (16 and 256 frames of 224)."""
+PIXELS_AT_ONCE = {"cpu": 402_000, "cuda": 12_900_000}
+"""Pixels in one pass of the backbone: what fits the caches of a CPU, what fills a GPU (8 and 257 frames of 224)."""
 
 
 class FrozenEncoder:
-    """A copy of the encoder that gives features of one level. The model it was made of may be trained on."""
+    """A copy of the encoder that gives features of one level; the model it was made of may be trained on."""
 
     def __init__(
         self,
@@ -34,11 +34,12 @@ class FrozenEncoder:
         self.device = device
         self.batch_frames = batch_frames
         self._computed = PRECISIONS[precision]
-        self._model = model.eval().to(device)
         encoder = model.encoder
         self._backbone = folded(encoder.backbone).to(device, self._computed).to(memory_format=torch.channels_last)
-        self._scale = 1 / (255 * encoder.std)
-        self._shift = -encoder.mean / encoder.std
+        self._temporal = deepcopy(encoder.temporal).eval().to(device)
+        self._translator = deepcopy(model.translator).eval().to(device) if level == "hidden" else None
+        self._scale = (1 / (255 * encoder.std)).to(device)
+        self._shift = (-encoder.mean / encoder.std).to(device)
         self._maps: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def frames_at_once(self, size: int) -> int:
@@ -72,9 +73,9 @@ class FrozenEncoder:
         """Frame-wise features of one whole clip [N, 512] -> its features of the level, [N, C], rounded."""
         features, lengths = frame_features, torch.tensor([len(frame_features)], device=self.device)
         if self.level != "frame":
-            features = self._model.encoder.temporal(features, lengths)
-        if self.level == "hidden":
-            features = self._model.translator.hidden(features, lengths)
+            features = self._temporal(features, lengths)
+        if self._translator is not None:
+            features = self._translator.hidden(features, lengths)
         return features.to(self.dtype)
 
 

@@ -22,8 +22,9 @@ from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, SplitFacts, SplitTable
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_folder
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import exclusive, write_text
+from slt_cache.files import exclusive
 from slt_cache.models.frozen import FrozenEncoder
+from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.prepare import ensure_clips, manifest_sha256, require_split
 from slt_cache.pipeline.run import Run
@@ -157,7 +158,7 @@ def _lead(
             f"{error} {kept} of {of_all} parts are kept in {parts_folder(cache)}; the same command goes on from there."
         ) from error
     for split, content in contents.items():
-        _write_table_of(content.table.missing, failures_file(cache, split))
+        write_failures(cache, split, content.table.missing)
         if content in whole:
             jobs[split].parts.remove()
             found[split] = _outcome(FeatureCache(cache, split), seconds[split], fresh=True)
@@ -194,19 +195,6 @@ def forget(cache: Path) -> None:
     cache.unlink(missing_ok=True)
     for folder in parts_folder(cache).glob("*/"):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def failures_file(cache: Path, split: str) -> Path:
-    """Where the table of clips without features lies: id and reason."""
-    return cache.with_name(f"{cache.stem}.{split}.failed.tsv")
-
-
-def _write_table_of(missing: Sequence[Failure], path: Path) -> None:
-    if not missing:
-        path.unlink(missing_ok=True)
-        return
-    rows = [f"{failure.clip_id}\t{' '.join(failure.reason.split())}\n" for failure in missing]
-    write_text(path, "id\treason\n" + "".join(rows))
 
 
 def _job(run: Run, checkpoint: VisualCheckpoint, cache: Path, split: str, clips: Sequence[Clip]) -> _Job:

@@ -8,14 +8,11 @@ from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import AugmentationConfig, FeaturesConfig, VideoConfig
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.spec import FeatureSpec
+from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.models.visual_encoder import BACKBONE_DIM
 from slt_cache.pipeline.prepare import require_manifest
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import say
-
-IMPORTED = "imported"
-"""Level of features that were made elsewhere."""
 
 
 def feature_spec(

@@ -12,6 +12,7 @@ from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.features.spec import IMPORTED
 from slt_cache.files import read_json, write_json
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import progress_bar
@@ -100,11 +101,20 @@ def require_manifest(run: Run, held: FeatureCache) -> None:
     if not run.manifest.is_file():
         return
     clips = of_split(ensure_clips(run), held.split)
-    if manifest_sha256(clips) != held.attributes["manifest_sha256"]:
+    if manifest_sha256(clips) != held.facts.manifest_sha256 and not _same_sentences(held, clips):
         raise InputError(
             f"{held.path}: the clips or sentences of {held.split} are not those of {run.manifest}. "
             f"Extract again: {run.command(f'extract-features --split {held.split}')}"
         )
+
+
+def _same_sentences(held: FeatureCache, clips: Sequence[Clip]) -> bool:
+    """Whether imported features, whose maker has seen no manifest, are of just these clips and sentences."""
+    if held.spec.level != IMPORTED:
+        return False
+    missing = {failure.clip_id for failure in held.missing}
+    sentences = {clip.id: clip.text for clip in clips if clip.id not in missing}
+    return sentences == dict(zip(held.ids, held.texts, strict=True))
 
 
 def _draw_avatar(run: Run) -> list[Clip]:

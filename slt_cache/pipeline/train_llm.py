@@ -19,9 +19,10 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import decode
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.spec import IMPORTED
 from slt_cache.models.sign_translator import SignTranslator
 from slt_cache.models.small_mbart import make_small_mbart
-from slt_cache.pipeline.feature_spec import IMPORTED, asked_spec, open_features
+from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.language import ensure_tokenizer, pretrain
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import SMALL_MBART, Run

@@ -14,6 +14,7 @@ from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.run import Run, open_run
 from slt_cache.video.pieces import ClipView, PieceReader
+from slt_cache.video.readers import read_ahead
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Translator:
         self.llm.model.to(self.device)
         self.encoder = frozen_encoder(visual, self.llm.spec, self.device, run.config.features.batch_frames)
         self.reader = PieceReader(visual.video)
+        self.workers = min(1, compute.workers)
 
     @classmethod
     def from_run(cls, folder: str | Path) -> "Translator":
@@ -57,6 +59,6 @@ class Translator:
         begun = time.monotonic()
         path = Path(video)
         clip = Clip(path.name, "test", path, None, None, "")
-        encoded = usable(encode(self.encoder, self.reader.events(ClipView(clip))))
+        encoded = usable(encode(self.encoder, read_ahead([ClipView(clip)], self.reader, self.workers)))
         [found] = decode(self.llm.model, packed(encoded, 1), self.llm.tokenizer, self.generation, nbest)
         return Translation(path, found.texts, found.scores, time.monotonic() - begun)

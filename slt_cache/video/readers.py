@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
@@ -26,6 +27,12 @@ SLOT_BYTES = 4_000_000
 """At most, unless a single frame is larger."""
 PATIENCE = 300
 """Seconds without a frame after which a reader is given up."""
+NICENESS = 10
+"""So that readers do not take the cores from an encoder on the CPU, which would wait for each of its threads."""
+STOPS = sys.platform == "linux"
+"""Whether a reader may stop itself: the system must kill it when its parent dies."""
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
 
 
 def read_ahead(jobs: Iterable[ClipView], reader: PieceReader, workers: int) -> Iterator[Event]:
@@ -75,7 +82,7 @@ class _Member:
 
     def _start(self) -> None:
         # As torch's loaders do: fork shares what is loaded already; where it is not the system's way, spawn.
-        method = "fork" if sys.platform == "linux" else "spawn"
+        method = "fork" if STOPS else "spawn"
         context: Any = multiprocessing.get_context(method)
         size = self.reader.video.size
         shape = (SLOTS, max(1, SLOT_BYTES // (3 * size * size)), size, size, 3)
@@ -104,6 +111,7 @@ class _Member:
                 yield self.ring[self.slot, :message].permute(0, 3, 1, 2)
                 self.slot = (self.slot + 1) % SLOTS
                 self.free.release()
+                self._wake()
                 continue
             self.jobs.popleft()
             if isinstance(message, UnreadableVideo) and not self.process.is_alive():
@@ -114,14 +122,22 @@ class _Member:
     def _receive(self) -> int | ClipEnd | UnreadableVideo:
         clip = self.jobs[0].clip
         try:
-            if self.connection.poll(PATIENCE):
-                return self.connection.recv()
+            end = time.monotonic() + PATIENCE
+            while time.monotonic() < end:
+                self._wake()
+                if self.connection.poll(0.2):
+                    return self.connection.recv()
             self.process.kill()
             reason = f"the decoder gave no frame in {PATIENCE} seconds"
         except (EOFError, ConnectionResetError):
             reason = "the decoder crashed on it"
         self.process.join()
         return UnreadableVideo(clip.id, clip.video, reason)
+
+    def _wake(self) -> None:
+        """It may have stopped itself for want of a free slot."""
+        if STOPS and self.process.is_alive():
+            os.kill(self.process.pid, signal.SIGCONT)
 
     def _restart(self) -> None:
         """A new process for the jobs that the old one did not come to."""
@@ -139,6 +155,9 @@ class _Member:
 def _read(connection: Connection, memory: Any, shape: tuple[int, ...], free: Any, reader: PieceReader) -> None:
     """The process: jobs in; lengths of pieces, ends and errors out. Ends when its parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    if STOPS:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped process could not see its parent die
+    os.nice(NICENESS)
     torch.set_num_threads(1)
     ring = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
     parent, slot = os.getppid(), 0
@@ -154,11 +173,19 @@ def _read(connection: Connection, memory: Any, shape: tuple[int, ...], free: Any
                 connection.send(event)
                 continue
             for piece in event.split(shape[1]):
-                while not free.acquire(timeout=1.0):
-                    _end_without(parent)
+                _acquire(free, parent)
                 ring[slot, : len(piece)] = piece.permute(0, 2, 3, 1)
                 slot = (slot + 1) % shape[0]
                 connection.send(len(piece))
+
+
+def _acquire(free: Any, parent: int) -> None:
+    """Waits for a free slot. While a process waits, decord's threads go on decoding, without bound; so where it can be
+    woken again, it stops all of itself."""
+    while not free.acquire(block=not STOPS, timeout=1.0):
+        if STOPS:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        _end_without(parent)
 
 
 def _end_without(parent: int) -> None:
