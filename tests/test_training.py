@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from slt_cache.batches.clip_batches import ClipFrames, clip_loader
+from slt_cache.batches.clip_batches import clip_loader
 from slt_cache.batches.feature_batches import feature_loader
 from slt_cache.batches.targets import Targets
 from slt_cache.config import (
@@ -26,11 +26,9 @@ from slt_cache.config import (
     VisualTrainingConfig,
 )
 from slt_cache.corpora.clips import Clip
-from slt_cache.decoding.encode import encode, readable
 from slt_cache.errors import SltCacheError
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.spec import FeatureSpec
-from slt_cache.features.writing import ClipFeatures, Parts, SplitFacts, assemble
+from slt_cache.features.parts import ClipFeatures, add_splits
 from slt_cache.models.sign_translator import IGNORED, SignTranslator, VisualTranslator, token_loss
 from slt_cache.models.visual_encoder import VisualEncoder
 from slt_cache.text.tokenizer import Tokenizer
@@ -40,6 +38,7 @@ from slt_cache.training.loop import Engine, Progress, train
 from slt_cache.training.metrics_log import MetricsLog, read_metrics
 from slt_cache.training.visual import VisualTask
 from slt_cache.video.frames import UnreadableVideo
+from tests.caches import content_of, facts_of, spec_of
 
 STEPS, BATCH, LENGTH, WORDS = 12, 3, 4, 7
 """Of the toy task: updates an epoch, clips a batch, tokens a sentence, size of the vocabulary."""
@@ -441,15 +440,12 @@ def test_stage_2_has_one_rate_for_the_adapter_and_one_for_the_rest(
     small_mbart: Any, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     sentences = ["heute regnet es", "fällt schnee im norden", "es ist trocken", "es weht ein wind"]
-    spec = FeatureSpec("a" * 64, "sign", 32, "float32", 0.25, 36, 32, "stretch", False, (0.0,) * 3, (1.0,) * 3)
-    parts = Parts(tmp_path / "feats.h5", SplitFacts("train", spec, "tsv", "de_DE", "m", "now", "test"))
     random = np.random.default_rng(0)
     rows = [
-        ClipFeatures(f"clip {n}", text, 4 * n + 4, random.normal(size=(n + 1, 32)).astype(np.float32))
+        ClipFeatures(f"clip {n}", text, 4 * n + 4, 25.0, random.normal(size=(n + 1, 32)).astype(np.float32))
         for n, text in enumerate(sentences)
     ]
-    parts.write(0, rows, [])
-    assemble(tmp_path / "feats.h5", parts, 1)
+    add_splits(tmp_path / "feats.h5", [content_of(facts_of("train", spec_of("float32", dim=32)), rows)])
     loader = feature_loader(FeatureCache(tmp_path / "feats.h5", "train"), tokenizer, batch_size=2, shuffle=True)
     model = SignTranslator(32, small_mbart, tokenizer.start)
     task = FromCacheTask(
@@ -471,71 +467,6 @@ def test_stage_2_has_one_rate_for_the_adapter_and_one_for_the_rest(
     train(task, Engine(settings, 0, 10, "fp32", torch.device("cpu"), tmp_path))
     losses = [line["loss"] for line in read_metrics(tmp_path / "metrics.jsonl") if line["kind"] == "epoch"]
     assert losses[-1] < 0.5 * losses[0]
-
-
-# --- the frozen encoder
-
-
-def items_of(*lengths: int) -> list[ClipFrames]:
-    return [
-        ClipFrames(
-            Clip(f"clip {length}", "train", Path("none"), None, None, "ein satz"),
-            torch.randint(0, 256, (length, 3, 32, 32), dtype=torch.uint8),
-            4 * length - 2,
-        )
-        for length in lengths
-    ]
-
-
-def encoded(
-    model: VisualTranslator, items: list[ClipFrames], level: str = "sign", dtype: str = "float32", batch_frames: int = 8
-) -> list[Any]:
-    return list(encode(model, items, level=level, dtype=dtype, batch_frames=batch_frames, device=torch.device("cpu")))
-
-
-@pytest.mark.parametrize("level", ["frame", "sign", "hidden"])
-def test_encoding_moves_no_batch_statistics_even_after_training_mode(visual: VisualTranslator, level: str) -> None:
-    items = items_of(3, 5)
-    visual.train()
-    before = {name: tensor.clone() for name, tensor in visual.state_dict().items()}
-    first = encoded(visual, items, level)[0].features
-    assert_same(visual.state_dict(), before)
-    assert not visual.encoder.backbone.bn1.training
-    assert not first.requires_grad
-    visual.train()
-    assert torch.equal(encoded(visual, items, level)[0].features, first)
-
-
-@pytest.mark.parametrize("level", ["frame", "sign", "hidden"])
-def test_how_clips_are_put_together_does_not_change_their_features(visual: VisualTranslator, level: str) -> None:
-    items = items_of(3, 5, 1, 9, 2)
-    runs = {}
-    for batch_frames in (1, 8, 100):
-        batches = encoded(visual, items, level, batch_frames=batch_frames)
-        assert [clip_id for batch in batches for clip_id in batch.ids] == [item.clip.id for item in items]
-        assert [frames for batch in batches for frames in batch.num_frames] == [item.num_frames for item in items]
-        assert [length for batch in batches for length in batch.lengths.tolist()] == [3, 5, 1, 9, 2]
-        runs[batch_frames] = torch.cat([batch.features for batch in batches])
-    assert [len(encoded(visual, items, level, batch_frames=frames)) for frames in (1, 8, 100)] == [5, 4, 1]
-    for features in runs.values():
-        torch.testing.assert_close(features, runs[1], atol=1e-4, rtol=1e-4)
-    assert runs[1].shape == (20, {"frame": 512, "sign": 32, "hidden": 32}[level])
-
-
-def test_encoded_features_are_rounded_to_what_the_cache_stores(visual: VisualTranslator) -> None:
-    items = items_of(4)
-    [exact], [rounded] = (encoded(visual, items, dtype=dtype) for dtype in ("float32", "float16"))
-    assert (exact.features.dtype, rounded.features.dtype) == (torch.float32, torch.float16)
-    assert torch.equal(exact.features.half(), rounded.features)
-
-
-def test_an_unreadable_clip_stops_those_who_want_every_clip(tmp_path: Path) -> None:
-    [item] = items_of(2)
-    error = UnreadableVideo("gone", tmp_path / "gone.mp4", "there is no such file")
-    stream = readable([item, error])
-    assert next(stream) is item
-    with pytest.raises(UnreadableVideo, match="'gone'"):
-        next(stream)
 
 
 def test_the_smallest_light_t_and_encoder_make_stage_1(tokenizer: Tokenizer, small_video: VideoConfig) -> None:

@@ -18,16 +18,18 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def counting(what: str, total: int, done: int, unit: str = "clip") -> Iterator[Callable[[int], None]]:
+def counting(
+    what: str, total: int, done: int, unit: str = "clip", quiet: bool = False
+) -> Iterator[Callable[[int], None]]:
     """Gives a function to call with how many more are done since the beginning: a bar on a terminal, and elsewhere a
-    line now and then."""
-    bar = tqdm(desc=what, unit=unit, total=total, initial=done, disable=None, leave=False)
+    line now and then. With `quiet` it shows nothing."""
+    bar = tqdm(desc=what, unit=unit, total=total, initial=done, disable=quiet or None, leave=False)
     said = time.monotonic()
 
     def show(more: int) -> None:
         nonlocal said
         bar.update(done + more - bar.n)
-        if bar.disable and time.monotonic() - said > QUIET_SECONDS:
+        if bar.disable and not quiet and time.monotonic() - said > QUIET_SECONDS:
             said = time.monotonic()
             say(f"{what}: {done + more:,} of {total:,} {unit}s")
 
