@@ -4,7 +4,6 @@ All three are timed in turns, in one run, on the same cores. The run that is ext
 that has learned nothing, since what it computes takes no longer for being useful."""
 
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -49,7 +48,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
     device = pick_device(config.compute.device, config.features.precision)
     with tempfile.TemporaryDirectory() as folder:
         paths = _videos_of(videos, clips) if videos is not None else _write_videos(Path(folder) / "videos", clips)
-        run = _untrained_run(Path(folder) / "run", config, paths)
+        run = untrained_run(Path(folder) / "run", config, paths)
         listed = [_clip(path) for path in paths]
         keep_every = config.video.keep_every
         say(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} times in turns")
@@ -73,7 +72,6 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
         "ratio": round(extract_seconds / limit, 3),
         "ratio_to": "max(decode, forward)" if device.type == "cuda" else "decode + forward",
         "kept_frames_per_second": round(frames / extract_seconds, 1),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "workers": config.compute.workers,
         "device": str(device),
     }
@@ -131,7 +129,7 @@ def _clip(path: Path) -> Clip:
     return Clip(path.name, "train", path, None, None, f"a sentence for {path.stem}")
 
 
-def _untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
+def untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
     """A run after a stage 1 that has learned nothing."""
     run = Run(folder, config)
     write_manifest(run.manifest, map(_clip, videos))

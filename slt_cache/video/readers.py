@@ -91,7 +91,9 @@ class _Member:
         self.free = context.Semaphore(SLOTS)
         self.slot = 0
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_read, args=(theirs, memory, shape, self.free, self.reader), daemon=True)
+        self.process = context.Process(
+            target=_read, args=(theirs, memory, shape, self.free, self.reader, os.getpid()), daemon=True
+        )
         self.process.start()
         theirs.close()
 
@@ -152,7 +154,9 @@ class _Member:
         self.connection.close()
 
 
-def _read(connection: Connection, memory: Any, shape: tuple[int, ...], free: Any, reader: PieceReader) -> None:
+def _read(
+    connection: Connection, memory: Any, shape: tuple[int, ...], free: Any, reader: PieceReader, parent: int
+) -> None:
     """The process: jobs in; lengths of pieces, ends and errors out. Ends when its parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     if STOPS:
@@ -160,7 +164,8 @@ def _read(connection: Connection, memory: Any, shape: tuple[int, ...], free: Any
     os.nice(NICENESS)
     torch.set_num_threads(1)
     ring = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
-    parent, slot = os.getppid(), 0
+    slot = 0
+    _end_without(parent)  # killed before it could be asked to take this process with it
     while True:
         while not connection.poll(1.0):
             _end_without(parent)
