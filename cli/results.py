@@ -18,6 +18,25 @@ from .options import (
     print_json,
 )
 
+FinalDotOption = Annotated[
+    str,
+    typer.Option(
+        "--final-dot",
+        metavar="keep|add|strip",
+        help="Of both texts. keep: as they are; add: every sentence ends in one dot (' .', csl-daily '。'), but for "
+        "those that end in ! or ?; strip: dots at the end are left out.",
+    ),
+]
+BootstrapOption = Annotated[
+    int | None,
+    typer.Option(
+        "--bootstrap",
+        metavar="RESAMPLES",
+        help="Print 95 % intervals from so many resamples of the sentences (40 to 10000, such as 1000), seed 12345.",
+        show_default=False,
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     app.command("eval")(guarded(evaluate))
@@ -32,6 +51,7 @@ def evaluate(
     model: Annotated[
         str, typer.Option("--model", help="llm (both stages), visual (stage 1), llm-from-scratch or control.")
     ] = "llm",
+    bootstrap: BootstrapOption = None,
     run: RunOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -46,7 +66,8 @@ def evaluate(
     from slt_cache.pipeline.evaluate import evaluate as evaluate_run
 
     opened = open_run(run, config, settings, device)
-    done = evaluate_run(opened, split, None if features is None else opened.find_features(features), model)
+    cache = None if features is None else opened.find_features(features)
+    done = evaluate_run(opened, split, cache, model, bootstrap)
     if as_json:
         print_json(
             {
@@ -65,20 +86,35 @@ def score(
     hypotheses: Annotated[Path, typer.Argument(help="One sentence a line, or id|sentence.")],
     references: Annotated[Path, typer.Argument(help="One sentence a line, or id|sentence.")],
     preset: Annotated[str, typer.Option("--preset", help="plain, phoenix14t, csl-daily or how2sign.")] = "plain",
+    final_dot: FinalDotOption = "keep",
+    lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase both texts before scoring.")] = False,
+    bootstrap: BootstrapOption = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="HYPOTHESES",
+            help="Other hypotheses for the same references: is the difference more than chance? Paired bootstrap, "
+            "1000 resamples (or --bootstrap), seed 12345.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Score text files alone.
+    """Score text files alone, against the raw reference text unless --final-dot or --lowercase is given.
 
-    Example: slt-cache score hypotheses.txt references.txt --preset phoenix14t
+    Example: slt-cache score hypotheses.txt references.txt --preset phoenix14t --bootstrap 1000
     """
     from slt_cache.pipeline.score_files import score_files
 
-    count, scores = score_files(hypotheses, references, preset)
+    done = score_files(hypotheses, references, preset, _choices(final_dot, lowercase), bootstrap, against)
     if as_json:
-        print_json({"clips": count, **_figures(scores)})
+        print_json({"clips": done.sentences, **_figures(done.scores), **_against(done.against)})
         return
-    _print_scores(scores, f"{count} sentences, preset {preset}")
+    _print_scores(done.scores, f"{done.sentences} sentences, preset {preset}")
+    if against is not None:
+        _print_against(done.against, against)
 
 
 def translate(
@@ -144,14 +180,46 @@ def _translation(one: Any) -> dict[str, Any]:
     return {"video": str(one.video), "text": one.text, "nbest": nbest, "seconds": round(one.seconds, 3)}
 
 
+def _choices(final_dot: str, lowercase: bool) -> Any:
+    from slt_cache.errors import InputError
+    from slt_cache.metrics.text_choices import FINAL_DOTS, TextChoices
+
+    for choice in FINAL_DOTS:
+        if final_dot == choice:
+            return TextChoices(choice, lowercase)
+    raise InputError(f"--final-dot {final_dot}: no such choice. Use {', '.join(FINAL_DOTS)}.")
+
+
 def _figures(scores: dict[str, Any]) -> dict[str, Any]:
+    intervals = {key: found.interval for key, found in scores.items() if found.interval is not None}
     return {
         "scores": {key: round(found.value, 2) for key, found in scores.items()},
         "signatures": {key: found.signature for key, found in scores.items()},
+        **(
+            {"intervals": {key: [round(end, 2) for end in ends] for key, ends in intervals.items()}}
+            if intervals
+            else {}
+        ),
     }
+
+
+def _against(compared: dict[str, Any]) -> dict[str, Any]:
+    figures = {
+        key: {"other": round(found.other, 2), "p": round(found.p, 5), "signature": found.signature}
+        for key, found in compared.items()
+    }
+    return {"against": figures} if figures else {}
 
 
 def _print_scores(scores: dict[str, Any], what: str) -> None:
     typer.echo(what)
     for found in scores.values():
-        typer.echo(f"  {found.name:<20}{found.value:6.2f}   {found.signature}")
+        ends = "" if found.interval is None else "  [{:.2f}, {:.2f}]".format(*found.interval).ljust(18)
+        typer.echo(f"  {found.name:<20}{found.value:6.2f}{ends}   {found.signature}")
+
+
+def _print_against(compared: dict[str, Any], other: Path) -> None:
+    typer.echo(f"against {other}: its figure, the difference, and how likely so large a one is by chance")
+    for found in compared.values():
+        difference = f"{found.value - found.other:+.2f}"
+        typer.echo(f"  {found.name:<20}{found.other:6.2f}{difference:>8}   p = {found.p:.4f}   {found.signature}")

@@ -185,3 +185,9 @@ def test_the_four_commands_work_verbatim_from_the_wheel_in_an_empty_folder(wheel
     where = [sys.executable, "-c", "import slt_cache; print(slt_cache.__file__)"]
     found = subprocess.run(where, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     assert str(wheel) in found.stdout
+
+
+def test_resamples_out_of_bounds_are_refused_before_anything_is_translated(tmp_path: Path) -> None:
+    ran = slt_cache("eval", "--run", tmp_path, "--bootstrap", "3")
+    assert ran.code == 2
+    assert "--bootstrap 3: use 40 to 10000" in ran.err

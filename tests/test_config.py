@@ -46,6 +46,20 @@ def test_the_defaults_are_the_papers() -> None:
     assert config.augmentation.flip == 0.0
 
 
+@pytest.mark.parametrize(
+    ("name", "language", "preset"),
+    [("phoenix14t", "de_DE", "phoenix14t"), ("csl_daily", "zh_CN", "csl-daily"), ("how2sign", "en_XX", "how2sign")],
+)
+def test_the_configs_of_the_papers_corpora_have_the_papers_settings(name: str, language: str, preset: str) -> None:
+    config = load_config(name)
+    assert config.corpus.name == name.replace("_", "-")
+    assert (config.language_code, config.scoring.preset) == (language, preset)
+    for section in ("encoder", "light_t", "visual_training", "llm_training", "features", "generation"):
+        assert getattr(config, section) == getattr(Config(), section)
+    assert (config.video.keep_rate, config.video.size) == (0.25, 224)
+    assert config.augmentation.flip == 0.0
+
+
 def test_an_unknown_key_is_refused_with_its_name_the_file_and_the_nearest_key(tmp_path: Path) -> None:
     source = write(tmp_path, "video:\n  keep_rat: 0.25\n")
     message = refusal(source)

@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(drawn / "manifest.tsv", folder / "my-videos" / "manifest.tsv")
     for name in ("new.mp4", "clip.mp4"):
         shutil.copy(drawn / "corpus" / "videos" / "test-00001.mp4", folder / name)
-    for name in ("hypotheses.txt", "references.txt"):
+    for name in ("hypotheses.txt", "references.txt", "baseline.txt"):
         (folder / name).write_text("guten abend liebe zuschauer\n", encoding="utf-8")
     return folder
 

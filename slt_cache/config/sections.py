@@ -35,10 +35,14 @@ class Section(BaseModel):
 
 
 class CorpusConfig(Section):
-    name: Literal["avatar", "tsv"] = "avatar"
-    """The drawn demo corpus, or one's own manifest.tsv."""
+    name: Literal["avatar", "phoenix14t", "csl-daily", "how2sign", "tsv"] = "avatar"
+    """The drawn demo corpus, the official files of a real one, or one's own manifest.tsv."""
     root: str | None = None
-    """tsv: folder that holds manifest.tsv. avatar: where the clips are drawn; null: `corpus` in the run folder."""
+    """Folder of the corpus; tsv: the one that holds manifest.tsv. avatar: where the clips are drawn; null: `corpus` in
+    the run folder."""
+    clips_from: Literal["auto", "videos", "clips"] = "auto"
+    """how2sign: the full videos cut at the realigned times, or the ready-cut clips, which are reported to be
+    misaligned; auto: the full video where it is there, else the clip."""
     clips: Annotated[int, Field(ge=20)] = 1500
     """avatar: clips over all splits."""
     language: Literal["de", "en", "zh"] = "de"
@@ -237,7 +241,13 @@ class GenerationConfig(Section):
 
 class ScoringConfig(Section):
     preset: Literal["plain", "phoenix14t", "csl-daily", "how2sign"] | None = None
-    """How hypotheses and references are cut into words; null: csl-daily for Chinese, else plain."""
+    """How hypotheses and references are cut into words; null: the one of the corpus' name where there is
+    one, else csl-daily for Chinese and plain for other languages."""
+    final_dot: Literal["keep", "add", "strip"] = "keep"
+    """Of hypotheses and references alike. keep: the raw text; add: every sentence ends in one dot (` .`, Chinese `。`),
+    but for those that end in ! or ?; strip: dots at the end are left out."""
+    lowercase: bool = False
+    """Hypotheses and references are lowercased before scoring."""
 
 
 class ComputeConfig(Section):

@@ -16,8 +16,51 @@ COLUMNS = (*REQUIRED_COLUMNS, "signer")
 MAX_PROBLEMS_SHOWN = 10
 
 
+class BadLines(InputError):
+    """Lines of a manifest that are no clips; the message gives the first ones."""
+
+    def __init__(self, path: Path, clips: list[tuple[int, Clip]], problems: list[tuple[int, str]]):
+        shown = [f"  line {number}: {problem}" for number, problem in problems[:MAX_PROBLEMS_SHOWN]]
+        more = len(problems) - len(shown)
+        rest = [f"  ... and {more} more"] if more else []
+        super().__init__("\n".join([f"{path}: {len(problems)} bad lines; correct them:", *shown, *rest]))
+        self.clips = clips
+        """The good lines: number and clip."""
+        self.problems = problems
+        """Number of the line and what is wrong, all of them."""
+
+
 def read_manifest(path: Path) -> list[Clip]:
     """All clips, in the order of the file. Raises InputError that lists every bad line, up to ten."""
+    return [clip for _, clip in read_numbered(path)]
+
+
+def read_numbered(path: Path) -> list[tuple[int, Clip]]:
+    """All clips with the number of their line. Raises InputError, or BadLines where only some lines are bad."""
+    header, lines = _header_and_lines(path)
+    clips: list[tuple[int, Clip]] = []
+    problems: list[tuple[int, str]] = []
+    line_of_id: dict[str, int] = {}
+    for number, line in enumerate(lines, start=2):
+        if not line.strip():
+            continue
+        try:
+            clip = _clip_of_line(_row(header, line), path.parent)
+            if clip.id in line_of_id:
+                raise ValueError(f"id {clip.id!r} is already on line {line_of_id[clip.id]}")
+        except ValueError as error:
+            problems.append((number, str(error)))
+            continue
+        line_of_id[clip.id] = number
+        clips.append((number, clip))
+    if problems:
+        raise BadLines(path, clips, problems)
+    if not clips:
+        raise InputError(f"{path}: no clips under the header. Add a line for each clip.")
+    return clips
+
+
+def _header_and_lines(path: Path) -> tuple[list[str], list[str]]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such manifest. Make one with 'slt-cache prepare', or name its folder.")
     try:
@@ -30,29 +73,7 @@ def read_manifest(path: Path) -> list[Clip]:
         raise InputError(
             f"{path}: the header lacks {', '.join(missing)}. The first line must be tab-separated: {' '.join(COLUMNS)}"
         )
-    clips: list[Clip] = []
-    problems: list[str] = []
-    line_of_id: dict[str, int] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
-            continue
-        try:
-            clip = _clip_of_line(_row(header, line), path.parent)
-            if clip.id in line_of_id:
-                raise ValueError(f"id {clip.id!r} is already on line {line_of_id[clip.id]}")
-        except ValueError as error:
-            problems.append(f"  line {number}: {error}")
-            continue
-        line_of_id[clip.id] = number
-        clips.append(clip)
-    if problems:
-        shown = problems[:MAX_PROBLEMS_SHOWN]
-        more = len(problems) - len(shown)
-        rest = f"\n  ... and {more} more" if more else ""
-        raise InputError(f"{path}: {len(problems)} bad lines; correct them:\n" + "\n".join(shown) + rest)
-    if not clips:
-        raise InputError(f"{path}: no clips under the header. Add a line for each clip.")
-    return clips
+    return header, lines[1:]
 
 
 def _row(header: list[str], line: str) -> dict[str, str]:

@@ -5,12 +5,15 @@ The word cutting of each data set is a preset, because the same output scores 34
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from typing import TYPE_CHECKING
 
 from slt_cache.errors import InputError
+from slt_cache.metrics.resampling import check_resamples, mean_interval, seed
+from slt_cache.metrics.rouge import COCO_BETA, rouge_l
+from slt_cache.metrics.text_choices import BLANK_AND_DOT, RAW, TextChoices
 
-COCO_BETA = 1.2
-"""Weight of recall in the ROUGE-L of the MS-COCO captioning scorer, which most tables of the field come from."""
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Preset:
     """sacrebleu's name of the tokenizer."""
     rouge_units: Callable[[str], list[str]]
     rouge_units_name: str
+    dot: str = BLANK_AND_DOT
+    """What `final_dot="add"` appends."""
 
 
 def split_on_blanks(text: str) -> list[str]:
@@ -42,7 +47,7 @@ def split_characters(text: str) -> list[str]:
 PRESETS = {
     "plain": Preset("plain", "13a", split_words, "words"),
     "phoenix14t": Preset("phoenix14t", "none", split_on_blanks, "blanks"),
-    "csl-daily": Preset("csl-daily", "char", split_characters, "characters"),
+    "csl-daily": Preset("csl-daily", "char", split_characters, "characters", dot="。"),
     "how2sign": Preset("how2sign", "13a", split_words, "words"),
 }
 
@@ -54,58 +59,75 @@ class Score:
     name: str
     value: float
     signature: str
+    interval: tuple[float, float] | None = None
+    """95 %, where a bootstrap was asked for."""
 
 
-def score(hypotheses: Sequence[str], references: Sequence[str], preset: str = "plain") -> dict[str, Score]:
+def score(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    preset: str = "plain",
+    choices: TextChoices = RAW,
+    bootstrap: int | None = None,
+) -> dict[str, Score]:
     """BLEU-1..4 and chrF by sacrebleu, ROUGE-L by rouge-score, over the whole set.
 
     Keys: bleu1, bleu2, bleu3, bleu4, chrf, rouge_l (F1), rouge_l_beta12 (F with beta 1.2, sentence mean).
-    Raises InputError where the two differ in number or are empty."""
-    from sacrebleu.metrics import BLEU, CHRF
+    `bootstrap`: resamples of the sentences that each figure's 95 % interval comes from; None for no interval.
+    Raises InputError where the two differ in number or are empty, and for a `bootstrap` out of bounds."""
+    if bootstrap is not None:
+        check_resamples(bootstrap)
+    cut = PRESETS[preset]
+    hypotheses, references = scored_text(hypotheses, references, cut, choices)
+    chosen = choices.signature(cut.dot)
+    drawn = "" if bootstrap is None else f"|bs:{bootstrap}|seed:{seed()}"
+    scores: dict[str, Score] = {}
+    for key, (name, metric) in corpus_metrics(cut, choices).items():
+        found = metric.corpus_score(hypotheses, [references], n_bootstrap=bootstrap or 1)
+        order = f"|order:{key[-1]}" if key.startswith("bleu") else ""
+        interval = None if bootstrap is None else _around(found._mean, found._ci)
+        scores[key] = Score(name, found.score, f"{metric.get_signature()}{order}{chosen}", interval)
+    for key, values in rouge_l(hypotheses, references, cut.rouge_units).items():
+        name, beta = ROUGE_NAMES[key]
+        signature = f"rouge-score|units:{cut.rouge_units_name}|mean:sentences{drawn}|beta:{beta}{chosen}"
+        interval = None if bootstrap is None else _around(*mean_interval(values, bootstrap))
+        scores[key] = Score(name, float(values.mean()), signature, interval)
+    return scores
 
+
+ROUGE_NAMES = {"rouge_l": ("ROUGE-L", "1"), "rouge_l_beta12": ("ROUGE-L (beta 1.2)", str(COCO_BETA))}
+"""Name and beta of each."""
+
+
+def scored_text(
+    hypotheses: Sequence[str], references: Sequence[str], cut: Preset, choices: TextChoices
+) -> tuple[list[str], list[str]]:
+    """Both as they are scored: raw, or changed alike. InputError where they do not pair up."""
     if len(hypotheses) != len(references):
         raise InputError(f"{len(hypotheses)} hypotheses but {len(references)} references; they must pair up.")
     if not references:
         raise InputError("no sentences to score.")
-    cut = PRESETS[preset]
-    scores: dict[str, Score] = {}
+    return (
+        [choices.applied(text, cut.dot) for text in hypotheses],
+        [choices.applied(text, cut.dot) for text in references],
+    )
+
+
+def corpus_metrics(cut: Preset, choices: TextChoices) -> "dict[str, tuple[str, Metric]]":
+    """sacrebleu's figures by key, each with the name that it is printed under."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    # The text is lowercased already; sacrebleu is told so that its own signature says case:lc.
+    lowercase = choices.lowercase
+    metrics: dict[str, tuple[str, Metric]] = {}
     for order in range(1, 5):
         # Stand-alone BLEU-n: geometric mean of the precisions up to n, not the n-gram precision.
-        bleu = BLEU(tokenize=cut.bleu_tokenize, max_ngram_order=order, force=True)
-        value = bleu.corpus_score(list(hypotheses), [list(references)]).score
-        scores[f"bleu{order}"] = Score(f"BLEU-{order}", value, f"{bleu.get_signature()}|order:{order}")
-    chrf = CHRF()
-    value = chrf.corpus_score(list(hypotheses), [list(references)]).score
-    scores["chrf"] = Score("chrF", value, str(chrf.get_signature()))
-    return scores | _rouge(hypotheses, references, cut)
+        bleu = BLEU(lowercase=lowercase, tokenize=cut.bleu_tokenize, max_ngram_order=order, force=True)
+        metrics[f"bleu{order}"] = (f"BLEU-{order}", bleu)
+    metrics["chrf"] = ("chrF", CHRF(lowercase=lowercase))
+    return metrics
 
 
-def _rouge(hypotheses: Sequence[str], references: Sequence[str], cut: Preset) -> dict[str, Score]:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    # Its own tokenizer keeps only [a-z0-9]: equal Chinese sentences would score 0 and umlauts split words.
-    scorer = RougeScorer(["rougeL"], tokenizer=_RougeUnits(cut.rouge_units))
-    pairs = [
-        scorer.score(reference, hypothesis)["rougeL"]
-        for hypothesis, reference in zip(hypotheses, references, strict=True)
-    ]
-    f1 = fmean(pair.fmeasure for pair in pairs)
-    beta12 = fmean(_f_beta(pair.precision, pair.recall, COCO_BETA) for pair in pairs)
-    signature = f"rouge-score|units:{cut.rouge_units_name}|mean:sentences"
-    return {
-        "rouge_l": Score("ROUGE-L", 100 * f1, f"{signature}|beta:1"),
-        "rouge_l_beta12": Score("ROUGE-L (beta 1.2)", 100 * beta12, f"{signature}|beta:{COCO_BETA}"),
-    }
-
-
-class _RougeUnits:
-    """The interface that rouge-score asks of a tokenizer."""
-
-    def __init__(self, units: Callable[[str], list[str]]):
-        self.tokenize = units
-
-
-def _f_beta(precision: float, recall: float, beta: float) -> float:
-    if precision + recall == 0:
-        return 0.0
-    return (1 + beta**2) * precision * recall / (recall + beta**2 * precision)
+def _around(middle: float, half: float) -> tuple[float, float]:
+    """sacrebleu's interval, mean of the resamples +- half a width; it would leave 0..100 where a score lies near."""
+    return max(float(middle - half), 0.0), min(float(middle + half), 100.0)

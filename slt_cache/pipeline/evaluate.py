@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import read_json, write_json, write_text
+from slt_cache.metrics.resampling import check_resamples
 from slt_cache.metrics.scores import Score
 from slt_cache.models.sign_translator import SignTranslator
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import feature_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import MODELS, Run
-from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
+from slt_cache.pipeline.scoring import choices_of, preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.pieces import PieceReader, plain
@@ -52,7 +53,9 @@ class _Source:
     references: Sequence[str]
 
 
-def evaluate(run: Run, split: str, cache: Path | None = None, model: str = "llm") -> Evaluation:
+def evaluate(
+    run: Run, split: str, cache: Path | None = None, model: str = "llm", bootstrap: int | None = None
+) -> Evaluation:
     """Translates the split with beam search and scores it, from the cache where it holds the split, else from the
     videos. Without a cache, the run's own is used if there is one.
 
@@ -61,12 +64,14 @@ def evaluate(run: Run, split: str, cache: Path | None = None, model: str = "llm"
         raise InputError(f"--split {split}: no such split. Use {', '.join(SPLITS)}.")
     if model not in MODELS:
         raise InputError(f"--model {model}: no such model. Use {', '.join(MODELS)}.")
+    if bootstrap is not None:
+        check_resamples(bootstrap)
     device = pick_device(run.config.compute.device)
     translator, tokenizer, spec, visual = _load(run, model)
     held = _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
     source = _from_video(run, split, spec, visual) if held is None else _from_cache(run, held, tokenizer)
     hypotheses = decode(translator.to(device), source.batches, tokenizer, run.config.generation)
-    scores = score_hypotheses(run.config, hypotheses, source.references)
+    scores = score_hypotheses(run.config, hypotheses, source.references, bootstrap)
     return _save(run, model, split, hypotheses, source.references, scores)
 
 
@@ -163,5 +168,6 @@ def _made_from(run: Run, model: str, references: Sequence[str]) -> dict[str, Any
         "weights": read_json(run.folder / model / "best" / RECORD_FILE),
         "generation": run.config.generation.model_dump(mode="json"),
         "preset": preset_of(run.config),
+        "choices": asdict(choices_of(run.config)),
         "references_sha256": hashlib.sha256("\n".join(references).encode()).hexdigest(),
     }

@@ -10,15 +10,15 @@ from typing import Any
 from slt_cache.config import CorpusConfig, differences
 from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest, write_manifest
+from slt_cache.corpora.official import Problems, Reading, count_by_split
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED
 from slt_cache.files import read_json, write_json
+from slt_cache.pipeline.corpora import SOURCE_MANIFEST, is_there, read_corpus
 from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import progress_bar
 
-SOURCE_MANIFEST = "manifest.tsv"
-"""Name of one's own manifest in corpus.root."""
+NOT_PUBLISHED = "not the published count"
 
 
 @dataclass(frozen=True)
@@ -28,29 +28,66 @@ class Preparation:
     manifest: Path
     counts: dict[str, int]
     """Clips of each split."""
-    problems: dict[str, int]
-    """How many clips have each kind of problem; the report lists them."""
+    published: dict[str, list[int]]
+    """Of each split of an official corpus: the published number of rows and, where it is another one, of clips."""
+    findings: Problems
+    """Everything odd, by kind; the report lists it too."""
+    unusable: list[str]
+    """Splits of an official corpus that have no clip, or none whose video is there."""
     report: Path
+
+    @property
+    def problems(self) -> dict[str, int]:
+        """How many there are of each kind."""
+        return {kind: len(entries) for kind, entries in self.findings.items()}
 
 
 def prepare(run: Run) -> Preparation:
     """Makes the manifest of the run's corpus. Raises InputError where there is nothing to make it of."""
-    corpus = run.config.corpus
-    clips = _draw_avatar(run) if corpus.name == "avatar" else _read_own(run, corpus)
-    counts = {split: len(of_split(clips, split)) for split in SPLITS}
-    problems = _problems(clips)
-    report: dict[str, Any] = {
+    reading = read_corpus(run)
+    counts = count_by_split(reading.clips)
+    deviations = _deviations(reading, counts)
+    problems = {**({NOT_PUBLISHED: deviations} if deviations else {}), **reading.problems}
+    published = {split: list(numbers) for split, numbers in reading.published.items()}
+    report = _report(run.config.corpus, reading, {"counts": counts, "published": published, "problems": problems})
+    try:
+        write_json(run.preparation, report)  # before the manifest, which says that all of it is there
+        write_manifest(run.manifest, reading.clips)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{run.config.corpus.root!a}: a file or folder in it has a name that is not UTF-8 "
+            f"({error.object[max(0, error.start - 40) : error.end]!a}). Rename it."
+        ) from error
+    unusable = [
+        split for split in published if not any(is_there(clip.video) for clip in of_split(reading.clips, split))
+    ]
+    return Preparation(run.manifest, counts, published, problems, unusable, run.preparation)
+
+
+def _report(corpus: CorpusConfig, reading: Reading, results: dict[str, Any]) -> dict[str, Any]:
+    """What prepare.json holds."""
+    # named below the corpus' folder, so that the corpus may be moved
+    sources = [str(path.relative_to(corpus.root or "")) for path in reading.sources]
+    return {
         "corpus": corpus.model_dump(mode="json"),
-        "source_sha256": _source_sha256(corpus),
-        "counts": counts,
-        "signers": dict(Counter(clip.signer for clip in clips if clip.signer)),
-        "problems": problems,
+        "sources": sources,
+        "source_sha256": _source_sha256(corpus, sources),
+        "named": reading.named,
+        "signers": dict(Counter(clip.signer for clip in reading.clips if clip.signer)),
+        **results,
+        "findings": reading.findings,
     }
-    write_json(run.preparation, report)  # before the manifest, which says that all of it is there
-    write_manifest(run.manifest, clips)
-    return Preparation(
-        run.manifest, counts, {kind: len(clip_ids) for kind, clip_ids in problems.items()}, run.preparation
-    )
+
+
+def _deviations(reading: Reading, counts: dict[str, int]) -> list[str]:
+    """Splits with another number of rows or clips than published."""
+    lines: list[str] = []
+    for split, (rows, *clips) in reading.published.items():
+        if reading.named[split] != rows or counts[split] not in (rows, *clips):
+            also = f" and {clips[0]:,} clips" if clips else ""
+            here = f"{counts[split]:,} clips of {reading.named[split]:,} rows"
+            lines.append(f"{split}: {here}; published are {rows:,} rows{also}")
+    return lines
 
 
 def ensure_clips(run: Run) -> list[Clip]:
@@ -60,19 +97,26 @@ def ensure_clips(run: Run) -> list[Clip]:
         prepare(run)
         run.save_config()
     elif run.preparation.is_file():
-        made, corpus = read_json(run.preparation), run.config.corpus
-        different = differences(made["corpus"], corpus.model_dump(mode="json"), "corpus.")
-        if different:
-            raise InputError(
-                f"{run.manifest} was prepared with other settings ({'; '.join(different)}). "
-                "Choose another run folder with --run, or go back to these settings."
-            )
-        if _source_sha256(corpus) not in (None, made["source_sha256"]):
-            raise InputError(
-                f"{corpus.root}: manifest.tsv has changed since {run.manifest} was made from it. "
-                f"Prepare again: {run.command(f'prepare tsv --root {corpus.root}')}"
-            )
+        _check_preparation(run, read_json(run.preparation))
     return read_manifest(run.manifest)
+
+
+def _check_preparation(run: Run, made: dict[str, Any]) -> None:
+    corpus = run.config.corpus
+    settings = {**CorpusConfig().model_dump(mode="json"), **made["corpus"]}  # one made before a setting came has not it
+    different = differences(settings, corpus.model_dump(mode="json"), "corpus.")
+    if different:
+        raise InputError(
+            f"{run.manifest} was prepared with other settings ({'; '.join(different)}). "
+            "Choose another run folder with --run, or go back to these settings."
+        )
+    sources = made.get("sources", [SOURCE_MANIFEST] if corpus.name == "tsv" else [])
+    if _source_sha256(corpus, sources) not in (None, made["source_sha256"]):
+        changed = sources[0] if len(sources) == 1 else "an annotation file"
+        raise InputError(
+            f"{corpus.root}: {changed} has changed since {run.manifest} was made from it. "
+            f"Prepare again: {run.command(f'prepare {corpus.name} --root {corpus.root}')}"
+        )
 
 
 def require_split(run: Run, clips: Sequence[Clip], split: str) -> list[Clip]:
@@ -117,34 +161,12 @@ def _same_sentences(held: FeatureCache, clips: Sequence[Clip]) -> bool:
     return sentences == dict(zip(held.ids, held.texts, strict=True))
 
 
-def _draw_avatar(run: Run) -> list[Clip]:
-    from slt_cache.corpora.avatar import write_avatar  # brings PyAV; stage 2 comes through this module too
-
-    with progress_bar("drawing clips") as progress:
-        return write_avatar(run.config.corpus, run.corpus, progress)
-
-
-def _read_own(run: Run, corpus: CorpusConfig) -> list[Clip]:
-    if corpus.root is None:
-        raise InputError("corpus.root: not set. Name the folder of manifest.tsv: slt-cache prepare tsv --root DIR")
-    if not Path(corpus.root).is_dir():
-        raise InputError(
-            f"corpus.root {corpus.root}: there is no such folder. Name the folder that holds manifest.tsv."
-        )
-    return read_manifest(Path(corpus.root) / SOURCE_MANIFEST)
-
-
-def _problems(clips: Sequence[Clip]) -> dict[str, list[str]]:
-    """Clips that cannot be used as they stand, by kind."""
-    absent = [clip.id for clip in clips if not clip.video.exists()]
-    repeated = [text for text, count in Counter((clip.video, clip.start) for clip in clips).items() if count > 1]
-    found = {"video not found": absent, "same video and start on several lines": [str(video) for video, _ in repeated]}
-    return {kind: ids for kind, ids in found.items() if ids}
-
-
-def _source_sha256(corpus: CorpusConfig) -> str | None:
-    """Of one's own manifest, to notice that it was edited; None where there is none (any more)."""
-    path = Path(corpus.root or "") / SOURCE_MANIFEST
-    if corpus.name != "tsv" or not path.is_file():
+def _source_sha256(corpus: CorpusConfig, sources: Sequence[str]) -> str | None:
+    """Of the manifest or the annotation files, to notice an edit; None where one is not there (any more)."""
+    paths = [Path(corpus.root or "") / source for source in sources]
+    if not paths or not all(path.is_file() for path in paths):
         return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,58 +1,122 @@
 """The scorer alone, on text files."""
 
+import codecs
+from dataclasses import dataclass
 from pathlib import Path
 
 from slt_cache.errors import InputError
+from slt_cache.metrics.paired import RESAMPLES, Comparison, compare
 from slt_cache.metrics.scores import PRESETS, Score, score
+from slt_cache.metrics.text_choices import RAW, TextChoices
 
 
-def score_files(hypotheses: Path, references: Path, preset: str) -> tuple[int, dict[str, Score]]:
-    """Number of sentences and their scores. Where every line of both files is `id|sentence`, lines are paired by id,
-    else by number. Raises InputError where they do not pair up."""
+@dataclass(frozen=True)
+class ScoredFiles:
+    """Scores of one file of hypotheses, and how they compare with another's."""
+
+    sentences: int
+    scores: dict[str, Score]
+    against: dict[str, Comparison]
+    """Empty where there is no other file."""
+
+
+def score_files(
+    hypotheses: Path,
+    references: Path,
+    preset: str,
+    choices: TextChoices = RAW,
+    bootstrap: int | None = None,
+    against: Path | None = None,
+) -> ScoredFiles:
+    """Scores one file; with `against`, tests whether another file's scores differ (`bootstrap` resamples, else 1000).
+
+    Where every line of the files is `id|sentence`, lines are paired by id, else by number. Raises InputError where they
+    do not pair up."""
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: no such preset. Use {', '.join(PRESETS)}.")
-    found, wanted = _lines(hypotheses), _lines(references)
-    found_by_id, wanted_by_id = _by_id(hypotheses, found), _by_id(references, wanted)
-    if (found_by_id is None) != (wanted_by_id is None):
+    ours, wanted = _Sentences.read(hypotheses), _Sentences.read(references)
+    found = _paired_with(wanted, ours)
+    others = None if against is None else _paired_with(wanted, _Sentences.read(against))
+    scores = score(found, wanted.texts, preset, choices, bootstrap)
+    if others is None:
+        return ScoredFiles(len(wanted.texts), scores, {})
+    compared = compare(found, others, wanted.texts, preset, choices, bootstrap or RESAMPLES)
+    return ScoredFiles(len(wanted.texts), scores, compared)
+
+
+@dataclass(frozen=True)
+class _Sentences:
+    """A file's sentences, in its order."""
+
+    path: Path
+    texts: list[str]
+    ids: list[str] | None
+    """Of the `id|sentence` lines; None where the lines are sentences alone."""
+
+    @classmethod
+    def read(cls, path: Path) -> "_Sentences":
+        """`id|sentence` where at least half of the lines have a bar; then InputError for a line without, or an id that
+        repeats."""
+        lines = _lines(path)
+        parts = [line.partition("|") for line in lines]
+        if 2 * sum(bool(bar) for _, bar, _ in parts) < len(lines):
+            return cls(path, lines, None)
+        seen: dict[str, int] = {}
+        for number, (clip_id, bar, _) in enumerate(parts, 1):
+            if not bar:
+                raise InputError(
+                    f"{path}, line {number}: no id, while most lines are id|sentence. Give every line one, or none."
+                )
+            if clip_id in seen:
+                raise InputError(
+                    f"{path}: the id {clip_id!r} stands on two lines, {seen[clip_id]} and {number}. Give each clip one."
+                )
+            seen[clip_id] = number
+        return cls(path, [text for _, _, text in parts], list(seen))
+
+
+def _paired_with(wanted: _Sentences, found: _Sentences) -> list[str]:
+    """The sentences of `found` in the order of `wanted`. Raises InputError where they do not pair up."""
+    if (found.ids is None) != (wanted.ids is None):
+        with_ids, without = (wanted, found) if found.ids is None else (found, wanted)
+        raise InputError(f"{with_ids.path} has id|sentence lines, {without.path} has none. Give both ids, or neither.")
+    if found.ids is not None and wanted.ids is not None:
+        by_id = dict(zip(found.ids, found.texts, strict=True))
+        for one, other in ((found, wanted), (wanted, found)):
+            alone = sorted(set(one.ids or ()) - set(other.ids or ()))
+            if alone:
+                raise InputError(
+                    f"{one.path}: {len(alone)} of {len(one.texts)} ids are not in {other.path}, such as {alone[0]!r}. "
+                    "Score the same clips."
+                )
+        return [by_id[clip_id] for clip_id in wanted.ids]
+    if len(found.texts) != len(wanted.texts):
         raise InputError(
-            f"{hypotheses} and {references}: one has id|sentence lines, the other has none. Give both ids."
+            f"{found.path} has {len(found.texts)} lines and {wanted.path} has {len(wanted.texts)}. "
+            "They must pair up line by line."
         )
-    if found_by_id is not None and wanted_by_id is not None:
-        apart = found_by_id.keys() ^ wanted_by_id.keys()
-        if apart:
-            raise InputError(
-                f"{hypotheses} and {references}: {len(apart)} ids stand in one of them only, such as "
-                f"{sorted(apart)[0]!r}. Score the same clips."
-            )
-        found = [found_by_id[clip_id] for clip_id in wanted_by_id]
-        wanted = list(wanted_by_id.values())
-    if len(found) != len(wanted):
-        raise InputError(
-            f"{hypotheses} has {len(found)} lines and {references} has {len(wanted)}. They must pair up line by line."
-        )
-    return len(wanted), score(found, wanted, preset)
+    return found.texts
 
 
 def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file. Name a text file, one sentence a line.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file. Name a text file, one sentence a line.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Name a text file.") from error
+    try:
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+        line = _one_line_end(data[: error.start].decode("utf-8")).count("\n") + 1
+        raise InputError(
+            f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}). Save it as UTF-8."
+        ) from error
     if not text.strip():
         raise InputError(f"{path}: the file is empty. Write one sentence a line.")
-    return text.removesuffix("\n").split("\n")
+    return _one_line_end(text).removesuffix("\n").split("\n")
 
 
-def _by_id(path: Path, lines: list[str]) -> dict[str, str] | None:
-    """`id|sentence` lines by id; None where the lines are not all of that form. InputError for an id that repeats."""
-    pairs = [line.partition("|") for line in lines]
-    if not pairs or not all(bar for _, bar, _ in pairs):
-        return None
-    by_id: dict[str, str] = {}
-    for clip_id, _, text in pairs:
-        if clip_id in by_id:
-            raise InputError(f"{path}: the id {clip_id!r} stands on two lines. Give each clip one.")
-        by_id[clip_id] = text
-    return by_id
+def _one_line_end(text: str) -> str:
+    """Line ends of Windows and of old Macs as `\\n`."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,22 +1,34 @@
-"""Hypotheses of clips -> scores, with the preset of the corpus."""
+"""Hypotheses of clips -> scores, with the preset of the corpus and the text choices of the settings."""
 
 from collections.abc import Sequence
 
 from slt_cache.config import Config
 from slt_cache.decoding.decode import Hypothesis
-from slt_cache.metrics.scores import Score, score
+from slt_cache.metrics.scores import PRESETS, Score, score
+from slt_cache.metrics.text_choices import TextChoices
 
 
 def preset_of(config: Config) -> str:
     """The scoring preset that the settings name, else the one that suits the corpus."""
     if config.scoring.preset is not None:
         return config.scoring.preset
+    if config.corpus.name in PRESETS:
+        return config.corpus.name
     return "csl-daily" if config.language_code.startswith("zh") else "plain"
 
 
-def score_hypotheses(config: Config, hypotheses: Sequence[Hypothesis], references: Sequence[str]) -> dict[str, Score]:
-    """Always against the raw reference text."""
-    return score([hypothesis.texts[0] for hypothesis in hypotheses], references, preset_of(config))
+def choices_of(config: Config) -> TextChoices:
+    """What the settings have done to both texts before scoring; by default nothing."""
+    return TextChoices(final_dot=config.scoring.final_dot, lowercase=config.scoring.lowercase)
+
+
+def score_hypotheses(
+    config: Config, hypotheses: Sequence[Hypothesis], references: Sequence[str], bootstrap: int | None = None
+) -> dict[str, Score]:
+    """Always against the raw reference text, which only scoring.final_dot and scoring.lowercase change, and both texts
+    alike. With `bootstrap`, 95 % intervals from so many resamples."""
+    texts = [hypothesis.texts[0] for hypothesis in hypotheses]
+    return score(texts, references, preset_of(config), choices_of(config), bootstrap)
 
 
 def rounded(scores: dict[str, Score]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,15 @@ from slt_cache.errors import InputError
 from slt_cache.files import replacing
 
 SPECIAL_SCORE = 0.0
+
+
+def as_llm_reads_it(text: str) -> str:
+    """NFC, every run of whitespace one blank, none at the ends: what a sentence is before it is cut into pieces.
+
+    Nothing else is touched: case, punctuation and full-width forms stay (NFKC would change them). References are never
+    passed through here; scores are computed against the raw text. Text that is so already comes out as it went in: all
+    sentences of PHOENIX14T, CSL-Daily and How2Sign that were looked at."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 class Tokenizer:
@@ -55,8 +65,8 @@ class Tokenizer:
         return hashlib.sha256(repr(pieces).encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Pieces of one sentence, without start, end or language code."""
-        return self.inner(text, add_special_tokens=False)["input_ids"]
+        """Pieces of one sentence, without start, end or language code; the sentence as `as_llm_reads_it` gives it."""
+        return self.inner(as_llm_reads_it(text), add_special_tokens=False)["input_ids"]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The sentence; special tokens are left out."""
@@ -102,7 +112,7 @@ def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str, fo
 
     if language not in FAIRSEQ_LANGUAGE_CODES:
         raise InputError(f"llm.language: MBart has no code {language!r}. It has {', '.join(FAIRSEQ_LANGUAGE_CODES)}.")
-    lines = [sentence for sentence in sentences if sentence.strip()]
+    lines = [folded for sentence in sentences if (folded := as_llm_reads_it(sentence))]
     if not lines:
         raise InputError("llm_pretraining.text: no sentences to train a tokenizer on. Write one sentence a line.")
     characters = len(set("".join(lines)) - {" "}) + 4  # "▁" for the blank, <unk>, <s>, </s>

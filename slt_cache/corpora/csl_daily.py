@@ -1,0 +1,176 @@
+"""CSL-Daily (Zhou et al. 2021): csl2020ct_v2.pkl (or video_map.txt) with split_1.txt, or the label files that go
+around; folders of frames or cropped videos. A sentence is its characters without blanks between them."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slt_cache.corpora.clips import SPLITS
+from slt_cache.corpora.labels import find_labels, read_labels
+from slt_cache.corpora.media import Progress, folder_names, frame_folders, measure, no_progress, video_files
+from slt_cache.corpora.official import (
+    NO_ANNOTATION,
+    NO_FOLDER,
+    UNNAMED,
+    UNREADABLE_ROW,
+    Medium,
+    Problems,
+    Reading,
+    Sentence,
+    compare_names,
+    count_by_split,
+    extremes,
+    find,
+    join,
+    note,
+    read_table,
+    usable,
+)
+from slt_cache.corpora.pickles import load_plain
+from slt_cache.errors import InputError
+
+PUBLISHED = {"train": (18401,), "dev": (1077,), "test": (1176,)}
+PICKLE, MAP, SPLIT_FILE = "csl2020ct_v2.pkl", "video_map.txt", "split_1.txt"
+MAP_COLUMNS = ("name", "length", "char")
+"""Neither gloss nor word nor postag."""
+FRAME_FOLDERS = (
+    "sentence/frames_512x512",
+    "frames_512x512",
+    "sentence_frames-512x512",
+    "sentence/sentence_frames-512x512",
+)
+VIDEO_FOLDERS = ("sentence-crop", "sentence/sentence-crop")
+NO_SPLIT = ""
+
+
+def read_csl_daily(root: Path, progress: Progress = no_progress) -> Reading:
+    """Clips of the three splits. Raises InputError where no annotation is found or a file is broken."""
+    problems: Problems = {}
+    sentences, split_of, sources = _annotation(root, problems)
+    kept = usable((sentence for sentence in sentences if sentence.split != NO_SPLIT), problems)
+    media, folder = _media(root, kept, problems, progress)
+    if folder is not None:
+        named = {sentence.id for sentence in sentences} | split_of.keys()
+        on_disk = {*folder_names(folder), *video_files(folder)}
+        note(problems, UNNAMED, sorted(on_disk - named))
+    clips = join(kept, media, lambda sentence: (folder or root / FRAME_FOLDERS[0]) / sentence.id, problems)
+    lengths = {clip.id: frames for clip in clips if clip.id in media and (frames := media[clip.id].frames) is not None}
+    found = {"annotation": [str(path) for path in sources], "videos": None if folder is None else str(folder)}
+    of_split = {split: list(split_of.values()).count(split) for split in SPLITS}
+    named_rows = of_split if split_of else count_by_split(sentences)
+    return Reading(clips, named_rows, PUBLISHED, problems, {**found, **extremes(lengths, "frames")}, sources)
+
+
+def _annotation(root: Path, problems: Problems) -> tuple[list[Sentence], dict[str, str], list[Path]]:
+    """All annotated sentences, those without a split too; the split of each name; the files."""
+    splits = find(root, (f"sentence_label/{SPLIT_FILE}", SPLIT_FILE), problems)
+    split_of = {} if splits is None else _split_of(splits, problems)
+    for name, read in ((PICKLE, _read_pickle), (MAP, _read_map)):
+        path = find(root, (f"sentence_label/{name}", name), problems)
+        if path is None:
+            continue
+        if splits is None:
+            raise InputError(f"{path}: says nothing of train, dev and test. Put {SPLIT_FILE} of the release beside it.")
+        sentences = read(path, problems)
+        compare_names(split_of, splits.name, (sentence.id for sentence in sentences), path.name, problems)
+        with_split = [replace(sentence, split=split_of.get(sentence.id, NO_SPLIT)) for sentence in sentences]
+        return with_split, split_of, [path, splits]
+    return _of_labels(root, splits, split_of, problems)
+
+
+def _of_labels(
+    root: Path, splits: Path | None, split_of: dict[str, str], problems: Problems
+) -> tuple[list[Sentence], dict[str, str], list[Path]]:
+    sentences: list[Sentence] = []
+    sources: list[Path] = []
+    for split in SPLITS:
+        path = find_labels(root, split, problems, alone=True)
+        if path is None:
+            note(problems, NO_ANNOTATION, f"{split}: {PICKLE} or labels.{split}")
+            continue
+        found = read_labels(path, split, problems)
+        if splits is not None:
+            of_split = (name for name, its in split_of.items() if its == split)
+            compare_names(of_split, f"{splits.name} ({split})", (one.id for one in found), path.name, problems)
+        sentences += found
+        sources.append(path)
+    if not sources:
+        raise InputError(
+            f"{root}: neither sentence_label/{PICKLE} nor {MAP} nor labels.train (or those of dev and test), here or "
+            "up to two folders deeper. Name the folder of CSL-Daily with --root."
+        )
+    return sentences, {}, sources if splits is None else [*sources, splits]
+
+
+def _split_of(path: Path, problems: Problems) -> dict[str, str]:
+    split_of: dict[str, str] = {}
+    for number, (name, split) in read_table(path, "|", ("name", "split"), problems):
+        if split not in SPLITS:
+            note(problems, UNREADABLE_ROW, f"{path.name} line {number}: split {split[:40]!r} is none of {SPLITS}")
+        elif split_of.setdefault(name, split) != split:
+            note(problems, "in two splits (the first is taken)", f"{name}: {split_of[name]}, and {split}")
+    return split_of
+
+
+def _read_map(path: Path, problems: Problems) -> list[Sentence]:
+    return [
+        Sentence(
+            name,
+            NO_SPLIT,
+            char.replace(" ", ""),
+            length=int(length) if length.isascii() and length.isdecimal() and len(length) < 10 else None,
+            place=f"{path.name} line {number}",
+        )
+        for number, (name, length, char) in read_table(path, "|", MAP_COLUMNS, problems)
+    ]
+
+
+def _read_pickle(path: Path, problems: Problems) -> list[Sentence]:
+    held = load_plain(path)
+    info = held.get("info") if isinstance(held, dict) else None
+    if not isinstance(info, list):
+        raise InputError(f"{path}: holds no list 'info'. Is this the official {PICKLE}? Get it again.")
+    sentences: list[Sentence] = []
+    for number, item in enumerate(info, start=1):
+        place = f"{path.name} item {number}"
+        sentence = _sentence(item, place)
+        if sentence is None:
+            note(problems, UNREADABLE_ROW, f"{place}: no name and label_char")
+        else:
+            sentences.append(sentence)
+    return sentences
+
+
+def _sentence(item: Any, place: str) -> Sentence | None:
+    if not isinstance(item, dict):
+        return None
+    name, characters, length, signer = (item.get(key) for key in ("name", "label_char", "length", "signer"))
+    if not isinstance(name, str) or not isinstance(characters, list):
+        return None
+    if not all(isinstance(character, str) for character in characters):
+        return None
+    return Sentence(
+        name,
+        NO_SPLIT,
+        "".join(characters),
+        str(signer) if type(signer) in (int, str) else "",
+        length if type(length) is int else None,
+        place,
+    )
+
+
+def _media(
+    root: Path, sentences: list[Sentence], problems: Problems, progress: Progress
+) -> tuple[dict[str, Medium], Path | None]:
+    """Frames or cropped video of each clip, and the folder they lie in; frames where both are there."""
+    names = [sentence.id for sentence in sentences]
+    folder = find(root, FRAME_FOLDERS, problems, folder=True)
+    if folder is not None:
+        return frame_folders(folder, names, problems, progress), folder
+    folder = find(root, VIDEO_FOLDERS, problems, folder=True)
+    if folder is None:
+        note(problems, NO_FOLDER, f"{FRAME_FOLDERS[0]}, {FRAME_FOLDERS[2]} or {VIDEO_FOLDERS[0]}")
+        return {}, None
+    files = video_files(folder)
+    wanted = [files[name] for name in names if name in files]
+    return {path.stem: medium for path, medium in measure(wanted, problems, progress).items()}, folder

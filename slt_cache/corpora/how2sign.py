@@ -1,0 +1,162 @@
+"""How2Sign (Duarte et al. 2021): how2sign_realigned_{train,val,test}.csv with the full videos, which are cut at the
+realigned times, or with the ready-cut clips, which are reported to be misaligned."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from slt_cache.corpora.clips import SPLITS, Clip
+from slt_cache.corpora.how2sign_rows import Row, read_rows
+from slt_cache.corpora.media import VIDEO_SUFFIXES, Progress, measure, no_progress
+from slt_cache.corpora.official import (
+    ABSENT,
+    ALSO_THERE,
+    NO_ANNOTATION,
+    UNNAMED,
+    Medium,
+    Problems,
+    Reading,
+    Sentence,
+    count_by_split,
+    extremes,
+    note,
+    unreadable,
+    usable,
+)
+from slt_cache.errors import InputError
+
+PUBLISHED = {"train": (31165, 31048), "dev": (1741, 1739), "test": (2357, 2343)}
+"""Rows of the annotation, and ready-cut clips."""
+FILE_NAMES = {"train": ("train",), "dev": ("val", "dev"), "test": ("test",)}
+"""How its files call the splits."""
+NOT_SEARCHED = ("openpose", "keypoints", "2d_keypoints", "json")
+"""Beginnings and ends of folders' names that hold millions of files and no video."""
+PAST_END = "time past the end of the video (cut there)"
+BEGINS_PAST_END = "begins past the end of the video (left out)"
+READY_CUT = "ready-cut clip taken, the full video is not there"
+
+
+def read_how2sign(root: Path, clips_from: str = "auto", progress: Progress = no_progress) -> Reading:
+    """Clips of the three splits. `clips_from`: videos (full videos, cut), clips (ready-cut), auto (videos where they
+    are there, else clips). Raises InputError where no annotation is found or a file is broken."""
+    problems: Problems = {}
+    files = sorted(_files(root), key=lambda path: (len(path.parts), str(path)))
+    sources: list[Path] = []
+    rows: list[tuple[Row, str]] = []
+    for split in SPLITS:
+        path = _annotation(files, split, problems)
+        if path is not None:
+            sources.append(path)
+            rows += [(row, split) for row in read_rows(path, problems)]
+    if not sources:
+        raise InputError(
+            f"{root}: no how2sign_realigned_train.csv, _val.csv or _test.csv in it or below. "
+            "Name the folder of How2Sign."
+        )
+    sentences = [Sentence(row.clip, split, row.text, place=row.place) for row, split in rows]
+    row_of = {sentence.place: row for sentence, (row, _) in zip(sentences, rows, strict=True)}
+    kept = [(row_of[sentence.place], sentence) for sentence in usable(sentences, problems)]
+    videos = _videos(files, problems)
+    _note_unnamed(videos, (row for row, _ in rows), problems)
+    clips = _clips(kept, videos, root, clips_from, problems, progress)
+    lengths = {sentence.id: round(row.end - row.start, 3) for row, sentence in kept}
+    found = {"annotation": [str(path) for path in sources], **_taken(clips)}
+    return Reading(
+        clips, count_by_split(sentences), PUBLISHED, problems, {**found, **extremes(lengths, "seconds")}, sources
+    )
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Annotation files and videos, wherever in the folder they lie."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [
+            name
+            for name in folders
+            if not name.lower().startswith(NOT_SEARCHED) and not name.lower().endswith(NOT_SEARCHED)
+        ]
+        for name in names:
+            if name.lower().endswith(VIDEO_SUFFIXES) or name.startswith("how2sign_realigned_"):
+                yield Path(place, name)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be read could hold anything."""
+    raise unreadable(error) from error
+
+
+def _annotation(files: list[Path], split: str, problems: Problems) -> Path | None:
+    wanted = [f"how2sign_realigned_{name}.{suffix}" for name in FILE_NAMES[split] for suffix in ("csv", "tsv")]
+    found = [path for path in files if path.name in wanted]
+    if not found:
+        note(problems, NO_ANNOTATION, f"{split}: {wanted[0]}")
+        return None
+    if len(found) > 1:
+        note(problems, ALSO_THERE, ", ".join(map(str, found)))
+    return found[0]
+
+
+def _videos(files: list[Path], problems: Problems) -> dict[str, Path]:
+    """Full videos and ready-cut clips by name; their names differ, their folders are everyone's own."""
+    videos: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() in VIDEO_SUFFIXES and videos.setdefault(path.stem, path) != path:
+            note(problems, ALSO_THERE, f"{videos[path.stem]}, {path}")
+    return videos
+
+
+def _note_unnamed(videos: dict[str, Path], rows: Iterable[Row], problems: Problems) -> None:
+    named = {name for row in rows for name in (row.video, row.clip)}
+    note(problems, UNNAMED, sorted(name for name in videos if name not in named))
+
+
+def _clips(
+    rows: list[tuple[Row, Sentence]],
+    videos: dict[str, Path],
+    root: Path,
+    clips_from: str,
+    problems: Problems,
+    progress: Progress,
+) -> list[Clip]:
+    full = {row.video: videos[row.video] for row, _ in rows if row.video in videos and clips_from != "clips"}
+    media = measure(full.values(), problems, progress)
+    clips: list[Clip] = []
+    for split in SPLITS:
+        of_split = [(row, sentence) for row, sentence in rows if sentence.split == split]
+        found: list[Clip] = []
+        for row, sentence in of_split:
+            if row.video in full:
+                found += _cut(row, sentence, media[full[row.video]], problems)
+            elif row.clip in videos and clips_from != "videos":
+                found.append(Clip(sentence.id, split, videos[row.clip], None, None, sentence.text))
+                if clips_from == "auto" and full:
+                    note(problems, READY_CUT, sentence.id)
+            else:
+                note(problems, ABSENT, sentence.id)
+        # the annotation alone: imported features need no videos
+        clips += found or [
+            Clip(sentence.id, split, root / f"{sentence.id}.mp4", None, None, sentence.text) for _, sentence in of_split
+        ]
+    return clips
+
+
+def _cut(row: Row, sentence: Sentence, medium: Medium, problems: Problems) -> list[Clip]:
+    """The clip, unless nothing of it lies in the video."""
+    seconds = medium.seconds
+    if seconds is not None and row.start >= seconds:
+        note(problems, BEGINS_PAST_END, f"{sentence.id}: begins at {row.start} s of {seconds:.2f} s")
+        return []
+    if seconds is not None and row.end > seconds:
+        note(problems, PAST_END, f"{sentence.id}: ends at {row.end} s of {seconds:.2f} s")
+    return [Clip(sentence.id, sentence.split, medium.path, row.start, row.end, sentence.text)]
+
+
+def _taken(clips: list[Clip]) -> dict[str, Any]:
+    cut = sum(clip.start is not None for clip in clips)
+    return {"cut_from_full_videos": cut, "ready_cut": len(clips) - cut}

@@ -1,0 +1,65 @@
+"""Label files that go around instead of the official ones: `labels.SPLIT` or `SPLIT`, a gzipped pickle of
+{clip: {name, text, length, imgs_path?, gloss}} or of a list of such items. The gloss is not looked at."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slt_cache.corpora.official import UNREADABLE_ROW, Problems, Sentence, find, note
+from slt_cache.corpora.pickles import load_plain
+from slt_cache.errors import InputError
+
+
+def find_labels(root: Path, split: str, problems: Problems, alone: bool) -> Path | None:
+    """The label file of a split, where there is one. A file that is just called `train` counts where labels are
+    `alone`, without official files beside them."""
+    return find(root, (f"labels.{split}", split) if alone else (f"labels.{split}",), problems)
+
+
+def read_labels(path: Path, split: str, problems: Problems) -> list[Sentence]:
+    """The sentences of a label file. Raises InputError where it holds something else."""
+    held = load_plain(path)
+    if not isinstance(held, dict | list):
+        raise InputError(f"{path}: holds a {type(held).__name__}, where labels are a dict of clips.")
+    sentences: list[Sentence] = []
+    for number, (key, item) in enumerate(_items(held), start=1):
+        place = f"{path.name} item {number}"
+        sentence = _sentence(key, item, split, place)
+        if sentence is None:
+            note(problems, UNREADABLE_ROW, f"{place} ({str(key)[:80]!r}): no name and text")
+        else:
+            sentences.append(sentence)
+    if held and not sentences:
+        raise InputError(f"{path}: none of its {len(held):,} items has a name and a text. Is this a label file?")
+    return sentences
+
+
+def _items(held: dict[Any, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
+    if isinstance(held, dict):
+        yield from held.items()
+    else:
+        yield from ((item.get("name") if isinstance(item, dict) else None, item) for item in held)
+
+
+def _sentence(key: Any, item: Any, split: str, place: str) -> Sentence | None:
+    if not isinstance(item, dict):
+        return None
+    name, text = item.get("name", key), item.get("text")
+    if not isinstance(name, str) or not isinstance(text, str):
+        return None
+    signer = item.get("signer", "")
+    return Sentence(
+        name.rpartition("/")[2],  # 'dev/<name>' in PHOENIX14T's
+        split,
+        text,
+        signer if isinstance(signer, str) else "",
+        _length(item),
+        place,
+    )
+
+
+def _length(item: dict[Any, Any]) -> int | None:
+    length, paths = item.get("length"), item.get("imgs_path")
+    if isinstance(length, int) and not isinstance(length, bool):
+        return length
+    return len(paths) if isinstance(paths, list) else None

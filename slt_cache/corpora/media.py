@@ -1,0 +1,95 @@
+"""Videos and folders of frames on disk: names and lengths. Decodes nothing."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from slt_cache.corpora.official import NO_FRAME, STRAY_FILE, Medium, Problems, note, unreadable
+
+FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+"""What `video.frames` reads."""
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
+UNREADABLE_VIDEO = "video that cannot be opened"
+Progress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """For who does not want to see any."""
+
+
+def frame_folders(
+    folder: Path, names: Iterable[str], problems: Problems, progress: Progress = no_progress
+) -> dict[str, Medium]:
+    """The folders of these names that hold frames, with how many."""
+    there = {path.name: path for path in _entries(folder) if path.is_dir()}
+    named = [name for name in names if name in there]
+    found: dict[str, Medium] = {}
+    for done, name in enumerate(named, start=1):
+        medium = _frames(there[name], problems)
+        if medium is None:
+            note(problems, NO_FRAME, name)
+        else:
+            found[name] = medium
+        progress(done, len(named))
+    return found
+
+
+def folder_names(folder: Path) -> list[str]:
+    """Folders in a folder, sorted; files beside them do not count."""
+    return [path.name for path in _entries(folder) if path.is_dir()]
+
+
+def _frames(folder: Path, problems: Problems) -> Medium | None:
+    """Frames lie directly in the clip's folder; in some copies in its `1`, as the official csv says."""
+    for place in (folder, folder / "1"):
+        entries = _entries(place)
+        frames = [path for path in entries if path.suffix.lower() in FRAME_SUFFIXES]
+        others = (path for path in entries if path.suffix.lower() not in FRAME_SUFFIXES)
+        strays = [path for path in others if not path.is_dir()]
+        note(problems, STRAY_FILE, (f"{folder.name}/{path.name}" for path in strays))
+        if frames:
+            return Medium(place, len(frames))
+    return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise unreadable(error) from error
+
+
+def video_files(folder: Path) -> dict[str, Path]:
+    """Name without suffix -> file, of the videos that lie directly in a folder."""
+    return {path.stem: path for path in _entries(folder) if path.suffix.lower() in VIDEO_SUFFIXES}
+
+
+def measure(paths: Iterable[Path], problems: Problems, progress: Progress = no_progress) -> dict[Path, Medium]:
+    """Length of each video as its header tells it; a video that does not open is noted and has none."""
+    found: dict[Path, Medium] = {}
+    wanted = list(paths)
+    for done, path in enumerate(wanted, start=1):
+        try:
+            found[path] = _of_header(path)
+        except ValueError as error:
+            note(problems, UNREADABLE_VIDEO, f"{path.name}: {error}")
+            found[path] = Medium(path)
+        progress(done, len(wanted))
+    return found
+
+
+def _of_header(path: Path) -> Medium:
+    """Raises ValueError where the file does not open or holds no video."""
+    import av  # takes a while to import, and folders of frames need none
+
+    try:
+        with av.open(str(path.absolute())) as container:
+            if not container.streams.video:
+                raise ValueError("it holds no video")
+            stream = container.streams.video[0]
+            seconds = None if container.duration is None else container.duration / av.time_base
+            if stream.duration is not None and stream.time_base is not None:
+                seconds = float(stream.duration * stream.time_base)
+            return Medium(path, stream.frames or None, seconds)
+    except (av.error.FFmpegError, OSError) as error:
+        raise ValueError(type(error).__name__) from error

@@ -1,0 +1,230 @@
+"""What the readers of the official corpora share: annotation files in, usable sentences and a list of everything odd
+out. Reads text and names of files; opens no video. A sentence here has no place for a gloss, so none gets through."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slt_cache.corpora.clips import SPLITS, Clip
+from slt_cache.errors import InputError
+
+Problems = dict[str, list[str]]
+"""What was found, by kind; each entry names the clip, the line or the file."""
+
+ABSENT = "named but not on disk"
+UNNAMED = "on disk but not named"
+UNREADABLE_ROW = "row that cannot be read (left out)"
+EMPTY_SENTENCE = "empty sentence (left out)"
+NAMED_TWICE = "named twice (the first is taken)"
+LENGTH_DIFFERS = "frame count differs from the annotation"
+BREAK_REPLACED = "tab or line break in a sentence, replaced by a blank"
+NO_ANNOTATION = "annotation file not found"
+STRAY_FILE = "stray file among the frames (ignored)"
+NO_FRAME = "folder without a frame"
+NO_FOLDER = "folder of videos or frames not found"
+ALSO_THERE = "found in several places (the first is taken)"
+DEPTHS = ("", "*/", "*/*/")
+"""Where a corpus may lie under the folder that the user names: there, or up to two folders deeper."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What the annotation says of one clip."""
+
+    id: str
+    split: str
+    text: str
+    signer: str = ""
+    length: int | None = None
+    """Frames."""
+    place: str = ""
+    """Of the annotation: file and line."""
+
+
+@dataclass(frozen=True)
+class Medium:
+    """The video of one clip."""
+
+    path: Path
+    frames: int | None = None
+    """None where it is not known."""
+    seconds: float | None = None
+    """None where it is not known."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A corpus as its official files describe it and as it lies on disk."""
+
+    clips: list[Clip]
+    named: dict[str, int]
+    """Rows of the annotation by split, also those without a video."""
+    published: Mapping[str, tuple[int, ...]]
+    """By split: the published number of rows and, where it is another one, of clips."""
+    problems: Problems
+    findings: dict[str, Any]
+    """What is no problem: what was taken from where, the longest and the shortest clips."""
+    sources: list[Path]
+    """The annotation files."""
+
+
+def note(problems: Problems, kind: str, entries: str | Iterable[str]) -> None:
+    """Adds entries to a kind of problem; without entries the kind does not appear."""
+    found = [entries] if isinstance(entries, str) else list(entries)
+    if found:
+        problems.setdefault(kind, []).extend(_writable(entry) for entry in found)
+
+
+def _writable(text: str) -> str:
+    """Half surrogates, as file names that are no UTF-8 have, spelled out."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def unreadable(error: OSError) -> InputError:
+    """What to raise for a file or folder that the system does not let us read."""
+    return InputError(f"{error.filename}: cannot be read ({error.strerror}).")
+
+
+def existing_root(root: str | None, corpus: str) -> Path:
+    """The folder of a corpus. Raises InputError where it is not named or not there."""
+    if root is None:
+        raise InputError(f"corpus.root: not set. Name the corpus' folder: slt-cache prepare {corpus} --root DIR")
+    if not Path(root).is_dir():
+        raise InputError(f"corpus.root {root}: there is no such folder. Name the folder that holds {corpus}.")
+    return Path(root)
+
+
+def find(root: Path, patterns: Sequence[str], problems: Problems, folder: bool = False) -> Path | None:
+    """The file or folder that one of the relative patterns names, in order of preference, nearest to the root."""
+    for depth in DEPTHS:
+        for pattern in patterns:
+            found = [
+                path for path in sorted(root.glob(depth + pattern)) if (path.is_dir() if folder else path.is_file())
+            ]
+            if found:
+                if len(found) > 1:
+                    note(problems, ALSO_THERE, ", ".join(str(path.relative_to(root)) for path in found))
+                return found[0]
+    return None
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of UTF-8 text without their ends; only a line feed ends a line. Raises InputError."""
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}: not UTF-8 text (line {line}). Get the file again, or save it as UTF-8.") from error
+    except OSError as error:
+        raise unreadable(error) from error
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if not lines[-1] else lines
+
+
+def read_table(path: Path, separator: str, columns: Sequence[str], problems: Problems) -> list[tuple[int, list[str]]]:
+    """Line number and the values of just these columns, of a table with a header and no quoting.
+
+    Raises InputError where the header lacks a column."""
+    lines = read_lines(path)
+    header = lines[0].split(separator) if lines else []
+    places = [header.index(column) for column in columns if column in header]
+    if len(places) < len(columns):
+        missing = ", ".join(column for column in columns if column not in header)
+        raise InputError(f"{path}: the header lacks {missing}. Is this the official file? Get it again.")
+    rows: list[tuple[int, list[str]]] = []
+    for number, line in enumerate(lines[1:], start=2):
+        values = line.split(separator)
+        if len(values) == len(header):
+            rows.append((number, [values[place] for place in places]))
+        elif line.strip():
+            wrong = f"{path.name} line {number}: {len(values)} columns where the header has {len(header)}"
+            note(problems, UNREADABLE_ROW, wrong)
+    return rows
+
+
+def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
+    """The sentences that a manifest can hold, each clip once; the text as it is, but for tabs and line breaks."""
+    taken: dict[str, Sentence] = {}
+    for sentence in sentences:
+        clip_id = sentence.id
+        if not is_name(clip_id) or not _is_unicode(sentence.text):
+            note(problems, UNREADABLE_ROW, f"{sentence.place}: {clip_id[:100]!r} is no usable name or sentence")
+        elif clip_id in taken:
+            first = taken[clip_id]
+            other = f" of {sentence.split}, first in {first.split}" if sentence.split != first.split else ""
+            note(problems, NAMED_TWICE, f"{clip_id}{other} ({sentence.place})")
+        elif not sentence.text.strip():
+            note(problems, EMPTY_SENTENCE, clip_id)
+        else:
+            text = without_breaks(sentence.text)
+            if text != sentence.text:
+                note(problems, BREAK_REPLACED, clip_id)
+            taken[clip_id] = Sentence(
+                clip_id,
+                sentence.split,
+                text,
+                _writable(without_breaks(sentence.signer)),
+                sentence.length,
+                sentence.place,
+            )
+    return list(taken.values())
+
+
+def is_name(name: str) -> bool:
+    """Whether it may name a file and stand in a manifest."""
+    return bool(name.strip()) and name.isprintable() and not set(name) & set("/\\") and name not in (".", "..")
+
+
+def without_breaks(text: str) -> str:
+    """A manifest holds no tab and no line break."""
+    return text.replace("\r\n", " ").translate({ord(character): " " for character in "\t\n\r"})
+
+
+def _is_unicode(text: str) -> bool:
+    """Lone halves of surrogate pairs cannot be written as UTF-8."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def join(
+    sentences: Sequence[Sentence], media: Mapping[str, Medium], place: Callable[[Sentence], Path], problems: Problems
+) -> list[Clip]:
+    """Clips of the sentences that have a video. Where a whole split has none, as with the annotation alone, its
+    clips are kept with the `place` at which their video should lie: imported features need no videos."""
+    clips: list[Clip] = []
+    for split in SPLITS:
+        of_split = [sentence for sentence in sentences if sentence.split == split]
+        found = [sentence for sentence in of_split if sentence.id in media]
+        note(problems, ABSENT, (sentence.id for sentence in of_split if sentence.id not in media))
+        for sentence in found or of_split:
+            path = media[sentence.id].path if sentence.id in media else place(sentence)
+            clips.append(Clip(sentence.id, split, path, None, None, sentence.text, sentence.signer))
+    for sentence in sentences:
+        frames = media[sentence.id].frames if sentence.id in media else None
+        if None not in (frames, sentence.length) and frames != sentence.length:
+            note(problems, LENGTH_DIFFERS, f"{sentence.id}: annotation {sentence.length}, on disk {frames}")
+    return clips
+
+
+def count_by_split(sentences: Iterable[Any]) -> dict[str, int]:
+    """How many of each split; works for whatever has a split."""
+    splits = [sentence.split for sentence in sentences]
+    return {split: splits.count(split) for split in SPLITS}
+
+
+def extremes(lengths: Mapping[str, float], unit: str, many: int = 10) -> dict[str, Any]:
+    """The longest and the shortest clips, with the unit of their length."""
+    ordered = sorted(lengths, key=lambda clip_id: (lengths[clip_id], clip_id))
+    return {
+        "unit_of_length": unit,
+        "longest": {clip_id: lengths[clip_id] for clip_id in reversed(ordered[-many:])},
+        "shortest": {clip_id: lengths[clip_id] for clip_id in ordered[:many]},
+    }
+
+
+def compare_names(one: Iterable[str], one_name: str, other: Iterable[str], other_name: str, problems: Problems) -> None:
+    """Notes what only one of two annotation files names."""
+    these, those = set(one), set(other)
+    note(problems, f"named by {one_name} and not by {other_name}", sorted(these - those))
+    note(problems, f"named by {other_name} and not by {one_name}", sorted(those - these))

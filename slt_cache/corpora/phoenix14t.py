@@ -1,0 +1,108 @@
+"""PHOENIX14T (RWTH-PHOENIX-Weather 2014 T, Camgoz et al. 2018): the official csv files and folders of frames, or the
+label files that go around instead of the csv."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from slt_cache.corpora.clips import SPLITS
+from slt_cache.corpora.labels import find_labels, read_labels
+from slt_cache.corpora.media import Progress, folder_names, frame_folders, no_progress
+from slt_cache.corpora.official import (
+    NO_ANNOTATION,
+    NO_FOLDER,
+    UNNAMED,
+    Medium,
+    Problems,
+    Reading,
+    Sentence,
+    compare_names,
+    count_by_split,
+    extremes,
+    find,
+    join,
+    note,
+    read_table,
+    usable,
+)
+from slt_cache.errors import InputError
+
+PUBLISHED = {"train": (7096,), "dev": (519,), "test": (642,)}
+COLUMNS = ("name", "speaker", "translation")
+"""Neither `orth`, which is the gloss, nor `video`, whose `/1/*.png` is not where the frames lie."""
+
+
+def read_phoenix14t(root: Path, progress: Progress = no_progress) -> Reading:
+    """Clips of the three splits. Raises InputError where no annotation is found or a file is broken."""
+    problems: Problems = {}
+    sources: list[Path] = []
+    sentences: list[Sentence] = []
+    for split in SPLITS:
+        found, files = _annotation(root, split, problems)
+        sentences += found
+        sources += files
+    if not sources:
+        raise InputError(
+            f"{root}: neither annotations/manual/PHOENIX-2014-T.train.corpus.csv nor labels.train (or those of dev and "
+            "test), here or up to two folders deeper. Name the folder PHOENIX-2014-T with --root."
+        )
+    kept = usable(sentences, problems)
+    media, folders = _media(root, kept, {sentence.id for sentence in sentences}, problems, progress)
+    frames_folder = root / "features" / "fullFrame-210x260px"
+    clips = join(kept, media, lambda sentence: frames_folder / sentence.split / sentence.id, problems)
+    lengths = {clip.id: frames for clip in clips if (frames := _frames(clip.id, media)) is not None}
+    return Reading(
+        clips,
+        count_by_split(sentences),
+        PUBLISHED,
+        problems,
+        {"annotation": [str(path) for path in sources], "frames": folders, **extremes(lengths, "frames")},
+        sources,
+    )
+
+
+def _frames(clip_id: str, media: dict[str, Medium]) -> int | None:
+    return media[clip_id].frames if clip_id in media else None
+
+
+def _annotation(root: Path, split: str, problems: Problems) -> tuple[list[Sentence], list[Path]]:
+    """Of the csv; its lengths from the label file where both are there, and everything from that where it is alone."""
+    name = f"PHOENIX-2014-T.{split}.corpus.csv"
+    csv = find(root, (f"annotations/manual/{name}", f"annotations/{name}", f"manual/{name}", name), problems)
+    labels = find_labels(root, split, problems, alone=csv is None)
+    of_labels = read_labels(labels, split, problems) if labels is not None else []
+    if csv is None:
+        if labels is None:
+            note(problems, NO_ANNOTATION, f"{split}: {name} or labels.{split}")
+        return of_labels, [] if labels is None else [labels]
+    of_csv = [
+        Sentence(clip_id, split, text, signer, place=f"{csv.name} line {number}")
+        for number, (clip_id, signer, text) in read_table(csv, "|", COLUMNS, problems)
+    ]
+    if labels is None:
+        return of_csv, [csv]
+    names = [sentence.id for sentence in of_csv]
+    compare_names(names, csv.name, (sentence.id for sentence in of_labels), labels.name, problems)
+    lengths = {sentence.id: sentence.length for sentence in of_labels}
+    return [replace(sentence, length=lengths.get(sentence.id)) for sentence in of_csv], [csv, labels]
+
+
+def _media(
+    root: Path, sentences: list[Sentence], named: set[str], problems: Problems, progress: Progress
+) -> tuple[dict[str, Medium], dict[str, str]]:
+    """Folders of frames by clip, and where the splits were found. `named` are also the sentences that are not kept."""
+    media: dict[str, Medium] = {}
+    folders: dict[str, str] = {}
+    for split in SPLITS:
+        sizes = ("fullFrame-210x260px", "fullFrame-*")
+        places = [f"{parent}{size}/{split}" for parent in ("features/", "") for size in sizes]
+        folder = find(root, places, problems, folder=True)
+        if folder is None and (root / split).is_dir():
+            folder = root / split
+        if folder is None:
+            note(problems, NO_FOLDER, f"{split}: {places[0]}")
+            continue
+        folders[split] = str(folder)
+        names = [sentence.id for sentence in sentences if sentence.split == split]
+        media |= frame_folders(folder, names, problems, progress)
+        note(problems, UNNAMED, (f"{split}/{name}" for name in folder_names(folder) if name not in named))
+    return media, folders

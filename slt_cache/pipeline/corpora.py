@@ -1,0 +1,87 @@
+"""The corpora by name: a run's corpus settings in, its clips and everything odd about them out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from slt_cache.config import CorpusConfig
+from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.manifest import BadLines, read_numbered
+from slt_cache.corpora.official import Reading, count_by_split, existing_root
+from slt_cache.errors import InputError
+from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.terminal import progress_bar
+
+SOURCE_MANIFEST = "manifest.tsv"
+"""Name of one's own manifest in corpus.root."""
+
+
+def read_corpus(run: Run) -> Reading:
+    """The run's corpus. Raises InputError where there is nothing to read, or where it is broken."""
+    corpus = run.config.corpus
+    return {"avatar": _draw_avatar, "tsv": _read_own}.get(corpus.name, _read_official)(run, corpus)
+
+
+def is_there(video: Path) -> bool:
+    """Whether a file or a folder of this name exists; a name that no file can have does not."""
+    try:
+        return video.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _draw_avatar(run: Run, corpus: CorpusConfig) -> Reading:
+    from slt_cache.corpora.avatar import write_avatar  # brings PyAV; stage 2 comes through this module too
+
+    with progress_bar("drawing clips") as progress:
+        clips = write_avatar(corpus, run.corpus, progress)
+    return Reading(clips, count_by_split(clips), {}, {}, {}, [])
+
+
+def _read_official(run: Run, corpus: CorpusConfig) -> Reading:
+    from slt_cache.corpora.csl_daily import read_csl_daily
+    from slt_cache.corpora.how2sign import read_how2sign
+    from slt_cache.corpora.phoenix14t import read_phoenix14t
+
+    root = existing_root(corpus.root, corpus.name)
+    with progress_bar("looking at videos") as progress:
+        if corpus.name == "phoenix14t":
+            return read_phoenix14t(root, progress)
+        if corpus.name == "csl-daily":
+            return read_csl_daily(root, progress)
+        return read_how2sign(root, corpus.clips_from, progress)
+
+
+def _read_own(run: Run, corpus: CorpusConfig) -> Reading:
+    if corpus.root is None:
+        raise InputError("corpus.root: not set. Name the folder of manifest.tsv: slt-cache prepare tsv --root DIR")
+    root = Path(corpus.root)
+    if not root.is_dir():
+        raise InputError(f"corpus.root {root}: there is no such folder. Name the folder that holds {SOURCE_MANIFEST}.")
+    path = root / SOURCE_MANIFEST
+    try:
+        numbered = read_numbered(path)
+    except BadLines as error:
+        absent = [(number, f"video not found: {clip.video}") for number, clip in _absent(error.clips)]
+        lines = [f"  line {number}: {problem}" for number, problem in sorted([*error.problems, *absent])]
+        raise InputError("\n".join([f"{path}: {len(lines)} bad lines; correct them:", *lines])) from error
+    clips = [clip for _, clip in numbered]
+    problems = {
+        "video not found": [f"line {number}: {clip.id} ({clip.video})" for number, clip in _absent(numbered)],
+        "same video and start on several lines": _repeated(numbered),
+    }
+    found = {kind: entries for kind, entries in problems.items() if entries}
+    return Reading(clips, count_by_split(clips), {}, found, {}, [path])
+
+
+def _absent(numbered: Sequence[tuple[int, Clip]]) -> list[tuple[int, Clip]]:
+    return [(number, clip) for number, clip in numbered if not is_there(clip.video)]
+
+
+def _repeated(numbered: Sequence[tuple[int, Clip]]) -> list[str]:
+    counts = Counter((clip.video, clip.start) for _, clip in numbered)
+    lines: dict[tuple[Path, float | None], list[int]] = {key: [] for key, count in counts.items() if count > 1}
+    for number, clip in numbered:
+        if (clip.video, clip.start) in lines:
+            lines[clip.video, clip.start].append(number)
+    return [f"lines {', '.join(map(str, numbers))}: {video}" for (video, _), numbers in lines.items()]

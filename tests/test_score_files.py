@@ -1,0 +1,132 @@
+"""`slt-cache score`: text files in, figures out, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands import slt_cache
+
+REFERENCES = ["im süden regnet es", "im norden scheint die sonne .", "heute schneit es in den bergen"] * 5
+HYPOTHESES = ["im süden regnet es", "im norden regnet es .", "heute schneit es stark"] * 5
+OTHERS = ["am abend nebel"] * 15
+KEYS = {"bleu1", "bleu2", "bleu3", "bleu4", "chrf", "rouge_l", "rouge_l_beta12"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, lines in (("hyp.txt", HYPOTHESES), ("ref.txt", REFERENCES), ("other.txt", OTHERS)):
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_figures_with_intervals_and_a_comparison(folder: Path) -> None:
+    ran = slt_cache("score", "hyp.txt", "ref.txt", "--bootstrap", "50", "--against", "other.txt", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found.keys() == {"clips", "scores", "signatures", "intervals", "against"}
+    assert found["clips"] == 15
+    for part in ("scores", "signatures", "intervals", "against"):
+        assert found[part].keys() == KEYS
+    for key, (low, high) in found["intervals"].items():
+        assert low < found["scores"][key] < high
+    assert found["against"]["bleu1"]["p"] == pytest.approx(1 / 51, abs=1e-5)
+    assert found["against"]["bleu1"]["other"] < found["scores"]["bleu1"]
+    assert "seed:12345" in found["against"]["bleu1"]["signature"]
+
+
+def test_without_such_options_there_are_scores_and_signatures_alone(folder: Path) -> None:
+    assert json.loads(slt_cache("score", "hyp.txt", "ref.txt", "--json").out).keys() == {
+        "clips",
+        "scores",
+        "signatures",
+    }
+
+
+def test_what_is_printed_names_the_interval_and_the_seed(folder: Path) -> None:
+    ran = slt_cache("score", "hyp.txt", "ref.txt", "--bootstrap", "100", "--against", "other.txt", "--final-dot", "add")
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    assert len(lines) == 1 + 7 + 1 + 7
+    assert "bs:100|seed:12345" in lines[4] and "[" in lines[4] and lines[4].endswith("|final-dot:add")
+    assert "other.txt" in lines[8]
+    assert "p = 0.0" in lines[9] and "seed:12345" in lines[9]
+
+
+def test_lines_are_paired_by_id_in_all_three_files(folder: Path) -> None:
+    for name, lines in (("hyp.txt", HYPOTHESES), ("ref.txt", REFERENCES), ("other.txt", OTHERS)):
+        with_ids = [f"clip{number}|{line}" for number, line in enumerate(lines)]
+        turned = reversed(with_ids) if name != "ref.txt" else with_ids
+        (folder / f"id.{name}").write_text("\n".join(turned) + "\n", encoding="utf-8")
+    by_line = slt_cache("score", "hyp.txt", "ref.txt", "--against", "other.txt", "--json")
+    by_id = slt_cache("score", "id.hyp.txt", "id.ref.txt", "--against", "id.other.txt", "--json")
+    assert json.loads(by_id.out) == json.loads(by_line.out)
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\r"])
+def test_line_ends_and_a_byte_order_mark_do_not_count(folder: Path, ends: str) -> None:
+    (folder / "windows.txt").write_bytes(b"\xef\xbb\xbf" + (ends.join(HYPOTHESES) + ends).encode())
+    assert (
+        slt_cache("score", "windows.txt", "ref.txt", "--json").out
+        == slt_cache("score", "hyp.txt", "ref.txt", "--json").out
+    )
+
+
+BAD_FILES = {
+    "short": (b"a\nb\n", "2 lines and ref.txt has 15"),
+    "long": (b"a\n" * 16, "16 lines and ref.txt has 15"),
+    "empty": (b"", "the file is empty"),
+    "blank": (b"\n \n", "the file is empty"),
+    "latin1": ("a\r\nb\nmäßig\n".encode("latin1"), "line 3: not UTF-8 (byte 0xe4)"),
+    "first": (b"\xef\xbb\xbf\xff\n", "line 1: not UTF-8 (byte 0xff)"),
+    "cut": ("a\nüb".encode()[:3], "line 2: not UTF-8 (byte 0xc3)"),
+    "utf16": ("a\nb\n".encode("utf-16"), "line 1: not UTF-8"),
+    "ids": (b"".join(b"%d|a\n" % number for number in range(15)), "has id|sentence lines, ref.txt has none"),
+    "half ids": (b"1|a\n2|b\nc\n", "line 3: no id"),
+    "trailing line": (b"1|a\n2|b\n\n", "line 3: no id"),
+    "twice": (b"1|a\n2|b\n1|c\n", "'1' stands on two lines, 1 and 3"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+@pytest.mark.parametrize("place", ["hypotheses", "against"])
+def test_a_file_that_cannot_be_scored_ends_with_2_and_names_the_line(folder: Path, kind: str, place: str) -> None:
+    data, telling = BAD_FILES[kind]
+    (folder / "bad.txt").write_bytes(data)
+    arguments = ["bad.txt", "ref.txt"] if place == "hypotheses" else ["hyp.txt", "ref.txt", "--against", "bad.txt"]
+    ran = slt_cache("score", *arguments)
+    assert ran.code == 2, ran.err
+    assert telling in ran.err
+    assert "bad.txt" in ran.err
+    assert len(ran.err.strip().splitlines()) <= 2
+    assert not ran.out
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "named"), [("1|a\n2|b\n3|c\n", "hyp.txt: 1 of 3"), ("1|a\n", "ref.txt: 1 of 2")]
+)
+def test_ids_in_one_file_only_are_counted_and_named(folder: Path, hypotheses: str, named: str) -> None:
+    (folder / "hyp.txt").write_text(hypotheses)
+    (folder / "ref.txt").write_text("1|a\n2|b\n")
+    ran = slt_cache("score", "hyp.txt", "ref.txt")
+    assert ran.code == 2
+    assert named in ran.err
+    assert "'3'" in ran.err or "'2'" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("option", "telling"),
+    [
+        (("--final-dot", "drop"), "keep, add, strip"),
+        (("--bootstrap", "3"), "40 to 10000"),
+        (("--bootstrap", "many"), "--bootstrap"),
+        (("--against", "nowhere.txt"), "nowhere.txt"),
+        (("--against", "."), "cannot be read"),
+    ],
+)
+def test_a_choice_that_is_none_ends_with_2(folder: Path, option: tuple[str, str], telling: str) -> None:
+    ran = slt_cache("score", "hyp.txt", "ref.txt", *option)
+    assert ran.code == 2, ran.err
+    assert telling in ran.err
+    assert not ran.out
