@@ -31,8 +31,6 @@ def version(
 
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 failed on the way, 2 bad input, 130 interrupted."""
-    # Threads that wait for each other sleep: spinning ones would take the cores from the processes that read videos.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     app(prog_name="slt-cache")

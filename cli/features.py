@@ -16,6 +16,7 @@ from .options import (
     guarded,
     open_run,
     print_json,
+    sleep_while_waiting,
 )
 
 
@@ -52,6 +53,7 @@ def extract_features(
 
     Example: slt-cache extract-features --split train
     """
+    sleep_while_waiting()
     from slt_cache.pipeline.extract import extract, splits_to_extract
     from slt_cache.pipeline.failures import failures_file
 

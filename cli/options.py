@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,13 @@ def find_cache(path: Path | str | None, run: Path | None) -> Path:
     except OSError as error:
         raise InputError(f"{found}: cannot be read ({error.strerror}).") from error
     return found
+
+
+def sleep_while_waiting() -> None:
+    """Has torch's threads sleep while they wait for each other, as suits the frozen encoder on a CPU: spinning ones
+    take the cores from the processes that read videos. (Training, with its many small steps, is faster when they
+    spin.) To be called before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def print_json(value: Any) -> None:

@@ -17,6 +17,7 @@ from .options import (
     guarded,
     open_run,
     print_json,
+    sleep_while_waiting,
 )
 
 
@@ -93,6 +94,7 @@ def bench_extract(
 
     Example: slt-cache bench extract --clips 16
     """
+    sleep_while_waiting()
     from slt_cache.pipeline.bench_extract import bench_extract as bench
 
     opened = open_run(None, config or "paper", settings, device)
