@@ -1,6 +1,5 @@
 """Small feature caches: four clips with ids and sentences that are not easy, in one view or several."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.layout import Failure, SplitContent, SplitFacts, SplitTable, checksum
+from slt_cache.features.layout import Failure, SplitFacts
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits
 from slt_cache.features.spec import FeatureSpec
 
@@ -54,20 +53,6 @@ def rows_of(dtype: str = "float16", seed: int = 0, views: int = 1) -> list[ClipF
         for clip_id, text, length in zip(IDS, TEXTS, LENGTHS, strict=True)
         for view in range(views)
     ]
-
-
-def content_of(facts: SplitFacts, rows: Sequence[ClipFeatures], missing: Sequence[Failure] = ()) -> SplitContent:
-    table = SplitTable(
-        facts=facts,
-        clip_ids=[row.clip_id for row in rows],
-        texts=[row.text for row in rows],
-        num_frames=np.array([row.num_frames for row in rows], np.int32),
-        fps=np.array([row.fps for row in rows], np.float32),
-        steps=np.array([len(row.features) for row in rows], np.int64),
-        checksums=np.array([checksum(row.features) for row in rows], np.uint32),
-        missing=missing,
-    )
-    return SplitContent(table, lambda: iter([row.features for row in rows]), "memory")
 
 
 def add_split(

@@ -14,14 +14,14 @@ import torch
 
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure
-from slt_cache.features.parts import ClipFeatures, Parts, parts_folder
+from slt_cache.features.parts import ClipFeatures, Parts, content_of, parts_folder
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
 from slt_cache.pipeline.cache_plots import draw_similarity
 from slt_cache.pipeline.feature_files import stem_of
 from slt_cache.pipeline.inspect_cache import show_clip
-from tests.caches import DIM, IDS, LENGTHS, TEXTS, add_split, content_of, facts_of, rows_of, spec_of, spec_with_views
+from tests.caches import DIM, IDS, LENGTHS, TEXTS, add_split, facts_of, rows_of, spec_of, spec_with_views
 from tests.commands import TINY, Ran, slt_cache
 
 

@@ -24,7 +24,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features import writing
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
 from slt_cache.features.layout import Failure, SplitContent, SplitTable, checksum
-from slt_cache.features.parts import Parts, add_splits, parts_folder
+from slt_cache.features.parts import Parts, add_splits, content_of, parts_folder
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
@@ -34,7 +34,6 @@ from tests.caches import (
     LENGTHS,
     TEXTS,
     add_split,
-    content_of,
     facts_of,
     rows_of,
     spec_of,
@@ -402,7 +401,8 @@ FULL_DISK = """
 
     from slt_cache.errors import SltCacheError
     from slt_cache.features.parts import ClipFeatures, add_splits
-    from tests.caches import DIM, content_of, facts_of
+    from slt_cache.features.parts import content_of
+    from tests.caches import DIM, facts_of
 
     path, limit = Path(sys.argv[1]), int(sys.argv[2])
     rows = [ClipFeatures(f"clip {n:08d}", "ein satz", 400, 25.0, np.ones((100, DIM), "float16")) for n in range(2000)]

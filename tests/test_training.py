@@ -28,7 +28,7 @@ from slt_cache.config import (
 from slt_cache.corpora.clips import Clip
 from slt_cache.errors import SltCacheError
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.parts import ClipFeatures, add_splits
+from slt_cache.features.parts import ClipFeatures, add_splits, content_of
 from slt_cache.models.sign_translator import IGNORED, SignTranslator, VisualTranslator, token_loss
 from slt_cache.models.visual_encoder import VisualEncoder
 from slt_cache.text.tokenizer import Tokenizer
@@ -38,7 +38,7 @@ from slt_cache.training.loop import Engine, Progress, train
 from slt_cache.training.metrics_log import MetricsLog, read_metrics
 from slt_cache.training.visual import VisualTask
 from slt_cache.video.frames import UnreadableVideo
-from tests.caches import content_of, facts_of, spec_of
+from tests.caches import facts_of, spec_of
 
 STEPS, BATCH, LENGTH, WORDS = 12, 3, 4, 7
 """Of the toy task: updates an epoch, clips a batch, tokens a sentence, size of the vocabulary."""

@@ -80,9 +80,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
         self.complete = bool(self.attributes["complete"])
         self.rows = int(group["clip_id"].shape[0])
         self._places = {
-            name: _Mapped(dataset.id.get_offset() or 0, dataset.shape, dataset.dtype)
-            for name, dataset in group.items()
-            if dataset.dtype.kind != "O"  # strings of variable length lie elsewhere in the file
+            name: _Mapped(dataset.id.get_offset() or 0, dataset.shape, dataset.dtype) for name, dataset in group.items()
         }
 
     def __reduce__(self) -> tuple[Any, ...]:

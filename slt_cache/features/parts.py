@@ -63,19 +63,7 @@ class Parts:
 
     def write(self, number: int, rows: Sequence[ClipFeatures], missing: Sequence[Failure]) -> None:
         """Writes one part, whole or not at all. All views of a clip follow one another in `rows`."""
-        table = SplitTable(
-            facts=self.facts,
-            clip_ids=[row.clip_id for row in rows],
-            texts=[row.text for row in rows],
-            num_frames=np.array([row.num_frames for row in rows], np.int32),
-            fps=np.array([row.fps for row in rows], np.float32),
-            steps=np.array([len(row.features) for row in rows], np.int64),
-            checksums=np.array([checksum(row.features) for row in rows], np.uint32),
-            missing=missing,
-        )
-        write_cache(
-            self.path(number), [SplitContent(table, lambda: (row.features for row in rows), str(self.path(number)))]
-        )
+        write_cache(self.path(number), [content_of(self.facts, rows, missing, str(self.path(number)))])
 
     def content(self, count: int) -> SplitContent:
         """The split that the first `count` parts make."""
@@ -86,6 +74,23 @@ class Parts:
     def remove(self) -> None:
         """Deletes the parts, once the cache holds what they held."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def content_of(
+    facts: SplitFacts, rows: Sequence[ClipFeatures], missing: Sequence[Failure] = (), source: str = "memory"
+) -> SplitContent:
+    """Rows in memory, as they are written. All views of a clip follow one another."""
+    table = SplitTable(
+        facts=facts,
+        clip_ids=[row.clip_id for row in rows],
+        texts=[row.text for row in rows],
+        num_frames=np.array([row.num_frames for row in rows], np.int32),
+        fps=np.array([row.fps for row in rows], np.float32),
+        steps=np.array([len(row.features) for row in rows], np.int64),
+        checksums=np.array([checksum(row.features) for row in rows], np.uint32),
+        missing=missing,
+    )
+    return SplitContent(table, lambda: (row.features for row in rows), source)
 
 
 def joined(facts: SplitFacts, contents: Sequence[SplitContent]) -> SplitContent:
