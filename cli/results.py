@@ -177,7 +177,8 @@ def report(
 
 def _translation(one: Any) -> dict[str, Any]:
     nbest = [{"text": text, "score": value} for text, value in zip(one.texts, one.scores, strict=True)]
-    return {"video": str(one.video), "text": one.text, "nbest": nbest, "seconds": round(one.seconds, 3)}
+    seconds = round(one.seconds, 3)
+    return {"video": str(one.video), "text": one.text, "nbest": nbest, "seconds": seconds, "steps_left_out": one.cut}
 
 
 def _choices(final_dot: str, lowercase: bool) -> Any:

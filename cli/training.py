@@ -1,4 +1,4 @@
-"""`train-visual`, `train-llm` and `llm pretrain`."""
+"""`train-visual` and `train-llm`."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,16 +25,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    llm = typer.Typer(help="Make language models.", no_args_is_help=True, rich_markup_mode=None)
     app.command("train-visual")(guarded(train_visual))
     app.command("train-llm")(guarded(train_llm))
-    llm.command("pretrain")(guarded(pretrain))
-    llm.callback()(_llm)
-    app.add_typer(llm, name="llm")
-
-
-def _llm() -> None:
-    """Make language models."""
+    app.command("train-joint")(guarded(train_joint))
 
 
 def train_visual(
@@ -56,7 +49,7 @@ def train_visual(
     opened = open_run(run, config, settings, device, seed)
     record = train(opened, restart)
     opened.save_config()
-    _print(record, opened.visual, as_json, opened.command("extract-features --split train"))
+    print_trained(record, opened.visual, as_json, opened.command("extract-features --split train"))
 
 
 def train_llm(
@@ -79,17 +72,23 @@ def train_llm(
     from slt_cache.pipeline.train_llm import train_llm as train
 
     opened = open_run(run, config, settings, device, seed)
+    if opened.config.llm_training.unfreeze != "none":  # a comparison: the run's own config stays that of its main model
+        from slt_cache.pipeline.train_joint import train_unfrozen
+
+        record = train_unfrozen(opened, restart)
+        print_trained(record, opened.unfrozen, as_json, opened.command(f"eval --model {opened.unfrozen.name}"))
+        return
     cache = opened.find_features(features)
     record = train(opened, cache, restart)
     named = "" if cache == opened.features else f" --features {cache}"
     if not opened.config.llm.pretrained:  # a control: the run's own config stays that of its main model
-        _print(record, opened.scratch, as_json, opened.command(f"eval --model llm-from-scratch{named}"))
+        print_trained(record, opened.scratch, as_json, opened.command(f"eval --model llm-from-scratch{named}"))
         return
     opened.save_config()
-    _print(record, opened.llm, as_json, opened.command(f"eval{named}"))
+    print_trained(record, opened.llm, as_json, opened.command(f"eval{named}"))
 
 
-def pretrain(
+def train_joint(
     run: RunOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -99,26 +98,28 @@ def pretrain(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Pre-train a small MBart from text alone, by denoising.
+    """For comparison: train the encoder and the LLM end to end from videos, without stage 1 (paper, table 4).
 
-    Example: slt-cache llm pretrain --set llm_pretraining.text=sentences.txt
+    Example: slt-cache train-joint --run runs/joint --set llm_training.epochs=10
     """
-    from slt_cache.pipeline.language import pretrain as pretrain_run
-    from slt_cache.pipeline.prepare import ensure_clips
+    from slt_cache.pipeline.train_joint import train_joint as train
 
     opened = open_run(run, config, settings, device, seed)
-    record = pretrain_run(opened, ensure_clips(opened), restart)
-    opened.save_config()
-    _print(record, opened.small_mbart, as_json, opened.command("train-llm --features feats.h5"))
+    record = train(opened, restart)
+    if not opened.config_file.exists():  # in a run with two stages its config stays theirs
+        opened.save_config()
+    print_trained(record, opened.joint, as_json, opened.command(f"eval --model {opened.joint.name}"))
 
 
-def _print(record: "Record", folder: "Path", as_json: bool, then: str) -> None:
+def print_trained(record: "Record", folder: "Path", as_json: bool, then: str) -> None:
+    """What a training left in the folder, and the command that comes next."""
     best = folder / "best"
     if as_json:
         result: dict[str, Any] = {"run": str(folder.parent), "best": str(best), "epochs": record.epochs}
         print_json({**result, "seconds": round(record.seconds, 1), "dev": record.dev or {}})
         return
-    dev = f", dev BLEU-4 {record.dev['bleu4']:.2f}" if record.dev else ""
+    search = "greedy" if record.dev_beams == 1 else f"{record.dev_beams} beams"
+    dev = f", dev BLEU-4 {record.dev['bleu4']:.2f} ({search})" if record.dev else ""
     typer.echo(
         f"{record.stage}: best of {record.epochs} epochs is {record.best_epoch}{dev} ({record.seconds:.0f} s) -> {best}"
     )

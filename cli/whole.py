@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("demo")(guarded(demo))
     bench.command("cache")(guarded(bench_cache))
     bench.command("extract")(guarded(bench_extract))
+    bench.command("llm")(guarded(bench_llm))
     bench.callback()(_bench)
     app.add_typer(bench, name="bench")
 
@@ -99,6 +100,41 @@ def bench_extract(
 
     opened = open_run(None, config or "paper", settings, device)
     _print(bench(opened.config, videos, clips), as_json)
+
+
+def bench_llm(
+    features: FeaturesOption = None,
+    shape: Annotated[str, typer.Option("--shape", help="The LLM: that of the run, or mbart-large.")] = "run",
+    batches: Annotated[
+        int | None,
+        typer.Option("--batches", min=1, help="Batches of an epoch. [default: all; 2 of mbart-large]"),
+    ] = None,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Only the memory that a step of MBart-large takes; needs no run.")
+    ] = False,
+    run: RunOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Time updates of stage 2: from the cache, with the encoder run again, and the bare LLM in memory.
+
+    An update takes forward, loss, backward, clipping (where set) and the optimizer's step, for the bare LLM too.
+
+    Example: slt-cache bench llm --shape mbart-large
+    """
+    opened = open_run(run, config, settings, device)
+    if memory:
+        from slt_cache.pipeline.bench_memory import bench_memory
+
+        _print(bench_memory(opened.config), as_json)
+        return
+    from slt_cache.pipeline.bench_llm import bench_llm as bench
+
+    cache = opened.features if features is None else opened.find_features(features)
+    _print(bench(opened, cache, shape, batches), as_json)
 
 
 def _print(figures: dict[str, Any], as_json: bool) -> None:

@@ -1,14 +1,18 @@
 """slt-cache: gloss-free sign language translation in two stages, built around a feature cache.
 
-From Python: `from slt_cache import FeatureCache, Translator`; both are imported when they are asked for."""
+From Python: `from slt_cache import FeatureCache, SignTranslator, Translator`; each is imported when it is asked for."""
 
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {"Translator": "slt_cache.pipeline.translate", "FeatureCache": "slt_cache.features.cache"}
-__all__ = ["FeatureCache", "Translator", "__version__"]
+_HOMES = {
+    "FeatureCache": "slt_cache.features.cache",
+    "SignTranslator": "slt_cache.models.sign_translator",
+    "Translator": "slt_cache.pipeline.translate",
+}
+__all__ = ["FeatureCache", "SignTranslator", "Translator", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,12 @@
 """Clips, cached features and noised text in batches."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +15,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from slt_cache.batches.clip_batches import AugmentedClips, ClipBatch, ClipCollator, clip_loader
-from slt_cache.batches.noisy_text import NoisyText, infill, words_of
-from slt_cache.batches.order import EpochOrder
+from slt_cache.batches.noisy_text import NoisyText, infill, sentences_of, words_of
+from slt_cache.batches.order import EpochOrder, padded_share
 from slt_cache.batches.targets import make_targets
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
@@ -22,7 +26,10 @@ from slt_cache.video.frames import UnreadableVideo
 from slt_cache.video.pieces import ClipView, PieceReader
 
 MASK = -1
-AUGMENTATION = AugmentationConfig(shift=0.1, flip=0.5, brightness=0.3)
+AUGMENTATION = AugmentationConfig(
+    shift=0.1, flip=0.5, brightness=0.3, rotation=10.0, contrast=0.3, saturation=0.3, hue=0.1
+)
+"""Everything on."""
 PLAIN = AugmentationConfig(phase=False, crop=False)
 
 
@@ -77,6 +84,63 @@ def test_without_shuffling_the_order_is_that_of_the_manifest() -> None:
     assert batches == [[(1, 0), (1, 1)], [(1, 2), (1, 3)], [(1, 4)]]
 
 
+def phoenix_like(clips: int) -> np.ndarray:
+    """Steps of so many clips; mean 29 and from 4 to 120, as one frame in 4 of PHOENIX14T's."""
+    random = np.random.default_rng(0)
+    return np.clip(np.round(random.lognormal(np.log(26.5), 0.43, clips)), 4, 120).astype(int)
+
+
+def indices_of(order: EpochOrder, epoch: int) -> list[list[int]]:
+    return [[index for _, index in batch] for batch in epoch_of(order, epoch)]
+
+
+@pytest.mark.parametrize("clips", [7096, 1000])
+def test_batches_of_similar_length_waste_under_a_tenth(clips: int) -> None:
+    lengths = phoenix_like(clips)
+    bucketed = padded_share(lengths, indices_of(EpochOrder(clips, 16, 1, shuffle=True, lengths=lengths), 1))
+    shuffled = padded_share(lengths, indices_of(EpochOrder(clips, 16, 1, shuffle=True), 1))
+    print(f"{clips} clips: {bucketed:.1%} of the positions are padding, {shuffled:.1%} shuffled")
+    assert bucketed < 0.10
+    assert shuffled > 0.35
+
+
+def test_the_padded_share_counts_positions() -> None:
+    assert padded_share([4, 1, 3], [[0, 1], [2]]) == pytest.approx(3 / 11)
+    assert padded_share([4, 4], [[1, 0]]) == 0.0
+    assert padded_share([], []) == 0.0
+
+
+@pytest.mark.parametrize(("clips", "batch_size"), [(1000, 16), (401, 16), (33, 16), (17, 16), (9, 3), (2, 5), (1, 1)])
+def test_an_epoch_of_buckets_sees_every_clip_once(clips: int, batch_size: int) -> None:
+    order = EpochOrder(clips, batch_size, seed=4, shuffle=True, lengths=phoenix_like(clips))
+    batches = epoch_of(order, 7)
+    assert len(batches) == len(order)
+    assert sorted(index for batch in batches for _, index in batch) == list(range(clips))
+    assert {epoch for batch in batches for epoch, _ in batch} == {7}
+    assert clips == 1 or min(map(len, batches)) > 1  # a single clip at the end joins another batch
+    assert sum(len(batch) != batch_size for batch in batches) <= 1
+
+
+def test_buckets_follow_from_seed_and_epoch_and_come_in_no_order_of_length() -> None:
+    lengths = phoenix_like(7096)
+
+    def batches(seed: int, epoch: int) -> list[list[int]]:
+        return indices_of(EpochOrder(7096, 16, seed, shuffle=True, lengths=lengths), epoch)
+
+    assert batches(1, 3) == batches(1, 3)
+    assert batches(1, 3) != batches(1, 2)
+    assert batches(1, 3) != batches(2, 3)
+    longest = [int(lengths[batch].max()) for batch in batches(1, 3)]
+    assert abs(np.corrcoef(longest, range(len(longest)))[0, 1]) < 0.3
+    together = [{frozenset(batch) for batch in batches(1, epoch)} for epoch in (1, 2)]
+    assert not together[0] & together[1]  # the same clips do not meet again
+
+
+def test_without_shuffling_the_longest_clips_come_first() -> None:
+    assert indices_of(EpochOrder(5, 2, seed=1, shuffle=False, lengths=[3, 9, 9, 1, 4]), 1) == [[1, 2], [4, 0], [3]]
+    assert indices_of(EpochOrder(0, 2, seed=1, shuffle=False, lengths=[]), 1) == []
+
+
 # --- targets
 
 
@@ -88,9 +152,8 @@ def test_targets_are_shifted_by_the_language_code_and_padded(tokenizer: Tokenize
     assert targets.tokens == 6
 
 
-def test_start_tokens_beyond_the_first_do_not_count(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Tokenizer, "start", (7, 8))
-    targets = make_targets([[11, 12]], tokenizer)
+def test_start_tokens_beyond_the_first_do_not_count(tokenizer: Tokenizer) -> None:
+    targets = make_targets([[11, 12]], Tokenizer(tokenizer.inner, tokenizer.language, (7, 8)))
     assert targets.decoder_input_ids.tolist() == [[7, 8, 11, 12]]
     assert targets.labels.tolist() == [[IGNORED, 11, 12, tokenizer.eos]]
     assert targets.tokens == 3
@@ -119,6 +182,12 @@ def test_an_augmented_clip_follows_from_seed_epoch_and_index(
     others = [images_of(data, epoch, 3) for epoch in range(3, 8)]
     others.append(images_of(AugmentedClips(clips, small_video, augmentation, seed=6), 2, 3))
     assert not any(other.shape == first.shape and torch.equal(other, first) for other in others)
+
+
+def test_two_clips_of_the_same_frames_are_augmented_differently(clips: list[Clip], small_video: VideoConfig) -> None:
+    twins = [clips[2], replace(clips[2], id="twin")]
+    data = AugmentedClips(twins, small_video, AUGMENTATION.model_copy(update={"phase": False}), seed=5)
+    assert not torch.equal(images_of(data, 1, 0), images_of(data, 1, 1))
 
 
 def test_a_random_phase_moves_the_kept_frames(clips: list[Clip], small_video: VideoConfig) -> None:
@@ -182,7 +251,7 @@ def test_the_number_of_workers_does_not_change_the_batches(
     clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer
 ) -> None:
     seen = []
-    for workers in (0, 2):
+    for workers in (0, 1, 3):
         loader = clip_loader(
             clips, small_video, tokenizer, batch_size=2, workers=workers, seed=3, augmentation=AUGMENTATION
         )
@@ -193,7 +262,9 @@ def test_the_number_of_workers_does_not_change_the_batches(
             order.epoch = epoch
             epochs += [(batch.ids, batch.frames.numpy().tobytes()) for batch in loader]
         seen.append(epochs)
-    assert seen[0] == seen[1]
+    assert seen[0] == seen[1] == seen[2]
+    first, second = dict(seen[0][:2]), dict(seen[0][2:])
+    assert first != second
 
 
 # --- noised text
@@ -226,6 +297,25 @@ def test_a_masked_span_becomes_one_mask() -> None:
     assert all(len(ids) == 2 * (20 - 7) + 1 for ids in one_span)
 
 
+def test_masked_spans_are_poisson_distributed() -> None:
+    """Among so many words that spans hardly ever meet, the gap at a mask is a span."""
+    spans: list[int] = []
+    for seed in range(40):
+        before = -1
+        for word in infilled([[number] for number in range(4000)], 0.03, seed):
+            if word == MASK:
+                spans.append(0)
+            elif word > before + 1:
+                spans[-1] = word - before - 1
+            before = word if word != MASK else before
+    assert len(spans) > 1000
+    counts = np.bincount(spans, minlength=8)[:8] / len(spans)
+    poisson = [math.exp(-3.5) * 3.5**length / math.factorial(length) for length in range(8)]
+    assert np.mean(spans) == pytest.approx(3.5, abs=0.2)
+    assert np.var(spans) == pytest.approx(3.5, abs=0.5)
+    assert counts == pytest.approx(poisson, abs=0.03)
+
+
 def test_nothing_is_masked_at_ratio_0() -> None:
     assert infilled(SENTENCE, 0.0, 1) == [token for word in SENTENCE for token in word]
 
@@ -255,6 +345,65 @@ def test_in_writing_without_blanks_every_piece_is_a_word(tokenizer: Tokenizer) -
     assert len(ids) > 2
     assert words_of(ids, tokenizer) == [[piece] for piece in ids]
     assert words_of([], tokenizer) == []
+
+
+def cut(line: str, tokenizer: Tokenizer) -> list[str]:
+    words = words_of(tokenizer.encode(line), tokenizer)
+    sentences = sentences_of(words, tokenizer)
+    assert [word for sentence in sentences for word in sentence] == words
+    return [tokenizer.decode([piece for word in sentence for piece in word]) for sentence in sentences]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["heute regnet es im süden"],
+        ["heute regnet es .", "am dienstag weht ein wind .", "im norden"],
+        ["heute regnet es.", "weht ein wind.", "Good evening."],
+        ["am 10. dienstag regnet es"],
+        ["今下雪，有大风。", "明天晴，吗？", "今天晴"],
+    ],
+)
+def test_a_line_is_cut_where_sentences_end(parts: list[str], tokenizer: Tokenizer) -> None:
+    blank = "" if "。" in parts[0] else " "
+    assert cut(blank.join(parts), tokenizer) == parts
+
+
+class Spelling:
+    """A tokenizer that only spells: a piece is its text."""
+
+    def convert_ids_to_tokens(self, pieces: list[str]) -> list[str]:
+        return pieces
+
+
+def test_closing_marks_stay_with_their_sentence_and_numbers_whole() -> None:
+    tokenizer: Any = SimpleNamespace(inner=Spelling())
+    chinese: Any = [[piece] for piece in ("▁他说", "：“", "下雨", "。", "”", "3", ".", "5", "度", "！", "好")]
+    cut_there = sentences_of(chinese, tokenizer)
+    texts = ["".join(piece for [piece] in sentence) for sentence in cut_there]
+    assert texts == ["▁他说：“下雨。”", "3.5度！", "好"]
+    spoken: Any = [["▁Hi", '."'], ["▁He", "y"], ["▁", "..."], ["▁So"]]
+    assert [len(sentence) for sentence in sentences_of(spoken, tokenizer)] == [1, 2, 1]
+    assert sentences_of([], tokenizer) == []
+
+
+def test_sentences_of_a_line_are_permuted_in_the_source_alone(tokenizer: Tokenizer) -> None:
+    parts = ["heute regnet es .", "am dienstag weht ein wind .", "im norden fällt schnee ."]
+    text = noisy_text([" ".join(parts)] * 60, tokenizer, mask_ratio=0.0, permute_sentences=True)
+    seen: Counter[str] = Counter()
+    for batch in text.epoch(1):
+        seen.update(tokenizer.decode(ids) for ids in batch.input_ids.tolist())
+        for labels in batch.targets.labels:
+            assert tokenizer.decode(labels[labels != IGNORED].tolist()) == " ".join(parts)
+    assert set(seen) == {" ".join(order) for order in permutations(parts)}
+    assert min(seen.values()) >= 3
+
+
+def test_permuting_changes_nothing_where_lines_are_single_sentences(tokenizer: Tokenizer) -> None:
+    single = ["heute regnet es im süden .", "今下雪，有大风。", "Good evening, ladies and gentlemen: 10 degrees."] * 9
+    plain, permuting = (noisy_text(single, tokenizer, permute_sentences=value) for value in (False, True))
+    for batch, other in zip(plain.epoch(2), permuting.epoch(2), strict=True):
+        assert torch.equal(batch.input_ids, other.input_ids)
 
 
 def noisy_text(sentences: list[str], tokenizer: Tokenizer, **changes: Any) -> NoisyText:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slt_cache.config import Config, differences, load_config, save_config, shipped_configs
+from slt_cache.config import AugmentationConfig, Config, differences, load_config, save_config, shipped_configs
 from slt_cache.errors import InputError
 
 
@@ -90,6 +90,12 @@ def test_a_key_like_no_other_is_refused_with_the_known_ones(tmp_path: Path) -> N
         ("video: 3\n", "video", "3"),
         ("encoder:\n  kernel: 4\n", "kernel", "4"),
         ("1: 2\n", "1", "1"),
+        ("augmentation:\n  rotation: -1.0\n", "augmentation.rotation", "-1.0"),
+        ("augmentation:\n  rotation: 45.1\n", "augmentation.rotation", "45.1"),
+        ("augmentation:\n  contrast: 1.0\n", "augmentation.contrast", "1.0"),
+        ("augmentation:\n  saturation: -0.1\n", "augmentation.saturation", "-0.1"),
+        ("augmentation:\n  hue: 0.51\n", "augmentation.hue", "0.51"),
+        ("augmentation:\n  hue: .nan\n", "augmentation.hue", "nan"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key_the_file_and_the_value(
@@ -201,6 +207,21 @@ def test_saving_and_loading_gives_the_same_config(name: str, tmp_path: Path) -> 
     config = load_config(name, ["corpus.root=/daten/für uns", "visual_training.lr=3.3e-05", "video.keep_rate=0.125"])
     save_config(config, tmp_path / "config.yaml")
     assert load_config(str(tmp_path / "config.yaml")) == config
+
+
+def test_augmentation_is_recorded_as_before_there_was_rotation_where_that_is_off() -> None:
+    before = {"phase": True, "crop": True, "shift": 0.0, "flip": 0.0, "brightness": 0.0}
+    assert AugmentationConfig().recorded() == before
+    for name in ("rotation", "contrast", "saturation", "hue"):
+        settings = AugmentationConfig.model_validate({name: 0.2})
+        assert settings.recorded() == {**before, name: 0.2}
+        assert AugmentationConfig.model_validate(settings.recorded()) == settings
+
+
+def test_dev_is_searched_greedily_and_everything_else_stays() -> None:
+    generation = Config().generation
+    assert (generation.num_beams, generation.on_dev.num_beams) == (5, 1)
+    assert generation.on_dev == generation.model_copy(update={"num_beams": 1})
 
 
 def test_a_saved_config_states_the_defaults_too(tmp_path: Path) -> None:

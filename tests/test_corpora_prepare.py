@@ -9,7 +9,7 @@ import pytest
 
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.media import FRAME_SUFFIXES
-from slt_cache.video.frames import IMAGE_SUFFIXES
+from slt_cache.video.images import IMAGE_SUFFIXES
 from tests import official
 from tests.commands import slt_cache
 

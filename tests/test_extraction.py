@@ -272,12 +272,13 @@ def test_a_repaired_video_alone_is_read_again_and_the_bytes_are_those_of_a_good_
 
 
 def test_the_other_views_are_augmented_and_drawn_from_the_seed_alone(run: Path) -> None:
-    options = ("--split", "train", "--views", "3", "--set", "augmentation.brightness=0.3")
+    options = ("--split", "train", "--views", "3", "--set", "augmentation.rotation=10.0")
     assert extract(run, *options).code == 0
     cache = FeatureCache(run / "feats.h5", "train")
     assert (cache.views, len(cache), cache.rows) == (3, 19, 57)
     assert cache.spec.augmentation is not None
-    assert cache.spec.augmentation["brightness"] == 0.3
+    assert cache.spec.augmentation["rotation"] == 10.0
+    assert "hue" not in cache.spec.augmentation  # off; caches that were written before there was hue are not refused
     first = cache.ids[0]
     assert not np.array_equal(cache.view(first, 0), cache.view(first, 1))
     assert not np.array_equal(cache.view(first, 1), cache.view(first, 2))

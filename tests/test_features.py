@@ -524,6 +524,7 @@ OTHERS: dict[str, Any] = {
     "view_seed": 0,
     "augmentation": {"phase": False},
     "source": "another lab",
+    "fps": 12.5,
 }
 
 

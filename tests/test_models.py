@@ -256,6 +256,29 @@ def test_feature_dropout_acts_in_training_only(small_mbart: Any, tokenizer: Toke
 
 
 @torch.no_grad()
+def test_step_dropout_zeroes_whole_steps_in_training_only(small_mbart: Any, tokenizer: Tokenizer) -> None:
+    model = SignTranslator(DIM, small_mbart, tokenizer.start, step_dropout=0.3)
+    clip, lengths = torch.randn(2000, DIM), torch.tensor([500] * 4)
+    blank = model.adapter(torch.zeros(DIM)) * model.scale
+    model.eval()
+    plain = model.embed(clip, lengths)[0]
+    model.train()
+    first, second = (model.embed(clip, lengths)[0] for _ in range(2))
+    gone = (first - blank).abs().amax(-1) < 1e-5
+    assert gone.float().mean() == pytest.approx(0.3, abs=0.04)
+    torch.testing.assert_close(first[~gone], plain[~gone])  # the others keep their size
+    assert not torch.equal(first, second)
+
+
+@torch.no_grad()
+def test_without_step_dropout_no_random_number_is_drawn(small_mbart: Any, tokenizer: Tokenizer) -> None:
+    model = SignTranslator(DIM, small_mbart, tokenizer.start).train()
+    before = torch.get_rng_state()
+    model.embed(torch.randn(5, DIM, generator=torch.Generator().manual_seed(1)), torch.tensor([5]))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@torch.no_grad()
 def greedy(model: SignTranslator, clip: torch.Tensor, eos: int, steps: int) -> list[int]:
     """Greedy search written out: the likeliest next token until the sentence ends."""
     ids = list(model.start)

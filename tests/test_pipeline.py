@@ -311,3 +311,10 @@ def test_a_mistyped_cache_is_an_error_and_not_an_evaluation_from_video(finished:
     ran = slt_cache("eval", "--run", finished, "--features", "tpyo.h5")
     assert ran.code == 2
     assert "tpyo.h5" in ran.err
+
+
+def test_the_recorded_dev_score_is_that_of_eval(finished: Path) -> None:
+    record = json.loads((finished / "llm" / "best" / "record.json").read_text(encoding="utf-8"))
+    assert record["dev_beams"] == 3  # the beams of eval, and not the greedy search of the epochs before
+    scored = json.loads(succeed("eval", "--run", finished, "--split", "dev", "--json").out)
+    assert scored["scores"] == record["dev"]

@@ -20,8 +20,8 @@ from PIL import Image
 
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
-from slt_cache.video import frames as frames_module
 from slt_cache.video import readers
+from slt_cache.video import stream as stream_module
 from slt_cache.video.frames import UnreadableVideo
 from slt_cache.video.pieces import ClipEnd, ClipView, Event, PieceReader, plain
 from slt_cache.video.readers import read_ahead
@@ -29,6 +29,10 @@ from slt_cache.video.readers import read_ahead
 WORKERS = (0, 1, 3)
 VIDEO = VideoConfig(keep_rate=1.0, resize=36, size=32)
 READER = PieceReader(VIDEO)
+AUGMENTATION = AugmentationConfig(
+    shift=0.1, flip=0.5, brightness=0.3, rotation=10.0, contrast=0.3, saturation=0.3, hue=0.1
+)
+"""Everything on."""
 LENGTHS = (5, 1, 9, 2, 60, 3, 7, 1, 4, 12, 6, 2, 8, 3)
 """Frames of each clip; the long one is more than all slots of a ring hold."""
 LONG = 4
@@ -47,7 +51,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pa
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three frames are read at once, and two fit a slot. Reader processes are forked, so it holds for them too."""
-    monkeypatch.setattr(frames_module, "PIECE_BYTES", 3 * 48 * 64 * 3)
+    monkeypatch.setattr(stream_module, "PIECE_BYTES", 3 * 48 * 64 * 3)
     monkeypatch.setattr(readers, "SLOT_BYTES", 2 * 3 * 32 * 32)
 
 
@@ -129,8 +133,7 @@ def test_events_come_in_order_and_are_the_same_to_the_bit(clips: list[Clip], wor
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_views_do_not_depend_on_the_process_that_reads_them(clips: list[Clip], workers: int) -> None:
-    augmentation = AugmentationConfig(shift=0.1, flip=0.5, brightness=0.3)
-    reader = PieceReader(VideoConfig(keep_rate=0.5, resize=36, size=32), augmentation, seed=3)
+    reader = PieceReader(VideoConfig(keep_rate=0.5, resize=36, size=32), AUGMENTATION, seed=3)
     jobs = [ClipView(clip, view) for clip in clips for view in range(3)]
     found = collect(read_ahead(iter(jobs), reader, workers))
     assert [(one.end.clip.id, one.end.view) for one in found if isinstance(one.end, ClipEnd)] == [
@@ -144,11 +147,30 @@ def test_views_do_not_depend_on_the_process_that_reads_them(clips: list[Clip], w
     assert not torch.equal(second.images, third.images)
 
 
-def test_a_view_follows_from_seed_clip_and_number_alone(clips: list[Clip]) -> None:
-    augmentation = AugmentationConfig(shift=0.1, flip=0.5, brightness=0.3)
+def test_a_view_does_not_depend_on_the_pieces_that_a_clip_comes_in(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for frames in (1, 7, 100):
+        monkeypatch.setattr(stream_module, "PIECE_BYTES", frames * 48 * 64 * 3)
+        [one] = collect(PieceReader(VIDEO, AUGMENTATION, seed=3).events(ClipView(clips[LONG], view=1)))
+        found.append(one)
+    assert [max(map(len, one.pieces)) for one in found] == [1, 7, 59]
+    assert torch.equal(found[0].images, found[2].images)
+    assert torch.equal(found[1].images, found[2].images)
 
+
+def test_the_plain_view_is_the_same_whatever_the_augmentation(clips: list[Clip]) -> None:
+    video = VideoConfig(keep_rate=0.25, resize=36, size=32)
+    for clip in clips:
+        [found] = collect(PieceReader(video, AUGMENTATION, seed=3).events(ClipView(clip)))
+        [plain_one] = collect(PieceReader(video).events(ClipView(clip)))
+        assert torch.equal(found.images, plain_one.images)
+
+
+def test_a_view_follows_from_seed_clip_and_number_alone(clips: list[Clip]) -> None:
     def images(seed: int, clip: Clip, view: int) -> bytes:
-        [found] = collect(PieceReader(VIDEO, augmentation, seed).events(ClipView(clip, view)))
+        [found] = collect(PieceReader(VIDEO, AUGMENTATION, seed).events(ClipView(clip, view)))
         return found.images.numpy().tobytes()
 
     first = images(1, clips[LONG], 1)

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,9 +35,9 @@ from slt_cache.models.visual_encoder import VisualEncoder
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training import loop
 from slt_cache.training.from_cache import FromCacheTask
+from slt_cache.training.from_pixels import FromPixelsTask, visual_optimizer
 from slt_cache.training.loop import Engine, Progress, train
 from slt_cache.training.metrics_log import MetricsLog, read_metrics
-from slt_cache.training.visual import VisualTask
 from slt_cache.video.frames import UnreadableVideo
 from tests.caches import facts_of, spec_of
 
@@ -386,6 +387,15 @@ def visual(tokenizer: Tokenizer, small_video: VideoConfig, small_mbart: Any) -> 
     return VisualTranslator(encoder, SignTranslator(32, small_mbart, tokenizer.start))
 
 
+def task_of(
+    visual: VisualTranslator,
+    loader: Any,
+    evaluate: Callable[[], dict[str, float]],
+    save: Callable[[int, dict[str, float]], None],
+) -> FromPixelsTask:
+    return FromPixelsTask("stage 1", visual, loader, partial(visual_optimizer, visual, TINY), evaluate, save)
+
+
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> list[Clip]:
     folder = tmp_path_factory.mktemp("clips")
@@ -396,14 +406,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pa
 
 
 def test_stage_1_trains_with_the_papers_optimizer(visual: VisualTranslator) -> None:
-    def optimizer(settings: VisualTrainingConfig) -> Optimizer:
-        return VisualTask(visual, [], settings, dict, lambda epoch, dev: None).optimizer()  # type: ignore[arg-type]
-
-    sgd = optimizer(VisualTrainingConfig())
+    sgd = visual_optimizer(visual, VisualTrainingConfig())
     assert isinstance(sgd, SGD)
     assert (sgd.defaults["lr"], sgd.defaults["momentum"]) == (1e-2, 0.9)
     assert sum(len(group["params"]) for group in sgd.param_groups) == len(list(visual.parameters()))
-    adamw = optimizer(VisualTrainingConfig(optimizer="adamw", weight_decay=0.1))
+    adamw = visual_optimizer(visual, VisualTrainingConfig(optimizer="adamw", weight_decay=0.1))
     assert isinstance(adamw, AdamW)
     assert adamw.defaults["weight_decay"] == 0.1
 
@@ -416,7 +423,7 @@ def test_stage_1_reaches_every_weight_from_pixels(
     )
     first = visual.encoder.backbone.conv1.weight.clone()
     saved: list[int] = []
-    task = VisualTask(visual, loader, TINY, lambda: {"bleu4": 1.0}, lambda epoch, dev: saved.append(epoch))
+    task = task_of(visual, loader, lambda: {"bleu4": 1.0}, lambda epoch, dev: saved.append(epoch))
     train(task, Engine(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
     silent = {name for name, tensor in visual.named_parameters() if tensor.grad is None or not tensor.grad.any()}
     assert silent <= {"encoder.temporal.conv.bias"}  # batch normalization takes a constant out again
@@ -431,7 +438,7 @@ def test_stage_1_does_not_go_on_without_an_unreadable_clip(
     loader = clip_loader(
         mixed, small_video, tokenizer, batch_size=2, workers=0, seed=0, augmentation=AugmentationConfig()
     )
-    task = VisualTask(visual, loader, TINY, dict, lambda epoch, dev: None)
+    task = task_of(visual, loader, dict, lambda epoch, dev: None)
     with pytest.raises(UnreadableVideo, match="'gone'"):
         train(task, Engine(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
 

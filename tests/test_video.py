@@ -3,17 +3,27 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional as F
 
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
-from slt_cache.video import frames as frames_module
+from slt_cache.video import stream as stream_module
 from slt_cache.video.frames import KeptFrames, UnreadableVideo, kept_indices, open_frames, read_kept_frames
-from slt_cache.video.transforms import augment, centre_crop, square
+from slt_cache.video.transforms import (
+    Augmentation,
+    adjust_contrast,
+    augment,
+    centre_crop,
+    draw_augmentation,
+    rotate,
+    square,
+)
 
 REAL_CLIPS = Path(__file__).parents[2] / "shared" / "real" / "how2sign" / "clips"
 
@@ -275,7 +285,7 @@ def test_a_clip_comes_in_pieces_that_memory_can_hold(
         Image.fromarray(numbered_frame(number)).save(tmp_path / f"images{number}.png")
     clip = clip_of(tmp_path if folder else numbered_video)
     whole = read_kept_frames(clip, 2, phase=1)
-    monkeypatch.setattr(frames_module, "PIECE_BYTES", frames * 48 * 64 * 3 + 100)
+    monkeypatch.setattr(stream_module, "PIECE_BYTES", frames * 48 * 64 * 3 + 100)
     pieces = list(open_frames(clip, 2, phase=1).pieces)
     assert np.array_equal(np.concatenate(pieces), whole.frames)
     assert max(map(len, pieces)) == min(frames, 30 if folder else 29)  # of a file, the first frame comes alone
@@ -283,7 +293,7 @@ def test_a_clip_comes_in_pieces_that_memory_can_hold(
 
 
 def test_a_frame_larger_than_a_piece_comes_alone(numbered_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames_module, "PIECE_BYTES", 1)
+    monkeypatch.setattr(stream_module, "PIECE_BYTES", 1)
     assert [len(piece) for piece in open_frames(clip_of(numbered_video), 10).pieces] == [1] * 6
 
 
@@ -303,7 +313,7 @@ def test_frames_are_read_as_they_are_asked_for(
     for number in range(6):
         Image.fromarray(numbered_frame(number)).save(tmp_path / f"images{number}.png")
     (tmp_path / "images5.png").write_bytes(b"broken")
-    monkeypatch.setattr(frames_module, "PIECE_BYTES", 2 * 48 * 64 * 3)
+    monkeypatch.setattr(stream_module, "PIECE_BYTES", 2 * 48 * 64 * 3)
     pieces = open_frames(clip_of(tmp_path), 1).pieces
     assert [len(next(pieces)), len(next(pieces))] == [2, 2]
     with pytest.raises(UnreadableVideo, match=r"images5\.png"):
@@ -344,7 +354,9 @@ def test_the_centre_crop_is_the_middle() -> None:
     assert torch.equal(centre_crop(images, 36), images)
 
 
-FULL = AugmentationConfig(crop=True, shift=0.2, flip=0.5, brightness=0.4)
+COLOUR: dict[str, Any] = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2}
+FULL = AugmentationConfig(crop=True, shift=0.2, flip=0.5, rotation=15.0, **COLOUR)
+OFF = AugmentationConfig(phase=False, crop=False)
 
 
 @pytest.fixture
@@ -367,8 +379,7 @@ def test_augmentation_follows_from_the_generators_seed(same_frames: torch.Tensor
 
 
 def test_without_augmentation_it_is_the_centre_crop(same_frames: torch.Tensor) -> None:
-    off = AugmentationConfig(phase=False, crop=False)
-    assert torch.equal(augment(same_frames, 32, off, np.random.default_rng(0)), centre_crop(same_frames, 32))
+    assert torch.equal(augment(same_frames, 32, OFF, np.random.default_rng(0)), centre_crop(same_frames, 32))
 
 
 def test_a_random_crop_is_a_piece_of_the_frame_and_reaches_every_corner(same_frames: torch.Tensor) -> None:
@@ -419,6 +430,97 @@ def test_brightness_is_one_factor_and_stays_in_range(same_frames: torch.Tensor) 
         factors.append(float(ratio.mean()))
     assert 0.45 < min(factors) < 0.8
     assert 1.2 < max(factors) < 1.55
+
+
+def drawn(seed: int, **settings: Any) -> Augmentation:
+    return draw_augmentation(4, 32, AugmentationConfig(shift=0.2, flip=0.5, **settings), np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_switched_on_leaves_what_the_others_draw(seed: int) -> None:
+    every = drawn(seed, rotation=15.0, **COLOUR)
+    off = Augmentation(every.top, every.left, every.shift, every.flip, 1.0, 0.0, 1.0, 1.0, 0.0)
+    assert drawn(seed) == off
+    assert drawn(seed, brightness=0.4) == replace(off, light=every.light)
+    assert drawn(seed, rotation=15.0) == replace(off, rotation=every.rotation)
+    for name in ("contrast", "saturation", "hue"):
+        assert drawn(seed, **{name: COLOUR[name]}) == replace(off, **{name: getattr(every, name)})
+
+
+def test_a_seed_draws_what_it_drew_before_there_was_rotation() -> None:
+    """Else measured scores would move."""
+    found = drawn(7, rotation=15.0, **COLOUR)
+    assert (found.top, found.left, found.shift, found.flip, round(found.light, 6)) == (4, 3, 5, False, 0.780166)
+
+
+def test_each_frame_is_augmented_for_itself() -> None:
+    images = torch.randint(0, 256, (19, 3, 36, 36), dtype=torch.uint8)
+    every = drawn(1, rotation=15.0, **COLOUR)
+    for frames in (1, 3, 19):
+        pieces = [every.apply(piece, 32) for piece in images.split(frames)]
+        assert torch.equal(torch.cat(pieces), torch.cat([every.apply(image[None], 32) for image in images]))
+
+
+def test_contrast_does_not_depend_on_the_number_of_threads() -> None:
+    """A loader's worker has one thread; torchvision's own sum over a large frame does depend on it."""
+    images = torch.randint(0, 256, (1, 3, 512, 512), dtype=torch.uint8)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 4):
+            torch.set_num_threads(number)
+            found.append([adjust_contrast(images, 0.5 + 0.01 * step) for step in range(20)])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.0, 1.7])
+def test_contrast_is_torchvisions(factor: float) -> None:
+    images = torch.randint(0, 256, (3, 3, 40, 40), dtype=torch.uint8)
+    assert torch.equal(adjust_contrast(images, factor), F.adjust_contrast(images, factor))
+
+
+@pytest.mark.parametrize("degrees", [-45.0, -3.0, 0.5, 20.0, 45.0])
+@pytest.mark.parametrize("size", [7, 36])
+def test_a_rotation_leaves_no_black_corners(degrees: float, size: int) -> None:
+    images = torch.full((2, 3, size, size), 200, dtype=torch.uint8)
+    assert torch.equal(rotate(images, degrees), images)
+
+
+def test_a_rotation_turns_counter_clockwise_about_the_middle() -> None:
+    images = torch.zeros(1, 3, 41, 41, dtype=torch.uint8)
+    images[..., 19:22, 34:37] = 255  # 15 to the right of the middle
+    [_, rows, columns] = torch.nonzero(rotate(images, 30.0)[0] > 128).float().mean(0).tolist()
+    assert (rows, columns) == pytest.approx((20 - 15 * 0.5, 20 + 15 * 0.866), abs=0.3)
+
+
+def test_rotations_are_as_wide_as_asked_and_to_both_sides() -> None:
+    angles = [drawn(seed, rotation=10.0).rotation for seed in range(60)]
+    assert -10.0 <= min(angles) < -8.0
+    assert 8.0 < max(angles) <= 10.0
+
+
+@pytest.mark.parametrize(("name", "kept"), [("contrast", "mean"), ("saturation", "grey"), ("hue", "value")])
+def test_a_colour_changes_what_it_is_named_after(name: str, kept: str) -> None:
+    images = torch.randint(90, 165, (2, 3, 32, 32), dtype=torch.uint8)
+    asked = OFF.model_copy(update={name: 0.3})
+    properties: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "mean": lambda images: F.rgb_to_grayscale(images).float().mean((1, 2, 3)),
+        "grey": lambda images: F.rgb_to_grayscale(images).float(),
+        "value": lambda images: images.amax(1).float(),
+    }
+    for seed in range(5):
+        changed = augment(images, 32, asked, np.random.default_rng(seed))
+        assert (changed.float() - images.float()).abs().max() > 2
+        of = properties[kept]
+        assert (of(changed) - of(images)).abs().max() <= 2  # what is computed in float is rounded down
+
+
+def test_grey_frames_have_no_colour_to_change() -> None:
+    images = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8).expand(-1, 3, -1, -1)
+    for seed in range(5):
+        turned = augment(images, 32, OFF.model_copy(update={"hue": 0.5}), np.random.default_rng(seed))
+        assert (turned.float() - images.float()).abs().max() <= 1
 
 
 def test_an_unreadable_clip_survives_pickling(numbered_video: Path) -> None:

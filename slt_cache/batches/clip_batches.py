@@ -45,7 +45,7 @@ class AugmentedClips(Dataset[Any]):
         clip, video = self.clips[index], self.video
         phase = int(random.integers(video.keep_every)) if self.augmentation.phase else 0
         try:
-            kept = read_kept_frames(clip, video.keep_every, phase)
+            kept = read_kept_frames(clip, video.keep_every, phase, video.fps)
         except UnreadableVideo as error:
             return error
         images = augment(square(kept.frames, video), video.size, self.augmentation, random)

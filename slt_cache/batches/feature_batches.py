@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from slt_cache.batches.order import EpochOrder
 from slt_cache.batches.targets import Targets, make_targets
+from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -66,13 +67,42 @@ class FeatureCollator:
         )
 
 
+def steps_of(cache: FeatureCache) -> np.ndarray:
+    """int64 [clips], N of each clip as view 0 has it; another view may have a step more or less."""
+    return np.diff(cache.offsets)[:: cache.views]
+
+
 def feature_loader(
-    cache: FeatureCache, tokenizer: Tokenizer, *, batch_size: int, seed: int = 0, shuffle: bool
+    cache: FeatureCache,
+    tokenizer: Tokenizer,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    shuffle: bool,
+    by_length: bool = False,
 ) -> DataLoader[Any]:
     """Batches straight from the memory-mapped cache, read in this process: there is nothing to wait for. Shuffled
-    batches, those of training, see the augmented views too."""
+    batches, those of training, see the augmented views too. `by_length` puts clips of similar N together (order.py);
+    the lengths of the sentences, which follow N roughly, do not count."""
+    lengths = steps_of(cache) if by_length else None
     return DataLoader(
         CachedClips(cache, seed if shuffle else None),
-        batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle),
+        batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths),
         collate_fn=FeatureCollator(tokenizer),
     )
+
+
+def require_positions(cache: FeatureCache, positions: int | None) -> None:
+    """Raises InputError that names the clips which have more steps, in any view, than the LLM has positions: before a
+    training begins, and not in the middle of it."""
+    if positions is None:
+        return
+    rows = np.flatnonzero(np.diff(cache.offsets) > positions)
+    if len(rows):
+        clips = list(dict.fromkeys(cache.ids[row // cache.views] for row in rows.tolist()))
+        shown = ", ".join(map(repr, clips[:3]))
+        raise InputError(
+            f"{cache.path} ({cache.split}): {len(clips)} of {len(cache)} clips are longer than the LLM's {positions} "
+            f"steps, such as {shown}. Cut them into shorter clips, keep fewer frames (video.keep_rate), or take an LLM "
+            "without an end of its positions (T5, NLLB)."
+        )

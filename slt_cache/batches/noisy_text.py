@@ -1,5 +1,6 @@
 """Sentences and their noised copies in batches, for denoising pre-training (Liu et al. 2020, 2.2). Text only."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,10 +12,15 @@ from slt_cache.batches.order import EpochOrder
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.text.tokenizer import Tokenizer
 
+SENTENCE_END = re.compile(r"""(?:(?<!\d)\.|[!?。！？])["'”’»“」』)\]]*$""")
+"""Of a word that ends a sentence. Not 10. or 3., which in German is the third."""
+CLOSING = re.compile(r"[”’»」』)\]）》]+")
+"""A word of its own that still belongs to the sentence before it."""
+
 
 @dataclass(frozen=True)
 class NoisyBatch:
-    """B noised sentences and the sentences to restore."""
+    """B noised lines and the lines to restore."""
 
     ids: tuple[str, ...]
     input_ids: torch.Tensor
@@ -63,25 +69,49 @@ def words_of(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
     return words
 
 
+def sentences_of(words: Sequence[list[int]], tokenizer: Tokenizer) -> list[list[list[int]]]:
+    """The words of a line cut into sentences, behind each word that ends one."""
+    sentences: list[list[list[int]]] = []
+    before, ended = "", True
+    for word in words:
+        text = "".join(tokenizer.inner.convert_ids_to_tokens(word)).replace("▁", " ")
+        joins = ended and bool(sentences) and CLOSING.fullmatch(text.strip()) is not None
+        if ended and not joins:
+            sentences.append([])
+        sentences[-1].append(word)
+        ended = joins or SENTENCE_END.search(before + text) is not None
+        before = text  # in writing without blanks a word is a piece, and 3.5 three of them
+    return sentences
+
+
+def permuted(sentences: Sequence[Sequence[list[int]]], random: np.random.Generator) -> list[list[int]]:
+    """The words of the sentences, whose order is drawn; a single sentence draws nothing."""
+    order = random.permutation(len(sentences)) if len(sentences) > 1 else range(len(sentences))
+    return [word for place in order for word in sentences[place]]
+
+
 class NoisyText:
-    """Iterable over the batches of an epoch; the noise follows from (seed, epoch, sentence)."""
+    """Iterable over the batches of an epoch; the noise follows from (seed, epoch, line). A line is an instance: one
+    sentence, or several, whose order is permuted in the source before their words are masked."""
 
     def __init__(
         self,
-        sentences: Sequence[str],
+        lines: Sequence[str],
         tokenizer: Tokenizer,
         *,
         batch_size: int,
         seed: int,
         mask_ratio: float,
         span_mean: float,
+        permute_sentences: bool = False,
     ):
-        self.words = [words_of(tokenizer.encode(sentence), tokenizer) for sentence in sentences]
+        self.words = [words_of(tokenizer.encode(line), tokenizer) for line in lines]
         self.tokenizer = tokenizer
-        self.order = EpochOrder(len(sentences), batch_size, seed, shuffle=True)
+        self.order = EpochOrder(len(lines), batch_size, seed, shuffle=True)
         self.seed = seed
         self.mask_ratio = mask_ratio
         self.span_mean = span_mean
+        self.sentences = [sentences_of(words, tokenizer) if permute_sentences else [words] for words in self.words]
 
     def __len__(self) -> int:
         return len(self.order)
@@ -104,5 +134,6 @@ class NoisyText:
 
     def _noised(self, epoch: int, index: int) -> torch.Tensor:
         random = np.random.default_rng((self.seed, epoch, index))
-        ids = infill(self.words[index], self.tokenizer.mask, self.mask_ratio, self.span_mean, random)
+        words = permuted(self.sentences[index], random)
+        ids = infill(words, self.tokenizer.mask, self.mask_ratio, self.span_mean, random)
         return torch.tensor([*ids, self.tokenizer.eos, self.tokenizer.language_code()])

@@ -1,32 +1,43 @@
-"""Stage 2 on disk: an ordinary `from_pretrained` folder with the adapter and the record beside the LLM."""
+"""Stage 2 on disk: the folder of a saved translator with the training record and a model card."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_model, save_model
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
-from transformers.utils import logging
+from transformers import PreTrainedModel
 
+from slt_cache.checkpoints.card import model_card
 from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.errors import InputError
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import replacing
+from slt_cache.files import replacing, write_text
+from slt_cache.models.saved_translator import (
+    ABOUT_FILE,
+    About,
+    SavedTranslator,
+    read_translator,
+    write_about,
+    write_seq2seq,
+    write_translator,
+)
 from slt_cache.models.sign_translator import SignTranslator
-from slt_cache.text.tokenizer import Tokenizer, hub_message, load_tokenizer
+from slt_cache.text.tokenizer import Tokenizer
 
-ADAPTER_FILE = "adapter.safetensors"
-
-logging.disable_progress_bar()  # a bar for each file that is written would tear our own apart
+CARD_FILE = "README.md"
+LIGHT_T = "Light-T"
+HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
 class LlmCheckpoint:
     """What stage 2 left, in evaluation mode."""
 
-    model: SignTranslator
-    tokenizer: Tokenizer
+    model: SavedTranslator
     record: Record
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.model.tokenizer
 
     @property
     def spec(self) -> FeatureSpec:
@@ -34,47 +45,59 @@ class LlmCheckpoint:
         return FeatureSpec.from_json(self.record.settings["features"])
 
 
-def load_seq2seq(name: str, pretrained: bool = True, dropout: float | None = None) -> PreTrainedModel:
-    """An encoder-decoder by hub name or folder; with `pretrained` false its architecture with fresh weights
-    (paper, table 10). Raises InputError where it cannot be had."""
-    changes = {} if dropout is None else {"dropout": dropout}
-    try:
-        config = AutoConfig.from_pretrained(name, **changes)
-        if not pretrained:
-            return AutoModelForSeq2SeqLM.from_config(config)
-        return AutoModelForSeq2SeqLM.from_pretrained(name, config=config, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise InputError(hub_message(name, error)) from error
-
-
 def save_llm(folder: Path, model: SignTranslator, tokenizer: Tokenizer, record: Record) -> None:
     with replacing(folder) as temporary:
-        _write_seq2seq(temporary, model.seq2seq, tokenizer, record)
-        save_model(model.adapter, str(temporary / ADAPTER_FILE))
+        write_translator(temporary, model, tokenizer, _about(record))
+        save_llm_record(temporary, record)
+
+
+def save_llm_record(folder: Path, record: Record) -> None:
+    """The record anew, and what is told of it to whoever takes the folder elsewhere."""
+    about = _about(record)
+    write_about(folder, about)
+    write_text(folder / CARD_FILE, model_card(about))
+    write_record(folder, record)
+
+
+def _about(record: Record) -> About:
+    """What the record says that goes with the weights wherever they go: no paths of this machine."""
+    settings = record.settings
+    llm = settings.get("llm", {"name": LIGHT_T})  # the control has none
+    return About(
+        features=asdict(FeatureSpec.from_json(settings["features"])),
+        language=settings["language"],
+        llm=_public(llm["name"]) + ("" if llm.get("pretrained", True) else " (architecture alone)"),
+        lora=llm.get("lora"),
+        dev=record.dev or None,
+        tool=record.tool,
+        **record.context,
+    )
+
+
+def _public(name: str) -> str:
+    is_path = Path(name).exists() or not HUB_NAME.fullmatch(name)
+    return Path(name).name if is_path else name
 
 
 def save_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer, record: Record) -> None:
     """The encoder-decoder alone, as pre-training leaves it."""
     with replacing(folder) as temporary:
-        _write_seq2seq(temporary, seq2seq, tokenizer, record)
-
-
-def _write_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer, record: Record) -> None:
-    seq2seq.save_pretrained(folder)
-    tokenizer.save(folder)
-    write_record(folder, record)
+        write_seq2seq(temporary, seq2seq, tokenizer)
+        write_record(temporary, record)
 
 
 def load_llm(folder: Path) -> LlmCheckpoint:
     """Raises InputError where no finished stage 2 lies in the folder."""
     record = read_record(folder)
+    run = folder.parents[1]
     if record is None or not record.finished:
         raise InputError(
             f"{folder}: no finished training from the cache here. "
-            f"Train it first: slt-cache train-llm --features feats.h5 --run {folder.parents[1]}"
+            f"Train it first: slt-cache train-llm --features feats.h5 --run {run}"
         )
-    tokenizer = load_tokenizer(str(folder), record.settings["language"])
-    spec = FeatureSpec.from_json(record.settings["features"])
-    model = SignTranslator(spec.dim, load_seq2seq(str(folder)), tokenizer.start)
-    load_model(model.adapter, folder / ADAPTER_FILE)
-    return LlmCheckpoint(model.eval(), tokenizer, record)
+    if not (folder / ABOUT_FILE).is_file():
+        raise InputError(
+            f"{folder}: saved by an older version, without {ABOUT_FILE}. "
+            f"Train it again: slt-cache train-llm --restart --run {run}"
+        )
+    return LlmCheckpoint(read_translator(folder), record)

@@ -1,7 +1,7 @@
 """The training record beside the weights: what was trained, with which settings, how well. A plain JSON file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,12 @@ class Record:
     epochs: int = 0
     seconds: float = 0.0
     dev: dict[str, float] | None = None
+    """Scores of the best weights."""
+    dev_beams: int | None = None
+    """Of the search that made these scores: while the training goes on `generation.dev_beams`, which decides which
+    weights are the best; in the end `generation.num_beams`. None in records of older versions."""
+    context: dict[str, Any] = field(default_factory=dict)
+    """What did not decide the weights but tells how to read them: corpus, scoring of dev, generation."""
     finished_at: str = ""
     """ISO 8601, UTC."""
     tool: str = f"slt-cache {__version__}"

@@ -16,6 +16,8 @@ from slt_cache.models.sign_translator import SignTranslator, VisualTranslator, m
 from slt_cache.models.visual_encoder import VisualEncoder, tensors_sha256
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
+ENCODER_FILE = "encoder.safetensors"
+
 
 @dataclass(frozen=True)
 class VisualCheckpoint:
@@ -41,16 +43,27 @@ def new_visual_translator(
 ) -> VisualTranslator:
     """Stage 1 before training, its backbone with the weights that the settings name."""
     translator = _translator(encoder, video, light_t, tokenizer)
-    weights = backbone_weights(encoder.weights)
-    if weights is not None:
-        _load_backbone(translator.encoder, weights, encoder.weights)
+    with_backbone(translator.encoder, encoder.weights)
     return translator
+
+
+def new_encoder(encoder: EncoderConfig, video: VideoConfig) -> VisualEncoder:
+    """The visual encoder with fresh weights."""
+    return VisualEncoder(encoder.dim, encoder.kernel, video.mean, video.std)
+
+
+def with_backbone(encoder: VisualEncoder, weights: str) -> VisualEncoder:
+    """The same encoder, its backbone with the weights that `encoder.weights` names. Raises InputError."""
+    tensors = backbone_weights(weights)
+    if tensors is not None:
+        _load_backbone(encoder, tensors, weights)
+    return encoder
 
 
 def _translator(
     encoder: EncoderConfig, video: VideoConfig, light_t: LightTConfig, tokenizer: Tokenizer
 ) -> VisualTranslator:
-    visual = VisualEncoder(encoder.dim, encoder.kernel, video.mean, video.std)
+    visual = new_encoder(encoder, video)
     seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout)
     return VisualTranslator(visual, SignTranslator(encoder.dim, seq2seq, tokenizer.start))
 
@@ -99,7 +112,7 @@ def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], 
 def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, record: Record) -> None:
     with replacing(folder) as temporary:
         temporary.mkdir()
-        save_model(model.encoder, str(temporary / "encoder.safetensors"))
+        save_model(model.encoder, str(temporary / ENCODER_FILE))
         save_model(model.translator, str(temporary / "light_t.safetensors"))
         tokenizer.save(temporary / "tokenizer")
         write_record(temporary, record)
@@ -125,6 +138,6 @@ def load_visual(folder: Path) -> VisualCheckpoint:
         LightTConfig.model_validate(settings["light_t"]),
         tokenizer,
     )
-    load_model(model.encoder, folder / "encoder.safetensors")
+    load_model(model.encoder, folder / ENCODER_FILE)
     load_model(model.translator, folder / "light_t.safetensors")
     return VisualCheckpoint(model.eval(), tokenizer, record)

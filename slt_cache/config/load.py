@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -87,7 +87,9 @@ def _apply(settings: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}: write it as section.key=value, such as video.size=112.")
     place = settings
     for section in sections:
-        inner = place.setdefault(section, {})
+        if place.get(section) is None:
+            place[section] = {}  # null is a section that is off; a key of it turns it on
+        inner = place[section]
         if not isinstance(inner, dict):
             raise InputError(f"--set {override}: '{section}' is a value and has no keys.")
         place = inner
@@ -114,8 +116,10 @@ def _keys_beside(path: Sequence[str]) -> list[str]:
     """The keys of the section that `path` points into."""
     section: type[BaseModel] = Config
     for part in path[:-1]:
-        inner = section.model_fields[part].annotation if part in section.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotation = section.model_fields[part].annotation if part in section.model_fields else None
+        inner = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
+        sections = [one for one in inner if issubclass(one, BaseModel)]
+        if not sections:
             return []
-        section = inner
+        section = sections[0]
     return list(section.model_fields)

@@ -2,7 +2,8 @@
 
 The defaults are the paper's (Chen et al. 2024) where it gives a number; a shipped YAML states what differs."""
 
-from typing import Annotated, Literal
+from collections.abc import Set
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,11 +16,11 @@ from pydantic import (
     model_validator,
 )
 
-from slt_cache.errors import InputError
-
 AVATAR_LANGUAGE_CODES = {"de": "de_DE", "en": "en_XX", "zh": "zh_CN"}
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+Jitter = Annotated[float, Field(ge=0.0, lt=1.0)]
+"""Largest change of a factor: it is drawn from 1 - jitter to 1 + jitter, once a clip; 0 is off."""
 
 
 def _one_in_a_whole_number(rate: float) -> float:
@@ -32,6 +33,11 @@ class Section(BaseModel):
     """Strict and frozen: an unknown key is an error, a value never changes after it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def _without_off(section: Section, later: Set[str]) -> dict[str, Any]:
+    """The settings, but for those that came `later` where they are off (false or 0)."""
+    return {name: value for name, value in section.model_dump(mode="json").items() if value or name not in later}
 
 
 class CorpusConfig(Section):
@@ -54,8 +60,11 @@ class CorpusConfig(Section):
 
 
 class VideoConfig(Section):
+    fps: Annotated[float, Field(ge=0.0)] = 0.0
+    """Frames a second to which a clip is resampled before the keep rate; 0: the video's own rate. Not for folders of
+    frames, which have no rate."""
     keep_rate: Annotated[float, AfterValidator(_one_in_a_whole_number)] = 0.25
-    """Share of the source frames that is kept: 1, 0.5, 0.25, 0.125 ... (paper, table 6)."""
+    """Share of the frames that is kept: 1, 0.5, 0.25, 0.125 ... (paper, table 6)."""
     resize: PositiveInt = 256
     """Pixels; frames are scaled to this square before the crop."""
     size: PositiveInt = 224
@@ -74,6 +83,11 @@ class VideoConfig(Section):
         """Frames; one in this many is kept."""
         return round(1 / self.keep_rate)
 
+    def recorded(self) -> dict[str, Any]:
+        """As training records hold it. What they did not always have is left out where it is off: those that were
+        written before are still of the same settings."""
+        return _without_off(self, {"fps"})
+
     @model_validator(mode="after")
     def _crop_fits(self) -> "VideoConfig":
         if self.size > self.resize:
@@ -82,7 +96,8 @@ class VideoConfig(Section):
 
 
 class AugmentationConfig(Section):
-    """What stage 1 does to the frames of a clip, the same to all of them; validation and extraction do none of it."""
+    """What stage 1 does to the frames of a clip, the same to all of them. Validation and the plain view of a cache have
+    none of it."""
 
     phase: bool = True
     """Kept frames begin at a random one of the first frames instead of at frame 0."""
@@ -92,8 +107,21 @@ class AugmentationConfig(Section):
     """Largest horizontal shift, as a share of the width; the edge column is repeated."""
     flip: Fraction = 0.0
     """Probability of a left-right flip; 0 because handedness carries meaning."""
-    brightness: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    brightness: Jitter = 0.0
     """Frames are multiplied by one factor a clip, from 1 - brightness to 1 + brightness."""
+    rotation: Annotated[float, Field(ge=0.0, le=45.0)] = 0.0
+    """Degrees; largest rotation to either side, edges are repeated. Small ones only: orientation carries meaning."""
+    contrast: Jitter = 0.0
+    """Distances from a frame's mean grey are multiplied by one factor a clip."""
+    saturation: Jitter = 0.0
+    """Distances of the colours from grey are multiplied by one factor a clip."""
+    hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """Largest turn of all colours to either side, as a share of the colour circle. Slow, as rotation is."""
+
+    def recorded(self) -> dict[str, Any]:
+        """As training records and feature caches hold it. What they did not always have is left out where it is off:
+        those that were written before are still of the same settings."""
+        return _without_off(self, {"rotation", "contrast", "saturation", "hue"})
 
 
 class EncoderConfig(Section):
@@ -152,14 +180,42 @@ class VisualTrainingConfig(OptimizerConfig):
     """Epochs between evaluations on dev."""
 
 
+class LoraConfig(Section):
+    """LoRA (Hu et al. 2022): the LLM is frozen, and beside some of its linear layers small matrices learn, at the rate
+    llm_training.lr; ten to a hundred times the rate of the whole LLM suits them. The LLM-Adapter learns as ever."""
+
+    r: PositiveInt = 8
+    """Rank of the matrices."""
+    alpha: PositiveInt = 16
+    """What they give is multiplied by alpha / r."""
+    dropout: Probability = 0.0
+    """Of what they read."""
+    targets: tuple[str, ...] | None = None
+    """Linear layers, by the last part of their names; null: the query and value projections of every attention
+    (Hu et al. 2022, 4.2), q_proj and v_proj in MBart, M2M100, NLLB and BART, q and v in T5."""
+
+
 class LlmConfig(Section):
     name: str = "facebook/mbart-large-cc25"
     """Hub name or local folder of an encoder-decoder; or small-mbart, which `slt-cache llm pretrain` makes of text."""
     pretrained: bool = True
     """False: the same architecture from scratch (paper, table 10)."""
+    trim: bool = True
+    """Only the pieces that the train split's sentences use are kept, and special tokens (paper, 4.3); small-mbart has
+    no others."""
+    keep_characters: bool = False
+    """Trimming keeps every single character of the sentences' scripts too, for words that train does not hold."""
     language: str | None = None
-    """MBart's code of the sentences' language, which decoding starts with: de_DE, en_XX, zh_CN ...; null: the
-    demo corpus' own, and an error for one's own videos."""
+    """Code of the sentences' language, which decoding starts with, as the LLM spells it: de_DE, en_XX, zh_CN (MBart),
+    deu_Latn (NLLB), de (M2M100); T5 and BART have none. null: the demo corpus' own."""
+    lora: LoraConfig | None = None
+    """Settings of LoRA, such as `--set llm.lora.r=16`; null: the whole LLM learns."""
+
+    @model_validator(mode="after")
+    def _something_to_adapt(self) -> "LlmConfig":
+        if self.lora is not None and not self.pretrained:
+            raise ValueError("with pretrained false LoRA would leave all weights random; set lora to null")
+        return self
 
 
 class LlmPretrainingConfig(OptimizerConfig):
@@ -178,6 +234,8 @@ class LlmPretrainingConfig(OptimizerConfig):
     """Share of the words that is masked (Liu et al. 2020, 2.2)."""
     span_mean: PositiveFloat = 3.5
     """Words; mean of the Poisson distribution of masked spans (Liu et al. 2020, 2.2)."""
+    permute_sentences: bool = True
+    """Sentences of a line that holds several come in another order in the source (Liu et al. 2020, 2.2)."""
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 64
     lr: PositiveFloat = 1e-3
@@ -199,7 +257,16 @@ class LlmTrainingConfig(OptimizerConfig):
     dropout: Probability | None = None
     """Of the LLM; null for the one it was made with."""
     feature_dropout: Probability = 0.0
-    """Share of the feature channels that is dropped in training."""
+    """Share of the features' values (each channel of each step on its own) that is zeroed in training."""
+    step_dropout: Probability = 0.0
+    """Share of the time steps whose features are zeroed whole in training."""
+    length_buckets: bool = True
+    """Batches hold clips of similar length: under 10 % padding, of clips as long as PHOENIX14T's, instead of half."""
+    unfreeze: Literal["none", "temporal", "all"] = "none"
+    """Parts of the visual encoder that learn with the LLM, then from pixels and not from the cache: none, the temporal
+    module, or all of it (paper, table 9). `train-joint` takes none for all."""
+    encoder_lr: PositiveFloat = 1e-4
+    """Peak learning rate of those parts; our choice, the paper is silent."""
     patience: PositiveInt | None = 10
     evaluate_every: PositiveInt = 1
     """Epochs between evaluations on dev."""
@@ -233,10 +300,20 @@ class FeaturesConfig(Section):
 class GenerationConfig(Section):
     num_beams: PositiveInt = 5
     """(paper, 4.3)"""
+    dev_beams: PositiveInt = 1
+    """Of the evaluations on dev while a training goes on, which decide which weights are the best; 1 is greedy search.
+    The best weights are scored once more with num_beams when the training has ended."""
     max_new_tokens: PositiveInt = 128
+    """Fewer where the LLM has not so many positions."""
     length_penalty: float = 1.0
+    """Hypotheses are ranked by log-probability / tokens ** length_penalty: more than 1 favours long ones."""
     batch_size: PositiveInt = 32
     """Clips decoded at once."""
+
+    @property
+    def on_dev(self) -> "GenerationConfig":
+        """The search while a training goes on."""
+        return self.model_copy(update={"num_beams": self.dev_beams})
 
 
 class ScoringConfig(Section):
@@ -280,10 +357,8 @@ class Config(Section):
     compute: ComputeConfig = ComputeConfig()
 
     @property
-    def language_code(self) -> str:
-        """MBart's code of the sentences' language. Raises InputError where nothing tells it."""
-        if self.llm.language is not None:
-            return self.llm.language
-        if self.corpus.name == "avatar":
+    def language_code(self) -> str | None:
+        """The LLM's code of the sentences' language; None where nothing tells it, which models without codes allow."""
+        if self.llm.language is None and self.corpus.name == "avatar":
             return AVATAR_LANGUAGE_CODES[self.corpus.language]
-        raise InputError("llm.language: not set. Name the sentences' language: --set llm.language=de_DE (en_XX, ...)")
+        return self.llm.language

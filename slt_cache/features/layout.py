@@ -17,6 +17,8 @@ NUMBERS = {"offsets": "<i8", "view": "<i2", "num_frames": "<i4", "fps": "<f4", "
 """Columns of numbers and their types; one value a row, offsets one more."""
 STRINGS = ("clip_id", "text", "missing", "missing_reason")
 """Columns of UTF-8 strings, as long as the longest needs; the first two have one value a row."""
+UNKNOWN = "unknown"
+"""Language of sentences that nobody has named."""
 FACTS = ("corpus", "created", "language", "manifest_sha256", "tool")
 """Attributes of a split beside `complete`, `spec` and `spec_sha256`."""
 
@@ -55,9 +57,9 @@ class SplitTable:
     clip_ids: Sequence[str]
     texts: Sequence[str]
     num_frames: np.ndarray
-    """int32, T, source frames."""
+    """int32, T, frames before downsampling."""
     fps: np.ndarray
-    """float32, source frames a second; 0 where nothing tells it."""
+    """float32, of these frames, a second; 0 where nothing tells it."""
     steps: np.ndarray
     """int64, N."""
     checksums: np.ndarray

@@ -25,7 +25,7 @@ class ClipFeatures:
     clip_id: str
     text: str
     num_frames: int
-    """T, source frames."""
+    """T, frames before downsampling."""
     fps: float
     """Source frames a second; 0 where nothing tells it."""
     features: np.ndarray

@@ -41,9 +41,13 @@ class FeatureSpec:
     """Settings of the augmented views; None where there are none."""
     source: str | None = None
     """What made imported features, as their importer named it."""
+    fps: float | None = None
+    """Frames a second to which clips were resampled before the keep rate; None where at the video's own."""
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        """A cache that was written before clips could be resampled has no `fps`; its spec and hash still hold."""
+        fields = asdict(self)
+        return json.dumps({name: fields[name] for name in fields if name != "fps" or self.fps}, sort_keys=True)
 
     @property
     def sha256(self) -> str:

@@ -1,10 +1,11 @@
 """Sign features in, sentences out: an adapter in place of the word embedding of an encoder-decoder.
 
-Both stages are this module: VL-Adapter + Light-T in stage 1, LLM-Adapter + MBart in stage 2. Knows no files."""
+Both stages are this module: VL-Adapter + Light-T in stage 1, LLM-Adapter + MBart in stage 2. Knows no files, but
+for `from_pretrained`."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +15,11 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTraine
 from slt_cache.errors import InputError
 from slt_cache.models.packing import pad, step_mask
 from slt_cache.models.visual_encoder import VisualEncoder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slt_cache.models.saved_translator import SavedTranslator
 
 IGNORED = -100
 """Label of padding, left out of the loss."""
@@ -80,23 +86,49 @@ class SignTranslator(nn.Module):
 
     seq2seq: Any  # a PreTrainedModel; its mixed-in methods are unknown to type checkers
 
-    def __init__(self, dim: int, seq2seq: PreTrainedModel, start: tuple[int, ...], feature_dropout: float = 0.0):
-        """`dim` is C; `start` are the ids that decoding begins with, for MBart the language code alone."""
+    def __init__(
+        self,
+        dim: int,
+        seq2seq: PreTrainedModel,
+        start: tuple[int, ...],
+        feature_dropout: float = 0.0,
+        step_dropout: float = 0.0,
+    ):
+        """`dim` is C; `start` are the ids that decoding begins with (text/framing.py). `feature_dropout` zeroes single
+        values of the features in training and scales up the others, `step_dropout` whole time steps."""
         super().__init__()
         self.seq2seq = seq2seq
         self.start = start
         width: int = seq2seq.config.hidden_size
         self.adapter = Adapter(dim, width)
         self.feature_dropout = nn.Dropout(feature_dropout)
+        self.step_dropout = step_dropout
         # A scaled word embedding multiplies what it looks up; embeddings that come ready-made are not scaled.
         scaled = getattr(seq2seq.config, "scale_embedding", False)
         self.scale = math.sqrt(width) if scaled else 1.0
 
+    @classmethod
+    def from_pretrained(cls, name: "str | Path") -> "SavedTranslator":
+        """A translator that stage 2 saved, from its folder (`llm/best` of a run) or by its name on the hub: in
+        evaluation mode, with its tokenizer and all that `translate` needs. Raises InputError where it is not there."""
+        from slt_cache.models.saved_translator import read_translator
+
+        return read_translator(name)
+
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """[sum N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]"""
         self._require_positions(int(lengths.max()), "steps of features")
-        embedded = self.adapter(self.feature_dropout(features)) * self.scale
+        embedded = self.adapter(self._dropped(features)) * self.scale
         return pad(embedded, lengths), step_mask(lengths).long()
+
+    def _dropped(self, features: torch.Tensor) -> torch.Tensor:
+        """In training, without some values and some whole steps. Steps that stay keep their size: one that is missing
+        is a sign not seen, and what is seen of the others is no more for it."""
+        features = self.feature_dropout(features)
+        if self.training and self.step_dropout > 0:
+            kept = torch.rand(len(features), 1, device=features.device) >= self.step_dropout
+            features = features * kept
+        return features
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """[sum N, C], [B], [B, L] -> logits [B, L, V]"""
@@ -106,12 +138,23 @@ class SignTranslator(nn.Module):
             inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=decoder_input_ids, use_cache=False
         ).logits
 
+    @property
+    def positions(self) -> int | None:
+        """Steps that the LLM has positions for. None where they do not end: the sinusoids of Light-T, M2M100 and NLLB,
+        the relative positions of T5."""
+        table = getattr(self.seq2seq.get_encoder(), "embed_positions", None)
+        return self.seq2seq.config.max_position_embeddings if isinstance(table, nn.Embedding) else None
+
+    def steps_left_out(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Steps at the end of each clip that `generate` does not read, for want of positions: [B] -> [B]"""
+        if self.positions is None:
+            return torch.zeros_like(lengths)
+        return (lengths - self.positions).clamp(min=0)
+
     def _require_positions(self, length: int, what: str) -> None:
-        """Learned positions end somewhere; Light-T's sinusoids do not."""
-        config = self.seq2seq.config
-        if not isinstance(config, M2M100Config) and length > config.max_position_embeddings:
+        if self.positions is not None and length > self.positions:
             raise InputError(
-                f"a clip has {length} {what}, and the LLM positions for {config.max_position_embeddings}. "
+                f"a clip has {length} {what}, and the LLM positions for {self.positions}. "
                 "Cut the video into shorter clips."
             )
 
@@ -124,7 +167,12 @@ class SignTranslator(nn.Module):
 
     @torch.no_grad()
     def generate(self, features: torch.Tensor, lengths: torch.Tensor, **options: Any) -> Any:
-        """Decodes from the start tokens; `options` are those of transformers' `generate`."""
+        """Decodes from the start tokens; `options` are those of transformers' `generate`, which runs the encoder once a
+        clip whatever the number of beams. Reads and writes no further than the LLM has positions."""
+        if self.positions is not None:
+            features, lengths = self._cut(features, lengths)
+            room = self.positions + 1 - len(self.start)  # the last token is written and not read
+            options["max_new_tokens"] = min(options.get("max_new_tokens", room), room)
         embeds, mask = self.embed(features, lengths)
         start = torch.tensor([self.start], device=embeds.device).expand(len(lengths), -1)
         return self.seq2seq.generate(
@@ -136,14 +184,33 @@ class SignTranslator(nn.Module):
             **options,
         )
 
+    def _cut(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[sum N, C], [B] without the steps that there is no position for."""
+        kept = lengths - self.steps_left_out(lengths)
+        parts = zip(features.split(lengths.tolist()), kept.tolist(), strict=True)
+        return torch.cat([clip[:steps] for clip, steps in parts]), kept
+
 
 class VisualTranslator(nn.Module):
-    """Stage 1: visual encoder + VL-Adapter + Light-T, trained end to end."""
+    """Visual encoder and translator end to end: with VL-Adapter + Light-T stage 1, with an LLM joint training."""
 
     def __init__(self, encoder: VisualEncoder, translator: SignTranslator):
         super().__init__()
         self.encoder = encoder
         self.translator = translator
+        self._frozen: tuple[nn.Module, ...] = ()
+
+    def freeze(self, part: nn.Module) -> None:
+        """The part learns nothing from now on: no gradients, and in training too its batch norms go by the statistics
+        that they have."""
+        part.requires_grad_(False)
+        self._frozen = (*self._frozen, part.eval())
+
+    def train(self, mode: bool = True) -> "VisualTranslator":
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """uint8 [sum T', 3, S, S], [B], [B, L] -> logits [B, L, V]"""

@@ -19,7 +19,7 @@ from torchvision.models import resnet18
 
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.visual import new_visual_translator, save_visual
-from slt_cache.config import Config
+from slt_cache.config import Config, VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.device import pick_device
@@ -30,7 +30,8 @@ from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import load_tokenizer, train_tokenizer
-from slt_cache.video.frames import IMAGE_SUFFIXES, open_frames
+from slt_cache.video.frames import open_frames
+from slt_cache.video.images import IMAGE_SUFFIXES
 
 ROUNDS = 3
 """Times that each is taken, in turns, so that a slow moment of the machine hits all; medians count."""
@@ -50,13 +51,12 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
         paths = _videos_of(videos, clips) if videos is not None else _write_videos(Path(folder) / "videos", clips)
         run = untrained_run(Path(folder) / "run", config, paths)
         listed = [_clip(path) for path in paths]
-        keep_every = config.video.keep_every
         say(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} times in turns")
-        frames = sum(_count((clip, keep_every)) for clip in listed)
+        frames = sum(_count((clip, config.video)) for clip in listed)
         forward, batch = _best_forward(config, frames, device)
         cache = Path(folder) / "feats.h5"
         with multiprocessing.get_context("fork").Pool(max(config.compute.workers, 1), _one_thread) as pool:
-            decode = lambda: sum(pool.imap_unordered(_count, [(clip, keep_every) for clip in listed]))  # noqa: E731
+            decode = lambda: sum(pool.imap_unordered(_count, [(clip, config.video) for clip in listed]))  # noqa: E731
             seconds = _in_turns([decode, forward, lambda: extract(run, ["train"], cache, restart=True)])
         held = FeatureCache(cache, "train")
     decode_seconds, forward_seconds, extract_seconds = seconds
@@ -93,10 +93,10 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _count(asked: tuple[Clip, int]) -> int:
+def _count(asked: tuple[Clip, VideoConfig]) -> int:
     """Reads the kept frames of a clip and drops them."""
-    clip, keep_every = asked
-    return sum(len(piece) for piece in open_frames(clip, keep_every).pieces)
+    clip, video = asked
+    return sum(len(piece) for piece in open_frames(clip, video.keep_every, fps=video.fps).pieces)
 
 
 def _best_forward(config: Config, frames: int, device: torch.device) -> tuple[Callable[[], None], int]:

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slt_cache.batches.feature_batches import feature_loader
+from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
 from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.corpora.clips import SPLITS, Clip
-from slt_cache.decoding.decode import EncodedBatch, Hypothesis, decode
+from slt_cache.decoding.decode import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
@@ -24,7 +24,7 @@ from slt_cache.models.sign_translator import SignTranslator
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import feature_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
-from slt_cache.pipeline.run import MODELS, Run
+from slt_cache.pipeline.run import END_TO_END, MODELS, Run
 from slt_cache.pipeline.scoring import choices_of, preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer
@@ -45,14 +45,6 @@ class Evaluation:
     """Tab-separated: id, reference, hypothesis."""
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where the features of a split come from."""
-
-    batches: Iterable[EncodedBatch]
-    references: Sequence[str]
-
-
 def evaluate(
     run: Run, split: str, cache: Path | None = None, model: str = "llm", bootstrap: int | None = None
 ) -> Evaluation:
@@ -69,16 +61,23 @@ def evaluate(
     device = pick_device(run.config.compute.device)
     translator, tokenizer, spec, visual = _load(run, model)
     held = _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
-    source = _from_video(run, split, spec, visual) if held is None else _from_cache(run, held, tokenizer)
-    hypotheses = decode(translator.to(device), source.batches, tokenizer, run.config.generation)
-    scores = score_hypotheses(run.config, hypotheses, source.references, bootstrap)
-    return _save(run, model, split, hypotheses, source.references, scores)
+    translator.to(device)
+    if held is not None:
+        hypotheses, references = decode_cached(translator, held, tokenizer, run.config.generation), held.texts
+    else:
+        batches, references = _from_video(run, split, spec, visual)
+        hypotheses = decode(translator, batches, tokenizer, run.config.generation)
+    notice = cut_notice(hypotheses, translator.positions)
+    if notice is not None:
+        say(notice)
+    scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
+    return _save(run, model, split, hypotheses, references, scores)
 
 
 def _load(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]:
     """The translator, the features that it wants, and the encoder where it is loaded anyway."""
-    if model == "visual":
-        visual = load_visual(run.visual / "best")
+    if model == "visual" or model in END_TO_END:
+        visual = load_visual(run.visual / "best") if model == "visual" else load_end_to_end(*_end_to_end(run, model))
         plain_features = run.config.features.model_copy(update={"level": "sign"})
         spec = feature_spec(visual, plain_features, run.config.augmentation)
         return visual.model.translator, visual.tokenizer, spec, visual
@@ -86,10 +85,15 @@ def _load(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec,
     return checkpoint.model, checkpoint.tokenizer, checkpoint.spec, None
 
 
+def _end_to_end(run: Run, model: str) -> tuple[Path, str]:
+    """Folder, and the command that trains it."""
+    return run.folder / model / "best", run.command(END_TO_END[model])
+
+
 def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: str) -> FeatureCache | None:
     """The split in the cache; None where it is not there and has to be read from video. Refuses features that are
     others than the model was trained on."""
-    if cache is None or split not in cached_splits(cache):
+    if model in END_TO_END or cache is None or split not in cached_splits(cache):
         return None
     level = FeatureCache(cache, split).spec.level
     if model == "visual" and level in ("frame", "hidden"):
@@ -104,19 +108,18 @@ def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: st
         ) from error
 
 
-def _from_cache(run: Run, held: FeatureCache, tokenizer: Tokenizer) -> _Source:
-    loader = feature_loader(held, tokenizer, batch_size=run.config.generation.batch_size, shuffle=False)
-    return _Source(loader, held.texts)
-
-
-def _from_video(run: Run, split: str, spec: FeatureSpec, visual: VisualCheckpoint | None) -> _Source:
+def _from_video(
+    run: Run, split: str, spec: FeatureSpec, visual: VisualCheckpoint | None
+) -> tuple[Iterable[EncodedBatch], list[str]]:
+    """Batches in the order of the manifest, and the references. They are not sorted by length: the encoder takes the
+    time here, and would have to wait for whole windows of clips."""
     visual = visual or encoder_of(run, spec)
     clips: list[Clip] = require_split(run, ensure_clips(run), split)
     device = pick_device(run.config.compute.device)
-    say(f"{split} is not in a cache: reading {len(clips)} videos")
+    say(f"{split} is in no cache for this model: reading {len(clips)} videos")
     events = read_ahead(plain(clips), PieceReader(visual.video), run.config.compute.workers)
     encoded = usable(encode(frozen_encoder(visual, spec, device, run.config.features.batch_frames), events))
-    return _Source(packed(encoded, run.config.generation.batch_size), [clip.text for clip in clips])
+    return packed(encoded, run.config.generation.batch_size), [clip.text for clip in clips]
 
 
 def _save(
@@ -143,6 +146,7 @@ def _save(
             "scores": rounded(scores),
             "signatures": {key: found.signature for key, found in scores.items()},
             "hypotheses": str(table),
+            "steps_left_out": {hypothesis.clip_id: hypothesis.cut for hypothesis in hypotheses if hypothesis.cut},
         },
     )
     return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
@@ -166,7 +170,7 @@ def _made_from(run: Run, model: str, references: Sequence[str]) -> dict[str, Any
     """All that decides the scores."""
     return {
         "weights": read_json(run.folder / model / "best" / RECORD_FILE),
-        "generation": run.config.generation.model_dump(mode="json"),
+        "generation": run.config.generation.model_dump(mode="json", exclude={"dev_beams"}),
         "preset": preset_of(run.config),
         "choices": asdict(choices_of(run.config)),
         "references_sha256": hashlib.sha256("\n".join(references).encode()).hexdigest(),

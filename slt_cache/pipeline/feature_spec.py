@@ -44,6 +44,7 @@ def _settings(video: VideoConfig, features: FeaturesConfig, augmentation: Augmen
         "level": features.level,
         "dtype": features.dtype,
         "precision": features.precision,
+        "fps": video.fps or None,
         "keep_rate": video.keep_rate,
         "resize": video.resize,
         "crop": video.size,
@@ -54,7 +55,7 @@ def _settings(video: VideoConfig, features: FeaturesConfig, augmentation: Augmen
         "decoder": "decord",
         "views": features.views,
         "view_seed": features.view_seed if augmented else None,
-        "augmentation": augmentation.model_dump(mode="json") if augmented else None,
+        "augmentation": augmentation.recorded() if augmented else None,
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from slt_cache import __version__
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import Failure, SplitContent, SplitFacts
+from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitFacts
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_folder
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.files import exclusive
@@ -25,8 +25,6 @@ from slt_cache.pipeline.terminal import counting
 
 CLIPS_PER_PART = 64
 DTYPES = ("float16", "float32")
-UNKNOWN = "unknown"
-"""Language of imported sentences that nobody has named."""
 
 
 @dataclass(frozen=True)

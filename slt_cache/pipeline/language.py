@@ -1,20 +1,25 @@
-"""The LLM's side before stage 2: its tokenizer, which stage 1 needs too, and the small MBart from text alone."""
+"""The LLM's side before stage 2: its tokenizer, which stage 1 needs too; trimming it, or making a small MBart."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from slt_cache.batches.noisy_text import NoisyText
 from slt_cache.checkpoints.llm import save_seq2seq
 from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
-from slt_cache.corpora.clips import MONOLINGUAL_FILE, Clip, of_split
+from slt_cache.corpora.clips import MONOLINGUAL_FILE, SPLITS, Clip, of_split
 from slt_cache.errors import InputError
+from slt_cache.models.lora import add_lora
+from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.small_mbart import make_small_mbart
 from slt_cache.pipeline.run import SMALL_MBART, Run
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
+from slt_cache.pipeline.trim import summary, trim_llm
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from slt_cache.training.denoising import DenoisingTask
 from slt_cache.training.loop import Progress
@@ -39,11 +44,59 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
     return sentences
 
 
+def ensure_llm(run: Run, clips: Sequence[Clip]) -> str:
+    """Folder or hub name of an LLM that was made elsewhere; trimmed to the train split's sentences where the settings
+    say so and it was not done yet (paper, 4.3)."""
+    llm = run.config.llm
+    if not llm.trim:
+        return llm.name
+    train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
+    settings = {"name": llm.name, "keep_characters": llm.keep_characters, "text_sha256": _sha256(train)}
+    made = read_record(run.trimmed)
+    if made is None or made.settings != settings:
+        say(f"trimming {llm.name} to the {len(train):,} sentences of train")
+        held_out = dict(zip(SPLITS[1:], others, strict=True))
+        say(summary(trim_llm(llm.name, train, held_out, run.trimmed, llm.keep_characters)))
+        write_record(run.trimmed, Record("trimming", settings, finished=True))
+    return str(run.trimmed)
+
+
+def new_llm(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer) -> tuple[dict[str, Any], Callable[[], Any]]:
+    """What the run's encoder-decoder is made of, to be recorded; and what makes it, a PreTrainedModel, with LoRA where
+    the settings ask for it."""
+    settings, make = _whole_llm(run, clips, tokenizer)
+    lora = run.config.llm.lora
+
+    def make_with_lora() -> Any:
+        seq2seq = make()
+        if lora is not None:
+            add_lora(seq2seq, lora)
+        return seq2seq
+
+    return settings, make_with_lora
+
+
+def _whole_llm(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer) -> tuple[dict[str, Any], Callable[[], Any]]:
+    llm, dropout = run.config.llm, run.config.llm_training.dropout
+    settings: dict[str, Any] = {"llm": llm.model_dump(mode="json")}
+    if llm.name != SMALL_MBART:
+        return settings, partial(load_seq2seq, ensure_llm(run, clips), llm.pretrained, dropout)
+    if llm.pretrained:
+        settings["pretraining"] = pretrain(run, clips).settings
+        return settings, partial(load_seq2seq, str(run.small_mbart / "best"), dropout=dropout)
+    shape = run.config.llm_pretraining
+    settings["pretraining"] = shape.model_dump(include={"layers", "heads", "hidden", "feed_forward", "dropout"})
+    if dropout is not None:
+        shape = shape.model_copy(update={"dropout": dropout})
+    ids = (len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
+    return settings, partial(make_small_mbart, shape, *ids)
+
+
 def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
     """The tokenizer of the run's LLM; the small MBart's pieces are trained where that was not done yet."""
     llm, language = run.config.llm, run.config.language_code
     if llm.name != SMALL_MBART:
-        return load_tokenizer(llm.name, language)
+        return load_tokenizer(ensure_llm(run, clips), language)
     sentences = pretraining_text(run, clips)
     settings = {
         "text_sha256": _sha256(sentences),
@@ -88,6 +141,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
                 seed=run.config.seed,
                 mask_ratio=config.mask_ratio,
                 span_mean=config.span_mean,
+                permute_sentences=config.permute_sentences,
             )
             return DenoisingTask(model, text, config, save)
 

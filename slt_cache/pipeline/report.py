@@ -121,12 +121,12 @@ def _head(run: Run, clips: Sequence[Clip]) -> dict[str, Any]:
     """Title and introduction."""
     corpus = run.config.corpus
     # The sentences of one's own corpus are in the language that decoding starts with.
-    code = corpus.language if corpus.name == "avatar" else run.config.language_code[:2]
+    code = corpus.language if corpus.name == "avatar" else (run.config.language_code or "")[:2]
     return {
         "name": run.folder.resolve().name,
         "corpus": corpus.name,
         "language_code": code,
-        "language": LANGUAGES.get(code, code),
+        "language": LANGUAGES.get(code, code or "spoken-language"),
         "counts": {split: len(of_split(clips, split)) for split in SPLITS},
         "keep_every": run.config.video.keep_every,
         "size": run.config.video.size,
@@ -253,7 +253,7 @@ def _filmstrip(run: Run, clip: Clip | None, clip_id: str) -> Filmstrip | None:
         say(f"report: clip {clip_id!r} is not in {run.manifest}; the page shows it without its video.")
         return None
     try:
-        return read_filmstrip(clip, run.config.video.keep_every)
+        return read_filmstrip(clip, run.config.video)
     except (UnreadableVideo, OSError) as error:
         say(f"report: {error} The page shows the clip without its video.")
         return None

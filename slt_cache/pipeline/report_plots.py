@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.config import VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.pipeline.run import Run
 from slt_cache.training.metrics_log import read_metrics
@@ -193,9 +194,9 @@ def _for_page(svg: str, title: str) -> str:
     return re.sub(r"<svg[^>]*>", f'<svg {box.group()} role="img" aria-label="{html.escape(title)}">', svg, count=1)
 
 
-def read_filmstrip(clip: Clip, keep_every: int) -> Filmstrip:
+def read_filmstrip(clip: Clip, video: VideoConfig) -> Filmstrip:
     """At most MAX_FRAMES of the clip's kept frames, the first and the last among them. Raises UnreadableVideo."""
-    frames = read_kept_frames(clip, keep_every).frames  # [T', H, W, 3]
+    frames = read_kept_frames(clip, video.keep_every, fps=video.fps).frames  # [T', H, W, 3]
     count = min(len(frames), MAX_FRAMES)
     chosen = [round(number * (len(frames) - 1) / max(count - 1, 1)) for number in range(count)]
     return Filmstrip(tuple(_jpeg(frames[index]) for index in chosen), len(frames))

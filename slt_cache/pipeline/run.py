@@ -15,8 +15,19 @@ MODELS = {
     "llm": "both stages (MBart from the cache)",
     "llm-from-scratch": "the same LLM without pre-training",
     "control": "control: Light-T trained on over the same cache",
+    "llm-unfreeze-temporal": "both stages, temporal module learning on",
+    "llm-unfreeze-all": "both stages, whole encoder learning on",
+    "joint": "encoder and LLM end to end, no stage 1",
+    "joint-temporal": "the same, backbone frozen",
 }
 """What can be scored, by the name of its run folder, and how tables call it."""
+END_TO_END = {
+    "llm-unfreeze-temporal": "train-llm --set llm_training.unfreeze=temporal",
+    "llm-unfreeze-all": "train-llm --set llm_training.unfreeze=all",
+    "joint": "train-joint",
+    "joint-temporal": "train-joint --set llm_training.unfreeze=temporal",
+}
+"""Those that have an encoder of their own, which no cache holds the features of; and what trains them."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +80,25 @@ class Run:
         return self.folder / "llm" / "pretrained"
 
     @property
+    def trimmed(self) -> Path:
+        """The LLM with the pieces of the train split alone; made before either stage, since both use its tokenizer."""
+        return self.folder / "llm" / "trimmed"
+
+    @property
     def scratch(self) -> Path:
         """The same LLM without pre-training (paper, table 10)."""
         return self.folder / "llm-from-scratch"
+
+    @property
+    def unfrozen(self) -> Path:
+        """Stage 2 in which parts of the encoder learn too (paper, table 9)."""
+        return self.folder / f"llm-unfreeze-{self.config.llm_training.unfreeze}"
+
+    @property
+    def joint(self) -> Path:
+        """Encoder and LLM without stage 1 (paper, table 4), or with the backbone frozen (table 5)."""
+        frozen = self.config.llm_training.unfreeze == "temporal"
+        return self.folder / ("joint-temporal" if frozen else "joint")
 
     @property
     def control(self) -> Path:

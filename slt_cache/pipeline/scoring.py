@@ -4,16 +4,20 @@ from collections.abc import Sequence
 
 from slt_cache.config import Config
 from slt_cache.decoding.decode import Hypothesis
+from slt_cache.errors import InputError
 from slt_cache.metrics.scores import PRESETS, Score, score
 from slt_cache.metrics.text_choices import TextChoices
 
 
 def preset_of(config: Config) -> str:
-    """The scoring preset that the settings name, else the one that suits the corpus."""
+    """The scoring preset that the settings name, else the one that suits the corpus or the language. Raises InputError
+    where nothing tells it: Chinese cut into words by blanks would score next to nothing."""
     if config.scoring.preset is not None:
         return config.scoring.preset
     if config.corpus.name in PRESETS:
         return config.corpus.name
+    if config.language_code is None:
+        raise InputError("scoring.preset: not set, nor is llm.language. Set one, such as --set scoring.preset=plain.")
     return "csl-daily" if config.language_code.startswith("zh") else "plain"
 
 

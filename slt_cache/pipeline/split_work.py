@@ -13,7 +13,7 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.encode import EncodedClip, encode
 from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.layout import Failure, SplitContent, SplitFacts
+from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitFacts
 from slt_cache.features.parts import ClipFeatures, Parts
 from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.pipeline.feature_spec import feature_spec
@@ -43,7 +43,7 @@ class SplitWork:
             split=split,
             spec=feature_spec(checkpoint, run.config.features, run.config.augmentation),
             corpus=run.config.corpus.name,
-            language=run.config.language_code,
+            language=run.config.language_code or UNKNOWN,
             manifest_sha256=manifest_sha256(clips),
             created=checkpoint.record.finished_at,
             tool=f"slt-cache {__version__}",

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from slt_cache.config import OptimizerConfig
 from slt_cache.device import pick_device
 from slt_cache.errors import SltCacheError
 from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.scoring import choices_of, preset_of
 from slt_cache.pipeline.terminal import say
 from slt_cache.training.loop import Engine, Progress, Task, train
 
@@ -70,7 +71,9 @@ def train_task(
     device = pick_device(compute.device, compute.precision)
 
     def record_of(epoch: int, dev: dict[str, float]) -> Record:
-        return replace(record, best_epoch=epoch, dev=dev)
+        beams = run.config.generation.dev_beams if dev else None
+        context = _context(run, scored=bool(dev))
+        return replace(record, best_epoch=epoch, dev=dev, dev_beams=beams, context=context)
 
     torch.manual_seed(run.config.seed)
     task = make_task(device, record_of)
@@ -78,3 +81,13 @@ def train_task(
     return train(
         task, Engine(settings, run.config.seed, evaluate_every, compute.precision, device, folder, max_seconds)
     )
+
+
+def _context(run: Run, scored: bool) -> dict[str, Any]:
+    """What is saved with weights beside what decided them."""
+    config = run.config
+    return {
+        "corpus": config.corpus.name,
+        "scoring": {"preset": preset_of(config), **asdict(choices_of(config))} if scored else {},
+        "generation": config.generation.model_dump(mode="json", exclude={"batch_size"}),
+    }

@@ -5,28 +5,29 @@ trained on over the same cache."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from slt_cache.batches.feature_batches import feature_loader
-from slt_cache.checkpoints.llm import load_seq2seq, save_llm
+from slt_cache.batches.feature_batches import feature_loader, require_positions
+from slt_cache.checkpoints.llm import save_llm, save_llm_record
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import OptimizerConfig
 from slt_cache.corpora.clips import Clip
-from slt_cache.decoding.decode import decode
+from slt_cache.decoding.decode import decode_cached
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
 from slt_cache.models.sign_translator import SignTranslator
-from slt_cache.models.small_mbart import make_small_mbart
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
-from slt_cache.pipeline.language import ensure_tokenizer, pretrain
+from slt_cache.pipeline.final_dev import score_cached_dev, with_final_dev
+from slt_cache.pipeline.language import ensure_tokenizer, new_llm
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import SMALL_MBART, Run
-from slt_cache.pipeline.scoring import rounded, score_hypotheses
+from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer
@@ -52,21 +53,22 @@ class _Plan:
 
 def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     """Fine-tunes adapter and LLM on the cache's train split; dev decides which weights are kept."""
+    preset_of(run.config)  # what the scores of dev need should not fail after the first epoch
     train_split, dev_split = _open(run, cache)
     config = run.config
-    clips = _clips(run, train_split) if config.llm.name == SMALL_MBART else []
+    clips = _clips(run, train_split)
     tokenizer = ensure_tokenizer(run, clips)
+    made_of, make_llm = new_llm(run, clips, tokenizer)
     settings = {
         **_cache_settings(run, train_split),
         "tokenizer_sha256": tokenizer.sha256,
-        "llm": config.llm.model_dump(mode="json"),
+        **made_of,
         "llm_training": config.llm_training.model_dump(mode="json"),
     }
-    if config.llm.name == SMALL_MBART:
-        settings["pretraining"] = pretrain(run, clips).settings if config.llm.pretrained else _shape(run)
 
     def make_model() -> SignTranslator:
-        return _with_adapter(run, train_split, tokenizer, _llm(run, tokenizer))
+        dropouts = (config.llm_training.feature_dropout, config.llm_training.step_dropout)
+        return SignTranslator(train_split.dim, make_llm(), tokenizer.start, *dropouts)
 
     plan = _Plan(
         name="stage 2" if config.llm.pretrained else "stage 2 from scratch",
@@ -85,12 +87,12 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
 
 
 def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
-    """Whose sentences the small MBart is made of: those of the manifest, which stage 1 has seen; or, for features that
+    """Whose sentences decide the LLM's vocabulary: those of the manifest, which stage 1 has seen; or, for features that
     were made elsewhere, those of the cache."""
     if train_split.spec.level == IMPORTED:
         texts = zip(train_split.ids, train_split.texts, strict=True)
         return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
-    if not run.tokenizer.is_dir():
+    if run.config.llm.name == SMALL_MBART and not run.tokenizer.is_dir():
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: there is no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)
@@ -130,14 +132,12 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
     def work(record: Record) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> FromCacheTask:
             model = plan.make_model()
+            require_positions(train_split, model.positions)
 
             def evaluate() -> dict[str, float]:
                 if dev_split is None:
                     return {}
-                batches = feature_loader(
-                    dev_split, plan.tokenizer, batch_size=run.config.generation.batch_size, shuffle=False
-                )
-                hypotheses = decode(model, batches, plan.tokenizer, run.config.generation)
+                hypotheses = decode_cached(model, dev_split, plan.tokenizer, run.config.generation.on_dev)
                 return rounded(score_hypotheses(run.config, hypotheses, dev_split.texts))
 
             def save_best(epoch: int, dev: dict[str, float]) -> None:
@@ -149,6 +149,7 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
                 batch_size=plan.loop.batch_size,
                 seed=run.config.seed,
                 shuffle=True,
+                by_length=run.config.llm_training.length_buckets,
             )
             return FromCacheTask(
                 plan.name,
@@ -164,7 +165,11 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
         every = run.config.llm_training.evaluate_every
         return train_task(run, plan.folder, plan.loop, record, make_task, every, plan.max_seconds)
 
-    return training_stage(plan.name, plan.folder, plan.settings, plan.command, restart, work)
+    trained = training_stage(plan.name, plan.folder, plan.settings, plan.command, restart, work)
+    best = plan.folder / "best"
+    if dev_split is None:
+        return trained
+    return with_final_dev(run, trained, lambda: score_cached_dev(run, best, dev_split), partial(save_llm_record, best))
 
 
 def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
@@ -197,25 +202,3 @@ def _cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
         "manifest_sha256": train_split.attributes["manifest_sha256"],
         "language": run.config.language_code,
     }
-
-
-def _llm(run: Run, tokenizer: Tokenizer) -> Any:
-    """The encoder-decoder that the settings name."""
-    llm, dropout = run.config.llm, run.config.llm_training.dropout
-    if llm.name != SMALL_MBART:
-        return load_seq2seq(llm.name, llm.pretrained, dropout)
-    if llm.pretrained:
-        return load_seq2seq(str(run.small_mbart / "best"), dropout=dropout)
-    shape = run.config.llm_pretraining
-    if dropout is not None:
-        shape = shape.model_copy(update={"dropout": dropout})
-    return make_small_mbart(shape, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
-
-
-def _shape(run: Run) -> dict[str, Any]:
-    """The architecture of a small MBart."""
-    return run.config.llm_pretraining.model_dump(include={"layers", "heads", "hidden", "feed_forward", "dropout"})
-
-
-def _with_adapter(run: Run, split: FeatureCache, tokenizer: Tokenizer, seq2seq: Any) -> SignTranslator:
-    return SignTranslator(split.dim, seq2seq, tokenizer.start, run.config.llm_training.feature_dropout)

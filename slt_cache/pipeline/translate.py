@@ -7,12 +7,13 @@ from pathlib import Path
 from slt_cache.checkpoints.llm import load_llm
 from slt_cache.config import ComputeConfig, GenerationConfig
 from slt_cache.corpora.clips import Clip
-from slt_cache.decoding.decode import decode
+from slt_cache.decoding.decode import cut_notice, decode
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.run import Run, open_run
+from slt_cache.pipeline.terminal import say
 from slt_cache.video.pieces import ClipView, PieceReader
 from slt_cache.video.readers import read_ahead
 
@@ -25,6 +26,8 @@ class Translation:
     texts: tuple[str, ...]
     scores: tuple[float, ...]
     """Log-probability per token, length-penalized."""
+    cut: int
+    """Steps at the end of the video that were not read, because the LLM has no positions for them."""
     seconds: float
     """From opening the video to the sentence."""
 
@@ -61,4 +64,7 @@ class Translator:
         clip = Clip(path.name, "test", path, None, None, "")
         encoded = usable(encode(self.encoder, read_ahead([ClipView(clip)], self.reader, self.workers)))
         [found] = decode(self.llm.model, packed(encoded, 1), self.llm.tokenizer, self.generation, nbest)
-        return Translation(path, found.texts, found.scores, time.monotonic() - begun)
+        notice = cut_notice([found], self.llm.model.positions)
+        if notice is not None:
+            say(notice)
+        return Translation(path, found.texts, found.scores, found.cut, time.monotonic() - begun)

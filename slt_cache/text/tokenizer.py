@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import logging
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,10 @@ from typing import Any
 
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
+from slt_cache.text.framing import language_code, start_tokens
 
+FRAMING_FILE = "framing.json"
+"""Beside a saved tokenizer: what its model's config said, which does not lie in every folder."""
 SPECIAL_SCORE = 0.0
 
 
@@ -26,12 +30,15 @@ def as_llm_reads_it(text: str) -> str:
 class Tokenizer:
     """A tokenizer of transformers, without its own framing: start and end tokens are added by the batches."""
 
-    def __init__(self, inner: Any, language: str):
+    def __init__(self, inner: Any, language: str | None, start: tuple[int, ...]):
+        """`start` are the ids that decoding begins with (text/framing.py)."""
         self.inner = inner
         self.language = language
+        self.start = start
 
     def __len__(self) -> int:
-        return len(self.inner)
+        """One more than the highest id; M2M100 leaves its language codes out of its vocabulary."""
+        return max(*self.inner.get_vocab().values(), *self.start) + 1
 
     @property
     def pad(self) -> int:
@@ -45,18 +52,9 @@ class Tokenizer:
     def mask(self) -> int:
         return self.inner.mask_token_id
 
-    @property
-    def start(self) -> tuple[int, ...]:
-        """Ids that decoding begins with: MBart's target is `<language code> tokens </s>`."""
-        return (self.language_code(),)
-
     def language_code(self) -> int:
         """Id of the language code. Raises InputError where the tokenizer does not know it."""
-        code = self.inner.convert_tokens_to_ids(self.language)
-        if code is None or code == self.inner.unk_token_id:
-            known = ", ".join(token for token in self.inner.all_special_tokens if "_" in token)
-            raise InputError(f"llm.language: the tokenizer has no code {self.language!r}. It knows: {known}.")
-        return code
+        return language_code(self.inner, self.language)
 
     @property
     def sha256(self) -> str:
@@ -78,32 +76,41 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         self.inner.save_pretrained(folder)
+        framing = {"language": self.language, "start": list(self.start)}
+        (folder / FRAMING_FILE).write_text(json.dumps(framing) + "\n", encoding="utf-8")
 
 
-def load_tokenizer(name: str, language: str) -> Tokenizer:
-    """From a folder or the hub. Raises InputError where neither has it, or where it is not MBart's."""
+def load_tokenizer(name: str, language: str | None) -> Tokenizer:
+    """From the folder or hub name of a model, or a folder that `Tokenizer.save` wrote. Raises InputError where neither
+    has it, or where it wants a language code that is not given."""
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        inner = AutoTokenizer.from_pretrained(name)
+        saved = Path(name) / FRAMING_FILE
+        if saved.is_file():
+            framing = json.loads(saved.read_text(encoding="utf-8"))
+            if framing["language"] == language:
+                return Tokenizer(inner, language, tuple(framing["start"]))
+        return Tokenizer(inner, language, start_tokens(inner, name, language))
     except (OSError, ValueError) as error:
         raise InputError(hub_message(name, error)) from error
-    kind = type(tokenizer).__name__
-    if kind != "MBartTokenizer":
-        raise InputError(f"llm.name {name}: has a {kind}; so far only models with MBart's own tokenizer are supported.")
-    return Tokenizer(tokenizer, language)
 
 
 def hub_message(name: str, error: Exception) -> str:
     """What to do when a model or tokenizer cannot be loaded."""
-    reason = str(error).strip().splitlines()[0][:160]
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    files = "config.json, model.safetensors (or pytorch_model.bin) and the tokenizer (tokenizer.json or *.model)"
+    if Path(name).is_dir():
+        return f"llm.name {name}: no model can be loaded from this folder ({reason}). It must hold {files}."
     return (
-        f"llm.name {name}: neither a folder with a model nor to be had from the hub ({reason}). "
-        "Download it where there is a network, set llm.name to its folder, and HF_HUB_OFFLINE=1."
+        f"llm.name {name}: neither a folder with a model nor to be had from the hub ({reason}). Where there is a "
+        f"network, get {files}: hf download {name} --local-dir FOLDER. Then set llm.name to that folder, and "
+        "HF_HUB_OFFLINE=1 so that nothing asks the network."
     )
 
 
-def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str, folder: Path) -> None:
+def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str | None, folder: Path) -> None:
     """Trains sentencepiece pieces on the sentences and writes them as an MBart tokenizer folder.
 
     The result holds at most `vocabulary` pieces beside MBart's special tokens and language codes."""
@@ -111,7 +118,9 @@ def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str, fo
     from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES, MBartTokenizer
 
     if language not in FAIRSEQ_LANGUAGE_CODES:
-        raise InputError(f"llm.language: MBart has no code {language!r}. It has {', '.join(FAIRSEQ_LANGUAGE_CODES)}.")
+        wrong = "not set" if language is None else f"MBart has no code {language!r}"
+        known = ", ".join(FAIRSEQ_LANGUAGE_CODES)
+        raise InputError(f"llm.language: {wrong}. Set it, --set llm.language=CODE, to one of {known}.")
     lines = [folded for sentence in sentences if (folded := as_llm_reads_it(sentence))]
     if not lines:
         raise InputError("llm_pretraining.text: no sentences to train a tokenizer on. Write one sentence a line.")

@@ -40,10 +40,11 @@ class FromCacheTask:
         self.save_best = save_best
 
     def optimizer(self) -> Optimizer:
-        """Adam; with weight decay its decoupled form, which is the same at 0."""
+        """Adam; with weight decay its decoupled form, which is the same at 0. With LoRA its matrices are all of the LLM
+        that is learnt."""
         lr, adapter_lr = self.rates
         groups = [
-            {"params": list(self.model.seq2seq.parameters()), "lr": lr},
+            {"params": [weight for weight in self.model.seq2seq.parameters() if weight.requires_grad], "lr": lr},
             {"params": list(self.model.adapter.parameters()), "lr": adapter_lr},
         ]
         return AdamW(groups, weight_decay=self.weight_decay)

@@ -30,9 +30,9 @@ class ClipEnd:
     clip: Clip
     view: int
     num_frames: int
-    """T, source frames."""
+    """T, frames before the keep rate: those of the source, or with `video.fps` the resampled ones."""
     fps: float
-    """Source frames a second; 0 where nothing tells it."""
+    """Of these frames, a second; 0 where nothing tells it."""
 
 
 Event = torch.Tensor | ClipEnd | UnreadableVideo
@@ -60,7 +60,7 @@ class PieceReader:
         random = np.random.default_rng((self.seed, zlib.crc32(job.clip.id.encode()), job.view))
         phase = int(random.integers(video.keep_every)) if job.view and settings.phase else 0
         drawn = draw_augmentation(video.resize - video.size, video.size, settings, random) if job.view else None
-        stream = open_frames(job.clip, video.keep_every, phase)
+        stream = open_frames(job.clip, video.keep_every, phase, video.fps)
         for frames in stream.pieces:
             images = square(frames, video)
             yield centre_crop(images, video.size) if drawn is None else drawn.apply(images, video.size)

@@ -3,13 +3,19 @@
 The same random choice holds for all frames of a clip: an augmentation that jitters from frame to frame would
 look like movement."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from slt_cache.config import AugmentationConfig, VideoConfig
+
+FRAMES_AT_ONCE = 8
+"""Frames that are augmented together. Colours are computed in float: so few stay in the processor's cache, which is two
+to three times as fast as 64 at once, and a long clip does not take gigabytes."""
 
 
 def square(frames: np.ndarray, video: VideoConfig) -> torch.Tensor:
@@ -28,7 +34,8 @@ def centre_crop(images: torch.Tensor, size: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One random choice for all frames of a clip."""
+    """One random choice for all frames of a clip. Each frame is changed for itself, so that a clip in pieces comes out
+    as the whole clip does."""
 
     top: int
     """Pixels; where the crop begins."""
@@ -38,33 +45,84 @@ class Augmentation:
     flip: bool
     light: float
     """Factor on the brightness."""
+    rotation: float
+    """Degrees, counter-clockwise."""
+    contrast: float
+    """Factor on the distance from a frame's mean grey."""
+    saturation: float
+    """Factor on the distance from a pixel's own grey."""
+    hue: float
+    """Share of the colour circle."""
 
     def apply(self, images: torch.Tensor, size: int) -> torch.Tensor:
         """uint8 [n, 3, R, R] -> uint8 [n, 3, S, S]"""
+        return torch.cat([self._colour(self._place(few, size)) for few in images.split(FRAMES_AT_ONCE)])
+
+    def _place(self, images: torch.Tensor, size: int) -> torch.Tensor:
+        if self.rotation:
+            images = rotate(images, self.rotation)
         images = images[..., self.top : self.top + size, self.left : self.left + size]
         if self.shift:
             columns = torch.arange(size).add(self.shift).clamp(0, size - 1)
-            images = images[..., columns]
-        if self.flip:
-            images = images.flip(-1)
+            images = images.index_select(-1, columns)
+        return images.flip(-1) if self.flip else images
+
+    def _colour(self, images: torch.Tensor) -> torch.Tensor:
         if self.light != 1.0:
-            images = images.float().mul(self.light).clamp(0, 255).to(torch.uint8)
+            images = F.adjust_brightness(images, self.light)
+        if self.contrast != 1.0:
+            images = adjust_contrast(images, self.contrast)
+        if self.saturation != 1.0:
+            images = F.adjust_saturation(images, self.saturation)
+        if self.hue:
+            images = F.adjust_hue(images, self.hue)
         return images
+
+
+def rotate(images: torch.Tensor, degrees: float) -> torch.Tensor:
+    """uint8 [n, 3, R, R] -> the same, rotated about the middle. The corners are filled with the repeated edge, as in a
+    shift: black ones would tell the network that, and by how much, the frames were rotated. It comes before the crop,
+    which cuts most of what is filled off again."""
+    size, angle = images.shape[-1], math.radians(abs(degrees))
+    reach = size / 2 * (math.cos(angle) + math.sin(angle))  # pixels from the middle to the farthest row that is seen
+    margin = math.ceil(reach - size / 2) + 1
+    padded = F.pad(images, [margin] * 4, padding_mode="edge")
+    return F.center_crop(F.rotate(padded, degrees, interpolation=InterpolationMode.BILINEAR), [size, size])
+
+
+def adjust_contrast(images: torch.Tensor, factor: float) -> torch.Tensor:
+    """uint8 [n, 3, S, S] -> the same, as torchvision's adjust_contrast does it but for the sum: its own is in float32,
+    and of a frame larger than 256 pixels depends on the number of threads, which differs in a loader's workers."""
+    mean = F.rgb_to_grayscale(images).double().mean((-3, -2, -1), keepdim=True).float()  # [n, 1, 1, 1]
+    return images.mul(factor).add(mean, alpha=1.0 - factor).clamp(0, 255).to(torch.uint8)
 
 
 def draw_augmentation(
     spare: int, size: int, augmentation: AugmentationConfig, random: np.random.Generator
 ) -> Augmentation:
-    """Draws crop, shift, flip and light (method.md, stage 1); `spare` is R - S in pixels."""
+    """Draws crop, shift, flip, rotation and colour (method.md, stage 1); `spare` is R - S in pixels."""
     top, left = random.integers(0, spare + 1, size=2) if augmentation.crop else (spare // 2, spare // 2)
     shift = round(random.uniform(-1.0, 1.0) * augmentation.shift * size)
     flip = random.random() < augmentation.flip
     light = 1.0 + random.uniform(-1.0, 1.0) * augmentation.brightness
-    return Augmentation(int(top), int(left), shift, flip, light)
+    # Drawn whether they are on or off: switching one on must not change what the others draw. And drawn last: what is
+    # above draws for a seed what it drew before these came.
+    rotation, contrast, saturation, hue = random.uniform(-1.0, 1.0, size=4).tolist()
+    return Augmentation(
+        top=int(top),
+        left=int(left),
+        shift=shift,
+        flip=flip,
+        light=light,
+        rotation=rotation * augmentation.rotation,
+        contrast=1.0 + contrast * augmentation.contrast,
+        saturation=1.0 + saturation * augmentation.saturation,
+        hue=hue * augmentation.hue,
+    )
 
 
 def augment(
     images: torch.Tensor, size: int, augmentation: AugmentationConfig, random: np.random.Generator
 ) -> torch.Tensor:
-    """[T', 3, R, R] -> [T', 3, S, S], randomly cropped, shifted, flipped and lit."""
+    """[T', 3, R, R] -> [T', 3, S, S], with one random draw of `augmentation`."""
     return draw_augmentation(images.shape[-1] - size, size, augmentation, random).apply(images, size)

@@ -1,4 +1,4 @@
-"""Stage 1: visual encoder + Light-T, end to end from pixels."""
+"""Training from pixels: stage 1 with Light-T, and the LLM where parts of the encoder learn with it (tables 4, 5, 9)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,37 +10,31 @@ from torch.utils.data import DataLoader
 
 from slt_cache.batches.clip_batches import ClipBatch
 from slt_cache.batches.order import EpochOrder
-from slt_cache.config import VisualTrainingConfig
+from slt_cache.config import LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.errors import InputError
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.video.frames import UnreadableVideo
 
 
-class VisualTask:
-    """Chen et al. 2024, 4.2."""
-
-    name = "stage 1"
+class FromPixelsTask:
+    """Visual encoder and translator, end to end (Chen et al. 2024, 4.2)."""
 
     def __init__(
         self,
+        name: str,
         model: VisualTranslator,
         loader: DataLoader[Any],
-        settings: VisualTrainingConfig,
+        optimizer: Callable[[], Optimizer],
         evaluate: Callable[[], dict[str, float]],
         save_best: Callable[[int, dict[str, float]], None],
     ):
+        self.name = name
         self.model = model
         self.loader = loader
-        self.settings = settings
+        self.optimizer = optimizer
         self.steps_an_epoch = len(loader)
         self.evaluate = evaluate
         self.save_best = save_best
-
-    def optimizer(self) -> Optimizer:
-        settings, parameters = self.settings, self.model.parameters()
-        if settings.optimizer == "sgd":
-            return SGD(parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
-        return AdamW(parameters, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
 
     def batches(self, epoch: int) -> Iterator[ClipBatch]:
         """Raises UnreadableVideo: a training that goes on without a clip would be another training."""
@@ -58,3 +52,22 @@ class VisualTask:
 
     def logits(self, model: nn.Module, batch: ClipBatch) -> torch.Tensor:
         return model(batch.frames, batch.lengths, batch.targets.decoder_input_ids)
+
+
+def visual_optimizer(model: VisualTranslator, settings: VisualTrainingConfig) -> Optimizer:
+    """Stage 1's: SGD in the paper."""
+    if settings.optimizer == "sgd":
+        return SGD(model.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return AdamW(model.parameters(), settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+
+
+def joint_optimizer(model: VisualTranslator, settings: LlmTrainingConfig) -> Optimizer:
+    """Stage 2's, with a rate of its own for what learns of the encoder."""
+    translator = model.translator
+    rates = (
+        (translator.seq2seq, settings.lr),
+        (translator.adapter, settings.adapter_lr),
+        (model.encoder, settings.encoder_lr),
+    )
+    groups = [{"params": [p for p in part.parameters() if p.requires_grad], "lr": lr} for part, lr in rates]
+    return AdamW(groups, weight_decay=settings.weight_decay)

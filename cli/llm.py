@@ -1,0 +1,106 @@
+"""`llm pretrain`, `llm trim` and `llm merge`: language models made small from text, made smaller for a text, or with
+LoRA's weights in their own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    RestartOption,
+    RunOption,
+    SeedOption,
+    SetOption,
+    VerboseOption,
+    guarded,
+    open_run,
+    print_json,
+)
+from .training import print_trained
+
+
+def register(app: typer.Typer) -> None:
+    llm = typer.Typer(help="Make language models.", no_args_is_help=True, rich_markup_mode=None)
+    llm.command("pretrain")(guarded(pretrain))
+    llm.command("trim")(guarded(trim))
+    llm.command("merge")(guarded(merge))
+    app.add_typer(llm, name="llm")
+
+
+def pretrain(
+    run: RunOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = None,
+    seed: SeedOption = None,
+    restart: RestartOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Pre-train a small MBart from text alone, by denoising.
+
+    Example: slt-cache llm pretrain --set llm_pretraining.text=sentences.txt
+    """
+    from slt_cache.pipeline.language import pretrain as pretrain_run
+    from slt_cache.pipeline.prepare import ensure_clips
+
+    opened = open_run(run, config, settings, device, seed)
+    record = pretrain_run(opened, ensure_clips(opened), restart)
+    opened.save_config()
+    print_trained(record, opened.small_mbart, as_json, opened.command("train-llm --features feats.h5"))
+
+
+def trim(
+    name: Annotated[str, typer.Option("--name", help="Folder of the model, or its name on the hub.")],
+    text: Annotated[
+        Path,
+        typer.Option(
+            "--text",
+            help="A manifest.tsv, whose train split decides what is kept and whose other splits are counted; "
+            "or a text file with one sentence a line.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; an earlier trimmed model there is replaced.")],
+    keep_characters: Annotated[
+        bool, typer.Option("--keep-characters", help="Keep every single character of the text's scripts too.")
+    ] = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Cut the vocabulary of an LLM down to what the train sentences need.
+
+    Example: slt-cache llm trim --name facebook/mbart-large-cc25 --text runs/phoenix14t/manifest.tsv --out mbart-small
+    """
+    from slt_cache.pipeline.trim import read_sentences, summary, trim_llm
+
+    train, held_out = read_sentences(text)
+    report = trim_llm(name, train, held_out, out, keep_characters)
+    if as_json:
+        print_json(report.to_json())
+        return
+    typer.echo(summary(report))
+    typer.echo(f"next: slt-cache train-llm --set llm.name={out}")
+
+
+def merge(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; it must not be there yet.")],
+    run: RunOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write the trained LLM with its LoRA weights merged into it: the same translator without peft.
+
+    Example: slt-cache llm merge --run runs/avatar --out merged
+    """
+    from slt_cache.pipeline.merge_lora import merge_lora
+
+    merge_lora(open_run(run, config, settings), out)
+    if as_json:
+        print_json({"out": str(out)})
+    else:
+        typer.echo(f"merged -> {out}")

@@ -1,0 +1,113 @@
+"""The model card of a saved translator: README.md with the front matter that the hub reads. What it was trained on and
+how it scored, its limits, and how to load it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from slt_cache.models.saved_translator import About
+
+SCORES = {
+    "bleu1": "BLEU-1",
+    "bleu2": "BLEU-2",
+    "bleu3": "BLEU-3",
+    "bleu4": "BLEU-4",
+    "chrf": "chrF",
+    "rouge_l": "ROUGE-L",
+}
+SPEC = ("level", "dim", "keep_rate", "resize", "crop", "fit", "dtype", "precision", "source")
+"""Fields of the features' spec that are shown."""
+
+LIMITS = """It was trained on one narrow corpus and writes fluent sentences for whatever features it is given, also
+where it understood nothing: its sentences are no evidence of what was signed. It must not decide, or help to decide,
+about deaf people's lives (medicine, law, police, schools, authorities): there an interpreter translates."""
+STAND_IN = """The corpus `avatar` consists of drawn figures with an invented lexicon, a stand-in to try the pipeline
+with. **It is not sign language**, and this model translates no sign language."""
+
+LOAD = """```python
+from slt_cache import FeatureCache, SignTranslator
+
+model = SignTranslator.from_pretrained("FOLDER_OR_HUB_NAME")
+cache = FeatureCache("feats.h5", "test")  # any sequence of [N, {dim}] arrays of the encoder above
+print(model.translate([cache[clip_id] for clip_id in cache.ids[:3]]))
+```"""
+
+
+def model_card(about: About) -> str:
+    """Markdown with YAML front matter."""
+    sections = [
+        f"---\n{yaml.safe_dump(_front_matter(about), sort_keys=False, allow_unicode=True)}---\n",
+        f"# Gloss-free sign language translation, trained on {about.corpus}\n",
+        f"Adapter and encoder-decoder `{about.llm}`{_how(about)}, which read the features of a visual encoder: the "
+        "second stage of FLa-LLM ([Chen et al. 2024](https://arxiv.org/abs/2403.12556)), trained with slt-cache.\n",
+        _table(("", ""), _facts(about)),
+        "## Scores\n",
+        _scores(about),
+        "## How to load it\n",
+        LOAD.replace("{dim}", str(about.features["dim"])) + "\n",
+        "## Limits\n",
+        (f"{STAND_IN}\n\n" if about.corpus == "avatar" else "") + LIMITS + "\n",
+        "Licences of the corpus and of the encoder-decoder it began with hold for these weights too.\n",
+        "## Cite\n",
+        "Chen, Z., Zhou, B., Li, J., Wan, J., Lei, Z., Jiang, N., Lu, Q., Zhao, G.: Factorized Learning Assisted with "
+        "Large Language Model for Gloss-free Sign Language Translation. LREC-COLING 2024, arXiv 2403.12556.\n",
+    ]
+    return "\n".join(sections)
+
+
+def _front_matter(about: About) -> dict[str, Any]:
+    """No licence: it is that of the corpus and of the LLM, which nothing here knows."""
+    values: dict[str, Any] = {
+        "library_name": "slt-cache",
+        "tags": ["sign-language-translation", "gloss-free", "fla-llm"],
+    }
+    if about.lora is not None:
+        values["tags"].append("lora")
+    if about.language is not None:
+        values["language"] = [about.language.strip("_").split("_")[0].lower()]
+    if "/" in about.llm and " " not in about.llm:
+        values["base_model"] = about.llm
+    return values
+
+
+def _how(about: About) -> str:
+    if about.lora is None:
+        return ""
+    targets = about.lora["targets"]
+    where = "query and value projections" if targets is None else ", ".join(targets)
+    return f" with LoRA (rank {about.lora['r']}, alpha {about.lora['alpha']:g}, on {where})"
+
+
+def _facts(about: About) -> Mapping[str, str]:
+    spec = about.features
+    shown = {f"features: {name}": str(spec[name]) for name in SPEC if spec.get(name) is not None}
+    search = ", ".join(f"{name} {value}" for name, value in about.generation.items())
+    return {
+        "corpus": f"`{about.corpus}`",
+        "language": str(about.language),
+        "visual encoder, SHA-256": f"`{about.encoder_sha256}`",
+        **shown,
+        "beam search": search,
+        "made by": about.tool,
+    }
+
+
+def _scores(about: About) -> str:
+    if about.dev is None:
+        return "None: the weights are those of the last epoch, and no dev split was there to score them.\n"
+    scored = "".join(f", {name} {value}" for name, value in about.scoring.items() if name != "preset")
+    how = f"Dev split, 0..100, preset `{about.scoring.get('preset')}` of `slt-cache score`{scored}. The best epoch was "
+    rows = {name: f"{about.dev[key]:.2f}" for key, name in SCORES.items() if key in about.dev}
+    return (
+        f"{how}chosen by the BLEU-4 among these, so they flatter; report a test split.\n\n{_table(('', 'dev'), rows)}"
+    )
+
+
+def _table(heading: tuple[str, str], rows: Mapping[str, str]) -> str:
+    lines = [
+        f"| {heading[0]} | {heading[1]} |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows.items()),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,40 @@
+"""Encoder and LLM that learned together, on disk: encoder.safetensors beside `llm/`, an ordinary folder of stage 2."""
+
+from pathlib import Path
+
+from safetensors.torch import load_model, save_model
+
+from slt_cache.checkpoints.llm import load_llm, save_llm
+from slt_cache.checkpoints.record import Record, read_record, write_record
+from slt_cache.checkpoints.visual import ENCODER_FILE, VisualCheckpoint, new_encoder
+from slt_cache.config import EncoderConfig, VideoConfig
+from slt_cache.errors import InputError
+from slt_cache.files import replacing
+from slt_cache.models.sign_translator import VisualTranslator
+from slt_cache.text.tokenizer import Tokenizer
+
+LLM_FOLDER = "llm"
+
+
+def save_end_to_end(
+    folder: Path, model: VisualTranslator, tokenizer: Tokenizer, record: Record, llm_record: Record
+) -> None:
+    """`llm_record` is what stage 2 would write of the LLM alone, with the spec of the features that it reads."""
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        save_model(model.encoder, str(temporary / ENCODER_FILE))
+        save_llm(temporary / LLM_FOLDER, model.translator, tokenizer, llm_record)
+        write_record(temporary, record)
+
+
+def load_end_to_end(folder: Path, command: str) -> VisualCheckpoint:
+    """Its translator is the LLM. Raises InputError where no finished training is; `command` trains it."""
+    record = read_record(folder)
+    if record is None or not record.finished:
+        raise InputError(f"{folder}: no finished training here. Train it first: {command}")
+    llm = load_llm(folder / LLM_FOLDER)
+    encoder = new_encoder(
+        EncoderConfig.model_validate(record.settings["encoder"]), VideoConfig.model_validate(record.settings["video"])
+    )
+    load_model(encoder, folder / ENCODER_FILE)
+    return VisualCheckpoint(VisualTranslator(encoder, llm.model).eval(), llm.tokenizer, record)

@@ -1,0 +1,131 @@
+"""Training steps of stage 2 to be measured: the loop of `train-llm` itself, over batches that the measurement
+chooses; the bare LLM's step beside it; and an LLM of MBart-large's shape to take them with."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+from transformers import MBartConfig, MBartForConditionalGeneration
+
+from slt_cache.batches.feature_batches import FeatureBatch
+from slt_cache.config import Config
+from slt_cache.models.frozen import PRECISIONS
+from slt_cache.models.lora import add_lora
+from slt_cache.models.packing import step_mask
+from slt_cache.models.sign_translator import IGNORED, SignTranslator
+from slt_cache.training.from_cache import FromCacheTask
+from slt_cache.training.loop import Engine, train
+
+VOCABULARY = 2500
+"""Pieces of an MBart-large trimmed to a corpus of PHOENIX14T's size."""
+MBART_LARGE: Mapping[str, int] = {
+    "d_model": 1024,
+    "encoder_layers": 12,
+    "decoder_layers": 12,
+    "encoder_attention_heads": 16,
+    "decoder_attention_heads": 16,
+    "encoder_ffn_dim": 4096,
+    "decoder_ffn_dim": 4096,
+    "max_position_embeddings": 1024,
+}
+"""As facebook/mbart-large-cc25's config.json has it."""
+
+
+def make_mbart(shape: Mapping[str, Any], vocabulary: int, pad: int = 1, eos: int = 2) -> MBartForConditionalGeneration:
+    """Of random weights: what it computes takes no longer for being useful."""
+    config = MBartConfig(
+        vocab_size=vocabulary, scale_embedding=True, pad_token_id=pad, eos_token_id=eos, bos_token_id=None, **shape
+    )
+    return MBartForConditionalGeneration(config)
+
+
+def make_translator(config: Config, dim: int, seq2seq: Any, start: tuple[int, ...]) -> SignTranslator:
+    """As stage 2 puts it together, with LoRA where the settings ask for it."""
+    if config.llm.lora is not None:
+        add_lora(seq2seq, config.llm.lora)
+    training = config.llm_training
+    return SignTranslator(dim, seq2seq, start, training.feature_dropout, training.step_dropout)
+
+
+class MeasuredTask(FromCacheTask):
+    """Stage 2's own task, but for its batches: those that `measure` yields, which may look at the clock between them.
+    The weights are thrown away."""
+
+    stepping: Optimizer
+    """The loop's optimizer, once it has asked for it."""
+
+    def __init__(
+        self,
+        config: Config,
+        model: SignTranslator,
+        loader: DataLoader[Any],
+        measure: Callable[["MeasuredTask"], Iterator[FeatureBatch]],
+    ):
+        settings = config.llm_training
+        super().__init__(
+            "bench",
+            model,
+            loader,
+            lr=settings.lr,
+            adapter_lr=settings.adapter_lr,
+            weight_decay=settings.weight_decay,
+            evaluate=dict,
+            save_best=lambda epoch, dev: None,
+        )
+        self.measure = measure
+
+    def optimizer(self) -> Optimizer:
+        self.stepping = super().optimizer()
+        return self.stepping
+
+    def batches(self, epoch: int) -> Iterator[FeatureBatch]:
+        yield from self.measure(self)
+        raise _Measured
+
+    def of_the_loader(self) -> Iterator[FeatureBatch]:
+        """The batches of its first epoch, as training reads them; each time the same."""
+        return super().batches(1)
+
+
+class _Measured(Exception):
+    """Ends the loop before it saves gigabytes that nobody wants."""
+
+
+def run_loop(task: MeasuredTask, config: Config, device: torch.device) -> None:
+    """The loop of `train-llm`, until the measurement has seen enough."""
+    model: nn.Module = task.model
+    model.to(device)
+    with tempfile.TemporaryDirectory() as folder, suppress(_Measured):
+        train(task, Engine(config.llm_training, config.seed, 1, config.compute.precision, device, Path(folder)))
+
+
+def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: FeatureBatch) -> float:
+    """Seconds of forward, loss, backward, clipping and the optimizer's step of the LLM alone, in plain torch, over
+    tensors of the batch's padded shape that are in memory."""
+    seq2seq, training, precision = task.model.seq2seq, config.llm_training, config.compute.precision
+    mask = step_mask(batch.lengths).long()
+    embeds = torch.randn(*mask.shape, seq2seq.config.hidden_size, device=device)
+    tokens, labels = batch.targets.decoder_input_ids, batch.targets.labels
+    begun = time.perf_counter()
+    with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
+        logits = seq2seq(
+            inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=tokens, use_cache=False
+        ).logits.float()
+    loss = F.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=training.label_smoothing
+    )
+    task.stepping.zero_grad()
+    loss.backward()
+    if training.clip_norm is not None:
+        nn.utils.clip_grad_norm_(seq2seq.parameters(), training.clip_norm)
+    task.stepping.step()
+    loss.item()  # waits for a GPU
+    return time.perf_counter() - begun

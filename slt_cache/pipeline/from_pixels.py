@@ -1,0 +1,130 @@
+"""A training from pixels as a step of the pipeline: stage 1, and the LLM where parts of the encoder learn with it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from slt_cache.batches.clip_batches import clip_loader
+from slt_cache.checkpoints.record import Record
+from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig
+from slt_cache.corpora.clips import Clip, of_split
+from slt_cache.decoding.decode import decode
+from slt_cache.decoding.encode import encode, packed, usable
+from slt_cache.device import pick_device
+from slt_cache.errors import InputError
+from slt_cache.models.frozen import FrozenEncoder
+from slt_cache.models.sign_translator import VisualTranslator
+from slt_cache.pipeline.final_dev import with_final_dev
+from slt_cache.pipeline.prepare import manifest_sha256, require_split
+from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.scoring import rounded, score_hypotheses
+from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.from_pixels import FromPixelsTask
+from slt_cache.training.loop import Progress
+from slt_cache.video.pieces import PieceReader, plain
+from slt_cache.video.readers import read_ahead
+
+
+@dataclass(frozen=True)
+class PixelTraining:
+    """What differs between the trainings that read videos."""
+
+    name: str
+    folder: Path
+    command: str
+    settings: dict[str, Any]
+    """What the weights depend on beside videos, clips and seed."""
+    loop: VisualTrainingConfig | LlmTrainingConfig
+    tokenizer: Tokenizer
+    make_model: Callable[[], VisualTranslator]
+    make_optimizer: Callable[[VisualTranslator], Optimizer]
+    save: Callable[[VisualTranslator, Record], None]
+    """Writes the best weights so far."""
+    load: Callable[[], VisualTranslator]
+    """The best weights, once the training has ended."""
+    save_record: Callable[[Record], None]
+    """Writes the record beside them anew."""
+
+
+def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, restart: bool) -> Record:
+    """Trains into `plan.folder`, or says how that was done before; dev decides which weights are kept."""
+    config, tokenizer = run.config, plan.tokenizer
+    train_clips, dev_clips = require_split(run, clips, "train"), of_split(clips, "dev")
+    _require_videos([*train_clips, *dev_clips])
+    settings = {
+        "seed": config.seed,
+        "video": config.video.recorded(),
+        "augmentation": config.augmentation.recorded(),
+        "encoder": config.encoder.model_dump(mode="json"),
+        **plan.settings,
+        "tokenizer": {"name": config.llm.name, "language": config.language_code, "sha256": tokenizer.sha256},
+        "manifest_sha256": manifest_sha256([*train_clips, *dev_clips]),
+    }
+
+    def work(record: Record) -> Progress:
+        def make_task(device: torch.device, record_of: RecordOf) -> FromPixelsTask:
+            model = plan.make_model()
+            loader = clip_loader(
+                train_clips,
+                config.video,
+                tokenizer,
+                batch_size=plan.loop.batch_size,
+                workers=config.compute.workers,
+                seed=config.seed,
+                augmentation=config.augmentation,
+            )
+
+            def evaluate() -> dict[str, float]:
+                return _dev_scores(run, model, device, dev_clips, tokenizer, config.generation.on_dev)
+
+            def save_best(epoch: int, dev: dict[str, float]) -> None:
+                plan.save(model, record_of(epoch, dev))
+
+            optimizer = partial(plan.make_optimizer, model)
+            return FromPixelsTask(plan.name, model, loader, optimizer, evaluate, save_best)
+
+        return train_task(run, plan.folder, plan.loop, record, make_task, plan.loop.evaluate_every)
+
+    trained = training_stage(plan.name, plan.folder, settings, plan.command, restart, work)
+
+    def scores() -> dict[str, float]:
+        device = pick_device(config.compute.device)
+        return _dev_scores(run, plan.load().to(device), device, dev_clips, tokenizer, config.generation)
+
+    return with_final_dev(run, trained, scores, plan.save_record)
+
+
+def _dev_scores(
+    run: Run,
+    model: VisualTranslator,
+    device: torch.device,
+    dev_clips: Sequence[Clip],
+    tokenizer: Tokenizer,
+    generation: GenerationConfig,
+) -> dict[str, float]:
+    """Of a model, from the videos of dev; none without dev."""
+    if not dev_clips:
+        return {}
+    config = run.config
+    events = read_ahead(plain(dev_clips), PieceReader(config.video), config.compute.workers)
+    encoder = FrozenEncoder(model, level="sign", dtype="float32", device=device)
+    batches = packed(usable(encode(encoder, events)), generation.batch_size)
+    hypotheses = decode(model.translator, batches, tokenizer, generation)
+    return rounded(score_hypotheses(config, hypotheses, [clip.text for clip in dev_clips]))
+
+
+def _require_videos(clips: Sequence[Clip]) -> None:
+    """Raises InputError that names clips without a file, before hours are spent on the others."""
+    absent = [clip for clip in clips if not clip.video.exists()]
+    if absent:
+        named = ", ".join(f"{clip.id!r} ({clip.video})" for clip in absent[:3])
+        raise InputError(
+            f"{len(absent)} of {len(clips)} clips have no video, such as {named}. "
+            "Put the videos there, or take the clips out of the manifest."
+        )

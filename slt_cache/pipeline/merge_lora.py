@@ -1,0 +1,21 @@
+"""A stage 2 that was trained with LoRA -> the same translator with LoRA's weights added to the LLM's own."""
+
+from pathlib import Path
+
+from slt_cache.checkpoints.llm import load_llm, save_llm
+from slt_cache.errors import InputError
+from slt_cache.models import lora
+from slt_cache.pipeline.run import Run
+
+
+def merge_lora(run: Run, out: Path) -> None:
+    """Writes a folder like `llm/best`, without `lora/`. Raises InputError where there is nothing to merge, or something
+    at `out`."""
+    if out.exists():
+        raise InputError(f"--out {out}: is there already. Name another folder.")
+    best = run.llm / "best"
+    checkpoint = load_llm(best)
+    if not lora.has_lora(checkpoint.model.seq2seq):
+        raise InputError(f"{best}: was not trained with LoRA (llm.lora), so there is nothing to merge.")
+    lora.merge_lora(checkpoint.model.seq2seq)
+    save_llm(out, checkpoint.model, checkpoint.tokenizer, checkpoint.record)

@@ -1,0 +1,103 @@
+"""The LLM trained from pixels, with parts of the visual encoder: behind stage 1 (Chen et al. 2024, table 9), or without
+it (table 4; with a frozen ImageNet backbone table 5's second row). Uses no cache: what learns cannot be cached."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slt_cache.checkpoints.end_to_end import LLM_FOLDER, load_end_to_end, save_end_to_end
+from slt_cache.checkpoints.llm import save_llm_record
+from slt_cache.checkpoints.record import Record, read_record, write_record
+from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
+from slt_cache.config import FeaturesConfig, differences
+from slt_cache.device import pick_device
+from slt_cache.errors import InputError
+from slt_cache.models.sign_translator import SignTranslator, VisualTranslator
+from slt_cache.models.visual_encoder import VisualEncoder
+from slt_cache.pipeline.feature_spec import feature_spec
+from slt_cache.pipeline.from_pixels import PixelTraining, train_from_pixels
+from slt_cache.pipeline.language import ensure_tokenizer, new_llm
+from slt_cache.pipeline.prepare import ensure_clips
+from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.scoring import preset_of
+from slt_cache.training.from_pixels import joint_optimizer
+
+
+def train_unfrozen(run: Run, restart: bool = False) -> Record:
+    """Stage 2 with `llm_training.unfreeze`: the encoder of stage 1 goes on learning, in part or whole."""
+    visual = load_visual(run.visual / "best")
+    asked = {name: getattr(run.config, name).model_dump(mode="json") for name in ("video", "encoder")}
+    made = {"video": visual.video.model_dump(mode="json"), "encoder": visual.record.settings["encoder"]}
+    different = differences(made, asked)
+    if different:
+        raise InputError(f"{run.visual}: the encoder was trained with other settings ({'; '.join(different)}).")
+    start = {"start": {"encoder_sha256": visual.sha256("sign")}}
+    return _train(run, run.unfrozen, "train-llm", start, lambda: visual.model.encoder, restart)
+
+
+def train_joint(run: Run, restart: bool = False) -> Record:
+    """No stage 1: the encoder begins as `encoder.weights` says, and learns with the LLM from the first step; with
+    `llm_training.unfreeze=temporal` its backbone stays as it began."""
+    config = run.config
+
+    def make_encoder() -> VisualEncoder:
+        return with_backbone(new_encoder(config.encoder, config.video), config.encoder.weights)
+
+    return _train(run, run.joint, "train-joint", {}, make_encoder, restart)
+
+
+def _train(
+    run: Run,
+    folder: Path,
+    command: str,
+    start: dict[str, Any],
+    make_encoder: Callable[[], VisualEncoder],
+    restart: bool,
+) -> Record:
+    config = run.config
+    pick_device(config.compute.device, config.compute.precision)
+    preset_of(config)
+    if config.features.level != "sign":
+        raise InputError(
+            f"features.level {config.features.level}: an encoder that learns gives sign-wise features. Set it to sign."
+        )
+    clips = ensure_clips(run)
+    tokenizer = ensure_tokenizer(run, clips)
+    made_of, make_llm = new_llm(run, clips, tokenizer)
+
+    def make_model() -> VisualTranslator:
+        encoder = make_encoder()
+        dropouts = (config.llm_training.feature_dropout, config.llm_training.step_dropout)
+        model = VisualTranslator(encoder, SignTranslator(encoder.dim, make_llm(), tokenizer.start, *dropouts))
+        if config.llm_training.unfreeze == "temporal":
+            model.freeze(encoder.backbone)
+        return model
+
+    def save(model: VisualTranslator, record: Record) -> None:
+        spec = feature_spec(VisualCheckpoint(model, tokenizer, record), FeaturesConfig(), config.augmentation)
+        settings = {**record.settings, "features": spec.to_json(), "language": config.language_code}
+        save_end_to_end(folder / "best", model, tokenizer, record, replace(record, settings=settings, finished=True))
+
+    def save_record(record: Record) -> None:
+        best = folder / "best"
+        llm = read_record(best / LLM_FOLDER)
+        assert llm is not None  # saved with the weights
+        save_llm_record(best / LLM_FOLDER, replace(llm, dev=record.dev, dev_beams=record.dev_beams))
+        write_record(best, record)
+
+    plan = PixelTraining(
+        name=folder.name,
+        folder=folder,
+        command=run.command(command),
+        settings={**start, **made_of, "llm_training": config.llm_training.model_dump(mode="json")},
+        loop=config.llm_training,
+        tokenizer=tokenizer,
+        make_model=make_model,
+        make_optimizer=partial(joint_optimizer, settings=config.llm_training),
+        save=save,
+        load=lambda: load_end_to_end(folder / "best", run.command(command)).model,
+        save_record=save_record,
+    )
+    return train_from_pixels(run, clips, plan, restart)

@@ -1,0 +1,102 @@
+"""Videos of all kinds, for tests of reading them."""
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from tests.conftest import FRAME, draw_number
+
+Draw = Callable[[int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How a video is written."""
+
+    name: str
+    """With the suffix of its container."""
+    options: dict[str, str] = field(default_factory=dict)
+    codec: str = "libx264"
+    pixels: str = "yuv420p"
+    times: Sequence[int] | None = None
+    """Milliseconds of each frame; None at 25 frames a second."""
+    key_every: int | None = None
+    """Frames"""
+    b_frames: int | None = None
+
+
+def x264(parameters: str) -> dict[str, str]:
+    return {"crf": "18", "x264-params": f"{parameters}:threads=1"}
+
+
+def encode(path: Path, coding: Coding, frames: int, draw: Draw = draw_number, rate: int = 25) -> Path:
+    """Frame i shows `draw(i)`, uint8 [H, W, 3]."""
+    import av
+
+    height, width = draw(0).shape[:2]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(coding.codec, rate=rate)
+        stream.height, stream.width, stream.pix_fmt = height, width, coding.pixels
+        stream.options = coding.options
+        if coding.b_frames is not None:
+            stream.codec_context.max_b_frames = coding.b_frames
+        if coding.key_every is not None:
+            stream.codec_context.gop_size = coding.key_every
+        if coding.times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number in range(frames):
+            picture = av.VideoFrame.from_ndarray(draw(number), format="rgb24")
+            if coding.times is not None:
+                picture.pts, picture.time_base = coding.times[number], Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def decoded(path: Path) -> list[np.ndarray]:
+    """Every frame by PyAV, one after another, without seeking."""
+    import av
+
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def with_matrix(video: Path, out: Path, a: int, b: int, c: int, d: int) -> Path:
+    """The mp4 file with another display matrix, as a phone writes it that was held upright."""
+    data = bytearray(video.read_bytes())
+    place = data.index(b"tkhd") + 4
+    place += 40 if data[place] == 0 else 52  # version 1 has wider times
+    entries = (a << 16, b << 16, 0, c << 16, d << 16, 0)
+    data[place : place + 24] = struct.pack(">6i", *entries)
+    out.write_bytes(data)
+    return out
+
+
+def with_beginning_at(video: Path, out: Path, frames: int) -> Path:
+    """The mp4 file with an edit list that drops its first frames, as cutting without encoding leaves it."""
+    data = bytearray(video.read_bytes())
+    place = data.index(b"elst") + 12  # behind version, flags and the number of entries
+    duration, begin = struct.unpack(">Ii", data[place : place + 8])
+    timescale = struct.unpack(">I", data[(at := data.index(b"mdhd") + 16) : at + 4])[0]
+    data[place : place + 8] = struct.pack(">Ii", duration - 40 * frames, begin + frames * timescale // 25)
+    out.write_bytes(data)
+    return out
+
+
+def draw_long_number(number: int) -> np.ndarray:
+    """uint8 [48, 64, 3]; a white block for each of 16 bits that is set."""
+    frame = np.zeros((*FRAME, 3), np.uint8)
+    for bit in range(16):
+        top, left = bit // 4 * 12, bit % 4 * 16
+        frame[top : top + 12, left : left + 16] = 255 * (number >> bit & 1)
+    return frame
+
+
+def read_long_number(frame: np.ndarray) -> int:
+    """The number that `draw_long_number` drew."""
+    blocks = frame.reshape(4, 12, 4, 16, 3)[:, 3:9, :, 4:12].mean(axis=(1, 3, 4)).ravel()
+    return int((blocks > 127) @ (1 << np.arange(16)))
