@@ -78,7 +78,7 @@ def extract_features(
         for one in done:
             how = f"in {one.seconds:.0f} s" if one.fresh else "are there already"
             where = f"-> {cache}" if one.written else "are kept, but not in the cache: clips are missing"
-            typer.echo(f"{one.split}: {one.frames:,} rows of {one.clips:,} clips {how} {where}")
+            typer.echo(f"{one.split}: {one.frames:,} steps of {one.clips:,} clips {how} {where}")
         typer.echo(f"next: {opened.train_command(cache)}")
     for one in done:
         for failure in one.failed:

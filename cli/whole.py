@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     bench.command("cache")(guarded(bench_cache))
     bench.command("extract")(guarded(bench_extract))
     bench.command("llm")(guarded(bench_llm))
+    bench.command("visual")(guarded(bench_visual))
     bench.callback()(_bench)
     app.add_typer(bench, name="bench")
 
@@ -137,9 +138,32 @@ def bench_llm(
     _print(bench(opened, cache, shape, batches), as_json)
 
 
+def bench_visual(
+    batches: Annotated[
+        int | None, typer.Option("--batches", min=2, help="Batches of an epoch. [default: 20, or all where fewer]")
+    ] = None,
+    run: RunOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Time updates of stage 1 over real videos against the bare backbone; say whether video.frame_cache pays.
+
+    Needs no training; the demo corpus is drawn where there is none.
+
+    Example: slt-cache bench visual --batches 10
+    """
+    from slt_cache.pipeline.bench_visual import bench_visual as bench
+
+    _print(bench(open_run(run, config, settings, device), batches), as_json)
+
+
 def _print(figures: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(figures)
         return
+    width = max(map(len, figures)) + 2
     for name, value in figures.items():
-        typer.echo(f"{name:<28}{value}")
+        typer.echo(f"{name:<{width}}{value}")

@@ -32,21 +32,21 @@ def main() -> None:
     whole = folder / "whole"
     begun = time.monotonic()
     _begin(run, whole, asked["held"])
-    _in_child(lambda: _extract(run, whole, asked["workers"]))
+    in_child(lambda: _extract(run, whole, asked["workers"]))
     seconds = time.monotonic() - begun
     events = folder / "events"
     _begin(run, folder / "counted", asked["held"])
-    _in_child(lambda: _extract(run, folder / "counted", 0, count_into=events))
+    in_child(lambda: _extract(run, folder / "counted", 0, count_into=events))
     total = int(events.read_text())
     for number, point in enumerate(asked["points"]):
         place = folder / str(number)
         _begin(run, place, asked["held"])
         if "event" in point:
             at = 1 + point["event"] % total
-            _in_child(lambda place=place, at=at: _extract(run, place, 0, kill_at=at))
+            in_child(lambda place=place, at=at: _extract(run, place, 0, kill_at=at))
         else:
             delay = seconds * point["share"]
-            _in_child(lambda place=place: _extract(run, place, asked["workers"]), delay)
+            in_child(lambda place=place: _extract(run, place, asked["workers"]), delay)
         print(json.dumps(_complaint(run, whole, place, asked)), flush=True)
 
 
@@ -64,7 +64,7 @@ def _complaint(run: Path, whole: Path, place: Path, asked: dict[str, Any]) -> st
         return f"after the kill: {damage}"
     if asked["held"] is not None and not cache.exists():
         return "after the kill: the splits that were there are gone"
-    if _in_child(lambda: _extract(run, place, asked["workers"])) != 0:
+    if in_child(lambda: _extract(run, place, asked["workers"])) != 0:
         return "the resumed extraction failed"
     left = [path.name for path in place.iterdir() if path.name != "feats.h5"]
     if left:
@@ -109,7 +109,7 @@ def _watch(folder: Path, kill_at: int | None) -> Callable[[], int]:
     return lambda: count
 
 
-def _in_child(work: Callable[[], None], kill_after: float | None = None) -> int:
+def in_child(work: Callable[[], None], kill_after: float | None = None) -> int:
     """Runs it in a forked process; returns its exit code. The process and its readers may be killed after a while."""
     child = os.fork()
     if child == 0:

@@ -25,7 +25,7 @@ TINY_SHAPE = {
     "max_position_embeddings": 64,
 }
 SECONDS = ("seconds_from_cache", "seconds_bare_llm", "seconds_recomputed", "seconds_encoder_alone")
-RATIOS = ("ratio", "ratio_allowed", "ratio_reached", "step_to_bare_llm")
+RATIOS = ("ratio", "ratio_allowed", "ratio_reached", "step_to_bare_llm", "step_to_bare_with_adapter")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,12 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_model
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from slt_cache.batches.clip_batches import clip_loader
 from slt_cache.batches.feature_batches import feature_loader
 from slt_cache.batches.targets import Targets
+from slt_cache.checkpoints.record import Record
+from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
 from slt_cache.config import (
     AugmentationConfig,
     EncoderConfig,
@@ -27,17 +33,21 @@ from slt_cache.config import (
     VisualTrainingConfig,
 )
 from slt_cache.corpora.clips import Clip
-from slt_cache.errors import SltCacheError
+from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.parts import ClipFeatures, add_splits, content_of
 from slt_cache.models.sign_translator import IGNORED, SignTranslator, VisualTranslator, token_loss
 from slt_cache.models.visual_encoder import VisualEncoder
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training import loop
+from slt_cache.training import loop, trackers
+from slt_cache.training.bar import duration
+from slt_cache.training.diagnostics import last_layers, norms
 from slt_cache.training.from_cache import FromCacheTask
 from slt_cache.training.from_pixels import FromPixelsTask, visual_optimizer
 from slt_cache.training.loop import Engine, Progress, train
 from slt_cache.training.metrics_log import MetricsLog, read_metrics
+from slt_cache.training.state import STATE_FILE
+from slt_cache.training.trackers import require_tracker
 from slt_cache.video.frames import UnreadableVideo
 from tests.caches import facts_of, spec_of
 
@@ -50,6 +60,10 @@ class ToyBatch:
     ids: tuple[str, ...]
     features: torch.Tensor
     targets: Targets
+
+    @property
+    def size(self) -> int:
+        return len(self.ids)
 
     def to(self, device: torch.device) -> "ToyBatch":
         return ToyBatch(self.ids, self.features.to(device), self.targets.to(device))
@@ -71,7 +85,8 @@ class ToyTask:
     """A linear model with dropout, so that the state of the random numbers matters."""
 
     name = "toy"
-    steps_an_epoch = STEPS
+    unit = "clips"
+    batches_an_epoch = STEPS
 
     def __init__(
         self,
@@ -102,9 +117,10 @@ class ToyTask:
         self.inner = AdamW([{"params": first, "lr": self.lr}, {"params": last, "lr": self.lr / 10}])
         return self.inner
 
-    def batches(self, epoch: int) -> Iterator[ToyBatch]:
+    def batches(self, epoch: int, first: int = 0) -> Iterator[ToyBatch]:
         self.epoch = epoch
-        for step, number in enumerate(np.random.default_rng(epoch).permutation(STEPS).tolist()):
+        torch.rand(5)  # as a loader draws when it begins
+        for step, number in enumerate(np.random.default_rng(epoch).permutation(STEPS).tolist()[first:], first):
             if self.kill == (epoch, step):
                 raise Killed
             batch = toy_batch(number)
@@ -117,6 +133,9 @@ class ToyTask:
         self.modes.append(model.training)
         self.on_batch()
         return model(batch.features)
+
+    def last_layers(self) -> dict[str, nn.Module]:
+        return {"first": self.model[1], "last": self.model[3]}
 
     def evaluate(self) -> dict[str, float]:
         self.evaluated.append(self.epoch)
@@ -168,6 +187,112 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
     assert replace(progress, seconds=0.0) == replace(expected, seconds=0.0)
     assert killed.rates[: (kill[0] - 1) * STEPS] + resumed.rates == whole.rates
     assert without_seconds(tmp_path / "killed") == without_seconds(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("accumulate", [1, 5])
+@pytest.mark.parametrize("kill", [(1, 0), (1, 6), (2, 1), (3, 11), (4, 10)])
+def test_a_training_killed_in_the_middle_of_an_epoch_goes_on_there(
+    tmp_path: Path, kill: tuple[int, int], accumulate: int
+) -> None:
+    bleu4 = [1.0, 5.0, 3.0, 4.0]
+    settings: dict[str, Any] = {"warmup_steps": 7, "accumulate": accumulate}
+    whole = ToyTask(bleu4)
+    expected = train(whole, engine_of(tmp_path / "whole", **settings))
+    torch.manual_seed(0)
+    killed, engine = ToyTask(bleu4, kill=kill), engine_of(tmp_path / "killed", **settings)
+    with pytest.raises(Killed):
+        train(killed, replace(engine, save_seconds=0.0))
+    torch.manual_seed(0 if kill == (1, 0) else 99)
+    resumed = ToyTask(bleu4)
+    progress = train(resumed, engine)
+    assert_same(resumed.model.state_dict(), whole.model.state_dict())
+    assert replace(progress, seconds=0.0) == replace(expected, seconds=0.0)
+    batches = (kill[0] - 1) * STEPS + min(kill[1] // accumulate * accumulate, STEPS)
+    assert resumed.rates == whole.rates[batches:]  # what was saved is not done twice
+    assert without_seconds(tmp_path / "killed") == without_seconds(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["reading", "updating", "evaluating", "saving the best"])
+def test_ctrl_c_and_sigterm_save_what_is_done_wherever_they_come(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int, where: str
+) -> None:
+    class Stopped(ToyTask):
+        def stop(self, here: str) -> None:
+            if here == where and self.epoch == 2:
+                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), number)  # impatient
+
+        def batches(self, epoch: int, first: int = 0) -> Iterator[ToyBatch]:
+            for step, batch in enumerate(super().batches(epoch, first)):
+                if step == 7:
+                    self.stop("reading")
+                yield batch
+
+        def logits(self, model: nn.Module, batch: ToyBatch) -> torch.Tensor:
+            if len(self.rates) == STEPS + 6:
+                self.stop("updating")
+            return super().logits(model, batch)
+
+        def evaluate(self) -> dict[str, float]:
+            self.stop("evaluating")
+            return super().evaluate()
+
+        def save_best(self, epoch: int, dev: dict[str, float]) -> None:
+            self.stop("saving the best")
+            super().save_best(epoch, dev)
+
+    bleu4 = [1.0, 5.0, 3.0, 4.0]
+    whole = ToyTask(bleu4)
+    expected = train(whole, engine_of(tmp_path / "whole"))
+    torch.manual_seed(0)
+    stopped, resumed = Stopped(bleu4), ToyTask(bleu4)
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, engine_of(tmp_path / "stopped"))
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    done = 7 if where in ("reading", "updating") else 12
+    assert f"toy: interrupted in epoch 2, after {done} of 12 batches; saved in {tmp_path}" in capsys.readouterr().err
+    assert replace(train(resumed, engine_of(tmp_path / "stopped")), seconds=0.0) == replace(expected, seconds=0.0)
+    assert_same(resumed.model.state_dict(), whole.model.state_dict())
+    assert_same((stopped.saved | resumed.saved)[2], whole.saved[2])
+    assert stopped.rates + resumed.rates == whole.rates
+    assert without_seconds(tmp_path / "stopped") == without_seconds(tmp_path / "whole")
+
+
+def test_a_kill_behind_the_saving_of_the_best_weights_leaves_them_the_best(tmp_path: Path) -> None:
+    class DyingThen(ToyTask):
+        def save_best(self, epoch: int, dev: dict[str, float]) -> None:
+            super().save_best(epoch, dev)
+            if epoch == 2:
+                raise Killed
+
+    bleu4 = [1.0, 5.0, 3.0, 4.0]
+    whole = ToyTask(bleu4)
+    expected = train(whole, engine_of(tmp_path / "whole"))
+    torch.manual_seed(0)
+    with pytest.raises(Killed):
+        train(DyingThen(bleu4), engine_of(tmp_path / "killed"))
+    resumed = ToyTask(bleu4)
+    progress = train(resumed, engine_of(tmp_path / "killed"))
+    assert (progress.best_epoch, progress.dev) == (expected.best_epoch, expected.dev)
+    assert_same(resumed.saved[2], whole.saved[2])
+
+
+def test_a_state_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
+    whole = ToyTask([1.0] * 4)
+    train(whole, engine_of(tmp_path / "whole"))
+    torch.manual_seed(0)
+    with pytest.raises(Killed):
+        train(ToyTask([1.0] * 4, kill=(3, 0)), engine_of(tmp_path / "old"))
+    path = tmp_path / "old" / "last" / STATE_FILE
+    state = torch.load(path, weights_only=True)
+    for new in ("batch", "loss", "tokens"):
+        del state["progress"][new]
+    torch.save({key: state[key] for key in ("model", "optimizer", "progress")}, path)
+    resumed = ToyTask([1.0] * 4)
+    train(resumed, engine_of(tmp_path / "old"))
+    assert_same(resumed.model.state_dict(), whole.model.state_dict())
 
 
 def test_training_that_is_done_does_nothing_more(tmp_path: Path) -> None:
@@ -335,6 +460,155 @@ def test_seconds_of_an_earlier_run_count(tmp_path: Path, monkeypatch: pytest.Mon
     assert train(resumed, engine_of(tmp_path, 20.0, epochs=1)).step == 20
 
 
+# --- accumulation
+
+
+def clip_by_clip(batch: ToyBatch) -> list[ToyBatch]:
+    rows = zip(batch.ids, batch.features.split(1), batch.targets.labels.split(1), strict=True)
+    return [ToyBatch((clip,), features, Targets(labels, labels)) for clip, features, labels in rows]
+
+
+class PlainTask(ToyTask):
+    """Without what looks at a whole batch, or draws for it: batch normalization and dropout."""
+
+    split = False
+
+    def __init__(self) -> None:
+        super().__init__([1.0] * 4)
+        self.model = nn.Sequential(nn.Tanh(), nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, WORDS))
+
+    @property
+    def batches_an_epoch(self) -> int:  # type: ignore[override]
+        return STEPS * BATCH if self.split else STEPS
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[ToyBatch]:
+        for batch in super().batches(epoch, first):
+            yield from clip_by_clip(batch) if self.split else [batch]
+
+
+class SplitTask(PlainTask):
+    split = True
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"label_smoothing": 0.1, "clip_norm": 0.5, "warmup_steps": 5}
+    large = PlainTask()
+    expected = train(large, engine_of(tmp_path / "large", **settings))
+    torch.manual_seed(0)  # the same first weights
+    small = SplitTask()
+    progress = train(small, engine_of(tmp_path / "small", accumulate=BATCH, **settings))
+    assert (progress.step, progress.epoch) == (expected.step, expected.epoch) == (4 * STEPS, 4)
+    for (name, one), other in zip(large.model.state_dict().items(), small.model.state_dict().values(), strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-6), name
+    losses = [[line["loss"] for line in read_metrics(tmp_path / name / "metrics.jsonl")] for name in ("large", "small")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert [rate for rate, _ in small.rates[::BATCH]] == [rate for rate, _ in large.rates]
+
+
+def test_the_last_group_of_an_epoch_may_be_short(tmp_path: Path) -> None:
+    task = ToyTask([1.0] * 4)
+    progress = train(task, engine_of(tmp_path, accumulate=5, warmup_steps=2))
+    assert (progress.step, len(task.rates)) == (4 * 3, 4 * STEPS)  # 5 + 5 + 2 batches
+    assert [rate for rate, _ in task.rates[:12:5]] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
+    assert task.rates[-1][0] == pytest.approx(0.1 * 0.5 * (1 + math.cos(math.pi * 9 / 10)))
+
+
+# --- what is watched
+
+
+def test_norms_of_the_last_layers_are_logged_before_clipping(tmp_path: Path) -> None:
+    class Recorded(ToyTask):
+        weights: list[float]
+
+        def optimizer(self) -> Optimizer:
+            optimizer = super().optimizer()
+            self.weights = []
+            optimizer.register_step_pre_hook(
+                lambda *_: self.weights.append(
+                    float(sum(p.detach().pow(2).sum() for p in self.model[3].parameters()) ** 0.5)
+                )
+            )
+            return optimizer
+
+    norms = []
+    for clip_norm in (None, 1e-6):
+        torch.manual_seed(0)
+        task = Recorded([1.0])
+        train(task, engine_of(tmp_path / str(clip_norm), epochs=1, clip_norm=clip_norm, lr=1e-9))
+        [line] = [line for line in read_metrics(tmp_path / str(clip_norm) / "metrics.jsonl") if line["kind"] == "step"]
+        assert line["param_norm/last"] == pytest.approx(task.weights[9], rel=1e-5)
+        norms.append(line["grad_norm/last"])
+    assert norms[1] > 1e-3
+    quiet = replace(engine_of(tmp_path / "quiet", epochs=1), diagnostics=False)
+    train(ToyTask([1.0]), quiet)
+    assert not [key for line in read_metrics(quiet.folder / "metrics.jsonl") for key in line if "norm" in key]
+
+
+def test_last_layers_are_found_in_both_stages(visual: VisualTranslator) -> None:
+    layers = last_layers(visual, "translator")
+    assert list(layers) == ["encoder", "adapter", "translator"]
+    assert layers["encoder"] is visual.encoder.temporal
+    assert layers["translator"] is visual.translator.seq2seq.get_decoder().layers[-1]
+    assert list(last_layers(visual.translator, "llm")) == ["adapter", "llm"]
+
+
+def test_norms_of_scaled_gradients_are_those_of_the_gradients() -> None:
+    layer = nn.Linear(3, 2)
+    layer(torch.ones(1, 3)).sum().backward()
+    plain = norms({"layer": layer})
+    assert plain["grad_norm/layer"] == pytest.approx(8**0.5)
+    for weight in layer.parameters():
+        assert weight.grad is not None
+        weight.grad *= 1024
+    assert norms({"layer": layer}, 1024.0) == pytest.approx(plain)
+    frozen = nn.Linear(3, 2).requires_grad_(False)
+    assert norms({"frozen": frozen}) == {}
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    require_tracker("none")
+    with pytest.raises(InputError, match=r"pip install 'slt-cache\[wandb\]'"):
+        require_tracker("wandb")
+
+
+def test_tensorboard_gets_the_figures_of_the_metrics_log_once(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    engine = replace(engine_of(tmp_path), tracker="tensorboard")
+    with pytest.raises(Killed):
+        train(ToyTask([1.0, 2.0, 3.0, 4.0], kill=(2, 11)), engine)
+    train(ToyTask([1.0, 2.0, 3.0, 4.0]), engine)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    steps = {line["step"]: line for line in lines if line["kind"] == "step"}
+    for name, key in (("train/loss", "loss"), ("grad_norm/last", "grad_norm/last")):
+        points = {point.step: point.value for point in events.Scalars(name)}
+        assert points == pytest.approx({step: line[key] for step, line in steps.items()}, rel=1e-5)
+        assert len(events.Scalars(name)) == len(steps)
+    assert [point.value for point in events.Scalars("dev/bleu4")] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_weights_and_biases_gets_the_figures_too_and_an_unfinished_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    engine = replace(engine_of(tmp_path, epochs=2), tracker="wandb")
+    with pytest.raises(Killed):
+        train(ToyTask([1.0, 2.0], kill=(2, 11)), engine)
+    run_id = (tmp_path / "last" / "wandb-id.txt").read_text()
+    train(ToyTask([1.0, 2.0]), engine)
+    assert [path.suffixes for path in (tmp_path / "wandb").rglob(f"run-{run_id}.wandb")] == [[".wandb"]] * 2
+
+
+def test_durations_are_told_in_hours() -> None:
+    assert [duration(seconds) for seconds in (0.4, 61, 3600, 90061)] == ["0:00:00", "0:01:01", "1:00:00", "25:01:01"]
+
+
 # --- the metrics log
 
 
@@ -356,16 +630,16 @@ def test_lines_of_a_killed_epoch_are_dropped_on_resume(tmp_path: Path) -> None:
         train(ToyTask([1.0] * 4, kill=(2, 11)), engine_of(tmp_path))
     before = read_metrics(tmp_path / "metrics.jsonl")
     assert (before[-1]["kind"], before[-1]["epoch"]) == ("step", 2)
-    log = MetricsLog(tmp_path / "metrics.jsonl", 1)
+    log = MetricsLog(tmp_path / "metrics.jsonl", Progress(epoch=1, step=STEPS))
     assert read_metrics(tmp_path / "metrics.jsonl") == before[:-1]
-    log.step(2, 20, 0.5, 0.1)
+    log.step(Progress(epoch=1, step=20), 0.5, 0.1, {})
     assert read_metrics(tmp_path / "metrics.jsonl")[-1]["loss"] == 0.5
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps({"kind": "epoch", "epoch": 1}) + '\n{"kind": "st')
-    MetricsLog(path, 1).step(2, 20, 0.5, 0.1)
+    MetricsLog(path, Progress(epoch=1, step=STEPS)).step(Progress(epoch=1, step=20), 0.5, 0.1, {})
     assert [line["epoch"] for line in read_metrics(path)] == [1, 2]
 
 
@@ -476,9 +750,61 @@ def test_stage_2_has_one_rate_for_the_adapter_and_one_for_the_rest(
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_the_smallest_light_t_and_encoder_make_stage_1(tokenizer: Tokenizer, small_video: VideoConfig) -> None:
-    from slt_cache.checkpoints.visual import new_visual_translator
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_may_begin_at_a_later_batch_and_reads_no_other(
+    visual: VisualTranslator, clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer, workers: int
+) -> None:
+    twice = [*clips, *(replace(clip, id=f"{clip.id} again") for clip in clips)]
+    options: dict[str, Any] = {"batch_size": 2, "seed": 0, "augmentation": AugmentationConfig(), "workers": workers}
+    task = task_of(visual, clip_loader(twice, small_video, tokenizer, **options), dict, lambda epoch, dev: None)
+    whole = list(task.batches(3))
+    rest = list(task.batches(3, 1))
+    assert [batch.ids for batch in rest] == [batch.ids for batch in whole[1:]]
+    assert all(torch.equal(one.frames, other.frames) for one, other in zip(rest, whole[1:], strict=True))
+    assert [batch.ids for batch in task.batches(3)] == [batch.ids for batch in whole]
+    gone = [replace(clip, video=Path("gone.mp4")) if clip.id in whole[0].ids else clip for clip in twice]
+    task = task_of(visual, clip_loader(gone, small_video, tokenizer, **options), dict, lambda epoch, dev: None)
+    assert [batch.ids for batch in task.batches(3, 1)] == [batch.ids for batch in rest]
 
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reading_clips_draws_none_of_the_trainings_random_numbers(
+    visual: VisualTranslator, clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer, workers: int
+) -> None:
+    options: dict[str, Any] = {"batch_size": 2, "seed": 0, "augmentation": AugmentationConfig(), "workers": workers}
+    task = task_of(visual, clip_loader(clips, small_video, tokenizer, **options), dict, lambda epoch, dev: None)
+    for epoch in (2, 3):
+        before = torch.get_rng_state()
+        list(task.batches(epoch))
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_equal_weights_are_equal_bytes_and_files_of_older_versions_are_read(
+    tokenizer: Tokenizer, small_video: VideoConfig, tmp_path: Path
+) -> None:
+    encoder, light_t = EncoderConfig(weights="none", dim=32), LightTConfig(size="tiny")
+    model = new_visual_translator(encoder, small_video, light_t, tokenizer)
+    settings = {
+        "encoder": encoder.model_dump(mode="json"),
+        "video": small_video.recorded(),
+        "light_t": light_t.model_dump(mode="json"),
+        "tokenizer": {"language": tokenizer.language},
+    }
+    best = tmp_path / "visual" / "best"
+    save_visual(best, model, tokenizer, Record("stage 1", settings, finished=True))
+    with safe_open(best / "light_t.safetensors", "pt") as file:
+        names = list(file.keys())
+        assert not file.metadata()
+    aliases = [
+        name for name in model.translator.state_dict() if name.endswith(("embed_tokens.weight", "lm_head.weight"))
+    ]
+    assert [name for name in names if name in aliases] == [min(aliases)]
+    assert_same(load_visual(best).model.state_dict(), model.state_dict())
+    save_model(model.translator, str(best / "light_t.safetensors"))
+    assert_same(load_visual(best).model.state_dict(), model.state_dict())
+
+
+def test_the_smallest_light_t_and_encoder_make_stage_1(tokenizer: Tokenizer, small_video: VideoConfig) -> None:
     model = new_visual_translator(
         EncoderConfig(weights="none", dim=32), small_video, LightTConfig(size="tiny", dropout=0.25), tokenizer
     )

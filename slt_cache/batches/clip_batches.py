@@ -1,7 +1,8 @@
 """Clips from video in batches: frames of all clips one after another, without padding."""
 
+import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.video.frame_cache import FrameCache
 from slt_cache.video.frames import UnreadableVideo, read_kept_frames
 from slt_cache.video.transforms import augment, square
 
@@ -28,9 +30,18 @@ class ClipFrames:
 
 class AugmentedClips(Dataset[Any]):
     """Reads clips with the augmentation of stage 1; an item is asked for by (epoch, index). An unreadable clip comes
-    back as its error, for the training to stop at."""
+    back as its error, for the training to stop at. With a frame cache the frames are decoded in the first epoch alone,
+    and are the same."""
 
-    def __init__(self, clips: Sequence[Clip], video: VideoConfig, augmentation: AugmentationConfig, seed: int):
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        video: VideoConfig,
+        augmentation: AugmentationConfig,
+        seed: int,
+        frame_cache: FrameCache | None = None,
+    ):
+        self.frame_cache = frame_cache
         self.clips = clips
         self.video = video
         self.augmentation = augmentation
@@ -45,11 +56,13 @@ class AugmentedClips(Dataset[Any]):
         clip, video = self.clips[index], self.video
         phase = int(random.integers(video.keep_every)) if self.augmentation.phase else 0
         try:
-            kept = read_kept_frames(clip, video.keep_every, phase, video.fps)
+            if self.frame_cache is not None:
+                images = self.frame_cache.read(clip, phase)
+            else:
+                images = square(read_kept_frames(clip, video.keep_every, phase, video.fps).frames, video)
         except UnreadableVideo as error:
             return error
-        images = augment(square(kept.frames, video), video.size, self.augmentation, random)
-        return ClipFrames(clip, images)
+        return ClipFrames(clip, augment(images, video.size, self.augmentation, random))
 
 
 @dataclass(frozen=True)
@@ -63,8 +76,18 @@ class ClipBatch:
     """int64 [B], kept frames of each clip."""
     targets: Targets
 
+    @property
+    def size(self) -> int:
+        """Kept frames."""
+        return len(self.frames)
+
     def to(self, device: torch.device) -> "ClipBatch":
-        return ClipBatch(self.ids, self.frames.to(device), self.lengths.to(device), self.targets.to(device))
+        frames = self.frames.to(device, non_blocking=device.type == "cuda")
+        return ClipBatch(self.ids, frames, self.lengths.to(device), self.targets.to(device))
+
+    def pin_memory(self) -> "ClipBatch":
+        """For the loader: a GPU fetches pinned frames while the processor goes on. The rest is a few kilobytes."""
+        return replace(self, frames=self.frames.pin_memory())
 
 
 class ClipCollator:
@@ -96,12 +119,23 @@ def clip_loader(
     workers: int,
     seed: int,
     augmentation: AugmentationConfig,
+    frame_cache: FrameCache | None = None,
+    pinned: bool = False,
 ) -> DataLoader[Any]:
-    """Shuffled, augmented training batches; `loader.batch_sampler.epoch` chooses the epoch."""
+    """Shuffled, augmented training batches; `loader.batch_sampler` chooses the epoch, and where in it they begin. Each
+    worker is two batches ahead, and lives on from one epoch to the next; `pinned` is for a GPU."""
     return DataLoader(
-        AugmentedClips(clips, video, augmentation, seed),
+        AugmentedClips(clips, video, augmentation, seed, frame_cache),
         batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True),
         collate_fn=ClipCollator(tokenizer),
         num_workers=workers,
+        worker_init_fn=_leave_ctrl_c,
+        generator=torch.Generator(),  # or it would draw from the training's, and when depends on the workers
         persistent_workers=workers > 0,
+        pin_memory=pinned,
     )
+
+
+def _leave_ctrl_c(worker: int) -> None:
+    """A terminal sends it to every process: what becomes of the training is for the parent to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

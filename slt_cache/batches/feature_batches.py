@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from slt_cache.batches.order import EpochOrder
-from slt_cache.batches.targets import Targets, make_targets
+from slt_cache.batches.targets import SentenceTargets, Targets
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.text.tokenizer import Tokenizer
@@ -25,6 +25,11 @@ class FeatureBatch:
     lengths: torch.Tensor
     """int64 [B], steps of each clip."""
     targets: Targets
+
+    @property
+    def size(self) -> int:
+        """Steps."""
+        return len(self.features)
 
     def to(self, device: torch.device) -> "FeatureBatch":
         return FeatureBatch(self.ids, self.features.to(device), self.lengths.to(device), self.targets.to(device))
@@ -55,7 +60,7 @@ class FeatureCollator:
     """Items of `CachedClips` -> FeatureBatch."""
 
     def __init__(self, tokenizer: Tokenizer):
-        self.tokenizer = tokenizer
+        self.targets = SentenceTargets(tokenizer)
 
     def __call__(self, items: Sequence[tuple[str, torch.Tensor, str]]) -> FeatureBatch:
         ids, features, texts = zip(*items, strict=True)
@@ -63,7 +68,7 @@ class FeatureCollator:
             ids=tuple(ids),
             features=torch.cat(features),
             lengths=torch.tensor([len(steps) for steps in features]),
-            targets=make_targets([self.tokenizer.encode(text) for text in texts], self.tokenizer),
+            targets=self.targets(texts),
         )
 
 

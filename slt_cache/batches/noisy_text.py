@@ -29,6 +29,11 @@ class NoisyBatch:
     """int64 [B, N], 1 on tokens, 0 on padding."""
     targets: Targets
 
+    @property
+    def size(self) -> int:
+        """Tokens to restore."""
+        return self.targets.tokens
+
     def to(self, device: torch.device) -> "NoisyBatch":
         return NoisyBatch(self.ids, self.input_ids.to(device), self.mask.to(device), self.targets.to(device))
 
@@ -116,8 +121,8 @@ class NoisyText:
     def __len__(self) -> int:
         return len(self.order)
 
-    def epoch(self, epoch: int) -> Iterator[NoisyBatch]:
-        self.order.epoch = epoch
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[NoisyBatch]:
+        self.order.epoch, self.order.first = epoch, first
         for items in self.order:
             indices = [index for _, index in items]
             noisy = [self._noised(epoch, index) for index in indices]

@@ -12,7 +12,8 @@ would meet again every epoch."""
 
 class EpochOrder(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, index). The epoch rides along so that a worker knows which random numbers are due:
-    everything random follows from (seed, epoch, index), so any epoch can be begun anew and gives the same.
+    everything random follows from (seed, epoch, index), so any epoch can be begun anew and gives the same; with `first`
+    it begins at that batch, and the clips before it are not read.
 
     With `lengths`, one a clip, a batch holds clips of similar length: shuffled, sorted within windows, and the batches
     shuffled; without shuffling the longest clips come first, so that what needs the most memory is tried at once."""
@@ -26,8 +27,10 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         self.shuffle = shuffle
         self.lengths = None if lengths is None else np.asarray(lengths)
         self.epoch = 0
+        self.first = 0
 
     def __len__(self) -> int:
+        """Batches of a whole epoch."""
         return len(self._starts())
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -41,7 +44,7 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         batches = [order[first:last] for first, last in zip(starts, [*starts[1:], self.clips], strict=False)]
         if self.shuffle and self.lengths is not None:
             batches = [batches[batch] for batch in random.permutation(len(batches))]
-        for batch in batches:
+        for batch in batches[self.first :]:
             yield [(self.epoch, int(index)) for index in batch]
 
     def _by_length(self, order: np.ndarray, lengths: np.ndarray) -> np.ndarray:

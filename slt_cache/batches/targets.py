@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from slt_cache.models.sign_translator import IGNORED
@@ -30,9 +31,28 @@ class Targets:
 def make_targets(sentences: Sequence[Sequence[int]], tokenizer: Tokenizer) -> Targets:
     """Token ids of each sentence -> padded decoder input and labels."""
     start = tokenizer.start
-    inputs = [torch.tensor([*start, *ids]) for ids in sentences]
-    labels = [torch.tensor([*[IGNORED] * (len(start) - 1), *ids, tokenizer.eos]) for ids in sentences]
-    return Targets(
-        torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True, padding_value=tokenizer.pad),
-        torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED),
-    )
+    shape = (len(sentences), len(start) + max(map(len, sentences)))
+    inputs, labels = np.full(shape, tokenizer.pad), np.full(shape, IGNORED)
+    inputs[:, : len(start)] = start
+    for row, ids in enumerate(sentences):
+        end = len(start) + len(ids)
+        inputs[row, len(start) : end] = ids
+        labels[row, len(start) - 1 : end - 1] = ids
+        labels[row, end - 1] = tokenizer.eos
+    return Targets(torch.from_numpy(inputs), torch.from_numpy(labels))
+
+
+class SentenceTargets:
+    """Sentences -> Targets; remembers the pieces of each, since every epoch asks for them again."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        self._pieces: dict[str, list[int]] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Targets:
+        return make_targets([self._cut(text) for text in texts], self.tokenizer)
+
+    def _cut(self, text: str) -> list[int]:
+        if text not in self._pieces:
+            self._pieces[text] = self.tokenizer.encode(text)
+        return self._pieces[text]

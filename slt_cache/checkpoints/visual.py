@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, load_model, save_model
+from safetensors.torch import load_file, load_model, save_file
+from torch import nn
 
 from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig
@@ -112,10 +113,21 @@ def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], 
 def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, record: Record) -> None:
     with replacing(folder) as temporary:
         temporary.mkdir()
-        save_model(model.encoder, str(temporary / ENCODER_FILE))
-        save_model(model.translator, str(temporary / "light_t.safetensors"))
+        _save_weights(model.encoder, temporary / ENCODER_FILE)
+        _save_weights(model.translator, temporary / "light_t.safetensors")
         tokenizer.save(temporary / "tokenizer")
         write_record(temporary, record)
+
+
+def _save_weights(model: nn.Module, path: Path) -> None:
+    """As safetensors' `load_model` reads them. A tensor that has several names, the word embedding, is kept under the
+    first of them; `save_model` would note the others in an order that changes from run to run, and equal weights would
+    have other bytes."""
+    kept: dict[int, str] = {}
+    tensors = model.state_dict(keep_vars=True)
+    for name in sorted(tensors):
+        kept.setdefault(id(tensors[name]), name)
+    save_file({name: tensors[name].detach().contiguous() for name in kept.values()}, path)
 
 
 def require_visual(folder: Path) -> Record:

@@ -77,6 +77,9 @@ class VideoConfig(Section):
     """Of each colour channel, 0..1 (ImageNet)."""
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
     """Of each colour channel, 0..1 (ImageNet)."""
+    frame_cache: bool | str = False
+    """Trainings from pixels keep the decoded frames on disk, resize x resize x 3 bytes each, and read them from there
+    from the second epoch on: true for `frames` in the run folder, or another folder. The numbers stay the same."""
 
     @property
     def keep_every(self) -> int:
@@ -85,8 +88,10 @@ class VideoConfig(Section):
 
     def recorded(self) -> dict[str, Any]:
         """As training records hold it. What they did not always have is left out where it is off: those that were
-        written before are still of the same settings."""
-        return _without_off(self, {"fps"})
+        written before are still of the same settings. Where the frames are read from changes none of them."""
+        recorded = _without_off(self, {"fps"})
+        del recorded["frame_cache"]
+        return recorded
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "VideoConfig":
@@ -131,6 +136,20 @@ class EncoderConfig(Section):
     """C, channels of the sign-wise features (left open by the paper)."""
     kernel: Annotated[int, Field(ge=1)] = 5
     """Steps; width of the temporal convolution (left open by the paper)."""
+    checkpointing: bool = False
+    """Training computes the activations of the backbone's blocks a second time instead of keeping them: the same
+    numbers in less memory and more time."""
+    chunk_frames: Annotated[int, Field(ge=8)] | None = None
+    """Kept frames that go through the backbone at once in training, and again when their gradients are due; null for
+    the whole batch. Memory is that of one chunk. Another training than with null: batch norm goes by a chunk's
+    statistics. Fewer than 8 frames would make them noise."""
+
+    def recorded(self) -> dict[str, Any]:
+        """As training records hold it, but for what changes no numbers; chunks only where they are set, so that what
+        was recorded before is still of the same settings."""
+        recorded = _without_off(self, {"chunk_frames"})
+        del recorded["checkpointing"]
+        return recorded
 
     @model_validator(mode="after")
     def _odd(self) -> "EncoderConfig":
@@ -151,7 +170,10 @@ class OptimizerConfig(Section):
 
     epochs: PositiveInt
     batch_size: PositiveInt
-    """Clips per update."""
+    """Clips in a batch."""
+    accumulate: PositiveInt = 1
+    """Batches whose gradients are summed before an update, where one of all their clips is too large for the memory;
+    every target token counts the same."""
     lr: PositiveFloat
     """Peak learning rate."""
     warmup_steps: NonNegativeInt = 0
@@ -163,6 +185,14 @@ class OptimizerConfig(Section):
     """(paper, 4.2 and 4.3)"""
     patience: PositiveInt | None = None
     """Evaluations without a better dev BLEU-4 before training stops; null for never."""
+
+    def recorded(self) -> dict[str, Any]:
+        """As training records hold it. What they did not always have is left out where it is off: those that were
+        written before are still of the same settings."""
+        settings = self.model_dump(mode="json")
+        if self.accumulate == 1:
+            del settings["accumulate"]
+        return settings
 
 
 class VisualTrainingConfig(OptimizerConfig):
@@ -334,6 +364,18 @@ class ComputeConfig(Section):
     """Of the training steps; features.precision is that of the frozen encoder."""
     workers: NonNegativeInt = 2
     """Processes that read videos."""
+    save_minutes: Annotated[float, Field(ge=0.0)] = 10.0
+    """Between two savings of a training's state within an epoch: a killed one loses no more than that; 0 saves after
+    every update. It is saved after every epoch too, and on Ctrl-C and SIGTERM."""
+    diagnostics: bool = True
+    """Every tenth update logs the gradient norm, before clipping, and the parameter norm of the last layer of each
+    module, as the paper's figure 2 shows them."""
+    tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    """Where the figures of metrics.jsonl, which is written always, go beside it; the packages are extras:
+    pip install 'slt-cache[tensorboard]' or 'slt-cache[wandb]'."""
+    compile: bool = False
+    """Trainings from pixels run the backbone compiled by torch.compile; for a GPU, where the compiling pays. Numbers
+    differ in the last digits."""
 
 
 class Config(Section):
@@ -355,6 +397,12 @@ class Config(Section):
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="after")
+    def _compiled_whole(self) -> "Config":
+        if self.compute.compile and (self.encoder.checkpointing or self.encoder.chunk_frames):
+            raise ValueError("compute.compile goes with neither encoder.checkpointing nor encoder.chunk_frames")
+        return self
 
     @property
     def language_code(self) -> str | None:

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from slt_cache.models.packing import pad, step_mask
+from slt_cache.models.recomputing import by_blocks, in_chunks
 
 BACKBONE_DIM = 512
 """Channels that a ResNet-18 gives for each frame."""
@@ -44,6 +45,10 @@ class VisualEncoder(nn.Module):
         self.backbone.fc = nn.Identity()
         self.temporal = LocalTemporalModule(BACKBONE_DIM, dim, kernel)
         self.dim = dim
+        self.checkpointing = False
+        """In training, keep the inputs of the backbone's blocks alone, and compute the rest again when it is due."""
+        self.chunk_frames: int | None = None
+        """In training, so many frames go through the backbone at once, and again when their gradients are due."""
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.to(memory_format=torch.channels_last)
@@ -54,8 +59,20 @@ class VisualEncoder(nn.Module):
 
     def frame_features(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 [sum T', 3, S, S] -> frame-wise features [sum T', 512]"""
+        if self.backbone.training and torch.is_grad_enabled():
+            if self.chunk_frames is not None:
+                return in_chunks(self._whole, self.backbone, frames, self.chunk_frames)
+            if self.checkpointing:
+                return by_blocks(self.backbone, self._normalized, frames)
+        return self._whole(frames)
+
+    def _whole(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.backbone(self._normalized(frames))
+
+    def _normalized(self, frames: torch.Tensor) -> torch.Tensor:
+        """uint8 [n, 3, S, S] -> float [n, 3, S, S], channels-last"""
         images = (frames.to(self.mean.dtype) / 255 - self.mean) / self.std
-        return self.backbone(images.contiguous(memory_format=torch.channels_last))
+        return images.contiguous(memory_format=torch.channels_last)
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:

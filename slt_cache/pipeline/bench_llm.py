@@ -33,6 +33,7 @@ from slt_cache.pipeline.bench_step import (
     make_mbart,
     make_translator,
     run_loop,
+    wait_for,
 )
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.pipeline.run import Run
@@ -54,6 +55,8 @@ class _Round:
     """Of each update from the cache."""
     bare: tuple[float, ...]
     """Of each step of the LLM alone."""
+    adapted: tuple[float, ...]
+    """Of each with the adapter before it."""
     recomputed: float
     encoder: float
 
@@ -130,32 +133,36 @@ def _one_round(
     task: MeasuredTask, config: Config, device: torch.device, batches: int, videos: Videos | None
 ) -> Generator[FeatureBatch, None, _Round]:
     """Updates from the cache and bare steps alternate, so that both meet the same moments of the machine."""
-    cached, bare = [], []
+    cached, bare, adapted = [], [], []
     source, same = task.of_the_loader(), task.of_the_loader()
     for _ in range(batches):
         begun = time.perf_counter()
         yield next(source)  # goes on when the loop asks for the next batch, its update done
+        wait_for(device)
         cached.append(time.perf_counter() - begun)
-        bare.append(bare_step(task, config, device, next(same).to(device)))
+        batch = next(same).to(device)
+        bare.append(bare_step(task, config, device, batch, adapter=False))
+        adapted.append(bare_step(task, config, device, batch, adapter=True))
     recomputed = encoder = 0.0
     if videos is not None:
         recomputed = yield from videos.updates()
         encoder = videos.alone()
-    return _Round(tuple(cached), tuple(bare), recomputed, encoder)
+    return _Round(tuple(cached), tuple(bare), tuple(adapted), recomputed, encoder)
 
 
 def _figures(rounds: Sequence[_Round], with_videos: bool) -> dict[str, Any]:
-    cached, bare = (
-        median(map(sum, seconds)) for seconds in zip(*((one.cached, one.bare) for one in rounds), strict=True)
-    )
-    pairs = [pair for one in rounds for pair in zip(one.cached, one.bare, strict=True)]
+    cached = median(sum(one.cached) for one in rounds)
+    bare = median(sum(one.bare) for one in rounds)
+    steps = [step for one in rounds for step in zip(one.cached, one.bare, one.adapted, strict=True)]
     figures: dict[str, Any] = {
         "seconds_from_cache": round(cached, 3),
         "seconds_bare_llm": round(bare, 3),
-        "step_to_bare_llm": round(median(step / alone for step, alone in pairs), 4),
+        "step_to_bare_llm": round(median(step / alone for step, alone, _ in steps), 4),
+        "step_to_bare_with_adapter": round(median(step / adapted for step, _, adapted in steps), 4),
     }
     if with_videos:
-        recomputed, encoder = (median(one.recomputed for one in rounds), median(one.encoder for one in rounds))
+        recomputed = median(one.recomputed for one in rounds)
+        encoder = median(one.encoder for one in rounds)
         allowed = (encoder + bare) / bare
         figures |= {
             "seconds_recomputed": round(recomputed, 3),

@@ -1,6 +1,7 @@
 """Training steps of stage 2 to be measured: the loop of `train-llm` itself, over batches that the measurement
 chooses; the bare LLM's step beside it; and an LLM of MBart-large's shape to take them with."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +87,7 @@ class MeasuredTask(FromCacheTask):
         self.stepping = super().optimizer()
         return self.stepping
 
-    def batches(self, epoch: int) -> Iterator[FeatureBatch]:
+    def batches(self, epoch: int, first: int = 0) -> Iterator[FeatureBatch]:
         yield from self.measure(self)
         raise _Measured
 
@@ -103,29 +104,40 @@ def run_loop(task: MeasuredTask, config: Config, device: torch.device) -> None:
     """The loop of `train-llm`, until the measurement has seen enough."""
     model: nn.Module = task.model
     model.to(device)
+    settings = config.llm_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
+    precision = config.compute.precision
     with tempfile.TemporaryDirectory() as folder, suppress(_Measured):
-        train(task, Engine(config.llm_training, config.seed, 1, config.compute.precision, device, Path(folder)))
+        train(task, Engine(settings, config.seed, 1, precision, device, Path(folder), save_seconds=math.inf))
 
 
-def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: FeatureBatch) -> float:
-    """Seconds of forward, loss, backward, clipping and the optimizer's step of the LLM alone, in plain torch, over
-    tensors of the batch's padded shape that are in memory."""
-    seq2seq, training, precision = task.model.seq2seq, config.llm_training, config.compute.precision
+def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: FeatureBatch, adapter: bool) -> float:
+    """Seconds of forward, loss, backward, clipping and the optimizer's step of the LLM, in plain torch, over tensors of
+    the batch's padded shape that are in memory; with `adapter` it stands before the LLM, as it must in training."""
+    model, training, precision = task.model, config.llm_training, config.compute.precision
     mask = step_mask(batch.lengths).long()
-    embeds = torch.randn(*mask.shape, seq2seq.config.hidden_size, device=device)
+    width = batch.features.shape[1] if adapter else model.seq2seq.config.hidden_size
+    padded = torch.randn(*mask.shape, width, device=device)
     tokens, labels = batch.targets.decoder_input_ids, batch.targets.labels
+    learning = model if adapter else model.seq2seq
     begun = time.perf_counter()
+    model.zero_grad()  # the adapter's too: where it stands aside the optimizer must pass it over
     with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
-        logits = seq2seq(
+        embeds = model.adapter(padded) * model.scale if adapter else padded
+        logits = model.seq2seq(
             inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=tokens, use_cache=False
         ).logits.float()
     loss = F.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=training.label_smoothing
     )
-    task.stepping.zero_grad()
     loss.backward()
     if training.clip_norm is not None:
-        nn.utils.clip_grad_norm_(seq2seq.parameters(), training.clip_norm)
+        nn.utils.clip_grad_norm_(learning.parameters(), training.clip_norm)
     task.stepping.step()
-    loss.item()  # waits for a GPU
+    wait_for(device)
     return time.perf_counter() - begun
+
+
+def wait_for(device: torch.device) -> None:
+    """Until a GPU has done what it was given: the loop need not wait for the optimizer's step."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -20,10 +20,12 @@ from slt_cache.errors import InputError
 from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.pipeline.final_dev import with_final_dev
+from slt_cache.pipeline.frame_cache import open_frame_cache
 from slt_cache.pipeline.prepare import manifest_sha256, require_split
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_pixels import FromPixelsTask
 from slt_cache.training.loop import Progress
@@ -61,7 +63,7 @@ def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, rest
         "seed": config.seed,
         "video": config.video.recorded(),
         "augmentation": config.augmentation.recorded(),
-        "encoder": config.encoder.model_dump(mode="json"),
+        "encoder": config.encoder.recorded(),
         **plan.settings,
         "tokenizer": {"name": config.llm.name, "language": config.language_code, "sha256": tokenizer.sha256},
         "manifest_sha256": manifest_sha256([*train_clips, *dev_clips]),
@@ -69,7 +71,8 @@ def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, rest
 
     def work(record: Record) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> FromPixelsTask:
-            model = plan.make_model()
+            model = with_passes(plan.make_model(), config)
+            warn_of_memory(model, config, plan.loop, train_clips, device)
             loader = clip_loader(
                 train_clips,
                 config.video,
@@ -78,6 +81,8 @@ def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, rest
                 workers=config.compute.workers,
                 seed=config.seed,
                 augmentation=config.augmentation,
+                frame_cache=open_frame_cache(run, train_clips),
+                pinned=device.type == "cuda",
             )
 
             def evaluate() -> dict[str, float]:

@@ -120,7 +120,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     tokenizer = ensure_tokenizer(run, clips)
     settings = {
         "seed": run.config.seed,
-        "llm_pretraining": config.model_dump(mode="json"),
+        "llm_pretraining": config.recorded(),
         "language": run.config.language_code,
         "text_sha256": _sha256(sentences),
         "tokenizer_sha256": tokenizer.sha256,

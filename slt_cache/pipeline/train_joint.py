@@ -11,7 +11,7 @@ from slt_cache.checkpoints.end_to_end import LLM_FOLDER, load_end_to_end, save_e
 from slt_cache.checkpoints.llm import save_llm_record
 from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
-from slt_cache.config import FeaturesConfig, differences
+from slt_cache.config import EncoderConfig, FeaturesConfig, differences
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.models.sign_translator import SignTranslator, VisualTranslator
@@ -28,8 +28,9 @@ from slt_cache.training.from_pixels import joint_optimizer
 def train_unfrozen(run: Run, restart: bool = False) -> Record:
     """Stage 2 with `llm_training.unfreeze`: the encoder of stage 1 goes on learning, in part or whole."""
     visual = load_visual(run.visual / "best")
-    asked = {name: getattr(run.config, name).model_dump(mode="json") for name in ("video", "encoder")}
-    made = {"video": visual.video.model_dump(mode="json"), "encoder": visual.record.settings["encoder"]}
+    asked = {name: getattr(run.config, name).recorded() for name in ("video", "encoder")}
+    encoder = EncoderConfig.model_validate(visual.record.settings["encoder"])
+    made = {"video": visual.video.recorded(), "encoder": encoder.recorded()}
     different = differences(made, asked)
     if different:
         raise InputError(f"{run.visual}: the encoder was trained with other settings ({'; '.join(different)}).")
@@ -91,7 +92,7 @@ def _train(
         name=folder.name,
         folder=folder,
         command=run.command(command),
-        settings={**start, **made_of, "llm_training": config.llm_training.model_dump(mode="json")},
+        settings={**start, **made_of, "llm_training": config.llm_training.recorded()},
         loop=config.llm_training,
         tokenizer=tokenizer,
         make_model=make_model,

@@ -63,7 +63,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
         **_cache_settings(run, train_split),
         "tokenizer_sha256": tokenizer.sha256,
         **made_of,
-        "llm_training": config.llm_training.model_dump(mode="json"),
+        "llm_training": config.llm_training.recorded(),
     }
 
     def make_model() -> SignTranslator:
@@ -110,7 +110,7 @@ def train_control(run: Run, cache: Path, seconds: float) -> Record:
         **_cache_settings(run, train_split),
         "max_seconds": round(seconds),
         "lr": lr,
-        "loop": loop.model_dump(mode="json"),
+        "loop": loop.recorded(),
     }
     made = read_record(run.control / "best") or read_record(run.control / "last")
     plan = _Plan(

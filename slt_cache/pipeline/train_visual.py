@@ -28,7 +28,10 @@ def train_visual(run: Run, restart: bool = False) -> Record:
         name="stage 1",
         folder=run.visual,
         command=run.command("train-visual"),
-        settings={name: getattr(config, name).model_dump(mode="json") for name in ("light_t", "visual_training")},
+        settings={
+            "light_t": config.light_t.model_dump(mode="json"),
+            "visual_training": config.visual_training.recorded(),
+        },
         loop=config.visual_training,
         tokenizer=tokenizer,
         make_model=lambda: new_visual_translator(config.encoder, config.video, config.light_t, tokenizer),

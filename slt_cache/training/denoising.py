@@ -9,12 +9,14 @@ from transformers import PreTrainedModel
 
 from slt_cache.batches.noisy_text import NoisyBatch, NoisyText
 from slt_cache.config import LlmPretrainingConfig
+from slt_cache.training.diagnostics import last_layer
 
 
 class DenoisingTask:
     """Text in, the same text out; there is no dev score, so the last weights are kept."""
 
     name = "pre-training"
+    unit = "tokens"
 
     def __init__(
         self,
@@ -26,15 +28,15 @@ class DenoisingTask:
         self.model: nn.Module = model
         self.text = text
         self.settings = settings
-        self.steps_an_epoch = len(text)
+        self.batches_an_epoch = len(text)
         self.save_best = save
 
     def optimizer(self) -> Optimizer:
         settings = self.settings
         return AdamW(self.model.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
 
-    def batches(self, epoch: int) -> Iterator[NoisyBatch]:
-        return self.text.epoch(epoch)
+    def batches(self, epoch: int, first: int = 0) -> Iterator[NoisyBatch]:
+        return self.text.epoch(epoch, first)
 
     def logits(self, model: nn.Module, batch: NoisyBatch) -> torch.Tensor:
         return model(
@@ -43,6 +45,9 @@ class DenoisingTask:
             decoder_input_ids=batch.targets.decoder_input_ids,
             use_cache=False,
         ).logits
+
+    def last_layers(self) -> dict[str, nn.Module]:
+        return {"llm": last_layer(self.model)}
 
     def evaluate(self) -> dict[str, float]:
         """Nothing to score: what is pre-trained is judged by stage 2."""

@@ -13,10 +13,13 @@ from torch.utils.data import DataLoader
 from slt_cache.batches.feature_batches import FeatureBatch
 from slt_cache.batches.order import EpochOrder
 from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.training.diagnostics import last_layers
 
 
 class FromCacheTask:
     """Chen et al. 2024, 4.3: one learning rate for the adapter, one for the encoder-decoder."""
+
+    unit = "steps"
 
     def __init__(
         self,
@@ -33,7 +36,7 @@ class FromCacheTask:
         self.name = name
         self.model = model
         self.loader = loader
-        self.steps_an_epoch = len(loader)
+        self.batches_an_epoch = len(loader)
         self.rates = (lr, adapter_lr)
         self.weight_decay = weight_decay
         self.evaluate = evaluate
@@ -49,11 +52,14 @@ class FromCacheTask:
         ]
         return AdamW(groups, weight_decay=self.weight_decay)
 
-    def batches(self, epoch: int) -> Iterator[FeatureBatch]:
+    def batches(self, epoch: int, first: int = 0) -> Iterator[FeatureBatch]:
         order = self.loader.batch_sampler
         assert isinstance(order, EpochOrder)
-        order.epoch = epoch
+        order.epoch, order.first = epoch, first
         yield from self.loader
 
     def logits(self, model: nn.Module, batch: FeatureBatch) -> torch.Tensor:
         return model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
+
+    def last_layers(self) -> dict[str, nn.Module]:
+        return last_layers(self.model, "llm")

@@ -13,11 +13,14 @@ from slt_cache.batches.order import EpochOrder
 from slt_cache.config import LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.errors import InputError
 from slt_cache.models.sign_translator import VisualTranslator
+from slt_cache.training.diagnostics import last_layers
 from slt_cache.video.frames import UnreadableVideo
 
 
 class FromPixelsTask:
     """Visual encoder and translator, end to end (Chen et al. 2024, 4.2)."""
+
+    unit = "frames"
 
     def __init__(
         self,
@@ -32,15 +35,17 @@ class FromPixelsTask:
         self.model = model
         self.loader = loader
         self.optimizer = optimizer
-        self.steps_an_epoch = len(loader)
+        self.batches_an_epoch = len(loader)
         self.evaluate = evaluate
         self.save_best = save_best
 
-    def batches(self, epoch: int) -> Iterator[ClipBatch]:
+    def batches(self, epoch: int, first: int = 0) -> Iterator[ClipBatch]:
         """Raises UnreadableVideo: a training that goes on without a clip would be another training."""
         order = self.loader.batch_sampler
         assert isinstance(order, EpochOrder)
-        order.epoch = epoch
+        order.epoch, order.first = epoch, first
+        if epoch == 1:
+            torch.empty((), dtype=torch.int64).random_()  # as the loader once did: the same seeds give the same weights
         for batch in self.loader:
             if isinstance(batch, UnreadableVideo):
                 raise batch
@@ -52,6 +57,9 @@ class FromPixelsTask:
 
     def logits(self, model: nn.Module, batch: ClipBatch) -> torch.Tensor:
         return model(batch.frames, batch.lengths, batch.targets.decoder_input_ids)
+
+    def last_layers(self) -> dict[str, nn.Module]:
+        return last_layers(self.model, "translator")
 
 
 def visual_optimizer(model: VisualTranslator, settings: VisualTrainingConfig) -> Optimizer:

@@ -1,13 +1,15 @@
 """The training loop of both stages and of the LLM's pre-training. What differs between them is passed in as a `Task`.
 
-Everything random in an epoch follows from (seed, epoch), and the state is saved after every epoch: a run that was
-killed begins its last epoch anew and, where the device computes the same twice, ends where an uninterrupted one
-ends. (With fp16 the loss scale begins anew; with `max_seconds` the clock decides.)"""
+Everything random in an epoch follows from (seed, epoch) and from the updates before. The state is saved after every
+epoch, now and then within one, and on Ctrl-C or SIGTERM: a run that was killed goes on from there and, where the device
+computes the same twice, ends where an uninterrupted one ends. (With `max_seconds` the clock decides.)"""
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,17 +17,19 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
-from tqdm import tqdm
 
 from slt_cache.config import OptimizerConfig
 from slt_cache.errors import SltCacheError
-from slt_cache.files import replacing
 from slt_cache.models.sign_translator import token_loss
+from slt_cache.training.bar import EpochBar, Pace
+from slt_cache.training.diagnostics import norms
+from slt_cache.training.interrupts import Interrupts
 from slt_cache.training.metrics_log import MetricsLog
+from slt_cache.training.state import Progress, TrainingState
+from slt_cache.training.trackers import open_tracker
 
 LOG_EVERY = 10
 """Updates between two lines of the metrics log."""
-STATE_FILE = "state.pt"
 
 
 class Task(Protocol):
@@ -37,19 +41,28 @@ class Task(Protocol):
         ...
 
     @property
+    def unit(self) -> str:
+        """What the `size` of a batch counts: frames, steps or tokens."""
+        ...
+
+    @property
     def model(self) -> Any: ...
 
     @property
-    def steps_an_epoch(self) -> int: ...
+    def batches_an_epoch(self) -> int: ...
 
     def optimizer(self) -> Optimizer: ...
 
-    def batches(self, epoch: int) -> Iterable[Any]:
-        """Batches with `ids`, `targets` and `to(device)`."""
+    def batches(self, epoch: int, first: int = 0) -> Iterable[Any]:
+        """Batches with `ids`, `targets`, `size` and `to(device)`, from number `first` of the epoch on."""
         ...
 
     def logits(self, model: Any, batch: Any) -> torch.Tensor:
         """Logits [B, L, V]; `model` is `self.model` as the engine wrapped it."""
+        ...
+
+    def last_layers(self) -> dict[str, nn.Module]:
+        """Of each module, to be watched."""
         ...
 
     @property
@@ -77,70 +90,112 @@ class Engine:
     """Holds metrics.jsonl and, while the training is unfinished, last/."""
     max_seconds: float | None = None
     """Where given, training ends after this time, and the learning rate falls with time instead of updates."""
+    save_seconds: float = 600.0
+    """Between two savings of the state within an epoch."""
+    diagnostics: bool = True
+    """Whether norms of gradients and weights are logged."""
+    tracker: str = "none"
 
 
-@dataclass
-class Progress:
-    """What grows while training goes on; saved after every epoch."""
+@dataclass(frozen=True)
+class Update:
+    """Of the weights, once."""
 
-    epoch: int = 0
-    """Epochs done."""
-    step: int = 0
-    """Updates done."""
-    seconds: float = 0.0
-    """Spent in the loop, over all runs of it."""
-    best_epoch: int = 0
-    dev: dict[str, float] = field(default_factory=dict)
-    """Scores of the best weights."""
-
-    def better(self, scores: dict[str, float]) -> bool:
-        return not self.dev or not scores or scores["bleu4"] > self.dev["bleu4"]
+    loss: float
+    """Mean of its target tokens."""
+    tokens: int
+    norms: dict[str, float]
 
 
 def train(task: Task, engine: Engine) -> Progress:
     """Trains `task.model` and keeps its best weights; goes on from `last/` where an earlier run left off.
 
-    Raises SltCacheError on a loss that is not finite, naming the clips of the batch."""
+    Raises SltCacheError on a loss that is not finite, naming the clips of the batch; KeyboardInterrupt on Ctrl-C and
+    SIGTERM, once the state is saved."""
     mixed = "no" if engine.precision == "fp32" else engine.precision
     accelerator = Accelerator(cpu=engine.device.type == "cpu", mixed_precision=mixed)
     model, optimizer = accelerator.prepare(task.model, task.optimizer())
     peaks = [group["lr"] for group in optimizer.param_groups]
-    progress = _load_state(engine.folder, task.model, optimizer)
-    log = MetricsLog(engine.folder / "metrics.jsonl", progress.epoch)
-    if progress.epoch:
-        tqdm.write(f"{task.name}: goes on after epoch {progress.epoch}", file=log.terminal)
-    begun = time.monotonic() - progress.seconds
-    while not _finished(engine, progress):
-        epoch = progress.epoch + 1
-        torch.manual_seed(engine.seed * 1_000_003 + epoch)
-        model.train()
-        mean = _Mean()
-        bar = tqdm(task.batches(epoch), f"{task.name} epoch {epoch}", task.steps_an_epoch, leave=False, disable=None)
-        for batch in bar:
+    state = TrainingState(engine.folder / "last", task.model, optimizer, accelerator.scaler, engine.device)
+    progress = state.progress
+    tracker = open_tracker(engine.tracker, engine.folder, task.name, progress.step)
+    log = MetricsLog(engine.folder / "metrics.jsonl", progress, tracker)
+    if progress.step:
+        log.say(f"{task.name}: goes on {_place(task, progress)}")
+    watched = task.last_layers() if engine.diagnostics else {}
+    updates = math.ceil(task.batches_an_epoch / engine.settings.accumulate)
+    pace = Pace(progress.step)
+    saved = time.monotonic()
+    begun = saved - progress.seconds
+    with closing(log), Interrupts() as interrupts:
+        try:
+            while progress.batch or not _finished(engine, progress):
+                epoch = progress.epoch + 1
+                torch.manual_seed(engine.seed * 1_000_003 + epoch)
+                model.train()
+                done = math.ceil(progress.batch / engine.settings.accumulate)
+                with closing(EpochBar(f"{task.name} epoch {epoch}", task.unit, updates, done)) as bar:
+                    for group in _groups(task, engine, state, interrupts):
+                        progress.seconds = time.monotonic() - begun
+                        if engine.max_seconds is not None and progress.seconds >= engine.max_seconds:
+                            break
+                        _set_learning_rates(optimizer, peaks, _learning_rate_factor(engine, updates, progress))
+                        with interrupts.held():
+                            logged = (progress.step + 1) % LOG_EVERY == 0
+                            update = _update(
+                                task, engine, accelerator, model, optimizer, group, watched if logged else {}
+                            )
+                            progress.updated(len(group), update.loss, update.tokens)
+                            state.remember_random()
+                            if logged:
+                                log.step(progress, update.loss, optimizer.param_groups[0]["lr"], update.norms)
+                            if time.monotonic() - saved >= engine.save_seconds:
+                                state.save()
+                                saved = time.monotonic()
+                        size = sum(batch.size for batch in group)
+                        bar.update(update.loss, size, progress.dev, _left(engine, pace, updates, progress))
+                progress.seconds = time.monotonic() - begun  # whether this epoch is the last one decides on its scores
+                scores = _evaluate(task, engine, accelerator, progress, interrupts)
+                with interrupts.held():
+                    progress.seconds = time.monotonic() - begun
+                    log.epoch(task.name, progress, scores, _left(engine, pace, updates, progress))
+                    progress.end_epoch()
+                    state.save()
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
             progress.seconds = time.monotonic() - begun
-            if engine.max_seconds is not None and progress.seconds >= engine.max_seconds:
-                break
-            factor = _learning_rate_factor(engine, task.steps_an_epoch, progress)
-            _set_learning_rates(optimizer, peaks, factor)
-            loss, tokens = _update(task, engine, accelerator, model, optimizer, batch)
-            mean.add(loss * tokens, tokens)
-            progress.step += 1
-            if progress.step % LOG_EVERY == 0:
-                bar.set_postfix(loss=f"{loss:.3f}", bleu4=f"{progress.dev.get('bleu4', float('nan')):.1f}")
-                log.step(epoch, progress.step, loss, optimizer.param_groups[0]["lr"])
-        progress.epoch = epoch
-        progress.seconds = time.monotonic() - begun  # whether this epoch is the last one decides on its evaluation
-        scores = _evaluate(task, engine, accelerator, progress)
-        progress.seconds = time.monotonic() - begun
-        log.epoch(task.name, epoch, progress.step, mean.value, scores, progress.seconds)
-        _save_state(engine.folder, task.model, optimizer, progress)
+            state.save()
+            log.say(f"{task.name}: interrupted {_place(task, progress)}; saved in {state.path.parent}")
+            raise
     return progress
 
 
-def _out_of_epochs(engine: Engine, progress: Progress) -> bool:
+def _place(task: Task, progress: Progress) -> str:
+    if progress.batch:
+        return f"in epoch {progress.epoch + 1}, after {progress.batch} of {task.batches_an_epoch} batches"
+    return f"after epoch {progress.epoch}"
+
+
+def _groups(task: Task, engine: Engine, state: TrainingState, interrupts: Interrupts) -> Iterator[list[Any]]:
+    """The batches of each update, from where the epoch stands."""
+    resumed = state.progress.batch > 0
+    batches = iter(task.batches(state.progress.epoch + 1, state.progress.batch))
+    while True:
+        with interrupts.giving_way():
+            group = list(islice(batches, engine.settings.accumulate))
+        if not group:
+            return
+        if resumed:
+            state.restore_random()  # not before: a loader draws when it begins, as it did at the epoch's beginning
+            resumed = False
+        yield group
+
+
+def _out_of_epochs(engine: Engine, epoch: int, seconds: float) -> bool:
+    """Whether the epochs, of which so many are done, or the seconds are used up."""
     if engine.max_seconds is not None:
-        return progress.seconds >= engine.max_seconds
-    return progress.epoch >= engine.settings.epochs
+        return seconds >= engine.max_seconds
+    return epoch >= engine.settings.epochs
 
 
 def _finished(engine: Engine, progress: Progress) -> bool:
@@ -148,45 +203,67 @@ def _finished(engine: Engine, progress: Progress) -> bool:
     patience = engine.settings.patience
     stale = progress.epoch - progress.best_epoch
     early = patience is not None and bool(progress.dev) and stale >= patience * engine.evaluate_every
-    return early or _out_of_epochs(engine, progress)
+    return early or _out_of_epochs(engine, progress.epoch, progress.seconds)
+
+
+def _left(engine: Engine, pace: Pace, updates: int, progress: Progress) -> float | None:
+    """Seconds until training ends, if it does not end early."""
+    if engine.max_seconds is not None:
+        return max(engine.max_seconds - progress.seconds, 0.0)
+    return pace.left(progress.step, updates * engine.settings.epochs)
 
 
 def _update(
-    task: Task, engine: Engine, accelerator: Accelerator, model: nn.Module, optimizer: Optimizer, batch: Any
-) -> tuple[float, int]:
-    """One update of the weights. Returns the mean loss of a target token, and their number."""
-    batch = batch.to(engine.device)
-    tokens = batch.targets.tokens
-    with accelerator.autocast():
-        logits = task.logits(model, batch)
-    loss = token_loss(logits, batch.targets.labels, engine.settings.label_smoothing) / tokens
-    if not torch.isfinite(loss):
-        raise SltCacheError(
-            f"{task.name}: the loss became {loss.item()} on the clips {', '.join(batch.ids)}. "
-            "Lower the learning rate, set clip_norm, or look at these clips."
-        )
+    task: Task,
+    engine: Engine,
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: Optimizer,
+    group: Sequence[Any],
+    watched: Mapping[str, nn.Module],
+) -> Update:
+    """One update of the weights by the mean loss of the target tokens of all batches of the group: each batch counts
+    for as much as it has tokens, as if it were one large batch."""
+    tokens = sum(batch.targets.tokens for batch in group)
+    total = 0.0
     model.zero_grad()  # also what no optimizer steps: clipping looks at every gradient
-    accelerator.backward(loss)
+    for batch in group:
+        batch = batch.to(engine.device)
+        with accelerator.autocast():
+            logits = task.logits(model, batch)
+        loss = token_loss(logits, batch.targets.labels, engine.settings.label_smoothing) / tokens
+        if not torch.isfinite(loss):
+            raise SltCacheError(
+                f"{task.name}: the loss became {loss.item()} on the clips {', '.join(batch.ids)}. "
+                "Lower the learning rate, set clip_norm, or look at these clips."
+            )
+        accelerator.backward(loss)
+        total += loss.item()
+    found = norms(watched, 1.0 if accelerator.scaler is None else accelerator.scaler.get_scale())
     if engine.settings.clip_norm is not None:
         accelerator.clip_grad_norm_(model.parameters(), engine.settings.clip_norm)
     optimizer.step()
-    return loss.item(), tokens
+    return Update(total, tokens, found)
 
 
-def _evaluate(task: Task, engine: Engine, accelerator: Accelerator, progress: Progress) -> dict[str, float]:
-    """Scores dev where it is due, and keeps the weights if they are the best so far."""
-    if progress.epoch % engine.evaluate_every and not _out_of_epochs(engine, progress):
+def _evaluate(
+    task: Task, engine: Engine, accelerator: Accelerator, progress: Progress, interrupts: Interrupts
+) -> dict[str, float]:
+    """Scores dev where it is due behind the epoch that has begun, and keeps the weights if they are the best so far."""
+    epoch = progress.epoch + 1
+    if epoch % engine.evaluate_every and not _out_of_epochs(engine, epoch, progress.seconds):
         return {}
     task.model.eval()
     with torch.no_grad(), accelerator.autocast():
         scores = task.evaluate()
     if progress.better(scores):
-        progress.best_epoch, progress.dev = progress.epoch, scores
-        task.save_best(progress.epoch, scores)
+        with interrupts.held():  # killed behind this, a resumed run finds the same scores, and the same weights saved
+            task.save_best(epoch, scores)
+            progress.best_epoch, progress.dev = epoch, scores
     return scores
 
 
-def _learning_rate_factor(engine: Engine, steps_an_epoch: int, progress: Progress) -> float:
+def _learning_rate_factor(engine: Engine, updates_an_epoch: int, progress: Progress) -> float:
     """Linear warm-up to 1, then a cosine to 0 (method.md: cosine annealing)."""
     warmup = engine.settings.warmup_steps
     if progress.step < warmup:
@@ -194,7 +271,7 @@ def _learning_rate_factor(engine: Engine, steps_an_epoch: int, progress: Progres
     if engine.max_seconds is not None:
         done = progress.seconds / engine.max_seconds
     else:
-        steps = steps_an_epoch * engine.settings.epochs
+        steps = updates_an_epoch * engine.settings.epochs
         done = (progress.step - warmup) / max(steps - warmup, 1)
     return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
@@ -202,35 +279,3 @@ def _learning_rate_factor(engine: Engine, steps_an_epoch: int, progress: Progres
 def _set_learning_rates(optimizer: Optimizer, peaks: list[float], factor: float) -> None:
     for group, peak in zip(optimizer.param_groups, peaks, strict=True):
         group["lr"] = peak * factor
-
-
-def _save_state(folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": asdict(progress)}
-    with replacing(folder / "last" / STATE_FILE) as temporary:
-        torch.save(state, temporary)
-
-
-def _load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
-    path = folder / "last" / STATE_FILE
-    if not path.is_file():
-        return Progress()
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["progress"])
-
-
-class _Mean:
-    """Mean loss of an epoch's target tokens."""
-
-    def __init__(self) -> None:
-        self.total = 0.0
-        self.count = 0
-
-    def add(self, total: float, count: int) -> None:
-        self.total += total
-        self.count += count
-
-    @property
-    def value(self) -> float:
-        return self.total / max(self.count, 1)

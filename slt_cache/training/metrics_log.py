@@ -1,35 +1,68 @@
-"""metrics.jsonl: one line for every logging step and every epoch; and a line an epoch on the terminal."""
+"""metrics.jsonl: one line for every logging step and every epoch; the same figures for a tracker; and on the terminal a
+line an epoch."""
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from slt_cache.files import write_text
+from slt_cache.training.bar import duration
+from slt_cache.training.state import Progress
+from slt_cache.training.trackers import Tracker
 
 
 class MetricsLog:
-    """Appends to the file; lines of epochs after `done`, left by a killed run, are taken out first."""
+    """Appends to the file; lines of what comes after `progress`, left by a killed run, are taken out first."""
 
-    def __init__(self, path: Path, done: int):
+    def __init__(self, path: Path, progress: Progress, tracker: Tracker | None = None):
         self.path = path
+        self.tracker = tracker
         self.terminal: TextIO = sys.stderr
-        kept = [line for line in read_metrics(path) if line["epoch"] <= done]
+        kept = [line for line in read_metrics(path) if _done(line, progress)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
-    def step(self, epoch: int, step: int, loss: float, lr: float) -> None:
-        self._append({"kind": "step", "epoch": epoch, "step": step, "loss": loss, "lr": lr})
+    def step(self, progress: Progress, loss: float, lr: float, norms: Mapping[str, float]) -> None:
+        """Of the update that was done last."""
+        place = {"epoch": progress.epoch + 1, "step": progress.step}
+        self._append({"kind": "step", **place, "loss": loss, "lr": lr, **norms})
+        self._track({"train/loss": loss, "train/lr": lr, **norms}, progress.step)
 
-    def epoch(self, name: str, epoch: int, step: int, loss: float, scores: dict[str, float], seconds: float) -> None:
-        self._append({"kind": "epoch", "epoch": epoch, "step": step, "loss": loss, "seconds": seconds, "dev": scores})
-        dev = f", dev BLEU-4 {scores['bleu4']:.1f}" if scores else ""
-        tqdm.write(f"{name} epoch {epoch}: loss {loss:.3f}{dev}, {seconds:.0f} s", file=self.terminal)
+    def epoch(self, name: str, progress: Progress, scores: dict[str, float], left: float | None) -> None:
+        """Of the epoch that has begun, once all of it is done; `left` are seconds."""
+        epoch, loss, seconds = progress.epoch + 1, progress.mean_loss, progress.seconds
+        place = {"epoch": epoch, "step": progress.step}
+        self._append({"kind": "epoch", **place, "loss": loss, "seconds": seconds, "dev": scores})
+        dev = {f"dev/{metric}": score for metric, score in scores.items()}
+        self._track({"epoch/number": epoch, "epoch/loss": loss, "epoch/seconds": seconds, **dev}, progress.step)
+        bleu4 = f", dev BLEU-4 {scores['bleu4']:.1f}" if scores else ""
+        rest = f", {duration(left)} left" if left else ""
+        self.say(f"{name} epoch {epoch}: loss {loss:.3f}{bleu4}, {seconds:.0f} s{rest}")
+
+    def say(self, line: str) -> None:
+        """On the terminal, above any bar that runs."""
+        tqdm.write(line, file=self.terminal)
+        self.terminal.flush()
+
+    def close(self) -> None:
+        if self.tracker is not None:
+            self.tracker.close()
 
     def _append(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _track(self, figures: Mapping[str, float], step: int) -> None:
+        if self.tracker is not None:
+            self.tracker.log(figures, step)
+
+
+def _done(line: dict[str, Any], progress: Progress) -> bool:
+    """An epoch's line is written once it is evaluated, which may be after its last update was saved."""
+    return line["epoch"] <= progress.epoch if line["kind"] == "epoch" else line["step"] <= progress.step
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

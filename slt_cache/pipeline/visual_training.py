@@ -1,0 +1,63 @@
+"""How a training from pixels is run on its device, whatever it learns: passes of the backbone, and a look at the memory
+before hours are spent."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from slt_cache.config import Config, LlmTrainingConfig, VisualTrainingConfig
+from slt_cache.corpora.clips import Clip
+from slt_cache.models.sign_translator import VisualTranslator
+from slt_cache.models.visual_memory import step_bytes
+from slt_cache.pipeline.frame_cache import GIGABYTE, lengths_of
+from slt_cache.pipeline.terminal import say
+
+
+def with_passes(model: VisualTranslator, config: Config) -> VisualTranslator:
+    """The same model, its backbone to be trained as the settings say. Compiling takes place at the first batches."""
+    encoder = model.encoder
+    encoder.checkpointing, encoder.chunk_frames = config.encoder.checkpointing, config.encoder.chunk_frames
+    if config.compute.compile:
+        encoder.backbone.compile()  # in place: names, saving and copies stay those of the bare module
+    return model
+
+
+def memory_needed(model: VisualTranslator, config: Config, frames: int, adam: bool) -> int:
+    """Bytes of an update over so many kept frames (models/visual_memory.py)."""
+    return step_bytes(
+        frames,
+        config.video.size,
+        sum(weight.numel() for weight in model.parameters()),
+        half=config.compute.precision != "fp32",
+        checkpointing=config.encoder.checkpointing,
+        chunk_frames=config.encoder.chunk_frames,
+        moments=2 if adam else 1,
+    )
+
+
+def warn_of_memory(
+    model: VisualTranslator,
+    config: Config,
+    loop: VisualTrainingConfig | LlmTrainingConfig,
+    clips: Sequence[Clip],
+    device: torch.device,
+) -> None:
+    """One line where a batch of clips as long as the longest of some is expected not to fit the GPU."""
+    lengths = lengths_of(clips, config.video) if device.type == "cuda" else []
+    if not lengths or not any(weight.requires_grad for weight in model.encoder.backbone.parameters()):
+        return
+    frames = loop.batch_size * math.ceil(max(lengths) / config.video.keep_every)
+    needed = memory_needed(model, config, frames, adam=_uses_adam(loop))
+    free, _ = torch.cuda.mem_get_info(device)
+    if needed > free:
+        say(
+            f"batches of up to {frames:,} frames take about {needed / GIGABYTE:.1f} GB, and {free / GIGABYTE:.1f} GB "
+            "are free: set compute.precision=bf16, encoder.checkpointing=true, encoder.chunk_frames (another "
+            "training), or a smaller batch_size"
+        )
+
+
+def _uses_adam(loop: Any) -> bool:
+    return not isinstance(loop, VisualTrainingConfig) or loop.optimizer == "adamw"

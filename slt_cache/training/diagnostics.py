@@ -1,0 +1,41 @@
+"""Gradient and parameter norms of the last layer of each module: the numbers that explain the method (Chen et al. 2024,
+figure 2)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from slt_cache.models.sign_translator import SignTranslator, VisualTranslator
+
+
+def last_layer(seq2seq: Any) -> nn.Module:
+    """The last layer of an encoder-decoder's decoder, whatever its family calls the list of them."""
+    stacks = [part for part in seq2seq.get_decoder().children() if isinstance(part, nn.ModuleList)]
+    assert stacks, f"{type(seq2seq).__name__}: a decoder without layers"
+    layer: nn.Module = stacks[0][-1]
+    return layer
+
+
+def last_layers(model: SignTranslator | VisualTranslator, seq2seq: str) -> dict[str, nn.Module]:
+    """Of the modules that the model has: encoder, adapter, and the encoder-decoder under the name that is given."""
+    if isinstance(model, VisualTranslator):
+        return {"encoder": model.encoder.temporal, **last_layers(model.translator, seq2seq)}
+    return {"adapter": model.adapter.mlp[-1], seq2seq: last_layer(model.seq2seq)}
+
+
+@torch.no_grad()
+def norms(layers: Mapping[str, nn.Module], scale: float = 1.0) -> dict[str, float]:
+    """`grad_norm/NAME` and `param_norm/NAME` of what learns in each layer. `scale` is what fp16 has multiplied the
+    gradients by. One wait for the device, however many layers."""
+    found: dict[str, torch.Tensor] = {}
+    for name, layer in layers.items():
+        learning = [weight for weight in layer.parameters() if weight.grad is not None]
+        if learning:
+            gradients = [weight.grad for weight in learning if weight.grad is not None]
+            found[f"grad_norm/{name}"] = nn.utils.get_total_norm(gradients) / scale
+            found[f"param_norm/{name}"] = nn.utils.get_total_norm([weight.detach() for weight in learning])
+    if not found:
+        return {}
+    return dict(zip(found, torch.stack([norm.float() for norm in found.values()]).tolist(), strict=True))

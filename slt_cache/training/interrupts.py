@@ -1,0 +1,89 @@
+"""Ctrl-C and SIGTERM, which clusters send, while a training runs."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+CHILD_ENDED: Any = getattr(signal, "SIGCHLD", None)
+"""None on Windows."""
+GRACE = 1.0
+"""Seconds; a signal to all processes of a job may reach the readers of videos that much before it reaches this one."""
+
+
+class Interrupts:
+    """Both signals as KeyboardInterrupt, once, and never within a `held` block: that is finished first. In a thread
+    other than the main one, which gets no signals, it does nothing."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._before: dict[int, Any] = {}
+        self._held = False
+        self._asked = False
+        self._raised = False
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            wanted = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+            self._before = {number: signal.signal(number, self._on_signal) for number in wanted}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What runs in the block is not interrupted: neither by the signals, nor by torch's loaders, which raise an
+        error wherever the program is when one of their processes dies."""
+        ended: list[int] = []
+        self._held = True
+        on_child = self._hold_children(ended)
+        try:
+            yield
+        finally:
+            if on_child is not None:
+                signal.signal(CHILD_ENDED, on_child)
+            self._held = False
+        if self._asked:
+            self._raise()
+        if ended and on_child is not None:
+            with self.giving_way():
+                on_child(CHILD_ENDED, None)
+
+    @contextmanager
+    def giving_way(self) -> Iterator[None]:
+        """For what fails when processes that read for it die: if they did of a signal to all, that is what to say."""
+        try:
+            yield
+        except RuntimeError:
+            if self._before:
+                time.sleep(GRACE)  # the signal, if it comes, is raised here
+            raise
+
+    def _hold_children(self, ended: list[int]) -> Callable[[int, FrameType | None], Any] | None:
+        on_child = signal.getsignal(CHILD_ENDED) if CHILD_ENDED is not None and self._before else None
+        if not callable(on_child):
+            return None
+        signal.signal(CHILD_ENDED, lambda number, frame: ended.append(number))
+        return on_child
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.process:  # a forked reader: Ctrl-C is its parent's to handle
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
+        self._asked = True
+        if not self._held:
+            self._raise()
+
+    def _raise(self) -> None:
+        if not self._raised:  # a second one would stop the saving that the first one has begun
+            self._raised = True
+            raise KeyboardInterrupt

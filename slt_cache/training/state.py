@@ -1,0 +1,103 @@
+"""A training that is not finished, on disk: enough to go on to the bit, from the middle of an epoch too."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from slt_cache.files import replacing
+
+STATE_FILE = "state.pt"
+
+
+@dataclass
+class Progress:
+    """What grows while training goes on."""
+
+    epoch: int = 0
+    """Epochs done."""
+    step: int = 0
+    """Updates done."""
+    seconds: float = 0.0
+    """Spent in the loop, over all runs of it."""
+    best_epoch: int = 0
+    dev: dict[str, float] = field(default_factory=dict)
+    """Scores of the best weights."""
+    batch: int = 0
+    """Batches done of the epoch that has begun; 0 between epochs."""
+    loss: float = 0.0
+    """Of these batches, summed over their target tokens."""
+    tokens: int = 0
+    """Target tokens of these batches."""
+
+    def better(self, scores: dict[str, float]) -> bool:
+        return not self.dev or not scores or scores["bleu4"] > self.dev["bleu4"]
+
+    def updated(self, batches: int, loss: float, tokens: int) -> None:
+        """Counts an update over so many batches; `loss` is the mean of their target tokens."""
+        self.step += 1
+        self.batch += batches
+        self.loss += loss * tokens
+        self.tokens += tokens
+
+    @property
+    def mean_loss(self) -> float:
+        """Of a target token, over the epoch that has begun."""
+        return self.loss / max(self.tokens, 1)
+
+    def end_epoch(self) -> None:
+        self.epoch += 1
+        self.batch, self.loss, self.tokens = 0, 0.0, 0
+
+
+class TrainingState:
+    """Weights, optimizer, loss scaler of fp16, random numbers and progress, as they are and as they were saved."""
+
+    def __init__(self, folder: Path, model: nn.Module, optimizer: Optimizer, scaler: Any, device: torch.device):
+        """Takes all of it from the folder where an earlier run saved it there."""
+        self.path = folder / STATE_FILE
+        self.model = model
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.device = device
+        self.progress = Progress()
+        self.random: dict[str, torch.Tensor] = {}
+        if self.path.is_file():
+            self._load()
+
+    def save(self) -> None:
+        """Whole or not at all: a kill meanwhile leaves what was saved before."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+            "random": self.random,
+            "progress": asdict(self.progress),
+        }
+        with replacing(self.path) as temporary:
+            torch.save(state, temporary)
+
+    def _load(self) -> None:
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler is not None and state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
+        self.random = state.get("random", {})
+        self.progress = Progress(**state["progress"])
+
+    def remember_random(self) -> None:
+        """To be called behind an update: what is read for the next one may draw, and will be read anew on resume."""
+        self.random = {"cpu": torch.get_rng_state()}
+        if self.device.type != "cpu":
+            self.random[self.device.type] = torch.get_device_module(self.device).get_rng_state()
+
+    def restore_random(self) -> None:
+        """The state behind the last update. Of a device that had no part in it, as it is."""
+        if "cpu" in self.random:
+            torch.set_rng_state(self.random["cpu"])
+        if self.device.type in self.random and self.device.type != "cpu":
+            torch.get_device_module(self.device).set_rng_state(self.random[self.device.type])
