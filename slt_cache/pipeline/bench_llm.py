@@ -132,17 +132,27 @@ def _translator(run: Run, dim: int, tokenizer: Tokenizer, shape: str) -> SignTra
 def _one_round(
     task: MeasuredTask, config: Config, device: torch.device, batches: int, videos: Videos | None
 ) -> Generator[FeatureBatch, None, _Round]:
-    """Updates from the cache and bare steps alternate, so that both meet the same moments of the machine."""
+    """Updates from the cache and bare steps over the same batches alternate, and change places every other time, so
+    that both meet the same moments of the machine."""
     cached, bare, adapted = [], [], []
-    source, same = task.of_the_loader(), task.of_the_loader()
-    for _ in range(batches):
+    source = task.of_the_loader()
+
+    def without_cache(batch: FeatureBatch) -> None:
+        bare.append(bare_step(task, config, device, batch.to(device), adapter=False))
+        adapted.append(bare_step(task, config, device, batch.to(device), adapter=True))
+
+    for number in range(batches):
         begun = time.perf_counter()
-        yield next(source)  # goes on when the loop asks for the next batch, its update done
+        batch = next(source)
+        seconds = time.perf_counter() - begun
+        if number % 2:
+            without_cache(batch)
+        begun = time.perf_counter()
+        yield batch  # goes on when the loop asks for the next batch, its update done
         wait_for(device)
-        cached.append(time.perf_counter() - begun)
-        batch = next(same).to(device)
-        bare.append(bare_step(task, config, device, batch, adapter=False))
-        adapted.append(bare_step(task, config, device, batch, adapter=True))
+        cached.append(seconds + time.perf_counter() - begun)
+        if not number % 2:
+            without_cache(batch)
     recomputed = encoder = 0.0
     if videos is not None:
         recomputed = yield from videos.updates()
