@@ -1,0 +1,58 @@
+"""Batch norms whose statistics are those of a whole batch that several processes have shares of.
+
+torch's SyncBatchNorm does it on a GPU; on a CPU, where it refuses, the same is computed here."""
+
+import torch
+from torch import distributed, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+class _Shared(nn.SyncBatchNorm):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """[n, C, ...] -> the same"""
+        if not self.training or input.is_cuda:
+            return super().forward(input)
+        self._check_input_dim(input)
+        others = [0, *range(2, input.dim())]
+        shape = (1, -1, *(1 for _ in input.shape[2:]))
+        mine = torch.cat([input.sum(others), input.new_tensor([input.numel() / input.shape[1]])])
+        sums = all_reduce(mine, distributed.ReduceOp.SUM)  # [C + 1]; gradients are summed alike on their way back
+        count = sums[-1].detach()
+        centered = input - (sums[:-1] / count).view(shape)
+        variance = all_reduce(centered.square().sum(others), distributed.ReduceOp.SUM) / count
+        self._remember((sums[:-1] / count).detach(), (variance * count / (count - 1).clamp(min=1)).detach())
+        return centered * (self.weight * torch.rsqrt(variance + self.eps)).view(shape) + self.bias.view(shape)
+
+    @torch.no_grad()
+    def _remember(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
+
+
+class SharedBatchNorm1d(nn.BatchNorm1d, _Shared):
+    """Where it is asked for a BatchNorm1d, it is one."""
+
+    forward = _Shared.forward
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d, _Shared):
+    forward = _Shared.forward
+
+
+SHARED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: SharedBatchNorm1d,
+    nn.BatchNorm2d: SharedBatchNorm2d,
+}
+
+
+def share_batch_norms(model: nn.Module) -> int:
+    """Turns the batch norms of a model into shared ones, weights and names as they were; returns how many they are."""
+    found = [module for module in model.modules() if type(module) in SHARED]
+    for module in found:
+        module.__class__ = SHARED[type(module)]
+        module.process_group = None  # type: ignore[assignment]
+    return len(found)
