@@ -15,13 +15,15 @@ class _Shared(nn.SyncBatchNorm):
         self._check_input_dim(input)
         others = [0, *range(2, input.dim())]
         shape = (1, -1, *(1 for _ in input.shape[2:]))
-        mine = torch.cat([input.sum(others), input.new_tensor([input.numel() / input.shape[1]])])
+        given = input.float()  # of autocast's bf16 the sums would be no good
+        mine = torch.cat([given.sum(others), given.new_tensor([given.numel() / given.shape[1]])])
         sums = all_reduce(mine, distributed.ReduceOp.SUM)  # [C + 1]; gradients are summed alike on their way back
         count = sums[-1].detach()
-        centered = input - (sums[:-1] / count).view(shape)
+        centered = given - (sums[:-1] / count).view(shape)
         variance = all_reduce(centered.square().sum(others), distributed.ReduceOp.SUM) / count
         self._remember((sums[:-1] / count).detach(), (variance * count / (count - 1).clamp(min=1)).detach())
-        return centered * (self.weight * torch.rsqrt(variance + self.eps)).view(shape) + self.bias.view(shape)
+        normalized = centered * (self.weight * torch.rsqrt(variance + self.eps)).view(shape) + self.bias.view(shape)
+        return normalized.to(input.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
@@ -36,11 +38,9 @@ class _Shared(nn.SyncBatchNorm):
 class SharedBatchNorm1d(nn.BatchNorm1d, _Shared):
     """Where it is asked for a BatchNorm1d, it is one."""
 
-    forward = _Shared.forward
-
 
 class SharedBatchNorm2d(nn.BatchNorm2d, _Shared):
-    forward = _Shared.forward
+    """And for a BatchNorm2d."""
 
 
 SHARED: dict[type[nn.Module], type[nn.Module]] = {

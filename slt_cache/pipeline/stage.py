@@ -35,8 +35,7 @@ def training_stage(
     """Trains into `folder/best` unless that was done with the same settings already.
 
     `work` trains and saves the best weights with the record it is given. Raises InputError where the folder holds a
-    training of other settings. Of several processes all
-    do the work, and the leader writes."""
+    training of other settings. Of several processes all do the work, and the leader writes."""
     if restart and leads():
         _discard(folder / "last")  # first: without its state, what lies in best/ is overwritten, and not gone on with
         _discard(folder / "best")

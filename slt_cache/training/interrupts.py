@@ -47,8 +47,9 @@ class Interrupts:
         return self._asked
 
     def stop(self) -> None:
-        """Raises KeyboardInterrupt."""
-        self._raise()
+        """Raises KeyboardInterrupt, whether or not the signal has come to this process."""
+        self._raised = True
+        raise KeyboardInterrupt
 
     @contextmanager
     def held(self) -> Iterator[None]:
