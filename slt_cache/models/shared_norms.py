@@ -2,16 +2,26 @@
 
 torch's SyncBatchNorm does it on a GPU; on a CPU, where it refuses, the same is computed here."""
 
+from typing import Any
+
 import torch
 from torch import distributed, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class _Shared(nn.SyncBatchNorm):
+class _Shared(_BatchNorm):
+    """No SyncBatchNorm itself: DistributedDataParallel takes none of these on a CPU."""
+
+    process_group: Any = None
+    """All processes."""
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """[n, C, ...] -> the same"""
-        if not self.training or input.is_cuda:
+        if not self.training:
             return super().forward(input)
+        if input.is_cuda:
+            return nn.SyncBatchNorm.forward(self, input)  # type: ignore[arg-type]
         self._check_input_dim(input)
         others = [0, *range(2, input.dim())]
         shape = (1, -1, *(1 for _ in input.shape[2:]))
@@ -24,6 +34,10 @@ class _Shared(nn.SyncBatchNorm):
         self._remember((sums[:-1] / count).detach(), (variance * count / (count - 1).clamp(min=1)).detach())
         normalized = centered * (self.weight * torch.rsqrt(variance + self.eps)).view(shape) + self.bias.view(shape)
         return normalized.to(input.dtype)
+
+    def _check_non_zero_input_channels(self, input: torch.Tensor) -> None:
+        """Asked for by SyncBatchNorm."""
+        assert input.shape[1] > 0
 
     @torch.no_grad()
     def _remember(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
@@ -54,5 +68,4 @@ def share_batch_norms(model: nn.Module) -> int:
     found = [module for module in model.modules() if type(module) in SHARED]
     for module in found:
         module.__class__ = SHARED[type(module)]
-        module.process_group = None  # type: ignore[assignment]
     return len(found)
