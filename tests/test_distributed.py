@@ -122,7 +122,7 @@ def test_stage_1_by_two_processes_is_stage_1_by_one(alone: Path, together: Path,
     assert team.out[1] == "" and "epoch 1" in team.err[0] and "epoch" not in team.err[1]
 
 
-@pytest.mark.parametrize("features", ["cache", "video"])
+@pytest.mark.parametrize("features", ["cache", pytest.param("video", marks=pytest.mark.slow)])
 def test_two_processes_score_every_clip_once(alone: Path, tmp_path: Path, features: str) -> None:
     runs = tmp_path / "one", tmp_path / "two"
     for run in runs:
@@ -140,6 +140,7 @@ def test_two_processes_score_every_clip_once(alone: Path, tmp_path: Path, featur
     assert team.out[0] and team.out[1] == ""
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_all_processes(together: Path, tmp_path: Path) -> None:
     wild = ["--set", "llm_training.adapter_lr=1e36", "--set", "llm_training.batch_size=4"]
     team = two(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", together, *wild)
