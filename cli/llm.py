@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from slt_cache.processes import join, leader_first
+
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -48,7 +50,8 @@ def pretrain(
     from slt_cache.pipeline.prepare import ensure_clips
 
     opened = open_run(run, config, settings, device, seed)
-    record = pretrain_run(opened, ensure_clips(opened), restart)
+    join()
+    record = pretrain_run(opened, leader_first(lambda: ensure_clips(opened)), restart)
     opened.save_config()
     print_trained(record, opened.small_mbart, as_json, opened.command("train-llm --features feats.h5"))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slt_cache.errors import SltCacheError
+from slt_cache.processes import leave, say_once
 
 if TYPE_CHECKING:
     from slt_cache.pipeline.run import Run
@@ -68,16 +69,21 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     def guard(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
+            leave()
         except SltCacheError as error:
             if Verbosity.traceback:
                 raise
-            typer.echo(f"error: {error}", err=True)
+            say_once(f"error: {error}", _to_stderr)
             raise SystemExit(error.exit_code) from error
         except KeyboardInterrupt:
-            typer.echo("interrupted; the same command (without --restart) goes on from what is finished.", err=True)
+            say_once("interrupted; the same command (without --restart) goes on from what is finished.", _to_stderr)
             raise SystemExit(INTERRUPTED) from None
 
     return guard
+
+
+def _to_stderr(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def open_run(

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from slt_cache.processes import leads
+
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -68,6 +70,8 @@ def evaluate(
     opened = open_run(run, config, settings, device)
     cache = None if features is None else opened.find_features(features)
     done = evaluate_run(opened, split, cache, model, bootstrap)
+    if not leads():
+        return
     if as_json:
         print_json(
             {

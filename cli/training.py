@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slt_cache.processes import leads
+
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -113,6 +115,8 @@ def train_joint(
 
 def print_trained(record: "Record", folder: "Path", as_json: bool, then: str) -> None:
     """What a training left in the folder, and the command that comes next."""
+    if not leads():
+        return
     best = folder / "best"
     if as_json:
         result: dict[str, Any] = {"run": str(folder.parent), "best": str(best), "epochs": record.epochs}

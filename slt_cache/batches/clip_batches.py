@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from slt_cache.batches.order import EpochOrder
+from slt_cache.batches.order import WHOLE, EpochOrder, Share
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
@@ -121,12 +121,13 @@ def clip_loader(
     augmentation: AugmentationConfig,
     frame_cache: FrameCache | None = None,
     pinned: bool = False,
+    share: Share = WHOLE,
 ) -> DataLoader[Any]:
     """Shuffled, augmented training batches; `loader.batch_sampler` chooses the epoch, and where in it they begin. Each
     worker is two batches ahead, and lives on from one epoch to the next; `pinned` is for a GPU."""
     return DataLoader(
         AugmentedClips(clips, video, augmentation, seed, frame_cache),
-        batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True),
+        batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True, share=share),
         collate_fn=ClipCollator(tokenizer),
         num_workers=workers,
         worker_init_fn=_leave_ctrl_c,

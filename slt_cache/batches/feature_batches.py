@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from slt_cache.batches.order import EpochOrder
+from slt_cache.batches.order import WHOLE, EpochOrder, Share
 from slt_cache.batches.targets import SentenceTargets, Targets
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
@@ -85,6 +85,7 @@ def feature_loader(
     seed: int = 0,
     shuffle: bool,
     by_length: bool = False,
+    share: Share = WHOLE,
 ) -> DataLoader[Any]:
     """Batches straight from the memory-mapped cache, read in this process: there is nothing to wait for. Shuffled
     batches, those of training, see the augmented views too. `by_length` puts clips of similar N together (order.py);
@@ -92,7 +93,7 @@ def feature_loader(
     lengths = steps_of(cache) if by_length else None
     return DataLoader(
         CachedClips(cache, seed if shuffle else None),
-        batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths),
+        batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths, share),
         collate_fn=FeatureCollator(tokenizer),
     )
 

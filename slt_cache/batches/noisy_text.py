@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from slt_cache.batches.order import EpochOrder
+from slt_cache.batches.order import WHOLE, EpochOrder, Share
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -109,10 +109,11 @@ class NoisyText:
         mask_ratio: float,
         span_mean: float,
         permute_sentences: bool = False,
+        share: Share = WHOLE,
     ):
         self.words = [words_of(tokenizer.encode(line), tokenizer) for line in lines]
         self.tokenizer = tokenizer
-        self.order = EpochOrder(len(lines), batch_size, seed, shuffle=True)
+        self.order = EpochOrder(len(lines), batch_size, seed, shuffle=True, share=share)
         self.seed = seed
         self.mask_ratio = mask_ratio
         self.span_mean = span_mean
@@ -123,18 +124,18 @@ class NoisyText:
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[NoisyBatch]:
         self.order.epoch, self.order.first = epoch, first
-        for items in self.order:
+        idle = self.order.idle()
+        for number, items in enumerate(self.order, first):
             indices = [index for _, index in items]
             noisy = [self._noised(epoch, index) for index in indices]
             input_ids = torch.nn.utils.rnn.pad_sequence(noisy, batch_first=True, padding_value=self.tokenizer.pad)
             lengths = torch.tensor([len(ids) for ids in noisy])
+            targets = make_targets([list(chain.from_iterable(self.words[index])) for index in indices], self.tokenizer)
             yield NoisyBatch(
                 ids=tuple(f"sentence {index + 1}" for index in indices),
                 input_ids=input_ids,
                 mask=(torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long(),
-                targets=make_targets(
-                    [list(chain.from_iterable(self.words[index])) for index in indices], self.tokenizer
-                ),
+                targets=targets.uncounted() if number in idle else targets,
             )
 
     def _noised(self, epoch: int, index: int) -> torch.Tensor:

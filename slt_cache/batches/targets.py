@@ -24,6 +24,10 @@ class Targets:
         """Target tokens that count in the loss."""
         return int((self.labels != IGNORED).sum())
 
+    def uncounted(self) -> "Targets":
+        """The same, of which no token counts in the loss."""
+        return Targets(self.decoder_input_ids, torch.full_like(self.labels, IGNORED))
+
     def to(self, device: torch.device) -> "Targets":
         return Targets(self.decoder_input_ids.to(device), self.labels.to(device))
 

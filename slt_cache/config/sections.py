@@ -373,6 +373,9 @@ class ComputeConfig(Section):
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
     """Where the figures of metrics.jsonl, which is written always, go beside it; the packages are extras:
     pip install 'slt-cache[tensorboard]' or 'slt-cache[wandb]'."""
+    sync_batchnorm: bool = True
+    """Of several processes (torchrun): batch norms go by the statistics of the whole batch, as those of one process do;
+    false: by those of each process's share."""
     compile: bool = False
     """Trainings from pixels run the backbone compiled by torch.compile; for a GPU, where the compiling pays. Numbers
     differ in the last digits."""

@@ -1,7 +1,8 @@
 """Beam search, or greedy search with one beam: batches of features in, hypotheses out (method.md, inference)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -11,6 +12,7 @@ from slt_cache.batches.feature_batches import feature_loader
 from slt_cache.config import GenerationConfig
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.processes import gathered, rank, size
 from slt_cache.text.tokenizer import Tokenizer
 
 NAMED = 10
@@ -67,10 +69,19 @@ def decode(
 def decode_cached(
     translator: SignTranslator, cache: FeatureCache, tokenizer: Tokenizer, generation: GenerationConfig
 ) -> list[Hypothesis]:
-    """A whole split, in the order of the cache; decoded in batches of clips of similar length."""
+    """A whole split, in the order of the cache; decoded in batches of clips of similar length. Of
+    several processes each decodes some of the batches, and all get all hypotheses."""
     batches = feature_loader(cache, tokenizer, batch_size=generation.batch_size, shuffle=False, by_length=True)
-    found = {hypothesis.clip_id: hypothesis for hypothesis in decode(translator, batches, tokenizer, generation)}
-    return [found[clip_id] for clip_id in cache.ids]
+    mine = islice(batches, rank(), None, size())
+    return of_all_processes(cache.ids, lambda: decode(translator, mine, tokenizer, generation))
+
+
+def of_all_processes(ids: Sequence[str], make: Callable[[], list[Hypothesis]]) -> list[Hypothesis]:
+    """The hypotheses that each process makes of its share of the clips, in the order of `ids`."""
+    found = gathered(make)
+    assert len(found) == len(ids), f"{len(found)} hypotheses of {len(ids)} clips"
+    by_id = {hypothesis.clip_id: hypothesis for hypothesis in found}
+    return [by_id[clip_id] for clip_id in ids]
 
 
 def cut_notice(hypotheses: Sequence[Hypothesis], positions: int | None) -> str | None:

@@ -11,7 +11,7 @@ from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
 from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.corpora.clips import SPLITS, Clip
-from slt_cache.decoding.decode import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached
+from slt_cache.decoding.decode import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, of_all_processes
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
@@ -27,6 +27,7 @@ from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import END_TO_END, MODELS, Run
 from slt_cache.pipeline.scoring import choices_of, preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.terminal import say
+from slt_cache.processes import dealt, join, leader_first, leads, wait_for_all
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
@@ -51,13 +52,15 @@ def evaluate(
     """Translates the split with beam search and scores it, from the cache where it holds the split, else from the
     videos. Without a cache, the run's own is used if there is one.
 
-    Writes eval/SPLIT.json and eval/SPLIT.tsv (stage 1 and controls: eval/MODEL.SPLIT.*)."""
+    Writes eval/SPLIT.json and eval/SPLIT.tsv (stage 1 and controls: eval/MODEL.SPLIT.*). Of several
+    processes (torchrun) each translates its share of the clips; all get all of them, and the leader writes."""
     if split not in SPLITS:
         raise InputError(f"--split {split}: no such split. Use {', '.join(SPLITS)}.")
     if model not in MODELS:
         raise InputError(f"--model {model}: no such model. Use {', '.join(MODELS)}.")
     if bootstrap is not None:
         check_resamples(bootstrap)
+    join()
     device = pick_device(run.config.compute.device)
     translator, tokenizer, spec, visual = _load(run, model)
     held = _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
@@ -65,8 +68,11 @@ def evaluate(
     if held is not None:
         hypotheses, references = decode_cached(translator, held, tokenizer, run.config.generation), held.texts
     else:
-        batches, references = _from_video(run, split, spec, visual)
-        hypotheses = decode(translator, batches, tokenizer, run.config.generation)
+        batches, clips = _from_video(run, split, spec, visual)
+        references = [clip.text for clip in clips]
+        hypotheses = of_all_processes(
+            [clip.id for clip in clips], lambda: decode(translator, batches, tokenizer, run.config.generation)
+        )
     notice = cut_notice(hypotheses, translator.positions)
     if notice is not None:
         say(notice)
@@ -110,16 +116,17 @@ def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: st
 
 def _from_video(
     run: Run, split: str, spec: FeatureSpec, visual: VisualCheckpoint | None
-) -> tuple[Iterable[EncodedBatch], list[str]]:
-    """Batches in the order of the manifest, and the references. They are not sorted by length: the encoder takes the
-    time here, and would have to wait for whole windows of clips."""
+) -> tuple[Iterable[EncodedBatch], list[Clip]]:
+    """Batches of this process's share, and all clips in the order of the manifest. They are not sorted by length: the
+    encoder takes the time here, and would have to wait for whole windows of clips."""
     visual = visual or encoder_of(run, spec)
-    clips: list[Clip] = require_split(run, ensure_clips(run), split)
+    clips: list[Clip] = require_split(run, leader_first(lambda: ensure_clips(run)), split)
     device = pick_device(run.config.compute.device)
     say(f"{split} is in no cache for this model: reading {len(clips)} videos")
-    events = read_ahead(plain(clips), PieceReader(visual.video), run.config.compute.workers)
+    mine = dealt(clips, run.config.generation.batch_size)
+    events = read_ahead(plain(mine), PieceReader(visual.video), run.config.compute.workers)
     encoded = usable(encode(frozen_encoder(visual, spec, device, run.config.features.batch_frames), events))
-    return packed(encoded, run.config.generation.batch_size), [clip.text for clip in clips]
+    return packed(encoded, run.config.generation.batch_size), clips
 
 
 def _save(
@@ -132,12 +139,28 @@ def _save(
 ) -> Evaluation:
     stem = _stem(model, split)
     table = run.evaluation / f"{stem}.tsv"
+    if leads():
+        _write(run, model, split, hypotheses, references, scores, table)
+    wait_for_all()
+    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
+
+
+def _write(
+    run: Run,
+    model: str,
+    split: str,
+    hypotheses: Sequence[Hypothesis],
+    references: Sequence[str],
+    scores: dict[str, Score],
+    table: Path,
+) -> None:
+    """Next to the table the scores."""
     lines = ["id\treference\thypothesis"]
     for hypothesis, reference in zip(hypotheses, references, strict=True):
         lines.append(f"{hypothesis.clip_id}\t{reference}\t{hypothesis.texts[0]}")
     write_text(table, "\n".join(lines) + "\n")
     write_json(
-        run.evaluation / f"{stem}.json",
+        table.with_name(f"{_stem(model, split)}.json"),
         {
             "model": model,
             "split": split,
@@ -149,7 +172,6 @@ def _save(
             "steps_left_out": {hypothesis.clip_id: hypothesis.cut for hypothesis in hypotheses if hypothesis.cut},
         },
     )
-    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
 
 
 def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) -> dict[str, float] | None:

@@ -15,6 +15,7 @@ from slt_cache.features.cache import FeatureCache
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.terminal import say
+from slt_cache.processes import leads, wait_for_all
 
 
 def with_final_dev(
@@ -27,7 +28,9 @@ def with_final_dev(
         return record
     say(f"{record.stage}: the best weights once more over dev, with {beams} beams")
     final = replace(record, dev=scores(), dev_beams=beams)
-    save(final)
+    if leads():
+        save(final)
+    wait_for_all()
     return final
 
 

@@ -10,10 +10,11 @@ import torch
 from torch.optim import Optimizer
 
 from slt_cache.batches.clip_batches import clip_loader
+from slt_cache.batches.order import Share
 from slt_cache.checkpoints.record import Record
 from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.corpora.clips import Clip, of_split
-from slt_cache.decoding.decode import decode
+from slt_cache.decoding.decode import decode, of_all_processes
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
@@ -26,6 +27,7 @@ from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
+from slt_cache.processes import dealt, rank, size
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_pixels import FromPixelsTask
 from slt_cache.training.loop import Progress
@@ -83,6 +85,7 @@ def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, rest
                 augmentation=config.augmentation,
                 frame_cache=open_frame_cache(run, train_clips),
                 pinned=device.type == "cuda",
+                share=Share(rank(), size()),
             )
 
             def evaluate() -> dict[str, float]:
@@ -117,10 +120,13 @@ def _dev_scores(
     if not dev_clips:
         return {}
     config = run.config
-    events = read_ahead(plain(dev_clips), PieceReader(config.video), config.compute.workers)
+    mine = dealt(dev_clips, generation.batch_size)
+    events = read_ahead(plain(mine), PieceReader(config.video), config.compute.workers)
     encoder = FrozenEncoder(model, level="sign", dtype="float32", device=device)
     batches = packed(usable(encode(encoder, events)), generation.batch_size)
-    hypotheses = decode(model.translator, batches, tokenizer, generation)
+    hypotheses = of_all_processes(
+        [clip.id for clip in dev_clips], lambda: decode(model.translator, batches, tokenizer, generation)
+    )
     return rounded(score_hypotheses(config, hypotheses, [clip.text for clip in dev_clips]))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from slt_cache.batches.noisy_text import NoisyText
+from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_seq2seq
 from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
 from slt_cache.corpora.clips import MONOLINGUAL_FILE, SPLITS, Clip, of_split
@@ -20,6 +21,7 @@ from slt_cache.pipeline.run import SMALL_MBART, Run
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.trim import summary, trim_llm
+from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from slt_cache.training.denoising import DenoisingTask
 from slt_cache.training.loop import Progress
@@ -115,9 +117,10 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
 
 def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     """Pre-trains the small MBart into `llm/pretrained/best`, a `from_pretrained` folder."""
+    join()
     config = run.config.llm_pretraining
     sentences = pretraining_text(run, clips)
-    tokenizer = ensure_tokenizer(run, clips)
+    tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
     settings = {
         "seed": run.config.seed,
         "llm_pretraining": config.recorded(),
@@ -142,6 +145,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
                 mask_ratio=config.mask_ratio,
                 span_mean=config.span_mean,
                 permute_sentences=config.permute_sentences,
+                share=Share(rank(), size()),
             )
             return DenoisingTask(model, text, config, save)
 

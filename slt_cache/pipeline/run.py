@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slt_cache.config import Config, FeaturesConfig, load_config, save_config
+from slt_cache.processes import leads
 
 DEFAULT_CONFIG = "avatar"
 SMALL_MBART = "small-mbart"
@@ -114,7 +115,8 @@ class Run:
         return self.folder / "report.html"
 
     def save_config(self) -> None:
-        save_config(self.lasting or self.config, self.config_file)
+        if leads():
+            save_config(self.lasting or self.config, self.config_file)
 
     def remember_features(self) -> None:
         """What was extracted is what the run asks for from now on; its other settings stay as they are saved."""

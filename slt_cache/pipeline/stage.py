@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
-from slt_cache.config import OptimizerConfig
+from slt_cache.config import LlmPretrainingConfig, OptimizerConfig
 from slt_cache.device import pick_device
-from slt_cache.errors import SltCacheError
+from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import TEMPORARY
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import choices_of, preset_of
 from slt_cache.pipeline.terminal import say
+from slt_cache.processes import leads, size, wait_for_all
 from slt_cache.training.loop import Engine, Progress, Task, train
 from slt_cache.training.trackers import require_tracker
 
@@ -34,27 +35,36 @@ def training_stage(
     """Trains into `folder/best` unless that was done with the same settings already.
 
     `work` trains and saves the best weights with the record it is given. Raises InputError where the folder holds a
-    training of other settings."""
-    if restart:
+    training of other settings. Of several processes all do the work, and the leader writes."""
+    if restart and leads():
         _discard(folder / "last")  # first: without its state, what lies in best/ is overwritten, and not gone on with
         _discard(folder / "best")
+    wait_for_all()
     done = read_record(folder / "best")
     if done is not None and done.finished:
         require_same(folder, done, settings, command)
         say(f"{name}: trained already, kept in {folder / 'best'}; --restart trains anew")
-        _discard(folder / "last")  # a kill may have left it
+        wait_for_all()
+        if leads():
+            _discard(folder / "last")  # a kill may have left it
         return done
     begun = read_record(folder / "last")
     if begun is not None:
         require_same(folder, begun, settings, command)
-    write_record(folder / "last", Record(name, settings))
+    wait_for_all()  # all have read what there was
+    if leads():
+        write_record(folder / "last", Record(name, settings))
     progress = work(Record(name, settings))
+    wait_for_all()
     best = read_record(folder / "best")
     if best is None:
         raise SltCacheError(f"{folder}: the training ended without weights. Train it anew: {command} --restart")
     finished = best.finish(progress.epoch, progress.seconds)
-    write_record(folder / "best", finished)
-    _discard(folder / "last")
+    wait_for_all()
+    if leads():
+        write_record(folder / "best", finished)
+        _discard(folder / "last")
+    wait_for_all()
     return finished
 
 
@@ -81,6 +91,7 @@ def train_task(
     `record_of(epoch, dev)` is the record to be saved with the best weights of that epoch."""
     compute = run.config.compute
     require_tracker(compute.tracker)
+    _require_shares(run, settings)
     device = pick_device(compute.device, compute.precision)
 
     def record_of(epoch: int, dev: dict[str, float]) -> Record:
@@ -90,6 +101,11 @@ def train_task(
 
     torch.manual_seed(run.config.seed)
     task = make_task(device, record_of)
+    _say_effective_batch(task.name, settings)
+    if size() > 1 and compute.sync_batchnorm:
+        from slt_cache.models.shared_norms import share_batch_norms  # wants a torch that was built for it
+
+        share_batch_norms(task.model)
     task.model.to(device)
     engine = Engine(
         settings,
@@ -104,6 +120,36 @@ def train_task(
         tracker=compute.tracker,
     )
     return train(task, engine)
+
+
+def _require_shares(run: Run, settings: OptimizerConfig) -> None:
+    """Raises InputError where several processes cannot share the batches, or differ in how they would cut them up."""
+    if settings.batch_size < size():
+        raise InputError(
+            f"batch_size {settings.batch_size}: it is shared by all {size()} processes, and some would get no clip. "
+            "Start fewer, or take a larger batch."
+        )
+    if size() > 1 and run.config.compute.sync_batchnorm and run.config.encoder.chunk_frames is not None:
+        raise InputError(
+            f"encoder.chunk_frames with {size()} processes: they would wait for each other's statistics in different "
+            "numbers of chunks. Set compute.sync_batchnorm=false, or encoder.chunk_frames=null."
+        )
+
+
+def _say_effective_batch(name: str, settings: OptimizerConfig) -> None:
+    """Where it is not plain: over several processes or batches, or another than the paper's, which is the default of
+    both stages."""
+    effective = settings.batch_size * settings.accumulate
+    recipe = None if isinstance(settings, LlmPretrainingConfig) else type(settings).model_fields["batch_size"].default
+    if size() == 1 and settings.accumulate == 1 and recipe in (None, effective):
+        return
+    share = settings.batch_size / size()
+    made = [f"{size()} processes x {share:g} clips"] if size() > 1 else []
+    if settings.accumulate > 1:
+        made.append(f"{settings.accumulate} batches" + ("" if made else f" of {settings.batch_size}"))
+    how = f" ({', '.join(made)})" if made else ""
+    paper = f"; the paper's is {recipe}" if recipe is not None else ""
+    say(f"{name}: effective batch {effective}{how}{paper}")
 
 
 def _context(run: Run, scored: bool) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What the pipeline says while it works: to stderr, bars on a terminal and plain lines elsewhere."""
+"""What the pipeline says while it works: to stderr, bars on a terminal and plain lines elsewhere. Of several processes
+one speaks."""
 
 import sys
 import time
@@ -7,14 +8,17 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from slt_cache.processes import leads
+
 QUIET_SECONDS = 30
 """Between two lines of progress where there is no terminal."""
 
 
 def say(line: str) -> None:
     """One line of progress, above any bar that runs."""
-    tqdm.write(line, file=sys.stderr)
-    sys.stderr.flush()
+    if leads():
+        tqdm.write(line, file=sys.stderr)
+        sys.stderr.flush()
 
 
 @contextmanager
@@ -23,6 +27,7 @@ def counting(
 ) -> Iterator[Callable[[int], None]]:
     """Gives a function to call with how many more are done since the beginning: a bar on a terminal, and elsewhere a
     line now and then. With `quiet` it shows nothing."""
+    quiet = quiet or not leads()
     bar = tqdm(desc=what, unit=unit, total=total, initial=done, disable=quiet or None, leave=False)
     said = time.monotonic()
 
@@ -42,7 +47,7 @@ def counting(
 @contextmanager
 def progress_bar(what: str, unit: str = "clip") -> Iterator[Callable[[int, int], None]]:
     """Gives a function to call with (done, total)."""
-    bar = tqdm(desc=what, unit=unit, disable=None, leave=False)
+    bar = tqdm(desc=what, unit=unit, disable=None if leads() else True, leave=False)
 
     def show(done: int, total: int) -> None:
         bar.total = total

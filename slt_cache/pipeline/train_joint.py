@@ -22,6 +22,7 @@ from slt_cache.pipeline.language import ensure_tokenizer, new_llm
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import preset_of
+from slt_cache.processes import join, leader_first
 from slt_cache.training.from_pixels import joint_optimizer
 
 
@@ -64,8 +65,9 @@ def _train(
         raise InputError(
             f"features.level {config.features.level}: an encoder that learns gives sign-wise features. Set it to sign."
         )
-    clips = ensure_clips(run)
-    tokenizer = ensure_tokenizer(run, clips)
+    join()
+    clips = leader_first(lambda: ensure_clips(run))
+    tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
     made_of, make_llm = new_llm(run, clips, tokenizer)
 
     def make_model() -> VisualTranslator:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from slt_cache.batches.feature_batches import feature_loader, require_positions
+from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_llm, save_llm_record
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.visual import load_visual
@@ -30,6 +31,7 @@ from slt_cache.pipeline.run import SMALL_MBART, Run
 from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
+from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_cache import FromCacheTask
 from slt_cache.training.loop import Progress
@@ -54,10 +56,11 @@ class _Plan:
 def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     """Fine-tunes adapter and LLM on the cache's train split; dev decides which weights are kept."""
     preset_of(run.config)  # what the scores of dev need should not fail after the first epoch
+    join()
     train_split, dev_split = _open(run, cache)
     config = run.config
-    clips = _clips(run, train_split)
-    tokenizer = ensure_tokenizer(run, clips)
+    clips = leader_first(lambda: _clips(run, train_split))
+    tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
     made_of, make_llm = new_llm(run, clips, tokenizer)
     settings = {
         **_cache_settings(run, train_split),
@@ -150,6 +153,7 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
                 seed=run.config.seed,
                 shuffle=True,
                 by_length=run.config.llm_training.length_buckets,
+                share=Share(rank(), size()),
             )
             return FromCacheTask(
                 plan.name,

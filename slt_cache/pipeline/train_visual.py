@@ -9,6 +9,7 @@ from slt_cache.pipeline.language import ensure_tokenizer
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import preset_of
+from slt_cache.processes import join, leader_first
 from slt_cache.training.from_pixels import visual_optimizer
 
 
@@ -18,8 +19,9 @@ def train_visual(run: Run, restart: bool = False) -> Record:
     # Before the corpus is drawn and an epoch trained: a mistyped device or a missing preset should not take a minute.
     pick_device(config.compute.device, config.compute.precision)
     preset_of(config)
-    clips = ensure_clips(run)
-    tokenizer = ensure_tokenizer(run, clips)
+    join()
+    clips = leader_first(lambda: ensure_clips(run))
+    tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
 
     def save(model: VisualTranslator, record: Record) -> None:
         save_visual(run.visual / "best", model, tokenizer, record)

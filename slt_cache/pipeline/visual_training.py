@@ -13,6 +13,7 @@ from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.models.visual_memory import step_bytes
 from slt_cache.pipeline.frame_cache import GIGABYTE, lengths_of
 from slt_cache.pipeline.terminal import say
+from slt_cache.processes import size
 
 
 def with_passes(model: VisualTranslator, config: Config) -> VisualTranslator:
@@ -48,7 +49,7 @@ def warn_of_memory(
     lengths = lengths_of(clips, config.video) if device.type == "cuda" else []
     if not lengths or not any(weight.requires_grad for weight in model.encoder.backbone.parameters()):
         return
-    frames = loop.batch_size * math.ceil(max(lengths) / config.video.keep_every)
+    frames = math.ceil(loop.batch_size / size()) * math.ceil(max(lengths) / config.video.keep_every)
     needed = memory_needed(model, config, frames, adam=_uses_adam(loop))
     free, _ = torch.cuda.mem_get_info(device)
     if needed > free:

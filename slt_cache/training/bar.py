@@ -6,6 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from slt_cache.processes import leads
+
 FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
@@ -31,7 +33,13 @@ class EpochBar:
         self.units = 0
         self.begun = time.monotonic()
         self.bar: Any = tqdm(
-            desc=name, total=updates, initial=done, leave=False, disable=None, bar_format=FORMAT, dynamic_ncols=True
+            desc=name,
+            total=updates,
+            initial=done,
+            leave=False,
+            disable=None if leads() else True,
+            bar_format=FORMAT,
+            dynamic_ncols=True,
         )
 
     def update(self, loss: float, units: int, dev: dict[str, float], left: float | None) -> None:

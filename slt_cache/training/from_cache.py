@@ -3,6 +3,7 @@
 The LLM with its two learning rates, and the control, a Light-T trained on over the same cache."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -56,7 +57,9 @@ class FromCacheTask:
         order = self.loader.batch_sampler
         assert isinstance(order, EpochOrder)
         order.epoch, order.first = epoch, first
-        yield from self.loader
+        idle = order.idle()
+        for number, batch in enumerate(self.loader, first):
+            yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
 
     def logits(self, model: nn.Module, batch: FeatureBatch) -> torch.Tensor:
         return model(batch.features, batch.lengths, batch.targets.decoder_input_ids)

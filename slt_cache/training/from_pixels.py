@@ -1,6 +1,7 @@
 """Training from pixels: stage 1 with Light-T, and the LLM where parts of the encoder learn with it (tables 4, 5, 9)."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -46,14 +47,15 @@ class FromPixelsTask:
         order.epoch, order.first = epoch, first
         if epoch == 1:
             torch.empty((), dtype=torch.int64).random_()  # as the loader once did: the same seeds give the same weights
-        for batch in self.loader:
+        idle = order.idle()
+        for number, batch in enumerate(self.loader, first):
             if isinstance(batch, UnreadableVideo):
                 raise batch
             if len(batch.frames) == 1:
                 raise InputError(
                     f"clip {batch.ids[0]!r}: a batch of one kept frame cannot be normalized. Give more or longer clips."
                 )
-            yield batch
+            yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
 
     def logits(self, model: nn.Module, batch: ClipBatch) -> torch.Tensor:
         return model(batch.frames, batch.lengths, batch.targets.decoder_input_ids)

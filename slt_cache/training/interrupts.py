@@ -18,9 +18,13 @@ GRACE = 1.0
 
 class Interrupts:
     """Both signals as KeyboardInterrupt, once, and never within a `held` block: that is finished first. In a thread
-    other than the main one, which gets no signals, it does nothing."""
+    other than the main one, which gets no signals, it does nothing.
 
-    def __init__(self) -> None:
+    With `deferred` the signals are only remembered, for one of several processes must not stop where the others wait
+    for it: when all have agreed, `stop` raises."""
+
+    def __init__(self, deferred: bool = False) -> None:
+        self.deferred = deferred
         self.process = os.getpid()
         self._before: dict[int, Any] = {}
         self._held = False
@@ -37,6 +41,16 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has come."""
+        return self._asked
+
+    def stop(self) -> None:
+        """Raises KeyboardInterrupt, whether or not the signal has come to this process."""
+        self._raised = True
+        raise KeyboardInterrupt
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """What runs in the block is not interrupted: neither by the signals, nor by torch's loaders, which raise an
@@ -50,6 +64,8 @@ class Interrupts:
             if on_child is not None:
                 signal.signal(CHILD_ENDED, on_child)
             self._held = False
+        if self.deferred:
+            return  # a dead process of a loader is noticed when the next batch is asked of it
         if self._asked:
             self._raise()
         if ended and on_child is not None:
@@ -64,6 +80,8 @@ class Interrupts:
         except RuntimeError:
             if self._before:
                 time.sleep(GRACE)  # the signal, if it comes, is raised here
+            if self.deferred and self._asked:
+                self._raise()
             raise
 
     def _hold_children(self, ended: list[int]) -> Callable[[int, FrameType | None], Any] | None:
@@ -80,7 +98,7 @@ class Interrupts:
                 os.kill(os.getpid(), number)
             return
         self._asked = True
-        if not self._held:
+        if not self._held and not self.deferred:
             self._raise()
 
     def _raise(self) -> None:

@@ -2,12 +2,15 @@
 
 Everything random in an epoch follows from (seed, epoch) and from the updates before. The state is saved after every
 epoch, now and then within one, and on Ctrl-C or SIGTERM: a run that was killed goes on from there and, where the device
-computes the same twice, ends where an uninterrupted one ends. (With `max_seconds` the clock decides.)"""
+computes the same twice, ends where an uninterrupted one ends. (With `max_seconds` the clock decides.)
+
+Several processes (torchrun) share every batch and do what one alone would: before each update they agree on its target
+tokens, on the clock and on whether to stop; the leader saves and speaks."""
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +24,7 @@ from torch.optim import Optimizer
 from slt_cache.config import OptimizerConfig
 from slt_cache.errors import SltCacheError
 from slt_cache.models.sign_translator import token_loss
+from slt_cache.processes import leads, rank, size, summed
 from slt_cache.training.bar import EpochBar, Pace
 from slt_cache.training.diagnostics import norms
 from slt_cache.training.interrupts import Interrupts
@@ -97,6 +101,38 @@ class Engine:
     tracker: str = "none"
 
 
+@dataclass
+class Clock:
+    """The leader's, for all processes."""
+
+    begun: float
+    """When training would have begun, had it not been interrupted."""
+    saved: float
+    """When the state was last saved in the middle of an epoch or behind it."""
+
+    def mine(self) -> float:
+        """Seconds since the beginning for the leader, 0 for others: to be summed."""
+        return time.monotonic() - self.begun if leads() else 0.0
+
+    def seconds(self) -> float:
+        return summed([self.mine()])[0]
+
+    def due(self, every: float) -> bool:
+        return leads() and time.monotonic() - self.saved >= every
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process's share of the batches of an update, and what all processes have agreed on."""
+
+    batches: list[Any]
+    tokens: int
+    """Target tokens of all processes."""
+    seconds: float
+    """On the leader's clock."""
+    save: bool
+
+
 @dataclass(frozen=True)
 class Update:
     """Of the weights, once."""
@@ -118,25 +154,24 @@ def train(task: Task, engine: Engine) -> Progress:
     peaks = [group["lr"] for group in optimizer.param_groups]
     state = TrainingState(engine.folder / "last", task.model, optimizer, accelerator.scaler, engine.device)
     progress = state.progress
-    tracker = open_tracker(engine.tracker, engine.folder, task.name, progress.step)
+    tracker = open_tracker(engine.tracker, engine.folder, task.name, progress.step) if leads() else None
     log = MetricsLog(engine.folder / "metrics.jsonl", progress, tracker)
     if progress.step:
         log.say(f"{task.name}: goes on {_place(task, progress)}")
     watched = task.last_layers() if engine.diagnostics else {}
     updates = math.ceil(task.batches_an_epoch / engine.settings.accumulate)
     pace = Pace(progress.step)
-    saved = time.monotonic()
-    begun = saved - progress.seconds
-    with closing(log), Interrupts() as interrupts:
+    clock = Clock(time.monotonic() - progress.seconds, time.monotonic())
+    with closing(log), Interrupts(deferred=size() > 1) as interrupts:
         try:
             while progress.batch or not _finished(engine, progress):
                 epoch = progress.epoch + 1
-                torch.manual_seed(engine.seed * 1_000_003 + epoch)
+                torch.manual_seed(engine.seed * 1_000_003 + epoch + rank() * 15_485_863)
                 model.train()
                 done = math.ceil(progress.batch / engine.settings.accumulate)
                 with closing(EpochBar(f"{task.name} epoch {epoch}", task.unit, updates, done)) as bar:
-                    for group in _groups(task, engine, state, interrupts):
-                        progress.seconds = time.monotonic() - begun
+                    for group in _groups(task, engine, state, interrupts, clock):
+                        progress.seconds = group.seconds
                         if engine.max_seconds is not None and progress.seconds >= engine.max_seconds:
                             break
                         _set_learning_rates(optimizer, peaks, _learning_rate_factor(engine, updates, progress))
@@ -145,25 +180,26 @@ def train(task: Task, engine: Engine) -> Progress:
                             update = _update(
                                 task, engine, accelerator, model, optimizer, group, watched if logged else {}
                             )
-                            progress.updated(len(group), update.loss, update.tokens)
+                            progress.updated(len(group.batches), update.loss, update.tokens)
                             state.remember_random()
                             if logged:
                                 log.step(progress, update.loss, optimizer.param_groups[0]["lr"], update.norms)
-                            if time.monotonic() - saved >= engine.save_seconds:
+                            if group.save:
                                 state.save()
-                                saved = time.monotonic()
-                        size = sum(batch.size for batch in group)
-                        bar.update(update.loss, size, progress.dev, _left(engine, pace, updates, progress))
-                progress.seconds = time.monotonic() - begun  # whether this epoch is the last one decides on its scores
+                                clock.saved = time.monotonic()
+                        units = sum(batch.size for batch in group.batches) * size()
+                        bar.update(update.loss, units, progress.dev, _left(engine, pace, updates, progress))
+                progress.seconds = clock.seconds()  # whether this epoch is the last one decides on its scores
                 scores = _evaluate(task, engine, accelerator, progress, interrupts)
                 with interrupts.held():
-                    progress.seconds = time.monotonic() - begun
+                    progress.seconds = clock.seconds()
                     log.epoch(task.name, progress, scores, _left(engine, pace, updates, progress))
                     progress.end_epoch()
                     state.save()
-                    saved = time.monotonic()
+                    clock.saved = time.monotonic()
+                _stop_together(interrupts)
         except KeyboardInterrupt:
-            progress.seconds = time.monotonic() - begun
+            progress.seconds = time.monotonic() - clock.begun
             state.save()
             log.say(f"{task.name}: interrupted {_place(task, progress)}; saved in {state.path.parent}")
             raise
@@ -176,19 +212,42 @@ def _place(task: Task, progress: Progress) -> str:
     return f"after epoch {progress.epoch}"
 
 
-def _groups(task: Task, engine: Engine, state: TrainingState, interrupts: Interrupts) -> Iterator[list[Any]]:
+def _groups(task: Task, engine: Engine, state: TrainingState, interrupts: Interrupts, clock: Clock) -> Iterator[Group]:
     """The batches of each update, from where the epoch stands."""
     resumed = state.progress.batch > 0
     batches = iter(task.batches(state.progress.epoch + 1, state.progress.batch))
     while True:
-        with interrupts.giving_way():
-            group = list(islice(batches, engine.settings.accumulate))
-        if not group:
-            return
+        loaded, error = _load(batches, engine, interrupts)
+        if not loaded and error is None:
+            return  # behind the same batch in all processes
+        stop = interrupts.asked or isinstance(error, KeyboardInterrupt)
+        agreed = [sum(batch.targets.tokens for batch in loaded), clock.mine(), clock.due(engine.save_seconds), stop]
+        with interrupts.held() if size() > 1 else nullcontext():
+            tokens, seconds, save, stopping = summed(agreed, error if isinstance(error, Exception) else None)
+        if stopping:
+            interrupts.stop()
         if resumed:
             state.restore_random()  # not before: a loader draws when it begins, as it did at the epoch's beginning
             resumed = False
-        yield group
+        yield Group(loaded, int(tokens), seconds, bool(save))
+
+
+def _load(batches: Iterator[Any], engine: Engine, interrupts: Interrupts) -> tuple[list[Any], BaseException | None]:
+    """The next batches; none at the end of the epoch. One of several processes does not fail or stop alone: what
+    happens to it is returned."""
+    try:
+        with interrupts.giving_way():
+            return list(islice(batches, engine.settings.accumulate)), None
+    except (SltCacheError, RuntimeError, KeyboardInterrupt) as error:
+        if size() == 1:
+            raise
+        return [], error
+
+
+def _stop_together(interrupts: Interrupts) -> None:
+    """Behind an epoch, where any of several processes has been asked to stop."""
+    if size() > 1 and summed([interrupts.asked])[0]:
+        interrupts.stop()
 
 
 def _out_of_epochs(engine: Engine, epoch: int, seconds: float) -> bool:
@@ -219,31 +278,37 @@ def _update(
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: Optimizer,
-    group: Sequence[Any],
+    group: Group,
     watched: Mapping[str, nn.Module],
 ) -> Update:
-    """One update of the weights by the mean loss of the target tokens of all batches of the group: each batch counts
-    for as much as it has tokens, as if it were one large batch."""
-    tokens = sum(batch.targets.tokens for batch in group)
+    """One update of the weights by the mean loss of the target tokens of all batches of the group, over all processes:
+    each batch counts for as much as it has tokens, as if it were one large batch."""
     total = 0.0
     model.zero_grad()  # also what no optimizer steps: clipping looks at every gradient
-    for batch in group:
+    for number, batch in enumerate(group.batches, 1):
         batch = batch.to(engine.device)
-        with accelerator.autocast():
-            logits = task.logits(model, batch)
-        loss = token_loss(logits, batch.targets.labels, engine.settings.label_smoothing) / tokens
-        if not torch.isfinite(loss):
-            raise SltCacheError(
-                f"{task.name}: the loss became {loss.item()} on the clips {', '.join(batch.ids)}. "
-                "Lower the learning rate, set clip_norm, or look at these clips."
-            )
-        accelerator.backward(loss)
-        total += loss.item()
+        summing = number < len(group.batches) and size() > 1
+        with accelerator.no_sync(model) if summing else nullcontext():
+            with accelerator.autocast():
+                logits = task.logits(model, batch)
+            # What several processes have found is averaged, and not summed, by DistributedDataParallel.
+            loss = token_loss(logits, batch.targets.labels, engine.settings.label_smoothing) / (group.tokens / size())
+            total += summed([loss.item() / size()], _not_finite(task, batch, loss))[0]
+            accelerator.backward(loss)
     found = norms(watched, 1.0 if accelerator.scaler is None else accelerator.scaler.get_scale())
     if engine.settings.clip_norm is not None:
         accelerator.clip_grad_norm_(model.parameters(), engine.settings.clip_norm)
     optimizer.step()
-    return Update(total, tokens, found)
+    return Update(total, group.tokens, found)
+
+
+def _not_finite(task: Task, batch: Any, loss: torch.Tensor) -> SltCacheError | None:
+    if torch.isfinite(loss):
+        return None
+    return SltCacheError(
+        f"{task.name}: the loss became {loss.item()} on the clips {', '.join(batch.ids)}. "
+        "Lower the learning rate, set clip_norm, or look at these clips."
+    )
 
 
 def _evaluate(
@@ -254,11 +319,13 @@ def _evaluate(
     if epoch % engine.evaluate_every and not _out_of_epochs(engine, epoch, progress.seconds):
         return {}
     task.model.eval()
-    with torch.no_grad(), accelerator.autocast():
+    held = interrupts.held() if size() > 1 else nullcontext()
+    with held, torch.no_grad(), accelerator.autocast():
         scores = task.evaluate()
     if progress.better(scores):
         with interrupts.held():  # killed behind this, a resumed run finds the same scores, and the same weights saved
-            task.save_best(epoch, scores)
+            if leads():
+                task.save_best(epoch, scores)
             progress.best_epoch, progress.dev = epoch, scores
     return scores
 

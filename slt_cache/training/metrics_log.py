@@ -10,18 +10,22 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from slt_cache.files import write_text
+from slt_cache.processes import leads
 from slt_cache.training.bar import duration
 from slt_cache.training.state import Progress
 from slt_cache.training.trackers import Tracker
 
 
 class MetricsLog:
-    """Appends to the file; lines of what comes after `progress`, left by a killed run, are taken out first."""
+    """Appends to the file; lines of what comes after `progress`, left by a killed run, are taken out first. Of several
+    processes one writes and speaks."""
 
     def __init__(self, path: Path, progress: Progress, tracker: Tracker | None = None):
         self.path = path
         self.tracker = tracker
         self.terminal: TextIO = sys.stderr
+        if not leads():
+            return
         kept = [line for line in read_metrics(path) if _done(line, progress)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
@@ -44,14 +48,17 @@ class MetricsLog:
 
     def say(self, line: str) -> None:
         """On the terminal, above any bar that runs."""
-        tqdm.write(line, file=self.terminal)
-        self.terminal.flush()
+        if leads():
+            tqdm.write(line, file=self.terminal)
+            self.terminal.flush()
 
     def close(self) -> None:
         if self.tracker is not None:
             self.tracker.close()
 
     def _append(self, line: dict[str, Any]) -> None:
+        if not leads():
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

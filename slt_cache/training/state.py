@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from slt_cache.files import replacing
+from slt_cache.processes import gathered, leads, rank, size, wait_for_all
 
 STATE_FILE = "state.pt"
 
@@ -69,12 +70,21 @@ class TrainingState:
             self._load()
 
     def save(self) -> None:
-        """Whole or not at all: a kill meanwhile leaves what was saved before."""
+        """Whole or not at all: a kill meanwhile leaves what was saved before. Of several processes all take part, for
+        each has random numbers of its own, and the leader writes."""
+        randoms = gathered(lambda: [self.random])
+        if leads():
+            self._write(randoms)
+        if size() > 1:
+            wait_for_all()
+
+    def _write(self, randoms: list[dict[str, torch.Tensor]]) -> None:
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
-            "random": self.random,
+            "random": randoms[0],
+            "others": randoms[1:],
             "progress": asdict(self.progress),
         }
         with replacing(self.path) as temporary:
@@ -86,7 +96,8 @@ class TrainingState:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler is not None and state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
-        self.random = state.get("random", {})
+        randoms = [state.get("random", {}), *state.get("others", [])]
+        self.random = randoms[rank()] if rank() < len(randoms) else {}
         self.progress = Progress(**state["progress"])
 
     def remember_random(self) -> None:

@@ -1,0 +1,71 @@
+"""Batch norms whose statistics are those of a whole batch that several processes have shares of.
+
+torch's SyncBatchNorm does it on a GPU; on a CPU, where it refuses, the same is computed here."""
+
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _Shared(_BatchNorm):
+    """No SyncBatchNorm itself: DistributedDataParallel takes none of these on a CPU."""
+
+    process_group: Any = None
+    """All processes."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """[n, C, ...] -> the same"""
+        if not self.training:
+            return super().forward(input)
+        if input.is_cuda:
+            return nn.SyncBatchNorm.forward(self, input)  # type: ignore[arg-type]
+        self._check_input_dim(input)
+        others = [0, *range(2, input.dim())]
+        shape = (1, -1, *(1 for _ in input.shape[2:]))
+        given = input.float()  # of autocast's bf16 the sums would be no good
+        mine = torch.cat([given.sum(others), given.new_tensor([given.numel() / given.shape[1]])])
+        sums = all_reduce(mine, distributed.ReduceOp.SUM)  # [C + 1]; gradients are summed alike on their way back
+        count = sums[-1].detach()
+        centered = given - (sums[:-1] / count).view(shape)
+        variance = all_reduce(centered.square().sum(others), distributed.ReduceOp.SUM) / count
+        self._remember((sums[:-1] / count).detach(), (variance * count / (count - 1).clamp(min=1)).detach())
+        normalized = centered * (self.weight * torch.rsqrt(variance + self.eps)).view(shape) + self.bias.view(shape)
+        return normalized.to(input.dtype)
+
+    def _check_non_zero_input_channels(self, input: torch.Tensor) -> None:
+        """Asked for by SyncBatchNorm."""
+        assert input.shape[1] > 0
+
+    @torch.no_grad()
+    def _remember(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
+
+
+class SharedBatchNorm1d(nn.BatchNorm1d, _Shared):
+    """Where it is asked for a BatchNorm1d, it is one."""
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d, _Shared):
+    """And for a BatchNorm2d."""
+
+
+SHARED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: SharedBatchNorm1d,
+    nn.BatchNorm2d: SharedBatchNorm2d,
+}
+
+
+def share_batch_norms(model: nn.Module) -> int:
+    """Turns the batch norms of a model into shared ones, weights and names as they were; returns how many they are."""
+    found = [module for module in model.modules() if type(module) in SHARED]
+    for module in found:
+        module.__class__ = SHARED[type(module)]
+    return len(found)
