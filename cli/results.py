@@ -51,7 +51,12 @@ def evaluate(
     split: Annotated[str, typer.Option("--split", help="train, dev or test.")] = "test",
     features: FeaturesOption = None,
     model: Annotated[
-        str, typer.Option("--model", help="llm (both stages), visual (stage 1), llm-from-scratch or control.")
+        str,
+        typer.Option(
+            "--model",
+            help="llm (both stages), visual (stage 1), control, llm-from-scratch, llm-unfreeze-temporal, "
+            "llm-unfreeze-all, joint or joint-temporal.",
+        ),
     ] = "llm",
     bootstrap: BootstrapOption = None,
     run: RunOption = None,
