@@ -77,9 +77,9 @@ def trim(
 
     Example: slt-cache llm trim --name facebook/mbart-large-cc25 --text runs/phoenix14t/manifest.tsv --out mbart-small
     """
-    from slt_cache.pipeline.trim import read_sentences, summary, trim_llm
+    from slt_cache.pipeline.trim import read_splits, summary, trim_llm
 
-    train, held_out = read_sentences(text)
+    train, held_out = read_splits(text)
     report = trim_llm(name, train, held_out, out, keep_characters)
     if as_json:
         print_json(report.to_json())

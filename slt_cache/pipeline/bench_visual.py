@@ -22,7 +22,7 @@ from slt_cache.device import pick_device
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.models.visual_memory import frame_bytes
 from slt_cache.pipeline.bench_visual_step import MeasuredPixels, Round, run_loop
-from slt_cache.pipeline.frame_cache import GIGABYTE, cache_bytes, frame_cache_in
+from slt_cache.pipeline.frame_cache import GIGABYTE, cache_bytes, frame_cache_in, make_folder
 from slt_cache.pipeline.language import ensure_tokenizer
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
@@ -102,7 +102,7 @@ def _cache_disk(run: Run) -> Path:
     """Where the run would have its frame cache, since disks differ."""
     asked = run.config.video.frame_cache
     folder = Path(asked) if isinstance(asked, str) else run.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return folder
 
 

@@ -28,11 +28,12 @@ def open_frame_cache(run: Run, clips: Sequence[Clip]) -> FrameCache | None:
     if not asked:
         return None
     cache = frame_cache_in(run.folder / "frames" if asked is True else Path(asked), run.config)
+    make_folder(cache.folder)
     cache.clean()
     missing = cache.missing(clips)
     if missing:
         estimate = cache_bytes(missing, run.config)
-        free = shutil.disk_usage(_existing(cache.folder)).free
+        free = shutil.disk_usage(cache.folder).free
         size = f"about {estimate / GIGABYTE:.1f} GB of frames of {len(missing):,} clips"
         if estimate * (1 + SPARE) > free:
             raise InputError(
@@ -41,6 +42,16 @@ def open_frame_cache(run: Run, clips: Sequence[Clip]) -> FrameCache | None:
             )
         say(f"{cache.folder}: {size} are written in the first epoch; {free / GIGABYTE:.1f} GB are free")
     return cache
+
+
+def make_folder(folder: Path) -> None:
+    """Raises InputError where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"video.frame_cache {folder}: no folder can be made there ({error.strerror}). Name another one."
+        ) from error
 
 
 def frame_cache_in(folder: Path, config: Config) -> FrameCache:
@@ -62,8 +73,3 @@ def lengths_of(clips: Sequence[Clip], video: VideoConfig, looked_at: int = LOOKE
         with suppress(UnreadableVideo):
             lengths.append(open_frames(clip, 1, fps=video.fps).num_frames)
     return lengths
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the one that it will be made in."""
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())

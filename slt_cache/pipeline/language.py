@@ -13,7 +13,7 @@ from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_seq2seq
 from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
 from slt_cache.corpora.clips import MONOLINGUAL_FILE, SPLITS, Clip, of_split
-from slt_cache.errors import InputError
+from slt_cache.corpora.sentences import read_sentences
 from slt_cache.models.lora import add_lora
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.small_mbart import make_small_mbart
@@ -34,16 +34,7 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
     path = Path(named) if named is not None else run.corpus / MONOLINGUAL_FILE
     if named is None and not path.is_file():
         return [clip.text for clip in of_split(clips, "train")]
-    if not path.is_file():
-        raise InputError(f"llm_pretraining.text {path}: there is no such file. Name a text file, one sentence a line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"llm_pretraining.text {path}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
-    sentences = [line.strip() for line in lines if line.strip()]
-    if not sentences:
-        raise InputError(f"llm_pretraining.text {path}: the file is empty. Write one sentence a line.")
-    return sentences
+    return read_sentences(path, "llm_pretraining.text")
 
 
 def ensure_llm(run: Run, clips: Sequence[Clip]) -> str:

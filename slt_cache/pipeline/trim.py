@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from slt_cache.corpora.clips import SPLITS, of_split
 from slt_cache.corpora.manifest import read_manifest
+from slt_cache.corpora.sentences import read_sentences
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
 from slt_cache.models.trimming import rows_of, token_ids_of, trim_model
@@ -67,7 +68,7 @@ class TrimReport:
         return asdict(self)
 
 
-def read_sentences(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+def read_splits(path: Path) -> tuple[list[str], dict[str, list[str]]]:
     """Sentences of train, and of the splits that are only counted: from a manifest (.tsv), or from a text file with
     one sentence a line, all of it train. Raises InputError where there is no text."""
     if path.suffix == ".tsv":
@@ -76,13 +77,7 @@ def read_sentences(path: Path) -> tuple[list[str], dict[str, list[str]]]:
         if not train:
             raise InputError(f"{path}: no clip of train, whose sentences decide what is kept. Add that split.")
         return train, {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if texts}
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file. Name a manifest.tsv, or a text with one sentence a line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
-    return [line for line in lines if line.strip()], {}
+    return read_sentences(path, "--text"), {}
 
 
 def trim_llm(

@@ -95,7 +95,7 @@ class Engine:
     max_seconds: float | None = None
     """Where given, training ends after this time, and the learning rate falls with time instead of updates."""
     save_seconds: float = 600.0
-    """Between two savings of the state within an epoch."""
+    """Between two savings of the state within an epoch; infinite where nothing is kept, on Ctrl-C neither."""
     diagnostics: bool = True
     """Whether norms of gradients and weights are logged."""
     tracker: str = "none"
@@ -199,9 +199,10 @@ def train(task: Task, engine: Engine) -> Progress:
                     clock.saved = time.monotonic()
                 _stop_together(interrupts)
         except KeyboardInterrupt:
-            progress.seconds = time.monotonic() - clock.begun
-            state.save()
-            log.say(f"{task.name}: interrupted {_place(task, progress)}; saved in {state.path.parent}")
+            if engine.save_seconds < math.inf:
+                progress.seconds = time.monotonic() - clock.begun
+                state.save()
+                log.say(f"{task.name}: interrupted {_place(task, progress)}; saved in {state.path.parent}")
             raise
     return progress
 
