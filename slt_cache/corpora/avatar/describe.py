@@ -71,7 +71,7 @@ def examples(plan: AvatarPlan, count: int = 5) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The demo corpus in numbers.")
     parser.add_argument("--language", choices=LANGUAGES, default="de")
-    parser.add_argument("--difficulty", type=int, choices=(1, 2, 3), default=1)
+    parser.add_argument("--difficulty", type=int, choices=(1, 2, 3, 4), default=1)
     parser.add_argument("--clips", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sheet", type=Path, help="a PNG file to draw the signs into")

@@ -1,25 +1,38 @@
-"""The grammar: grammar.yaml and a wording file in; signed sequences, by number, and their sentences out.
+"""The grammar: a grammar file and a wording file in; signed sequences, by number, and their sentences out.
 
 A pattern is a signed order of groups (`time region weather`). Its sequences are numbered 0 .. size - 1, so
 that distinct ones are drawn by drawing distinct numbers. Draws nothing at random itself."""
 
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
+from typing import Any
 
-from slt_cache.corpora.avatar.lexicon import lexicon, read_data
+from slt_cache.corpora.avatar.lexicon import LEXICON_FILE, RICH_LEXICON_FILE, lexicon, read_data
+from slt_cache.corpora.avatar.rich_wording import RichWording
+from slt_cache.corpora.avatar.wording import PlainWording, Wording
 from slt_cache.errors import InputError
 
-GRAMMAR_FILE = "grammar.yaml"
 LANGUAGES = ("de", "en", "zh")
-SECOND_STATEMENT = ("later", "link")
-"""Groups that begin a second statement."""
-MIDDLE = "…"
-"""Mark in a weather wording: region and adverb go here."""
+RICH = 4
+"""The difficulty whose language is the hard part; it has a lexicon, a grammar and wordings beside those of the others."""
+SHARES = {"dev": 0.08, "test": 0.12}
+"""Of the clips, but for the difficulty that says otherwise."""
 
 
-def wording_file(language: str) -> str:
-    return f"wording.{language}.yaml"
+def grammar_file(difficulty: int) -> str:
+    return "grammar.rich.yaml" if difficulty == RICH else "grammar.yaml"
+
+
+def wording_file(language: str, difficulty: int) -> str:
+    return f"wording.rich.{language}.yaml" if difficulty == RICH else f"wording.{language}.yaml"
+
+
+def data_files(language: str, difficulty: int) -> tuple[str, ...]:
+    """Everything that the sentences and pictures of a difficulty are made of."""
+    lexicons = (LEXICON_FILE, RICH_LEXICON_FILE) if difficulty == RICH else (LEXICON_FILE,)
+    return (*lexicons, grammar_file(difficulty), wording_file(language, difficulty))
 
 
 @dataclass(frozen=True)
@@ -59,11 +72,11 @@ class Grammar:
     patterns: tuple[Pattern, ...]
     monolingual: int
     """Sentences without a video, at most."""
-    wordings: dict[str, list[str]]
-    chosen_by: dict[str, list[str]]
-    by_neighbours: bool
-    statement: str
-    middle: str
+    wording: Wording
+    shares: Mapping[str, float]
+    """Of the clips: dev and test."""
+    tail: float = 0.0
+    """The n-th sign of a group comes (n + 1) ** -tail times as often as its first; 0: all alike."""
 
     @property
     def size(self) -> int:
@@ -76,64 +89,74 @@ class Grammar:
         used = {name for pattern in self.patterns for group in pattern.groups for name in pattern.options[group]}
         return [name for name in lexicon().signs if name in used]
 
-    def sentence(self, signs: tuple[str, ...]) -> str:
+    def sentence(self, signs: Sequence[str]) -> str:
         """The one sentence that belongs to a signed sequence."""
-        joined = " ".join(self._statement(statement) for statement in _statements(signs))
-        return re.sub(" +", " ", joined).strip() if " " in self.statement else joined.replace(" ", "")
-
-    def _statement(self, of_group: dict[str, str]) -> str:
-        words = {group: self._wording(group, of_group) for group in of_group}
-        first = next((group for group in ("later", "time", "region") if group in words), "")
-        middle = self.middle.format(
-            region="" if first == "region" else words.get("region", ""), adverb=words.get("adverb", "")
-        )
-        return self.statement.format(
-            link=words.get("link", ""),
-            first=words.get(first, ""),
-            weather=words["weather"].replace(MIDDLE, middle),
-            degree=words.get("degree", ""),
-        )
-
-    def _wording(self, group: str, of_group: dict[str, str]) -> str:
-        wordings = self.wordings[of_group[group]]
-        if not self.by_neighbours:
-            return wordings[0]
-        neighbour = next((other for other in self.chosen_by[group] if other in of_group), None)
-        if neighbour is None:
-            return wordings[0]
-        rank = lexicon().of_group(neighbour, level=2).index(of_group[neighbour])
-        return wordings[rank % len(wordings)]
-
-
-def _statements(signs: tuple[str, ...]) -> list[dict[str, str]]:
-    """The signs of each statement by group."""
-    statements: list[dict[str, str]] = [{}]
-    for name in signs:
-        group = lexicon().signs[name].group
-        if group in SECOND_STATEMENT:
-            statements.append({})
-        statements[-1][group] = name
-    return statements
+        return self.wording.sentence(signs)
 
 
 def load_grammar(language: str, difficulty: int) -> Grammar:
     """The grammar of one language. Raises InputError where a sign has no wording or a wording no sign."""
-    rules = read_data(GRAMMAR_FILE)
-    wording = read_data(wording_file(language))
-    if wording["signs"].keys() != lexicon().signs.keys():
-        wrong = ", ".join(sorted(wording["signs"].keys() ^ lexicon().signs.keys()))
-        raise InputError(f"{wording_file(language)}: not the signs of lexicon.yaml; on one side only: {wrong}.")
+    rules = read_data(grammar_file(difficulty))
+    wording = read_data(wording_file(language, difficulty))
+    return _rich(rules, wording, language) if difficulty == RICH else _plain(rules, wording, language, difficulty)
+
+
+def _plain(rules: Any, wording: Any, language: str, difficulty: int) -> Grammar:
+    _require_wordings(wording["signs"], wording_file(language, difficulty), level=2)
     chosen = rules["difficulties"][difficulty]
+    return Grammar(
+        patterns=tuple(
+            _pattern(groups.split(), share, chosen["level"]) for groups, share in chosen["patterns"].items()
+        ),
+        monolingual=chosen["monolingual"],
+        wording=PlainWording(
+            wordings=wording["signs"],
+            chosen_by=rules["chosen_by"],
+            by_neighbours=chosen["wording"] == "neighbours",
+            statement=wording["statement"],
+            middle=wording["middle"],
+        ),
+        shares=SHARES,
+    )
+
+
+def _rich(rules: Any, wording: Any, language: str) -> Grammar:
+    """Every combination of what the slots offer is a pattern."""
+    worded = {name for group in ("degree", *WORDED_APART) for name in lexicon().of_group(group, level=3)}
+    _require_wordings(wording["signs"], wording_file(language, RICH), level=3, without=worded)
     patterns = []
-    for groups, share in chosen["patterns"].items():
-        options = {group: lexicon().of_group(group, chosen["level"]) for group in groups.split()}
-        patterns.append(Pattern(groups=tuple(groups.split()), share=float(share), options=options))
+    for choices in product(*(slot.items() for slot in rules["slots"])):
+        groups = " ".join(groups for groups, _ in choices).split()
+        patterns.append(_pattern(groups, prod(share / 100 for _, share in choices), rules["level"]))
     return Grammar(
         patterns=tuple(patterns),
-        monolingual=chosen["monolingual"],
-        wordings=wording["signs"],
-        chosen_by=rules["chosen_by"],
-        by_neighbours=chosen["wording"] == "neighbours",
-        statement=wording["statement"],
-        middle=wording["middle"],
+        monolingual=rules["monolingual"],
+        wording=RichWording(
+            wordings=wording["signs"],
+            degrees=wording["degrees"],
+            numbers=wording["numbers"],
+            strengths=wording["strengths"],
+            main=wording["main"],
+            middle=wording["middle"],
+            chosen_by=rules["chosen_by"],
+            front=rules["front"],
+        ),
+        shares=rules["shares"],
+        tail=rules["tail"],
     )
+
+
+WORDED_APART = ("strength", "tens", "unit")
+"""Groups of difficulty 4 whose words stand elsewhere than under `signs`."""
+
+
+def _pattern(groups: Sequence[str], share: float, level: int) -> Pattern:
+    options = {group: lexicon().of_group(group, level) for group in groups}
+    return Pattern(groups=tuple(groups), share=float(share), options=options)
+
+
+def _require_wordings(signs: Mapping[str, Any], file: str, level: int, without: set[str] | None = None) -> None:
+    known = {name for name, sign in lexicon().signs.items() if sign.level <= level} - (without or set())
+    if signs.keys() != known:
+        wrong = ", ".join(sorted(signs.keys() ^ known))
+        raise InputError(f"{file}: not the signs of the lexicon; on one side only: {wrong}.")

@@ -1,4 +1,4 @@
-"""The lexicon: lexicon.yaml in, signs and their places out. Knows nothing of sentences or pictures."""
+"""The lexicon: lexicon.yaml and lexicon.rich.yaml in, signs and their places out. Knows nothing of sentences or pictures."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,9 +12,13 @@ import yaml
 from slt_cache.errors import InputError
 
 LEXICON_FILE = "lexicon.yaml"
+RICH_LEXICON_FILE = "lexicon.rich.yaml"
+"""Further signs, of level 3."""
 ALLOWED = {
-    "group": ("time", "region", "weather", "adverb", "degree", "later", "link"),
-    "level": (1, 2),
+    "group": (
+        "time", "region", "weather", "adverb", "degree", "later", "link", "city", "strength", "tens", "unit",
+    ),
+    "level": (1, 2, 3),
     "movement": (
         "hold", "tap", "up", "down", "up_down", "left_right", "circle", "arc", "away", "apart", "zigzag",
     ),
@@ -72,7 +76,8 @@ def lexicon() -> Lexicon:
     """The lexicon that comes with the package. Raises InputError that names the bad sign."""
     data = read_data(LEXICON_FILE)
     places = {name: (float(x), float(y)) for name, (x, y) in data["places"].items()}
-    signs = {name: _sign(name, entry, places) for name, entry in data["signs"].items()}
+    entries = {**data["signs"], **read_data(RICH_LEXICON_FILE)["signs"]}
+    signs = {name: _sign(name, entry, places) for name, entry in entries.items()}
     _refuse_similar(signs.values())
     return Lexicon(signs=signs, places=places)
 

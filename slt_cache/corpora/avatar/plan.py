@@ -4,7 +4,7 @@ Dev and test sentences occur nowhere else, and neither do their signed sequences
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import accumulate, cycle
 from random import Random
 
 from slt_cache.config.sections import CorpusConfig
@@ -13,13 +13,13 @@ from slt_cache.corpora.avatar.signers import Signer, make_signers
 from slt_cache.corpora.clips import SPLITS
 from slt_cache.errors import InputError
 
-DEV_SHARE = 0.08
-TEST_SHARE = 0.12
 HELD_OUT_LIMIT = 0.5
 """Share of a pattern's sequences that dev and test may take, so that training sees every pattern."""
 
 Number = tuple[int, int]
 """A signed sequence: index of its pattern, number within the pattern."""
+Signs = tuple[str, ...]
+"""A signed sequence: its signs."""
 
 
 @dataclass(frozen=True)
@@ -48,47 +48,51 @@ def plan_avatar(corpus: CorpusConfig) -> AvatarPlan:
     """The whole corpus but its pictures. Raises InputError where dev and test get too few sentences."""
     grammar = load_grammar(corpus.language, corpus.difficulty)
     random = Random(f"{corpus.seed}/{corpus.difficulty}/sentences")  # not the language: all three say the same
-    counts = _counts(corpus.clips)
-    held_out = counts["dev"] + counts["test"]
-    room = [int(pattern.size * HELD_OUT_LIMIT) for pattern in grammar.patterns]
-    if held_out > sum(room):
+    counts = _counts(corpus.clips, grammar)
+    _require_room(corpus, grammar, counts)
+    draw = _drawn_with_tail if grammar.tail else _drawn_evenly
+    unseen, seen, without_video = draw(grammar, counts, random)
+    sequences = {
+        "dev": unseen[: counts["dev"]],
+        "test": unseen[counts["dev"] :],
+        # Beyond the number of distinct sentences training ones come again, with other signers.
+        "train": [signs for signs, _ in zip(cycle(seen), range(counts["train"]), strict=False)],
+    }
+    return AvatarPlan(
+        clips=tuple(_clips(corpus, grammar, sequences)),
+        monolingual=tuple(grammar.sentence(signs) for signs in without_video),
+    )
+
+
+def _counts(clips: int, grammar: Grammar) -> dict[str, int]:
+    held_out = {split: max(1, round(clips * share)) for split, share in grammar.shares.items()}
+    return {"train": clips - sum(held_out.values()), **held_out}
+
+
+def _room(grammar: Grammar) -> list[int]:
+    """Sequences of each pattern that dev and test may take."""
+    return [int(pattern.size * HELD_OUT_LIMIT) for pattern in grammar.patterns]
+
+
+def _require_room(corpus: CorpusConfig, grammar: Grammar, counts: dict[str, int]) -> None:
+    held_out, room = counts["dev"] + counts["test"], sum(_room(grammar))
+    if held_out > room:
         # One less: both counts are rounded.
-        largest = int((sum(room) - 1) / (DEV_SHARE + TEST_SHARE))
+        largest = int((room - 1) / sum(grammar.shares.values()))
         raise InputError(
             f"corpus.clips={corpus.clips} needs {held_out} distinct sentences for dev and test alone; "
             f"corpus.difficulty={corpus.difficulty} has enough for {largest} clips at most. Choose fewer."
         )
-    unseen = _draw(grammar, held_out, random, set(), room)
-    numbers = {"dev": unseen[: counts["dev"]], "test": unseen[counts["dev"] :]}
-    # Beyond the number of distinct sentences training ones come again, with other signers.
-    seen = _draw(grammar, min(counts["train"], grammar.size - held_out), random, set(unseen))
-    numbers["train"] = [number for number, _ in zip(cycle(seen), range(counts["train"]), strict=False)]
-    without_video = _draw(grammar, min(grammar.monolingual, grammar.size - held_out), random, set(unseen))
-    return AvatarPlan(
-        clips=tuple(_clips(corpus, grammar, numbers)),
-        monolingual=tuple(grammar.sentence(_signs(grammar, number)) for number in without_video),
-    )
 
 
-def _counts(clips: int) -> dict[str, int]:
-    dev, test = max(1, round(clips * DEV_SHARE)), max(1, round(clips * TEST_SHARE))
-    return {"train": clips - dev - test, "dev": dev, "test": test}
-
-
-def _signs(grammar: Grammar, number: Number) -> tuple[str, ...]:
-    pattern, within = number
-    return grammar.patterns[pattern].sequence(within)
-
-
-def _clips(corpus: CorpusConfig, grammar: Grammar, numbers: dict[str, list[Number]]) -> Iterator[PlannedClip]:
+def _clips(corpus: CorpusConfig, grammar: Grammar, sequences: dict[str, list[Signs]]) -> Iterator[PlannedClip]:
     signers = make_signers(corpus.seed)
     for split in SPLITS:
         random = Random(f"{corpus.seed}/{split}/clips")
         people: list[Signer] = []
-        for index, number in enumerate(numbers[split]):
+        for index, signs in enumerate(sequences[split]):
             if not people:
                 people = random.sample(signers[split], len(signers[split]))
-            signs = _signs(grammar, number)
             yield PlannedClip(
                 id=f"{split}-{index:05d}",
                 split=split,
@@ -97,6 +101,48 @@ def _clips(corpus: CorpusConfig, grammar: Grammar, numbers: dict[str, list[Numbe
                 signer=people.pop(),
                 seed=random.getrandbits(32),
             )
+
+
+def _drawn_with_tail(grammar: Grammar, counts: dict[str, int], random: Random) -> tuple[list[Signs], ...]:
+    """Held out, seen, and without a video, as `_drawn_evenly`; the first signs of each group come often and the last
+    ones seldom, in every split alike."""
+    held_out = counts["dev"] + counts["test"]
+    free = grammar.size - held_out
+    unseen = _tailed(grammar, held_out, random, set())
+    seen = _tailed(grammar, min(counts["train"], free), random, set(unseen))
+    return unseen, seen, _tailed(grammar, min(grammar.monolingual, free), random, set(unseen))
+
+
+def _tailed(grammar: Grammar, count: int, random: Random, taken: set[Signs]) -> list[Signs]:
+    """`count` distinct sequences that are not taken. There are some thousand times as many, so that drawing again costs
+    little."""
+    shares = list(accumulate(pattern.share for pattern in grammar.patterns))
+    ranks = max(len(names) for pattern in grammar.patterns for names in pattern.options.values())
+    weights = list(accumulate((rank + 1) ** -grammar.tail for rank in range(ranks)))
+    drawn: dict[Signs, None] = {}
+    while len(drawn) < count:
+        [pattern] = random.choices(grammar.patterns, cum_weights=shares)
+        signs = [name for group in pattern.groups for name in _one_of(pattern.options[group], weights, random)]
+        if len(set(signs)) == len(signs) and tuple(signs) not in taken:
+            drawn[tuple(signs)] = None
+    return list(drawn)
+
+
+def _one_of(names: list[str], cum_weights: list[float], random: Random) -> list[str]:
+    return random.choices(names, cum_weights=cum_weights[: len(names)])
+
+
+def _drawn_evenly(grammar: Grammar, counts: dict[str, int], random: Random) -> tuple[list[Signs], ...]:
+    """Sequences that are held out, those that train has, and those without a video, which may be among train's."""
+    held_out = counts["dev"] + counts["test"]
+    free = grammar.size - held_out
+    unseen = _draw(grammar, held_out, random, set(), _room(grammar))
+    seen = _draw(grammar, min(counts["train"], free), random, set(unseen))
+    without_video = _draw(grammar, min(grammar.monolingual, free), random, set(unseen))
+    return tuple(
+        [grammar.patterns[pattern].sequence(number) for pattern, number in numbers]
+        for numbers in (unseen, seen, without_video)
+    )
 
 
 def _draw(

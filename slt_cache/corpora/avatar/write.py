@@ -16,8 +16,8 @@ import numpy as np
 
 from slt_cache.config.sections import CorpusConfig
 from slt_cache.corpora.avatar.draw import draw_clip
-from slt_cache.corpora.avatar.grammar import GRAMMAR_FILE, wording_file
-from slt_cache.corpora.avatar.lexicon import LEXICON_FILE, data_sha256
+from slt_cache.corpora.avatar.grammar import data_files
+from slt_cache.corpora.avatar.lexicon import data_sha256
 from slt_cache.corpora.avatar.plan import PlannedClip, plan_avatar
 from slt_cache.corpora.clips import MONOLINGUAL_FILE, Clip
 from slt_cache.errors import InputError, SltCacheError
@@ -89,7 +89,7 @@ def _claim(folder: Path, corpus: CorpusConfig) -> None:
 
 def _settings(corpus: CorpusConfig) -> dict[str, Any]:
     """All that decides what the files hold."""
-    names = (LEXICON_FILE, GRAMMAR_FILE, wording_file(corpus.language))
+    names = data_files(corpus.language, corpus.difficulty)
     return {
         "renderer": RENDERER_VERSION,
         "clips": corpus.clips,
