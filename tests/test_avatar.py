@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -14,13 +15,13 @@ import pytest
 from slt_cache.config.sections import CorpusConfig
 from slt_cache.corpora.avatar import AvatarPlan, PlannedClip, draw_clip, plan_avatar, write_avatar
 from slt_cache.corpora.avatar.describe import describe, draw_sheet
-from slt_cache.corpora.avatar.grammar import LANGUAGES, load_grammar
+from slt_cache.corpora.avatar.grammar import LANGUAGES, load_grammar, wording_file
 from slt_cache.corpora.avatar.lexicon import lexicon, read_data
 from slt_cache.corpora.avatar.motion import clip_poses
 from slt_cache.errors import InputError
 
 SMALL = CorpusConfig(clips=20)
-DIFFICULTIES = (1, 2, 3)
+DIFFICULTIES = (1, 2, 3, 4)
 EVERY = [(language, difficulty) for language in LANGUAGES for difficulty in DIFFICULTIES]
 
 
@@ -88,11 +89,8 @@ def test_monolingual_sentences_are_distinct_and_hold_none_of_dev_and_test(langua
 @pytest.mark.parametrize(("language", "difficulty"), EVERY)
 def test_1500_clips_have_as_many_sentences(language: str, difficulty: int) -> None:
     plan = plan_avatar(CorpusConfig(clips=1500, language=language, difficulty=difficulty))
-    assert [sum(clip.split == split for clip in plan.clips) for split in ("train", "dev", "test")] == [
-        1200,
-        120,
-        180,
-    ]
+    shares = [960, 180, 360] if difficulty == 4 else [1200, 120, 180]
+    assert [sum(clip.split == split for clip in plan.clips) for split in ("train", "dev", "test")] == shares
     assert len({clip.text for clip in plan.clips}) == len({clip.signs for clip in plan.clips}) == 1500
     assert len({clip.id for clip in plan.clips}) == 1500
 
@@ -108,8 +106,9 @@ def test_other_signs_have_another_sentence(language: str, difficulty: int) -> No
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_wording_belongs_to_one_sign(language: str) -> None:
-    wordings = [text for texts in load_grammar(language, 3).wordings.values() for text in texts]
-    assert len(set(wordings)) == len(wordings)
+    for file in (wording_file(language, difficulty) for difficulty in (3, 4)):
+        wordings = [text for texts in read_data(file)["signs"].values() for text in texts]
+        assert len(set(wordings)) == len(wordings)
 
 
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
@@ -121,7 +120,7 @@ def test_no_two_signs_share_place_movement_and_second_hand(difficulty: int) -> N
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_grammar_and_lexicon_hold_the_same_signs(language: str) -> None:
     used = {name for difficulty in DIFFICULTIES for name in load_grammar(language, difficulty).signs}
-    assert used == set(lexicon().signs) == set(read_data(f"wording.{language}.yaml")["signs"])
+    assert used == set(lexicon().signs)
     assert {sign.place for sign in lexicon().signs.values()} == set(lexicon().places)
 
 
@@ -150,6 +149,68 @@ def test_at_difficulty_3_the_wording_depends_on_the_neighbour() -> None:
     in_south = grammar.sentence(("TODAY", "SOUTH", "RAIN"))
     assert "regnet es" in in_north
     assert "fällt" in in_south
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_at_difficulty_4_other_signs_have_another_sentence(language: str) -> None:
+    """Of 60,000 drawn ones: an equal sentence could be seen in training and in the test."""
+    plan = plan_avatar(CorpusConfig(clips=300, language=language, difficulty=4))
+    assert len(set(plan.monolingual)) == 60_000
+
+
+@pytest.mark.parametrize(
+    ("language", "signs", "sentence"),
+    [
+        (
+            "de",
+            "FRIDAY COLOGNE SUN BRIEFLY",
+            "im raum köln setzt sich zum ende der arbeitswoche bloß kurz die sonne durch",
+        ),
+        (
+            "de",
+            "TOMORROW FREIBURG SNOW LIGHT BUT EAST THUNDER",
+            "im raum freiburg kommt im verlauf des morgigen tages leichter neuschnee dazu "
+            "während es in der osthälfte gewittert",
+        ),
+        (
+            "de",
+            "TOMORROW NORTH RAIN LIGHT TENS_TWO UNIT_TWO",
+            "in der nordhälfte gibt es schon morgen schwachen niederschlag bei zweiundzwanzig grad",
+        ),
+        ("en", "WEDNESDAY MUNICH SUN STRONG", "on wednesday there is brilliant sunshine around munich"),
+        ("zh", "MUNICH RAIN STRONG BRIEFLY TENS_ONE UNIT_ONE", "伊萨尔河畔短时间内下强雨，气温不超过十一度"),
+    ],
+)
+def test_at_difficulty_4_words_agree_and_verbs_move(language: str, signs: str, sentence: str) -> None:
+    assert load_grammar(language, 4).sentence(tuple(signs.split())) == sentence
+
+
+def test_at_difficulty_4_a_wording_goes_with_a_pair_of_signs_in_train_and_in_text() -> None:
+    plan = plan_avatar(CorpusConfig(clips=800, difficulty=4))
+    grammar = load_grammar("de", 4)
+    pairs = Counter(clip.signs[:2] for clip in plan.clips if clip.split == "train" and len(clip.signs) > 2)
+    assert sum(count == 1 for count in pairs.values()) > 40  # seen once with a video
+    after_rain = {
+        grammar.sentence(("MONDAY", place, "RAIN")).split(" am ")[0] for place in lexicon().of_group("city", 3)
+    }
+    assert len(after_rain) > 3
+
+
+def test_at_difficulty_4_the_first_signs_of_a_group_come_often_and_the_last_seldom() -> None:
+    plan = plan_avatar(CorpusConfig(clips=800, difficulty=4))
+    seen = Counter(name for clip in plan.clips for name in clip.signs)
+    for group in ("time", "region", "weather"):
+        names = lexicon().of_group(group, 3)
+        assert seen[names[0]] > 2 * seen[names[-1]] > 0
+
+
+def test_at_difficulty_4_train_words_make_up_most_of_test_and_not_all() -> None:
+    plan = plan_avatar(CorpusConfig(clips=800, difficulty=4))
+    train = Counter(word for clip in plan.clips if clip.split == "train" for word in clip.text.split())
+    text = {word for sentence in plan.monolingual for word in sentence.split()}
+    assert len(text) > 300
+    assert 0 < len(text - train.keys()) < 0.2 * len(text)
+    assert {word for clip in plan.clips for word in clip.text.split()} <= text
 
 
 def test_too_many_clips_are_refused_with_the_largest_number() -> None:
@@ -259,7 +320,7 @@ def test_the_description_counts_signs_words_and_sentences(tmp_path: Path) -> Non
 def test_a_frame_shows_another_picture_for_another_sign() -> None:
     signer = plan_avatar(SMALL).clips[0].signer
     middles = {}
-    for name in load_grammar("de", 2).signs:
+    for name in lexicon().signs:
         frames = draw_clip(PlannedClip(name, "train", (name,), "", signer, seed=1))
         small = frames.reshape(len(frames), 32, 4, 32, 4, 3).mean(axis=(2, 4))  # 32 x 32, as the encoder sees it
         middles[name] = small[8:11].mean(axis=0)

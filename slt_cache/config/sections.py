@@ -54,8 +54,8 @@ class CorpusConfig(Section):
     language: Literal["de", "en", "zh"] = "de"
     """avatar: language of the sentences."""
     difficulty: Annotated[int, Field(ge=1, le=4)] = 1
-    """avatar: 1 few short sentences, 2 more signs and longer sentences, 3 wording that depends on its neighbours, 4 rich
-    language and few clips: several hundred words, a long tail, agreement, word order."""
+    """avatar: 1 few short sentences, 2 more signs and longer sentences, 3 wording that depends on its neighbours, 4
+    rich language: several hundred words, a long tail, agreement, word order."""
     seed: NonNegativeInt = 0
     """avatar: same seed, same sentences and frames."""
 

@@ -16,7 +16,9 @@ from slt_cache.errors import InputError
 
 LANGUAGES = ("de", "en", "zh")
 RICH = 4
-"""The difficulty whose language is the hard part; it has a lexicon, a grammar and wordings beside those of the others."""
+"""The difficulty whose language is the hard part; it has files of its own."""
+WORDED_APART = ("degree", "strength", "tens", "unit")
+"""Groups that difficulty 4 does not sign, or whose words stand elsewhere than under `signs`."""
 SHARES = {"dev": 0.08, "test": 0.12}
 """Of the clips, but for the difficulty that says otherwise."""
 
@@ -122,8 +124,7 @@ def _plain(rules: Any, wording: Any, language: str, difficulty: int) -> Grammar:
 
 def _rich(rules: Any, wording: Any, language: str) -> Grammar:
     """Every combination of what the slots offer is a pattern."""
-    worded = {name for group in ("degree", *WORDED_APART) for name in lexicon().of_group(group, level=3)}
-    _require_wordings(wording["signs"], wording_file(language, RICH), level=3, without=worded)
+    _require_wordings(wording["signs"], wording_file(language, RICH), level=3, without=WORDED_APART)
     patterns = []
     for choices in product(*(slot.items() for slot in rules["slots"])):
         groups = " ".join(groups for groups, _ in choices).split()
@@ -146,17 +147,13 @@ def _rich(rules: Any, wording: Any, language: str) -> Grammar:
     )
 
 
-WORDED_APART = ("strength", "tens", "unit")
-"""Groups of difficulty 4 whose words stand elsewhere than under `signs`."""
-
-
 def _pattern(groups: Sequence[str], share: float, level: int) -> Pattern:
     options = {group: lexicon().of_group(group, level) for group in groups}
     return Pattern(groups=tuple(groups), share=float(share), options=options)
 
 
-def _require_wordings(signs: Mapping[str, Any], file: str, level: int, without: set[str] | None = None) -> None:
-    known = {name for name, sign in lexicon().signs.items() if sign.level <= level} - (without or set())
+def _require_wordings(signs: Mapping[str, Any], file: str, level: int, without: Sequence[str] = ()) -> None:
+    known = {sign.name for sign in lexicon().signs.values() if sign.level <= level and sign.group not in without}
     if signs.keys() != known:
         wrong = ", ".join(sorted(signs.keys() ^ known))
         raise InputError(f"{file}: not the signs of the lexicon; on one side only: {wrong}.")

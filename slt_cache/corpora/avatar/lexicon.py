@@ -1,4 +1,5 @@
-"""The lexicon: lexicon.yaml and lexicon.rich.yaml in, signs and their places out. Knows nothing of sentences or pictures."""
+"""The lexicon: lexicon.yaml and lexicon.rich.yaml in, signs and their places out. Knows nothing of sentences or
+pictures."""
 
 import hashlib
 from collections.abc import Iterable
