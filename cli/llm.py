@@ -53,7 +53,7 @@ def pretrain(
     join()
     record = pretrain_run(opened, leader_first(lambda: ensure_clips(opened)), restart)
     opened.save_config()
-    print_trained(record, opened.small_mbart, as_json, opened.command("train-llm --features feats.h5"))
+    print_trained(record, opened.pretrained, as_json, opened.command("train-llm --features feats.h5"))
 
 
 def trim(

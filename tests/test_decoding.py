@@ -19,7 +19,7 @@ from slt_cache.features.cache import FeatureCache
 from slt_cache.features.parts import ClipFeatures, add_splits, content_of
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.sign_translator import SignTranslator, make_light_t, token_loss
-from slt_cache.models.small_mbart import MAX_POSITIONS, make_small_mbart
+from slt_cache.models.small_llm import MAX_POSITIONS, make_small_mbart
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from tests.caches import facts_of, spec_of
 from tests.conftest import TINY_MBART

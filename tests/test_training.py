@@ -144,6 +144,9 @@ class ToyTask:
             return {}
         return {"bleu4": self.bleu4[self.epoch - 1], "rouge_l": 1.0}
 
+    def epoch_ended(self, epoch: int) -> None:
+        pass
+
     def save_best(self, epoch: int, dev: dict[str, float]) -> None:
         assert not self.model.training
         self.saved[epoch] = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}

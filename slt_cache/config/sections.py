@@ -209,6 +209,14 @@ class VisualTrainingConfig(OptimizerConfig):
     """Of AdamW."""
     evaluate_every: PositiveInt = 1
     """Epochs between evaluations on dev."""
+    keep_epochs: tuple[PositiveInt, ...] = ()
+    """Epochs whose weights are kept beside the best ones, in `visual/epochs/N` (paper, figure 4)."""
+
+    def recorded(self) -> dict[str, Any]:
+        """What is kept beside the best weights changes none of them."""
+        settings = super().recorded()
+        del settings["keep_epochs"]
+        return settings
 
 
 class LoraConfig(Section):
@@ -228,7 +236,8 @@ class LoraConfig(Section):
 
 class LlmConfig(Section):
     name: str = "facebook/mbart-large-cc25"
-    """Hub name or local folder of an encoder-decoder; or small-mbart, which `slt-cache llm pretrain` makes of text."""
+    """Hub name or local folder of an encoder-decoder; or small-mbart or small-mt5, which `slt-cache llm pretrain` makes
+    of text."""
     pretrained: bool = True
     """False: the same architecture from scratch (paper, table 10)."""
     trim: bool = True
@@ -250,8 +259,10 @@ class LlmConfig(Section):
 
 
 class LlmPretrainingConfig(OptimizerConfig):
-    """A small MBart from text alone, with MBart's noise (Liu et al. 2020, 2.2)."""
+    """A small MBart (or mT5) from text alone, with MBart's noise (Liu et al. 2020, 2.2)."""
 
+    seed: NonNegativeInt | None = None
+    """Of the pre-training alone; null for the run's. Runs with other seeds can so begin with the same LLM."""
     text: str | None = None
     """A text file, one sentence a line; null: the corpus' monolingual sentences, else those of the train split."""
     vocabulary: Annotated[int, Field(ge=16)] = 500
@@ -274,6 +285,12 @@ class LlmPretrainingConfig(OptimizerConfig):
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     clip_norm: PositiveFloat | None = 1.0
     label_smoothing: Probability = 0.0
+
+    def recorded(self) -> dict[str, Any]:
+        """The seed stands beside it."""
+        settings = super().recorded()
+        del settings["seed"]
+        return settings
 
 
 class LlmTrainingConfig(OptimizerConfig):

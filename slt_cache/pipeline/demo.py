@@ -16,7 +16,7 @@ from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.language import pretrain
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.report import write_report
-from slt_cache.pipeline.run import MODELS, SMALL_MBART, Run
+from slt_cache.pipeline.run import MODELS, SMALL_LLMS, Run
 from slt_cache.pipeline.scoring import rounded
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.train_llm import train_control, train_llm
@@ -77,7 +77,7 @@ def run_demo(run: Run, full: bool) -> Demo:
         "the encoder is frozen now and runs once over every video; from here on no pixel is read",
         lambda: extract(run, [split for split in SPLITS if of_split(clips, split)], cache),
     )
-    if run.config.llm.name == SMALL_MBART:
+    if run.config.llm.name in SMALL_LLMS:
         _step("pre-training", "a small MBart learns the language from text alone", lambda: pretrain(run, clips))
     trained = _step("stage 2", "the MBart learns to read the cached features", lambda: train_llm(run, cache))
     _step(

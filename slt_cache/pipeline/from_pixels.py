@@ -1,7 +1,7 @@
 """A training from pixels as a step of the pipeline: stage 1, and the LLM where parts of the encoder learn with it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,19 @@ class PixelTraining:
     tokenizer: Tokenizer
     make_model: Callable[[], VisualTranslator]
     make_optimizer: Callable[[VisualTranslator], Optimizer]
-    save: Callable[[VisualTranslator, Record], None]
-    """Writes the best weights so far."""
+    save: Callable[[Path, VisualTranslator, Record], None]
+    """Writes the weights into a folder."""
     load: Callable[[], VisualTranslator]
     """The best weights, once the training has ended."""
     save_record: Callable[[Record], None]
     """Writes the record beside them anew."""
+    keep_epochs: tuple[int, ...] = ()
+    """Epochs whose weights are kept beside the best ones."""
+
+
+def epoch_folder(folder: Path, epoch: int) -> Path:
+    """Where the weights of one epoch are kept."""
+    return folder / "epochs" / str(epoch)
 
 
 def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, restart: bool) -> Record:
@@ -92,10 +99,15 @@ def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, rest
                 return _dev_scores(run, model, device, dev_clips, tokenizer, config.generation.on_dev)
 
             def save_best(epoch: int, dev: dict[str, float]) -> None:
-                plan.save(model, record_of(epoch, dev))
+                plan.save(plan.folder / "best", model, record_of(epoch, dev))
+
+            def epoch_ended(epoch: int) -> None:
+                if epoch in plan.keep_epochs:
+                    kept = replace(record_of(epoch, {}), finished=True)
+                    plan.save(epoch_folder(plan.folder, epoch), model, kept)
 
             optimizer = partial(plan.make_optimizer, model)
-            return FromPixelsTask(plan.name, model, loader, optimizer, evaluate, save_best)
+            return FromPixelsTask(plan.name, model, loader, optimizer, evaluate, save_best, epoch_ended)
 
         return train_task(run, plan.folder, plan.loop, record, make_task, plan.loop.evaluate_every)
 

@@ -1,7 +1,8 @@
-"""The LLM's side before stage 2: its tokenizer, which stage 1 needs too; trimming it, or making a small MBart."""
+"""The LLM's side before stage 2: its tokenizer, which stage 1 needs too; trimming it, or making a small one."""
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from slt_cache.batches.noisy_text import NoisyText
 from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_seq2seq
 from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
+from slt_cache.config import LlmPretrainingConfig
 from slt_cache.corpora.clips import MONOLINGUAL_FILE, SPLITS, Clip, of_split
 from slt_cache.corpora.sentences import read_sentences
+from slt_cache.errors import InputError
 from slt_cache.models.lora import add_lora
 from slt_cache.models.seq2seq import load_seq2seq
-from slt_cache.models.small_mbart import make_small_mbart
-from slt_cache.pipeline.run import SMALL_MBART, Run
+from slt_cache.models.small_llm import make_small_mbart, make_small_mt5
+from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.trim import summary, trim_llm
@@ -72,23 +75,28 @@ def new_llm(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer) -> tuple[dict
 def _whole_llm(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer) -> tuple[dict[str, Any], Callable[[], Any]]:
     llm, dropout = run.config.llm, run.config.llm_training.dropout
     settings: dict[str, Any] = {"llm": llm.model_dump(mode="json")}
-    if llm.name != SMALL_MBART:
+    if llm.name not in SMALL_LLMS:
         return settings, partial(load_seq2seq, ensure_llm(run, clips), llm.pretrained, dropout)
     if llm.pretrained:
         settings["pretraining"] = pretrain(run, clips).settings
-        return settings, partial(load_seq2seq, str(run.small_mbart / "best"), dropout=dropout)
+        return settings, partial(load_seq2seq, str(run.pretrained / "best"), dropout=dropout)
     shape = run.config.llm_pretraining
     settings["pretraining"] = shape.model_dump(include={"layers", "heads", "hidden", "feed_forward", "dropout"})
     if dropout is not None:
         shape = shape.model_copy(update={"dropout": dropout})
-    ids = (len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
-    return settings, partial(make_small_mbart, shape, *ids)
+    return settings, partial(_small_llm, llm.name, shape, tokenizer)
+
+
+def _small_llm(name: str, shape: LlmPretrainingConfig, tokenizer: Tokenizer) -> Any:
+    """Fresh weights; a PreTrainedModel."""
+    make = {SMALL_MBART: make_small_mbart, SMALL_MT5: make_small_mt5}[name]
+    return make(shape, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
 
 
 def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
-    """The tokenizer of the run's LLM; the small MBart's pieces are trained where that was not done yet."""
+    """The tokenizer of the run's LLM; the pieces of a small one are trained where that was not done yet."""
     llm, language = run.config.llm, run.config.language_code
-    if llm.name != SMALL_MBART:
+    if llm.name not in SMALL_LLMS:
         return load_tokenizer(ensure_llm(run, clips), language)
     sentences = pretraining_text(run, clips)
     settings = {
@@ -107,23 +115,32 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
 
 
 def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
-    """Pre-trains the small MBart into `llm/pretrained/best`, a `from_pretrained` folder."""
+    """Pre-trains the small MBart or mT5 into `llm/pretrained/best`, a `from_pretrained` folder. Raises InputError for
+    settings that name another LLM."""
+    name = run.config.llm.name
+    if name not in SMALL_LLMS:
+        raise InputError(
+            f"llm.name {name}: only {' and '.join(SMALL_LLMS)} are pre-trained here. Set it to one of them."
+        )
     join()
     config = run.config.llm_pretraining
+    seed = run.config.seed if config.seed is None else config.seed
     sentences = pretraining_text(run, clips)
     tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
     settings = {
-        "seed": run.config.seed,
+        "seed": seed,
         "llm_pretraining": config.recorded(),
         "language": run.config.language_code,
         "text_sha256": _sha256(sentences),
         "tokenizer_sha256": tokenizer.sha256,
     }
-    folder = run.small_mbart
+    if name != SMALL_MBART:
+        settings["name"] = name  # older records have none
+    folder = run.pretrained
 
     def work(record: Record) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> DenoisingTask:
-            model = make_small_mbart(config, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
+            model = _small_llm(name, config, tokenizer)
 
             def save(epoch: int, dev: dict[str, float]) -> None:
                 save_seq2seq(folder / "best", model, tokenizer, record_of(epoch, dev))
@@ -132,7 +149,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
                 sentences,
                 tokenizer,
                 batch_size=config.batch_size,
-                seed=run.config.seed,
+                seed=seed,
                 mask_ratio=config.mask_ratio,
                 span_mean=config.span_mean,
                 permute_sentences=config.permute_sentences,
@@ -140,7 +157,8 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
             )
             return DenoisingTask(model, text, config, save)
 
-        return train_task(run, folder, config, record, make_task, evaluate_every=config.epochs)
+        seeded = replace(run, config=run.config.model_copy(update={"seed": seed}))
+        return train_task(seeded, folder, config, record, make_task, evaluate_every=config.epochs)
 
     return training_stage("pre-training", folder, settings, run.command("llm pretrain"), restart, work)
 

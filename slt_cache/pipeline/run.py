@@ -8,8 +8,9 @@ from slt_cache.config import Config, FeaturesConfig, load_config, save_config
 from slt_cache.processes import leads
 
 DEFAULT_CONFIG = "avatar"
-SMALL_MBART = "small-mbart"
-"""Value of llm.name for the MBart that is pre-trained from the corpus' text."""
+SMALL_MBART, SMALL_MT5 = "small-mbart", "small-mt5"
+SMALL_LLMS = (SMALL_MBART, SMALL_MT5)
+"""Values of llm.name for the LLMs that are pre-trained from the corpus' text."""
 
 MODELS = {
     "visual": "stage 1 alone (Light-T)",
@@ -61,7 +62,7 @@ class Run:
 
     @property
     def tokenizer(self) -> Path:
-        """The small MBart's tokenizer; made before either stage, since both use it."""
+        """The small LLM's tokenizer; made before either stage, since both use it."""
         return self.folder / "tokenizer"
 
     @property
@@ -77,7 +78,8 @@ class Run:
         return self.folder / "llm"
 
     @property
-    def small_mbart(self) -> Path:
+    def pretrained(self) -> Path:
+        """The small LLM."""
         return self.folder / "llm" / "pretrained"
 
     @property

@@ -78,10 +78,10 @@ def _train(
             model.freeze(encoder.backbone)
         return model
 
-    def save(model: VisualTranslator, record: Record) -> None:
+    def save(best: Path, model: VisualTranslator, record: Record) -> None:
         spec = feature_spec(VisualCheckpoint(model, tokenizer, record), FeaturesConfig(), config.augmentation)
         settings = {**record.settings, "features": spec.to_json(), "language": config.language_code}
-        save_end_to_end(folder / "best", model, tokenizer, record, replace(record, settings=settings, finished=True))
+        save_end_to_end(best, model, tokenizer, record, replace(record, settings=settings, finished=True))
 
     def save_record(record: Record) -> None:
         best = folder / "best"

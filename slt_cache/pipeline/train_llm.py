@@ -15,19 +15,19 @@ from slt_cache.batches.feature_batches import feature_loader, require_positions
 from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_llm, save_llm_record
 from slt_cache.checkpoints.record import Record, read_record
-from slt_cache.checkpoints.visual import load_visual
-from slt_cache.config import OptimizerConfig
+from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
+from slt_cache.config import LightTConfig, OptimizerConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import decode_cached
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
-from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.models.sign_translator import SignTranslator, make_light_t
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.final_dev import score_cached_dev, with_final_dev
 from slt_cache.pipeline.language import ensure_tokenizer, new_llm
 from slt_cache.pipeline.prepare import ensure_clips
-from slt_cache.pipeline.run import SMALL_MBART, Run
+from slt_cache.pipeline.run import SMALL_LLMS, Run
 from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
@@ -95,19 +95,18 @@ def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
     if train_split.spec.level == IMPORTED:
         texts = zip(train_split.ids, train_split.texts, strict=True)
         return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
-    if run.config.llm.name == SMALL_MBART and not run.tokenizer.is_dir():
+    if run.config.llm.name in SMALL_LLMS and not run.tokenizer.is_dir():
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: there is no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)
 
 
 def train_control(run: Run, cache: Path, seconds: float) -> Record:
-    """Goes on with the Light-T of stage 1 over the same cache, for as long as stage 2 took. Where stage 2 has been
-    trained anew, so is its control. Raises InputError for a cache of other than sign-wise features."""
+    """A Light-T over the same cache, for as long as stage 2 took: that of stage 1 goes on, or, where the features are
+    others than the sign-wise ones that it reads, a new one of its size begins. Where stage 2 has been trained anew, so
+    is its control."""
     train_split, dev_split = _open(run, cache)
     visual = load_visual(run.visual / "best")
-    if train_split.spec.level != "sign":
-        raise InputError(f"{cache}: the Light-T reads sign-wise features, and these are {train_split.spec.level}.")
     lr, loop = run.config.control.lr, run.config.llm_training.model_copy(update={"patience": None})
     settings = {
         **_cache_settings(run, train_split),
@@ -122,13 +121,21 @@ def train_control(run: Run, cache: Path, seconds: float) -> Record:
         settings=settings,
         command=run.command("demo"),
         tokenizer=visual.tokenizer,
-        make_model=lambda: visual.model.translator,
+        make_model=lambda: _light_t(run, visual, train_split),
         lr=lr,
         adapter_lr=lr,
         loop=loop,
         max_seconds=seconds,
     )
     return _train(run, plan, train_split, dev_split, restart=made is not None and made.settings != settings)
+
+
+def _light_t(run: Run, visual: VisualCheckpoint, train_split: FeatureCache) -> SignTranslator:
+    if train_split.spec.level == "sign":
+        return visual.model.translator
+    light_t, tokenizer = LightTConfig.model_validate(visual.record.settings["light_t"]), visual.tokenizer
+    seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout)
+    return SignTranslator(train_split.dim, seq2seq, tokenizer.start)
 
 
 def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureCache | None, restart: bool) -> Record:

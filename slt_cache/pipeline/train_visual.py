@@ -1,5 +1,7 @@
 """Stage 1 as a command: clips in, `visual/` of the run folder out."""
 
+from pathlib import Path
+
 from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
 from slt_cache.device import pick_device
@@ -23,8 +25,8 @@ def train_visual(run: Run, restart: bool = False) -> Record:
     clips = leader_first(lambda: ensure_clips(run))
     tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
 
-    def save(model: VisualTranslator, record: Record) -> None:
-        save_visual(run.visual / "best", model, tokenizer, record)
+    def save(folder: Path, model: VisualTranslator, record: Record) -> None:
+        save_visual(folder, model, tokenizer, record)
 
     plan = PixelTraining(
         name="stage 1",
@@ -41,5 +43,6 @@ def train_visual(run: Run, restart: bool = False) -> Record:
         save=save,
         load=lambda: load_visual(run.visual / "best").model,
         save_record=lambda record: write_record(run.visual / "best", record),
+        keep_epochs=config.visual_training.keep_epochs,
     )
     return train_from_pixels(run, clips, plan, restart)

@@ -46,6 +46,9 @@ class DenoisingTask:
             use_cache=False,
         ).logits
 
+    def epoch_ended(self, epoch: int) -> None:
+        """Nothing is kept of single epochs."""
+
     def last_layers(self) -> dict[str, nn.Module]:
         return {"llm": last_layer(self.model)}
 

@@ -64,5 +64,8 @@ class FromCacheTask:
     def logits(self, model: nn.Module, batch: FeatureBatch) -> torch.Tensor:
         return model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
 
+    def epoch_ended(self, epoch: int) -> None:
+        """Nothing is kept of single epochs."""
+
     def last_layers(self) -> dict[str, nn.Module]:
         return last_layers(self.model, "llm")

@@ -31,6 +31,7 @@ class FromPixelsTask:
         optimizer: Callable[[], Optimizer],
         evaluate: Callable[[], dict[str, float]],
         save_best: Callable[[int, dict[str, float]], None],
+        epoch_ended: Callable[[int], None] = lambda _: None,
     ):
         self.name = name
         self.model = model
@@ -39,6 +40,7 @@ class FromPixelsTask:
         self.batches_an_epoch = len(loader)
         self.evaluate = evaluate
         self.save_best = save_best
+        self.epoch_ended = epoch_ended
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[ClipBatch]:
         """Raises UnreadableVideo: a training that goes on without a clip would be another training."""

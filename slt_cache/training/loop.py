@@ -79,6 +79,11 @@ class Task(Protocol):
         """(epoch, dev scores): writes the weights of `self.model`."""
         ...
 
+    def epoch_ended(self, epoch: int) -> None:
+        """Called behind every epoch, on the leader alone, before the state is saved: what it writes is written again
+        where a kill comes between."""
+        ...
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -194,6 +199,8 @@ def train(task: Task, engine: Engine) -> Progress:
                 with interrupts.held():
                     progress.seconds = clock.seconds()
                     log.epoch(task.name, progress, scores, _left(engine, pace, updates, progress))
+                    if leads():
+                        task.epoch_ended(epoch)
                     progress.end_epoch()
                     state.save()
                     clock.saved = time.monotonic()

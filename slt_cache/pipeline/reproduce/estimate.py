@@ -1,0 +1,208 @@
+"""What the steps of a plan will take on this device, before any of them: short measurements of the pieces, multiplied.
+
+A guess for planning, good to a factor of two or so; once steps have been done, the time left is corrected by what they
+took. Needs no data set: where there is none yet, its published size counts."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+import torch
+from transformers import MBartConfig, MBartForConditionalGeneration, MT5Config, MT5ForConditionalGeneration
+
+from slt_cache.checkpoints.visual import new_encoder
+from slt_cache.config import Config
+from slt_cache.corpora.clips import of_split
+from slt_cache.corpora.manifest import read_manifest
+from slt_cache.device import pick_device
+from slt_cache.models.sign_translator import SignTranslator, make_light_t
+from slt_cache.models.small_llm import make_small_mbart, make_small_mt5
+from slt_cache.pipeline.frame_cache import lengths_of
+from slt_cache.pipeline.reproduce.plan import Step, is_done
+from slt_cache.pipeline.reproduce.variants import run_of
+from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5, Run
+
+PUBLISHED = {
+    "phoenix14t": {"train": (7096, 827_354), "dev": (519, 55_775), "test": (642, 64_627)},
+    "csl-daily": {"train": (18_401, 2_227_000), "dev": (1_077, 133_900), "test": (1_176, 152_300)},
+    "how2sign": {"train": (31_164, 5_064_000), "dev": (1_740, 282_800), "test": (2_356, 382_900)},
+}
+"""Clips and source frames; PHOENIX14T's as published (Camgoz et al. 2018), the frames of the other two from their
+published hours at 30 and 24 frames a second."""
+PIECES_A_WORD = 1.5
+TOKENS = 20
+"""Of a sentence, where no sentences are at hand."""
+LLM_LAYERS = 12
+"""Of MBart-large and of mT5-base, a side."""
+TRIMMED_VOCABULARY = 2500
+"""Pieces, about, of an LLM that was trimmed to PHOENIX14T."""
+BATCH = 8
+"""Clips of a measurement."""
+PIXELS = 400_000
+"""Of a measurement of the backbone."""
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Amount:
+    """One split, before the keep rate."""
+
+    clips: int
+    frames: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    splits: dict[str, Amount]
+    tokens: float
+    """Of a sentence."""
+    sentences: int
+    """For pre-training."""
+
+
+def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
+    """Seconds of each step; 0 for what is done."""
+    steps = list(steps)
+    if all(is_done(step, config) for step in steps):
+        return dict.fromkeys(steps, 0.0)
+    workload = _workload(run_of(steps[0].place, config))
+    rates = _Rates(config, workload)
+    return {step: 0.0 if is_done(step, config) else _seconds(step, config, workload, rates) for step in steps}
+
+
+def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") -> float:
+    run = run_of(step.place, config, step.model)
+    settings = run.config
+    kept = {split: amount.frames * settings.video.keep_rate for split, amount in workload.splits.items()}
+    clips = {split: amount.clips for split, amount in workload.splits.items()}
+    llm, light_t = rates.translator(settings.llm.name), rates.translator(settings.light_t.size)
+    if step.action == "pretrain":
+        return settings.llm_pretraining.epochs * workload.sentences * llm.step
+    if step.action == "features":
+        return sum(kept.values()) * rates.encoded_frame
+    if step.action == "test":
+        reading = kept["test"] * rates.encoded_frame if step.model.startswith(("joint", "llm-un")) else 0.0
+        return reading + clips["test"] * llm.decoding
+    from_pixels = step.action == "visual" or settings.llm_training.unfreeze != "none" or step.model == "joint"
+    translator = light_t if step.action in ("visual", "control") else llm
+    loop = settings.visual_training if step.action == "visual" else settings.llm_training
+    greedy = translator.decoding / settings.generation.num_beams
+    an_epoch, a_dev = clips["train"] * translator.step, clips.get("dev", 0) * greedy
+    if from_pixels:
+        frame = rates.encoded_frame if step.model.endswith("-temporal") else rates.trained_frame
+        an_epoch += kept["train"] * frame
+        a_dev += kept.get("dev", 0.0) * rates.encoded_frame
+    every = loop.evaluate_every if step.action == "visual" else settings.llm_training.evaluate_every
+    return loop.epochs * (an_epoch + a_dev / every)
+
+
+def _workload(run: Run) -> Workload:
+    config = run.config
+    if config.corpus.name == "avatar":
+        return _drawn(config)
+    if run.manifest.is_file():
+        clips = read_manifest(run.manifest)
+        splits = {}
+        for split in ("train", "dev", "test"):
+            of = of_split(clips, split)
+            splits[split] = Amount(len(of), len(of) * mean(lengths_of(of, config.video) or [0]))
+        words = mean(len(clip.text.split()) for clip in clips)
+        return Workload(splits, words * PIECES_A_WORD, splits["train"].clips)
+    published = PUBLISHED[config.corpus.name]
+    return Workload({split: Amount(*of) for split, of in published.items()}, TOKENS, published["train"][0])
+
+
+def _drawn(config: Config) -> Workload:
+    from slt_cache.corpora.avatar import plan_avatar
+    from slt_cache.corpora.avatar.motion import clip_poses
+
+    plan = plan_avatar(config.corpus)
+    length = mean(len(clip_poses(clip)) for clip in plan.clips[::10])
+    counts = {split: sum(clip.split == split for clip in plan.clips) for split in ("train", "dev", "test")}
+    tokens = mean(len(clip.text.split()) for clip in plan.clips) * PIECES_A_WORD
+    splits = {split: Amount(count, count * length) for split, count in counts.items()}
+    return Workload(splits, tokens, len(plan.monolingual))
+
+
+@dataclass(frozen=True)
+class _TranslatorRates:
+    """Seconds a clip."""
+
+    step: float
+    """Of training."""
+    decoding: float
+    """Beam search."""
+
+
+class _Rates:
+    """Measured when first asked for."""
+
+    def __init__(self, config: Config, workload: Workload):
+        self.config = config
+        self.device = pick_device(config.compute.device, config.compute.precision)
+        train = workload.splits["train"]
+        self.steps = max(1, round(train.frames / max(train.clips, 1) * config.video.keep_rate))
+        self.tokens = max(2, round(workload.tokens))
+        self._translators: dict[str, _TranslatorRates] = {}
+        self.trained_frame, self.encoded_frame = self._backbone()
+
+    def _backbone(self) -> tuple[float, float]:
+        """Seconds a kept frame: forward and backward, and forward alone."""
+        size = self.config.video.size
+        count = max(8, PIXELS // size**2)
+        encoder = new_encoder(self.config.encoder, self.config.video).to(self.device)
+        frames = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, device=self.device)
+        lengths = torch.tensor([count], device=self.device)
+        trained = self._timed(lambda: encoder(frames, lengths).sum().backward())
+        with torch.no_grad():
+            encoder.eval()
+            encoded = self._timed(lambda: encoder(frames, lengths))
+        return trained / count, encoded / count
+
+    def translator(self, name: str) -> _TranslatorRates:
+        """Of a size of Light-T, or of an LLM by its name."""
+        if name not in self._translators:
+            self._translators[name] = self._measured(*_make(name, self.config))
+        return self._translators[name]
+
+    def _measured(self, seq2seq: Any, layers: int) -> _TranslatorRates:
+        dim = self.config.encoder.dim
+        model = SignTranslator(dim, seq2seq, (2,)).to(self.device)
+        features = torch.randn(BATCH * self.steps, dim, device=self.device)  # packed
+        lengths = torch.full((BATCH,), self.steps, device=self.device)
+        targets = torch.full((BATCH, self.tokens), 5, device=self.device)
+        step = self._timed(lambda: model(features, lengths, targets).logsumexp(-1).sum().backward())
+        with torch.no_grad():
+            reading = self._timed(lambda: model(features, lengths, targets))
+        # A search reads once and then writes token by token for each beam; short passes waste some of the device.
+        decoding = reading * self.config.generation.num_beams * 1.5
+        return _TranslatorRates(layers * step / BATCH, layers * decoding / BATCH)
+
+    def _timed(self, work: Callable[[], Any]) -> float:
+        """Seconds, the quickest of some rounds behind one to warm up."""
+        taken = []
+        for _ in range(ROUNDS + 1):
+            begun = time.perf_counter()
+            work()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            taken.append(time.perf_counter() - begun)
+        return min(taken[1:])
+
+
+def _make(name: str, config: Config) -> tuple[Any, int]:
+    """A model to measure, and how many times as many layers the real one has. A large LLM is measured by one of its
+    layers a side, with MBart-large's or mT5-base's shape."""
+    if name in ("tiny", "small", "base", "large"):
+        return make_light_t(name, TRIMMED_VOCABULARY, 1, 2, config.light_t.dropout), 1
+    if name in SMALL_LLMS:
+        make = make_small_mt5 if name == SMALL_MT5 else make_small_mbart
+        return make(config.llm_pretraining, config.llm_pretraining.vocabulary, 1, 2, 4), 1
+    if "t5" in name.lower():
+        mt5 = MT5Config(TRIMMED_VOCABULARY, num_layers=1, num_decoder_layers=1, d_model=768, d_ff=2048, num_heads=12)
+        return MT5ForConditionalGeneration(mt5), LLM_LAYERS
+    return MBartForConditionalGeneration(
+        MBartConfig(TRIMMED_VOCABULARY, encoder_layers=1, decoder_layers=1)
+    ), LLM_LAYERS

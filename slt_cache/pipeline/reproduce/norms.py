@@ -1,0 +1,47 @@
+"""The paper's figure 2: norms of the last layers of encoder and LLM in every logged update of joint training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from slt_cache.config import Config
+from slt_cache.pipeline.reproduce.tables import BASE
+from slt_cache.pipeline.reproduce.variants import Place, run_of
+from slt_cache.training.metrics_log import read_metrics
+
+ENCODER, LLM = "encoder", "translator"
+"""Names of the two in the metrics log; in joint training the translator is the LLM."""
+KINDS = {"grad_norm": "gradient", "param_norm": "parameter"}
+
+
+@dataclass(frozen=True)
+class Norms:
+    """One kind of norm over all logged updates of all seeds."""
+
+    kind: str
+    """gradient or parameter."""
+    encoder: float
+    """Median."""
+    llm: float
+    """Median."""
+    llm_larger: float
+    """Share of the updates in which the LLM's is the larger."""
+    steps: int
+
+
+def norms_of(seeds: Sequence[int], root: Path, config: Config) -> list[Norms]:
+    """Raises nothing: a training without diagnostics has no norms, and gives none."""
+    lines = [
+        line
+        for seed in seeds
+        for line in read_metrics(run_of(Place(root, seed, BASE, seeds[0]), config).joint / "metrics.jsonl")
+        if line["kind"] == "step"
+    ]
+    found = []
+    for key, kind in KINDS.items():
+        pairs = [(line[f"{key}/{ENCODER}"], line[f"{key}/{LLM}"]) for line in lines if f"{key}/{LLM}" in line]
+        if pairs:
+            encoder, llm = (median(column) for column in zip(*pairs, strict=True))
+            found.append(Norms(kind, encoder, llm, sum(b > a for a, b in pairs) / len(pairs), len(pairs)))
+    return found

@@ -1,0 +1,94 @@
+"""Tables and seeds in, the steps that make their rows out, each once, in an order in which every step finds what it
+needs. Does none of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.checkpoints.record import read_record
+from slt_cache.config import Config
+from slt_cache.features.cache import cached_splits
+from slt_cache.pipeline.reproduce.tables import BASE, Row, Table
+from slt_cache.pipeline.reproduce.variants import LEVELS, MT5, Place, run_of
+from slt_cache.pipeline.run import END_TO_END, MODELS, SMALL_LLMS
+
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One piece of work in one folder."""
+
+    place: Place
+    action: str
+    """visual, pretrain, features, train, control, test."""
+    model: str = "llm"
+    """What is trained or tested, one of run.MODELS."""
+
+    @property
+    def name(self) -> str:
+        what = {
+            "visual": "stage 1",
+            "pretrain": "the LLM learns from text",
+            "features": "features of every clip",
+            "train": MODELS[self.model],
+            "control": MODELS[CONTROL],
+            "test": f"test: {MODELS[self.model]}",
+        }[self.action]
+        return f"seed {self.place.seed}, {self.place.variant}: {what}"
+
+
+def plan(tables: Iterable[Table], seeds: Sequence[int], root: Path, config: Config) -> list[Step]:
+    """Every step once, however many tables need it; seed by seed."""
+    steps: dict[Step, None] = {}
+    listed = list(tables)
+    for seed in seeds:
+        for table in listed:
+            for row in table.rows:
+                place = Place(root, seed, row.variant, seeds[0])
+                steps.update(dict.fromkeys(_steps_of(place, row, config)))
+    return list(steps)
+
+
+def _steps_of(place: Place, row: Row, config: Config) -> Iterator[Step]:
+    llm_of = place if place.variant == MT5 else place.beside(BASE)
+    pretrain = Step(llm_of.of_first_seed, "pretrain")
+    small = run_of(llm_of, config).config.llm.name in SMALL_LLMS
+    if row.model in END_TO_END:
+        if row.model.startswith("llm"):
+            yield Step(place, "visual")
+        if small:
+            yield pretrain
+        yield Step(place, "train", row.model)
+        yield Step(place, "test", row.model)
+        return
+    yield Step(place.beside(_encoder_of(place.variant)), "visual")
+    if row.model == "visual":
+        yield Step(place, "test", row.model)
+        return
+    yield Step(place.beside(BASE) if place.variant == MT5 else place, "features")
+    if small and row.model == "llm":
+        yield pretrain
+    yield Step(place, "train", row.model)
+    yield Step(place, "test", row.model)
+    if row.model == "llm" and place.variant != MT5:  # mT5 reads the cache of base, and so has its control
+        yield Step(place, "control", CONTROL)
+        yield Step(place, "test", CONTROL)
+
+
+def _encoder_of(variant: str) -> str:
+    """The variant that trains the encoder of this one."""
+    return BASE if variant in (*LEVELS, MT5) or variant.startswith("epoch-") else variant
+
+
+def is_done(step: Step, config: Config) -> bool:
+    """Whether an earlier call did it. What it did with other settings, the step itself refuses."""
+    run = run_of(step.place, config, step.model)
+    if step.action == "features":
+        return run.features.is_file() and {"train", "dev", "test"} <= set(cached_splits(run.features))
+    if step.action == "test":
+        stem = "test" if step.model == "llm" else f"{step.model}.test"
+        return (run.evaluation / f"{stem}.json").is_file()
+    folder = {"visual": run.visual, "pretrain": run.pretrained}.get(step.action, run.folder / step.model)
+    record = read_record(folder / "best")
+    return record is not None and record.finished

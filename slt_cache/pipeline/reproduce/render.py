@@ -1,0 +1,108 @@
+"""Results of tables -> text for the terminal and for RESULTS.md, and plain values for --json."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from slt_cache.pipeline.reproduce.norms import Norms
+from slt_cache.pipeline.reproduce.results import FIGURES, SIGNIFICANT, RowResult, Spread, TableResult
+
+
+def table_text(result: TableResult) -> str:
+    """One table: a row of the paper's a line, ours before the paper's."""
+    table, seeds = result.table, len(result.rows[0].scores["bleu4"].values)
+    width = max(len(one.row.label) for one in result.rows) + 2
+    figures = "".join(f"{name:>{_cell(seeds)}}" for name in FIGURES.values())
+    head = f"{'':<{width}}{figures}{'control':>{_cell(seeds)}}{'paper R-L':>12}{'B-4':>8}   against row {table.against + 1}"
+    if table.hours:
+        head += "   stage 1"
+    lines = [
+        f"{table.name}: {table.title} (test, {result.clips} clips, {seeds} {'seed' if seeds == 1 else 'seeds'})",
+        head,
+        *(_line(result, found, width, seeds) for found in result.rows),
+        *verdict(result),
+    ]
+    return "\n".join(lines)
+
+
+def _cell(seeds: int) -> int:
+    return 8 if seeds == 1 else 14
+
+
+def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
+    cell = _cell(seeds)
+    line = f"{found.row.label:<{width}}" + "".join(f"{spread_text(found.scores[key]):>{cell}}" for key in FIGURES)
+    line += f"{spread_text(found.control) if found.control else '-':>{cell}}"
+    line += f"{_number(found.row.rouge_l):>12}{_number(found.row.bleu4):>8}   {against(result, found):<24}"
+    return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
+
+
+def spread_text(spread: Spread) -> str:
+    deviation = spread.deviation
+    return f"{spread.mean:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def against(result: TableResult, found: RowResult) -> str:
+    """Difference of BLEU-4 from the row that the table compares with, and whether it is more than chance."""
+    if not found.p:
+        return ""
+    difference = found.bleu4 - result.rows[result.table.against].bleu4
+    if len(found.p) == 1:
+        return f"{difference:+.2f} (p = {found.p[0]:.3f})"
+    return f"{difference:+.2f} (p < {SIGNIFICANT} in {result.significant_seeds(found)} of {len(found.p)})"
+
+
+def verdict(result: TableResult) -> list[str]:
+    """What the paper found, and whether the same shows here."""
+    lines = [f"the paper: {result.table.finding}"]
+    if not result.pairs:
+        return [*lines, "here: the paper gives no figures to compare the order of these rows with"]
+    order = " > ".join(one.row.label for one in sorted(result.rows, key=lambda one: -one.bleu4))
+    same = "the same order" if result.agreeing == result.pairs else "another order"
+    lines.append(f"here: {same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}")
+    unclear = [one.row.label for one in result.rows if one.p and result.significant_seeds(one) < len(one.p)]
+    if unclear:
+        lines.append(
+            f"not significantly different from {result.rows[result.table.against].row.label}: {', '.join(unclear)}"
+        )
+    return lines
+
+
+def norms_text(norms: Sequence[Norms], finding: str) -> str:
+    """Figure 2 in words."""
+    lines = ["fig2: norms of the last layer of encoder and LLM in joint training, median of the logged updates"]
+    for one in norms:
+        lines.append(
+            f"{one.kind + ' norm':<16}encoder {one.encoder:9.4f}   LLM {one.llm:9.4f}   "
+            f"the LLM's is larger in {one.llm_larger:.0%} of {one.steps:,} updates"
+        )
+    if not norms:
+        lines.append("no norms were logged (compute.diagnostics=false)")
+    return "\n".join([*lines, f"the paper: {finding}"])
+
+
+def to_json(result: TableResult) -> dict[str, Any]:
+    return {
+        "title": result.table.title,
+        "finding": result.table.finding,
+        "clips": result.clips,
+        "signature": result.signature,
+        "pairs": result.pairs,
+        "agreeing_pairs": result.agreeing,
+        "rows": [
+            {
+                "label": one.row.label,
+                "variant": one.row.variant,
+                "model": one.row.model,
+                "scores": {key: list(spread.values) for key, spread in one.scores.items()},
+                "control_bleu4": list(one.control.values) if one.control else None,
+                "p": list(one.p),
+                "stage1_hours": list(one.hours.values) if one.hours else None,
+                "paper": {"rouge_l": one.row.rouge_l, "bleu4": one.row.bleu4},
+            }
+            for one in result.rows
+        ],
+    }

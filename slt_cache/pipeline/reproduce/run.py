@@ -1,0 +1,119 @@
+"""`slt-cache reproduce`: the paper's tables by one command, on the demo corpus or on a real one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slt_cache.config import Config, load_config, save_config
+from slt_cache.config import differences as config_differences
+from slt_cache.errors import InputError
+from slt_cache.files import exclusive, write_json
+from slt_cache.pipeline.reproduce.estimate import estimate
+from slt_cache.pipeline.reproduce.norms import norms_of
+from slt_cache.pipeline.reproduce.plan import Step, is_done, plan
+from slt_cache.pipeline.reproduce.render import norms_text, table_text, to_json
+from slt_cache.pipeline.reproduce.results import result_of
+from slt_cache.pipeline.reproduce.steps import do_all
+from slt_cache.pipeline.reproduce.tables import Table, tables
+from slt_cache.pipeline.scoring import preset_of
+from slt_cache.processes import size
+from slt_cache.training.bar import duration
+
+DEFAULT_CONFIG = "avatar-rich"
+ALL = "all"
+FIGURE_2 = "fig2"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for, checked."""
+
+    tables: tuple[Table, ...]
+    seeds: tuple[int, ...]
+    root: Path
+    config: Config
+
+    @property
+    def steps(self) -> list[Step]:
+        return plan(self.tables, self.seeds, self.root, self.config)
+
+
+def order_of(names: Sequence[str], seeds: str, root: Path | None, config: str | None, settings: Sequence[str]) -> Order:
+    """Raises InputError for unknown tables, seeds that are no numbers, and a folder that holds other settings."""
+    numbers = _seeds(seeds)
+    name = config or DEFAULT_CONFIG
+    root = root or Path("runs") / f"reproduce-{Path(name).stem}"
+    saved = root / "config.yaml"
+    loaded = load_config(str(saved) if config is None and saved.is_file() else name, settings)
+    if saved.is_file():
+        different = config_differences(load_config(str(saved)).model_dump(mode="json"), loaded.model_dump(mode="json"))
+        if different:
+            raise InputError(
+                f"{root}: holds a reproduction with other settings ({'; '.join(different)}). "
+                "Name another folder with --run."
+            )
+    preset_of(loaded)
+    if loaded.features.level != "sign":
+        raise InputError(f"features.level {loaded.features.level}: table 8 compares the levels. Set it to sign.")
+    known = tables(loaded)
+    unknown = [name for name in names if name not in (*known, ALL)]
+    if unknown:
+        raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(known)} or {ALL}.")
+    chosen = tuple(known.values()) if ALL in names else tuple(table for table in known.values() if table.name in names)
+    return Order(chosen, numbers, root, loaded)
+
+
+def _seeds(seeds: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(dict.fromkeys(int(seed) for seed in seeds.split(",")))
+    except ValueError as error:
+        raise InputError(f"--seeds {seeds}: write whole numbers with commas between, such as 0,1,2.") from error
+    if min(numbers) < 0:
+        raise InputError(f"--seeds {seeds}: seeds are not negative.")
+    return numbers
+
+
+def plan_text(order: Order, estimates: dict[Step, float]) -> str:
+    """Every step with what it will take, and the sum."""
+    lines = [f"{len(order.steps)} steps in {order.root}; estimates from short measurements on this device:"]
+    for step in order.steps:
+        state = "done" if is_done(step, order.config) else duration(estimates[step])
+        lines.append(f"{state:>10}  {step.name}")
+    lines.append(f"{duration(sum(estimates.values())):>10}  left in all ({sum(estimates.values()) / 3600:.1f} hours)")
+    return "\n".join(lines)
+
+
+def estimated(order: Order) -> dict[Step, float]:
+    """Seconds of each step."""
+    return estimate(order.steps, order.config)
+
+
+def reproduce(order: Order, estimates: dict[Step, float]) -> dict[str, Any]:
+    """Does what is left to do; the results by table, also in `reproduce.json`. Raises InputError under torchrun, and
+    where another reproduction works in the folder."""
+    if size() > 1:
+        raise InputError("reproduce runs in one process. Start it without torchrun; its --config may use one GPU.")
+    order.root.mkdir(parents=True, exist_ok=True)
+    with exclusive(order.root / "reproduce.lock", str(order.root)):
+        save_config(order.config, order.root / "config.yaml")
+        do_all(order.steps, order.config, estimates)
+        results = results_of(order)
+        write_json(order.root / "reproduce.json", results)
+    return results
+
+
+def results_of(order: Order) -> dict[str, Any]:
+    """Of each table its rows as plain values and its text."""
+    results: dict[str, Any] = {}
+    for table in order.tables:
+        if table.name == FIGURE_2:
+            norms = norms_of(order.seeds, order.root, order.config)
+            results[table.name] = {
+                "norms": [vars(one) for one in norms],
+                "text": norms_text(norms, table.finding),
+            }
+        else:
+            found = result_of(table, order.seeds, order.root, order.config)
+            results[table.name] = {**to_json(found), "text": table_text(found)}
+    return {"seeds": list(order.seeds), "run": str(order.root), "tables": results}
