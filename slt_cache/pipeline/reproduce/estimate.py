@@ -38,7 +38,7 @@ LLM_LAYERS = 12
 """Of MBart-large and of mT5-base, a side."""
 TRIMMED_VOCABULARY = 2500
 """Pieces, about, of an LLM that was trimmed to PHOENIX14T."""
-BATCH = 8
+BATCH = 16
 """Clips of a measurement."""
 PIXELS = 400_000
 """Of a measurement of the backbone."""
@@ -86,7 +86,7 @@ def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") ->
         reading = kept["test"] * rates.encoded_frame if step.model.startswith(("joint", "llm-un")) else 0.0
         return reading + clips["test"] * llm.decoding
     from_pixels = step.action == "visual" or settings.llm_training.unfreeze != "none" or step.model == "joint"
-    translator = light_t if step.action in ("visual", "control") else llm
+    translator = light_t if step.action == "visual" else llm  # the control takes as long as stage 2
     loop = settings.visual_training if step.action == "visual" else settings.llm_training
     greedy = translator.decoding / settings.generation.num_beams
     an_epoch, a_dev = clips["train"] * translator.step, clips.get("dev", 0) * greedy
@@ -200,9 +200,8 @@ def _make(name: str, config: Config) -> tuple[Any, int]:
     if name in SMALL_LLMS:
         make = make_small_mt5 if name == SMALL_MT5 else make_small_mbart
         return make(config.llm_pretraining, config.llm_pretraining.vocabulary, 1, 2, 4), 1
+    one: Any = {"vocab_size": TRIMMED_VOCABULARY}
     if "t5" in name.lower():
-        mt5 = MT5Config(TRIMMED_VOCABULARY, num_layers=1, num_decoder_layers=1, d_model=768, d_ff=2048, num_heads=12)
+        mt5 = MT5Config(**one, num_layers=1, num_decoder_layers=1, d_model=768, d_ff=2048, num_heads=12)
         return MT5ForConditionalGeneration(mt5), LLM_LAYERS
-    return MBartForConditionalGeneration(
-        MBartConfig(TRIMMED_VOCABULARY, encoder_layers=1, decoder_layers=1)
-    ), LLM_LAYERS
+    return MBartForConditionalGeneration(MBartConfig(**one, encoder_layers=1, decoder_layers=1)), LLM_LAYERS

@@ -12,9 +12,10 @@ def table_text(result: TableResult) -> str:
     table, seeds = result.table, len(result.rows[0].scores["bleu4"].values)
     width = max(len(one.row.label) for one in result.rows) + 2
     figures = "".join(f"{name:>{_cell(seeds)}}" for name in FIGURES.values())
-    head = f"{'':<{width}}{figures}{'control':>{_cell(seeds)}}{'paper R-L':>12}{'B-4':>8}   against row {table.against + 1}"
+    columns = f"{'control':>{_cell(seeds)}}{'paper R-L':>12}{'B-4':>8}   {f'against row {table.against + 1}':<24}"
+    head = f"{'':<{width}}{figures}{columns}"
     if table.hours:
-        head += "   stage 1"
+        head += "stage 1"
     lines = [
         f"{table.name}: {table.title} (test, {result.clips} clips, {seeds} {'seed' if seeds == 1 else 'seeds'})",
         head,

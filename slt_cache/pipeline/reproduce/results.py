@@ -1,5 +1,5 @@
-"""What the steps left behind -> the rows of a table: our scores over the seeds beside the paper's, and whether both tell
-the same. Trains and translates nothing."""
+"""What the steps left behind -> the rows of a table: our scores over the seeds beside the paper's, and whether both
+tell the same. Trains and translates nothing."""
 
 import csv
 from collections.abc import Sequence
@@ -92,9 +92,8 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
         signature, clips = found[0]["signatures"]["bleu4"], found[0]["clips"]
         others = table.rows[table.against]
         p = () if row is others else tuple(_p(root, seed, seeds[0], row, others, config) for seed in seeds)
-        rows.append(
-            RowResult(row, scores, _control(root, seeds, row, config), p, _hours(root, seeds, row, config, table))
-        )
+        hours = _hours(root, seeds, row, config) if table.hours else None
+        rows.append(RowResult(row, scores, _control(root, seeds, row, config), p, hours))
     return TableResult(table, tuple(rows), clips, signature)
 
 
@@ -132,9 +131,7 @@ def _control(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Spre
     return Spread(tuple(read_json(file)["scores"]["bleu4"] for file in files))
 
 
-def _hours(root: Path, seeds: Sequence[int], row: Row, config: Config, table: Table) -> Spread | None:
-    if not table.hours:
-        return None
+def _hours(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Spread | None:
     steps = [Step(Place(root, seed, row.variant, seeds[0]), "visual") for seed in seeds]
     seconds = [seconds_of(step, config) for step in steps]
     return Spread(tuple(one / 3600 for one in seconds if one is not None)) if None not in seconds else None

@@ -1,4 +1,4 @@
-"""The paper's tables (Chen et al. 2024, all on PHOENIX14T's test set), and which of our trainings stands beside each row.
+"""The paper's tables (Chen et al. 2024, all on PHOENIX14T's test set), and which of our trainings stands beside a row.
 
 A training is named by a variant of the run's settings (variants.py) and by a model of the run folder (run.MODELS)."""
 
