@@ -1,0 +1,184 @@
+"""The paper's tables by one command: what is planned, shared, done once, killed and gone on with, and told."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slt_cache.config import load_config
+from slt_cache.errors import InputError
+from slt_cache.pipeline.reproduce.plan import plan
+from slt_cache.pipeline.reproduce.render import table_text, verdict
+from slt_cache.pipeline.reproduce.results import RowResult, Spread, TableResult
+from slt_cache.pipeline.reproduce.run import order_of
+from slt_cache.pipeline.reproduce.tables import Row, Table, tables
+from slt_cache.pipeline.reproduce.variants import Place, run_of, settings_of, take_over
+from tests.commands import slt_cache
+
+TINY = str(Path(__file__).with_name("tiny.yaml"))
+RICH = load_config("avatar-rich")
+
+
+def names_of(*tables_: str, seeds: tuple[int, ...] = (0,)) -> list[str]:
+    known = tables(RICH)
+    return [step.name for step in plan([known[name] for name in tables_], seeds, Path("r"), RICH)]
+
+
+def test_every_number_of_the_papers_tables_is_there() -> None:
+    """(Chen et al. 2024, tables 4 to 10)"""
+    known = tables(RICH)
+    found = {name: {row.bleu4 for row in table.rows} for name, table in known.items()}
+    assert found["table4"] == {23.09, 12.90}
+    assert found["table5"] == {23.09, 17.69, 5.62}
+    assert found["table6"] == {22.96, 23.04, 23.09, 20.02}
+    assert found["table7"] == {22.52, 22.36, 23.09, 22.49}
+    assert found["table8"] == {20.30, 23.09, 22.60}
+    assert found["table9"] == {17.86, 20.40, 23.09}
+    assert found["table10"] == {16.19, 23.09, 7.39, 19.71}
+
+
+def test_one_encoder_serves_tables_5_8_9_and_10() -> None:
+    names = names_of("table5", "table8", "table9", "table10", "fig4")
+    assert [name for name in names if "stage 1" in name and "test" not in name and "no stage 1" not in name] == [
+        "seed 0, base: stage 1"
+    ]
+    assert len(names) == len(set(names))
+
+
+def test_the_llm_learns_from_text_once_for_all_seeds() -> None:
+    names = names_of("table4", "table10", seeds=(3, 1))
+    assert [name for name in names if "from text" in name] == [
+        "seed 3, base: the LLM learns from text",
+        "seed 3, mt5: the LLM learns from text",
+    ]
+    assert "seed 1, mt5: both stages (MBart from the cache)" in names
+
+
+def test_every_score_from_a_cache_has_a_control_beside_it() -> None:
+    known = tables(RICH)
+    steps = plan(known.values(), (0,), Path("r"), RICH)
+    tested = {(step.place.variant, step.model) for step in steps if step.action == "test"}
+    cached = {variant for variant, model in tested if model == "llm"} - {"mt5"}  # which reads the cache of base
+    assert cached == {variant for variant, model in tested if model == "control"}
+
+
+def test_variants_differ_from_the_run_in_what_their_table_is_about() -> None:
+    def changed(variant: str, model: str = "llm") -> dict[str, object]:
+        base = settings_of(Place(Path("r"), 0, "base", 0), RICH)
+        return {
+            key: value
+            for key, value in settings_of(Place(Path("r"), 0, variant, 0), RICH, model).items()
+            if base.get(key) != value and key != "visual_training.keep_epochs"
+        }
+
+    assert changed("keep-0.5") == {"video.keep_rate": 0.5}
+    assert changed("light-t-small") == {"light_t.size": "small"}
+    assert changed("hidden") == {"features.level": "hidden"}
+    assert changed("mt5") == {"llm.name": "small-mt5"}
+    assert changed("epoch-6") == {}
+    assert changed("base", "llm-unfreeze-all") == {"llm_training.unfreeze": "all"}
+    both = RICH.visual_training.epochs + RICH.llm_training.epochs
+    assert changed("base", "joint") == {"llm_training.epochs": both}
+    assert changed("base", "joint-temporal") == {"llm_training.epochs": both, "llm_training.unfreeze": "temporal"}
+
+
+@pytest.mark.parametrize("config", ["avatar", "avatar-rich", "phoenix14t", "csl_daily", "how2sign"])
+def test_every_config_can_be_planned(config: str) -> None:
+    order = order_of(["all"], "0", Path("nowhere"), config, [])
+    for step in order.steps:
+        run_of(step.place, order.config, step.model)  # settings that do not go together would be refused
+
+
+def test_what_is_taken_over_is_linked_and_stays_where_it_was(tmp_path: Path) -> None:
+    base, frame = Place(tmp_path, 0, "base", 0), Place(tmp_path, 0, "frame", 0)
+    weights = base.folder / "visual" / "best" / "encoder.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    take_over(frame)
+    taken = frame.folder / "visual" / "best" / "encoder.safetensors"
+    assert taken.samefile(weights)
+    take_over(frame)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def result(ours: list[float], papers: list[float | None], p: float = 0.01) -> TableResult:
+    rows = tuple(Row(f"row {index}", "base", "llm", bleu4) for index, bleu4 in enumerate(papers))
+    found = tuple(
+        RowResult(
+            row,
+            {key: Spread((value, value + 1)) for key in ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l")},
+            None,
+            () if index == 0 else (p, 0.01),
+            None,
+        )
+        for index, (row, value) in enumerate(zip(rows, ours, strict=True))
+    )
+    return TableResult(Table("table4", "a title", "A finding.", rows), found, 10, "a signature")
+
+
+def test_the_order_of_the_rows_is_compared_pair_by_pair() -> None:
+    assert (result([30, 20, 10], [23, 20, 6]).agreeing, result([30, 20, 10], [23, 20, 6]).pairs) == (3, 3)
+    other = result([10, 20, 15], [23, 20, 6])
+    assert (other.agreeing, other.pairs) == (1, 3)
+    assert "another order by BLEU-4, 1 of 3 pairs of rows agree: row 1 > row 2 > row 0" in "\n".join(verdict(other))
+
+
+def test_a_difference_that_may_be_chance_is_named() -> None:
+    assert "not significantly different from row 0: row 1" in "\n".join(verdict(result([30, 29], [23, 12], p=0.3)))
+    assert "not significantly" not in "\n".join(verdict(result([30, 20], [23, 12])))
+
+
+def test_rows_without_a_figure_of_the_papers_are_not_compared() -> None:
+    assert "gives no figures" in "\n".join(verdict(result([30, 20], [None, None])))
+
+
+def test_a_table_shows_mean_and_spread_beside_the_papers_figures() -> None:
+    text = table_text(result([30, 20], [23.09, 12.9]))
+    assert "20.50 ± 0.71" in text
+    assert "12.90" in text
+    assert "-10.00 (p < 0.05 in 2 of 2)" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["table99"], "table99: no such table. Use table4"),
+        (["table4", "--seeds", "one"], "--seeds one: write whole numbers"),
+        (["table4", "--seeds", "-1"], "--seeds -1: seeds are not negative"),
+        (["table4", "--set", "features.level=frame"], "table 8 compares the levels"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = slt_cache("reproduce", *words)
+    assert done.code == 2
+    assert message in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None:
+    words = ("reproduce", "table8", "fig2", "--config", TINY, "--run", tmp_path / "r")
+    steps = json.loads(slt_cache(*words, "--dry-run", "--json").out)["steps"]
+    assert all(step["seconds"] >= 0 for step in steps)
+    done = slt_cache(*words, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)["tables"]
+    rows = found["table8"]["rows"]
+    assert [row["variant"] for row in rows] == ["base", "frame", "hidden"]
+    assert all(len(row["scores"]["bleu4"]) == 1 and row["control_bleu4"] is not None for row in rows)
+    assert len({norm["kind"] for norm in found["fig2"]["norms"]}) == 2
+    weights = tmp_path / "r" / "seed0" / "frame" / "llm" / "best" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert json.loads(slt_cache(*words, "--json").out) == json.loads(done.out)
+    assert weights.stat().st_mtime_ns == before
+    refused = slt_cache(*words, "--set", "llm_training.epochs=3")
+    assert refused.code == 2
+    assert "llm_training.epochs: made with 2, asked for 3" in refused.err
+
+
+def test_seeds_are_checked_for_repeats() -> None:
+    assert order_of(["table4"], "1,1,0", Path("nowhere"), "avatar-rich", []).seeds == (1, 0)
+    with pytest.raises(InputError):
+        order_of(["table4"], "", Path("nowhere"), "avatar-rich", [])
