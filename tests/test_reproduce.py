@@ -1,14 +1,18 @@
 """The paper's tables by one command: what is planned, shared, done once, killed and gone on with, and told."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from slt_cache.config import load_config
 from slt_cache.errors import InputError
+from slt_cache.pipeline.reproduce.norms import norms_of
 from slt_cache.pipeline.reproduce.plan import plan
-from slt_cache.pipeline.reproduce.render import table_text, verdict
+from slt_cache.pipeline.reproduce.render import norms_text, table_text, verdict
 from slt_cache.pipeline.reproduce.results import RowResult, Spread, TableResult
 from slt_cache.pipeline.reproduce.run import order_of
 from slt_cache.pipeline.reproduce.tables import Row, Table, tables
@@ -159,7 +163,7 @@ def test_bad_input_is_refused_before_anything_is_made(
 
 
 def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None:
-    words = ("reproduce", "table8", "fig2", "--config", TINY, "--run", tmp_path / "r")
+    words = ("reproduce", "table8", "--config", TINY, "--run", tmp_path / "r")
     steps = json.loads(slt_cache(*words, "--dry-run", "--json").out)["steps"]
     assert all(step["seconds"] >= 0 for step in steps)
     done = slt_cache(*words, "--json")
@@ -168,7 +172,6 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     rows = found["table8"]["rows"]
     assert [row["variant"] for row in rows] == ["base", "frame", "hidden"]
     assert all(len(row["scores"]["bleu4"]) == 1 and row["control_bleu4"] is not None for row in rows)
-    assert len({norm["kind"] for norm in found["fig2"]["norms"]}) == 2
     weights = tmp_path / "r" / "seed0" / "frame" / "llm" / "best" / "model.safetensors"
     before = weights.stat().st_mtime_ns
     assert json.loads(slt_cache(*words, "--json").out) == json.loads(done.out)
@@ -176,6 +179,51 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     refused = slt_cache(*words, "--set", "llm_training.epochs=3")
     assert refused.code == 2
     assert "llm_training.epochs: made with 2, asked for 3" in refused.err
+
+
+def test_figure_2_is_the_norms_of_every_logged_update_of_every_seed(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        log = tmp_path / f"seed{seed}" / "base" / "joint" / "metrics.jsonl"
+        log.parent.mkdir(parents=True)
+        steps = [
+            {"kind": "step", "grad_norm/encoder": 1.0, "grad_norm/translator": 0.5 + seed + step}
+            | {"param_norm/encoder": 3.0, "param_norm/translator": 9.0}
+            for step in range(2)
+        ]
+        log.write_text("".join(json.dumps(line) + "\n" for line in [*steps, {"kind": "epoch"}]), encoding="utf-8")
+    gradient, parameter = norms_of((0, 1), tmp_path, RICH)
+    assert (gradient.kind, gradient.encoder, gradient.llm, gradient.llm_larger, gradient.steps) == (
+        "gradient",
+        1.0,
+        1.5,
+        0.75,
+        4,
+    )
+    assert (parameter.kind, parameter.llm_larger) == ("parameter", 1.0)
+    assert "larger in 75% of 4 updates" in norms_text([gradient], "A finding.")
+    assert "no norms were logged" in norms_text([], "A finding.")
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_scores(tmp_path: Path) -> None:
+    """Every table but the 7th, whose largest Light-T takes minutes; killed at five places."""
+    names = ["table4", "table5", "table6", "table8", "table9", "table10", "fig2", "fig4"]
+    words = [sys.executable, "-m", "slt_cache", "reproduce", *names, "--config", TINY, "--json"]
+    whole = subprocess.run([*words, "--run", tmp_path / "whole"], capture_output=True, text=True, check=True)
+    for place in ("keep-1: stage 1", "hidden: features", "joint", "mt5: the LLM", "epoch-1: both"):
+        running = subprocess.Popen([*words, "--run", tmp_path / "killed"], stderr=subprocess.PIPE, text=True)
+        assert running.stderr is not None
+        for line in running.stderr:
+            if line.startswith("[") and place in line:
+                time.sleep(2)
+                running.kill()
+                break
+        running.communicate()
+    again = subprocess.run([*words, "--run", tmp_path / "killed"], capture_output=True, text=True, check=True)
+    for name, table in json.loads(whole.stdout)["tables"].items():
+        if name != "fig2":
+            for row, other in zip(table["rows"], json.loads(again.stdout)["tables"][name]["rows"], strict=True):
+                assert row["scores"] == other["scores"], (name, row["label"])
 
 
 def test_seeds_are_checked_for_repeats() -> None:
