@@ -1,0 +1,58 @@
+"""Kept frames of a clip -> one strip; weights of its words over its steps -> one map. Both are data URIs that a page
+lays under each other: column by column the same time of the clip."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+FRAME_HEIGHT = 56
+"""Pixels."""
+MOST_FRAMES = 16
+"""Of a strip; of a longer clip they are an even choice."""
+WEBP_QUALITY = 50
+INK = (14, 124, 114)
+"""RGB of the largest weight: seen on light ground and on dark, where the page's style lightens it."""
+LEVELS = 16
+"""Shades of a map: four bits a cell."""
+
+
+@dataclass(frozen=True)
+class Filmstrip:
+    """Some of a clip's kept frames, side by side in one picture."""
+
+    image: str
+    shown: int
+    """Frames of the picture. Each stands for an equal part of the clip."""
+    kept: int
+    """T', of which they are an even choice."""
+
+
+def draw_filmstrip(frames: np.ndarray) -> Filmstrip:
+    """uint8 [T', H, W, 3] -> the middle frame of each of at most MOST_FRAMES equal parts."""
+    kept, height, width = frames.shape[:3]
+    shown = min(kept, MOST_FRAMES)
+    size = (max(round(width * FRAME_HEIGHT / height), 1), FRAME_HEIGHT)
+    strip = Image.new("RGB", (shown * size[0], FRAME_HEIGHT))
+    for place in range(shown):
+        frame = frames[int((place + 0.5) * kept / shown)]
+        strip.paste(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS), (place * size[0], 0))
+    return Filmstrip(_data_uri(strip, "WEBP", quality=WEBP_QUALITY, method=6), shown, kept)
+
+
+def draw_weights(weights: np.ndarray) -> str:
+    """[words, N] -> one pixel a weight, from nothing to full ink at the largest weight of all."""
+    largest = float(weights.max(initial=0.0)) or 1.0
+    cells = np.rint(weights / largest * (LEVELS - 1)).astype(np.uint8)
+    image = Image.fromarray(cells, "P")
+    image.putpalette(INK * LEVELS)
+    opacity = bytes(round(255 * level / (LEVELS - 1)) for level in range(LEVELS))
+    return _data_uri(image, "PNG", transparency=opacity, bits=4, optimize=True)
+
+
+def _data_uri(image: Image.Image, form: str, **options: object) -> str:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return f"data:image/{form.lower()};base64," + base64.b64encode(file.getvalue()).decode("ascii")
