@@ -34,7 +34,7 @@ class Seen:
     errors: list[str] = field(default_factory=list)
     """Of its console, and exceptions of its scripts."""
     requests: list[str] = field(default_factory=list)
-    """Every URL that was asked for, whether it was answered or not; data: too."""
+    """Every URL that was asked for, whether it was answered or not. Chromium tells of no data: URLs."""
 
     @property
     def outside(self) -> list[str]:

@@ -68,7 +68,7 @@ class Clips:
     without_video: tuple[str, ...] = ()
     """Of these, the clips whose videos cannot be read."""
     without_attention: str = ""
-    """Why there is none, or not of all; empty where every picture has it."""
+    """Sentence that says why there is none, or not of all; empty where every picture has it."""
 
     @property
     def notices(self) -> list[str]:
@@ -87,7 +87,7 @@ class Clips:
             verb = "could be read" if gone == self.pictured else "could not be read"
             found.append(f"{some} {verb} when this page was made; these clips are shown without frames.")
         if self.without_attention:
-            found.append(f"Where each word looked is not shown: {self.without_attention}.")
+            found.append(self.without_attention)
         return found
 
 
@@ -145,7 +145,7 @@ def with_pictures(run: Run, evaluation: Evaluation, clips: Clips, manifest: Mapp
     sentences = {one.clip_id: one for one in evaluation.sentences()}
     looks = read_looks(run, evaluation, [sentences[row.clip_id] for row in clips.rows])
     if looks.missing:
-        say(f"report: attention of words is not shown: {looks.missing}")
+        say(f"report: {looks.missing}")
     rows = [_with_steps(row, looks.of_clip.get(row.clip_id)) for row in clips.rows]
     gone: list[str] = []
     tried = 0

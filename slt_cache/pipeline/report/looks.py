@@ -23,21 +23,25 @@ class Looks:
 
     of_clip: "dict[str, WordAttention]"
     missing: str = ""
-    """Why there is none, or not of every clip; empty where there is."""
+    """Sentence that says why there is none, or not of every clip; empty where there is."""
 
 
 def read_looks(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Looks:
     """Of the clips that the run's cache holds features of as the model was trained on."""
     if evaluation.model in END_TO_END:
-        return Looks({}, "this model has an encoder of its own, which no cache holds the features of")
+        return _none("this model has an encoder of its own, which no cache holds the features of")
     if evaluation.earlier_weights:
-        return Looks({}, f"the model was trained on since: {run.command(f'eval --split {evaluation.split}')}")
+        return _none(f"the model was trained on since: {run.command(f'eval --split {evaluation.split}')}")
     if not run.features.is_file():
-        return Looks({}, f"there is no feature cache: {run.command('extract-features --split all')}")
+        return _none(f"there is no feature cache: {run.command('extract-features --split all')}")
     try:
         return _read(run, evaluation, sentences)
     except SltCacheError as error:
-        return Looks({}, str(error))
+        return _none(str(error).rstrip("."))
+
+
+def _none(why: str) -> Looks:
+    return Looks({}, f"Where each word looked is not shown: {why}.")
 
 
 def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Looks:
@@ -60,5 +64,7 @@ def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Lo
             attended = word_attentions(translator, tokenizer, features, texts)
             found |= {one.clip_id: attention for one, attention in zip(part, attended, strict=True)}
             show(len(found))
-    left_out = len(sentences) - len(known)
-    return Looks(found, f"{left_out:,} of the clips are not in the feature cache" if left_out else "")
+    if len(known) == len(sentences):
+        return Looks(found)
+    number = f"{len(known):,} of {len(sentences):,} clips"
+    return Looks(found, f"Where each word looked is shown of {number}; the others are not in the feature cache.")
