@@ -10,8 +10,10 @@ from PIL import Image
 
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
 from slt_cache.pipeline.report.page import render_part
-from slt_cache.pipeline.report.pictures import FRAME_HEIGHT, draw_filmstrip, draw_weights
+from slt_cache.pipeline.report.pictures import SIZES, draw_filmstrip, draw_weights
 from slt_cache.pipeline.report.sentences import Piece, compare, cut
+
+HEIGHT = SIZES[0][0]
 
 
 def opened(uri: str) -> Image.Image:
@@ -43,23 +45,32 @@ def test_a_single_word_of_letters_is_a_word() -> None:
 @pytest.mark.parametrize(("kept", "shown"), [(1, [0]), (5, [0, 1, 2, 3, 4]), (16, list(range(16)))])
 def test_a_strip_has_the_kept_frames_in_order(kept: int, shown: list[int]) -> None:
     frames = np.stack([np.full((30, 20, 3), 10 * number, np.uint8) for number in range(kept)])
-    strip = draw_filmstrip(frames)
+    strip = draw_filmstrip(frames, 10**6)
     picture = np.asarray(opened(strip.image))
     assert (strip.shown, strip.kept) == (len(shown), kept)
-    assert picture.shape[0] == FRAME_HEIGHT
+    assert picture.shape[0] == HEIGHT
     width = picture.shape[1] // len(shown)
-    middles = picture[FRAME_HEIGHT // 2, width // 2 :: width].mean(1)
+    middles = picture[HEIGHT // 2, width // 2 :: width].mean(1)
     np.testing.assert_allclose(middles, [10 * number for number in shown], atol=4)
 
 
 def test_each_frame_of_a_long_clips_strip_stands_for_the_part_that_it_lies_over() -> None:
     frames = np.stack([np.full((8, 8, 3), 5 * number, np.uint8) for number in range(40)])
-    strip = draw_filmstrip(frames)
+    strip = draw_filmstrip(frames, 10**6)
     picture = np.asarray(opened(strip.image))
     assert (strip.shown, strip.kept) == (16, 40)
-    middles = picture[FRAME_HEIGHT // 2, FRAME_HEIGHT // 2 :: FRAME_HEIGHT].mean(1)
+    middles = picture[HEIGHT // 2, HEIGHT // 2 :: HEIGHT].mean(1)
     expected = [5 * int((place + 0.5) * 2.5) for place in range(16)]
     np.testing.assert_allclose(middles, expected, atol=6)
+
+
+def test_a_strip_is_made_smaller_until_it_fits() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (16, 80, 60, 3), np.uint8)
+    whole = draw_filmstrip(frames, 10**6)
+    fitted = draw_filmstrip(frames, len(whole.image) - 1)
+    assert len(fitted.image) < len(whole.image)
+    assert opened(fitted.image).height == SIZES[1][0]
+    assert opened(draw_filmstrip(frames, 10).image).height == SIZES[-1][0]
 
 
 def test_a_map_is_as_dark_as_its_weights() -> None:

@@ -26,6 +26,9 @@ FIRST = 5
 MOST_ROWS = 2000
 """A page of more is of no use to anyone; the middle is left out."""
 
+REST_OF_PICTURE = 1000
+"""Bytes that the markup, the words and the map of a clip take beside its filmstrip, roughly."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -147,12 +150,13 @@ def with_pictures(run: Run, evaluation: Evaluation, clips: Clips, manifest: Mapp
     if looks.missing:
         say(f"report: {looks.missing}")
     rows = [_with_steps(row, looks.of_clip.get(row.clip_id)) for row in clips.rows]
+    share = room // max(len(rows), 1) - REST_OF_PICTURE
     gone: list[str] = []
     tried = 0
     with counting("report: frames of clips", len(rows), 0) as show:
         for place in _from_both_ends(rows):
             clip_id = rows[place].clip_id
-            strip = _filmstrip(manifest.get(clip_id), run.config.video)
+            strip = _filmstrip(manifest.get(clip_id), run.config.video, share)
             picture = _picture(clip_id, strip, looks.of_clip.get(clip_id))
             room -= len(picture.encode())
             if room < 0:
@@ -185,12 +189,12 @@ def _from_both_ends(rows: Sequence[Row]) -> list[int]:
     return [order[number // 2] if number % 2 == 0 else order[-1 - number // 2] for number in range(len(order))]
 
 
-def _filmstrip(clip: Clip | None, video: VideoConfig) -> Filmstrip | None:
+def _filmstrip(clip: Clip | None, video: VideoConfig, most_bytes: int) -> Filmstrip | None:
     """None where the video cannot be read, any more or at all."""
     if clip is None:
         return None
     try:
-        return draw_filmstrip(read_kept_frames(clip, video.keep_every, fps=video.fps).frames)
+        return draw_filmstrip(read_kept_frames(clip, video.keep_every, fps=video.fps).frames, most_bytes)
     except (UnreadableVideo, OSError):
         return None
 

@@ -3,16 +3,16 @@ lays under each other: column by column the same time of the clip."""
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-FRAME_HEIGHT = 56
-"""Pixels."""
+SIZES = ((72, 55), (56, 50), (48, 40), (40, 30))
+"""Height of a frame in pixels, and quality of WebP: the first that is small enough, else the last."""
 MOST_FRAMES = 16
 """Of a strip; of a longer clip they are an even choice."""
-WEBP_QUALITY = 50
 INK = (14, 124, 114)
 """RGB of the largest weight: seen on light ground and on dark, where the page's style lightens it."""
 LEVELS = 16
@@ -30,16 +30,26 @@ class Filmstrip:
     """T', of which they are an even choice."""
 
 
-def draw_filmstrip(frames: np.ndarray) -> Filmstrip:
-    """uint8 [T', H, W, 3] -> the middle frame of each of at most MOST_FRAMES equal parts."""
-    kept, height, width = frames.shape[:3]
+def draw_filmstrip(frames: np.ndarray, most_bytes: int) -> Filmstrip:
+    """uint8 [T', H, W, 3] -> the middle frame of each of at most MOST_FRAMES equal parts; in `most_bytes` bytes where
+    the smallest of SIZES allows it."""
+    kept = len(frames)
     shown = min(kept, MOST_FRAMES)
-    size = (max(round(width * FRAME_HEIGHT / height), 1), FRAME_HEIGHT)
-    strip = Image.new("RGB", (shown * size[0], FRAME_HEIGHT))
-    for place in range(shown):
-        frame = frames[int((place + 0.5) * kept / shown)]
-        strip.paste(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS), (place * size[0], 0))
-    return Filmstrip(_data_uri(strip, "WEBP", quality=WEBP_QUALITY, method=6), shown, kept)
+    middles = [Image.fromarray(frames[int((place + 0.5) * kept / shown)]) for place in range(shown)]
+    image = ""
+    for height, quality in SIZES:
+        image = _data_uri(_side_by_side(middles, height), "WEBP", quality=quality, method=6)
+        if len(image) <= most_bytes:
+            break
+    return Filmstrip(image, shown, kept)
+
+
+def _side_by_side(frames: Sequence[Image.Image], height: int) -> Image.Image:
+    size = (max(round(frames[0].width * height / frames[0].height), 1), height)
+    strip = Image.new("RGB", (len(frames) * size[0], height))
+    for place, frame in enumerate(frames):
+        strip.paste(frame.resize(size, Image.Resampling.LANCZOS), (place * size[0], 0))
+    return strip
 
 
 def draw_weights(weights: np.ndarray) -> str:
