@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from slt_cache import __version__
+from slt_cache.pipeline.colours import DARK, LIGHT, variables
 
 
 def render(template: str, values: dict[str, Any], script: str | None = None) -> str:
@@ -22,6 +23,8 @@ def render(template: str, values: dict[str, Any], script: str | None = None) -> 
     return environment.get_template(template).render(
         **values,
         script=code,
+        light=variables(LIGHT),
+        dark=variables(DARK),
         script_sources="'none'" if code is None else f"'sha256-{_digest(code)}'",
         tool=f"slt-cache {__version__}",
         date=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from slt_cache.pipeline.colours import INK
+
 SIZES = ((72, 55), (56, 50), (48, 40), (40, 30))
 """Height of a frame in pixels, and quality of WebP: the first that is small enough, else the last."""
 MOST_FRAMES = 16
 """Of a strip; of a longer clip they are an even choice."""
-INK = (14, 124, 114)
-"""RGB of the largest weight: seen on light ground and on dark, where the page's style lightens it."""
 LEVELS = 16
 """Shades of a map: four bits a cell."""
 
