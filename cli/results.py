@@ -165,19 +165,29 @@ def translate(
 
 
 def report(
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--compare",
+            metavar="DIR",
+            help="Another run folder, shown side by side with a paired significance test; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     run: RunOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Write one HTML page about a run: scores, curves and sample clips.
+    """Write one HTML page about a run: scores, curves, lengths, and clips with the frames that each word looked at.
 
-    Example: slt-cache report --run runs/avatar
+    Example: slt-cache report --run runs/avatar --compare runs/other
     """
     from slt_cache.pipeline.report import write_report
 
-    page = write_report(open_run(run, config, settings))
+    others = [open_run(folder, None, None) for folder in compare or []]
+    page = write_report(open_run(run, config, settings), others)
     if as_json:
         print_json({"report": str(page)})
     else:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageColor
 
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure
@@ -19,6 +20,7 @@ from slt_cache.features.spec import FeatureSpec
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
 from slt_cache.pipeline.cache_plots import draw_similarity
+from slt_cache.pipeline.colours import LIGHT
 from slt_cache.pipeline.feature_files import stem_of
 from slt_cache.pipeline.inspect_cache import show_clip
 from tests.caches import DIM, IDS, LENGTHS, TEXTS, add_split, facts_of, rows_of, spec_of, spec_with_views
@@ -130,6 +132,19 @@ def test_plots_are_pictures_and_other_names_are_refused(cache: Path, tmp_path: P
     draw_similarity(clip, tmp_path / "clip.svg")
     assert "$x_1$ größer süden" in (tmp_path / "clip.svg").read_text(encoding="utf-8")  # no formula, no empty boxes
     assert ".png" in refused("cache", "info", cache, "--plot", tmp_path / "lengths.txt")
+
+
+def test_plots_have_a_ground_of_their_own_and_the_colours_of_the_report(cache: Path, tmp_path: Path) -> None:
+    """So that they are read on a dark page too."""
+    for arguments in (("info", cache), ("show", IDS[0], "--features", cache, "--split", "test")):
+        succeed("cache", *arguments, "--plot", tmp_path / "plot.png")
+        with Image.open(tmp_path / "plot.png") as picture:
+            shown = picture.convert("RGBA")
+        colours = {colour for _, colour in shown.getcolors(shown.width * shown.height) or []}
+        assert {opacity for *_, opacity in colours} == {255}
+        assert shown.getpixel((1, 1)) == (*ImageColor.getrgb(LIGHT["card"]), 255)
+        if arguments[0] == "info":
+            assert (*ImageColor.getrgb(LIGHT["series-1"]), 255) in colours
 
 
 def test_a_cache_of_the_run_is_found_by_its_bare_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,85 +1,31 @@
+"""The report page of a run: what it shows, what it leaves out and says so, and that texts stay texts."""
+
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from PIL import Image
 
 from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.config import load_config
-from slt_cache.corpora.clips import Clip
-from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError
 from slt_cache.files import write_json, write_text
-from slt_cache.pipeline.report import Piece, compare, write_report
+from slt_cache.pipeline.report import clips as clips_module
+from slt_cache.pipeline.report import write as write_module
+from slt_cache.pipeline.report import write_report
 from slt_cache.pipeline.run import Run
+from tests.commands import slt_cache
+from tests.report_runs import SCORES, SENTENCES, STEPS, add_model_and_cache, evaluate, make_run, train
 
-SENTENCES = [
-    ("film", "heute regnet es im norden", "heute regnet es im norden"),
-    ("frames", "morgen schneit es in den bergen", "morgen regnet es in den bergen"),
-    ("gone", "am freitag scheint die sonne", "dichte wolken"),
-    ("<script>alert(1)</script>", "<script>alert(2)</script> & wind", "<script>alert(3)</script> & wind"),
-]
-SCORES = {"bleu1": 71.23, "bleu2": 62.34, "bleu3": 53.45, "bleu4": 44.56, "chrf": 65.67, "rouge_l": 76.78}
-SIGNATURES = dict.fromkeys(SCORES, "nrefs:1|tok:13a")
+WORDS = ["heute", "regnet", "es", "im", "norden"]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Both stages trained and scored; one video is gone, and one id and sentence hold markup."""
-    run = Run(tmp_path / "little", load_config("avatar"))
-    run.save_config()
-    write_film(run.folder / "film.mp4")
-    write_frames(run.folder / "frames", 30)
-    write_frames(run.folder / "markup", 3)
-    videos = ["film.mp4", "frames", "gone.mp4", "markup"]
-    clips = [
-        Clip(clip_id, "test", run.folder / video, None, None, reference)
-        for (clip_id, reference, _), video in zip(SENTENCES, videos, strict=True)
-    ]
-    write_manifest(run.manifest, clips)
-    train(run, "visual", epochs=3)
-    train(run, "llm", epochs=2)
-    evaluate(run, "llm", "test", SCORES)
-    evaluate(run, "visual", "visual.test", {key: value - 20 for key, value in SCORES.items()})
-    return run
-
-
-def write_film(path: Path) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number in range(20):
-            picture = np.full((48, 64, 3), 10 * number, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-
-
-def write_frames(folder: Path, count: int) -> None:
-    folder.mkdir()
-    for number in range(count):
-        Image.new("RGB", (32, 32), (8 * number, 80, 120)).save(folder / f"{number}.png")
-
-
-def train(run: Run, stage: str, epochs: int) -> None:
-    lines = []
-    for epoch in range(1, epochs + 1):
-        lines.append({"kind": "step", "epoch": epoch, "step": 10 * epoch, "loss": 4 / epoch, "lr": 1e-3})
-        dev = {"bleu4": 20.0 * epoch}
-        lines.append({"kind": "epoch", "epoch": epoch, "step": 10 * epoch, "loss": 4 / epoch, "seconds": 9, "dev": dev})
-    write_text(run.folder / stage / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    record = Record(stage, {}, best_epoch=epochs, dev={"bleu4": 20.0 * epochs}).finish(epochs, 1234.5)
-    write_record(run.folder / stage / "best", record)
-
-
-def evaluate(run: Run, model: str, stem: str, scores: dict[str, float]) -> None:
-    found = {"model": model, "split": "test", "clips": len(SENTENCES), "scores": scores, "signatures": SIGNATURES}
-    write_json(run.evaluation / f"{stem}.json", found)
-    rows = ["\t".join(sentence) for sentence in SENTENCES]
-    write_text(run.evaluation / f"{stem}.tsv", "\n".join(["id\treference\thypothesis", *rows]) + "\n")
+    return make_run(tmp_path / "little")
 
 
 def page_of(run: Run) -> str:
@@ -89,7 +35,7 @@ def page_of(run: Run) -> str:
 class Elements(HTMLParser):
     """Every element with its attributes, and the elements that are open at the end."""
 
-    VOID = frozenset({"meta", "link", "img", "br"})
+    VOID = frozenset({"meta", "link", "img", "br", "input"})
 
     def __init__(self, page: str):
         super().__init__()
@@ -110,6 +56,13 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
+def rows_of(page: str) -> dict[str, str]:
+    """Markup of the table of clips, by clip, in the order of the page."""
+    found = re.findall(r'<tr data-id="([^"]*)".*?</tr>', page, re.DOTALL)
+    parts = re.findall(r'<tr data-id=".*?</tr>', page, re.DOTALL)
+    return dict(zip(found, parts, strict=True))
+
+
 def test_the_page_is_whole_and_says_what_was_run(run: Run) -> None:
     page = page_of(run)
     assert run.report.is_file()
@@ -125,68 +78,237 @@ def test_the_scores_are_those_of_the_evaluation_and_the_best_is_emphasised(run: 
         assert re.search(rf'data-label="[^"]*">{value - 20:.2f}</td>', page)
 
 
-def test_a_single_row_has_no_best(run: Run) -> None:
+def test_a_single_model_has_no_best_and_no_test(run: Run) -> None:
     (run.evaluation / "visual.test.json").unlink()
-    assert 'class="best"' not in page_of(run)
+    page = page_of(run)
+    assert 'class="best"' not in page
+    assert "more than chance" not in page
+
+
+def test_intervals_stand_under_the_scores_that_the_sentences_give(run: Run, tmp_path: Path) -> None:
+    """The made-up scores of the fixture have none: they are not those of its sentences."""
+    assert not re.search(r"<small>[0-9.]+–[0-9.]+</small>", page_of(run))
+    texts = {name: tmp_path / name for name in ("hypotheses", "references")}
+    for name, column in (("references", 1), ("hypotheses", 2)):
+        texts[name].write_text("".join(sentence[column] + "\n" for sentence in SENTENCES), encoding="utf-8")
+    found = slt_cache("score", texts["hypotheses"], texts["references"], "--bootstrap", "1000", "--json")
+    scored = json.loads(found.out)
+    evaluate(run, "llm", "test", scored["scores"])
+    page = page_of(run)
+    assert len(re.findall(r"<small>[0-9.]+–[0-9.]+</small>", page)) == len(SCORES)
+    low, high = scored["intervals"]["bleu4"]
+    assert f"{scored['scores']['bleu4']:.2f}<small>{low:.1f}–{high:.1f}</small>" in page
+
+
+def test_models_of_one_run_are_tested_against_both_stages(run: Run) -> None:
+    worse = [(clip_id, reference, "ganz anders") for clip_id, reference, _ in SENTENCES]
+    evaluate(run, "visual", "visual.test", {key: value - 20 for key, value in SCORES.items()}, worse)
+    page = page_of(run)
+    assert "Is the difference more than chance?" in page
+    assert re.search(r"−[0-9]+\.[0-9]{2}</small><small>p [=≤] 0\.[0-9]{3}</small>", page)
+    assert "paired-bs:1000|seed:12345" in page
 
 
 def test_markup_in_sentences_and_ids_is_escaped(run: Run) -> None:
+    add_model_and_cache(run)
     page = page_of(run)
-    assert "<script" not in page
+    assert page.count("<script>") == 1  # the page's own
+    assert "alert(2)</script>" not in page
     assert "&lt;script&gt;alert(2)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
 
 
-def test_nothing_is_loaded_from_elsewhere(run: Run) -> None:
+def test_nothing_is_loaded_from_elsewhere_and_one_script_may_run(run: Run) -> None:
     page = page_of(run)
     for tag, attributes in Elements(page).found:
-        assert tag not in {"script", "iframe", "object", "embed"}
+        assert tag not in {"iframe", "object", "embed"}
         for name in ("src", "href", "xlink:href"):
             assert re.match(r"data:|#|$", attributes.get(name) or ""), (tag, attributes)
     assert not re.search(r"url\((?!#)", page)
     assert "http://" not in page and "https://" not in page
+    assert re.search(r"default-src 'none'; .*script-src 'sha256-[\w+/]{43}='\"", page)
 
 
 def test_the_drawings_share_no_id_and_no_colour_of_their_own(run: Run) -> None:
+    add_model_and_cache(run)
     page = page_of(run)
     attributes = [attributes for _, attributes in Elements(page).found]
     ids = [found["id"] for found in attributes if "id" in found]
     assert len(ids) == len(set(ids))
-    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawings) == 4
+    drawings = re.findall(r'<svg viewBox="[^"]*" role="img".*?</svg>', page, re.DOTALL)
+    assert len(drawings) == 2 * 2 + 2 * 2 + 2  # loss and dev, norms, and lengths
     for drawing in drawings:
         used = re.findall(r"""(?:href="|url\()#([^")]+)""", drawing)
         assert used and set(used) <= set(ids)
         assert not re.search(r"(?:stroke|fill): #", drawing)
-        assert "var(--curve)" in drawing and "currentColor" in drawing
+        assert "var(--series-" in drawing and "currentColor" in drawing
+
+
+def test_norms_are_drawn_by_module_and_only_where_they_were_logged(run: Run) -> None:
+    page = page_of(run)
+    assert "Norms of gradients and weights" in page
+    assert page.count("norm of the gradient of each module&#x27;s last layer") == 2
+    train(run, "visual", epochs=3, norms=False)
+    assert page_of(run).count("norm of the gradient of each module&#x27;s last layer") == 1
+    train(run, "llm", epochs=3, norms=False)
+    assert "Norms of gradients and weights" not in page_of(run)
+
+
+def test_best_and_worst_come_first(run: Run) -> None:
+    rows = rows_of(page_of(run))
+    assert next(iter(rows)) == "film" and ">best</small>" in rows["film"]
+    assert ">worst</small>" in rows["gone"]
+    assert {clip_id: re.findall(r'data-kind="(\w+)"', row) for clip_id, row in rows.items()} == {
+        clip_id: ["exact" if clip_id == "film" else "other"] for clip_id in rows
+    }
+
+
+def test_what_equals_the_best_is_not_among_the_worst(run: Run) -> None:
+    evaluate(run, "llm", "test", SCORES, [(clip_id, text, text) for clip_id, text, _ in SENTENCES])
+    page = page_of(run)
+    assert ">worst</small>" not in page
+    assert "4 of 4 sentences" in page
 
 
 def test_a_missing_video_is_noted_and_the_page_is_still_written(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     page = page_of(run)
-    assert page.count("video not readable") == 1
-    assert page.count("data:image/jpeg") == 5 + 8 + 1  # one frame in four of 20, 30 and 3
-    assert "'gone'" in capsys.readouterr().err
+    assert "1 of 4 videos could not be read when this page was made" in page
+    assert {clip_id: row.count("data:image/webp") for clip_id, row in rows_of(page).items()} == {
+        "film": 1,
+        "frames": 1,
+        "gone": 0,
+        "&lt;script&gt;alert(1)&lt;/script&gt;": 1,
+    }
+    assert "1 of 4 videos cannot be read, such as 'gone'" in capsys.readouterr().err
+
+
+def test_a_run_whose_videos_are_all_gone_still_shows_where_words_looked(run: Run) -> None:
+    add_model_and_cache(run)
+    (run.folder / "film.mp4").unlink()
+    for folder in ("frames", "markup"):
+        shutil.rmtree(run.folder / folder)
+    page = page_of(run)
+    assert "None of the videos could be read" in page
+    assert "data:image/webp" not in page
+    assert page.count("data:image/png") == len(SENTENCES)
 
 
 def test_a_run_without_a_manifest_is_reported_without_videos(run: Run) -> None:
     run.manifest.unlink()
-    assert page_of(run).count("video not readable") == len(SENTENCES)
+    assert "None of the videos could be read" in page_of(run)
 
 
-def test_a_filmstrip_has_ten_frames_at_most(run: Run) -> None:
+def test_every_word_is_laid_beside_where_it_looked(run: Run) -> None:
+    add_model_and_cache(run)
+    row = rows_of(page_of(run))["film"]
+    assert re.findall(r"<li>(.*?)</li>", row) == WORDS
+    assert f"--columns:{STEPS['film']};--words:{len(WORDS)}" in row
+    assert 'data-steps="5"' in row and "5 frames" in row
+
+
+@pytest.mark.parametrize(
+    ("prepare", "why"),
+    [
+        (lambda run: run.features.unlink(), "there is no feature cache: slt-cache extract-features --split all"),
+        (lambda run: run.features.write_bytes(b"no cache at all"), "feats.h5"),
+        (lambda run: shutil.rmtree(run.llm / "best"), "no finished training from the cache here"),
+        (lambda run: evaluate(run, "joint", "test", SCORES), "this model has an encoder of its own"),
+    ],
+    ids=["no cache", "broken cache", "no model", "end to end"],
+)
+def test_what_has_no_attention_says_why(run: Run, prepare: object, why: str) -> None:
+    add_model_and_cache(run)
+    (run.evaluation / "visual.test.json").unlink()
+    prepare(run)  # type: ignore[operator]
+    page = page_of(run)
+    assert "data:image/png" not in page
+    assert re.search(rf"Where each word looked is not shown: [^<]*{re.escape(why)}", page)
+
+
+def test_a_run_without_a_cache_has_no_steps_but_words(run: Run) -> None:
+    page = page_of(run)
+    assert "this run has no feature cache; slt-cache extract-features --split all" in page
+    assert "hypotheses of test, both stages" in page
+
+
+def test_lengths_are_those_of_cache_and_sentences(run: Run) -> None:
+    add_model_and_cache(run)
+    page = page_of(run)
+
+    def figures(name: str) -> list[str]:
+        row = re.search(rf'<th scope="row">{name}</th>(.*?)</tr>', page, re.DOTALL)
+        assert row is not None
+        return re.findall(r"<td[^>]*>([^<]*)</td>", row.group(1))
+
+    steps = sorted(STEPS.values())
+    assert figures("test") == ["4", "1", "5.5", f"{np.mean(steps):.1f}", "8"]
+    assert figures("references of test") == ["4", "3", "5", "4.8", "6"]
+    assert figures("hypotheses of test, both stages") == ["4", "2", "4", "4.0", "6"]
+
+
+def test_a_filmstrip_has_sixteen_frames_at_most(run: Run) -> None:
     config = run.config.model_copy(update={"video": run.config.video.model_copy(update={"keep_rate": 1.0})})
-    assert "10 of 30 kept frames" in page_of(Run(run.folder, config))
+    assert "16 of 30 frames" in page_of(Run(run.folder, config))
 
 
-def test_the_page_is_small(run: Run) -> None:
-    page_of(run)
-    assert run.report.stat().st_size < 200_000
+def test_pictures_that_do_not_fit_are_left_out_from_the_middle_and_that_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = len(page_of(run).encode())
+    monkeypatch.setattr(write_module, "MOST_BYTES", whole - 500)
+    page = page_of(run)
+    assert len(page.encode()) < whole
+    assert "pictures of 3 of 4 clips fit" in capsys.readouterr().err
+    assert "3 of 4 clips have pictures" in page
+    shown = {clip_id: "data:image/webp" in row for clip_id, row in rows_of(page).items()}
+    assert shown["film"]
+    assert not shown["frames"]  # the second best comes after the best, the worst and the second worst
+
+
+def test_rows_that_are_too_many_are_left_out_from_the_middle(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips_module, "MOST_ROWS", 2)
+    page = page_of(run)
+    assert list(rows_of(page)) == ["film", "gone"]
+    assert "The table has the best and the worst 2 of 4 clips." in page
+
+
+def test_runs_are_laid_side_by_side(run: Run, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other")
+    worse = [(clip_id, reference, "ganz anders") for clip_id, reference, _ in SENTENCES]
+    evaluate(other, "llm", "test", dict.fromkeys(SCORES, 1.0), worse)
+    train(other, "llm", epochs=5)
+    other_config = load_config("avatar", ["seed=7"])
+    page = write_report(run, [Run(other.folder, other_config)]).read_text(encoding="utf-8")
+    side = page[page.index('id="runs"') : page.index('id="clips"')]
+    assert re.search(r'<th scope="row">other</th>', side)
+    assert re.search(r"−[0-9.]+</small><small>p [=≤] 0", side)
+    assert side.count("<figure") == 2  # dev of stage 1 and of stage 2, each with both runs
+    assert "Settings that differ (1)" in side and "<code>7</code>" in side
+    assert Elements(page).open == []
+
+
+def test_runs_of_other_references_have_no_test(run: Run, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other")
+    evaluate(other, "llm", "test", SCORES, [("film", "etwas anderes", "heute")])
+    page = write_report(run, [other]).read_text(encoding="utf-8")
+    side = page[page.index('id="runs"') : page.index('id="clips"')]
+    assert "no test: other clips or references" in side
+
+
+def test_the_command_compares_and_names_a_run_that_holds_nothing(run: Run, tmp_path: Path) -> None:
+    make_run(tmp_path / "other")
+    found = slt_cache("report", "--run", run.folder, "--compare", tmp_path / "other", "--json")
+    assert found.code == 0 and json.loads(found.out) == {"report": str(run.report)}
+    assert "Runs side by side" in run.report.read_text(encoding="utf-8")
+    found = slt_cache("report", "--run", run.folder, "--compare", tmp_path / "nothing")
+    assert found.code == 2 and "nothing: nothing to report" in found.err
 
 
 def test_a_run_that_was_only_trained_is_reported(run: Run) -> None:
     for path in run.evaluation.iterdir():
         path.unlink()
     page = page_of(run)
-    assert page.count("slt-cache eval") == 2
+    assert page.count("slt-cache eval --run") == 2
     assert "<svg" in page
 
 
@@ -195,9 +317,17 @@ def test_a_run_that_was_only_scored_is_reported(run: Run) -> None:
         (stage / "metrics.jsonl").unlink()
         (stage / "best" / "record.json").unlink()
     page = page_of(run)
-    assert "<svg" not in page
+    assert 'id="curves"' not in page
     assert "44.56" in page
+    assert "holds no training of stage 2" not in page
+
+
+def test_a_run_with_stage_1_alone_is_reported(run: Run) -> None:
+    shutil.rmtree(run.llm)
+    (run.evaluation / "test.json").unlink()
+    page = page_of(run)
     assert "holds no training of stage 2" in page
+    assert "1 of 4 sentences of the test split equal their reference to the letter (stage 1 alone)" in page
 
 
 def test_a_training_that_goes_on_is_called_not_finished(run: Run) -> None:
@@ -212,7 +342,9 @@ def test_scores_of_earlier_weights_are_called_so(run: Run) -> None:
     write_json(path, saved)
     assert "scored before its last training" not in page_of(run)
     train(run, "llm", epochs=5)
-    assert "scored before its last training" in page_of(run)
+    page = page_of(run)
+    assert "scored before its last training" in page
+    assert "Where each word looked is not shown: the model was trained on since: slt-cache eval" in page
 
 
 def test_nothing_to_report_says_what_to_do(tmp_path: Path) -> None:
@@ -225,20 +357,7 @@ def test_a_broken_evaluation_is_named(run: Run) -> None:
     write_json(run.evaluation / "dev.json", {"model": "llm"})
     with pytest.raises(InputError, match=r"dev\.json: not an evaluation.*slt-cache eval"):
         write_report(run)
-
-
-def test_sentences_are_compared_by_words() -> None:
-    assert compare("es regnet im norden", "heute regnet es im norden") == [
-        Piece("heute regnet", "extra", " "),
-        Piece("es", "same", " "),
-        Piece("regnet", "missing", " "),
-        Piece("im norden", "same", " "),
-    ]
-
-
-def test_sentences_without_blanks_are_compared_by_characters() -> None:
-    assert compare("北部下雨", "北部下雪") == [
-        Piece("北部下", "same", ""),
-        Piece("雨", "missing", ""),
-        Piece("雪", "extra", ""),
-    ]
+    (run.evaluation / "dev.json").unlink()
+    write_text(run.evaluation / "test.tsv", "id\treference\thypothesis\na\tb\n")
+    with pytest.raises(InputError, match=r"test\.tsv: not a table.*slt-cache eval"):
+        write_report(run)

@@ -62,7 +62,7 @@ def evaluate(
         check_resamples(bootstrap)
     join()
     device = pick_device(run.config.compute.device)
-    translator, tokenizer, spec, visual = _load(run, model)
+    translator, tokenizer, spec, visual = load_translator(run, model)
     held = _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
     translator.to(device)
     if held is not None:
@@ -80,7 +80,7 @@ def evaluate(
     return _save(run, model, split, hypotheses, references, scores)
 
 
-def _load(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]:
+def load_translator(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]:
     """The translator, the features that it wants, and the encoder where it is loaded anyway."""
     if model == "visual" or model in END_TO_END:
         visual = load_visual(run.visual / "best") if model == "visual" else load_end_to_end(*_end_to_end(run, model))

@@ -71,8 +71,8 @@ class Tokenizer:
         return self.inner.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
 
     def starts_word(self, piece: int) -> bool:
-        """Whether the piece begins a word (a whitespace-marked piece)."""
-        return str(self.inner.convert_ids_to_tokens(piece)).startswith("▁")
+        """Whether the piece begins a word (a whitespace-marked piece, of sentencepiece or of BART's bytes)."""
+        return str(self.inner.convert_ids_to_tokens(piece)).startswith(("▁", "Ġ"))
 
     def save(self, folder: Path) -> None:
         self.inner.save_pretrained(folder)

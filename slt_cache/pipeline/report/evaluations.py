@@ -1,0 +1,156 @@
+"""What `eval` left in a run's eval/ folder, and what can be told from it: scores, intervals, signatures, sentences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slt_cache.checkpoints.record import RECORD_FILE
+from slt_cache.corpora.clips import SPLITS
+from slt_cache.errors import InputError
+from slt_cache.files import read_json
+from slt_cache.metrics.scores import score
+from slt_cache.metrics.text_choices import TextChoices
+from slt_cache.pipeline.run import MODELS, Run
+from slt_cache.pipeline.scoring import choices_of, preset_of
+
+COLUMNS = {
+    "bleu1": "BLEU-1",
+    "bleu2": "BLEU-2",
+    "bleu3": "BLEU-3",
+    "bleu4": "BLEU-4",
+    "chrf": "chrF",
+    "rouge_l": "ROUGE-L",
+}
+RESAMPLES = 1000
+"""Of the sentences, for intervals and paired tests."""
+FEWEST_SENTENCES = 2
+"""One sentence resampled is always the same one."""
+ROUNDED = 0.006
+"""Figures are saved with two places."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One line of an evaluation's table."""
+
+    clip_id: str
+    reference: str
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One eval/*.json, and the table beside it."""
+
+    file: Path
+    model: str
+    split: str
+    clips: int
+    scores: dict[str, float]
+    signatures: dict[str, str]
+    earlier_weights: bool
+    """The model was trained on since it was scored."""
+    preset: str
+    choices: TextChoices
+
+    @property
+    def name(self) -> str:
+        return MODELS.get(self.model, self.model)
+
+    @property
+    def short_name(self) -> str:
+        return self.name.split(" (")[0]
+
+    @property
+    def table(self) -> Path:
+        """id, reference, hypothesis; found beside the file, as a run folder may be moved."""
+        return self.file.with_suffix(".tsv")
+
+    def sentences(self) -> list[Sentence]:
+        """Empty where there is no table. Raises InputError for a file that is none."""
+        return read_table(self.table) if self.table.is_file() else []
+
+
+def read_evaluations(run: Run) -> list[Evaluation]:
+    """Every evaluation of the run: test first, then by model in the order of MODELS."""
+    found = [_read(run, path) for path in sorted(run.evaluation.glob("*.json"))]
+    splits, models = list(reversed(SPLITS)), list(MODELS)
+    return sorted(found, key=lambda one: (_place(one.split, splits), _place(one.model, models)))
+
+
+def _read(run: Run, path: Path) -> Evaluation:
+    saved = read_json(path)
+    try:
+        made_from = saved.get("made_from", {})
+        record = run.folder / saved["model"] / "best" / RECORD_FILE
+        scored = made_from.get("weights")
+        return Evaluation(
+            file=path,
+            model=saved["model"],
+            split=saved["split"],
+            clips=saved["clips"],
+            scores={key: float(saved["scores"][key]) for key in COLUMNS},
+            signatures=dict(saved["signatures"]),
+            earlier_weights=scored is not None and record.is_file() and read_json(record) != scored,
+            preset=made_from.get("preset") or preset_of(run.config),
+            choices=TextChoices(**made_from["choices"]) if "choices" in made_from else choices_of(run.config),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{path}: not an evaluation of this version ({error!r}). Delete it and run slt-cache eval again."
+        ) from error
+
+
+def _place(name: str, order: list[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def read_table(path: Path) -> list[Sentence]:
+    """Raises InputError for a file that is no table of id, reference, hypothesis."""
+    rows = [line.split("\t", 2) for line in path.read_text(encoding="utf-8").split("\n")[1:] if line]
+    if not rows or any(len(row) != 3 for row in rows):
+        raise InputError(f"{path}: not a table of id, reference, hypothesis. Delete it and run slt-cache eval again.")
+    return [Sentence(*row) for row in rows]
+
+
+def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
+    """95 % intervals by bootstrap over the sentences, by column. Without those of figures that the table beside the
+    scores does not give again, as that was changed since; none where there is no table or a single sentence."""
+    sentences = evaluation.sentences()
+    if len(sentences) < FEWEST_SENTENCES:
+        return {}
+    found = score(
+        [one.hypothesis for one in sentences],
+        [one.reference for one in sentences],
+        evaluation.preset,
+        evaluation.choices,
+        RESAMPLES,
+    )
+    return {
+        key: interval
+        for key in COLUMNS
+        if (interval := found[key].interval) is not None and abs(found[key].value - evaluation.scores[key]) < ROUNDED
+    }
+
+
+def best_scores(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
+    """The highest score of each column, of the splits that more than one model was scored on."""
+    best: dict[str, dict[str, float]] = {}
+    for split in {one.split for one in evaluations}:
+        rivals = [one.scores for one in evaluations if one.split == split]
+        if len(rivals) > 1:
+            best[split] = {key: max(scores[key] for scores in rivals) for key in COLUMNS}
+    return best
+
+
+def signatures_of(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Every signature once, with the rows that it holds for where it does not hold for all."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for one in evaluations:
+        for key, name in COLUMNS.items():
+            rows.setdefault((name, one.signatures.get(key, "unknown")), []).append(f"{one.name}, {one.split}")
+    return [
+        {"name": name, "signature": signature, "rows": [] if len(holds) == len(evaluations) else holds}
+        for (name, signature), holds in rows.items()
+    ]

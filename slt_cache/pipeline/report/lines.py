@@ -1,0 +1,181 @@
+"""Named series of figures in, one line drawing with a legend out, as markup for a page of this package.
+
+The drawing carries no colour, font or id of its own beyond what it needs: it takes the page's text colour and its CSS
+variables, so that one drawing serves light and dark, and several drawings stand in one page."""
+
+import html
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INCHES = (4.6, 2.3)
+FONT_POINTS = 9
+LINE_POINTS = 1.6
+NICE_STEPS = (1, 2, 5, 10)
+"""Of the numbers along an axis, times a power of ten."""
+TEXT, RULE = "#010101", "#020202"
+SERIES = ("#030301", "#030302", "#030303", "#030304", "#030305", "#030306")
+"""Stand-ins that no drawing shows: the page's own colours take their places."""
+PAGE_COLOURS = {
+    TEXT: "currentColor",
+    RULE: "var(--rule)",
+    **{stand_in: f"var(--series-{number})" for number, stand_in in enumerate(SERIES, 1)},
+}
+DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2, 1.5), (8, 2), (2, 1))
+"""Of each series in turn, so that colour is not all that tells them apart. In widths of the line: drawn, left out."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line."""
+
+    name: str
+    """In the legend; a drawing with one series needs none."""
+    points: tuple[tuple[float, float], ...]
+    """(x, y), ascending in x."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What one drawing shows."""
+
+    key: str
+    """Part of the ids in the drawing; must be its own on the page."""
+    title: str
+    """For those who cannot see it."""
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    """In the order of the legend; at most six are told apart."""
+    top: float | None = None
+    """End of the y axis, which begins at 0; None for the highest value."""
+    logarithmic: bool = False
+    """The y axis."""
+    points: bool = False
+    """A dot on every value."""
+    highest: bool = False
+    """A larger dot on the highest value of each series."""
+    outline: bool = False
+    """Steps in place of slopes, as a histogram has."""
+
+
+def draw_lines(chart: Chart) -> Markup:
+    """A figure with its legend; empty where no series has points. Values that no axis can show are left out."""
+    shown = [(place, one, _drawable(one, chart)) for place, one in enumerate(chart.series)]
+    shown = [(place, one, points) for place, one, points in shown if points]
+    if not shown:
+        return Markup("")
+    legend = _legend([(place, one.name) for place, one, _ in shown]) if len(chart.series) > 1 else ""
+    drawing = _for_page(_drawn(chart, [(place, points) for place, _, points in shown]), chart.title)
+    return Markup(f'<figure class="chart">{drawing}{legend}</figure>')  # both are escaped where they hold texts
+
+
+Points = list[tuple[float, float]]
+
+
+def _drawable(series: Series, chart: Chart) -> Points:
+    return [(x, y) for x, y in series.points if math.isfinite(y) and (y > 0 or not chart.logarithmic)]
+
+
+def _drawn(chart: Chart, lines: list[tuple[int, Points]]) -> str:
+    """SVG, in stand-in colours."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.key, "font.size": FONT_POINTS}):
+        figure = Figure(figsize=INCHES, layout="constrained")
+        axes = figure.subplots()
+        for place, points in lines:
+            _line(axes, chart, place, points)
+        if chart.highest:
+            for place, points in lines:
+                _mark_highest(axes, place, points, number=len(lines) == 1)
+        _style(axes, chart)
+        if not chart.logarithmic:
+            reach = max(y for _, points in lines for _, y in points) if chart.top is None else chart.top
+            axes.set_ylim(0, (reach or 1) * 1.04)
+        drawing = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(drawing, format="svg", transparent=True, metadata=nothing)
+    return drawing.getvalue()
+
+
+def _line(axes: "Axes", chart: Chart, place: int, points: Points) -> None:
+    dashes = DASHES[place % len(DASHES)]
+    axes.plot(
+        *zip(*points, strict=True),
+        color=SERIES[place % len(SERIES)],
+        linewidth=LINE_POINTS,
+        linestyle=(0, dashes) if dashes else "-",
+        drawstyle="steps-mid" if chart.outline else "default",
+        marker="o" if chart.points or len(points) == 1 else None,
+        markersize=3,
+    )
+
+
+def _mark_highest(axes: "Axes", place: int, points: Points, number: bool) -> None:
+    """With its value in figures where it is the only one, as several might lie on each other."""
+    x, y = max(points, key=lambda point: point[1])
+    colour = SERIES[place % len(SERIES)]
+    axes.plot(x, y, "o", color=colour, markersize=6)
+    if number:
+        side: Literal["left", "right"] = "right" if x > points[0][0] else "left"
+        axes.annotate(
+            f"{y:.1f}", (x, y), (0, -7), textcoords="offset points", color=colour, weight="bold", ha=side, va="top"
+        )
+
+
+def _style(axes: "Axes", chart: Chart) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    axes.set_xlabel(chart.x_label, color=TEXT)
+    axes.set_ylabel(chart.y_label, color=TEXT)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1, steps=NICE_STEPS))
+    if chart.logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=NICE_STEPS[:3], numticks=12))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=NICE_STEPS))
+    axes.tick_params(length=0, pad=4, labelcolor=TEXT)
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_edgecolor(RULE)
+
+
+def _legend(names: Sequence[tuple[int, str]]) -> str:
+    """Outside of the drawing, where it may wrap on a narrow page."""
+    items = []
+    for place, name in names:
+        dashes = " ".join(f"{2 * length:g}" for length in DASHES[place % len(DASHES)])
+        colour = f"var(--series-{place % len(SERIES) + 1})"
+        line = f'<line x2="26" y1="4" y2="4" stroke="{colour}" stroke-dasharray="{dashes}"/>'
+        items.append(f'<li><svg viewBox="0 0 26 8" aria-hidden="true">{line}</svg>{html.escape(name)}</li>')
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _for_page(svg: str, title: str) -> str:
+    """Markup that scales with its column and takes the page's colours and font."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # would hold for the whole page
+    used = set(re.findall(r"#([\w.]+)[\")]", svg))
+    # The others (figure_1, axes_1 ...) are the same in every drawing; these are salted with the drawing's key.
+    svg = re.sub(r' id="([^"]*)"', lambda found: found.group() if found.group(1) in used else "", svg)
+    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(r"font: (bold |[0-9]+ )?([0-9.]+px) [^;\"]*", r"font-size: \2; font-weight: \1", svg)
+    for stand_in, colour in PAGE_COLOURS.items():
+        svg = svg.replace(stand_in, colour)
+    box = re.search(r'viewBox="[^"]*"', svg)
+    assert box is not None
+    return re.sub(r"<svg[^>]*>", f'<svg {box.group()} role="img" aria-label="{html.escape(title)}">', svg, count=1)
