@@ -61,3 +61,4 @@ def reproduce(
         return
     for table in results["tables"].values():
         typer.echo("\n" + table["text"])
+    typer.echo(f"\nreport: {results['report']}")

@@ -33,7 +33,7 @@ def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
     cell = _cell(seeds)
     line = f"{found.row.label:<{width}}" + "".join(f"{spread_text(found.scores[key]):>{cell}}" for key in FIGURES)
     line += f"{spread_text(found.control) if found.control else '-':>{cell}}"
-    line += f"{_number(found.row.rouge_l):>12}{_number(found.row.bleu4):>8}   {against(result, found):<24}"
+    line += f"{number_text(found.row.rouge_l):>12}{number_text(found.row.bleu4):>8}   {against(result, found):<24}"
     return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
 
 
@@ -42,7 +42,7 @@ def spread_text(spread: Spread) -> str:
     return f"{spread.mean:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 

@@ -11,6 +11,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import exclusive, write_json
 from slt_cache.pipeline.reproduce.estimate import estimate
 from slt_cache.pipeline.reproduce.norms import norms_of
+from slt_cache.pipeline.reproduce.page import write_page
 from slt_cache.pipeline.reproduce.plan import Step, is_done, plan
 from slt_cache.pipeline.reproduce.render import norms_text, table_text, to_json
 from slt_cache.pipeline.reproduce.results import result_of
@@ -104,16 +105,17 @@ def reproduce(order: Order, estimates: dict[Step, float]) -> dict[str, Any]:
 
 
 def results_of(order: Order) -> dict[str, Any]:
-    """Of each table its rows as plain values and its text."""
-    results: dict[str, Any] = {}
+    """Of each table its rows as plain values and its text; and report.html, which shows them all."""
+    found = [
+        result_of(table, order.seeds, order.root, order.config) for table in order.tables if table.name != FIGURE_2
+    ]
+    tables: dict[str, Any] = {result.table.name: {**to_json(result), "text": table_text(result)} for result in found}
+    norms_lines: list[str] = []
     for table in order.tables:
         if table.name == FIGURE_2:
             norms = norms_of(order.seeds, order.root, order.config)
-            results[table.name] = {
-                "norms": [vars(one) for one in norms],
-                "text": norms_text(norms, table.finding),
-            }
-        else:
-            found = result_of(table, order.seeds, order.root, order.config)
-            results[table.name] = {**to_json(found), "text": table_text(found)}
-    return {"seeds": list(order.seeds), "run": str(order.root), "tables": results}
+            norms_lines = norms_text(norms, table.finding).splitlines()
+            tables[table.name] = {"norms": [vars(one) for one in norms], "text": "\n".join(norms_lines)}
+    page = order.root / "report.html"
+    write_page(page, found, norms_lines, order.seeds, order.root, order.config)
+    return {"seeds": list(order.seeds), "run": str(order.root), "report": str(page), "tables": tables}
