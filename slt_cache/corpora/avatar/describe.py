@@ -4,6 +4,9 @@ python -m slt_cache.corpora.avatar.describe --language de --difficulty 1 --sheet
 
 import argparse
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from math import log2
 from pathlib import Path
 from statistics import mean
 
@@ -24,6 +27,10 @@ SHEET_MOMENTS = (0.38, 0.50, 0.60, 0.70)
 """Of a one-sign clip, as shares of its length."""
 
 
+SELDOM = 5
+"""A word that train has less often than this is seldom."""
+
+
 def words(text: str, language: str) -> list[str]:
     """Words, or characters for Chinese."""
     return list(text) if language == "zh" else text.split()
@@ -35,6 +42,7 @@ def describe(corpus: CorpusConfig) -> dict[str, float]:
     plan = plan_avatar(corpus)
     sentences = [clip.text for clip in plan.clips] + list(plan.monolingual)
     train = {clip.text for clip in plan.clips if clip.split == "train"}
+    in_train = Counter(word for text in train for word in words(text, corpus.language))
     return {
         "signs": len(grammar.signs),
         "words": len({word for text in sentences for word in words(text, corpus.language)}),
@@ -45,8 +53,26 @@ def describe(corpus: CorpusConfig) -> dict[str, float]:
         "mean_signs_per_clip": round(mean(len(clip.signs) for clip in plan.clips), 2),
         "share_of_clips_up_to_3_signs": round(mean(len(clip.signs) <= 3 for clip in plan.clips), 2),
         "mean_words_per_clip": round(mean(len(words(clip.text, corpus.language)) for clip in plan.clips), 2),
+        "entropy_bits_a_word": round(_entropy(plan.monolingual, corpus.language, given=0), 2),
+        "entropy_bits_a_word_after_one": round(_entropy(plan.monolingual, corpus.language, given=1), 2),
+        "entropy_bits_a_word_after_two": round(_entropy(plan.monolingual, corpus.language, given=2), 2),
+        "share_of_train_words_that_are_seldom": round(mean(count < SELDOM for count in in_train.values()), 2),
         "mean_frames_per_clip": round(mean(len(clip_poses(clip)) for clip in plan.clips), 1),
     }
+
+
+def _entropy(sentences: Sequence[str], language: str, given: int) -> float:
+    """Bits that the next word (or end) of the sentences without a video takes to tell, where so many words before it
+    are known. Counted, and so too low where there are many contexts for few sentences."""
+    contexts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for sentence in sentences:
+        line = [*[""] * given, *words(sentence, language), ""]
+        for place in range(given, len(line)):
+            contexts[tuple(line[place - given : place])][line[place]] += 1
+    total = sum(counts.total() for counts in contexts.values())
+    return (
+        -sum(count * log2(count / counts.total()) for counts in contexts.values() for count in counts.values()) / total
+    )
 
 
 def draw_sheet(corpus: CorpusConfig, path: Path) -> None:
