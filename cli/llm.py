@@ -47,9 +47,11 @@ def pretrain(
     Example: slt-cache llm pretrain --set llm_pretraining.text=sentences.txt
     """
     from slt_cache.pipeline.language import pretrain as pretrain_run
+    from slt_cache.pipeline.language import small_llm
     from slt_cache.pipeline.prepare import ensure_clips
 
     opened = open_run(run, config, settings, device, seed)
+    small_llm(opened)  # before the corpus is drawn
     join()
     record = pretrain_run(opened, leader_first(lambda: ensure_clips(opened)), restart)
     opened.save_config()

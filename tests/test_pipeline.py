@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from slt_cache.checkpoints.llm import load_llm
+from slt_cache.checkpoints.visual import load_visual
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.verify import cache_problems
 from slt_cache.pipeline.run import open_run
@@ -318,3 +320,50 @@ def test_the_recorded_dev_score_is_that_of_eval(finished: Path) -> None:
     assert record["dev_beams"] == 3  # the beams of eval, and not the greedy search of the epochs before
     scored = json.loads(succeed("eval", "--run", finished, "--split", "dev", "--json").out)
     assert scored["scores"] == record["dev"]
+
+
+def test_kept_epochs_are_encoders_of_their_own_and_the_last_is_the_end_of_training(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    keep = ("--set", "visual_training.keep_epochs=[1, 2]")
+    succeed("train-visual", "--run", run, "--config", TINY, *keep)
+    first, last = (load_visual(run / "visual" / "epochs" / epoch) for epoch in ("1", "2"))
+    assert first.sha256("sign") != last.sha256("sign")
+    assert [one.record.best_epoch for one in (first, last)] == [1, 2]
+    best = load_visual(run / "visual" / "best")
+    assert best.sha256("sign") in {first.sha256("sign"), last.sha256("sign")}
+    other = tmp_path / "other"
+    succeed("train-visual", "--run", other, "--config", TINY)
+    assert load_visual(other / "visual" / "best").sha256("sign") == best.sha256("sign")
+    again = succeed("train-visual", "--run", run, "--set", "visual_training.keep_epochs=[1]")
+    assert "trained already" in again.err  # what is kept decides nothing
+
+
+def test_small_mt5_goes_through_all_commands(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "mt5"
+    shutil.copytree(finished, run, ignore=shutil.ignore_patterns("llm", "eval"))
+    named = ("--set", "llm.name=small-mt5")
+    succeed("train-llm", "--features", "feats.h5", "--run", run, *named)
+    assert load_llm(run / "llm" / "best").model.seq2seq.config.model_type == "mt5"
+    assert "BLEU-4" in succeed("eval", "--run", run, *named).out
+    refused = slt_cache("llm", "pretrain", "--run", run, "--set", "llm.name=small-mbart")
+    assert refused.code == 2
+    assert "name: made with small-mt5" in refused.err
+
+
+def test_another_seed_takes_over_an_llm_that_was_pretrained_with_a_seed_of_its_own(
+    finished: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "seeds"
+    shutil.copytree(finished, run, ignore=shutil.ignore_patterns("llm", "visual", "feats.h5", "eval"))
+    own = ("--set", "llm_pretraining.seed=7")
+    succeed("llm", "pretrain", "--run", run, *own)
+    weights = (run / "llm" / "pretrained" / "best" / "model.safetensors").read_bytes()
+    assert "trained already" in succeed("llm", "pretrain", "--run", run, "--set", "seed=5", *own).err
+    assert slt_cache("llm", "pretrain", "--run", run, "--set", "seed=5").code == 2
+    assert (finished / "llm" / "pretrained" / "best" / "model.safetensors").read_bytes() != weights
+
+
+def test_only_the_small_llms_are_pretrained(tmp_path: Path) -> None:
+    ran = slt_cache("llm", "pretrain", "--run", tmp_path, "--config", "avatar", "--set", "llm.name=facebook/bart-base")
+    assert ran.code == 2
+    assert "llm.name facebook/bart-base: only small-mbart and small-mt5" in ran.err

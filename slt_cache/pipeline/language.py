@@ -114,14 +114,20 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
     return load_tokenizer(str(run.tokenizer), language)
 
 
-def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
-    """Pre-trains the small MBart or mT5 into `llm/pretrained/best`, a `from_pretrained` folder. Raises InputError for
-    settings that name another LLM."""
+def small_llm(run: Run) -> str:
+    """Name of the LLM that the run pre-trains. Raises InputError where it is none of the small ones."""
     name = run.config.llm.name
     if name not in SMALL_LLMS:
         raise InputError(
             f"llm.name {name}: only {' and '.join(SMALL_LLMS)} are pre-trained here. Set it to one of them."
         )
+    return name
+
+
+def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
+    """Pre-trains the small MBart or mT5 into `llm/pretrained/best`, a `from_pretrained` folder. Raises InputError for
+    settings that name another LLM."""
+    name = small_llm(run)
     join()
     config = run.config.llm_pretraining
     seed = run.config.seed if config.seed is None else config.seed
