@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from tqdm import tqdm
 
@@ -31,6 +32,14 @@ def counting(
     line now and then. With `quiet` it shows nothing."""
     with progress_bar(what, unit, quiet, total, done) as show:
         yield lambda more: show(min(done + more, total), total)
+
+
+@contextmanager
+def stepping(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
+    """Gives a function to call after each of so many steps."""
+    done = count(1)
+    with counting(what, total, 0, unit) as show:
+        yield lambda: show(next(done))
 
 
 @contextmanager
