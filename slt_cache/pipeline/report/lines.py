@@ -95,13 +95,13 @@ def _drawn(chart: Chart, lines: list[tuple[int, Points]]) -> str:
         axes = figure.subplots()
         for place, points in lines:
             _line(axes, chart, place, points)
-        if chart.highest:
-            for place, points in lines:
-                _mark_highest(axes, place, points, number=len(lines) == 1)
         _style(axes, chart)
         if not chart.logarithmic:
             reach = max(y for _, points in lines for _, y in points) if chart.top is None else chart.top
             axes.set_ylim(0, (reach or 1) * 1.04)
+        if chart.highest:
+            for place, points in lines:
+                _mark_highest(axes, place, points, number=len(lines) == 1)
         drawing = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(drawing, format="svg", transparent=True, metadata=nothing)
@@ -126,11 +126,20 @@ def _mark_highest(axes: "Axes", place: int, points: Points, number: bool) -> Non
     x, y = max(points, key=lambda point: point[1])
     colour = SERIES[place % len(SERIES)]
     axes.plot(x, y, "o", color=colour, markersize=6)
-    if number:
-        side: Literal["left", "right"] = "right" if x > points[0][0] else "left"
-        axes.annotate(
-            f"{y:.1f}", (x, y), (0, -7), textcoords="offset points", color=colour, weight="bold", ha=side, va="top"
-        )
+    if not number:
+        return
+    side: Literal["left", "right"] = "right" if x > points[0][0] else "left"
+    above = y < 0.8 * axes.get_ylim()[1]  # else it would stand outside
+    axes.annotate(
+        f"{y:.1f}",
+        (x, y),
+        (0, 6 if above else -7),
+        textcoords="offset points",
+        color=colour,
+        weight="bold",
+        ha=side,
+        va="bottom" if above else "top",
+    )
 
 
 def _style(axes: "Axes", chart: Chart) -> None:
