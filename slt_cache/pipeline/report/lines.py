@@ -33,6 +33,11 @@ DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2,
 """Of each series in turn, so that colour is not all that tells them apart. In widths of the line: drawn, left out."""
 
 
+def _dashes(place: int) -> tuple[float, ...]:
+    """Behind the last colour another dash goes with each."""
+    return DASHES[(place + place // len(SERIES)) % len(DASHES)]
+
+
 @dataclass(frozen=True)
 class Series:
     """One line."""
@@ -54,7 +59,7 @@ class Chart:
     x_label: str
     y_label: str
     series: tuple[Series, ...]
-    """In the order of the legend; at most six are told apart."""
+    """In the order of the legend; more than six share colours, and few tell them apart."""
     top: float | None = None
     """End of the y axis, which begins at 0; None for the highest value."""
     logarithmic: bool = False
@@ -109,7 +114,7 @@ def _drawn(chart: Chart, lines: list[tuple[int, Points]]) -> str:
 
 
 def _line(axes: "Axes", chart: Chart, place: int, points: Points) -> None:
-    dashes = DASHES[place % len(DASHES)]
+    dashes = _dashes(place)
     axes.plot(
         *zip(*points, strict=True),
         color=SERIES[place % len(SERIES)],
@@ -167,7 +172,7 @@ def _legend(names: Sequence[tuple[int, str]]) -> str:
     """Outside of the drawing, where it may wrap on a narrow page."""
     items = []
     for place, name in names:
-        dashes = " ".join(f"{2 * length:g}" for length in DASHES[place % len(DASHES)])
+        dashes = " ".join(f"{2 * length:g}" for length in _dashes(place))
         colour = f"var(--series-{place % len(SERIES) + 1})"
         line = f'<line x2="26" y1="4" y2="4" stroke="{colour}" stroke-dasharray="{dashes}"/>'
         items.append(f'<li><svg viewBox="0 0 26 8" aria-hidden="true">{line}</svg>{html.escape(name)}</li>')
