@@ -174,12 +174,12 @@ def verify(
 
     Example: slt-cache cache verify runs/avatar/feats.h5
     """
-    from slt_cache.features.verify import cache_problems
+    from slt_cache.pipeline.inspect_cache import verify_cache
 
     found = find_cache(path, run)
     result: dict[str, Any] = {}
     if run is None and not encoder:
-        problems = cache_problems(found)
+        problems = verify_cache(found)
     else:
         from slt_cache.pipeline.check_cache import TOLERANCE, check_cache
 

@@ -9,7 +9,7 @@ import sacrebleu
 from slt_cache.errors import InputError
 from slt_cache.metrics.paired import compare
 from slt_cache.metrics.resampling import paired_p
-from slt_cache.metrics.scores import PRESETS, score
+from slt_cache.metrics.scores import FIGURES, PRESETS, score
 from slt_cache.metrics.text_choices import FinalDot, TextChoices
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "scoring"
@@ -297,3 +297,14 @@ def test_real_csl_daily_outputs_score_what_is_known() -> None:
     found = values(*read_pairs(REAL / "csl_daily_dev", "hypotheses.txt"), "csl-daily")
     assert round(found["bleu1"], 2) == 53.30
     assert round(found["bleu4"], 2) == 25.27
+
+
+def test_every_figure_that_is_scored_or_compared_counts() -> None:
+    ours, theirs, references = ["a b c", "d e"], ["a b", "d e f"], ["a b c", "d e f"]
+    for work in (
+        lambda step: score(ours, references, bootstrap=40, step=step),
+        lambda step: compare(ours, theirs, references, resamples=40, step=step),
+    ):
+        calls: list[int] = []
+        found = work(lambda calls=calls: calls.append(1))
+        assert len(calls) == len(found) == FIGURES

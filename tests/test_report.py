@@ -11,11 +11,14 @@ import pytest
 
 from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.config import load_config
+from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
 from slt_cache.files import write_json, write_text
 from slt_cache.pipeline.report import clips as clips_module
 from slt_cache.pipeline.report import write as write_module
 from slt_cache.pipeline.report import write_report
+from slt_cache.pipeline.report.clips import read_clips, with_pictures
+from slt_cache.pipeline.report.evaluations import read_evaluations
 from slt_cache.pipeline.run import Run
 from tests.commands import slt_cache
 from tests.report_runs import SCORES, SENTENCES, STEPS, add_model_and_cache, evaluate, make_run, train
@@ -251,18 +254,25 @@ def test_a_filmstrip_has_sixteen_frames_at_most(run: Run) -> None:
     assert "16 of 30 frames" in page_of(Run(run.folder, config))
 
 
-def test_pictures_that_do_not_fit_are_left_out_from_the_middle_and_that_is_said(
+def test_pictures_that_do_not_fit_are_left_out_from_the_middle(run: Run) -> None:
+    found = read_clips(run, read_evaluations(run))
+    assert found is not None
+    evaluation, clips = found
+    manifest = {clip.id: clip for clip in read_manifest(run.manifest)}
+    sizes = {row.clip_id: len(row.picture) for row in with_pictures(run, evaluation, clips, manifest, 10**6).rows}
+    assert sizes["film"] and sizes["frames"] and not sizes["gone"]
+    few = with_pictures(run, evaluation, clips, manifest, sizes["film"] + 10)
+    assert [row.clip_id for row in few.rows if row.picture] == ["film"]
+    assert few.pictured == 2  # the best, then the worst, whose video is gone; then the second best
+
+
+def test_a_page_that_has_no_room_for_pictures_says_so(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = len(page_of(run).encode())
-    monkeypatch.setattr(write_module, "MOST_BYTES", whole - 500)
+    monkeypatch.setattr(write_module, "MOST_BYTES", 0)
     page = page_of(run)
-    assert len(page.encode()) < whole
-    assert "pictures of 3 of 4 clips fit" in capsys.readouterr().err
-    assert "3 of 4 clips have pictures" in page
-    shown = {clip_id: "data:image/webp" in row for clip_id, row in rows_of(page).items()}
-    assert shown["film"]
-    assert not shown["frames"]  # the second best comes after the best, the worst and the second worst
+    assert "0 of 4 clips have pictures" in page and "data:image" not in page
+    assert "pictures of 0 of 4 clips fit" in capsys.readouterr().err
 
 
 def test_rows_that_are_too_many_are_left_out_from_the_middle(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,9 +74,14 @@ def test_a_strip_is_made_smaller_until_it_fits() -> None:
 
 
 def test_a_map_is_as_dark_as_its_weights() -> None:
-    weights = np.array([[0.0, 0.5, 0.25], [1.0, 0.0, 0.0]], np.float32)
+    weights = np.array([[0.0, 0.5, 0.25, 0.0], [1.0, 0.0, 0.0, 0.0]], np.float32)
     opacity = np.asarray(opened(draw_weights(weights)).convert("RGBA"))[..., 3]
     np.testing.assert_allclose(opacity / 255, weights, atol=0.04)
+
+
+def test_even_attention_is_pale() -> None:
+    opacity = np.asarray(opened(draw_weights(np.full((2, 10), 0.1, np.float32))).convert("RGBA"))[..., 3]
+    assert (opacity > 0).all() and (opacity < 255 / 3).all()
 
 
 def test_a_map_of_no_weight_at_all_is_drawn() -> None:

@@ -49,8 +49,10 @@ def decode(
     tokenizer: Tokenizer,
     generation: GenerationConfig,
     nbest: int = 1,
+    show: Callable[[int], None] | None = None,
 ) -> list[Hypothesis]:
-    """Hypotheses in the order of the batches; `nbest` of the beams of each clip."""
+    """Hypotheses in the order of the batches; `nbest` of the beams of each clip. `show` is told after each batch how
+    many clips are done, about, by all processes together."""
     device = next(translator.parameters()).device
     translator.eval()
     search = _greedy if generation.num_beams == 1 else _beams
@@ -63,17 +65,23 @@ def decode(
         for row, (clip_id, cut) in enumerate(zip(batch.ids, translator.steps_left_out(lengths).tolist(), strict=True)):
             span = slice(row * found, (row + 1) * found)
             hypotheses.append(Hypothesis(clip_id, tuple(texts[span]), tuple(scores[span]), cut))
+        if show is not None:
+            show(len(hypotheses) * size())
     return hypotheses
 
 
 def decode_cached(
-    translator: SignTranslator, cache: FeatureCache, tokenizer: Tokenizer, generation: GenerationConfig
+    translator: SignTranslator,
+    cache: FeatureCache,
+    tokenizer: Tokenizer,
+    generation: GenerationConfig,
+    show: Callable[[int], None] | None = None,
 ) -> list[Hypothesis]:
     """A whole split, in the order of the cache; decoded in batches of clips of similar length. Of
     several processes each decodes some of the batches, and all get all hypotheses."""
     batches = feature_loader(cache, tokenizer, batch_size=generation.batch_size, shuffle=False, by_length=True)
     mine = islice(batches, rank(), None, size())
-    return of_all_processes(cache.ids, lambda: decode(translator, mine, tokenizer, generation))
+    return of_all_processes(cache.ids, lambda: decode(translator, mine, tokenizer, generation, show=show))
 
 
 def of_all_processes(ids: Sequence[str], make: Callable[[], list[Hypothesis]]) -> list[Hypothesis]:

@@ -11,6 +11,8 @@ from slt_cache.features.spec import FeatureSpec
 
 FORMAT = "slt-cache features"
 VERSION = 1
+Progress = Callable[[int, int], None]
+"""Called now and then with rows done and rows in all, by what goes through a whole cache."""
 ALIGNMENT = 64
 """Bytes; datasets begin at a multiple of it, so that a memory map is aligned for every type."""
 NUMBERS = {"offsets": "<i8", "view": "<i2", "num_frames": "<i4", "fps": "<f4", "checksum": "<u4"}

@@ -13,7 +13,7 @@ import numpy as np
 
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import Failure, SplitContent, SplitFacts, SplitTable, checksum
+from slt_cache.features.layout import Failure, Progress, SplitContent, SplitFacts, SplitTable, checksum
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
 
@@ -114,11 +114,11 @@ def joined(facts: SplitFacts, contents: Sequence[SplitContent]) -> SplitContent:
     return SplitContent(table, lambda: chain.from_iterable(content.rows() for content in contents), sources)
 
 
-def add_splits(cache: Path, contents: Sequence[SplitContent]) -> None:
+def add_splits(cache: Path, contents: Sequence[SplitContent], progress: Progress | None = None) -> None:
     """Puts splits into a cache file, beside those that it holds already, in one rename.
 
     What it held is copied into the new file and compared with its checksums on the way; killed at any moment, the old
     file is still there as it was."""
     new = {content.table.facts.split for content in contents}
     held = [FeatureCache(cache, split) for split in cached_splits(cache) if split not in new] if cache.exists() else []
-    write_cache(cache, [*(split.content() for split in held), *contents])
+    write_cache(cache, [*(split.content() for split in held), *contents], progress)

@@ -1,17 +1,18 @@
 """Whether a feature cache is what was written: every byte, the offsets, the order. Changes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import checksum
+from slt_cache.features.layout import Progress, checksum
 from slt_cache.features.seal import damaged, read_seal
 
 
-def cache_problems(path: Path) -> list[str]:
+def cache_problems(path: Path, progress: Progress | None = None) -> list[str]:
     """One line for every damaged place of a cache file. Empty for a whole one, also where clips are missing: that is
     no damage. Raises InputError where there is no file at all."""
     if not path.is_file():
@@ -24,18 +25,27 @@ def cache_problems(path: Path) -> list[str]:
     problems = [f"{place}: does not have its checksum" for place in places]
     if any(place.endswith("/spec") for place in places):
         return problems
-    for split in cached_splits(path):
-        problems += split_problems(FeatureCache(path, split), {place.rpartition("/")[2] for place in places})
+    caches = [FeatureCache(path, split) for split in cached_splits(path)]
+    rows, done = sum(cache.rows for cache in caches), count(1)
+
+    def row_done() -> None:
+        if progress is not None:
+            progress(next(done), rows)
+
+    for cache in caches:
+        problems += split_problems(cache, {place.rpartition("/")[2] for place in places}, row_done)
     return problems
 
 
-def split_problems(cache: FeatureCache, damaged: frozenset[str] | set[str] = frozenset()) -> Iterator[str]:
+def split_problems(
+    cache: FeatureCache, damaged: frozenset[str] | set[str] = frozenset(), row_done: Callable[[], None] = lambda: None
+) -> Iterator[str]:
     """One line for every damaged place of a split, its clip named. Raises InputError at a damaged column that is not
     among those known to be `damaged`."""
     if not damaged:
         yield from (f"{cache.split}/{problem}" for problem in _disorder(cache))
     if not damaged & {"offsets", "checksum", "clip_id"}:
-        yield from (f"{cache.split}/features: {problem}" for problem in _damaged_features(cache))
+        yield from (f"{cache.split}/features: {problem}" for problem in _damaged_features(cache, row_done))
 
 
 def _disorder(cache: FeatureCache) -> Iterator[str]:
@@ -53,9 +63,10 @@ def _disorder(cache: FeatureCache) -> Iterator[str]:
         yield "complete: does not fit the list of missing clips"
 
 
-def _damaged_features(cache: FeatureCache) -> Iterator[str]:
+def _damaged_features(cache: FeatureCache, row_done: Callable[[], None]) -> Iterator[str]:
     sums = cache.column("checksum")
     for row, clip_id in enumerate(cache.row_ids):
         if checksum(cache.row(row)) != sums[row]:
             view = "" if cache.views == 1 else f", view {row % cache.views}"
             yield f"clip {clip_id!r}{view} does not have its checksum"
+        row_done()

@@ -9,6 +9,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,7 @@ from slt_cache.features.layout import (
     NUMBERS,
     STRINGS,
     VERSION,
+    Progress,
     SplitContent,
     SplitTable,
     canonical,
@@ -36,7 +38,7 @@ HDF5_VERSION = ("v110", "v110")
 """Read by HDF5 1.10 and later."""
 
 
-def write_cache(path: Path, contents: Sequence[SplitContent]) -> None:
+def write_cache(path: Path, contents: Sequence[SplitContent], progress: Progress | None = None) -> None:
     """Writes a cache of these splits in place of what stands there.
 
     Raises SltCacheError where a source does not give what its table says: nothing damaged is ever copied."""
@@ -45,11 +47,14 @@ def write_cache(path: Path, contents: Sequence[SplitContent]) -> None:
         _require_room(temporary, sum(map(_size, contents)))
         size = block_size(len(contents))
         places = _write_tables(temporary, [content.table for content in contents], size)
+        rows, written = sum(len(content.table.clip_ids) for content in contents), count(1)
         with temporary.open("r+b") as file:
             for content in contents:
                 file.seek(places.get(f"{content.table.facts.split}/{FEATURES}", (size, 0))[0])
                 for features in _checked(content):
                     file.write(features)
+                    if progress is not None:
+                        progress(next(written), rows)
         write_seal(temporary, places, size)
 
 

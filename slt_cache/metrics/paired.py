@@ -1,6 +1,6 @@
 """Two sets of hypotheses for the same references -> whether their scores differ by more than chance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,10 @@ def compare(
     preset: str = "plain",
     choices: TextChoices = RAW,
     resamples: int = RESAMPLES,
+    step: Callable[[], None] = lambda: None,
 ) -> dict[str, Comparison]:
-    """Paired bootstrap (Koehn 2004) by sacrebleu for BLEU-1..4 and chrF, and by the same formula for ROUGE-L.
+    """Paired bootstrap (Koehn 2004) by sacrebleu for BLEU-1..4 and chrF, and by the same formula for ROUGE-L. `step` is
+    called after each of the FIGURES.
 
     Raises InputError where any two of the three differ in number, or are empty."""
     check_resamples(resamples)
@@ -50,11 +52,13 @@ def compare(
     found: dict[str, Comparison] = {}
     for key, (name, metric) in corpus_metrics(cut, choices).items():
         found[key] = Comparison(name, *_paired(metric, ours, theirs, wanted, resamples), signature)
+        step()
     our_rouge, their_rouge = (rouge_l(texts, wanted, cut.rouge_units) for texts in (ours, theirs))
     for key, values in our_rouge.items():
         value, other = float(values.mean()), float(their_rouge[key].mean())
         p = _unless_equal(value, other, paired_p(values, their_rouge[key], resamples))
         found[key] = Comparison(ROUGE_NAMES[key][0], value, other, p, signature)
+        step()
     return found
 
 

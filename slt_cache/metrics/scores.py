@@ -69,11 +69,13 @@ def score(
     preset: str = "plain",
     choices: TextChoices = RAW,
     bootstrap: int | None = None,
+    step: Callable[[], None] = lambda: None,
 ) -> dict[str, Score]:
     """BLEU-1..4 and chrF by sacrebleu, ROUGE-L by rouge-score, over the whole set.
 
     Keys: bleu1, bleu2, bleu3, bleu4, chrf, rouge_l (F1), rouge_l_beta12 (F with beta 1.2, sentence mean).
-    `bootstrap`: resamples of the sentences that each figure's 95 % interval comes from; None for no interval.
+    `bootstrap`: resamples of the sentences that each figure's 95 % interval comes from; None for no interval. `step` is
+    called after each of the FIGURES, as resampling takes its time.
     Raises InputError where the two differ in number or are empty, and for a `bootstrap` out of bounds."""
     if bootstrap is not None:
         check_resamples(bootstrap)
@@ -87,16 +89,22 @@ def score(
         order = f"|order:{key[-1]}" if key.startswith("bleu") else ""
         interval = None if bootstrap is None else _around(found._mean, found._ci)
         scores[key] = Score(name, found.score, f"{metric.get_signature()}{order}{chosen}", interval)
+        step()
     for key, values in rouge_l(hypotheses, references, cut.rouge_units).items():
         name, beta = ROUGE_NAMES[key]
         signature = f"rouge-score|units:{cut.rouge_units_name}|mean:sentences{drawn}|beta:{beta}{chosen}"
         interval = None if bootstrap is None else _around(*mean_interval(values, bootstrap))
         scores[key] = Score(name, float(values.mean()), signature, interval)
+        step()
     return scores
 
 
 ROUGE_NAMES = {"rouge_l": ("ROUGE-L", "1"), "rouge_l_beta12": ("ROUGE-L (beta 1.2)", str(COCO_BETA))}
 """Name and beta of each."""
+
+
+FIGURES = 5 + len(ROUGE_NAMES)
+"""BLEU-1..4, chrF and these."""
 
 
 def scored_text(

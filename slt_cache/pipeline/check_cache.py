@@ -16,9 +16,9 @@ from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
-from slt_cache.features.verify import cache_problems
 from slt_cache.pipeline.encoder import differs_from, frozen_encoder
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
+from slt_cache.pipeline.inspect_cache import verify_cache
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import counting
@@ -61,7 +61,7 @@ def check_cache(cache: Path, run: Run | None = None, clips: int = 0) -> Check:
     each split with what its encoder makes of their videos. Features of a damaged file are not extracted again.
 
     Raises InputError where there is no such file, or where the run has not what is needed."""
-    problems = cache_problems(cache)
+    problems = verify_cache(cache)
     if problems or run is None:
         return Check(tuple(problems))
     problems = check_against_run(cache, run)

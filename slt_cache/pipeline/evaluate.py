@@ -26,7 +26,7 @@ from slt_cache.pipeline.feature_spec import feature_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import END_TO_END, MODELS, Run
 from slt_cache.pipeline.scoring import choices_of, preset_of, rounded, score_hypotheses
-from slt_cache.pipeline.terminal import say
+from slt_cache.pipeline.terminal import counting, say
 from slt_cache.processes import dealt, join, leader_first, leads, wait_for_all
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.pieces import PieceReader, plain
@@ -66,13 +66,17 @@ def evaluate(
     held = _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
     translator.to(device)
     if held is not None:
-        hypotheses, references = decode_cached(translator, held, tokenizer, run.config.generation), held.texts
+        references = held.texts
+        with counting(f"translating {split}", len(held), 0) as show:
+            hypotheses = decode_cached(translator, held, tokenizer, run.config.generation, show)
     else:
         batches, clips = _from_video(run, split, spec, visual)
         references = [clip.text for clip in clips]
-        hypotheses = of_all_processes(
-            [clip.id for clip in clips], lambda: decode(translator, batches, tokenizer, run.config.generation)
-        )
+        with counting(f"translating {split}", len(clips), 0) as show:
+            hypotheses = of_all_processes(
+                [clip.id for clip in clips],
+                lambda: decode(translator, batches, tokenizer, run.config.generation, show=show),
+            )
     notice = cut_notice(hypotheses, translator.positions)
     if notice is not None:
         say(notice)

@@ -21,6 +21,7 @@ from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.split_work import SplitWork
+from slt_cache.pipeline.terminal import progress_bar
 from slt_cache.team import Team
 
 
@@ -110,7 +111,8 @@ def _lead(
         contents = {split: works[split].content() for split in plan}
         whole = {split: one for split, one in contents.items() if allow_missing or not one.table.missing}
         if whole:
-            add_splits(cache, list(whole.values()))
+            with progress_bar(f"writing {cache.name}", "row") as progress:
+                add_splits(cache, list(whole.values()), progress)
             if cache == run.features:
                 run.remember_features()
     except InputError:

@@ -14,7 +14,7 @@ from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
-from slt_cache.pipeline.terminal import say
+from slt_cache.pipeline.terminal import counting, say
 from slt_cache.processes import leads, wait_for_all
 
 
@@ -38,7 +38,8 @@ def score_cached_dev(run: Run, best: Path, dev_split: FeatureCache) -> dict[str,
     """Scores of saved weights, and the clips whose ends they do not read."""
     saved = load_llm(best)
     model = saved.model.to(pick_device(run.config.compute.device))
-    hypotheses = decode_cached(model, dev_split, saved.tokenizer, run.config.generation)
+    with counting("translating dev", len(dev_split), 0) as show:
+        hypotheses = decode_cached(model, dev_split, saved.tokenizer, run.config.generation, show)
     notice = cut_notice(hypotheses, model.positions)
     if notice is not None:
         say(notice)

@@ -26,6 +26,7 @@ from slt_cache.pipeline.prepare import manifest_sha256, require_split
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.pipeline.terminal import counting
 from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
 from slt_cache.processes import dealt, rank, size
 from slt_cache.text.tokenizer import Tokenizer
@@ -136,9 +137,10 @@ def _dev_scores(
     events = read_ahead(plain(mine), PieceReader(config.video), config.compute.workers)
     encoder = FrozenEncoder(model, level="sign", dtype="float32", device=device)
     batches = packed(usable(encode(encoder, events)), generation.batch_size)
-    hypotheses = of_all_processes(
-        [clip.id for clip in dev_clips], lambda: decode(model.translator, batches, tokenizer, generation)
-    )
+    with counting("translating dev", len(dev_clips), 0) as show:
+        hypotheses = of_all_processes(
+            [clip.id for clip in dev_clips], lambda: decode(model.translator, batches, tokenizer, generation, show=show)
+        )
     return rounded(score_hypotheses(config, hypotheses, [clip.text for clip in dev_clips]))
 
 

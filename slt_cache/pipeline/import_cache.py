@@ -21,7 +21,7 @@ from slt_cache.pipeline.exchange import ExportedSplit, lines_sha256, read_export
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.feature_files import BadFile, read_features
 from slt_cache.pipeline.import_table import ListedClip, ListedView, find_table, read_table
-from slt_cache.pipeline.terminal import counting
+from slt_cache.pipeline.terminal import counting, progress_bar
 
 CLIPS_PER_PART = 64
 DTYPES = ("float16", "float32")
@@ -84,7 +84,8 @@ def import_features(
         done = [_outcome(job, content, allow_missing) for job, content in zip(jobs, contents, strict=True)]
         written = [content for one, content in zip(done, contents, strict=True) if one.written]
         if written:
-            add_splits(out, written)
+            with progress_bar(f"writing {out.name}", "row") as progress:
+                add_splits(out, written, progress)
         for job, one in zip(jobs, done, strict=True):
             write_failures(out, one.split, one.failed)
             if one.written:

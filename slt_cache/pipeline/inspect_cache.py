@@ -12,6 +12,8 @@ import numpy as np
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import checksum
+from slt_cache.features.verify import cache_problems
+from slt_cache.pipeline.terminal import progress_bar
 
 SECONDS_AN_HOUR = 3600
 
@@ -52,6 +54,12 @@ class ShownClip:
     views: tuple[ShownView, ...]
     similarity: np.ndarray
     """float32 [N, N], cosine of each two steps of view 0."""
+
+
+def verify_cache(path: Path) -> list[str]:
+    """One line for every damaged place; see features/verify.py."""
+    with progress_bar(f"checking {path.name}", "row") as progress:
+        return cache_problems(path, progress)
 
 
 def describe_cache(path: Path) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from slt_cache.features.layout import SplitContent, canonical
 from slt_cache.features.parts import joined, parts_folder
 from slt_cache.features.writing import write_cache
 from slt_cache.files import exclusive
+from slt_cache.pipeline.terminal import progress_bar
 
 MAX_NAMED = 3
 """Clips in an error."""
@@ -37,7 +38,8 @@ def merge_caches(paths: Sequence[Path], out: Path) -> dict[str, int]:
         with exclusive(parts_folder(out) / "lock", str(out)):
             if os.path.lexists(out):
                 raise InputError(f"{out}: is there already, and merging replaces no file. Name a new one with --out.")
-            write_cache(out, [_joined(held[split]) for split in sorted(held, key=canonical)])
+            with progress_bar(f"writing {out.name}", "row") as progress:
+                write_cache(out, [_joined(held[split]) for split in sorted(held, key=canonical)], progress)
     finally:
         with suppress(OSError):  # not empty: an extraction has left its parts there
             parts_folder(out).rmdir()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from slt_cache.errors import InputError
 from slt_cache.metrics.paired import RESAMPLES, Comparison, compare
-from slt_cache.metrics.scores import PRESETS, Score, score
+from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
 from slt_cache.metrics.text_choices import RAW, TextChoices
+from slt_cache.pipeline.terminal import stepping
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,11 @@ def score_files(
     ours, wanted = _Sentences.read(hypotheses), _Sentences.read(references)
     found = _paired_with(wanted, ours)
     others = None if against is None else _paired_with(wanted, _Sentences.read(against))
-    scores = score(found, wanted.texts, preset, choices, bootstrap)
-    if others is None:
-        return ScoredFiles(len(wanted.texts), scores, {})
-    compared = compare(found, others, wanted.texts, preset, choices, bootstrap or RESAMPLES)
+    with stepping("scoring", FIGURES if others is None else 2 * FIGURES, "figure") as step:
+        scores = score(found, wanted.texts, preset, choices, bootstrap, step)
+        if others is None:
+            return ScoredFiles(len(wanted.texts), scores, {})
+        compared = compare(found, others, wanted.texts, preset, choices, bootstrap or RESAMPLES, step)
     return ScoredFiles(len(wanted.texts), scores, compared)
 
 

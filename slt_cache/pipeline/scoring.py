@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from slt_cache.config import Config
 from slt_cache.decoding.decode import Hypothesis
 from slt_cache.errors import InputError
-from slt_cache.metrics.scores import PRESETS, Score, score
+from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
 from slt_cache.metrics.text_choices import TextChoices
+from slt_cache.pipeline.terminal import stepping
 
 
 def preset_of(config: Config) -> str:
@@ -32,7 +33,8 @@ def score_hypotheses(
     """Always against the raw reference text, which only scoring.final_dot and scoring.lowercase change, and both texts
     alike. With `bootstrap`, 95 % intervals from so many resamples."""
     texts = [hypothesis.texts[0] for hypothesis in hypotheses]
-    return score(texts, references, preset_of(config), choices_of(config), bootstrap)
+    with stepping("scoring", FIGURES, "figure") as step:
+        return score(texts, references, preset_of(config), choices_of(config), bootstrap, step)
 
 
 def rounded(scores: dict[str, Score]) -> dict[str, float]:

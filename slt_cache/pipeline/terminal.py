@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from tqdm import tqdm
 
@@ -12,6 +13,8 @@ from slt_cache.processes import leads
 
 QUIET_SECONDS = 30
 """Between two lines of progress where there is no terminal."""
+SHORT_SECONDS = 0.5
+"""What is done sooner needs no bar."""
 
 
 def say(line: str) -> None:
@@ -27,31 +30,44 @@ def counting(
 ) -> Iterator[Callable[[int], None]]:
     """Gives a function to call with how many more are done since the beginning: a bar on a terminal, and elsewhere a
     line now and then. With `quiet` it shows nothing."""
-    quiet = quiet or not leads()
-    bar = tqdm(desc=what, unit=unit, total=total, initial=done, disable=quiet or None, leave=False)
-    said = time.monotonic()
-
-    def show(more: int) -> None:
-        nonlocal said
-        bar.update(done + more - bar.n)
-        if bar.disable and not quiet and time.monotonic() - said > QUIET_SECONDS:
-            said = time.monotonic()
-            say(f"{what}: {done + more:,} of {total:,} {unit}s")
-
-    try:
-        yield show
-    finally:
-        bar.close()
+    with progress_bar(what, unit, quiet, total, done) as show:
+        yield lambda more: show(min(done + more, total), total)
 
 
 @contextmanager
-def progress_bar(what: str, unit: str = "clip") -> Iterator[Callable[[int, int], None]]:
-    """Gives a function to call with (done, total)."""
-    bar = tqdm(desc=what, unit=unit, disable=None if leads() else True, leave=False)
+def stepping(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
+    """Gives a function to call after each of so many steps."""
+    done = count(1)
+    with counting(what, total, 0, unit) as show:
+        yield lambda: show(next(done))
+
+
+@contextmanager
+def progress_bar(
+    what: str, unit: str = "clip", quiet: bool = False, total: int | None = None, begun: int = 0
+) -> Iterator[Callable[[int, int], None]]:
+    """Gives a function to call with (done, total): a bar with its rate and the time left on a terminal, and elsewhere a
+    line now and then. `total` is what is known of it before; `begun` were done before, and count in no rate."""
+    quiet = quiet or not leads()
+    bar = tqdm(
+        desc=what,
+        unit=unit,
+        total=total,
+        initial=begun,
+        disable=quiet or None,  # None: where stderr is no terminal
+        leave=False,
+        delay=SHORT_SECONDS,
+        dynamic_ncols=True,
+    )
+    said = time.monotonic()
 
     def show(done: int, total: int) -> None:
+        nonlocal said
         bar.total = total
         bar.update(done - bar.n)
+        if bar.disable and not quiet and time.monotonic() - said > QUIET_SECONDS:
+            said = time.monotonic()
+            say(f"{what}: {done:,} of {total:,} {unit}s")
 
     try:
         yield show

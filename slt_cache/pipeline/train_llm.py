@@ -30,7 +30,7 @@ from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import SMALL_LLMS, Run
 from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
-from slt_cache.pipeline.terminal import say
+from slt_cache.pipeline.terminal import counting, say
 from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_cache import FromCacheTask
@@ -147,7 +147,8 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
             def evaluate() -> dict[str, float]:
                 if dev_split is None:
                     return {}
-                hypotheses = decode_cached(model, dev_split, plan.tokenizer, run.config.generation.on_dev)
+                with counting("translating dev", len(dev_split), 0) as show:
+                    hypotheses = decode_cached(model, dev_split, plan.tokenizer, run.config.generation.on_dev, show)
                 return rounded(score_hypotheses(run.config, hypotheses, dev_split.texts))
 
             def save_best(epoch: int, dev: dict[str, float]) -> None:

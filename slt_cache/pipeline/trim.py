@@ -1,6 +1,6 @@
 """`llm trim`: an LLM and the text of a corpus in, the same LLM with the vocabulary that the text needs out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from slt_cache.corpora.sentences import read_sentences
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
 from slt_cache.models.trimming import rows_of, token_ids_of, trim_model
+from slt_cache.pipeline.terminal import counting
 from slt_cache.text.tokenizer import as_llm_reads_it, hub_message
 from slt_cache.text.trimming import Renumbering, cut, folded, require_same_pieces, trim_tokenizer
 
 REPORT_FILE = "trim.json"
 IDS_FILE = "trimmed_ids.json"
+STEPS = 4
+"""Of the progress bar."""
 MEGABYTE = 1_000_000
 """Bytes."""
 SHOWN = 40
@@ -92,16 +95,33 @@ def trim_llm(
     if not sentences:
         raise InputError("no sentences to trim by: the text is empty. Write one sentence a line.")
     _require_free(out, name)
+    with counting(f"trimming {name}", STEPS, 0, "step") as show:
+        return _trim(name, sentences, held_out, out, keep_characters, show)
+
+
+def _trim(
+    name: str,
+    sentences: Sequence[str],
+    held_out: Mapping[str, Sequence[str]],
+    out: Path,
+    keep_characters: bool,
+    show: Callable[[int], None],
+) -> TrimReport:
+    """`show` is told after loading, choosing pieces, writing, and comparing."""
     model, tokenizer = _load(name)
     rows, parameters, size = rows_of(model), _parameters(model), _megabytes(model)
+    show(1)
     with replacing(out) as folder:
         folder.mkdir()
         renumbering = trim_tokenizer(tokenizer, sentences, token_ids_of(model), keep_characters, folder)
         _require_rows(tokenizer, renumbering, rows)
+        show(2)
         trim_model(model, renumbering.old_ids, renumbering.like)
         model.save_pretrained(folder)
+        show(3)
         changed = require_same_pieces(tokenizer, folder, renumbering, sentences)
         trimmed = AutoTokenizer.from_pretrained(folder)
+        show(STEPS)
         report = TrimReport(
             name=name,
             out=str(out),

@@ -88,6 +88,10 @@ def test_a_filter_leaves_sentences_with_differences(report: "Page") -> None:
     assert shown(report) == ["film"]
     report.get_by_label("Which sentences").select_option("other")
     assert "film" not in shown(report) and len(shown(report)) == 10
+    report.get_by_label("Which sentences").select_option("low")
+    low = shown(report)
+    report.get_by_label("Which sentences").select_option("high")
+    assert "gone" in low and "film" in shown(report) and not set(low) & set(shown(report))
 
 
 def test_rows_are_sorted_by_a_click_and_back(report: "Page") -> None:

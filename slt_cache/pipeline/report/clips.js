@@ -14,7 +14,8 @@
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let found = 0;
     for (const row of body.rows) {
-      const fits = (only.value === "all" || only.value === row.dataset.kind) && words.every((word) => texts.get(row).includes(word));
+      const kinds = ["all", row.dataset.kind, Number(row.dataset.score) < 50 ? "low" : "high"];
+      const fits = kinds.includes(only.value) && words.every((word) => texts.get(row).includes(word));
       found += fits;
       row.hidden = !fits || found > shown;
     }

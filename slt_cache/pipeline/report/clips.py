@@ -13,7 +13,7 @@ from slt_cache.pipeline.report.evaluations import Evaluation
 from slt_cache.pipeline.report.looks import read_looks
 from slt_cache.pipeline.report.page import render_part
 from slt_cache.pipeline.report.pictures import Filmstrip, draw_filmstrip, draw_weights
-from slt_cache.pipeline.report.sentences import Piece, compare, cut, sentence_scores
+from slt_cache.pipeline.report.sentences import Piece, compare, cut, has_words, sentence_scores
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import counting, say
 from slt_cache.video.frames import UnreadableVideo, read_kept_frames
@@ -62,6 +62,8 @@ class Clips:
     """Another model, whose sentences are shown too."""
     split: str
     tokenizer: str
+    unit: str
+    """What `Row.words` counts, as a table's head."""
     clips: int
     """Of the evaluation; the table may have fewer rows."""
     exact: int
@@ -72,6 +74,10 @@ class Clips:
     """Of these, the clips whose videos cannot be read."""
     without_attention: str = ""
     """Sentence that says why there is none, or not of all; empty where every picture has it."""
+
+    @property
+    def has_pictures(self) -> bool:
+        return any(row.picture for row in self.rows)
 
     @property
     def notices(self) -> list[str]:
@@ -120,6 +126,7 @@ def read_clips(run: Run, evaluations: Sequence[Evaluation]) -> tuple[Evaluation,
         beside=beside.short_name if beside else None,
         split=shown.split,
         tokenizer=PRESETS[shown.preset].bleu_tokenize,
+        unit="words" if any(has_words(one.reference) for one in sentences) else "chars",
         clips=len(sentences),
         exact=sum(one.reference == one.hypothesis for one in sentences),
     )

@@ -33,6 +33,11 @@ DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2,
 """Of each series in turn, so that colour is not all that tells them apart. In widths of the line: drawn, left out."""
 
 
+def _dashes(place: int) -> tuple[float, ...]:
+    """Behind the last colour another dash goes with each."""
+    return DASHES[(place + place // len(SERIES)) % len(DASHES)]
+
+
 @dataclass(frozen=True)
 class Series:
     """One line."""
@@ -54,7 +59,7 @@ class Chart:
     x_label: str
     y_label: str
     series: tuple[Series, ...]
-    """In the order of the legend; at most six are told apart."""
+    """In the order of the legend; more than six share colours, and few tell them apart."""
     top: float | None = None
     """End of the y axis, which begins at 0; None for the highest value."""
     logarithmic: bool = False
@@ -95,13 +100,13 @@ def _drawn(chart: Chart, lines: list[tuple[int, Points]]) -> str:
         axes = figure.subplots()
         for place, points in lines:
             _line(axes, chart, place, points)
-        if chart.highest:
-            for place, points in lines:
-                _mark_highest(axes, place, points, number=len(lines) == 1)
         _style(axes, chart)
         if not chart.logarithmic:
             reach = max(y for _, points in lines for _, y in points) if chart.top is None else chart.top
             axes.set_ylim(0, (reach or 1) * 1.04)
+        if chart.highest:
+            for place, points in lines:
+                _mark_highest(axes, place, points, number=len(lines) == 1)
         drawing = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(drawing, format="svg", transparent=True, metadata=nothing)
@@ -109,7 +114,7 @@ def _drawn(chart: Chart, lines: list[tuple[int, Points]]) -> str:
 
 
 def _line(axes: "Axes", chart: Chart, place: int, points: Points) -> None:
-    dashes = DASHES[place % len(DASHES)]
+    dashes = _dashes(place)
     axes.plot(
         *zip(*points, strict=True),
         color=SERIES[place % len(SERIES)],
@@ -126,11 +131,20 @@ def _mark_highest(axes: "Axes", place: int, points: Points, number: bool) -> Non
     x, y = max(points, key=lambda point: point[1])
     colour = SERIES[place % len(SERIES)]
     axes.plot(x, y, "o", color=colour, markersize=6)
-    if number:
-        side: Literal["left", "right"] = "right" if x > points[0][0] else "left"
-        axes.annotate(
-            f"{y:.1f}", (x, y), (0, -7), textcoords="offset points", color=colour, weight="bold", ha=side, va="top"
-        )
+    if not number:
+        return
+    side: Literal["left", "right"] = "right" if x > points[0][0] else "left"
+    above = y < 0.8 * axes.get_ylim()[1]  # else it would stand outside
+    axes.annotate(
+        f"{y:.1f}",
+        (x, y),
+        (0, 6 if above else -7),
+        textcoords="offset points",
+        color=colour,
+        weight="bold",
+        ha=side,
+        va="bottom" if above else "top",
+    )
 
 
 def _style(axes: "Axes", chart: Chart) -> None:
@@ -158,7 +172,7 @@ def _legend(names: Sequence[tuple[int, str]]) -> str:
     """Outside of the drawing, where it may wrap on a narrow page."""
     items = []
     for place, name in names:
-        dashes = " ".join(f"{2 * length:g}" for length in DASHES[place % len(DASHES)])
+        dashes = " ".join(f"{2 * length:g}" for length in _dashes(place))
         colour = f"var(--series-{place % len(SERIES) + 1})"
         line = f'<line x2="26" y1="4" y2="4" stroke="{colour}" stroke-dasharray="{dashes}"/>'
         items.append(f'<li><svg viewBox="0 0 26 8" aria-hidden="true">{line}</svg>{html.escape(name)}</li>')

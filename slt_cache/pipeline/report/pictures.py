@@ -15,6 +15,7 @@ SIZES = ((72, 55), (56, 50), (48, 40), (40, 30))
 """Height of a frame in pixels, and quality of WebP: the first that is small enough, else the last."""
 MOST_FRAMES = 16
 """Of a strip; of a longer clip they are an even choice."""
+EVEN_TIMES = 4
 LEVELS = 16
 """Shades of a map: four bits a cell."""
 
@@ -53,9 +54,10 @@ def _side_by_side(frames: Sequence[Image.Image], height: int) -> Image.Image:
 
 
 def draw_weights(weights: np.ndarray) -> str:
-    """[words, N] -> one pixel a weight, from nothing to full ink at the largest weight of all."""
-    largest = float(weights.max(initial=0.0)) or 1.0
-    cells = np.rint(weights / largest * (LEVELS - 1)).astype(np.uint8)
+    """[words, N] -> one pixel a weight, from nothing to full ink at the largest weight of all; where that is less than
+    EVEN_TIMES what each step would have of even attention, at this, so that a model that looks nowhere shows pale."""
+    full = max(float(weights.max(initial=0.0)), EVEN_TIMES / weights.shape[1])
+    cells = np.rint(weights / full * (LEVELS - 1)).astype(np.uint8)
     image = Image.fromarray(cells, "P")
     image.putpalette(INK * LEVELS)
     opacity = bytes(round(255 * level / (LEVELS - 1)) for level in range(LEVELS))

@@ -14,7 +14,7 @@ from slt_cache.training.metrics_log import read_metrics
 
 TRAININGS = {
     "visual": "stage 1: visual encoder and Light-T",
-    "llm/pretrained": "pre-training of the MBart on text alone",
+    "llm/pretrained": "pre-training of the small LLM on text alone",
     "llm": "stage 2: the LLM from the cache",
     "llm-from-scratch": "stage 2 without pre-training",
     "llm-unfreeze-temporal": "stage 2, temporal module learning on",

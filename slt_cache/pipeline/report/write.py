@@ -4,7 +4,6 @@ Trains and translates nothing: it shows what `train-visual`, `train-llm` and `ev
 such as videos or the feature cache, is said on the page in its place."""
 
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from slt_cache.pipeline.report.lengths import read_lengths
 from slt_cache.pipeline.report.page import render
 from slt_cache.pipeline.report.trainings import Training, draw_curves, draw_norms, read_trainings
 from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import counting, say
+from slt_cache.pipeline.terminal import say, stepping
 
 LANGUAGES = {"de": "German", "en": "English", "zh": "Chinese"}
 MOST_BYTES = 4_900_000
@@ -103,12 +102,7 @@ def _scores(evaluations: Sequence[Evaluation], runs: Sequence[Rivals]) -> dict[s
     """Scores, and all that is computed from resampled sentences."""
     models = rival_models(evaluations)
     total = len(evaluations) + sum(len(rivals.others) for rivals in (*models, *runs))
-    done = count(1)
-    with counting("report: intervals and paired tests", total, 0, "score") as show:
-
-        def step() -> None:
-            show(next(done))
-
+    with stepping("report: intervals and paired tests", total, "score") as step:
         intervals = {}
         for one in evaluations:
             intervals[one.file.name] = intervals_of(one)
