@@ -62,8 +62,9 @@ INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended."""
 
 
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with its errors turned into exit codes: 1 failed on the way, 2 bad input, 130 interrupted."""
+def guarded(command: Callable[..., None], goes_on: bool = True) -> Callable[..., None]:
+    """The command with its errors turned into exit codes: 1 failed on the way, 2 bad input, 130 interrupted.
+    `goes_on` says whether an interrupted one does not begin anew when it is called again."""
 
     @functools.wraps(command)
     def guard(*arguments: Any, **options: Any) -> None:
@@ -76,7 +77,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             say_once(f"error: {error}", _to_stderr)
             raise SystemExit(error.exit_code) from error
         except KeyboardInterrupt:
-            say_once("interrupted; the same command (without --restart) goes on from what is finished.", _to_stderr)
+            more = "; the same command (without --restart) goes on from what is finished." if goes_on else "."
+            say_once(f"interrupted{more}", _to_stderr)
             raise SystemExit(INTERRUPTED) from None
 
     return guard
