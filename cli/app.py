@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from . import cache, corpus, features, llm, reproduce, results, training, translating, whole
+from . import cache, corpus, features, llm, reproduce, results, training, translating, webpage, whole
 
 app = typer.Typer(
     help="Gloss-free sign language translation in two stages, built around a feature cache. "
@@ -14,7 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (whole, corpus, training, llm, features, cache, results, translating, reproduce):
+for commands in (whole, corpus, training, llm, features, cache, results, translating, webpage, reproduce):
     commands.register(app)
 
 

@@ -124,7 +124,7 @@ def _span(one: "Translation | Untranslated") -> str:
 
 def _shown(one: "Translation") -> str:
     [best, *others] = zip(one.texts, one.scores, strict=True)
-    lines = [f"{_named(one)}\t{best[0]}\t(score {best[1]:.2f}, {one.seconds:.2g} s)"]
+    lines = [f"{_named(one)}\t{best[0] or '(an empty sentence)'}\t(score {best[1]:.2f}, {one.seconds:.2g} s)"]
     return "\n".join([*lines, *(f"\t{text}\t(score {score:.2f})" for text, score in others)])
 
 

@@ -10,7 +10,7 @@ from slt_cache.checkpoints.llm import load_llm
 from slt_cache.config import ComputeConfig, GenerationConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import Hypothesis, cut_notice, decode
-from slt_cache.decoding.encode import EncodedClip, Unusable, encode, packed
+from slt_cache.decoding.encode import EncodedClip, Unusable, encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
@@ -113,11 +113,19 @@ class Translator:
             done += len(batch)
             yield from found
 
-    def encoded(self, video: str | Path) -> EncodedClip:
-        """The features of one video, as `translate` makes them. Raises UnreadableVideo, or UnstorableFeatures."""
-        [(_, found)] = self._read(_jobs(Path(video), None))
-        if not isinstance(found, EncodedClip):
-            raise found
+    def encoded(self, clip: Clip, reader: PieceReader | None = None) -> EncodedClip:
+        """The features of one clip, as `translate` makes them; `reader` in place of the run's own. Raises
+        UnreadableVideo, or UnstorableFeatures."""
+        events = read_ahead(plain([clip]), reader or self.reader, min(self.workers, 1))
+        [found] = usable(encode(self.encoder, events))
+        return found
+
+    def of_features(self, encoded: EncodedClip, nbest: int, begun: float) -> Translation:
+        """Its sentences; `begun` is when reading it began (time.monotonic)."""
+        self._check(nbest, None)
+        clip = encoded.end.clip
+        [found] = self._decoded([(clip, encoded)], nbest, begun)
+        assert isinstance(found, Translation)
         return found
 
     def _check(self, nbest: int, window: float | None) -> None:
