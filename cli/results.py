@@ -7,6 +7,7 @@ import typer
 
 from slt_cache.processes import leads
 
+from .help import one_of
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -19,6 +20,19 @@ from .options import (
     open_run,
     print_json,
 )
+
+MODELS = (
+    "llm",
+    "visual",
+    "control",
+    "llm-from-scratch",
+    "llm-unfreeze-temporal",
+    "llm-unfreeze-all",
+    "joint",
+    "joint-temporal",
+)
+PRESETS = ("plain", "phoenix14t", "csl-daily", "how2sign")
+"""Both as their pipeline modules have them, which take too long to import for a --help."""
 
 FinalDotOption = Annotated[
     str,
@@ -47,7 +61,10 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    split: Annotated[str, typer.Option("--split", help="train, dev or test.")] = "test",
+    split: Annotated[
+        str,
+        typer.Option("--split", help="train, dev or test.", autocompletion=one_of("train", "dev", "test")),
+    ] = "test",
     features: FeaturesOption = None,
     model: Annotated[
         str,
@@ -55,6 +72,7 @@ def evaluate(
             "--model",
             help="llm (both stages), visual (stage 1), control, llm-from-scratch, llm-unfreeze-temporal, "
             "llm-unfreeze-all, joint or joint-temporal.",
+            autocompletion=one_of(*MODELS),
         ),
     ] = "llm",
     bootstrap: BootstrapOption = None,
@@ -93,7 +111,10 @@ def evaluate(
 def score(
     hypotheses: Annotated[Path, typer.Argument(help="One sentence a line, or id|sentence.")],
     references: Annotated[Path, typer.Argument(help="One sentence a line, or id|sentence.")],
-    preset: Annotated[str, typer.Option("--preset", help="plain, phoenix14t, csl-daily or how2sign.")] = "plain",
+    preset: Annotated[
+        str,
+        typer.Option("--preset", help="plain, phoenix14t, csl-daily or how2sign.", autocompletion=one_of(*PRESETS)),
+    ] = "plain",
     final_dot: FinalDotOption = "keep",
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase both texts before scoring.")] = False,
     bootstrap: BootstrapOption = None,

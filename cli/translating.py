@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .help import OUTPUT
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -56,7 +57,11 @@ def translate(
     as_json: JsonOption = False,
     as_tsv: Annotated[
         bool,
-        typer.Option("--tsv", help=f"Print a table on stdout, a line a sentence: {', '.join(COLUMNS)}."),
+        typer.Option(
+            "--tsv",
+            help=f"Print a table on stdout, a line a sentence: {', '.join(COLUMNS)}.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     verbose: VerboseOption = False,
 ) -> None:
