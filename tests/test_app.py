@@ -1,17 +1,12 @@
 """What the web page shows, without a browser and without gradio: answers, limits, and HTML that escapes."""
 
-import base64
-import io
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from slt_cache.app.answer import PICTURES, Answer, Answerer, TooLong
+from slt_cache.app.answer import Answer, Answerer, TooLong
 from slt_cache.app.serve import test_clips as clips_to_choose
 from slt_cache.app.show import show_answer, show_problem
 from slt_cache.config import VideoConfig
@@ -49,18 +44,17 @@ def test_the_answer_is_the_translation_of_the_command(answerer: Answerer, run: R
         steps = -(-expected.frames // 4)
         assert answer.attention.weights.shape == (len(answer.attention.words), steps)
         assert " ".join(answer.attention.words) == answer.translation.text
-        assert len(answer.pictures) == steps
+        assert answer.frames.shape == (steps, 96, 96, 3)
 
 
-def test_the_filmstrip_of_a_long_clip_is_thinned_evenly(
-    answerer: Answerer, make_video: Callable[..., Path], tmp_path: Path, number_of: Callable[[np.ndarray], int]
+def test_there_is_a_frame_for_each_step_and_of_a_long_clip_an_even_choice_is_shown(
+    answerer: Answerer, make_video: Callable[..., Path], tmp_path: Path
 ) -> None:
     video = make_video(tmp_path / "long.mp4", 200)
     answer = answerer.of_clip(Clip("long", "test", video, None, None, ""))
-    assert answer.steps_a_picture == 2  # 50 steps
-    assert len(answer.pictures) == 25 <= PICTURES
-    strips = re.findall(r'style="flex: (\d+)"', show_answer("long", answer))
-    assert sum(map(int, strips)) == 50
+    assert answer.frames.shape == (50, 96, 96, 3)
+    assert answer.attention.weights.shape[1] == 50
+    assert "50 frames were kept, 16 are shown" in show_answer("long", answer)
 
 
 def test_an_upload_that_is_too_long_is_refused_and_a_clip_of_the_corpus_is_not(
@@ -78,7 +72,7 @@ def test_a_cut_of_a_long_video_is_translated_and_drawn_as_the_cut(
     video = make_video(tmp_path / "long.mp4", 100)
     answer = answerer.of_clip(Clip("cut", "test", video, 1.0, 2.0, ""))
     assert answer.translation.frames == 25
-    assert len(answer.pictures) == 7
+    assert len(answer.frames) == 7
 
 
 def test_a_text_file_is_no_video(answerer: Answerer, tmp_path: Path) -> None:
@@ -94,24 +88,12 @@ def test_whatever_a_video_or_a_sentence_is_called_stays_text(answerer: Answerer,
     hostile = Answer(
         type(found.translation)(**{**vars(found.translation), "texts": (HOSTILE,), "scores": (-1.0,)}),
         type(found.attention)((HOSTILE,), found.attention.weights[:1]),
-        found.pictures,
-        found.steps_a_picture,
+        found.frames,
         found.length,
     )
     for page in (show_answer(HOSTILE, hostile, HOSTILE), show_problem(HOSTILE, HOSTILE, "Give another.")):
         assert "<script" not in page
         assert "&lt;script&gt;" in page
-
-
-def test_the_strip_of_a_word_has_a_pixel_a_step_opaque_where_it_looked_most(answerer: Answerer, clip: Clip) -> None:
-    answer = answerer.of_clip(clip)
-    strips = re.findall(r"[^-]mask-image: url\(data:image/png;base64,([^)]+)\)", show_answer(clip.id, answer))
-    assert len(strips) == len(answer.attention.words) > 0
-    for strip, weights in zip(strips, answer.attention.weights, strict=True):
-        alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(strip))))[0, :, 1]
-        assert alpha.shape == weights.shape
-        assert alpha.argmax() == weights.argmax()
-        assert alpha.max() == 255
 
 
 def test_the_pictures_keep_the_frames_that_the_model_was_given(answerer: Answerer) -> None:
@@ -133,8 +115,7 @@ def test_an_empty_sentence_is_said_to_be_one(answerer: Answerer, clip: Clip) -> 
     silent = Answer(
         type(found.translation)(**{**vars(found.translation), "texts": ("",), "scores": (-1.0,)}),
         type(found.attention)((), found.attention.weights[:0]),
-        found.pictures,
-        found.steps_a_picture,
+        found.frames,
         None,
     )
     assert "(an empty sentence)" in show_answer("silent", silent)

@@ -20,9 +20,8 @@ from slt_cache.video.pieces import ClipView, Event, PieceReader, plain
 from slt_cache.video.readers import read_ahead
 from slt_cache.video.timeline import timeline
 
-PICTURES = 32
-"""Of the filmstrip at most: more would be too small to see."""
 PICTURE_PIXELS = 96
+"""Side of what is shown of a frame: its middle square."""
 SUPPOSED_FPS = 25.0
 """Frames a second of a file that does not tell."""
 
@@ -34,9 +33,8 @@ class Answer:
     translation: Translation
     attention: WordAttention
     """Of the best sentence: weights [words, N]."""
-    pictures: tuple[np.ndarray, ...]
-    """uint8 [96, 96, 3], the middle of every `steps_a_picture`-th kept frame."""
-    steps_a_picture: int
+    frames: np.ndarray
+    """uint8 [N, 96, 96, 3], of each kept frame the middle."""
     length: float | None
     """Seconds of video; None where its frame rate is not known."""
 
@@ -99,21 +97,16 @@ class Answerer:
         translation = self.translator.of_features(encoded, self.nbest, begun)
         llm = self.translator.llm
         attention = word_attention(llm.model, llm.tokenizer, encoded.features, translation.text)
-        steps_a_picture = -(-len(encoded.features) // PICTURES)
         fps = encoded.end.fps
         length = translation.frames / fps if fps else None
-        return Answer(translation, attention, self._pictures(clip, steps_a_picture), steps_a_picture, length)
+        return Answer(translation, attention, self._frames(clip), length)
 
-    def _pictures(self, clip: Clip, every: int) -> tuple[np.ndarray, ...]:
-        """Raises UnreadableVideo."""
-        pictures: list[np.ndarray] = []
-        seen = 0
+    def _frames(self, clip: Clip) -> np.ndarray:
+        """Read once more, since what the encoder is given may be too small to see. Raises UnreadableVideo."""
+        frames: list[np.ndarray] = []
         for event in read_ahead(plain([clip]), self._small, workers=1):
             if isinstance(event, UnreadableVideo):
                 raise event
-            if not isinstance(event, torch.Tensor):
-                break
-            wanted = event[-seen % every :: every]
-            pictures.extend(wanted.permute(0, 2, 3, 1).numpy().copy())
-            seen += len(event)
-        return tuple(pictures)
+            if isinstance(event, torch.Tensor):
+                frames.append(event.permute(0, 2, 3, 1).numpy().copy())  # the piece is written over by the next one
+        return np.concatenate(frames)

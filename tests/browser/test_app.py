@@ -114,8 +114,9 @@ def test_uploaded_clips_give_what_translate_gives_and_nothing_leaves_the_machine
         assert page.inner_text(".slt-sentence") == expected["text"]
         assert rows == [[one["text"], f"{one['score']:.2f}"] for one in expected["nbest"]]  # type: ignore[attr-defined]
         shown.add(tuple(row[1] for row in rows))
-        assert page.locator(".slt-film img").count() == -(-int(str(expected["frames"])) // 4)
-        assert page.locator(".slt-strip").count() == len(str(expected["text"]).split())
+        assert page.locator(".slt-attention li").all_inner_texts() == str(expected["text"]).split()
+        sizes = page.eval_on_selector_all(".slt-attention img", "images => images.map((image) => image.naturalWidth)")
+        assert len(sizes) == 2 and all(sizes)
         assert f"{expected['frames']} frames" in page.inner_text(".slt-speed")
     assert len(shown) == 2  # scores of their own, whatever a model that learned nothing says
     assert seen.errors == []
