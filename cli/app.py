@@ -1,20 +1,33 @@
 """The `slt-cache` program and its commands."""
 
 import os
+from typing import ClassVar
 
 import typer
 
-from . import cache, corpus, features, llm, reproduce, results, training, whole
+from . import cache, corpus, features, llm, reproduce, results, training, translating, webpage, whole
+from .help import GroupedCommands, Program
 
-app = typer.Typer(
-    help="Gloss-free sign language translation in two stages, built around a feature cache. "
-    "Four commands, in this order: train-visual, extract-features, train-llm, eval. All at once: demo.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+
+class Commands(GroupedCommands):
+    """What there is, by purpose."""
+
+    groups: ClassVar = {
+        "All at once": ("demo",),
+        "The pipeline, in this order": ("prepare", "train-visual", "extract-features", "train-llm", "eval"),
+        "Results": ("translate", "app", "report", "score"),
+        "Tools and comparisons": ("cache", "llm", "bench", "reproduce", "train-joint"),
+    }
+
+
+app = Program(
+    Commands,
+    help="Gloss-free sign language translation in two stages, built around a feature cache. To begin with: "
+    "slt-cache demo. What a command takes: slt-cache COMMAND --help.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (whole, corpus, training, llm, features, cache, results, reproduce):
+for commands in (whole, corpus, training, llm, features, cache, results, translating, webpage, reproduce):
     commands.register(app)
 
 

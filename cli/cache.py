@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from . import exchange
+from .help import OUTPUT, GroupedCommand, Program
 from .options import (
     DeviceOption,
     FeaturesOption,
@@ -28,11 +28,14 @@ PathArgument = Annotated[
     typer.Argument(help="Feature cache. [default: feats.h5 of the run folder]", show_default=False),
 ]
 PlotOption = Annotated[
-    Path | None, typer.Option("--plot", help="Draw it into this .png, .svg or .pdf file.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--plot", help="Draw it into this .png, .svg or .pdf file.", show_default=False, rich_help_panel=OUTPUT
+    ),
 ]
 
 
-class IdCommand(TyperCommand):
+class IdCommand(GroupedCommand):
     """A command whose argument may begin with a hyphen, as many clip ids do: `-a1` is an id and no bundle of
     options. Ids that are -v or -h, or begin with two hyphens, need a `--` before them."""
 
@@ -44,9 +47,7 @@ class IdCommand(TyperCommand):
 
 
 def register(app: typer.Typer) -> None:
-    cache = typer.Typer(
-        help="Look into feature caches, check and convert them.", no_args_is_help=True, rich_markup_mode=None
-    )
+    cache = Program(help="Look into feature caches, check and convert them.")
     cache.command("info")(guarded(info))
     cache.command("show", cls=IdCommand)(guarded(show))
     cache.command("verify")(guarded(verify))

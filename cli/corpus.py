@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .help import one_of
 from .options import (
     ConfigOption,
     JsonOption,
@@ -39,7 +40,12 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="avatar (drawn), phoenix14t, csl-daily, how2sign, or tsv (one's own).")],
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="avatar (drawn), phoenix14t, csl-daily, how2sign, or tsv (one's own).", autocompletion=one_of(*CONFIGS)
+        ),
+    ],
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the corpus.", show_default=False)] = None,
     out: Annotated[
         Path | None,

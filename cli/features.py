@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .help import one_of
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -26,7 +27,10 @@ def register(app: typer.Typer) -> None:
 
 
 def extract_features(
-    split: Annotated[str, typer.Option("--split", help="train, dev, test or all.")] = "all",
+    split: Annotated[
+        str,
+        typer.Option("--split", help="train, dev, test or all.", autocompletion=one_of("train", "dev", "test", "all")),
+    ] = "all",
     features: FeaturesOption = None,
     level: Annotated[str | None, typer.Option("--level", help="frame, sign or hidden.", show_default=False)] = None,
     views: Annotated[

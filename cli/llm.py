@@ -8,6 +8,7 @@ import typer
 
 from slt_cache.processes import join, leader_first
 
+from .help import Program
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -25,7 +26,7 @@ from .training import print_trained
 
 
 def register(app: typer.Typer) -> None:
-    llm = typer.Typer(help="Make language models.", no_args_is_help=True, rich_markup_mode=None)
+    llm = Program(help="Make language models.")
     llm.command("pretrain")(guarded(pretrain))
     llm.command("trim")(guarded(trim))
     llm.command("merge")(guarded(merge))

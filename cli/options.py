@@ -13,11 +13,14 @@ import typer
 from slt_cache.errors import SltCacheError
 from slt_cache.processes import leave, say_once
 
+from .help import OUTPUT, RUN, config_names, one_of, setting_names
+
 if TYPE_CHECKING:
     from slt_cache.pipeline.run import Run
 
 RunOption = Annotated[
-    Path | None, typer.Option("--run", help="Run folder. [default: runs/<config name>]", show_default=False)
+    Path | None,
+    typer.Option("--run", help="Run folder. [default: runs/<config name>]", show_default=False, rich_help_panel=RUN),
 ]
 ConfigOption = Annotated[
     str | None,
@@ -25,17 +28,44 @@ ConfigOption = Annotated[
         "--config",
         help="A shipped config's name or a YAML file. [default: the run folder's config.yaml, else avatar]",
         show_default=False,
+        rich_help_panel=RUN,
+        autocompletion=config_names,
     ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated.", show_default=False),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Change one setting, such as generation.num_beams=1; may be repeated.",
+        show_default=False,
+        rich_help_panel=RUN,
+        autocompletion=setting_names,
+    ),
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", show_default=False)
+    str | None,
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda, cuda:1 or mps. [default: compute.device of the config, auto if not set there]",
+        show_default=False,
+        rich_help_panel=RUN,
+        autocompletion=one_of("auto", "cpu", "cuda", "mps"),
+    ),
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything random in training.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        help="Of everything random in training. [default: seed of the config, 0 if not set there]",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on stdout and nothing else there.", rich_help_panel=OUTPUT),
+]
 FeaturesOption = Annotated[
     str | None,
     typer.Option("--features", help="Feature cache. [default: feats.h5 of the run folder]", show_default=False),
@@ -50,7 +80,14 @@ def remember_verbose(value: bool) -> bool:
 
 
 VerboseOption = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.", callback=remember_verbose)
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        help="Show the traceback of an error.",
+        callback=remember_verbose,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 
@@ -62,8 +99,9 @@ INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended."""
 
 
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with its errors turned into exit codes: 1 failed on the way, 2 bad input, 130 interrupted."""
+def guarded(command: Callable[..., None], goes_on: bool = True) -> Callable[..., None]:
+    """The command with its errors turned into exit codes: 1 failed on the way, 2 bad input, 130 interrupted.
+    `goes_on` says whether an interrupted one does not begin anew when it is called again."""
 
     @functools.wraps(command)
     def guard(*arguments: Any, **options: Any) -> None:
@@ -76,7 +114,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             say_once(f"error: {error}", _to_stderr)
             raise SystemExit(error.exit_code) from error
         except KeyboardInterrupt:
-            say_once("interrupted; the same command (without --restart) goes on from what is finished.", _to_stderr)
+            more = "; the same command (without --restart) goes on from what is finished." if goes_on else "."
+            say_once(f"interrupted{more}", _to_stderr)
             raise SystemExit(INTERRUPTED) from None
 
     return guard

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .help import RUN
 from .options import (
     ConfigOption,
     JsonOption,
@@ -28,7 +29,12 @@ def reproduce(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the plan, and what it will take.")] = False,
     run: Annotated[
         Path | None,
-        typer.Option("--run", help="Folder. [default: runs/reproduce-<config name>]", show_default=False),
+        typer.Option(
+            "--run",
+            help="Folder. [default: runs/reproduce-<config name>]",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,

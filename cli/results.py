@@ -1,4 +1,4 @@
-"""`eval`, `score`, `translate` and `report`."""
+"""`eval`, `score` and `report`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +7,7 @@ import typer
 
 from slt_cache.processes import leads
 
+from .help import one_of
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -19,6 +20,19 @@ from .options import (
     open_run,
     print_json,
 )
+
+MODELS = (
+    "llm",
+    "visual",
+    "control",
+    "llm-from-scratch",
+    "llm-unfreeze-temporal",
+    "llm-unfreeze-all",
+    "joint",
+    "joint-temporal",
+)
+PRESETS = ("plain", "phoenix14t", "csl-daily", "how2sign")
+"""Both as their pipeline modules have them, which take too long to import for a --help."""
 
 FinalDotOption = Annotated[
     str,
@@ -43,12 +57,14 @@ BootstrapOption = Annotated[
 def register(app: typer.Typer) -> None:
     app.command("eval")(guarded(evaluate))
     app.command("score")(guarded(score))
-    app.command("translate")(guarded(translate))
     app.command("report")(guarded(report))
 
 
 def evaluate(
-    split: Annotated[str, typer.Option("--split", help="train, dev or test.")] = "test",
+    split: Annotated[
+        str,
+        typer.Option("--split", help="train, dev or test.", autocompletion=one_of("train", "dev", "test")),
+    ] = "test",
     features: FeaturesOption = None,
     model: Annotated[
         str,
@@ -56,6 +72,7 @@ def evaluate(
             "--model",
             help="llm (both stages), visual (stage 1), control, llm-from-scratch, llm-unfreeze-temporal, "
             "llm-unfreeze-all, joint or joint-temporal.",
+            autocompletion=one_of(*MODELS),
         ),
     ] = "llm",
     bootstrap: BootstrapOption = None,
@@ -94,7 +111,10 @@ def evaluate(
 def score(
     hypotheses: Annotated[Path, typer.Argument(help="One sentence a line, or id|sentence.")],
     references: Annotated[Path, typer.Argument(help="One sentence a line, or id|sentence.")],
-    preset: Annotated[str, typer.Option("--preset", help="plain, phoenix14t, csl-daily or how2sign.")] = "plain",
+    preset: Annotated[
+        str,
+        typer.Option("--preset", help="plain, phoenix14t, csl-daily or how2sign.", autocompletion=one_of(*PRESETS)),
+    ] = "plain",
     final_dot: FinalDotOption = "keep",
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase both texts before scoring.")] = False,
     bootstrap: BootstrapOption = None,
@@ -126,44 +146,6 @@ def score(
         _print_against(done.against, against)
 
 
-def translate(
-    videos: Annotated[list[Path], typer.Argument(help="Video files or folders of frames.")],
-    nbest: Annotated[int, typer.Option("--nbest", min=1, help="Sentences to show for each video.")] = 1,
-    run: RunOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    device: DeviceOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Translate videos.
-
-    Example: slt-cache translate clip.mp4 --nbest 3
-    """
-    from slt_cache.errors import InputError
-    from slt_cache.pipeline.translate import Translation, Translator
-
-    translator = Translator(open_run(run, config, settings, device))
-    done: list[Translation] = []
-    failed = False
-    for video in videos:
-        try:
-            one = translator(video, nbest)
-        except InputError as error:
-            typer.echo(f"error: {error}", err=True)
-            failed = True
-            continue
-        done.append(one)
-        if not as_json:
-            typer.echo(f"{video}\t{one.text}\t({one.seconds:.1f} s)")
-            for text, value in list(zip(one.texts, one.scores, strict=True))[1:]:
-                typer.echo(f"\t{text}\t({value:.2f})")
-    if as_json:
-        print_json({"translations": [_translation(one) for one in done]})
-    if failed:
-        raise typer.Exit(2)
-
-
 def report(
     compare: Annotated[
         list[Path] | None,
@@ -192,12 +174,6 @@ def report(
         print_json({"report": str(page)})
     else:
         typer.echo(f"report: {page}")
-
-
-def _translation(one: Any) -> dict[str, Any]:
-    nbest = [{"text": text, "score": value} for text, value in zip(one.texts, one.scores, strict=True)]
-    seconds = round(one.seconds, 3)
-    return {"video": str(one.video), "text": one.text, "nbest": nbest, "seconds": seconds, "steps_left_out": one.cut}
 
 
 def _choices(final_dot: str, lowercase: bool) -> Any:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .help import Program
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -22,7 +23,7 @@ from .options import (
 
 
 def register(app: typer.Typer) -> None:
-    bench = typer.Typer(help="Measure ratios on this machine.", no_args_is_help=True, rich_markup_mode=None)
+    bench = Program(help="Measure ratios on this machine.")
     app.command("demo")(guarded(demo))
     bench.command("cache")(guarded(bench_cache))
     bench.command("extract")(guarded(bench_extract))

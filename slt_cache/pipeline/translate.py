@@ -1,26 +1,33 @@
 """Any video file or folder of frames in, its sentence out."""
 
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from slt_cache.checkpoints.llm import load_llm
 from slt_cache.config import ComputeConfig, GenerationConfig
 from slt_cache.corpora.clips import Clip
-from slt_cache.decoding.decode import cut_notice, decode
-from slt_cache.decoding.encode import encode, packed, usable
+from slt_cache.decoding.decode import Hypothesis, cut_notice, decode
+from slt_cache.decoding.encode import EncodedClip, Unusable, encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.run import Run, open_run
-from slt_cache.pipeline.terminal import say
-from slt_cache.video.pieces import ClipView, PieceReader
+from slt_cache.pipeline.terminal import counting, say
+from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
+from slt_cache.video.stream import UnreadableVideo
+from slt_cache.video.windows import windows
+
+SHORTEST_WINDOW = 0.1
+"""Seconds; a shorter one holds no movement."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """What one video says, best first."""
+    """What one video says, or one window of it, best first."""
 
     video: Path
     texts: tuple[str, ...]
@@ -29,11 +36,27 @@ class Translation:
     cut: int
     """Steps at the end of the video that were not read, because the LLM has no positions for them."""
     seconds: float
-    """From opening the video to the sentence."""
+    """From opening the video to the sentence; of several in a batch its share, by frames, of the time of the batch."""
+    frames: int
+    """T, frames of the video (with `video.fps` the resampled ones) before the keep rate."""
+    start: float | None = None
+    """Seconds from the beginning of the video; None where it was not cut into windows."""
+    end: float | None = None
+    """Seconds; None for the last window, and where it was not cut."""
 
     @property
     def text(self) -> str:
         return self.texts[0]
+
+
+@dataclass(frozen=True)
+class Untranslated:
+    """A video, or a window of it, that has no sentence."""
+
+    video: Path
+    reason: str
+    start: float | None = None
+    end: float | None = None
 
 
 class Translator:
@@ -41,6 +64,7 @@ class Translator:
 
     def __init__(self, run: Run):
         """Raises InputError where the run is not trained, or its stages do not belong together."""
+        _require_trained(run)
         self.generation: GenerationConfig = run.config.generation
         compute: ComputeConfig = run.config.compute
         self.device = pick_device(compute.device)
@@ -49,22 +73,115 @@ class Translator:
         self.llm.model.to(self.device)
         self.encoder = frozen_encoder(visual, self.llm.spec, self.device, run.config.features.batch_frames)
         self.reader = PieceReader(visual.video)
-        self.workers = min(1, compute.workers)
+        self.workers = compute.workers
 
     @classmethod
-    def from_run(cls, folder: str | Path) -> "Translator":
-        return cls(open_run(Path(folder), None))
+    def from_run(cls, folder: str | Path, device: str | None = None) -> "Translator":
+        """From a run folder; `device` (auto, cpu, cuda, cuda:1, mps) in place of the run's own."""
+        return cls(open_run(Path(folder), None, device=device))
 
     def __call__(self, video: str | Path, nbest: int = 1) -> Translation:
-        """Translates one video. Raises UnreadableVideo (an InputError), or InputError for more sentences than beams."""
+        """Translates one video. Raises InputError where it cannot be read, or for more sentences than beams."""
+        [found] = self.translate([video], nbest)
+        if isinstance(found, Untranslated):
+            raise InputError(f"{found.video}: {found.reason}. Give a video file or a folder of png or jpg frames.")
+        return found
+
+    def translate(
+        self,
+        videos: Iterable[str | Path],
+        nbest: int = 1,
+        window: float | None = None,
+        quiet: bool = True,
+    ) -> Iterator[Translation | Untranslated]:
+        """Each video's sentence, or why there is none, in their order; with `window` one for each so many seconds of
+        it. Videos are read ahead and decoded in batches; unless `quiet`, a bar on stderr shows how far it is.
+
+        Raises InputError for more sentences than beams, and for windows that are none."""
+        self._check(nbest, window)
+        jobs = [job for video in videos for job in _jobs(Path(video), window)]
+        read, done, unit = self._read(jobs), 0, "video" if window is None else "window"
+        while done < len(jobs):
+            begun = time.monotonic()
+            # The bar ends with each batch, so that whoever prints the sentences does not print into it.
+            with counting("translating", len(jobs), done, unit, quiet or len(jobs) == 1) as show:
+                batch: list[_Read] = []
+                for one in islice(read, self.generation.batch_size):
+                    batch.append(one)
+                    show(len(batch))
+                found = self._decoded(batch, nbest, begun)
+            done += len(batch)
+            yield from found
+
+    def encoded(self, clip: Clip, reader: PieceReader | None = None) -> EncodedClip:
+        """The features of one clip, as `translate` makes them; `reader` in place of the run's own. Raises
+        UnreadableVideo, or UnstorableFeatures."""
+        events = read_ahead(plain([clip]), reader or self.reader, min(self.workers, 1))
+        [found] = usable(encode(self.encoder, events))
+        return found
+
+    def of_features(self, encoded: EncodedClip, nbest: int, begun: float) -> Translation:
+        """Its sentences; `begun` is when reading it began (time.monotonic)."""
+        self._check(nbest, None)
+        clip = encoded.end.clip
+        [found] = self._decoded([(clip, encoded)], nbest, begun)
+        assert isinstance(found, Translation)
+        return found
+
+    def _check(self, nbest: int, window: float | None) -> None:
         if nbest > self.generation.num_beams:
             raise InputError(f"nbest {nbest}: there are {self.generation.num_beams} beams. Raise generation.num_beams.")
-        begun = time.monotonic()
-        path = Path(video)
-        clip = Clip(path.name, "test", path, None, None, "")
-        encoded = usable(encode(self.encoder, read_ahead([ClipView(clip)], self.reader, self.workers)))
-        [found] = decode(self.llm.model, packed(encoded, 1), self.llm.tokenizer, self.generation, nbest)
-        notice = cut_notice([found], self.llm.model.positions)
+        if window is not None and not window >= SHORTEST_WINDOW:
+            raise InputError(f"window {window:g}: a window takes {SHORTEST_WINDOW:g} seconds or more.")
+
+    def _read(self, jobs: Sequence["_Job"]) -> Iterator["_Read"]:
+        """Each job's features or why there are none, in their order."""
+        clips = [clip for clip, failure in jobs if failure is None]
+        encoded = encode(self.encoder, read_ahead(plain(clips), self.reader, min(self.workers, len(clips))))
+        for clip, failure in jobs:
+            yield clip, failure or next(encoded)
+
+    def _decoded(self, batch: Sequence["_Read"], nbest: int, begun: float) -> list[Translation | Untranslated]:
+        good = [found for _, found in batch if isinstance(found, EncodedClip)]
+        batches = packed(good, self.generation.batch_size)
+        hypotheses = decode(self.llm.model, batches, self.llm.tokenizer, self.generation, nbest)
+        notice = cut_notice(hypotheses, self.llm.model.positions)
         if notice is not None:
-            say(notice)
-        return Translation(path, found.texts, found.scores, found.cut, time.monotonic() - begun)
+            say(f"{notice}. Windows of some seconds are all read: --window SECONDS.")
+        a_frame = (time.monotonic() - begun) / max(1, sum(clip.end.num_frames for clip in good))
+        best = iter(hypotheses)
+        return [
+            _translation(clip, next(best), found.end.num_frames, a_frame)
+            if isinstance(found, EncodedClip)
+            else Untranslated(clip.video, found.reason, clip.start, clip.end)
+            for clip, found in batch
+        ]
+
+
+_Job = tuple[Clip, UnreadableVideo | None]
+"""A clip to be read; or one that is known to be unreadable, and why."""
+_Read = tuple[Clip, EncodedClip | Unusable]
+
+
+def _translation(clip: Clip, best: Hypothesis, frames: int, seconds_a_frame: float) -> Translation:
+    seconds = seconds_a_frame * frames
+    return Translation(clip.video, best.texts, best.scores, best.cut, seconds, frames, clip.start, clip.end)
+
+
+def _require_trained(run: Run) -> None:
+    if not run.folder.is_dir():
+        raise InputError(
+            f"{run.folder}: no such run. `slt-cache demo` makes runs/avatar from drawn videos; for your own see "
+            "`slt-cache prepare --help`; then train-visual, extract-features, and slt-cache train-llm. "
+            "Name the run with --run."
+        )
+
+
+def _jobs(video: Path, window: float | None) -> list[_Job]:
+    clip = Clip(video.name, "test", video, None, None, "")
+    if window is None:
+        return [(clip, None)]
+    try:
+        return [(part, None) for part in windows(clip, window)]
+    except UnreadableVideo as error:
+        return [(clip, error)]

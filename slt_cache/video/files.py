@@ -44,6 +44,15 @@ class VideoFile:
         return _in_pieces(_by_pyav(self.clip, self._packets, indices))
 
 
+def video_timeline(clip: Clip) -> Timeline:
+    """The frames of a clip's video in time, as its packets tell, without decoding. Raises UnreadableVideo where the
+    file cannot be read or tells no frame rate."""
+    packets = _packets(clip)
+    if not packets.fps:
+        raise UnreadableVideo(clip.id, clip.video, "the file tells no frame rate, so no seconds to cut it by")
+    return timeline(packets.num_frames, packets.fps, packets.seconds)
+
+
 def _opened(clip: Clip) -> tuple[Any, PacketIndex]:
     """A decord reader, or None where decord would give wrong frames or, with an FFmpeg of its own that is years old,
     cannot open what PyAV can (AV1, for one)."""

@@ -1,0 +1,160 @@
+"""`translate`."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .help import OUTPUT
+from .options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    RunOption,
+    SetOption,
+    VerboseOption,
+    guarded,
+    open_run,
+    print_json,
+    sleep_while_waiting,
+)
+
+if TYPE_CHECKING:
+    from slt_cache.pipeline.translate import Translation, Untranslated
+
+COLUMNS = ("video", "start", "end", "rank", "text", "score", "seconds")
+"""Of --tsv."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("translate")(guarded(translate, goes_on=False))
+
+
+def translate(
+    videos: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Video files; folders of frames; folders that hold such files or folders, at any depth. "
+            "A name that begins with - needs -- before it."
+        ),
+    ],
+    nbest: Annotated[int, typer.Option("--nbest", min=1, help="Sentences to show for each video.")] = 1,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            "--window",
+            metavar="SECONDS",
+            help="Cut each video into windows of so many seconds, and translate each; what is left at the end is a "
+            "window too, or, if shorter than half of one, part of the last. [default: the whole video at once]",
+            show_default=False,
+        ),
+    ] = None,
+    run: RunOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    as_tsv: Annotated[
+        bool,
+        typer.Option(
+            "--tsv",
+            help=f"Print a table on stdout, a line a sentence: {', '.join(COLUMNS)}.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Translate videos of any rate and size with a trained run.
+
+    What cannot be read is named at the end, and the others are translated all the same: exit code 1, or 2 where there
+    was nothing to translate.
+
+    Example: slt-cache translate clip.mp4 --nbest 3
+    """
+    sleep_while_waiting()
+    from slt_cache.errors import InputError
+    from slt_cache.pipeline.translate import Translation, Translator, Untranslated
+    from slt_cache.pipeline.video_paths import find_videos
+
+    if as_json and as_tsv:
+        raise InputError("--json and --tsv: both want stdout. Choose one.")
+    translator = Translator(open_run(run, config, settings, device))
+    found = find_videos(videos)
+    done: list[Translation] = []
+    failed: list[Untranslated] = []
+    if as_tsv:
+        typer.echo("\t".join(COLUMNS))
+    for one in translator.translate(found, nbest, window, quiet=False):
+        if isinstance(one, Untranslated):
+            failed.append(one)
+            continue
+        done.append(one)
+        if not as_json:
+            typer.echo(_table(one) if as_tsv else _shown(one))
+    if as_json:
+        print_json({"translations": [_to_json(one) for one in done], "failed": [_failure(one) for one in failed]})
+    _end(len(done), failed)
+
+
+def _end(done: int, failed: "list[Untranslated]") -> None:
+    """Names what has no sentence, and leaves with the exit code that it deserves."""
+    from slt_cache.errors import InputError
+
+    if not failed:
+        return
+    if not done and len(failed) == 1:
+        [one] = failed
+        raise InputError(f"{_named(one)}: {one.reason}. Give a video file or a folder of png or jpg frames.")
+    for one in failed:
+        typer.echo(f"failed\t{_named(one)}\t{one.reason}", err=True)
+    typer.echo(
+        f"error: {len(failed)} of {done + len(failed)} could not be translated; the reasons stand above.", err=True
+    )
+    raise typer.Exit(1 if done else 2)
+
+
+def _named(one: "Translation | Untranslated") -> str:
+    span = _span(one)
+    return f"{one.video}\t{span}" if span else str(one.video)
+
+
+def _span(one: "Translation | Untranslated") -> str:
+    """Empty where the video was not cut."""
+    if one.start is None:
+        return ""
+    end = "the end" if one.end is None else f"{one.end:.1f} s"
+    return f"{one.start:.1f} to {end}"
+
+
+def _shown(one: "Translation") -> str:
+    [best, *others] = zip(one.texts, one.scores, strict=True)
+    lines = [f"{_named(one)}\t{best[0] or '(an empty sentence)'}\t(score {best[1]:.2f}, {one.seconds:.2g} s)"]
+    return "\n".join([*lines, *(f"\t{text}\t(score {score:.2f})" for text, score in others)])
+
+
+def _table(one: "Translation") -> str:
+    """A line for each sentence. A tab or a line's end in a file's name or a sentence would break the table."""
+    start, end = ("" if second is None else f"{second:.3f}" for second in (one.start, one.end))
+    rows = [
+        (str(one.video), start, end, str(rank), text, f"{score:.4f}", f"{one.seconds:.3f}")
+        for rank, (text, score) in enumerate(zip(one.texts, one.scores, strict=True), start=1)
+    ]
+    return "\n".join("\t".join(re.sub(r"[\t\r\n]", " ", field) for field in row) for row in rows)
+
+
+def _to_json(one: "Translation") -> dict[str, Any]:
+    return {
+        "video": str(one.video),
+        "start": one.start,
+        "end": one.end,
+        "text": one.text,
+        "nbest": [{"text": text, "score": score} for text, score in zip(one.texts, one.scores, strict=True)],
+        "seconds": round(one.seconds, 3),
+        "frames": one.frames,
+        "steps_left_out": one.cut,
+    }
+
+
+def _failure(one: "Untranslated") -> dict[str, Any]:
+    return {"video": str(one.video), "start": one.start, "end": one.end, "reason": one.reason}

@@ -1,0 +1,82 @@
+"""The page itself, in gradio: what can be given to it, and what happens then."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio
+
+from slt_cache.app.answer import Answer, Answerer, TooLong
+from slt_cache.app.show import show_answer, show_invitation, show_problem
+from slt_cache.corpora.clips import Clip
+from slt_cache.errors import SltCacheError
+from slt_cache.pipeline.terminal import say
+
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-serif")
+"""Of the reader's own machine: gradio's would be asked for at Google's."""
+MONOSPACED = ("ui-monospace", "Menlo", "Consolas", "monospace")
+CLEANING = (60, 600)
+"""Seconds: how often the temporary folder is looked through, and how old an upload that nobody translated may get."""
+COLUMN_PIXELS = 320
+"""Narrower, and they stand below each other."""
+HONESTY = (
+    "A research tool. What it writes is fluent and often wrong: not for decisions about deaf people's lives, and no "
+    "substitute for an interpreter."
+)
+DRAWN = " This run learned from drawn figures with invented signs, which are no sign language."
+
+
+def theme() -> Any:
+    return gradio.themes.Default(font=list(FONTS), font_mono=list(MONOSPACED), primary_hue="teal")
+
+
+def make_page(answerer: Answerer, name: str, clips: Sequence[Clip], drawn: bool, megabytes: int, seconds: float) -> Any:
+    """A page for one run. `clips` can be chosen from by hand; `drawn` says that they are the demo corpus'. The limits
+    are told, and kept elsewhere: megabytes by the server, seconds by the answerer."""
+    by_label = {_label(clip): clip for clip in clips}
+
+    def of_upload(path: str | None) -> tuple[str, None, None]:
+        """The answer, and an upload and a choice that are empty again. The file is deleted at once."""
+        if path is None:
+            return show_invitation(), None, None
+        try:
+            return _html(lambda: answerer.of_upload(Path(path)), Path(path).name), None, None
+        finally:
+            Path(path).unlink(missing_ok=True)
+
+    def of_clip(label: str | None) -> str:
+        clip = by_label.get(label or "")
+        return show_invitation() if clip is None else _html(lambda: answerer.of_clip(clip), clip.id, clip.text)
+
+    with gradio.Blocks(title="slt-cache", analytics_enabled=False, delete_cache=CLEANING) as page:
+        gradio.Markdown(f"# Sign language translation\nRun `{name}`. {HONESTY}{DRAWN if drawn else ''}")
+        with gradio.Row():
+            with gradio.Column(min_width=COLUMN_PIXELS):
+                upload = gradio.File(label=f"A video, at most {megabytes} MB and {seconds:g} s", height=140)
+            with gradio.Column(min_width=COLUMN_PIXELS, visible=bool(clips)):
+                choice = gradio.Dropdown(list(by_label), value=None, label=f"Or one of {len(clips)} test clips")
+        answer = gradio.HTML(show_invitation(), container=True)
+        # One at a time, for both: there is one model. No programs: what a script wants, slt_cache.Translator has.
+        how: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "model"}
+        upload.upload(of_upload, upload, [answer, upload, choice], **how)
+        choice.input(of_clip, choice, answer, **how)
+    return page
+
+
+def _label(clip: Clip) -> str:
+    return f"{clip.id}: {clip.text}"
+
+
+def _html(answer: Callable[[], Answer], what: str, reference: str = "") -> str:
+    """Whatever goes wrong is told on the page; what nobody foresaw is told on the terminal as well."""
+    try:
+        return show_answer(what, answer(), reference)
+    except TooLong as error:
+        return show_problem(what, error.reason, "Give a part of it, or start the page with more --max-seconds.")
+    except SltCacheError as error:
+        return show_problem(
+            what, str(getattr(error, "reason", error)).rstrip("."), "Give a video, such as mp4 or webm."
+        )
+    except Exception as error:
+        say(f"{what}: {type(error).__name__}: {error}")
+        return show_problem(what, f"something failed here ({type(error).__name__})", "The terminal says what.")

@@ -1,0 +1,52 @@
+"""An answer as HTML, in the colours of the page that it stands in. Everything from outside is escaped."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from slt_cache.app.answer import Answer
+from slt_cache.pipeline.report.pictures import draw_filmstrip, draw_weights
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+STRIP_BYTES = 100_000
+"""Of the filmstrip at most."""
+
+
+def show_answer(what: str, answer: Answer, reference: str = "") -> str:
+    """Of the video called `what`: sentence, alternatives, speed, and the words over the filmstrip; with the reference
+    where it is known."""
+    found, attention = answer.translation, answer.attention
+    strip = draw_filmstrip(answer.frames, STRIP_BYTES)
+    return _template("answer.html.jinja").render(
+        what=what,
+        sentences=list(zip(found.texts, found.scores, strict=True)),
+        reference=reference,
+        frames=found.frames,
+        seconds=found.seconds,
+        rate=found.frames / found.seconds,
+        length=answer.length,
+        cut=found.cut,
+        strip=strip,
+        words=attention.words,
+        weights=draw_weights(attention.weights) if attention.words else "",
+    )
+
+
+def show_invitation() -> str:
+    """What stands there before anything was given."""
+    return _template("invitation.html.jinja").render()
+
+
+def show_problem(what: str, reason: str, next_step: str) -> str:
+    """Why the video called `what` has no sentence, and what to do."""
+    return _template("problem.html.jinja").render(what=what, reason=reason, next_step=next_step)
+
+
+@cache
+def _template(name: str) -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("slt_cache.app", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    ).get_template(name)

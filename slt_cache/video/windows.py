@@ -1,0 +1,32 @@
+"""A long video as windows of some seconds, each a clip of its own. Reads packets; decodes nothing."""
+
+from dataclasses import replace
+
+from slt_cache.corpora.clips import Clip
+from slt_cache.video.files import video_timeline
+from slt_cache.video.stream import UnreadableVideo
+
+
+def borders(length: float, window: float) -> list[float]:
+    """Seconds at which windows begin. What is left at the end is a window where it is at least half as long as the
+    others; else it belongs to the one before, since a moment of a video is no sentence."""
+    count = int(length // window)
+    if length - count * window >= window / 2:
+        count += 1
+    return [number * window for number in range(max(count, 1))]
+
+
+def windows(clip: Clip, window: float) -> list[Clip]:
+    """The whole of a clip's video in windows of so many seconds, every frame in one of them; the last one ends where
+    the video does. Raises UnreadableVideo for what has no frame rate, and for files that cannot be read."""
+    if clip.video.is_dir():
+        raise UnreadableVideo(clip.id, clip.video, "a folder of frames has no frame rate, so no seconds to cut it by")
+    if not clip.video.is_file():
+        raise UnreadableVideo(clip.id, clip.video, "there is no such file or folder")
+    length = video_timeline(clip).length
+    starts = borders(length, window)
+    ends = [*starts[1:], None]
+    return [
+        replace(clip, id=f"{clip.id} from {start:g} s", start=start, end=end)
+        for start, end in zip(starts, ends, strict=True)
+    ]

@@ -1,0 +1,207 @@
+"""The page of `slt-cache app` as a visitor meets it, on a tiny run."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import Seen
+from tests.tiny_run import TALKING, succeed, train_tiny
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+UPLOAD = "input[type=file]"
+GUARDED = """
+import socket, sys
+connect = socket.socket.connect
+def guarded(self, address):
+    if self.family != socket.AF_UNIX and not str(address[0]).startswith(("127.", "localhost", "::1")):
+        print("OUTSIDE", address, file=sys.stderr, flush=True)
+        raise OSError("no request leaves this machine")
+    return connect(self, address)
+socket.socket.connect = guarded
+from slt_cache.cli import main
+main()
+"""
+"""The program, telling of every connection that leaves the machine."""
+
+
+@dataclass
+class Server:
+    address: str
+    process: "subprocess.Popen[str]"
+    log: Path
+    temporary: Path
+    """Where it makes its temporary folder."""
+
+    def stop(self, sent: int) -> int:
+        self.process.send_signal(sent)
+        return self.process.wait(timeout=30)
+
+
+def start(run: Path, place: Path) -> Server:
+    log, temporary = place / "log.txt", place / "temporary"
+    temporary.mkdir()
+    options = ("app", "--run", str(run), "--max-megabytes", "1", "--max-seconds", "3")
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", GUARDED, *options], stderr=file, env={**os.environ, "TMPDIR": str(temporary)}
+        )
+    while process.poll() is None:
+        found = re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())
+        if found:
+            return Server(found[0], process, log, temporary)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_tiny(tmp_path_factory.mktemp("app") / "tiny", *TALKING)
+
+
+@pytest.fixture(scope="module")
+def server(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start(run, tmp_path_factory.mktemp("server"))
+    yield server
+    if server.process.poll() is None:
+        server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def videos(run: Path) -> list[Path]:
+    return sorted((run / "corpus" / "videos").glob("*.mp4"))
+
+
+def opened(page: "Page", server: Server) -> "Page":
+    page.goto(server.address)
+    page.wait_for_selector(UPLOAD, state="attached")
+    return page
+
+
+def give(page: "Page", video: Path, answer: str = ".slt-sentence") -> str:
+    """Drops a file; the text of what then stands there."""
+    page.set_input_files(UPLOAD, video)
+    page.wait_for_selector(f".slt-answer:has-text({json.dumps(video.name)}) {answer}")
+    return page.inner_text(".slt-answer")
+
+
+def translated(run: Path, video: Path) -> dict[str, object]:
+    [one] = json.loads(succeed("translate", "--run", run, video, "--nbest", "3", "--json").out)["translations"]
+    return one
+
+
+def test_uploaded_clips_give_what_translate_gives_and_nothing_leaves_the_machine(
+    page: "Page", seen: Seen, server: Server, run: Path, videos: list[Path]
+) -> None:
+    opened(page, server)
+    shown = set()
+    for video in videos[:2]:
+        give(page, video)
+        rows = [row.split("\t") for row in page.inner_text(".slt-nbest tbody").splitlines()]
+        expected = translated(run, video)
+        assert page.inner_text(".slt-sentence") == expected["text"]
+        assert rows == [[one["text"], f"{one['score']:.2f}"] for one in expected["nbest"]]  # type: ignore[attr-defined]
+        shown.add(tuple(row[1] for row in rows))
+        assert page.locator(".slt-attention li").all_inner_texts() == str(expected["text"]).split()
+        sizes = page.eval_on_selector_all(".slt-attention img", "images => images.map((image) => image.naturalWidth)")
+        assert len(sizes) == 2 and all(sizes)
+        assert f"{expected['frames']} frames" in page.inner_text(".slt-speed")
+    assert len(shown) == 2  # scores of their own, whatever a model that learned nothing says
+    assert seen.errors == []
+    assert seen.outside == []
+    assert any(url.startswith(server.address) for url in seen.requests)
+    assert "OUTSIDE" not in server.log.read_text()
+    assert list(server.temporary.rglob("*.mp4")) == []
+
+
+def test_a_test_clip_is_chosen_by_its_name(page: "Page", seen: Seen, server: Server, run: Path) -> None:
+    opened(page, server).get_by_label("test clips").click()
+    page.keyboard.type("test-00001")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".slt-sentence")
+    assert page.inner_text(".slt-sentence") == translated(run, run / "corpus/videos/test-00001.mp4")["text"]
+    assert "reference: " in page.inner_text(".slt-answer")
+    assert seen.errors == []
+    assert seen.outside == []
+
+
+def test_a_text_file_named_mp4_gives_a_message_and_the_next_video_its_sentence(
+    page: "Page", seen: Seen, server: Server, videos: list[Path], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    text = give(opened(page, server), bad, "strong")
+    assert text.startswith("bad.mp4 was not translated: decord cannot read it")
+    assert "Give a video" in text
+    assert give(page, videos[0])
+    assert "Traceback" not in server.log.read_text()
+    assert seen.errors == []
+
+
+def test_limits_of_length_and_size_are_told(
+    page: "Page", server: Server, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    text = give(opened(page, server), make_video(tmp_path / "long.mp4", 100), "strong")
+    assert "it is 4.0 s long, and this page takes 3 s" in text
+    big = tmp_path / "big.mp4"
+    big.write_bytes(bytes(1_500_000))
+    page.set_input_files(UPLOAD, big)
+    page.wait_for_selector("text=exceed the maximum allowed size of 1.0 Mb")
+    assert list(server.temporary.rglob("*.mp4")) == []
+
+
+def test_a_hostile_file_name_stays_text(
+    page: "Page", seen: Seen, server: Server, videos: list[Path], tmp_path: Path
+) -> None:
+    hostile = tmp_path / "<img src=x onerror=document.title=1>.mp4"
+    shutil.copy(videos[0], hostile)
+    opened(page, server).set_input_files(UPLOAD, hostile)
+    page.wait_for_selector(".slt-sentence")
+    assert page.locator(".slt-answer img[src=x]").count() == 0
+    assert page.title() == "slt-cache"
+    assert seen.errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_telephone_and_follows_the_theme(
+    page: "Page", server: Server, videos: list[Path], scheme: str
+) -> None:
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    give(opened(page, server), videos[0])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", ground)[:3]))
+    assert brightness < 200 if scheme == "dark" else brightness > 600
+
+
+def test_other_addresses_are_not_listened_on(server: Server) -> None:
+    port = server.address.rpartition(":")[2].rstrip("/")
+    listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=False).stdout
+    if not listening:
+        pytest.skip("no ss here")
+    [line] = [line for line in listening.splitlines() if f":{port} " in line]
+    assert f"127.0.0.1:{port}" in line
+
+
+def test_told_to_end_it_ends_at_once_and_leaves_nothing_behind(server: Server) -> None:
+    """The last test, since it ends the server of the others, after all that they gave to it. Ctrl-C is the easier one:
+    SIGTERM ends a Python program without cleaning up, unless it cares."""
+    assert list(server.temporary.iterdir())
+    assert server.stop(signal.SIGTERM) == 130
+    assert list(server.temporary.iterdir()) == []
+    log = server.log.read_text()
+    assert "Traceback" not in log
+    assert "OUTSIDE" not in log
