@@ -1,6 +1,7 @@
 """Run folders as trainings and evaluations leave them, made by hand: what the report is written from."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from slt_cache.features.parts import ClipFeatures
 from slt_cache.files import write_json, write_text
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.pipeline.report import write_report
 from slt_cache.pipeline.run import Run
 from slt_cache.text.tokenizer import load_tokenizer
 from tests.caches import DIM, add_split, facts_of, spec_of
@@ -110,3 +112,14 @@ def add_model_and_cache(run: Run) -> None:
     features = {clip_id: random.normal(size=(steps, DIM)).astype(np.float16) for clip_id, steps in STEPS.items()}
     rows = [ClipFeatures(clip_id, text, 20, 25.0, features[clip_id]) for clip_id, text, _ in SENTENCES]
     add_split(run.features, rows, facts_of("test"))
+
+
+def page_of(run: Run) -> str:
+    return write_report(run).read_text(encoding="utf-8")
+
+
+def rows_of(page: str) -> dict[str, str]:
+    """Markup of the table of clips, by clip, in the order of the page."""
+    found = re.findall(r'<tr data-id="([^"]*)".*?</tr>', page, re.DOTALL)
+    parts = re.findall(r'<tr data-id=".*?</tr>', page, re.DOTALL)
+    return dict(zip(found, parts, strict=True))

@@ -11,17 +11,12 @@ import pytest
 
 from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.config import load_config
-from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
 from slt_cache.files import write_json, write_text
-from slt_cache.pipeline.report import clips as clips_module
-from slt_cache.pipeline.report import write as write_module
 from slt_cache.pipeline.report import write_report
-from slt_cache.pipeline.report.clips import read_clips, with_pictures
-from slt_cache.pipeline.report.evaluations import read_evaluations
 from slt_cache.pipeline.run import Run
 from tests.commands import slt_cache
-from tests.report_runs import SCORES, SENTENCES, STEPS, add_model_and_cache, evaluate, make_run, train
+from tests.report_runs import SCORES, SENTENCES, STEPS, add_model_and_cache, evaluate, make_run, page_of, train
 
 WORDS = ["heute", "regnet", "es", "im", "norden"]
 
@@ -29,10 +24,6 @@ WORDS = ["heute", "regnet", "es", "im", "norden"]
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return make_run(tmp_path / "little")
-
-
-def page_of(run: Run) -> str:
-    return write_report(run).read_text(encoding="utf-8")
 
 
 class Elements(HTMLParser):
@@ -57,13 +48,6 @@ class Elements(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
-
-
-def rows_of(page: str) -> dict[str, str]:
-    """Markup of the table of clips, by clip, in the order of the page."""
-    found = re.findall(r'<tr data-id="([^"]*)".*?</tr>', page, re.DOTALL)
-    parts = re.findall(r'<tr data-id=".*?</tr>', page, re.DOTALL)
-    return dict(zip(found, parts, strict=True))
 
 
 def test_the_page_is_whole_and_says_what_was_run(run: Run) -> None:
@@ -157,77 +141,6 @@ def test_norms_are_drawn_by_module_and_only_where_they_were_logged(run: Run) -> 
     assert "Norms of gradients and weights" not in page_of(run)
 
 
-def test_best_and_worst_come_first(run: Run) -> None:
-    rows = rows_of(page_of(run))
-    assert next(iter(rows)) == "film" and ">best</small>" in rows["film"]
-    assert ">worst</small>" in rows["gone"]
-    assert {clip_id: re.findall(r'data-kind="(\w+)"', row) for clip_id, row in rows.items()} == {
-        clip_id: ["exact" if clip_id == "film" else "other"] for clip_id in rows
-    }
-
-
-def test_what_equals_the_best_is_not_among_the_worst(run: Run) -> None:
-    evaluate(run, "llm", "test", SCORES, [(clip_id, text, text) for clip_id, text, _ in SENTENCES])
-    page = page_of(run)
-    assert ">worst</small>" not in page
-    assert "4 of 4 sentences" in page
-
-
-def test_a_missing_video_is_noted_and_the_page_is_still_written(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    page = page_of(run)
-    assert "1 of 4 videos could not be read when this page was made" in page
-    assert {clip_id: row.count("data:image/webp") for clip_id, row in rows_of(page).items()} == {
-        "film": 1,
-        "frames": 1,
-        "gone": 0,
-        "&lt;script&gt;alert(1)&lt;/script&gt;": 1,
-    }
-    assert "1 of 4 videos cannot be read, such as 'gone'" in capsys.readouterr().err
-
-
-def test_a_run_whose_videos_are_all_gone_still_shows_where_words_looked(run: Run) -> None:
-    add_model_and_cache(run)
-    (run.folder / "film.mp4").unlink()
-    for folder in ("frames", "markup"):
-        shutil.rmtree(run.folder / folder)
-    page = page_of(run)
-    assert "None of the videos could be read" in page
-    assert "data:image/webp" not in page
-    assert page.count("data:image/png") == len(SENTENCES)
-
-
-def test_a_run_without_a_manifest_is_reported_without_videos(run: Run) -> None:
-    run.manifest.unlink()
-    assert "None of the videos could be read" in page_of(run)
-
-
-def test_every_word_is_laid_beside_where_it_looked(run: Run) -> None:
-    add_model_and_cache(run)
-    row = rows_of(page_of(run))["film"]
-    assert re.findall(r"<li>(.*?)</li>", row) == WORDS
-    assert f"--columns:{STEPS['film']};--words:{len(WORDS)}" in row
-    assert 'data-steps="5"' in row and "5 frames" in row
-
-
-@pytest.mark.parametrize(
-    ("prepare", "why"),
-    [
-        (lambda run: run.features.unlink(), "there is no feature cache: slt-cache extract-features --split all"),
-        (lambda run: run.features.write_bytes(b"no cache at all"), "feats.h5"),
-        (lambda run: shutil.rmtree(run.llm / "best"), "no finished training from the cache here"),
-        (lambda run: evaluate(run, "joint", "test", SCORES), "this model has an encoder of its own"),
-    ],
-    ids=["no cache", "broken cache", "no model", "end to end"],
-)
-def test_what_has_no_attention_says_why(run: Run, prepare: object, why: str) -> None:
-    add_model_and_cache(run)
-    (run.evaluation / "visual.test.json").unlink()
-    prepare(run)  # type: ignore[operator]
-    page = page_of(run)
-    assert "data:image/png" not in page
-    assert re.search(rf"Where each word looked is not shown: [^<]*{re.escape(why)}", page)
-
-
 def test_a_run_without_a_cache_has_no_steps_but_words(run: Run) -> None:
     page = page_of(run)
     assert "this run has no feature cache; slt-cache extract-features --split all" in page
@@ -247,39 +160,6 @@ def test_lengths_are_those_of_cache_and_sentences(run: Run) -> None:
     assert figures("test") == ["4", "1", "5.5", f"{np.mean(steps):.1f}", "8"]
     assert figures("references of test") == ["4", "3", "5", "4.8", "6"]
     assert figures("hypotheses of test, both stages") == ["4", "2", "4", "4.0", "6"]
-
-
-def test_a_filmstrip_has_sixteen_frames_at_most(run: Run) -> None:
-    config = run.config.model_copy(update={"video": run.config.video.model_copy(update={"keep_rate": 1.0})})
-    assert "16 of 30 frames" in page_of(Run(run.folder, config))
-
-
-def test_pictures_that_do_not_fit_are_left_out_from_the_middle(run: Run) -> None:
-    found = read_clips(run, read_evaluations(run))
-    assert found is not None
-    evaluation, clips = found
-    manifest = {clip.id: clip for clip in read_manifest(run.manifest)}
-    sizes = {row.clip_id: len(row.picture) for row in with_pictures(run, evaluation, clips, manifest, 10**6).rows}
-    assert sizes["film"] and sizes["frames"] and not sizes["gone"]
-    few = with_pictures(run, evaluation, clips, manifest, sizes["film"] + 10)
-    assert [row.clip_id for row in few.rows if row.picture] == ["film"]
-    assert few.pictured == 2  # the best, then the worst, whose video is gone; then the second best
-
-
-def test_a_page_that_has_no_room_for_pictures_says_so(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(write_module, "MOST_BYTES", 0)
-    page = page_of(run)
-    assert "0 of 4 clips have pictures" in page and "data:image" not in page
-    assert "pictures of 0 of 4 clips fit" in capsys.readouterr().err
-
-
-def test_rows_that_are_too_many_are_left_out_from_the_middle(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clips_module, "MOST_ROWS", 2)
-    page = page_of(run)
-    assert list(rows_of(page)) == ["film", "gone"]
-    assert "The table has the best and the worst 2 of 4 clips." in page
 
 
 def test_runs_are_laid_side_by_side(run: Run, tmp_path: Path) -> None:

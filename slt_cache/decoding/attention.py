@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers.modeling_outputs import BaseModelOutput
 
 from slt_cache.batches.targets import make_targets
 from slt_cache.models.sign_translator import SignTranslator
@@ -92,12 +91,13 @@ def _attended(
     packed = torch.cat([clip[: translator.positions] for clip in tensors]).to(device, torch.float32)
     lengths = torch.tensor([len(clip[: translator.positions]) for clip in tensors], device=device)
     embeds, mask = translator.embed(packed, lengths)
-    # The encoder runs apart, so that the weights of its own attentions, [B, heads, N, N] a layer, are not kept.
+    # Encoder and decoder by themselves: the weights of the encoder's own attentions, [B, heads, N, N] a layer, are not
+    # kept, nor logits computed, [B, L, V].
     states = translator.seq2seq.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-    layers = translator.seq2seq(
-        encoder_outputs=BaseModelOutput(last_hidden_state=states),
-        attention_mask=mask,
-        decoder_input_ids=make_targets(ids, tokenizer).decoder_input_ids.to(device),
+    layers = translator.seq2seq.get_decoder()(
+        input_ids=make_targets(ids, tokenizer).decoder_input_ids.to(device),
+        encoder_hidden_states=states,
+        encoder_attention_mask=mask,
         use_cache=False,
         output_attentions=True,
     ).cross_attentions  # of each layer [B, heads, L, N]

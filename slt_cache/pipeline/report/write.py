@@ -93,6 +93,8 @@ def _head(
         "counts": {split: len(of_split(clips, split)) for split in SPLITS},
         "keep_every": run.config.video.keep_every,
         "size": run.config.video.size,
+        "dev_beams": run.config.generation.dev_beams,
+        "num_beams": run.config.generation.num_beams,
         "has_stage_2": any(one.key == "llm" for one in trainings) or any(one.model == "llm" for one in evaluations),
         "folder": str(run.folder),
     }
