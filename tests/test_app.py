@@ -1,6 +1,8 @@
 """What the web page shows, without a browser and without gradio: answers, limits, and HTML that escapes."""
 
+import socket
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,3 +121,27 @@ def test_an_empty_sentence_is_said_to_be_one(answerer: Answerer, clip: Clip) -> 
         None,
     )
     assert "(an empty sentence)" in show_answer("silent", silent)
+
+
+def test_an_address_that_cannot_be_had_is_told_at_once(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = slt_cache("app", "--run", run.folder, "--port", str(port))
+        assert ran.code == 2
+        assert ran.err == (
+            f"error: 127.0.0.1, port {port}: cannot be listened on (Address already in use). "
+            "Choose another --host or --port.\n"
+        )
+    ran = slt_cache("app", "--run", run.folder, "--host", "nowhere.invalid")
+    assert ran.code == 2
+    assert ran.err.startswith("error: nowhere.invalid: cannot be listened on (")
+
+
+def test_without_a_trained_run_the_error_says_what_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "gradio", types.ModuleType("gradio"))
+    monkeypatch.setitem(sys.modules, "slt_cache.app.page", types.ModuleType("slt_cache.app.page"))
+    ran = slt_cache("app")
+    assert ran.code == 2
+    assert "slt-cache demo" in ran.err
+    assert len(ran.err.splitlines()) == 1

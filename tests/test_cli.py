@@ -166,6 +166,14 @@ def test_the_wheel_installs_no_top_level_module_but_its_own(wheel: Path) -> None
     assert (wheel / "slt_cache" / "configs" / "avatar.yaml").is_file()
 
 
+def test_the_wheel_holds_all_of_the_library_templates_and_styles_too(wheel: Path) -> None:
+    source = PROJECT / "slt_cache"
+    files = [path for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {".jinja", ".css", ".py"} <= {path.suffix for path in files}
+    absent = [path for path in files if not (wheel / "slt_cache" / path.relative_to(source)).is_file()]
+    assert absent == []
+
+
 def test_the_four_commands_work_verbatim_from_the_wheel_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     (folder / "runs" / "avatar").mkdir(parents=True)

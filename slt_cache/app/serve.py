@@ -3,6 +3,7 @@ behind."""
 
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ POLICY = (
 def serve(run: Run, host: str, port: int | None, max_megabytes: int, max_seconds: float) -> None:
     """Answers until Ctrl-C or SIGTERM, with KeyboardInterrupt then. Raises InputError without gradio, without a
     trained run, and for a port that is taken."""
+    _require_address(host, port)
     with _temporary_home() as home:
         page_module = _page_module()
         answerer = Answerer(run, max_seconds)
@@ -46,6 +48,20 @@ def serve(run: Run, host: str, port: int | None, max_megabytes: int, max_seconds
             _wait()
         finally:
             page.close(verbose=False)
+
+
+def _require_address(host: str, port: int | None) -> None:
+    """Asked before anything is loaded; gradio would try a hundred ports first. Raises InputError."""
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that has just ended is no hindrance
+            probe.bind(address)
+    except OSError as error:
+        where = host if port is None else f"{host}, port {port}"
+        raise InputError(
+            f"{where}: cannot be listened on ({error.strerror}). Choose another --host or --port."
+        ) from error
 
 
 def _page_module() -> Any:
@@ -89,8 +105,7 @@ def _launch(page: Any, theme: Any, host: str, port: int | None, max_megabytes: i
             footer_links=[],
         )
     except OSError as error:
-        where = "7860 to 7959" if port is None else str(port)
-        raise InputError(f"{host}, port {where}: cannot be listened on ({error}). Choose another --port.") from error
+        raise InputError(f"{host}: no port from {port or 7860} on is free. Choose another --port.") from error
     return str(address)
 
 
