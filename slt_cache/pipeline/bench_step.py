@@ -52,8 +52,7 @@ def make_translator(config: Config, dim: int, seq2seq: Any, start: tuple[int, ..
     """As stage 2 puts it together, with LoRA where the settings ask for it."""
     if config.llm.lora is not None:
         add_lora(seq2seq, config.llm.lora)
-    training = config.llm_training
-    return SignTranslator(dim, seq2seq, start, training.feature_dropout, training.step_dropout)
+    return SignTranslator(dim, seq2seq, start, **config.llm_training.dropouts)
 
 
 class MeasuredTask(FromCacheTask):
