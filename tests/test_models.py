@@ -133,7 +133,8 @@ def test_batch_statistics_ignore_padding_in_training() -> None:
 def test_padding_and_mask_belong_together() -> None:
     lengths = torch.tensor([2, 1, 3])
     packed = torch.arange(1.0, 13.0).reshape(6, 2)
-    padded, mask = pad(packed, lengths), step_mask(lengths)
+    mask = step_mask(lengths)
+    padded = pad(packed, mask)
     assert padded.shape == (3, 3, 2)
     assert mask.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
     assert torch.equal(padded[mask], packed)

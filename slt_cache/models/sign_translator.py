@@ -5,6 +5,7 @@ for `from_pretrained`."""
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -122,7 +123,8 @@ class SignTranslator(nn.Module):
         """[sum N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]"""
         self._require_positions(int(lengths.max()), "steps of features")
         embedded = self.adapter(self._dropped(features, lengths)) * self.scale
-        return pad(embedded, lengths), step_mask(lengths).long()
+        mask = step_mask(lengths)
+        return pad(embedded, mask), mask.long()
 
     def _dropped(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """In training, without some values, some whole steps and some whole channels of each clip. Steps that stay keep
@@ -146,7 +148,7 @@ class SignTranslator(nn.Module):
             inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=decoder_input_ids, use_cache=False
         ).logits
 
-    @property
+    @cached_property
     def positions(self) -> int | None:
         """Steps that the LLM has positions for. None where they do not end: the sinusoids of Light-T, M2M100 and NLLB,
         the relative positions of T5."""
