@@ -23,7 +23,8 @@ from slt_cache.models.lora import add_lora
 from slt_cache.models.packing import step_mask
 from slt_cache.models.sign_translator import IGNORED, SignTranslator
 from slt_cache.training.from_cache import FromCacheTask
-from slt_cache.training.loop import Engine, train
+from slt_cache.training.loop import train
+from slt_cache.training.task import Engine
 
 VOCABULARY = 2500
 """Pieces of an MBart-large trimmed to a corpus of PHOENIX14T's size."""

@@ -34,7 +34,7 @@ from slt_cache.pipeline.terminal import say
 from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_cache import FromCacheTask
-from slt_cache.training.loop import Progress
+from slt_cache.training.state import Progress
 
 
 @dataclass(frozen=True)
