@@ -76,7 +76,9 @@ class Updater:
         total = summed([sum(values) / size()], self._not_finite(group, values))[0]
         found = norms(watched, 1.0 if self.scaler is None else self.scaler.get_scale()) if watched else {}
         if self.engine.settings.clip_norm is not None:
-            self._accelerator.clip_grad_norm_(self._weights, self.engine.settings.clip_norm)
+            if self.scaler is not None:
+                self._accelerator.unscale_gradients()
+            nn.utils.clip_grad_norm_(self._weights, self.engine.settings.clip_norm)
         self._step()
         return Update(total, group.tokens, found)
 
