@@ -11,7 +11,7 @@ from contextlib import closing, nullcontext
 
 import torch
 
-from slt_cache.processes import leads, rank, size
+from slt_cache.processes import leads, rank, size, stopping_together
 from slt_cache.training.bar import EpochBar
 from slt_cache.training.interrupts import Interrupts
 from slt_cache.training.metrics_log import MetricsLog
@@ -65,7 +65,7 @@ class _Training:
 
     def run(self) -> None:
         if self.progress.step:
-            self.log.say(f"{self.task.name}: goes on {self._place()}")
+            self.log.say(f"{self.task.name}: goes on {self._place()}{self._other_processes()}")
         try:
             while self.progress.batch or not self.schedule.finished(self.progress):
                 self._updates_of_an_epoch()
@@ -114,7 +114,7 @@ class _Training:
             return {}
         self.task.model.eval()
         held = self.interrupts.held() if size() > 1 else nullcontext()
-        with held, torch.no_grad(), self.update.autocast():
+        with held, stopping_together(lambda: self.interrupts.asked), torch.no_grad(), self.update.autocast():
             scores = self.task.evaluate()
         if self.progress.better(scores):
             # Killed behind this, a resumed run finds the same scores, and the same weights saved.
@@ -138,6 +138,12 @@ class _Training:
         self.progress.seconds = self.clock.alone()
         self.state.save()
         self.log.say(f"{self.task.name}: interrupted {self._place()}; saved in {self.state.path.parent}")
+
+    def _other_processes(self) -> str:
+        before = self.state.processes
+        if before == size():
+            return ""
+        return f"; processes: {size()} instead of {before}, the same but for rounding and for what dropout draws"
 
     def _place(self) -> str:
         progress = self.progress
