@@ -4,10 +4,11 @@
 then nothing here waits, sends or changes anything. What is said between them is small and goes over gloo, from memory
 to memory; gradients are DistributedDataParallel's."""
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.team import Team
@@ -19,8 +20,17 @@ PATIENCE = timedelta(days=1)
 GRACE = timedelta(seconds=10)
 """That an error waits for the leader's word."""
 
+LOOK = 0.02
+"""Seconds between two looks at whether this process is asked to stop, while it waits for others."""
+
 _ALONE = Team()
 _team = _ALONE
+_asked: Callable[[], bool] | None = None
+"""Whether this process is asked to stop, where all are to stop then."""
+
+
+class Stopped(KeyboardInterrupt):
+    """One of several processes has been asked to stop, and all of them do."""
 
 
 def join() -> None:
@@ -74,7 +84,7 @@ def summed(figures: Sequence[float], error: Exception | None = None) -> list[flo
 
     values = torch.tensor([*figures, float(error is not None)], dtype=torch.float64)
     with _others():
-        distributed.all_reduce(values)
+        _look_while(distributed.all_reduce(values, async_op=_asked is not None))
     *sums, failed = values.tolist()
     if failed:
         _raise_first(error)
@@ -86,16 +96,21 @@ def wait_for_all() -> None:
 
 
 def gathered(make: Callable[[], list[T]]) -> list[T]:
-    """What all processes make, one list after another; all of them get all of it. Raises what one of them raised."""
+    """What all processes make, one list after another; all of them get all of it. Raises what one of them raised, and
+    Stopped where one of them was stopped."""
     if size() == 1:
         return make()
     mine: list[T] = []
     error: Exception | None = None
+    stopped = False
     try:
         mine = make()
     except SltCacheError as caught:
         error = caught
-    summed([], error)
+    except Stopped:
+        stopped = True
+    if summed([stopped], error)[0]:
+        raise Stopped
     return [one for part in _all_of(mine) for one in part]
 
 
@@ -112,6 +127,46 @@ def leader_first(make: Callable[[], T]) -> T:
             error = caught
     summed([], error)
     return made[0] if leads() else make()
+
+
+@contextmanager
+def stopping_together(asked: Callable[[], bool]) -> Iterator[None]:
+    """Within it, what several processes make by `gathered` out of items `until_stopped` is given up by all of them when
+    `asked` says in any of them that it is to stop."""
+    global _asked
+    _asked = asked
+    try:
+        yield
+    finally:
+        _asked = None
+
+
+def until_stopped(items: Iterable[T]) -> Iterator[T]:
+    """The items, one by one. Raises Stopped between two of them, as `stopping_together` says."""
+    for item in items:
+        if _stop_is_asked():
+            raise Stopped
+        yield item
+
+
+def _stop_is_asked() -> bool:
+    """Of this process, which tells the others, or of one that has told so. Nobody waits for anybody here: each is
+    somewhere else in its share."""
+    if size() == 1 or _asked is None:
+        return False
+    if _asked():
+        _team.publish("stop", True)
+    return _team.is_published("stop")
+
+
+def _look_while(meeting: Any) -> None:
+    """Waits until all have come. A signal is not heard by a process that waits within torch."""
+    if meeting is None:
+        return
+    while not meeting.is_completed():
+        _stop_is_asked()
+        time.sleep(LOOK)
+    meeting.wait()
 
 
 def dealt(items: Sequence[T], at_once: int) -> list[T]:

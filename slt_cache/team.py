@@ -47,9 +47,13 @@ class Team:
         return self.rank == 0
 
     def publish(self, name: str, value: Any) -> None:
-        """Tells the others something; called by the leader."""
+        """Tells the others something; called by the leader, or by any of them where they tell the same."""
         if self.store is not None:
             self.store.set(name, json.dumps(value))
+
+    def is_published(self, name: str) -> bool:
+        """Whether any of the others has told it; does not wait."""
+        return self.store is not None and bool(self.store.check([name]))
 
     def await_published(self, name: str) -> Any:
         """What the leader has told; waits for it."""

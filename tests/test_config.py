@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slt_cache.config import AugmentationConfig, Config, differences, load_config, save_config, shipped_configs
+from slt_cache.config import (
+    AugmentationConfig,
+    Config,
+    LlmTrainingConfig,
+    differences,
+    load_config,
+    save_config,
+    shipped_configs,
+)
 from slt_cache.errors import InputError
 
 
@@ -207,6 +215,13 @@ def test_saving_and_loading_gives_the_same_config(name: str, tmp_path: Path) -> 
     config = load_config(name, ["corpus.root=/daten/für uns", "visual_training.lr=3.3e-05", "video.keep_rate=0.125"])
     save_config(config, tmp_path / "config.yaml")
     assert load_config(str(tmp_path / "config.yaml")) == config
+
+
+def test_channel_dropout_is_recorded_where_it_is_set() -> None:
+    assert "channel_dropout" not in LlmTrainingConfig().recorded()
+    settings = LlmTrainingConfig(channel_dropout=0.2)
+    assert settings.recorded() == {**LlmTrainingConfig().recorded(), "channel_dropout": 0.2}
+    assert LlmTrainingConfig.model_validate(settings.recorded()) == settings
 
 
 def test_augmentation_is_recorded_as_before_there_was_rotation_where_that_is_off() -> None:

@@ -23,7 +23,7 @@ from slt_cache.processes import dealt, gathered, leader_first, leads, summed
 from slt_cache.training.metrics_log import read_metrics
 from tests.commands import TINY, slt_cache
 
-LAUNCH = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "--redirects=3"]
+LAUNCH = ["torch.distributed.run", "--standalone", "--redirects=3"]
 EXIT_CODE = re.compile(r"exitcode\s*: (-?\d+)")
 
 
@@ -40,13 +40,28 @@ class Team:
     """Of each process."""
 
 
-def start(logs: Path, *arguments: str | Path) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-m", *LAUNCH, "--log-dir", str(logs), "-m", "slt_cache", "--", *map(str, arguments)]
+def start(logs: Path, *arguments: str | Path, module: str = "slt_cache", processes: int = 2) -> "subprocess.Popen[str]":
+    launch = [sys.executable, "-m", *LAUNCH, f"--nproc-per-node={processes}", "--log-dir", str(logs)]
+    words = [*launch, "-m", module, "--", *map(str, arguments)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
 def said(logs: Path, stream: str) -> list[str]:
     return [path.read_text() for path in sorted(logs.glob(f"*/attempt_0/*/{stream}.log"))]
+
+
+def wait_for(logs: Path, words: str) -> None:
+    """Until any of the processes has said so."""
+    ends = time.monotonic() + 60
+    while words not in "".join(said(logs, "stderr")):
+        assert time.monotonic() < ends, said(logs, "stderr")
+        time.sleep(0.01)
+
+
+def signal_last(running: "subprocess.Popen[str]", number: signal.Signals) -> None:
+    """To the last of the processes alone."""
+    children = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(int(children[-1]), number)
 
 
 def finish(running: "subprocess.Popen[str]", logs: Path) -> Team:
@@ -164,11 +179,11 @@ def test_a_signal_ends_all_processes_and_they_go_on(together: Path, tmp_path: Pa
     words = ["train-llm", "--features", "feats.h5", "--set", "llm_training.epochs=8", "--set", "compute.save_minutes=0"]
     assert two(tmp_path / "logs-whole", *words, "--run", whole).code == 0
     running = start(tmp_path / "logs", *words, "--run", together)
-    ends = time.monotonic() + 60
-    while "epoch 2" not in "".join(said(tmp_path / "logs", "stderr")) and time.monotonic() < ends:
-        time.sleep(0.01)
-    children = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True).stdout.split()
-    os.kill(running.pid if number == signal.SIGINT else int(children[-1]), number)
+    wait_for(tmp_path / "logs", "epoch 2")
+    if number == signal.SIGINT:
+        os.kill(running.pid, number)
+    else:
+        signal_last(running, number)
     team = finish(running, tmp_path / "logs")
     assert team.code != 0 and (130 in team.codes or number == signal.SIGINT), team
     assert "saved in" in team.err[0] and (together / "llm" / "last" / "state.pt").is_file()
@@ -177,6 +192,89 @@ def test_a_signal_ends_all_processes_and_they_go_on(together: Path, tmp_path: Pa
     assert again.code == 0 and "goes on" in again.err[0], again
     assert losses(together / "llm") == losses(whole / "llm")
     assert difference(whole / "llm/best/model.safetensors", together / "llm/best/model.safetensors") == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
+def test_a_signal_within_dev_is_obeyed_at_once_and_another_number_of_processes_goes_on(
+    alone: Path, together: Path, tmp_path: Path, before: int, after: int
+) -> None:
+    """Of two, the signal comes to the one that has done its share of dev and waits for the other."""
+    words = ["train-llm", "--features", "feats.h5", "--run", together]
+    running = start(tmp_path / "logs", *words, module="tests.slow_dev", processes=before)
+    wait_for(tmp_path / "logs", "decoding")
+    begun = time.monotonic()
+    signal_last(running, signal.SIGTERM)
+    stopped = finish(running, tmp_path / "logs")
+    assert time.monotonic() - begun < 20, stopped  # of the 60 seconds that are left
+    assert "stage 2: interrupted in epoch 1, after 2 of 2 batches; saved in" in stopped.err[0], stopped
+    assert 130 in stopped.codes and "Traceback" not in "".join(stopped.err), stopped
+    team = finish(start(tmp_path / "logs-again", *words, processes=after), tmp_path / "logs-again")
+    assert team.code == 0, team
+    assert f"goes on in epoch 1, after 2 of 2 batches; processes: {after} instead of {before}" in team.err[0]
+    expected, found = losses(alone / "llm"), losses(together / "llm")
+    assert len(found) == len(expected) and np.allclose(found, expected, atol=1e-4), (expected, found)
+    assert difference(alone / "llm/best/model.safetensors", together / "llm/best/model.safetensors") < 1e-2
+
+
+def spoil(run: Path, split: str) -> str:
+    """Makes the last video of a split unreadable; of dev and test the second of two processes reads it. Returns its
+    clip."""
+    rows = [line.split("\t") for line in (run / "manifest.tsv").read_text().splitlines()]
+    clip, _, video, *_ = [row for row in rows if row[1] == split][-1]
+    path = run / video if (run / video).is_file() else Path(video)
+    path.unlink()
+    path.write_bytes(b"no video")
+    return clip
+
+
+@pytest.fixture
+def own_videos(alone: Path, tmp_path: Path) -> Path:
+    """A copy of the run whose manifest names the copy's videos."""
+    run = shutil.copytree(alone, tmp_path / "run")
+    manifest = run / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace(str(alone), str(run)))
+    return run
+
+
+@pytest.mark.parametrize(
+    "split", ["train", pytest.param("dev", marks=pytest.mark.slow), pytest.param("test", marks=pytest.mark.slow)]
+)
+def test_a_video_that_one_process_cannot_read_ends_all_and_is_named_once(
+    own_videos: Path, tmp_path: Path, split: str
+) -> None:
+    clip = spoil(own_videos, split)
+    words: list[str | Path] = ["eval", "--set", "generation.batch_size=2"]
+    if split == "test":
+        (own_videos / "feats.h5").unlink()
+    else:
+        shutil.rmtree(own_videos / "visual")
+        words = ["train-visual", "--set", "generation.batch_size=1"]
+    team = two(tmp_path / "logs", *words, "--run", own_videos)
+    shown = "".join(team.err)
+    assert 2 in team.codes and team.codes <= {2, -signal.SIGTERM}, team  # torchrun ends what is left, saying nothing
+    assert shown.count("error:") == 1 and repr(clip) in team.err[0] and "Traceback" not in shown, team
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["train-joint", "train-llm"])
+def test_training_from_pixels_with_the_llm_by_two_processes_is_that_of_one(
+    alone: Path, tmp_path: Path, command: str
+) -> None:
+    words = [command, "--set", "llm_training.batch_size=4"]
+    if command == "train-llm":
+        words += ["--set", "llm_training.unfreeze=temporal"]
+    folder = "joint" if command == "train-joint" else "llm-unfreeze-temporal"
+    runs = shutil.copytree(alone, tmp_path / "one"), shutil.copytree(alone, tmp_path / "two")
+    ran = slt_cache(*words, "--run", runs[0])
+    assert ran.code == 0, ran.err
+    team = two(tmp_path / "logs", *words, "--run", runs[1])
+    assert team.code == 0, team
+    assert "effective batch 4 (2 processes x 2 clips)" in team.err[0]
+    expected, found = losses(runs[0] / folder), losses(runs[1] / folder)
+    assert len(found) == len(expected) and np.allclose(found, expected, atol=1e-2), (expected, found)
+    assert team.out[1] == "" and f"eval --model {folder}" in team.out[0]
+    scored = two(tmp_path / "logs-eval", "eval", "--model", folder, "--run", runs[1])
+    assert scored.code == 0 and (runs[1] / "eval" / f"{folder}.test.json").is_file(), scored
 
 
 @pytest.mark.parametrize("clips", [23, 24, 25])
@@ -189,6 +287,13 @@ def test_the_shares_of_all_processes_are_the_batches_of_one(clips: int) -> None:
     for number, (batch, *shares) in enumerate(zip(whole, *orders, strict=True)):
         counted = [item for rank, share in enumerate(shares) if number not in idle[rank] for item in share]
         assert sorted(counted) == sorted(batch) and all(shares)
+
+
+def test_the_demo_is_for_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("slt_cache.pipeline.demo.size", lambda: 2)
+    ran = slt_cache("demo", "--config", TINY, "--run", tmp_path / "run")
+    assert (ran.code, "2 were started. Start it without torchrun" in ran.err) == (2, True), ran
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_process_that_is_alone_waits_for_nobody() -> None:

@@ -133,7 +133,8 @@ def test_batch_statistics_ignore_padding_in_training() -> None:
 def test_padding_and_mask_belong_together() -> None:
     lengths = torch.tensor([2, 1, 3])
     packed = torch.arange(1.0, 13.0).reshape(6, 2)
-    padded, mask = pad(packed, lengths), step_mask(lengths)
+    mask = step_mask(lengths)
+    padded = pad(packed, mask)
     assert padded.shape == (3, 3, 2)
     assert mask.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
     assert torch.equal(padded[mask], packed)
@@ -271,7 +272,24 @@ def test_step_dropout_zeroes_whole_steps_in_training_only(small_mbart: Any, toke
 
 
 @torch.no_grad()
-def test_without_step_dropout_no_random_number_is_drawn(small_mbart: Any, tokenizer: Tokenizer) -> None:
+def test_channel_dropout_takes_a_channel_from_all_steps_of_a_clip(small_mbart: Any, tokenizer: Tokenizer) -> None:
+    model = SignTranslator(400, small_mbart, tokenizer.start, channel_dropout=0.25)
+    model.adapter.mlp = torch.nn.Sequential()  # lets the features through as they are
+    clips = [torch.rand(steps, 400) + 1 for steps in (3, 1, 5)]
+    model.eval()
+    plain = model.embed(torch.cat(clips), lengths_of(clips))[0] / model.scale
+    model.train()
+    dropped = model.embed(torch.cat(clips), lengths_of(clips))[0] / model.scale  # [B, N, C]
+    for row, clip in enumerate(clips):
+        gone = dropped[row, 0] == 0
+        assert gone.float().mean() == pytest.approx(0.25, abs=0.1)
+        assert not dropped[row, :, gone].any()
+        torch.testing.assert_close(dropped[row, : len(clip), ~gone], plain[row, : len(clip), ~gone] / 0.75)
+    assert not torch.equal(dropped[0, 0] == 0, dropped[2, 0] == 0)  # each clip loses others
+
+
+@torch.no_grad()
+def test_without_dropout_no_random_number_is_drawn(small_mbart: Any, tokenizer: Tokenizer) -> None:
     model = SignTranslator(DIM, small_mbart, tokenizer.start).train()
     before = torch.get_rng_state()
     model.embed(torch.randn(5, DIM, generator=torch.Generator().manual_seed(1)), torch.tensor([5]))

@@ -39,14 +39,15 @@ from slt_cache.features.parts import ClipFeatures, add_splits, content_of
 from slt_cache.models.sign_translator import IGNORED, SignTranslator, VisualTranslator, token_loss
 from slt_cache.models.visual_encoder import VisualEncoder
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training import loop, trackers
+from slt_cache.training import shares, trackers
 from slt_cache.training.bar import duration
 from slt_cache.training.diagnostics import last_layers, norms
 from slt_cache.training.from_cache import FromCacheTask
 from slt_cache.training.from_pixels import FromPixelsTask, visual_optimizer
-from slt_cache.training.loop import Engine, Progress, train
+from slt_cache.training.loop import train
 from slt_cache.training.metrics_log import MetricsLog, read_metrics
-from slt_cache.training.state import STATE_FILE
+from slt_cache.training.state import STATE_FILE, Progress
+from slt_cache.training.task import Engine
 from slt_cache.training.trackers import require_tracker
 from slt_cache.video.frames import UnreadableVideo
 from tests.caches import facts_of, spec_of
@@ -428,7 +429,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.now = 1000.0
-        monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(shares, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     def tick(self) -> None:
         self.now += 1.0

@@ -34,7 +34,7 @@ class Targets:
 
 def make_targets(sentences: Sequence[Sequence[int]], tokenizer: Tokenizer) -> Targets:
     """Token ids of each sentence -> padded decoder input and labels."""
-    start = tokenizer.start
+    start, eos = tokenizer.start, tokenizer.eos
     shape = (len(sentences), len(start) + max(map(len, sentences)))
     inputs, labels = np.full(shape, tokenizer.pad), np.full(shape, IGNORED)
     inputs[:, : len(start)] = start
@@ -42,7 +42,7 @@ def make_targets(sentences: Sequence[Sequence[int]], tokenizer: Tokenizer) -> Ta
         end = len(start) + len(ids)
         inputs[row, len(start) : end] = ids
         labels[row, len(start) - 1 : end - 1] = ids
-        labels[row, end - 1] = tokenizer.eos
+        labels[row, end - 1] = eos
     return Targets(torch.from_numpy(inputs), torch.from_numpy(labels))
 
 

@@ -308,6 +308,8 @@ class LlmTrainingConfig(OptimizerConfig):
     """Share of the features' values (each channel of each step on its own) that is zeroed in training."""
     step_dropout: Probability = 0.0
     """Share of the time steps whose features are zeroed whole in training."""
+    channel_dropout: Probability = 0.0
+    """Share of the channels of each clip that are zeroed over all its steps in training."""
     length_buckets: bool = True
     """Batches hold clips of similar length: under 10 % padding, of clips as long as PHOENIX14T's, instead of half."""
     unfreeze: Literal["none", "temporal", "all"] = "none"
@@ -318,6 +320,19 @@ class LlmTrainingConfig(OptimizerConfig):
     patience: PositiveInt | None = 10
     evaluate_every: PositiveInt = 1
     """Epochs between evaluations on dev."""
+
+    def recorded(self) -> dict[str, Any]:
+        """Channel dropout only where it is set: earlier records have none."""
+        recorded = super().recorded()
+        if not self.channel_dropout:
+            del recorded["channel_dropout"]
+        return recorded
+
+    @property
+    def dropouts(self) -> dict[str, float]:
+        """Of the features, as SignTranslator takes them."""
+        names = ("feature_dropout", "step_dropout", "channel_dropout")
+        return {name: getattr(self, name) for name in names}
 
 
 class ControlConfig(Section):

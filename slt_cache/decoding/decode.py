@@ -12,7 +12,7 @@ from slt_cache.batches.feature_batches import feature_loader
 from slt_cache.config import GenerationConfig
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.sign_translator import SignTranslator
-from slt_cache.processes import gathered, rank, size
+from slt_cache.processes import gathered, rank, size, until_stopped
 from slt_cache.text.tokenizer import Tokenizer
 
 NAMED = 10
@@ -57,7 +57,7 @@ def decode(
     translator.eval()
     search = _greedy if generation.num_beams == 1 else _beams
     hypotheses: list[Hypothesis] = []
-    for batch in batches:
+    for batch in until_stopped(batches):
         features, lengths = batch.features.to(device).float(), batch.lengths.to(device)
         sequences, scores = search(translator, features, lengths, generation, min(nbest, generation.num_beams))
         texts = [tokenizer.decode(ids) for ids in sequences[:, len(translator.start) :].tolist()]

@@ -5,6 +5,7 @@ for `from_pretrained`."""
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -93,9 +94,11 @@ class SignTranslator(nn.Module):
         start: tuple[int, ...],
         feature_dropout: float = 0.0,
         step_dropout: float = 0.0,
+        channel_dropout: float = 0.0,
     ):
         """`dim` is C; `start` are the ids that decoding begins with (text/framing.py). `feature_dropout` zeroes single
-        values of the features in training and scales up the others, `step_dropout` whole time steps."""
+        values of the features in training and scales up the others, `channel_dropout` whole channels of a clip alike;
+        `step_dropout` zeroes whole time steps."""
         super().__init__()
         self.seq2seq = seq2seq
         self.start = start
@@ -103,6 +106,7 @@ class SignTranslator(nn.Module):
         self.adapter = Adapter(dim, width)
         self.feature_dropout = nn.Dropout(feature_dropout)
         self.step_dropout = step_dropout
+        self.channel_dropout = channel_dropout
         # A scaled word embedding multiplies what it looks up; embeddings that come ready-made are not scaled.
         scaled = getattr(seq2seq.config, "scale_embedding", False)
         self.scale = math.sqrt(width) if scaled else 1.0
@@ -118,16 +122,22 @@ class SignTranslator(nn.Module):
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """[sum N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]"""
         self._require_positions(int(lengths.max()), "steps of features")
-        embedded = self.adapter(self._dropped(features)) * self.scale
-        return pad(embedded, lengths), step_mask(lengths).long()
+        embedded = self.adapter(self._dropped(features, lengths)) * self.scale
+        mask = step_mask(lengths)
+        return pad(embedded, mask), mask.long()
 
-    def _dropped(self, features: torch.Tensor) -> torch.Tensor:
-        """In training, without some values and some whole steps. Steps that stay keep their size: one that is missing
-        is a sign not seen, and what is seen of the others is no more for it."""
+    def _dropped(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """In training, without some values, some whole steps and some whole channels of each clip. Steps that stay keep
+        their size: one that is missing is a sign not seen, and what is seen of the others is no more for it. Channels
+        that stay are scaled up, for the adapter sums over all of them (Tompson et al. 2015, 3.2)."""
         features = self.feature_dropout(features)
         if self.training and self.step_dropout > 0:
             kept = torch.rand(len(features), 1, device=features.device) >= self.step_dropout
             features = features * kept
+        if self.training and self.channel_dropout > 0:
+            ones = torch.ones(len(lengths), features.shape[1], device=features.device)
+            kept = F.dropout(ones, self.channel_dropout)  # [B, C], 0 or 1 / (1 - p)
+            features = features * kept.repeat_interleave(lengths, 0, output_size=len(features))
         return features
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
@@ -138,7 +148,7 @@ class SignTranslator(nn.Module):
             inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=decoder_input_ids, use_cache=False
         ).logits
 
-    @property
+    @cached_property
     def positions(self) -> int | None:
         """Steps that the LLM has positions for. None where they do not end: the sinusoids of Light-T, M2M100 and NLLB,
         the relative positions of T5."""

@@ -27,9 +27,10 @@ class LocalTemporalModule(nn.Module):
 
     def forward(self, frame_features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """[sum N, dim_in], [B] -> [sum N, C]"""
-        padded = pad(frame_features, lengths)  # [B, N, dim_in], zeros as the convolution's own padding has them
+        mask = step_mask(lengths)
+        padded = pad(frame_features, mask)  # [B, N, dim_in], zeros as the convolution's own padding has them
         mixed = self.conv(padded.transpose(1, 2)).transpose(1, 2)  # [B, N, C]
-        packed = mixed[step_mask(lengths)]  # [sum N, C]: padding must not reach the batch statistics
+        packed = mixed[mask]  # [sum N, C]: padding must not reach the batch statistics
         return torch.relu(self.norm(packed))
 
 

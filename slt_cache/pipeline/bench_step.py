@@ -23,7 +23,8 @@ from slt_cache.models.lora import add_lora
 from slt_cache.models.packing import step_mask
 from slt_cache.models.sign_translator import IGNORED, SignTranslator
 from slt_cache.training.from_cache import FromCacheTask
-from slt_cache.training.loop import Engine, train
+from slt_cache.training.loop import train
+from slt_cache.training.task import Engine
 
 VOCABULARY = 2500
 """Pieces of an MBart-large trimmed to a corpus of PHOENIX14T's size."""
@@ -52,8 +53,7 @@ def make_translator(config: Config, dim: int, seq2seq: Any, start: tuple[int, ..
     """As stage 2 puts it together, with LoRA where the settings ask for it."""
     if config.llm.lora is not None:
         add_lora(seq2seq, config.llm.lora)
-    training = config.llm_training
-    return SignTranslator(dim, seq2seq, start, training.feature_dropout, training.step_dropout)
+    return SignTranslator(dim, seq2seq, start, **config.llm_training.dropouts)
 
 
 class MeasuredTask(FromCacheTask):

@@ -19,7 +19,8 @@ from slt_cache.config import Config
 from slt_cache.models.frozen import PRECISIONS
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.training.from_pixels import FromPixelsTask
-from slt_cache.training.loop import Engine, train
+from slt_cache.training.loop import train
+from slt_cache.training.task import Engine
 
 BARE_AT_ONCE = 64
 """Frames, where the whole batch need not fit the memory."""

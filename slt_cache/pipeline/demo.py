@@ -22,6 +22,7 @@ from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.train_llm import train_control, train_llm
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.pipeline.translate import Translation, Translator
+from slt_cache.processes import join, size
 
 SAMPLES = 3
 FIGURES = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l")
@@ -60,7 +61,13 @@ class Demo:
 
 def run_demo(run: Run, full: bool) -> Demo:
     """Prepares, trains, extracts, fine-tunes, scores and reports. What is finished is not done again. Raises
-    InputError for another corpus or another feature level than the demo is about."""
+    InputError for another corpus or another feature level than the demo is about, and for several processes."""
+    join()
+    if size() > 1:
+        raise InputError(
+            f"demo: is for one process, and {size()} were started. Start it without torchrun; train-visual, "
+            "extract-features, train-llm and eval share their work."
+        )
     if (run.config.corpus.name, run.config.features.level) != ("avatar", "sign"):
         raise InputError("demo: shows the avatar corpus with sign-wise features. Use the single commands for others.")
     begun = time.monotonic()

@@ -31,7 +31,7 @@ from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
 from slt_cache.processes import dealt, rank, size
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_pixels import FromPixelsTask
-from slt_cache.training.loop import Progress
+from slt_cache.training.state import Progress
 from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
 

@@ -27,7 +27,7 @@ from slt_cache.pipeline.trim import summary, trim_llm
 from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from slt_cache.training.denoising import DenoisingTask
-from slt_cache.training.loop import Progress
+from slt_cache.training.state import Progress
 
 
 def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:

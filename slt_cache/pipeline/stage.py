@@ -17,7 +17,9 @@ from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import choices_of, preset_of
 from slt_cache.pipeline.terminal import say
 from slt_cache.processes import leads, size, wait_for_all
-from slt_cache.training.loop import Engine, Progress, Task, train
+from slt_cache.training.loop import train
+from slt_cache.training.state import Progress
+from slt_cache.training.task import Engine, Task
 from slt_cache.training.trackers import require_tracker
 
 RecordOf = Callable[[int, dict[str, float]], Record]

@@ -72,8 +72,8 @@ def _train(
 
     def make_model() -> VisualTranslator:
         encoder = make_encoder()
-        dropouts = (config.llm_training.feature_dropout, config.llm_training.step_dropout)
-        model = VisualTranslator(encoder, SignTranslator(encoder.dim, make_llm(), tokenizer.start, *dropouts))
+        dropouts = config.llm_training.dropouts
+        model = VisualTranslator(encoder, SignTranslator(encoder.dim, make_llm(), tokenizer.start, **dropouts))
         if config.llm_training.unfreeze == "temporal":
             model.freeze(encoder.backbone)
         return model

@@ -34,7 +34,7 @@ from slt_cache.pipeline.terminal import counting, say
 from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_cache import FromCacheTask
-from slt_cache.training.loop import Progress
+from slt_cache.training.state import Progress
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     }
 
     def make_model() -> SignTranslator:
-        dropouts = (config.llm_training.feature_dropout, config.llm_training.step_dropout)
-        return SignTranslator(train_split.dim, make_llm(), tokenizer.start, *dropouts)
+        return SignTranslator(train_split.dim, make_llm(), tokenizer.start, **config.llm_training.dropouts)
 
     plan = _Plan(
         name="stage 2" if config.llm.pretrained else "stage 2 from scratch",

@@ -1,7 +1,6 @@
-"""What the terminal shows of a training: how far it is, how fast it goes, how long it will take."""
+"""What the terminal shows of a training: how far it is, how fast it goes."""
 
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm import tqdm
@@ -9,20 +8,6 @@ from tqdm import tqdm
 from slt_cache.processes import leads
 
 FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
-
-
-@dataclass
-class Pace:
-    """Since this run of the program began to train, evaluations included."""
-
-    step: int
-    """Updates done before."""
-    begun: float = field(default_factory=time.monotonic)
-
-    def left(self, step: int, updates: int) -> float | None:
-        """Seconds until so many updates are done; None before there is anything to go by."""
-        done = step - self.step
-        return (time.monotonic() - self.begun) / done * max(updates - step, 0) if done else None
 
 
 class EpochBar:

@@ -66,6 +66,8 @@ class TrainingState:
         self.device = device
         self.progress = Progress()
         self.random: dict[str, torch.Tensor] = {}
+        self.processes = size()
+        """That saved the state."""
         if self.path.is_file():
             self._load()
 
@@ -97,7 +99,8 @@ class TrainingState:
         if self.scaler is not None and state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
         randoms = [state.get("random", {}), *state.get("others", [])]
-        self.random = randoms[rank()] if rank() < len(randoms) else {}
+        self.processes = len(randoms)
+        self.random = randoms[rank()] if rank() < len(randoms) else {}  # more than before: seeded by epoch and rank
         self.progress = Progress(**state["progress"])
 
     def remember_random(self) -> None:

@@ -1,0 +1,82 @@
+"""What is trained, and how: the two things that the loop is given."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from slt_cache.config import OptimizerConfig
+
+
+class Task(Protocol):
+    """What a stage gives to the loop."""
+
+    @property
+    def name(self) -> str:
+        """Shown beside the progress bar."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What the `size` of a batch counts: frames, steps or tokens."""
+        ...
+
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def batches_an_epoch(self) -> int: ...
+
+    def optimizer(self) -> Optimizer: ...
+
+    def batches(self, epoch: int, first: int = 0) -> Iterable[Any]:
+        """Batches with `ids`, `targets`, `size` and `to(device)`, from number `first` of the epoch on."""
+        ...
+
+    def logits(self, model: Any, batch: Any) -> torch.Tensor:
+        """Logits [B, L, V]; `model` is `self.model` as the engine wrapped it."""
+        ...
+
+    def last_layers(self) -> dict[str, nn.Module]:
+        """Of each module, to be watched."""
+        ...
+
+    @property
+    def evaluate(self) -> Callable[[], dict[str, float]]:
+        """Scores on dev; `bleu4` decides which weights are the best. Empty where there is no dev."""
+        ...
+
+    @property
+    def save_best(self) -> Callable[[int, dict[str, float]], None]:
+        """(epoch, dev scores): writes the weights of `self.model`."""
+        ...
+
+    def epoch_ended(self, epoch: int) -> None:
+        """Called behind every epoch, on the leader alone, before the state is saved: what it writes is written again
+        where a kill comes between."""
+        ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How to train, whatever is trained."""
+
+    settings: OptimizerConfig
+    seed: int
+    evaluate_every: int
+    """Epochs"""
+    precision: str
+    device: torch.device
+    folder: Path
+    """Holds metrics.jsonl and, while the training is unfinished, last/."""
+    max_seconds: float | None = None
+    """Where given, training ends after this time, and the learning rate falls with time instead of updates."""
+    save_seconds: float = 600.0
+    """Between two savings of the state within an epoch; infinite where nothing is kept, on Ctrl-C neither."""
+    diagnostics: bool = True
+    """Whether norms of gradients and weights are logged."""
+    tracker: str = "none"
