@@ -29,8 +29,8 @@ PUBLISHED = {
     "csl-daily": {"train": (18_401, 2_227_000), "dev": (1_077, 133_900), "test": (1_176, 152_300)},
     "how2sign": {"train": (31_164, 5_064_000), "dev": (1_740, 282_800), "test": (2_356, 382_900)},
 }
-"""Clips and source frames; PHOENIX14T's as published (Camgoz et al. 2018), the frames of the other two from their
-published hours at 30 and 24 frames a second."""
+"""Clips, and source frames where the data set is not at hand: PHOENIX14T's as published (Camgoz et al. 2018), those of
+the other two rough, from their hours at 30 and 24 frames a second."""
 PIECES_A_WORD = 1.5
 TOKENS = 20
 """Of a sentence, where no sentences are at hand."""

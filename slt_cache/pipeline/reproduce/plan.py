@@ -10,9 +10,20 @@ from slt_cache.config import Config
 from slt_cache.features.cache import cached_splits
 from slt_cache.pipeline.reproduce.tables import BASE, Row, Table
 from slt_cache.pipeline.reproduce.variants import LEVELS, MT5, Place, run_of
-from slt_cache.pipeline.run import END_TO_END, MODELS, SMALL_LLMS
+from slt_cache.pipeline.run import END_TO_END, SMALL_LLMS
 
 CONTROL = "control"
+TRAININGS = {
+    "visual": "stage 1",
+    "llm": "stage 2",
+    CONTROL: "the control, Light-T over the same cache",
+    "llm-from-scratch": "stage 2 with the LLM from scratch",
+    "llm-unfreeze-temporal": "stage 2 in which the temporal module learns on",
+    "llm-unfreeze-all": "stage 2 in which the encoder learns on",
+    "joint": "joint training of encoder and LLM",
+    "joint-temporal": "joint training with the backbone frozen as it began",
+}
+"""Models of run.MODELS, in the words of a plan."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +42,8 @@ class Step:
             "visual": "stage 1",
             "pretrain": "the LLM learns from text",
             "features": "features of every clip",
-            "train": MODELS[self.model],
-            "control": MODELS[CONTROL],
-            "test": f"test: {MODELS[self.model]}",
-        }[self.action]
+            "test": f"test of {TRAININGS[self.model]}",
+        }.get(self.action, TRAININGS[self.model])
         return f"seed {self.place.seed}, {self.place.variant}: {what}"
 
 
