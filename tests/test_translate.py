@@ -163,10 +163,15 @@ def test_windows_of_what_has_no_rate_are_refused_and_the_others_translated(
     folder = as_frames(clips[0], tmp_path / "frames")
     with pytest.raises(UnreadableVideo, match="no frame rate"):
         windows(Clip("v", "test", folder, None, None, ""), 1.0)
-    found = list(translator.translate([folder, clips[1]], window=100.0))
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    found = list(translator.translate([folder, clips[1], bad], window=100.0))
     assert isinstance(found[0], Untranslated)
     assert "no frame rate" in found[0].reason
     assert isinstance(found[1], Translation)
+    assert isinstance(found[2], Untranslated)
+    assert found[2].reason.startswith("decord cannot read it")
+    assert found[2].text is None
     ran = slt_cache("translate", "--run", run, folder, "--window", "1")
     assert ran.code == 2
     assert "no frame rate" in ran.err

@@ -58,6 +58,10 @@ class Untranslated:
     start: float | None = None
     end: float | None = None
 
+    @property
+    def text(self) -> None:
+        """There is none."""
+
 
 class Translator:
     """Both stages of a run, loaded once: `Translator.from_run("runs/avatar")("clip.mp4").text`."""

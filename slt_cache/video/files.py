@@ -44,13 +44,11 @@ class VideoFile:
         return _in_pieces(_by_pyav(self.clip, self._packets, indices))
 
 
-def video_timeline(clip: Clip) -> Timeline:
-    """The frames of a clip's video in time, as its packets tell, without decoding. Raises UnreadableVideo where the
-    file cannot be read or tells no frame rate."""
+def video_timeline(clip: Clip) -> Timeline | None:
+    """The frames of a clip's video in time, as its packets tell, without decoding; None where the file tells no frame
+    rate. Raises UnreadableVideo."""
     packets = _packets(clip)
-    if not packets.fps:
-        raise UnreadableVideo(clip.id, clip.video, "the file tells no frame rate, so no seconds to cut it by")
-    return timeline(packets.num_frames, packets.fps, packets.seconds)
+    return timeline(packets.num_frames, packets.fps, packets.seconds) if packets.fps else None
 
 
 def _opened(clip: Clip) -> tuple[Any, PacketIndex]:

@@ -13,20 +13,30 @@ def borders(length: float, window: float) -> list[float]:
     count = int(length // window)
     if length - count * window >= window / 2:
         count += 1
-    return [number * window for number in range(max(count, 1))]
+    return [float(number * window) for number in range(max(count, 1))]
 
 
 def windows(clip: Clip, window: float) -> list[Clip]:
     """The whole of a clip's video in windows of so many seconds, every frame in one of them; the last one ends where
-    the video does. Raises UnreadableVideo for what has no frame rate, and for files that cannot be read."""
+    the video does. A file that cannot be read stays whole: reading it tells why. Raises UnreadableVideo for what has no
+    frame rate."""
     if clip.video.is_dir():
-        raise UnreadableVideo(clip.id, clip.video, "a folder of frames has no frame rate, so no seconds to cut it by")
+        raise _without_rate(clip, "a folder of frames")
     if not clip.video.is_file():
-        raise UnreadableVideo(clip.id, clip.video, "there is no such file or folder")
-    length = video_timeline(clip).length
-    starts = borders(length, window)
+        return [clip]
+    try:
+        frames = video_timeline(clip)
+    except UnreadableVideo:
+        return [clip]
+    if frames is None:
+        raise _without_rate(clip, "this file")
+    starts = borders(frames.length, window)
     ends = [*starts[1:], None]
     return [
         replace(clip, id=f"{clip.id} from {start:g} s", start=start, end=end)
         for start, end in zip(starts, ends, strict=True)
     ]
+
+
+def _without_rate(clip: Clip, what: str) -> UnreadableVideo:
+    return UnreadableVideo(clip.id, clip.video, f"{what} has no frame rate, so no seconds to cut it by")
