@@ -8,6 +8,7 @@ import typer
 from .help import RUN
 from .options import (
     ConfigOption,
+    DeviceOption,
     JsonOption,
     SetOption,
     VerboseOption,
@@ -38,6 +39,7 @@ def reproduce(
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -51,7 +53,7 @@ def reproduce(
     from slt_cache.pipeline.reproduce.run import estimated, order_of, plan_text
     from slt_cache.pipeline.reproduce.run import reproduce as reproduce_order
 
-    order = order_of(tables, seeds, run, config, settings or [])
+    order = order_of(tables, seeds, run, config, settings or [], device)
     estimates = estimated(order)
     if dry_run:
         if as_json:

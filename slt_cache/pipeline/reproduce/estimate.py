@@ -19,6 +19,7 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.device import pick_device
 from slt_cache.models.sign_translator import SignTranslator, make_light_t
 from slt_cache.models.small_llm import make_small_mbart, make_small_mt5
+from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.frame_cache import lengths_of
 from slt_cache.pipeline.reproduce.plan import Step, is_done
 from slt_cache.pipeline.reproduce.variants import run_of
@@ -102,8 +103,8 @@ def _workload(run: Run) -> Workload:
     config = run.config
     if config.corpus.name == "avatar":
         return _drawn(config)
-    if run.manifest.is_file():
-        clips = read_manifest(run.manifest)
+    if run.manifest.is_file() or config.corpus.name not in PUBLISHED:
+        clips = read_manifest(run.manifest) if run.manifest.is_file() else read_corpus(run).clips
         splits = {}
         for split in ("train", "dev", "test"):
             of = of_split(clips, split)

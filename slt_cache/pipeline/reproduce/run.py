@@ -17,6 +17,7 @@ from slt_cache.pipeline.reproduce.render import norms_text, table_text, to_json
 from slt_cache.pipeline.reproduce.results import result_of
 from slt_cache.pipeline.reproduce.steps import do_all
 from slt_cache.pipeline.reproduce.tables import Table, tables
+from slt_cache.pipeline.reproduce.variants import with_settings
 from slt_cache.pipeline.scoring import preset_of
 from slt_cache.processes import size
 from slt_cache.training.bar import duration
@@ -34,13 +35,22 @@ class Order:
     seeds: tuple[int, ...]
     root: Path
     config: Config
+    lasting: Config
+    """The settings to be saved: the same but for a passing choice of device."""
 
     @property
     def steps(self) -> list[Step]:
         return plan(self.tables, self.seeds, self.root, self.config)
 
 
-def order_of(names: Sequence[str], seeds: str, root: Path | None, config: str | None, settings: Sequence[str]) -> Order:
+def order_of(
+    names: Sequence[str],
+    seeds: str,
+    root: Path | None,
+    config: str | None,
+    settings: Sequence[str],
+    device: str | None = None,
+) -> Order:
     """Raises InputError for unknown tables, seeds that are no numbers, and a folder that holds other settings."""
     numbers = _seeds(seeds)
     name = config or DEFAULT_CONFIG
@@ -62,7 +72,8 @@ def order_of(names: Sequence[str], seeds: str, root: Path | None, config: str | 
     if unknown:
         raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(known)} or {ALL}.")
     chosen = tuple(known.values()) if ALL in names else tuple(table for table in known.values() if table.name in names)
-    return Order(chosen, numbers, root, loaded)
+    lasting, passing = loaded, {} if device is None else {"compute.device": device}
+    return Order(chosen, numbers, root, with_settings(loaded, passing), lasting)
 
 
 def _seeds(seeds: str) -> tuple[int, ...]:
@@ -97,7 +108,7 @@ def reproduce(order: Order, estimates: dict[Step, float]) -> dict[str, Any]:
         raise InputError("reproduce runs in one process. Start it without torchrun; its --config may use one GPU.")
     order.root.mkdir(parents=True, exist_ok=True)
     with exclusive(order.root / "reproduce.lock", str(order.root)):
-        save_config(order.config, order.root / "config.yaml")
+        save_config(order.lasting, order.root / "config.yaml")
         do_all(order.steps, order.config, estimates)
         results = results_of(order)
         write_json(order.root / "reproduce.json", results)
