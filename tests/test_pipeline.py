@@ -359,7 +359,7 @@ def test_another_seed_takes_over_an_llm_that_was_pretrained_with_a_seed_of_its_o
     succeed("llm", "pretrain", "--run", run, *own)
     weights = (run / "llm" / "pretrained" / "best" / "model.safetensors").read_bytes()
     assert "trained already" in succeed("llm", "pretrain", "--run", run, "--set", "seed=5", *own).err
-    assert slt_cache("llm", "pretrain", "--run", run, "--set", "seed=5").code == 2
+    assert slt_cache("llm", "pretrain", "--run", run, "--set", "llm_pretraining.seed=null").code == 2
     assert (finished / "llm" / "pretrained" / "best" / "model.safetensors").read_bytes() != weights
 
 
