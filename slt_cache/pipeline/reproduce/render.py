@@ -6,13 +6,18 @@ from typing import Any
 from slt_cache.pipeline.reproduce.norms import Norms
 from slt_cache.pipeline.reproduce.results import FIGURES, SIGNIFICANT, RowResult, Spread, TableResult
 
+AGAINST = 30
+"""Characters of the column that tells the difference from the row that a table compares with."""
+
 
 def table_text(result: TableResult) -> str:
     """One table: a row of the paper's a line, ours before the paper's."""
     table, seeds = result.table, len(result.rows[0].scores["bleu4"].values)
     width = max(len(one.row.label) for one in result.rows) + 2
     figures = "".join(f"{name:>{_cell(seeds)}}" for name in FIGURES.values())
-    columns = f"{'control':>{_cell(seeds)}}{'paper R-L':>12}{'B-4':>8}   {f'against row {table.against + 1}':<24}"
+    columns = (
+        f"{'control':>{_cell(seeds)}}{'paper R-L':>12}{'B-4':>8}   {f'against row {table.against + 1}':<{AGAINST}}"
+    )
     head = f"{'':<{width}}{figures}{columns}"
     if table.hours:
         head += "stage 1"
@@ -33,7 +38,9 @@ def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
     cell = _cell(seeds)
     line = f"{found.row.label:<{width}}" + "".join(f"{spread_text(found.scores[key]):>{cell}}" for key in FIGURES)
     line += f"{spread_text(found.control) if found.control else '-':>{cell}}"
-    line += f"{number_text(found.row.rouge_l):>12}{number_text(found.row.bleu4):>8}   {against(result, found):<24}"
+    line += (
+        f"{number_text(found.row.rouge_l):>12}{number_text(found.row.bleu4):>8}   {against(result, found):<{AGAINST}}"
+    )
     return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
 
 

@@ -111,7 +111,7 @@ def tables(config: Config) -> dict[str, Table]:
 
 def _table6(config: Config) -> Table:
     rows = tuple(
-        Row(f"{rate:.1%} of the frames kept", keep_variant(config, rate), "llm", bleu4)
+        Row(f"{rate * 100:g} % of the frames kept", keep_variant(config, rate), "llm", bleu4)
         for rate, bleu4 in KEEP_RATES.items()
     )
     finding = "One frame in four is enough, and much quicker to train; one in eight is too few."
@@ -126,7 +126,10 @@ def _table7(config: Config) -> Table:
 
 
 def _fig4(config: Config) -> Table:
-    rows = tuple(Row(f"{epoch} epochs of stage 1", f"epoch-{epoch}", "llm") for epoch in kept_epochs(config))
+    rows = tuple(
+        Row(f"stage 1 for {epoch} {'epoch' if epoch == 1 else 'epochs'}", f"epoch-{epoch}", "llm")
+        for epoch in kept_epochs(config)
+    )
     finding = "More epochs of stage 1 help up to a point (75 of 100); behind it both stages get slightly worse."
     return Table("fig4", "epochs of stage 1", finding, rows, against=len(rows) - 1)
 
