@@ -36,9 +36,10 @@ def write_page(
         tables.append(
             {"name": "fig2", "title": title, "rows": [], "lines": norms, "drawings": drawings, "hours": False}
         )
+    drawn = config.corpus.name == "avatar"
     values = {
-        "corpus": config.corpus.name,
-        "drawn": config.corpus.name == "avatar",
+        "corpus": f"avatar, difficulty {config.corpus.difficulty}" if drawn else config.corpus.name,
+        "drawn": drawn,
         "seeds": list(seeds),
         "figures": list(FIGURES.values()),
         "tables": tables,
