@@ -90,6 +90,5 @@ def test_readers_of_clips_of_20_to_900_frames_do_not_grow_after_the_first_epoch(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="grew from 1,528 to 2,342 MB in eight epochs on a CPU; the cause is not known")
 def test_training_on_clips_of_20_to_900_frames_does_not_grow_after_the_first_epoch(peaks: Peaks) -> None:
     assert peaks.training[1:].max() < 1.1 * peaks.training[0]
