@@ -159,14 +159,14 @@ def test_two_processes_score_every_clip_once(alone: Path, tmp_path: Path, featur
 def test_a_loss_that_is_not_finite_ends_all_processes(together: Path, tmp_path: Path) -> None:
     wild = ["--set", "llm_training.adapter_lr=1e36", "--set", "llm_training.batch_size=4"]
     team = two(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", together, *wild)
-    assert team.codes == {1}, team
+    assert 1 in team.codes and team.codes <= {1, -signal.SIGTERM}, team
     assert "the loss became" in team.err[0] and "error:" not in team.err[1] and "Traceback" not in "".join(team.err)
 
 
 def test_what_is_wrong_is_said_once(together: Path, tmp_path: Path) -> None:
     small = ["--set", "llm_training.batch_size=1"]
     team = two(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", together, *small)
-    assert team.codes == {2}
+    assert 2 in team.codes and team.codes <= {2, -signal.SIGTERM}, team  # torchrun ends what is left, saying nothing
     assert "batch_size 1: it is shared by all 2 processes" in team.err[0] and "error:" not in team.err[1]
 
 

@@ -36,9 +36,9 @@ from slt_cache.training.state import Progress
 from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
 
-PREPARED_KERNELS = "128"
-"""Kernels that oneDNN, on a CPU, keeps for shapes that come again: those of an update or two. Packed batches have
-another number of frames each, and of the 1,024 that it keeps by itself memory grows by hundreds of megabytes."""
+PREPARED_KERNELS = "16"
+"""Kernels that oneDNN, on a CPU, keeps for shapes that come again, as those within an update do. Packed batches have
+another number of frames each, and with the 1,024 that it keeps by itself memory grows from epoch to epoch."""
 
 
 @dataclass(frozen=True)
