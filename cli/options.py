@@ -167,6 +167,14 @@ def sleep_while_waiting() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def keep_few_kernels() -> None:
+    """Has torch keep on a CPU the kernels that oneDNN prepared for a few shapes, in place of a thousand: batches of
+    packed frames have another shape each, and memory would grow from epoch to epoch. To be called before torch is
+    imported."""
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "16")
+
+
 def print_json(value: Any) -> None:
     """The one object that --json promises."""
     json.dump(value, sys.stdout, ensure_ascii=False)

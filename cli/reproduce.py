@@ -13,6 +13,7 @@ from .options import (
     SetOption,
     VerboseOption,
     guarded,
+    keep_few_kernels,
     print_json,
 )
 
@@ -50,6 +51,7 @@ def reproduce(
 
     Example: slt-cache reproduce table4 --dry-run
     """
+    keep_few_kernels()
     from slt_cache.pipeline.reproduce.run import estimated, order_of, plan_text
     from slt_cache.pipeline.reproduce.run import reproduce as reproduce_order
 

@@ -16,6 +16,7 @@ from .options import (
     SetOption,
     VerboseOption,
     guarded,
+    keep_few_kernels,
     open_run,
     print_json,
 )
@@ -46,6 +47,7 @@ def train_visual(
 
     Example: slt-cache train-visual --set visual_training.epochs=10
     """
+    keep_few_kernels()
     from slt_cache.pipeline.train_visual import train_visual as train
 
     opened = open_run(run, config, settings, device, seed)
@@ -71,6 +73,7 @@ def train_llm(
 
     Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
     """
+    keep_few_kernels()
     from slt_cache.pipeline.train_llm import train_llm as train
 
     opened = open_run(run, config, settings, device, seed)
@@ -104,6 +107,7 @@ def train_joint(
 
     Example: slt-cache train-joint --run runs/joint --set llm_training.epochs=10
     """
+    keep_few_kernels()
     from slt_cache.pipeline.train_joint import train_joint as train
 
     opened = open_run(run, config, settings, device, seed)

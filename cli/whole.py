@@ -16,6 +16,7 @@ from .options import (
     SetOption,
     VerboseOption,
     guarded,
+    keep_few_kernels,
     open_run,
     print_json,
     sleep_while_waiting,
@@ -51,6 +52,7 @@ def demo(
 
     Example: slt-cache demo
     """
+    keep_few_kernels()
     from slt_cache.pipeline.demo import render, run_demo
 
     done = run_demo(open_run(run, config, settings, device, seed), full)

@@ -1,6 +1,5 @@
 """A training from pixels as a step of the pipeline: stage 1, and the LLM where parts of the encoder learn with it."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,10 +35,6 @@ from slt_cache.training.state import Progress
 from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
 
-PREPARED_KERNELS = "16"
-"""Kernels that oneDNN, on a CPU, keeps for shapes that come again, as those within an update do. Packed batches have
-another number of frames each, and with the 1,024 that it keeps by itself memory grows from epoch to epoch."""
-
 
 @dataclass(frozen=True)
 class PixelTraining:
@@ -71,7 +66,6 @@ def epoch_folder(folder: Path, epoch: int) -> Path:
 
 def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, restart: bool) -> Record:
     """Trains into `plan.folder`, or says how that was done before; dev decides which weights are kept."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", PREPARED_KERNELS)  # read at the first convolution
     config, tokenizer = run.config, plan.tokenizer
     train_clips, dev_clips = require_split(run, clips, "train"), of_split(clips, "dev")
     _require_videos([*train_clips, *dev_clips])
