@@ -141,7 +141,7 @@ def _save(
     references: Sequence[str],
     scores: dict[str, Score],
 ) -> Evaluation:
-    stem = _stem(model, split)
+    stem = file_stem(model, split)
     table = run.evaluation / f"{stem}.tsv"
     if leads():
         _write(run, model, split, hypotheses, references, scores, table)
@@ -164,7 +164,7 @@ def _write(
         lines.append(f"{hypothesis.clip_id}\t{reference}\t{hypothesis.texts[0]}")
     write_text(table, "\n".join(lines) + "\n")
     write_json(
-        table.with_name(f"{_stem(model, split)}.json"),
+        table.with_name(f"{file_stem(model, split)}.json"),
         {
             "model": model,
             "split": split,
@@ -180,7 +180,7 @@ def _write(
 
 def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) -> dict[str, float] | None:
     """Scores of an earlier evaluation, where it had the same weights, sentences and settings."""
-    path = run.evaluation / f"{_stem(model, split)}.json"
+    path = run.evaluation / f"{file_stem(model, split)}.json"
     if not path.is_file():
         return None
     saved = read_json(path)
@@ -188,7 +188,8 @@ def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) ->
     return scores if saved["made_from"] == _made_from(run, model, references) else None
 
 
-def _stem(model: str, split: str) -> str:
+def file_stem(model: str, split: str) -> str:
+    """Of the files in eval/ that hold a model's scores and sentences."""
     return split if model == "llm" else f"{model}.{split}"
 
 

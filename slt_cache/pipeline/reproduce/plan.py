@@ -8,6 +8,7 @@ from pathlib import Path
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.features.cache import cached_splits
+from slt_cache.pipeline.evaluate import file_stem
 from slt_cache.pipeline.reproduce.tables import BASE, Row, Table
 from slt_cache.pipeline.reproduce.variants import LEVELS, MT5, Place, run_of
 from slt_cache.pipeline.run import END_TO_END, SMALL_LLMS
@@ -96,8 +97,7 @@ def is_done(step: Step, config: Config) -> bool:
     if step.action == "features":
         return run.features.is_file() and {"train", "dev", "test"} <= set(cached_splits(run.features))
     if step.action == "test":
-        stem = "test" if step.model == "llm" else f"{step.model}.test"
-        return (run.evaluation / f"{stem}.json").is_file()
+        return (run.evaluation / f"{file_stem(step.model, 'test')}.json").is_file()
     folder = {"visual": run.visual, "pretrain": run.pretrained}.get(step.action, run.folder / step.model)
     record = read_record(folder / "best")
     return record is not None and record.finished

@@ -12,6 +12,7 @@ from typing import Any
 from slt_cache.config import Config
 from slt_cache.files import read_json
 from slt_cache.metrics.paired import compare
+from slt_cache.pipeline.evaluate import file_stem
 from slt_cache.pipeline.reproduce.plan import CONTROL, Step
 from slt_cache.pipeline.reproduce.steps import seconds_of
 from slt_cache.pipeline.reproduce.tables import Row, Table
@@ -102,12 +103,8 @@ def _folder(root: Path, seed: int, first: int, row: Row, config: Config) -> Path
 
 
 def _evaluation(root: Path, seed: int, first: int, row: Row, config: Config) -> dict[str, Any]:
-    saved: dict[str, Any] = read_json(_folder(root, seed, first, row, config) / f"{_stem(row.model)}.json")
+    saved: dict[str, Any] = read_json(_folder(root, seed, first, row, config) / f"{file_stem(row.model, 'test')}.json")
     return saved
-
-
-def _stem(model: str) -> str:
-    return "test" if model == "llm" else f"{model}.test"
 
 
 def _sentences(path: Path) -> tuple[list[str], list[str]]:
@@ -118,14 +115,14 @@ def _sentences(path: Path) -> tuple[list[str], list[str]]:
 
 
 def _p(root: Path, seed: int, first: int, row: Row, other: Row, config: Config) -> float:
-    references, ours = _sentences(_folder(root, seed, first, row, config) / f"{_stem(row.model)}.tsv")
-    _, theirs = _sentences(_folder(root, seed, first, other, config) / f"{_stem(other.model)}.tsv")
+    references, ours = _sentences(_folder(root, seed, first, row, config) / f"{file_stem(row.model, 'test')}.tsv")
+    _, theirs = _sentences(_folder(root, seed, first, other, config) / f"{file_stem(other.model, 'test')}.tsv")
     return compare(ours, theirs, references, preset_of(config), choices_of(config))["bleu4"].p
 
 
 def _control(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Spread | None:
     """None where no cache was read, or no control was made."""
-    files = [_folder(root, seed, seeds[0], row, config) / f"{CONTROL}.test.json" for seed in seeds]
+    files = [_folder(root, seed, seeds[0], row, config) / f"{file_stem(CONTROL, 'test')}.json" for seed in seeds]
     if row.model != "llm" or not all(file.is_file() for file in files):
         return None
     return Spread(tuple(read_json(file)["scores"]["bleu4"] for file in files))
