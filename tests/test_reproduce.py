@@ -1,5 +1,6 @@
 """The paper's tables by one command: what is planned, shared, done once, killed and gone on with, and told."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def test_every_score_from_a_cache_has_a_control_beside_it() -> None:
     known = tables(RICH)
     steps = plan(known.values(), (0,), Path("r"), RICH)
     tested = {(step.place.variant, step.model) for step in steps if step.action == "test"}
-    cached = {variant for variant, model in tested if model == "llm"} - {"mt5"}  # which reads the cache of base
+    cached = {variant for variant, model in tested if model.startswith("llm") and "unfreeze" not in model}
     assert cached == {variant for variant, model in tested if model == "control"}
 
 
@@ -109,13 +110,16 @@ def result(ours: list[float], papers: list[float | None], p: float = 0.01) -> Ta
         RowResult(
             row,
             {key: Spread((value, value + 1)) for key in ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l")},
-            None,
+            Spread((value - 5, value - 3)) if index == 0 else None,
+            (0.2, 0.01) if index == 0 else (),
             () if index == 0 else (p, 0.01),
             None,
         )
         for index, (row, value) in enumerate(zip(rows, ours, strict=True))
     )
-    return TableResult(Table("table4", "a title", "A finding.", rows), found, 10, "a signature")
+    return TableResult(
+        Table("table4", "a title", "A finding.", rows), found, 10, "a signature", "2026-11-25T10:00:00+00:00"
+    )
 
 
 def test_the_order_of_the_rows_is_compared_pair_by_pair() -> None:
@@ -128,6 +132,10 @@ def test_the_order_of_the_rows_is_compared_pair_by_pair() -> None:
 def test_a_difference_that_may_be_chance_is_named() -> None:
     assert "not significantly different from row 0: row 1" in "\n".join(verdict(result([30, 29], [23, 12], p=0.3)))
     assert "not significantly" not in "\n".join(verdict(result([30, 20], [23, 12])))
+
+
+def test_what_the_llm_is_worth_is_told_against_the_control() -> None:
+    assert verdict(result([30, 20], [23, 12]))[-1] == "against the control: row 0 +4.50 (p < 0.05 in 1 of 2)"
 
 
 def test_rows_without_a_figure_of_the_papers_are_not_compared() -> None:
@@ -169,7 +177,12 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     found = json.loads(done.out)["tables"]
     rows = found["table8"]["rows"]
     assert [row["variant"] for row in rows] == ["base", "frame", "hidden"]
-    assert all(len(row["scores"]["bleu4"]) == 1 and row["control_bleu4"] is not None for row in rows)
+    assert all(len(row["scores"]["bleu4"]) == len(row["control_bleu4"]) == len(row["control_p"]) == 1 for row in rows)
+    settings = hashlib.sha256((tmp_path / "r" / "config.yaml").read_bytes()).hexdigest()
+    made = f"made by: slt-cache reproduce table8 --seeds 0 --config {TINY} (config.yaml {settings[:12]}, "
+    assert made in found["table8"]["text"]
+    assert made in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert found["table8"]["trained"][:2] == "20"
     weights = tmp_path / "r" / "seed0" / "frame" / "llm" / "best" / "model.safetensors"
     before = weights.stat().st_mtime_ns
     assert json.loads(slt_cache(*words, "--json").out) == json.loads(done.out)
@@ -189,7 +202,7 @@ def test_figure_2_is_the_norms_of_every_logged_update_of_every_seed(tmp_path: Pa
             for step in range(2)
         ]
         log.write_text("".join(json.dumps(line) + "\n" for line in [*steps, {"kind": "epoch"}]), encoding="utf-8")
-    gradient, parameter = norms_of((0, 1), tmp_path, RICH)
+    (gradient, parameter), _ = norms_of((0, 1), tmp_path, RICH)
     assert (gradient.kind, gradient.encoder, gradient.llm, gradient.llm_larger, gradient.steps) == (
         "gradient",
         1.0,

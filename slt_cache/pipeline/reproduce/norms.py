@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.pipeline.reproduce.tables import BASE
 from slt_cache.pipeline.reproduce.variants import Place, run_of
@@ -30,18 +31,16 @@ class Norms:
     steps: int
 
 
-def norms_of(seeds: Sequence[int], root: Path, config: Config) -> list[Norms]:
-    """Raises nothing: a training without diagnostics has no norms, and gives none."""
-    lines = [
-        line
-        for seed in seeds
-        for line in read_metrics(run_of(Place(root, seed, BASE, seeds[0]), config).joint / "metrics.jsonl")
-        if line["kind"] == "step"
-    ]
+def norms_of(seeds: Sequence[int], root: Path, config: Config) -> tuple[list[Norms], str]:
+    """And when the last training ended, ISO 8601. A training without diagnostics has no norms, and gives none."""
+    folders = [run_of(Place(root, seed, BASE, seeds[0]), config).joint for seed in seeds]
+    lines = [line for folder in folders for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "step"]
+    records = [read_record(folder / "best") for folder in folders]
+    trained = max((record.finished_at for record in records if record is not None), default="")
     found = []
     for key, kind in KINDS.items():
         pairs = [(line[f"{key}/{ENCODER}"], line[f"{key}/{LLM}"]) for line in lines if f"{key}/{LLM}" in line]
         if pairs:
             encoder, llm = (median(column) for column in zip(*pairs, strict=True))
             found.append(Norms(kind, encoder, llm, sum(b > a for a, b in pairs) / len(pairs), len(pairs)))
-    return found
+    return found, trained

@@ -1,6 +1,6 @@
 """Results of tables -> one self-contained HTML page in the style of the report: rows, verdicts and curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ FIGURE_4 = "fig4"
 def write_page(
     path: Path,
     results: Sequence[TableResult],
+    origins: Mapping[str, str],
     norms: Sequence[str],
     seeds: Sequence[int],
     root: Path,
     config: Config,
 ) -> None:
-    """`norms` are the lines of figure 2; empty where it was not asked for."""
-    tables = [_table(result, seeds, root, config) for result in results]
+    """`origins` tell how each table was made; `norms` are the lines of figure 2, empty where it was not asked for."""
+    tables = [_table(result, origins[result.table.name], seeds, root, config) for result in results]
     if norms:
         drawings = _norm_drawings(Place(root, seeds[0], BASE, seeds[0]), config)
         title = "gradient and parameter norms of joint training"
@@ -48,12 +49,12 @@ def write_page(
     write_text(path, render("reproduce.html.jinja", values))
 
 
-def _table(result: TableResult, seeds: Sequence[int], root: Path, config: Config) -> dict[str, Any]:
+def _table(result: TableResult, origin: str, seeds: Sequence[int], root: Path, config: Config) -> dict[str, Any]:
     return {
         "name": result.table.name,
         "title": result.table.title,
         "rows": [_row(result, found) for found in result.rows],
-        "lines": verdict(result),
+        "lines": [*verdict(result), origin],
         "hours": result.table.hours,
         "drawings": _drawings(result, Place(root, seeds[0], BASE, seeds[0]), config),
     }

@@ -81,7 +81,7 @@ def _steps_of(place: Place, row: Row, config: Config) -> Iterator[Step]:
         yield pretrain
     yield Step(place, "train", row.model)
     yield Step(place, "test", row.model)
-    if row.model == "llm" and place.variant != MT5:  # mT5 reads the cache of base, and so has its control
+    if row.model == "llm":
         yield Step(place, "control", CONTROL)
         yield Step(place, "test", CONTROL)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slt_cache.pipeline.reproduce.norms import Norms
-from slt_cache.pipeline.reproduce.results import FIGURES, SIGNIFICANT, RowResult, Spread, TableResult
+from slt_cache.pipeline.reproduce.results import FIGURES, SIGNIFICANT, RowResult, Spread, TableResult, significant
 
 AGAINST = 30
 """Characters of the column that tells the difference from the row that a table compares with."""
@@ -57,26 +57,41 @@ def against(result: TableResult, found: RowResult) -> str:
     """Difference of BLEU-4 from the row that the table compares with, and whether it is more than chance."""
     if not found.p:
         return ""
-    difference = found.bleu4 - result.rows[result.table.against].bleu4
-    if len(found.p) == 1:
-        return f"{difference:+.2f} (p = {found.p[0]:.3f})"
-    return f"{difference:+.2f} (p < {SIGNIFICANT} in {result.significant_seeds(found)} of {len(found.p)})"
+    return _difference(found.bleu4 - result.rows[result.table.against].bleu4, found.p)
+
+
+def _difference(difference: float, p: Sequence[float]) -> str:
+    if len(p) == 1:
+        return f"{difference:+.2f} (p = {p[0]:.3f})"
+    return f"{difference:+.2f} (p < {SIGNIFICANT} in {significant(p)} of {len(p)})"
 
 
 def verdict(result: TableResult) -> list[str]:
-    """What the paper found, and whether the same shows here."""
-    lines = [f"the paper: {result.table.finding}"]
+    """What the paper found, whether the same shows here, and whether the LLM is what made the scores."""
+    return [f"the paper: {result.table.finding}", *_order(result), *_against_control(result)]
+
+
+def _order(result: TableResult) -> list[str]:
     if not result.pairs:
-        return [*lines, "here: the paper gives no figures to compare the order of these rows with"]
+        return ["here: the paper gives no figures to compare the order of these rows with"]
     order = " > ".join(one.row.label for one in sorted(result.rows, key=lambda one: -one.bleu4))
     same = "the same order" if result.agreeing == result.pairs else "another order"
-    lines.append(f"here: {same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}")
-    unclear = [one.row.label for one in result.rows if one.p and result.significant_seeds(one) < len(one.p)]
+    lines = [f"here: {same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}"]
+    unclear = [one.row.label for one in result.rows if one.p and significant(one.p) < len(one.p)]
     if unclear:
         lines.append(
             f"not significantly different from {result.rows[result.table.against].row.label}: {', '.join(unclear)}"
         )
     return lines
+
+
+def _against_control(result: TableResult) -> list[str]:
+    told = [
+        f"{one.row.label} {_difference(one.bleu4 - one.control.mean, one.control_p)}"
+        for one in result.rows
+        if one.control is not None
+    ]
+    return [f"against the control: {', '.join(told)}"] if told else []
 
 
 def norms_text(norms: Sequence[Norms], finding: str) -> str:
@@ -98,6 +113,7 @@ def to_json(result: TableResult) -> dict[str, Any]:
         "finding": result.table.finding,
         "clips": result.clips,
         "signature": result.signature,
+        "trained": result.trained,
         "pairs": result.pairs,
         "agreeing_pairs": result.agreeing,
         "rows": [
@@ -107,6 +123,7 @@ def to_json(result: TableResult) -> dict[str, Any]:
                 "model": one.row.model,
                 "scores": {key: list(spread.values) for key, spread in one.scores.items()},
                 "control_bleu4": list(one.control.values) if one.control else None,
+                "control_p": list(one.control_p),
                 "p": list(one.p),
                 "stage1_hours": list(one.hours.values) if one.hours else None,
                 "paper": {"rouge_l": one.row.rouge_l, "bleu4": one.row.bleu4},

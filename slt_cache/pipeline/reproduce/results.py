@@ -3,7 +3,7 @@ tell the same. Trains and translates nothing."""
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
@@ -21,6 +21,8 @@ from slt_cache.pipeline.scoring import choices_of, preset_of
 
 FIGURES = {"bleu1": "B-1", "bleu2": "B-2", "bleu3": "B-3", "bleu4": "B-4", "rouge_l": "R-L"}
 SIGNIFICANT = 0.05
+FROM_CACHE = ("llm", "llm-from-scratch")
+"""Models that a control stands beside."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class RowResult:
     scores: dict[str, Spread]
     """By FIGURES."""
     control: Spread | None
-    """BLEU-4 of the Light-T that was trained over the same cache."""
+    """BLEU-4 of the Light-T that was trained over the same cache, for as long as the pre-trained LLM."""
+    control_p: tuple[float, ...]
+    """Of each seed: how likely so large a difference from the control is by chance. Empty where there is none."""
     p: tuple[float, ...]
     """Of each seed: how likely so large a difference of BLEU-4 from the row that the table compares with is by chance.
     Empty for that row itself."""
@@ -67,6 +71,8 @@ class TableResult:
     """Of the test split."""
     signature: str
     """Of BLEU-4."""
+    trained: str
+    """When the last of its models was: ISO 8601, UTC."""
     agreeing: int = field(init=False)
     """Pairs of rows that are in the same order by BLEU-4 as in the paper."""
     pairs: int = field(init=False)
@@ -80,22 +86,26 @@ class TableResult:
         object.__setattr__(self, "agreeing", sum(told))
         object.__setattr__(self, "pairs", len(told))
 
-    def significant_seeds(self, found: RowResult) -> int:
-        return sum(p < SIGNIFICANT for p in found.p)
+
+def significant(p: Sequence[float]) -> int:
+    """Seeds whose difference is more than chance."""
+    return sum(one < SIGNIFICANT for one in p)
 
 
 def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) -> TableResult:
     """Reads eval/ of every folder of the table; all its steps must have been done."""
-    rows, signature, clips = [], "", 0
+    rows, signature, clips, trained = [], "", 0, ""
     for row in table.rows:
         found = [_evaluation(root, seed, seeds[0], row, config) for seed in seeds]
         scores = {key: Spread(tuple(one["scores"][key] for one in found)) for key in FIGURES}
         signature, clips = found[0]["signatures"]["bleu4"], found[0]["clips"]
+        trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in found))
         others = table.rows[table.against]
-        p = () if row is others else tuple(_p(root, seed, seeds[0], row, others, config) for seed in seeds)
+        p = () if row is others else _p(root, seeds, row, others, config)
         hours = _hours(root, seeds, row, config) if table.hours else None
-        rows.append(RowResult(row, scores, _control(root, seeds, row, config), p, hours))
-    return TableResult(table, tuple(rows), clips, signature)
+        control, control_p = _control(root, seeds, row, config)
+        rows.append(RowResult(row, scores, control, control_p, p, hours))
+    return TableResult(table, tuple(rows), clips, signature, trained)
 
 
 def _folder(root: Path, seed: int, first: int, row: Row, config: Config) -> Path:
@@ -114,18 +124,24 @@ def _sentences(path: Path) -> tuple[list[str], list[str]]:
     return [line[1] for line in lines], [line[2] for line in lines]
 
 
-def _p(root: Path, seed: int, first: int, row: Row, other: Row, config: Config) -> float:
-    references, ours = _sentences(_folder(root, seed, first, row, config) / f"{file_stem(row.model, 'test')}.tsv")
-    _, theirs = _sentences(_folder(root, seed, first, other, config) / f"{file_stem(other.model, 'test')}.tsv")
-    return compare(ours, theirs, references, preset_of(config), choices_of(config))["bleu4"].p
+def _p(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[float, ...]:
+    """Of BLEU-4, seed by seed."""
+    found = []
+    for seed in seeds:
+        folder, beside = (_folder(root, seed, seeds[0], one, config) for one in (row, other))
+        references, ours = _sentences(folder / f"{file_stem(row.model, 'test')}.tsv")
+        _, theirs = _sentences(beside / f"{file_stem(other.model, 'test')}.tsv")
+        found.append(compare(ours, theirs, references, preset_of(config), choices_of(config))["bleu4"].p)
+    return tuple(found)
 
 
-def _control(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Spread | None:
-    """None where no cache was read, or no control was made."""
-    files = [_folder(root, seed, seeds[0], row, config) / f"{file_stem(CONTROL, 'test')}.json" for seed in seeds]
-    if row.model != "llm" or not all(file.is_file() for file in files):
-        return None
-    return Spread(tuple(read_json(file)["scores"]["bleu4"] for file in files))
+def _control(root: Path, seeds: Sequence[int], row: Row, config: Config) -> tuple[Spread | None, tuple[float, ...]]:
+    """Its BLEU-4, and how likely the row's difference from it is by chance; nothing where no cache was read."""
+    if row.model not in FROM_CACHE:
+        return None, ()
+    control = replace(row, model=CONTROL)
+    found = [_evaluation(root, seed, seeds[0], control, config) for seed in seeds]
+    return Spread(tuple(one["scores"]["bleu4"] for one in found)), _p(root, seeds, row, control, config)
 
 
 def _hours(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Spread | None:

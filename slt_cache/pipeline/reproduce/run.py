@@ -1,5 +1,7 @@
 """`slt-cache reproduce`: the paper's tables by one command, on the demo corpus or on a real one."""
 
+import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +39,22 @@ class Order:
     config: Config
     lasting: Config
     """The settings to be saved: the same but for a passing choice of device."""
+    options: str
+    """Of the command that asks for it."""
 
     @property
     def steps(self) -> list[Step]:
         return plan(self.tables, self.seeds, self.root, self.config)
+
+    @property
+    def saved(self) -> Path:
+        """Where its settings are saved."""
+        return self.root / "config.yaml"
+
+    def origin(self, table: str, trained: str) -> str:
+        """What a reader needs to make the figures of a table again; `trained` is when its last model was."""
+        settings = hashlib.sha256(self.saved.read_bytes()).hexdigest()[:12]
+        return f"made by: slt-cache reproduce {table} {self.options} (config.yaml {settings}, {trained[:10]})"
 
 
 def order_of(
@@ -73,7 +87,9 @@ def order_of(
         raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(known)} or {ALL}.")
     chosen = tuple(known.values()) if ALL in names else tuple(table for table in known.values() if table.name in names)
     lasting, passing = loaded, {} if device is None else {"compute.device": device}
-    return Order(chosen, numbers, root, with_settings(loaded, passing), lasting)
+    words = ["--seeds", ",".join(map(str, numbers)), "--config", name]
+    words += [word for setting in settings for word in ("--set", setting)]
+    return Order(chosen, numbers, root, with_settings(loaded, passing), lasting, shlex.join(words))
 
 
 def _seeds(seeds: str) -> tuple[int, ...]:
@@ -108,7 +124,7 @@ def reproduce(order: Order, estimates: dict[Step, float]) -> dict[str, Any]:
         raise InputError("reproduce runs in one process. Start it without torchrun; its --config may use one GPU.")
     order.root.mkdir(parents=True, exist_ok=True)
     with exclusive(order.root / "reproduce.lock", str(order.root)):
-        save_config(order.lasting, order.root / "config.yaml")
+        save_config(order.lasting, order.saved)
         do_all(order.steps, order.config, estimates)
         results = results_of(order)
         write_json(order.root / "reproduce.json", results)
@@ -120,13 +136,17 @@ def results_of(order: Order) -> dict[str, Any]:
     found = [
         result_of(table, order.seeds, order.root, order.config) for table in order.tables if table.name != FIGURE_2
     ]
-    tables: dict[str, Any] = {result.table.name: {**to_json(result), "text": table_text(result)} for result in found}
+    origins = {result.table.name: order.origin(result.table.name, result.trained) for result in found}
+    tables: dict[str, Any] = {
+        result.table.name: {**to_json(result), "text": f"{table_text(result)}\n{origins[result.table.name]}"}
+        for result in found
+    }
     norms_lines: list[str] = []
     for table in order.tables:
         if table.name == FIGURE_2:
-            norms = norms_of(order.seeds, order.root, order.config)
-            norms_lines = norms_text(norms, table.finding).splitlines()
+            norms, trained = norms_of(order.seeds, order.root, order.config)
+            norms_lines = [*norms_text(norms, table.finding).splitlines(), order.origin(FIGURE_2, trained)]
             tables[table.name] = {"norms": [vars(one) for one in norms], "text": "\n".join(norms_lines)}
     page = order.root / "report.html"
-    write_page(page, found, norms_lines, order.seeds, order.root, order.config)
+    write_page(page, found, origins, norms_lines, order.seeds, order.root, order.config)
     return {"seeds": list(order.seeds), "run": str(order.root), "report": str(page), "tables": tables}
