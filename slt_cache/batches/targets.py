@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from slt_cache.models.sign_translator import IGNORED
@@ -34,16 +33,12 @@ class Targets:
 
 def make_targets(sentences: Sequence[Sequence[int]], tokenizer: Tokenizer) -> Targets:
     """Token ids of each sentence -> padded decoder input and labels."""
-    start, eos = tokenizer.start, tokenizer.eos
-    shape = (len(sentences), len(start) + max(map(len, sentences)))
-    inputs, labels = np.full(shape, tokenizer.pad), np.full(shape, IGNORED)
-    inputs[:, : len(start)] = start
-    for row, ids in enumerate(sentences):
-        end = len(start) + len(ids)
-        inputs[row, len(start) : end] = ids
-        labels[row, len(start) - 1 : end - 1] = ids
-        labels[row, end - 1] = eos
-    return Targets(torch.from_numpy(inputs), torch.from_numpy(labels))
+    start, eos, pad = tokenizer.start, tokenizer.eos, tokenizer.pad
+    longest = max(map(len, sentences))
+    before = [IGNORED] * (len(start) - 1)
+    inputs = [[*start, *ids, *[pad] * (longest - len(ids))] for ids in sentences]
+    labels = [[*before, *ids, eos, *[IGNORED] * (longest - len(ids))] for ids in sentences]
+    return Targets(torch.tensor(inputs), torch.tensor(labels))
 
 
 class SentenceTargets:

@@ -120,11 +120,13 @@ class SignTranslator(nn.Module):
         return read_translator(name)
 
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[sum N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]"""
+        """[sum N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]. What stands where the mask is 0 is
+        not to be read."""
         self._require_positions(int(lengths.max()), "steps of features")
-        embedded = self.adapter(self._dropped(features, lengths)) * self.scale
         mask = step_mask(lengths)
-        return pad(embedded, mask), mask.long()
+        # Padded before the adapter and not behind it: features from a cache need no gradient, and so neither does this.
+        padded = pad(self._dropped(features, lengths), mask)
+        return self.adapter(padded) * self.scale, mask.long()
 
     def _dropped(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """In training, without some values, some whole steps and some whole channels of each clip. Steps that stay keep

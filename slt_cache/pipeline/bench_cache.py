@@ -9,7 +9,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch.optim import AdamW
 
 from slt_cache.batches.feature_batches import FeatureBatch, feature_loader
 from slt_cache.batches.targets import make_targets
@@ -24,6 +23,7 @@ from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
+from slt_cache.training.optimizers import AdamW
 from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from slt_cache.batches.noisy_text import NoisyBatch, NoisyText
 from slt_cache.config import LlmPretrainingConfig
 from slt_cache.training.diagnostics import last_layer
+from slt_cache.training.optimizers import AdamW
 
 
 class DenoisingTask:

@@ -4,17 +4,23 @@ The LLM with its two learning rates, and the control, a Light-T trained on over 
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from slt_cache.batches.feature_batches import FeatureBatch
 from slt_cache.batches.order import EpochOrder
 from slt_cache.models.sign_translator import SignTranslator
 from slt_cache.training.diagnostics import last_layers
+from slt_cache.training.optimizers import AdamW
+
+READ_AT_ONCE = 8
+"""Batches. Behind a step nothing that reads is left in the processor's caches: the first batch takes twice as long as
+those that come with it."""
 
 
 class FromCacheTask:
@@ -58,8 +64,10 @@ class FromCacheTask:
         assert isinstance(order, EpochOrder)
         order.epoch, order.first = epoch, first
         idle = order.idle()
-        for number, batch in enumerate(self.loader, first):
-            yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
+        numbered = enumerate(self.loader, first)
+        while batches := list(islice(numbered, READ_AT_ONCE)):
+            for number, batch in batches:
+                yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
 
     def logits(self, model: nn.Module, batch: FeatureBatch) -> torch.Tensor:
         return model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
