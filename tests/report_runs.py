@@ -73,12 +73,15 @@ def write_frames(folder: Path, count: int) -> None:
         Image.new("RGB", (32, 32), (8 * number, 80, 120)).save(folder / f"{number}.png")
 
 
-def train(run: Run, stage: str, epochs: int, norms: bool = True) -> None:
-    """A log and a record of so many epochs."""
+def train(run: Run, stage: str, epochs: int, norms: bool = True, llm_gradient: float = 0.2) -> None:
+    """A log and a record of so many epochs; joint training's encoder has a gradient of 0.1 in the first."""
     lines: list[dict[str, Any]] = []
-    module = "encoder" if stage == "visual" else "llm"
+    modules = {"visual": {"encoder": 0.1}, "joint": {"encoder": 0.1, "translator": llm_gradient}}.get(
+        stage, {"llm": 0.1}
+    )
     for epoch in range(1, epochs + 1):
-        measured = {f"grad_norm/{module}": 0.1 * epoch, f"param_norm/{module}": 10.0 + epoch} if norms else {}
+        measured = {f"grad_norm/{module}": norm * epoch for module, norm in modules.items() if norms}
+        measured |= {f"param_norm/{module}": 10.0 + epoch for module in modules if norms}
         place = {"epoch": epoch, "step": 10 * epoch, "loss": 4 / epoch}
         lines.append({"kind": "step", **place, "lr": 1e-3, **measured})
         lines.append({"kind": "epoch", **place, "seconds": 9, "dev": {"bleu4": 20.0 * epoch}})

@@ -141,6 +141,22 @@ def test_norms_are_drawn_by_module_and_only_where_they_were_logged(run: Run) -> 
     assert "Norms of gradients and weights" not in page_of(run)
 
 
+@pytest.mark.parametrize(
+    ("gradient", "told"),
+    [
+        (0.2, "larger one in 100% of the 3 logged updates: it decides this training, as in the paper"),
+        (0.05, "larger one in 0% of the 3 logged updates: here the LLM does not drown the encoder"),
+    ],
+)
+def test_figure_2_tells_which_of_encoder_and_llm_decides_a_joint_training(run: Run, gradient: float, told: str) -> None:
+    train(run, "joint", epochs=3, llm_gradient=gradient)
+    page = page_of(run)
+    assert told in page.replace("&#39;", "'")
+    of_joint = page[page.index("encoder and LLM end to end, no stage 1: norm of the gradient") :]
+    legend = of_joint[: of_joint.index("</figure>")]
+    assert "LLM" in legend.split("</svg>", 1)[-1] and "Light-T" not in legend
+
+
 def test_a_run_without_a_cache_has_no_steps_but_words(run: Run) -> None:
     page = page_of(run)
     assert "this run has no feature cache; slt-cache extract-features --split all" in page

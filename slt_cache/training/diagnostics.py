@@ -1,13 +1,16 @@
 """Gradient and parameter norms of the last layer of each module: the numbers that explain the method (Chen et al. 2024,
 figure 2)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from slt_cache.models.sign_translator import SignTranslator, VisualTranslator
+
+ENCODER, LLM = "encoder", "translator"
+"""Names of the two in the metrics log of a training from pixels; in stage 1 the translator is Light-T."""
 
 
 def last_layer(seq2seq: Any) -> nn.Module:
@@ -39,3 +42,10 @@ def norms(layers: Mapping[str, nn.Module], scale: float = 1.0) -> dict[str, floa
     if not found:
         return {}
     return dict(zip(found, torch.stack([norm.float() for norm in found.values()]).tolist(), strict=True))
+
+
+def llm_larger(lines: Iterable[Mapping[str, Any]], kind: str) -> tuple[float, int]:
+    """Share of the logged updates in which the LLM's norm is larger than the encoder's, and how many have both; `lines`
+    are those of the metrics log, `kind` is grad_norm or param_norm."""
+    pairs = [(line[f"{kind}/{ENCODER}"], line[f"{kind}/{LLM}"]) for line in lines if f"{kind}/{LLM}" in line]
+    return sum(llm > encoder for encoder, llm in pairs) / max(len(pairs), 1), len(pairs)

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
-from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.run import END_TO_END, Run
+from slt_cache.training.diagnostics import llm_larger
 from slt_cache.training.metrics_log import read_metrics
 
 TRAININGS = {
@@ -33,6 +34,9 @@ MODULES = {
     "llm": "LLM",
 }
 """Whose last layers have their norms logged (training/diagnostics.py), in the order of the legend."""
+TOGETHER = ("joint", "llm-unfreeze-all")
+"""Trainings in which the whole encoder learns with the LLM."""
+HALF = 0.5
 MOST_POINTS = 400
 """Of a line; a longer log is thinned out evenly, which no eye sees at this size."""
 
@@ -74,6 +78,8 @@ class Drawn:
 
     name: str
     drawings: tuple[Markup, ...]
+    finding: str = ""
+    """What they show, in a sentence."""
 
 
 def read_trainings(run: Run) -> list[Training]:
@@ -125,10 +131,25 @@ def draw_norms(trainings: Sequence[Training]) -> list[Drawn]:
     """For each training that logged them, norms of gradients and of weights by module (paper, figure 2)."""
     trainings = [one for one in trainings if one.key != NOT_DRAWN]
     drawn = [
-        Drawn(one.name, (_norm_drawing(one, "grad_norm", "gradient"), _norm_drawing(one, "param_norm", "weights")))
+        Drawn(
+            one.name,
+            (_norm_drawing(one, "grad_norm", "gradient"), _norm_drawing(one, "param_norm", "weights")),
+            _diagnosis(one),
+        )
         for one in trainings
     ]
     return [one for one in drawn if any(one.drawings)]
+
+
+def _diagnosis(training: Training) -> str:
+    """Of encoder and LLM trained together: which of them the loss pulls at harder."""
+    share, updates = llm_larger(training.steps, "grad_norm") if training.key in TOGETHER else (0.0, 0)
+    if not updates:
+        return ""
+    told = f"The LLM's gradient is the larger one in {share:.0%} of the {updates:,} logged updates"
+    if share > HALF:
+        return f"{told}: it decides this training, as in the paper. Two stages keep it away from the encoder."
+    return f"{told}: here the LLM does not drown the encoder, other than in the paper."
 
 
 def _norm_drawing(training: Training, kind: str, what: str) -> Markup:
@@ -148,7 +169,11 @@ def _of_modules(training: Training, kind: str) -> tuple[Series, ...]:
     def of(key: str) -> tuple[tuple[float, float], ...]:
         return _thinned((line["step"], line[key]) for line in training.steps if key in line)
 
-    names = {**MODULES, "llm": MODULES["translator"]} if training.key == "control" else MODULES
+    names = dict(MODULES)
+    if training.key == "control":
+        names["llm"] = MODULES["translator"]
+    elif training.key in END_TO_END:
+        names["translator"] = MODULES["llm"]
     return tuple(Series(name, of(f"{kind}/{module}")) for module, name in names.items())
 
 

@@ -9,10 +9,9 @@ from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.pipeline.reproduce.tables import BASE
 from slt_cache.pipeline.reproduce.variants import Place, run_of
+from slt_cache.training.diagnostics import ENCODER, LLM, llm_larger
 from slt_cache.training.metrics_log import read_metrics
 
-ENCODER, LLM = "encoder", "translator"
-"""Names of the two in the metrics log; in joint training the translator is the LLM."""
 KINDS = {"grad_norm": "gradient", "param_norm": "parameter"}
 
 
@@ -39,8 +38,8 @@ def norms_of(seeds: Sequence[int], root: Path, config: Config) -> tuple[list[Nor
     trained = max((record.finished_at for record in records if record is not None), default="")
     found = []
     for key, kind in KINDS.items():
-        pairs = [(line[f"{key}/{ENCODER}"], line[f"{key}/{LLM}"]) for line in lines if f"{key}/{LLM}" in line]
-        if pairs:
-            encoder, llm = (median(column) for column in zip(*pairs, strict=True))
-            found.append(Norms(kind, encoder, llm, sum(b > a for a, b in pairs) / len(pairs), len(pairs)))
+        share, updates = llm_larger(lines, key)
+        if updates:
+            encoder, llm = (median(line[f"{key}/{part}"] for line in lines) for part in (ENCODER, LLM))
+            found.append(Norms(kind, encoder, llm, share, updates))
     return found, trained

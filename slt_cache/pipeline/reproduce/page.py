@@ -10,11 +10,12 @@ from slt_cache.config import Config
 from slt_cache.files import write_text
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
 from slt_cache.pipeline.report.page import render
-from slt_cache.pipeline.reproduce.norms import ENCODER, KINDS, LLM
+from slt_cache.pipeline.reproduce.norms import KINDS
 from slt_cache.pipeline.reproduce.render import against, number_text, spread_text, verdict
 from slt_cache.pipeline.reproduce.results import FIGURES, RowResult, TableResult
 from slt_cache.pipeline.reproduce.tables import BASE
 from slt_cache.pipeline.reproduce.variants import Place, run_of
+from slt_cache.training.diagnostics import ENCODER, LLM
 from slt_cache.training.metrics_log import read_metrics
 
 FIGURE_4 = "fig4"
