@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slt_cache.checkpoints.record import read_record
 from slt_cache.config import load_config
 from slt_cache.errors import InputError
 from slt_cache.pipeline.reproduce.norms import norms_of
@@ -183,6 +184,11 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     assert made in found["table8"]["text"]
     assert made in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
     assert found["table8"]["trained"][:2] == "20"
+    tiny = load_config(TINY)
+    anew = tiny.visual_training.epochs + tiny.llm_training.epochs
+    for variant, epochs in {"base": tiny.llm_training.epochs, "frame": anew, "hidden": anew}.items():
+        control = read_record(tmp_path / "r" / "seed0" / variant / "control" / "best")
+        assert control is not None and control.epochs == epochs, variant
     weights = tmp_path / "r" / "seed0" / "frame" / "llm" / "best" / "model.safetensors"
     before = weights.stat().st_mtime_ns
     assert json.loads(slt_cache(*words, "--json").out) == json.loads(done.out)

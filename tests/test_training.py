@@ -153,9 +153,9 @@ class ToyTask:
         self.saved[epoch] = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
 
-def engine_of(folder: Path, max_seconds: float | None = None, evaluate_every: int = 1, **settings: Any) -> Engine:
+def engine_of(folder: Path, evaluate_every: int = 1, **settings: Any) -> Engine:
     options = OptimizerConfig(**({"epochs": 4, "batch_size": BATCH, "lr": 0.1} | settings))
-    return Engine(options, 3, evaluate_every, "fp32", torch.device("cpu"), folder, max_seconds)
+    return Engine(options, 3, evaluate_every, "fp32", torch.device("cpu"), folder)
 
 
 def without_seconds(folder: Path) -> list[dict[str, Any]]:
@@ -424,44 +424,20 @@ def test_a_loss_that_is_not_finite_ends_training_and_names_the_clips(tmp_path: P
     assert not torch.equal(before["1.weight"], task.model.state_dict()["1.weight"])
 
 
-class Clock:
-    """Seconds that pass only when a batch is looked at."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch):
-        self.now = 1000.0
-        monkeypatch.setattr(shares, "time", SimpleNamespace(monotonic=lambda: self.now))
-
-    def tick(self) -> None:
-        self.now += 1.0
-
-
-@pytest.mark.parametrize("seconds", [1.0, 5.0, 12.0, 30.0])
-@pytest.mark.parametrize("evaluate_every", [1, 5])
-def test_max_seconds_ends_training_evaluated_and_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, evaluate_every: int
-) -> None:
-    task = ToyTask([float(epoch) for epoch in range(1, 50)], on_batch=Clock(monkeypatch).tick)
-    progress = train(task, engine_of(tmp_path, seconds, evaluate_every, epochs=1))
-    assert progress.step == seconds
-    assert task.evaluated[-1] == progress.epoch == progress.best_epoch
-    assert_same(task.saved[progress.epoch], task.model.state_dict())
-
-
-def test_with_max_seconds_the_learning_rate_falls_with_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = ToyTask([1.0] * 50, on_batch=Clock(monkeypatch).tick)
-    train(task, engine_of(tmp_path, 20.0, epochs=1))
-    expected = [0.5 * (1 + math.cos(math.pi * second / 20)) for second in range(20)]
-    assert [rate / 0.1 for rate, _ in task.rates] == pytest.approx(expected)
-
-
 def test_seconds_of_an_earlier_run_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    killed = ToyTask([1.0] * 50, kill=(2, 3), on_batch=clock.tick)
+    now = 1000.0
+    monkeypatch.setattr(shares, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def tick() -> None:
+        nonlocal now
+        now += 1.0
+
+    killed = ToyTask([1.0] * 4, kill=(2, 3), on_batch=tick)
     with pytest.raises(Killed):
-        train(killed, engine_of(tmp_path, 20.0, epochs=1))
-    clock.now += 500.0  # between the two runs
-    resumed = ToyTask([1.0] * 50, on_batch=clock.tick)
-    assert train(resumed, engine_of(tmp_path, 20.0, epochs=1)).step == 20
+        train(killed, engine_of(tmp_path))
+    now += 500.0  # between the two runs
+    resumed = ToyTask([1.0] * 4, on_batch=tick)
+    assert train(resumed, engine_of(tmp_path)).seconds == 4 * STEPS
 
 
 # --- accumulation

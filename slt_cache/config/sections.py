@@ -336,7 +336,7 @@ class LlmTrainingConfig(OptimizerConfig):
 
 
 class ControlConfig(Section):
-    """The control beside a stage-2 score: stage 1's Light-T trained on over the same cache, for the same time."""
+    """The control beside a stage-2 score: stage 1's Light-T trained on over the same cache, for as many epochs."""
 
     lr: PositiveFloat = 5e-4
     """Peak learning rate of AdamW, for adapter and Light-T alike."""

@@ -86,7 +86,6 @@ def train_task(
     record: Record,
     make_task: Callable[[torch.device, RecordOf], Task],
     evaluate_every: int,
-    max_seconds: float | None = None,
 ) -> Progress:
     """Runs the loop on the task that `make_task(device, record_of)` builds.
 
@@ -116,7 +115,6 @@ def train_task(
         compute.precision,
         device,
         folder,
-        max_seconds,
         save_seconds=60 * compute.save_minutes,
         diagnostics=compute.diagnostics,
         tracker=compute.tracker,

@@ -50,7 +50,6 @@ class _Plan:
     lr: float
     adapter_lr: float
     loop: OptimizerConfig
-    max_seconds: float | None = None
 
 
 def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
@@ -100,19 +99,17 @@ def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
     return ensure_clips(run)
 
 
-def train_control(run: Run, cache: Path, seconds: float) -> Record:
-    """A Light-T over the same cache, for as long as stage 2 took: that of stage 1 goes on, or, where the features are
-    others than the sign-wise ones that it reads, a new one of its size begins. Where stage 2 has been trained anew, so
-    is its control."""
+def train_control(run: Run, cache: Path) -> Record:
+    """A Light-T over the same cache, for stage 2's epochs and without its patience: that of stage 1 goes on, or, where
+    the features are others than the sign-wise ones that it reads, a new one of its size begins, which gets the epochs
+    of stage 1 too. Epochs and not seconds, so that its score can be made again. With other settings than it was trained
+    with, such as those of another cache, it is trained anew."""
     train_split, dev_split = _open(run, cache)
     visual = load_visual(run.visual / "best")
-    lr, loop = run.config.control.lr, run.config.llm_training.model_copy(update={"patience": None})
-    settings = {
-        **_cache_settings(run, train_split),
-        "max_seconds": round(seconds),
-        "lr": lr,
-        "loop": loop.recorded(),
-    }
+    config, goes_on = run.config, train_split.spec.level == "sign"
+    epochs = config.llm_training.epochs + (0 if goes_on else config.visual_training.epochs)
+    lr, loop = config.control.lr, config.llm_training.model_copy(update={"patience": None, "epochs": epochs})
+    settings = {**_cache_settings(run, train_split), "lr": lr, "loop": loop.recorded()}
     made = read_record(run.control / "best") or read_record(run.control / "last")
     plan = _Plan(
         name="control: Light-T",
@@ -120,21 +117,18 @@ def train_control(run: Run, cache: Path, seconds: float) -> Record:
         settings=settings,
         command=run.command("demo"),
         tokenizer=visual.tokenizer,
-        make_model=lambda: _light_t(run, visual, train_split),
+        make_model=lambda: visual.model.translator if goes_on else _new_light_t(visual, train_split.dim),
         lr=lr,
         adapter_lr=lr,
         loop=loop,
-        max_seconds=seconds,
     )
     return _train(run, plan, train_split, dev_split, restart=made is not None and made.settings != settings)
 
 
-def _light_t(run: Run, visual: VisualCheckpoint, train_split: FeatureCache) -> SignTranslator:
-    if train_split.spec.level == "sign":
-        return visual.model.translator
+def _new_light_t(visual: VisualCheckpoint, dim: int) -> SignTranslator:
     light_t, tokenizer = LightTConfig.model_validate(visual.record.settings["light_t"]), visual.tokenizer
     seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout)
-    return SignTranslator(train_split.dim, seq2seq, tokenizer.start)
+    return SignTranslator(dim, seq2seq, tokenizer.start)
 
 
 def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureCache | None, restart: bool) -> Record:
@@ -174,7 +168,7 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
             )
 
         every = run.config.llm_training.evaluate_every
-        return train_task(run, plan.folder, plan.loop, record, make_task, every, plan.max_seconds)
+        return train_task(run, plan.folder, plan.loop, record, make_task, every)
 
     trained = training_stage(plan.name, plan.folder, plan.settings, plan.command, restart, work)
     best = plan.folder / "best"

@@ -2,7 +2,7 @@
 
 Everything random in an epoch follows from (seed, epoch) and from the updates before. The state is saved after every
 epoch, now and then within one, and on Ctrl-C or SIGTERM: a run that was killed goes on from there and, where the device
-computes the same twice, ends where an uninterrupted one ends. (With `max_seconds` the clock decides.)
+computes the same twice, ends where an uninterrupted one ends.
 
 Several processes (torchrun) share every batch and do what one alone would; the leader saves and speaks."""
 
@@ -69,7 +69,6 @@ class _Training:
         try:
             while self.progress.batch or not self.schedule.finished(self.progress):
                 self._updates_of_an_epoch()
-                self.progress.seconds = self.clock.seconds()  # whether this epoch is the last decides on its scores
                 scores = self._dev_scores()
                 with self.interrupts.held():
                     self._end_epoch(scores)
@@ -87,9 +86,7 @@ class _Training:
         done = math.ceil(progress.batch / self.engine.settings.accumulate)
         with closing(EpochBar(f"{task.name} epoch {epoch}", task.unit, schedule.updates, done)) as bar:
             for group in groups(task, self.engine, self.state, self.interrupts, self.clock):
-                progress.seconds = group.seconds
-                if schedule.out_of_time(progress.seconds):
-                    break
+                progress.seconds = self.clock.seconds()
                 self.update.set_rate(schedule.rate(progress))
                 with self.interrupts.held():
                     update = self._update(group)
@@ -137,7 +134,7 @@ class _Training:
     def _save_interrupted(self) -> None:
         if self.engine.save_seconds == math.inf:
             return
-        self.progress.seconds = self.clock.alone()
+        self.progress.seconds = self.clock.seconds()
         self.state.save()
         self.log.say(f"{self.task.name}: interrupted {self._place()}; saved in {self.state.path.parent}")
 

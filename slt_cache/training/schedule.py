@@ -23,39 +23,25 @@ class Schedule:
         warmup = self.engine.settings.warmup_steps
         if progress.step < warmup:
             return (progress.step + 1) / (warmup + 1)
-        if self.engine.max_seconds is not None:
-            done = progress.seconds / self.engine.max_seconds
-        else:
-            steps = self.updates * self.engine.settings.epochs
-            done = (progress.step - warmup) / max(steps - warmup, 1)
+        steps = self.updates * self.engine.settings.epochs
+        done = (progress.step - warmup) / max(steps - warmup, 1)
         return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
-    def out_of_time(self, seconds: float) -> bool:
-        return self.engine.max_seconds is not None and seconds >= self.engine.max_seconds
-
-    def out_of_epochs(self, epoch: int, seconds: float) -> bool:
-        """Whether the epochs, of which so many are done, or the seconds are used up."""
-        if self.engine.max_seconds is not None:
-            return self.out_of_time(seconds)
-        return epoch >= self.engine.settings.epochs
-
     def finished(self, progress: Progress) -> bool:
-        """Whether the epochs (or the seconds) are used up, or dev has not improved for too long."""
+        """Whether the epochs are used up, or dev has not improved for too long."""
         patience = self.engine.settings.patience
         stale = progress.epoch - progress.best_epoch
         early = patience is not None and bool(progress.dev) and stale >= patience * self.engine.evaluate_every
-        return early or self.out_of_epochs(progress.epoch, progress.seconds)
+        return early or progress.epoch >= self.engine.settings.epochs
 
     def dev_is_due(self, progress: Progress) -> bool:
         """Behind the epoch that has begun, once all of it is done."""
         epoch = progress.epoch + 1
-        return epoch % self.engine.evaluate_every == 0 or self.out_of_epochs(epoch, progress.seconds)
+        return epoch % self.engine.evaluate_every == 0 or epoch >= self.engine.settings.epochs
 
     def left(self, progress: Progress) -> float | None:
         """Seconds until training ends, if it does not end early; evaluations go into its pace. None before there is
         anything to go by."""
-        if self.engine.max_seconds is not None:
-            return max(self.engine.max_seconds - progress.seconds, 0.0)
         done = progress.step - self._first
         left = max(self.updates * self.engine.settings.epochs - progress.step, 0)
         return (time.monotonic() - self._begun) / done * left if done else None

@@ -1,5 +1,5 @@
-"""What a process does of every update, and what all of them agree on before it: target tokens, the clock, whether to
-save, whether to stop. One that is alone agrees with itself."""
+"""What a process does of every update, and what all of them agree on before it: target tokens, whether to save, whether
+to stop. One that is alone agrees with itself."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from slt_cache.training.task import Engine, Task
 
 @dataclass
 class Clock:
-    """The leader's, for all processes."""
+    """Of one process; the leader's is the one that is kept."""
 
     begun: float
     """When training would have begun, had it not been interrupted."""
@@ -30,16 +30,9 @@ class Clock:
         now = time.monotonic()
         return cls(now - seconds, now)
 
-    def mine(self) -> float:
-        """Seconds since the beginning for the leader, 0 for others: to be summed."""
-        return self.alone() if leads() else 0.0
-
-    def alone(self) -> float:
-        """Seconds since the beginning, where there is no time to ask the leader."""
-        return time.monotonic() - self.begun
-
     def seconds(self) -> float:
-        return summed([self.mine()])[0]
+        """Since the beginning."""
+        return time.monotonic() - self.begun
 
     def due(self, every: float) -> bool:
         return leads() and time.monotonic() - self.saved >= every
@@ -55,8 +48,6 @@ class Group:
     batches: list[Any]
     tokens: int
     """Target tokens of all processes."""
-    seconds: float
-    """On the leader's clock."""
     save: bool
 
     @property
@@ -74,15 +65,15 @@ def groups(task: Task, engine: Engine, state: TrainingState, interrupts: Interru
         if not loaded and error is None:
             return  # behind the same batch in all processes
         stop = interrupts.asked or isinstance(error, KeyboardInterrupt)
-        agreed = [sum(batch.targets.tokens for batch in loaded), clock.mine(), clock.due(engine.save_seconds), stop]
+        agreed = [sum(batch.targets.tokens for batch in loaded), clock.due(engine.save_seconds), stop]
         with interrupts.held() if size() > 1 else nullcontext():
-            tokens, seconds, save, stopping = summed(agreed, error if isinstance(error, Exception) else None)
+            tokens, save, stopping = summed(agreed, error if isinstance(error, Exception) else None)
         if stopping:
             interrupts.stop()
         if resumed:
             state.restore_random()  # not before: a loader draws when it begins, as it did at the epoch's beginning
             resumed = False
-        yield Group(loaded, int(tokens), seconds, bool(save))
+        yield Group(loaded, int(tokens), bool(save))
 
 
 def _load(batches: Iterator[Any], count: int, interrupts: Interrupts) -> tuple[list[Any], BaseException | None]:

@@ -73,8 +73,6 @@ class Engine:
     device: torch.device
     folder: Path
     """Holds metrics.jsonl and, while the training is unfinished, last/."""
-    max_seconds: float | None = None
-    """Where given, training ends after this time, and the learning rate falls with time instead of updates."""
     save_seconds: float = 600.0
     """Between two savings of the state within an epoch; infinite where nothing is kept, on Ctrl-C neither."""
     diagnostics: bool = True

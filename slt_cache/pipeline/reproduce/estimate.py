@@ -87,7 +87,7 @@ def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") ->
         reading = kept["test"] * rates.encoded_frame if step.model.startswith(("joint", "llm-un")) else 0.0
         return reading + clips["test"] * llm.decoding
     from_pixels = step.action == "visual" or settings.llm_training.unfreeze != "none" or step.model == "joint"
-    translator = light_t if step.action == "visual" else llm  # the control takes as long as stage 2
+    translator = light_t if step.action == "visual" else llm  # the control, a Light-T, takes about as long as stage 2
     loop = settings.visual_training if step.action == "visual" else settings.llm_training
     greedy = translator.decoding / settings.generation.num_beams
     an_epoch, a_dev = clips["train"] * translator.step, clips.get("dev", 0) * greedy

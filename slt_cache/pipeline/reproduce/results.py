@@ -49,7 +49,7 @@ class RowResult:
     scores: dict[str, Spread]
     """By FIGURES."""
     control: Spread | None
-    """BLEU-4 of the Light-T that was trained over the same cache, for as long as the pre-trained LLM."""
+    """BLEU-4 of the Light-T that was trained over the same cache, for as many epochs."""
     control_p: tuple[float, ...]
     """Of each seed: how likely so large a difference from the control is by chance. Empty where there is none."""
     p: tuple[float, ...]

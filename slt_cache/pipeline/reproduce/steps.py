@@ -46,7 +46,7 @@ def do(step: Step, config: Config) -> None:
         "pretrain": _pretrain,
         "features": _extract,
         "train": lambda run: _train(run, step.model),
-        "control": _control,
+        "control": lambda run: train_control(run, run.features),
         "test": lambda run: _test(run, step.model),
     }
     work[step.action](run)
@@ -74,12 +74,6 @@ def _train(run: Run, model: str) -> None:
         train_unfrozen(run)
     else:
         train_llm(run, run.features)
-
-
-def _control(run: Run) -> None:
-    trained = read_record(run.llm / "best")
-    assert trained is not None  # stage 2 comes before it in every plan
-    train_control(run, run.features, trained.seconds)
 
 
 def _test(run: Run, model: str) -> None:
