@@ -79,9 +79,9 @@ def _order(result: TableResult) -> list[str]:
     lines = [f"here: {same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}"]
     unclear = [one.row.label for one in result.rows if one.p and significant(one.p) < len(one.p)]
     if unclear:
-        lines.append(
-            f"not significantly different from {result.rows[result.table.against].row.label}: {', '.join(unclear)}"
-        )
+        reference = result.rows[result.table.against]
+        seeds = " for every seed" if len(reference.scores["bleu4"].values) > 1 else ""
+        lines.append(f"not{seeds} significantly different from {reference.row.label}: {', '.join(unclear)}")
     return lines
 
 
