@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_model
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch import optim
+from torch.optim import SGD, Optimizer
 
 from slt_cache.batches.clip_batches import clip_loader
 from slt_cache.batches.feature_batches import feature_loader
@@ -46,6 +47,7 @@ from slt_cache.training.from_cache import FromCacheTask
 from slt_cache.training.from_pixels import FromPixelsTask, visual_optimizer
 from slt_cache.training.loop import train
 from slt_cache.training.metrics_log import MetricsLog, read_metrics
+from slt_cache.training.optimizers import AdamW
 from slt_cache.training.state import STATE_FILE, Progress
 from slt_cache.training.task import Engine
 from slt_cache.training.trackers import require_tracker
@@ -293,10 +295,13 @@ def test_a_state_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
     state = torch.load(path, weights_only=True)
     for new in ("batch", "loss", "tokens"):
         del state["progress"][new]
+    for group in state["optimizer"]["param_groups"]:
+        group["fused"] = None
     torch.save({key: state[key] for key in ("model", "optimizer", "progress")}, path)
     resumed = ToyTask([1.0] * 4)
     train(resumed, engine_of(tmp_path / "old"))
     assert_same(resumed.model.state_dict(), whole.model.state_dict())
+    assert all(group["fused"] for group in resumed.inner.param_groups)
 
 
 def test_training_that_is_done_does_nothing_more(tmp_path: Path) -> None:
@@ -665,8 +670,33 @@ def test_stage_1_trains_with_the_papers_optimizer(visual: VisualTranslator) -> N
     assert (sgd.defaults["lr"], sgd.defaults["momentum"]) == (1e-2, 0.9)
     assert sum(len(group["params"]) for group in sgd.param_groups) == len(list(visual.parameters()))
     adamw = visual_optimizer(visual, VisualTrainingConfig(optimizer="adamw", weight_decay=0.1))
-    assert isinstance(adamw, AdamW)
+    assert isinstance(adamw, optim.AdamW)
     assert adamw.defaults["weight_decay"] == 0.1
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_first_update_that_overflows_in_fp16_leaves_no_trace(
+    visual: VisualTranslator, name: Literal["sgd", "adamw"]
+) -> None:
+    """The loss scaler begins high, and the first updates are passed over until it has come down."""
+    weight = visual.translator.adapter.mlp[0].weight
+
+    def update(optimizer: Optimizer, scaler: torch.amp.GradScaler, gradient: float) -> None:
+        weight.grad = torch.full_like(weight, gradient) * scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+
+    def ends_with(gradients: tuple[float, ...]) -> torch.Tensor:
+        with torch.no_grad():
+            weight.copy_(torch.ones_like(weight))
+        optimizer, scaler = visual_optimizer(visual, VisualTrainingConfig(optimizer=name)), torch.amp.GradScaler("cpu")
+        scaler.scale(torch.zeros(()))
+        for gradient in gradients:
+            update(optimizer, scaler, gradient)
+        return weight.detach().clone()
+
+    assert torch.equal(ends_with((math.inf,)), torch.ones_like(weight))
+    assert torch.equal(ends_with((math.inf, 0.5, 0.25)), ends_with((0.5, 0.25)))
 
 
 def test_stage_1_reaches_every_weight_from_pixels(

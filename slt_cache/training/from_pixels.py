@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from slt_cache.batches.clip_batches import ClipBatch
@@ -15,7 +15,7 @@ from slt_cache.config import LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.errors import InputError
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.training.diagnostics import last_layers
-from slt_cache.training.optimizers import SGD, AdamW
+from slt_cache.training.optimizers import AdamW
 from slt_cache.video.frames import UnreadableVideo
 
 

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from slt_cache.files import replacing
 from slt_cache.processes import gathered, leads, rank, size, wait_for_all
+from slt_cache.training.optimizers import load_optimizer
 
 STATE_FILE = "state.pt"
 
@@ -95,7 +96,7 @@ class TrainingState:
     def _load(self) -> None:
         state = torch.load(self.path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if self.scaler is not None and state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
         randoms = [state.get("random", {}), *state.get("others", [])]
