@@ -111,6 +111,26 @@ def test_a_video_that_is_newer_than_decord_is_read(tmp_path: Path) -> None:
     assert [read_number(frame) for frame in read_kept_frames(clip_of(video, 0.4), 4).frames] == list(range(10, 60, 4))
 
 
+@pytest.mark.parametrize("coding", BY_DECORD, ids=lambda coding: coding.name)
+def test_where_decord_is_not_installed_the_frames_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coding: Coding
+) -> None:
+    clip = clip_of(written(tmp_path, coding), 0.4)
+    with_decord = read_kept_frames(clip, 4, 1)
+    monkeypatch.setitem(sys.modules, "decord", None)
+    without = read_kept_frames(clip, 4, 1)
+    assert without.num_frames == with_decord.num_frames
+    assert_same(without.frames, list(with_decord.frames))
+
+
+def test_a_bad_video_is_named_where_decord_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "decord", None)
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video at all")
+    with pytest.raises(UnreadableVideo, match=r"bad\.mp4.*its frames cannot be read"):
+        open_frames(clip_of(bad), 4)
+
+
 @pytest.mark.parametrize("frames", [5, 14])
 def test_frames_that_an_edit_list_drops_do_not_come(tmp_path: Path, frames: int) -> None:
     video = with_beginning_at(written(tmp_path, BY_DECORD[0]), tmp_path / "cut.mp4", frames)

@@ -1,5 +1,5 @@
-"""Kept frames of a video file, or of a cut of it: by decord, and by PyAV where decord would give wrong ones. Resizes
-nothing.
+"""Kept frames of a video file, or of a cut of it: by decord, and by PyAV where decord would give wrong ones or is not
+there (it has packages for x86-64 with Linux or Windows). Resizes nothing.
 
 Every reader here is opened for one clip, read once in ascending order and closed: decord leaks when many readers stay
 open. Both decode by FFmpeg and give the same pixels, but for rounding in rare formats."""
@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
@@ -52,22 +53,26 @@ def video_timeline(clip: Clip) -> Timeline | None:
 
 
 def _opened(clip: Clip) -> tuple[Any, PacketIndex]:
-    """A decord reader, or None where decord would give wrong frames or, with an FFmpeg of its own that is years old,
-    cannot open what PyAV can (AV1, for one)."""
-    try:
-        reader = _open(clip)
-    except UnreadableVideo as error:
+    """A decord reader, or None where decord is not there, would give wrong frames or, with an FFmpeg of its own that is
+    years old, cannot open what PyAV can (AV1, for one)."""
+    reader, refusal = None, None
+    if find_spec("decord") is not None:
         try:
-            packets = _packets(clip)
-        except UnreadableVideo:
-            raise error from None
-        if not packets.fps or _is_cut_off(clip):
-            raise
-        return None, packets
-    packets = _packets(clip)
-    if _is_cut_off(clip):
+            reader = _open(clip)
+        except UnreadableVideo as error:
+            refusal = error
+    try:
+        packets = _packets(clip)
+    except UnreadableVideo as error:
+        raise refusal or error from None
+    cut_off = _is_cut_off(clip)
+    if refusal is not None and (cut_off or not packets.fps):
+        raise refusal
+    if cut_off:
         raise UnreadableVideo(clip.id, clip.video, CUT_OFF)
-    return (reader if packets.exact_seeks and packets.num_frames == len(reader) else None), packets
+    if reader is not None and packets.exact_seeks and packets.num_frames == len(reader):
+        return reader, packets
+    return None, packets
 
 
 def _packets(clip: Clip) -> PacketIndex:

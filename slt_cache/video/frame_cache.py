@@ -13,7 +13,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class FrameCache:
             "format": FORMAT,
             "every": every,
             **{name: getattr(video, name) for name in ("fps", "resize", "fit", "blank")},
-            "decoders": {name: version(name) for name in ("decord", "av", "pillow", "torch", "torchvision")},
+            "decoders": {name: _version(name) for name in ("decord", "av", "pillow", "torch", "torchvision")},
         }
         self.writes = True
         self._told: set[str] = set()
@@ -161,6 +161,13 @@ def _header(line: bytes) -> dict[str, Any]:
     except (ValueError, KeyError):
         pass
     raise Damaged("are broken")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # decord, which not every machine has
+        return None
 
 
 def _source(clip: Clip) -> dict[str, Any]:
