@@ -215,7 +215,7 @@ def _print_scores(scores: dict[str, Any], what: str) -> None:
 
 
 def _print_against(compared: dict[str, Any], other: Path) -> None:
-    typer.echo(f"against {other}: its figure, the difference, and how likely so large a one is by chance")
+    typer.echo(f"against {other}: its figure, the difference, and its p by paired bootstrap")
     for found in compared.values():
         difference = f"{found.value - found.other:+.2f}"
         typer.echo(f"  {found.name:<20}{found.other:6.2f}{difference:>8}   p = {found.p:.4f}   {found.signature}")

@@ -75,6 +75,7 @@ def bench_cache(
 
     Example: slt-cache bench cache
     """
+    keep_few_kernels()
     from slt_cache.pipeline.bench_cache import bench_cache as bench
 
     opened = open_run(run, config, settings, device)
@@ -129,6 +130,7 @@ def bench_llm(
 
     Example: slt-cache bench llm --shape mbart-large
     """
+    keep_few_kernels()
     opened = open_run(run, config, settings, device)
     if memory:
         from slt_cache.pipeline.bench_memory import bench_memory
@@ -158,6 +160,7 @@ def bench_visual(
 
     Example: slt-cache bench visual --batches 10
     """
+    keep_few_kernels()
     from slt_cache.pipeline.bench_visual import bench_visual as bench
 
     _print(bench(open_run(run, config, settings, device), batches), as_json)

@@ -2,23 +2,26 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from slt_cache import __version__
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import load_config
 from slt_cache.errors import InputError
 from slt_cache.pipeline.reproduce.norms import norms_of
 from slt_cache.pipeline.reproduce.plan import plan
 from slt_cache.pipeline.reproduce.render import norms_text, table_text, verdict
-from slt_cache.pipeline.reproduce.results import RowResult, Spread, TableResult
+from slt_cache.pipeline.reproduce.results import Difference, RowResult, Spread, TableResult
 from slt_cache.pipeline.reproduce.run import order_of
 from slt_cache.pipeline.reproduce.tables import Row, Table, tables
-from slt_cache.pipeline.reproduce.variants import Place, run_of, settings_of, take_over
+from slt_cache.pipeline.reproduce.variants import place_of, run_of, settings_of, take_over
 from tests.commands import slt_cache
 
 TINY = str(Path(__file__).with_name("tiny.yaml"))
@@ -49,29 +52,34 @@ def test_one_encoder_serves_tables_5_8_9_and_10() -> None:
     assert len(names) == len(set(names))
 
 
-def test_the_llm_learns_from_text_once_for_all_seeds() -> None:
-    names = names_of("table4", "table10", seeds=(3, 1))
-    assert [name for name in names if "from text" in name] == [
-        "seed 3, base: the LLM learns from text",
-        "seed 3, mt5: the LLM learns from text",
-    ]
-    assert "seed 1, mt5: stage 2" in names
+def test_the_llm_learns_from_text_once_whichever_seeds_are_asked_for() -> None:
+    for seeds in ((3, 1), (0, 1), (1,)):
+        names = names_of("table4", "table10", seeds=seeds)
+        assert [name for name in names if "from text" in name] == [
+            f"seed {RICH.seed}, base: the LLM learns from text",
+            f"seed {RICH.seed}, mt5: the LLM learns from text",
+        ]
+        assert "seed 1, mt5: stage 2" in names
 
 
-def test_every_score_from_a_cache_has_a_control_beside_it() -> None:
+def test_every_cache_that_a_score_is_of_has_one_control() -> None:
     known = tables(RICH)
     steps = plan(known.values(), (0,), Path("r"), RICH)
-    tested = {(step.place.variant, step.model) for step in steps if step.action == "test"}
-    cached = {variant for variant, model in tested if model.startswith("llm") and "unfreeze" not in model}
-    assert cached == {variant for variant, model in tested if model == "control"}
+    caches = {step.place for step in steps if step.action == "features"}
+    for action in ("control", "test"):
+        found = [step.place for step in steps if (step.action, step.model) == (action, "control")]
+        assert len(found) == len(set(found))
+        assert set(found) == caches
+    from_scratch = replace(known["table10"], rows=known["table10"].rows[1:2])
+    assert any(step.action == "control" for step in plan([from_scratch], (0,), Path("r"), RICH))
 
 
 def test_variants_differ_from_the_run_in_what_their_table_is_about() -> None:
     def changed(variant: str, model: str = "llm") -> dict[str, object]:
-        base = settings_of(Place(Path("r"), 0, "base", 0), RICH)
+        base = settings_of(place_of(Path("r"), 0, "base", RICH), RICH)
         return {
             key: value
-            for key, value in settings_of(Place(Path("r"), 0, variant, 0), RICH, model).items()
+            for key, value in settings_of(place_of(Path("r"), 0, variant, RICH), RICH, model).items()
             if base.get(key) != value and key != "visual_training.keep_epochs"
         }
 
@@ -94,7 +102,7 @@ def test_every_config_can_be_planned(config: str) -> None:
 
 
 def test_what_is_taken_over_is_linked_and_stays_where_it_was(tmp_path: Path) -> None:
-    base, frame = Place(tmp_path, 0, "base", 0), Place(tmp_path, 0, "frame", 0)
+    base, frame = (place_of(tmp_path, 0, variant, RICH) for variant in ("base", "frame"))
     weights = base.folder / "visual" / "best" / "encoder.safetensors"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"weights")
@@ -105,15 +113,18 @@ def test_what_is_taken_over_is_linked_and_stays_where_it_was(tmp_path: Path) -> 
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def result(ours: list[float], papers: list[float | None], p: float = 0.01) -> TableResult:
+def result(ours: list[float], papers: list[float | None], p: float = 0.01, last: float | None = None) -> TableResult:
+    """Of two seeds; `last` is the second seed's difference from row 0, where it is not that of the means."""
     rows = tuple(Row(f"row {index}", "base", "llm", bleu4) for index, bleu4 in enumerate(papers))
     found = tuple(
         RowResult(
             row,
             {key: Spread((value, value + 1)) for key in ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l")},
             Spread((value - 5, value - 3)) if index == 0 else None,
-            (0.2, 0.01) if index == 0 else (),
-            () if index == 0 else (p, 0.01),
+            (Difference(5.0, 0.2), Difference(4.0, 0.01)) if index == 0 else (),
+            ()
+            if index == 0
+            else (Difference(value - ours[0], p), Difference(value - ours[0] if last is None else last, 0.01)),
             None,
         )
         for index, (row, value) in enumerate(zip(rows, ours, strict=True))
@@ -137,12 +148,19 @@ def test_a_difference_that_may_be_chance_is_named() -> None:
     assert "significantly" not in "\n".join(verdict(result([30, 20], [23, 12])))
 
 
+def test_a_difference_to_the_other_side_is_no_confirmation() -> None:
+    shown = verdict(result([30, 40], [23, 12], last=-3.0))
+    assert "not for every seed significantly different from row 0: row 1" in "\n".join(shown)
+
+
 def test_what_the_llm_is_worth_is_told_against_the_control() -> None:
     assert verdict(result([30, 20], [23, 12]))[-1] == "against the control: row 0 +4.50 (p < 0.05 in 1 of 2)"
 
 
 def test_rows_without_a_figure_of_the_papers_are_not_compared() -> None:
-    assert "gives no figures" in "\n".join(verdict(result([30, 20], [None, None])))
+    told = "\n".join(verdict(result([30, 29], [None, None], p=0.3)))
+    assert "gives no figures to compare the order of these rows with: row 0 > row 1" in told
+    assert "not for every seed significantly different from row 0: row 1" in told
 
 
 def test_a_table_shows_mean_and_spread_beside_the_papers_figures() -> None:
@@ -182,19 +200,27 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     assert [row["variant"] for row in rows] == ["base", "frame", "hidden"]
     assert all(len(row["scores"]["bleu4"]) == len(row["control_bleu4"]) == len(row["control_p"]) == 1 for row in rows)
     settings = hashlib.sha256((tmp_path / "r" / "config.yaml").read_bytes()).hexdigest()
-    made = f"made by: slt-cache reproduce table8 --seeds 0 --config {TINY} (config.yaml {settings[:12]}, "
+    base = tmp_path / "r" / "seed0" / "base"
+    last = max(read_record(path.parent).finished_at for path in (tmp_path / "r").rglob("best/record.json"))  # type: ignore[union-attr]
+    made = (
+        f"made by: slt-cache reproduce table8 --seeds 0 --config {TINY} "
+        f"(slt-cache {__version__}, config.yaml {settings[:12]}, {last[:10]})"
+    )
     assert made in found["table8"]["text"]
     assert made in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
-    assert found["table8"]["trained"][:2] == "20"
+    assert found["table8"]["trained"] == last
     tiny = load_config(TINY)
     anew = tiny.visual_training.epochs + tiny.llm_training.epochs
     for variant, epochs in {"base": tiny.llm_training.epochs, "frame": anew, "hidden": anew}.items():
         control = read_record(tmp_path / "r" / "seed0" / variant / "control" / "best")
         assert control is not None and control.epochs == epochs, variant
-    weights = tmp_path / "r" / "seed0" / "frame" / "llm" / "best" / "model.safetensors"
-    before = weights.stat().st_mtime_ns
-    assert json.loads(slt_cache(*words, "--json").out) == json.loads(done.out)
-    assert weights.stat().st_mtime_ns == before
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("model.safetensors")}
+    assert len(before) > 6
+    again = slt_cache("reproduce", "table8", "--run", tmp_path / "r", "--json")  # the config is known by now
+    assert json.loads(again.out) == json.loads(done.out)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("model.safetensors")} == before
+    shutil.rmtree(base / "control")
+    assert "[1 of 2] seed 0, base: the control" in slt_cache(*words).err  # and its test, which was of other weights
     refused = slt_cache(*words, "--set", "llm_training.epochs=3")
     assert refused.code == 2
     assert "llm_training.epochs: made with 2, asked for 3" in refused.err

@@ -16,8 +16,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_model
-from torch import nn
-from torch import optim
+from torch import nn, optim
 from torch.optim import SGD, Optimizer
 
 from slt_cache.batches.clip_batches import clip_loader

@@ -336,7 +336,8 @@ class LlmTrainingConfig(OptimizerConfig):
 
 
 class ControlConfig(Section):
-    """The control beside a stage-2 score: stage 1's Light-T trained on over the same cache, for as many epochs."""
+    """The control beside a stage-2 score: stage 1's Light-T trained on over the same cache, for all of stage 2's
+    epochs, without its patience."""
 
     lr: PositiveFloat = 5e-4
     """Peak learning rate of AdamW, for adapter and Light-T alike."""

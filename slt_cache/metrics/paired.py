@@ -27,7 +27,8 @@ class Comparison:
     other: float
     """0..100, of the others."""
     p: float
-    """How likely so large a difference is where there is none; 1 where the scores are equal."""
+    """How likely so large a difference is where there is none, by sacrebleu's formula, which for a clear difference
+    counts one side (a two-sided p is about twice it); 1 where the scores are equal."""
     signature: str
 
 

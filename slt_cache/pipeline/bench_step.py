@@ -69,7 +69,9 @@ class MeasuredTask(FromCacheTask):
         model: SignTranslator,
         loader: DataLoader[Any],
         measure: Callable[["MeasuredTask"], Iterator[FeatureBatch]],
+        batches: int | None = None,
     ):
+        """`batches` of an epoch are measured, all where it is None."""
         settings = config.llm_training
         super().__init__(
             "bench",
@@ -82,6 +84,8 @@ class MeasuredTask(FromCacheTask):
             save_best=lambda epoch, dev: None,
         )
         self.measure = measure
+        if batches is not None:
+            self.batches_an_epoch = batches  # several are read at once, and none that is not measured
 
     def optimizer(self) -> Optimizer:
         self.stepping = super().optimizer()

@@ -188,6 +188,14 @@ def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) ->
     return scores if saved["made_from"] == _made_from(run, model, references) else None
 
 
+def is_of_these_weights(run: Run, model: str, split: str) -> bool:
+    """Whether an earlier evaluation had the weights that the model has now."""
+    path, record = run.evaluation / f"{file_stem(model, split)}.json", _record_file(run, model)
+    if not path.is_file() or not record.is_file():
+        return False
+    return bool(read_json(path)["made_from"]["weights"] == read_json(record))
+
+
 def file_stem(model: str, split: str) -> str:
     """Of the files in eval/ that hold a model's scores and sentences."""
     return split if model == "llm" else f"{model}.{split}"
@@ -196,9 +204,13 @@ def file_stem(model: str, split: str) -> str:
 def _made_from(run: Run, model: str, references: Sequence[str]) -> dict[str, Any]:
     """All that decides the scores."""
     return {
-        "weights": read_json(run.folder / model / "best" / RECORD_FILE),
+        "weights": read_json(_record_file(run, model)),
         "generation": run.config.generation.model_dump(mode="json", exclude={"dev_beams"}),
         "preset": preset_of(run.config),
         "choices": asdict(choices_of(run.config)),
         "references_sha256": hashlib.sha256("\n".join(references).encode()).hexdigest(),
     }
+
+
+def _record_file(run: Run, model: str) -> Path:
+    return run.folder / model / "best" / RECORD_FILE

@@ -100,16 +100,17 @@ def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
 
 
 def train_control(run: Run, cache: Path) -> Record:
-    """A Light-T over the same cache, for stage 2's epochs and without its patience: that of stage 1 goes on, or, where
-    the features are others than the sign-wise ones that it reads, a new one of its size begins, which gets the epochs
-    of stage 1 too. Epochs and not seconds, so that its score can be made again. With other settings than it was trained
-    with, such as those of another cache, it is trained anew."""
+    """A Light-T over the same cache, for all of stage 2's epochs, without its patience: that of stage 1 goes on, or,
+    where the features are others than the sign-wise ones that it reads, a new one of its size begins, which gets the
+    epochs of stage 1 too. Epochs and not seconds, so that its score can be made again. With other settings than it was
+    trained with, such as those of another cache, it is trained anew."""
     train_split, dev_split = _open(run, cache)
     visual = load_visual(run.visual / "best")
-    config, goes_on = run.config, train_split.spec.level == "sign"
-    epochs = config.llm_training.epochs + (0 if goes_on else config.visual_training.epochs)
-    lr, loop = config.control.lr, config.llm_training.model_copy(update={"patience": None, "epochs": epochs})
-    settings = {**_cache_settings(run, train_split), "lr": lr, "loop": loop.recorded()}
+    goes_on, settings, loop = (
+        _goes_on(train_split),
+        _control_settings(run, train_split),
+        _control_loop(run, train_split),
+    )
     made = read_record(run.control / "best") or read_record(run.control / "last")
     plan = _Plan(
         name="control: Light-T",
@@ -118,11 +119,42 @@ def train_control(run: Run, cache: Path) -> Record:
         command=run.command("demo"),
         tokenizer=visual.tokenizer,
         make_model=lambda: visual.model.translator if goes_on else _new_light_t(visual, train_split.dim),
-        lr=lr,
-        adapter_lr=lr,
+        lr=loop.lr,
+        adapter_lr=loop.lr,
         loop=loop,
     )
     return _train(run, plan, train_split, dev_split, restart=made is not None and made.settings != settings)
+
+
+def has_control(run: Run, cache: Path) -> bool:
+    """Whether the control is trained, on this cache and with these settings."""
+    made = read_record(run.control / "best")
+    if made is None or not made.finished:
+        return False
+    return made.settings == _control_settings(run, FeatureCache(cache, "train"))
+
+
+def _goes_on(train_split: FeatureCache) -> bool:
+    """Whether these are the features that stage 1's Light-T reads."""
+    return train_split.spec.level == "sign"
+
+
+def _control_loop(run: Run, train_split: FeatureCache) -> OptimizerConfig:
+    config = run.config
+    epochs = config.llm_training.epochs + (0 if _goes_on(train_split) else config.visual_training.epochs)
+    shared = {name: getattr(config.llm_training, name) for name in OptimizerConfig.model_fields}
+    return OptimizerConfig(**{**shared, "patience": None, "epochs": epochs, "lr": config.control.lr})
+
+
+def _control_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
+    """What its weights depend on: of stage 2's settings those of the loop and of the batches."""
+    training = run.config.llm_training
+    return {
+        **_cache_settings(run, train_split),
+        "loop": _control_loop(run, train_split).recorded(),
+        "length_buckets": training.length_buckets,
+        "evaluate_every": training.evaluate_every,
+    }
 
 
 def _new_light_t(visual: VisualCheckpoint, dim: int) -> SignTranslator:

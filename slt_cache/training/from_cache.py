@@ -64,7 +64,7 @@ class FromCacheTask:
         assert isinstance(order, EpochOrder)
         order.epoch, order.first = epoch, first
         idle = order.idle()
-        numbered = enumerate(self.loader, first)
+        numbered = islice(enumerate(self.loader, first), self.batches_an_epoch - first)
         while batches := list(islice(numbered, READ_AT_ONCE)):
             for number, batch in batches:
                 yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch

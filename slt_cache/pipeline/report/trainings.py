@@ -148,8 +148,10 @@ def _diagnosis(training: Training) -> str:
         return ""
     told = f"The LLM's gradient is the larger one in {share:.0%} of the {updates:,} logged updates"
     if share > HALF:
-        return f"{told}: it decides this training, as in the paper. Two stages keep it away from the encoder."
-    return f"{told}: here the LLM does not drown the encoder, other than in the paper."
+        return (
+            f"{told}: it decides this training, as the paper says of joint training. A frozen encoder it cannot reach."
+        )
+    return f"{told}: here the LLM does not drown the encoder, other than in the paper's joint training."
 
 
 def _norm_drawing(training: Training, kind: str, what: str) -> Markup:

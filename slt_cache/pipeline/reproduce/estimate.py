@@ -21,7 +21,7 @@ from slt_cache.models.sign_translator import SignTranslator, make_light_t
 from slt_cache.models.small_llm import make_small_mbart, make_small_mt5
 from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.frame_cache import lengths_of
-from slt_cache.pipeline.reproduce.plan import Step, is_done
+from slt_cache.pipeline.reproduce.plan import CONTROL, Step, is_done
 from slt_cache.pipeline.reproduce.variants import run_of
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5, Run
 
@@ -78,16 +78,16 @@ def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") ->
     settings = run.config
     kept = {split: amount.frames * settings.video.keep_rate for split, amount in workload.splits.items()}
     clips = {split: amount.clips for split, amount in workload.splits.items()}
-    llm, light_t = rates.translator(settings.llm.name), rates.translator(settings.light_t.size)
+    of_light_t = step.action == "visual" or step.model in ("visual", CONTROL)
+    translator = rates.translator(settings.light_t.size if of_light_t else settings.llm.name)
     if step.action == "pretrain":
-        return settings.llm_pretraining.epochs * workload.sentences * llm.step
+        return settings.llm_pretraining.epochs * workload.sentences * translator.step
     if step.action == "features":
         return sum(kept.values()) * rates.encoded_frame
     if step.action == "test":
         reading = kept["test"] * rates.encoded_frame if step.model.startswith(("joint", "llm-un")) else 0.0
-        return reading + clips["test"] * llm.decoding
+        return reading + clips["test"] * translator.decoding
     from_pixels = step.action == "visual" or settings.llm_training.unfreeze != "none" or step.model == "joint"
-    translator = light_t if step.action == "visual" else llm  # the control, a Light-T, takes about as long as stage 2
     loop = settings.visual_training if step.action == "visual" else settings.llm_training
     greedy = translator.decoding / settings.generation.num_beams
     an_epoch, a_dev = clips["train"] * translator.step, clips.get("dev", 0) * greedy
@@ -95,8 +95,9 @@ def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") ->
         frame = rates.encoded_frame if step.model.endswith("-temporal") else rates.trained_frame
         an_epoch += kept["train"] * frame
         a_dev += kept.get("dev", 0.0) * rates.encoded_frame
-    every = loop.evaluate_every if step.action == "visual" else settings.llm_training.evaluate_every
-    return loop.epochs * (an_epoch + a_dev / every)
+    begins_anew = step.action == CONTROL and settings.features.level != "sign"  # train_control
+    epochs = loop.epochs + (settings.visual_training.epochs if begins_anew else 0)
+    return epochs * (an_epoch + a_dev / loop.evaluate_every)
 
 
 def _workload(run: Run) -> Workload:

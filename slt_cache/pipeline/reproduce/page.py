@@ -14,7 +14,7 @@ from slt_cache.pipeline.reproduce.norms import KINDS
 from slt_cache.pipeline.reproduce.render import against, number_text, spread_text, verdict
 from slt_cache.pipeline.reproduce.results import FIGURES, RowResult, TableResult
 from slt_cache.pipeline.reproduce.tables import BASE
-from slt_cache.pipeline.reproduce.variants import Place, run_of
+from slt_cache.pipeline.reproduce.variants import Place, place_of, run_of
 from slt_cache.training.diagnostics import ENCODER, LLM
 from slt_cache.training.metrics_log import read_metrics
 
@@ -33,7 +33,7 @@ def write_page(
     """`origins` tell how each table was made; `norms` are the lines of figure 2, empty where it was not asked for."""
     tables = [_table(result, origins[result.table.name], seeds, root, config) for result in results]
     if norms:
-        drawings = _norm_drawings(Place(root, seeds[0], BASE, seeds[0]), config)
+        drawings = _norm_drawings(place_of(root, seeds[0], BASE, config), config)
         title = "gradient and parameter norms of joint training"
         tables.append(
             {"name": "fig2", "title": title, "rows": [], "lines": norms, "drawings": drawings, "hours": False}
@@ -57,7 +57,7 @@ def _table(result: TableResult, origin: str, seeds: Sequence[int], root: Path, c
         "rows": [_row(result, found) for found in result.rows],
         "lines": [*verdict(result), origin],
         "hours": result.table.hours,
-        "drawings": _drawings(result, Place(root, seeds[0], BASE, seeds[0]), config),
+        "drawings": _drawings(result, place_of(root, seeds[0], BASE, config), config),
     }
 
 

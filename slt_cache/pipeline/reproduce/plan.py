@@ -8,10 +8,11 @@ from pathlib import Path
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.features.cache import cached_splits
-from slt_cache.pipeline.evaluate import file_stem
-from slt_cache.pipeline.reproduce.tables import BASE, Row, Table
-from slt_cache.pipeline.reproduce.variants import LEVELS, MT5, Place, run_of
+from slt_cache.pipeline.evaluate import is_of_these_weights
+from slt_cache.pipeline.reproduce.tables import Row, Table
+from slt_cache.pipeline.reproduce.variants import Place, place_of, run_of
 from slt_cache.pipeline.run import END_TO_END, SMALL_LLMS
+from slt_cache.pipeline.train_llm import has_control
 
 CONTROL = "control"
 TRAININGS = {
@@ -55,15 +56,13 @@ def plan(tables: Iterable[Table], seeds: Sequence[int], root: Path, config: Conf
     for seed in seeds:
         for table in listed:
             for row in table.rows:
-                place = Place(root, seed, row.variant, seeds[0])
-                steps.update(dict.fromkeys(_steps_of(place, row, config)))
+                steps.update(dict.fromkeys(_steps_of(place_of(root, seed, row.variant, config), row, config)))
     return list(steps)
 
 
 def _steps_of(place: Place, row: Row, config: Config) -> Iterator[Step]:
-    llm_of = place if place.variant == MT5 else place.beside(BASE)
-    pretrain = Step(llm_of.of_first_seed, "pretrain")
-    small = run_of(llm_of, config).config.llm.name in SMALL_LLMS
+    pretrain = Step(place.of_llm, "pretrain")
+    small = run_of(place.of_llm, config).config.llm.name in SMALL_LLMS
     if row.model in END_TO_END:
         if row.model.startswith("llm"):
             yield Step(place, "visual")
@@ -72,32 +71,29 @@ def _steps_of(place: Place, row: Row, config: Config) -> Iterator[Step]:
         yield Step(place, "train", row.model)
         yield Step(place, "test", row.model)
         return
-    yield Step(place.beside(_encoder_of(place.variant)), "visual")
+    yield Step(place.of_encoder, "visual")
     if row.model == "visual":
         yield Step(place, "test", row.model)
         return
-    yield Step(place.beside(BASE) if place.variant == MT5 else place, "features")
+    yield Step(place.of_cache, "features")
     if small and row.model == "llm":
         yield pretrain
     yield Step(place, "train", row.model)
     yield Step(place, "test", row.model)
-    if row.model == "llm":
-        yield Step(place, "control", CONTROL)
-        yield Step(place, "test", CONTROL)
-
-
-def _encoder_of(variant: str) -> str:
-    """The variant that trains the encoder of this one."""
-    return BASE if variant in (*LEVELS, MT5) or variant.startswith("epoch-") else variant
+    yield Step(place.of_cache, "control", CONTROL)
+    yield Step(place.of_cache, "test", CONTROL)
 
 
 def is_done(step: Step, config: Config) -> bool:
-    """Whether an earlier call did it. What it did with other settings, the step itself refuses."""
+    """Whether an earlier call did it. The folder's settings are these; but what an earlier version trained in another
+    way, or what was tested with other weights, is to be done again."""
     run = run_of(step.place, config, step.model)
     if step.action == "features":
         return run.features.is_file() and {"train", "dev", "test"} <= set(cached_splits(run.features))
     if step.action == "test":
-        return (run.evaluation / f"{file_stem(step.model, 'test')}.json").is_file()
+        return is_of_these_weights(run, step.model, "test")
+    if step.action == "control":
+        return run.features.is_file() and has_control(run, run.features)
     folder = {"visual": run.visual, "pretrain": run.pretrained}.get(step.action, run.folder / step.model)
     record = read_record(folder / "best")
     return record is not None and record.finished

@@ -1,12 +1,21 @@
 """Results of tables -> text for the terminal and for RESULTS.md, and plain values for --json."""
 
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 from slt_cache.pipeline.reproduce.norms import Norms
-from slt_cache.pipeline.reproduce.results import FIGURES, SIGNIFICANT, RowResult, Spread, TableResult, significant
+from slt_cache.pipeline.reproduce.results import (
+    FIGURES,
+    SIGNIFICANT,
+    Difference,
+    RowResult,
+    Spread,
+    TableResult,
+    significant,
+)
 
-AGAINST = 30
+AGAINST = 32
 """Characters of the column that tells the difference from the row that a table compares with."""
 
 
@@ -55,15 +64,14 @@ def number_text(value: float | None) -> str:
 
 def against(result: TableResult, found: RowResult) -> str:
     """Difference of BLEU-4 from the row that the table compares with, and whether it is more than chance."""
-    if not found.p:
-        return ""
-    return _difference(found.bleu4 - result.rows[result.table.against].bleu4, found.p)
+    return _told(found.against) if found.against else ""
 
 
-def _difference(difference: float, p: Sequence[float]) -> str:
-    if len(p) == 1:
-        return f"{difference:+.2f} (p = {p[0]:.3f})"
-    return f"{difference:+.2f} (p < {SIGNIFICANT} in {significant(p)} of {len(p)})"
+def _told(differences: Sequence[Difference]) -> str:
+    middle = mean(one.value for one in differences)
+    if len(differences) == 1:
+        return f"{middle:+.2f} (p = {differences[0].p:.3f})"
+    return f"{middle:+.2f} (p < {SIGNIFICANT} in {significant(differences)} of {len(differences)})"
 
 
 def verdict(result: TableResult) -> list[str]:
@@ -72,12 +80,12 @@ def verdict(result: TableResult) -> list[str]:
 
 
 def _order(result: TableResult) -> list[str]:
-    if not result.pairs:
-        return ["here: the paper gives no figures to compare the order of these rows with"]
     order = " > ".join(one.row.label for one in sorted(result.rows, key=lambda one: -one.bleu4))
-    same = "the same order" if result.agreeing == result.pairs else "another order"
-    lines = [f"here: {same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}"]
-    unclear = [one.row.label for one in result.rows if one.p and significant(one.p) < len(one.p)]
+    lines = [f"here: the paper gives no figures to compare the order of these rows with: {order}"]
+    if result.pairs:
+        same = "the same order" if result.agreeing == result.pairs else "another order"
+        lines = [f"here: {same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}"]
+    unclear = [one.row.label for one in result.rows if one.against and significant(one.against) < len(one.against)]
     if unclear:
         reference = result.rows[result.table.against]
         seeds = " for every seed" if len(reference.scores["bleu4"].values) > 1 else ""
@@ -86,11 +94,7 @@ def _order(result: TableResult) -> list[str]:
 
 
 def _against_control(result: TableResult) -> list[str]:
-    told = [
-        f"{one.row.label} {_difference(one.bleu4 - one.control.mean, one.control_p)}"
-        for one in result.rows
-        if one.control is not None
-    ]
+    told = [f"{one.row.label} {_told(one.against_control)}" for one in result.rows if one.against_control]
     return [f"against the control: {', '.join(told)}"] if told else []
 
 
@@ -123,8 +127,8 @@ def to_json(result: TableResult) -> dict[str, Any]:
                 "model": one.row.model,
                 "scores": {key: list(spread.values) for key, spread in one.scores.items()},
                 "control_bleu4": list(one.control.values) if one.control else None,
-                "control_p": list(one.control_p),
-                "p": list(one.p),
+                "control_p": [each.p for each in one.against_control],
+                "p": [each.p for each in one.against],
                 "stage1_hours": list(one.hours.values) if one.hours else None,
                 "paper": {"rouge_l": one.row.rouge_l, "bleu4": one.row.bleu4},
             }

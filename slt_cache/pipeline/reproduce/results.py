@@ -16,13 +16,12 @@ from slt_cache.pipeline.evaluate import file_stem
 from slt_cache.pipeline.reproduce.plan import CONTROL, Step
 from slt_cache.pipeline.reproduce.steps import seconds_of
 from slt_cache.pipeline.reproduce.tables import Row, Table
-from slt_cache.pipeline.reproduce.variants import Place, run_of
+from slt_cache.pipeline.reproduce.variants import place_of, run_of
+from slt_cache.pipeline.run import END_TO_END
 from slt_cache.pipeline.scoring import choices_of, preset_of
 
 FIGURES = {"bleu1": "B-1", "bleu2": "B-2", "bleu3": "B-3", "bleu4": "B-4", "rouge_l": "R-L"}
 SIGNIFICANT = 0.05
-FROM_CACHE = ("llm", "llm-from-scratch")
-"""Models that a control stands beside."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,15 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Of BLEU-4, between two models of one seed."""
+
+    value: float
+    p: float
+    """By paired bootstrap (metrics/paired.py)."""
+
+
+@dataclass(frozen=True)
 class RowResult:
     """A row of the paper's with what we measured."""
 
@@ -49,12 +57,11 @@ class RowResult:
     scores: dict[str, Spread]
     """By FIGURES."""
     control: Spread | None
-    """BLEU-4 of the Light-T that was trained over the same cache, for as many epochs."""
-    control_p: tuple[float, ...]
-    """Of each seed: how likely so large a difference from the control is by chance. Empty where there is none."""
-    p: tuple[float, ...]
-    """Of each seed: how likely so large a difference of BLEU-4 from the row that the table compares with is by chance.
-    Empty for that row itself."""
+    """BLEU-4 of the Light-T that was trained over the same cache."""
+    against_control: tuple[Difference, ...]
+    """Of each seed; empty where there is no control."""
+    against: tuple[Difference, ...]
+    """Of each seed, from the row that the table compares with; empty for that row itself."""
     hours: Spread | None
     """Of stage 1, on this machine."""
 
@@ -87,33 +94,49 @@ class TableResult:
         object.__setattr__(self, "pairs", len(told))
 
 
-def significant(p: Sequence[float]) -> int:
-    """Seeds whose difference is more than chance."""
-    return sum(one < SIGNIFICANT for one in p)
+def significant(differences: Sequence[Difference]) -> int:
+    """Seeds whose difference is more than chance, and to the side to which it is on average."""
+    middle = mean(one.value for one in differences)
+    return sum(one.p < SIGNIFICANT and one.value * middle > 0 for one in differences)
 
 
 def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) -> TableResult:
     """Reads eval/ of every folder of the table; all its steps must have been done."""
     rows, signature, clips, trained = [], "", 0, ""
     for row in table.rows:
-        found = [_evaluation(root, seed, seeds[0], row, config) for seed in seeds]
+        found = [_evaluation(root, seed, row, config) for seed in seeds]
+        beside = _control_of(row, root, config)
+        controls = [_evaluation(root, seed, beside, config) for seed in seeds] if beside is not None else []
         scores = {key: Spread(tuple(one["scores"][key] for one in found)) for key in FIGURES}
         signature, clips = found[0]["signatures"]["bleu4"], found[0]["clips"]
-        trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in found))
+        trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in [*found, *controls]))
         others = table.rows[table.against]
-        p = () if row is others else _p(root, seeds, row, others, config)
-        hours = _hours(root, seeds, row, config) if table.hours else None
-        control, control_p = _control(root, seeds, row, config)
-        rows.append(RowResult(row, scores, control, control_p, p, hours))
+        rows.append(
+            RowResult(
+                row,
+                scores,
+                control=Spread(tuple(one["scores"]["bleu4"] for one in controls)) if controls else None,
+                against_control=() if beside is None else _differences(root, seeds, row, beside, config),
+                against=() if row is others else _differences(root, seeds, row, others, config),
+                hours=_hours(root, seeds, row, config) if table.hours else None,
+            )
+        )
     return TableResult(table, tuple(rows), clips, signature, trained)
 
 
-def _folder(root: Path, seed: int, first: int, row: Row, config: Config) -> Path:
-    return run_of(Place(root, seed, row.variant, first), config).evaluation
+def _control_of(row: Row, root: Path, config: Config) -> Row | None:
+    """The control over the cache that the row's model reads; None where that reads videos, or is stage 1 itself."""
+    if row.model in END_TO_END or row.model == "visual":
+        return None
+    return replace(row, variant=place_of(root, 0, row.variant, config).of_cache.variant, model=CONTROL)
 
 
-def _evaluation(root: Path, seed: int, first: int, row: Row, config: Config) -> dict[str, Any]:
-    saved: dict[str, Any] = read_json(_folder(root, seed, first, row, config) / f"{file_stem(row.model, 'test')}.json")
+def _folder(root: Path, seed: int, row: Row, config: Config) -> Path:
+    return run_of(place_of(root, seed, row.variant, config), config).evaluation
+
+
+def _evaluation(root: Path, seed: int, row: Row, config: Config) -> dict[str, Any]:
+    saved: dict[str, Any] = read_json(_folder(root, seed, row, config) / f"{file_stem(row.model, 'test')}.json")
     return saved
 
 
@@ -124,27 +147,19 @@ def _sentences(path: Path) -> tuple[list[str], list[str]]:
     return [line[1] for line in lines], [line[2] for line in lines]
 
 
-def _p(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[float, ...]:
-    """Of BLEU-4, seed by seed."""
+def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[Difference, ...]:
+    """Of the row's BLEU-4 from the other's, seed by seed."""
     found = []
     for seed in seeds:
-        folder, beside = (_folder(root, seed, seeds[0], one, config) for one in (row, other))
+        folder, beside = (_folder(root, seed, one, config) for one in (row, other))
         references, ours = _sentences(folder / f"{file_stem(row.model, 'test')}.tsv")
         _, theirs = _sentences(beside / f"{file_stem(other.model, 'test')}.tsv")
-        found.append(compare(ours, theirs, references, preset_of(config), choices_of(config))["bleu4"].p)
+        told = compare(ours, theirs, references, preset_of(config), choices_of(config))["bleu4"]
+        found.append(Difference(told.value - told.other, told.p))
     return tuple(found)
 
 
-def _control(root: Path, seeds: Sequence[int], row: Row, config: Config) -> tuple[Spread | None, tuple[float, ...]]:
-    """Its BLEU-4, and how likely the row's difference from it is by chance; nothing where no cache was read."""
-    if row.model not in FROM_CACHE:
-        return None, ()
-    control = replace(row, model=CONTROL)
-    found = [_evaluation(root, seed, seeds[0], control, config) for seed in seeds]
-    return Spread(tuple(one["scores"]["bleu4"] for one in found)), _p(root, seeds, row, control, config)
-
-
 def _hours(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Spread | None:
-    steps = [Step(Place(root, seed, row.variant, seeds[0]), "visual") for seed in seeds]
+    steps = [Step(place_of(root, seed, row.variant, config), "visual") for seed in seeds]
     seconds = [seconds_of(step, config) for step in steps]
     return Spread(tuple(one / 3600 for one in seconds if one is not None)) if None not in seconds else None

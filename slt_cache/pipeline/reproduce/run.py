@@ -2,15 +2,16 @@
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slt_cache import __version__
 from slt_cache.config import Config, load_config, save_config
 from slt_cache.config import differences as config_differences
 from slt_cache.errors import InputError
-from slt_cache.files import exclusive, write_json
+from slt_cache.files import exclusive, read_json, write_json
 from slt_cache.pipeline.reproduce.estimate import estimate
 from slt_cache.pipeline.reproduce.norms import norms_of
 from slt_cache.pipeline.reproduce.page import write_page
@@ -27,6 +28,8 @@ from slt_cache.training.bar import duration
 DEFAULT_CONFIG = "avatar-rich"
 ALL = "all"
 FIGURE_2 = "fig2"
+ORIGIN_FILE = "origin.json"
+"""Beside config.yaml: the words that it was made of."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Order:
     config: Config
     lasting: Config
     """The settings to be saved: the same but for a passing choice of device."""
-    options: str
-    """Of the command that asks for it."""
+    origin: Mapping[str, Any]
+    """The config that was named for the folder, and its `set` words: in this call, or in the one that made it."""
 
     @property
     def steps(self) -> list[Step]:
@@ -51,10 +54,13 @@ class Order:
         """Where its settings are saved."""
         return self.root / "config.yaml"
 
-    def origin(self, table: str, trained: str) -> str:
+    def made_by(self, table: str, trained: str) -> str:
         """What a reader needs to make the figures of a table again; `trained` is when its last model was."""
+        words = ["--seeds", ",".join(map(str, self.seeds)), "--config", self.origin["config"]]
+        words += [word for setting in self.origin["set"] for word in ("--set", setting)]
+        command = f"slt-cache reproduce {table} {shlex.join(words)}"
         settings = hashlib.sha256(self.saved.read_bytes()).hexdigest()[:12]
-        return f"made by: slt-cache reproduce {table} {self.options} (config.yaml {settings}, {trained[:10]})"
+        return f"made by: {command} (slt-cache {__version__}, config.yaml {settings}, {trained[:10]})"
 
 
 def order_of(
@@ -87,9 +93,17 @@ def order_of(
         raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(known)} or {ALL}.")
     chosen = tuple(known.values()) if ALL in names else tuple(table for table in known.values() if table.name in names)
     lasting, passing = loaded, {} if device is None else {"compute.device": device}
-    words = ["--seeds", ",".join(map(str, numbers)), "--config", name]
-    words += [word for setting in settings for word in ("--set", setting)]
-    return Order(chosen, numbers, root, with_settings(loaded, passing), lasting, shlex.join(words))
+    origin = _origin(saved, name, settings)
+    return Order(chosen, numbers, root, with_settings(loaded, passing), lasting, origin)
+
+
+def _origin(saved: Path, name: str, settings: Sequence[str]) -> Mapping[str, Any]:
+    """Of a folder that was made already: what it was made with, and not what this call names or leaves out."""
+    if not saved.is_file():
+        return {"config": name, "set": list(settings)}
+    made = saved.with_name(ORIGIN_FILE)
+    found: dict[str, Any] = read_json(made) if made.is_file() else {"config": str(saved), "set": []}
+    return found
 
 
 def _seeds(seeds: str) -> tuple[int, ...]:
@@ -124,6 +138,7 @@ def reproduce(order: Order, estimates: dict[Step, float]) -> dict[str, Any]:
         raise InputError("reproduce runs in one process. Start it without torchrun; its --config may use one GPU.")
     order.root.mkdir(parents=True, exist_ok=True)
     with exclusive(order.root / "reproduce.lock", str(order.root)):
+        write_json(order.root / ORIGIN_FILE, order.origin)  # first: settings without it would hide where they are from
         save_config(order.lasting, order.saved)
         do_all(order.steps, order.config, estimates)
         results = results_of(order)
@@ -136,7 +151,7 @@ def results_of(order: Order) -> dict[str, Any]:
     found = [
         result_of(table, order.seeds, order.root, order.config) for table in order.tables if table.name != FIGURE_2
     ]
-    origins = {result.table.name: order.origin(result.table.name, result.trained) for result in found}
+    origins = {result.table.name: order.made_by(result.table.name, result.trained) for result in found}
     tables: dict[str, Any] = {
         result.table.name: {**to_json(result), "text": f"{table_text(result)}\n{origins[result.table.name]}"}
         for result in found
@@ -145,7 +160,7 @@ def results_of(order: Order) -> dict[str, Any]:
     for table in order.tables:
         if table.name == FIGURE_2:
             norms, trained = norms_of(order.seeds, order.root, order.config)
-            norms_lines = [*norms_text(norms, table.finding).splitlines(), order.origin(FIGURE_2, trained)]
+            norms_lines = [*norms_text(norms, table.finding).splitlines(), order.made_by(FIGURE_2, trained)]
             tables[table.name] = {"norms": [vars(one) for one in norms], "text": "\n".join(norms_lines)}
     page = order.root / "report.html"
     write_page(page, found, origins, norms_lines, order.seeds, order.root, order.config)

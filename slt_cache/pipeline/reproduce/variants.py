@@ -12,7 +12,7 @@ out. Trains nothing.
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,26 +37,42 @@ class Place:
     root: Path
     seed: int
     variant: str
-    first_seed: int
-    """The LLM is pre-trained once, with this seed; all take it over, as they would one from the hub."""
+    llm_seed: int
+    """The LLM is pre-trained once, with this seed, the config's; all take it over, as they would one from the hub."""
 
     @property
     def folder(self) -> Path:
         return self.root / f"seed{self.seed}" / self.variant
 
     def beside(self, variant: str) -> "Place":
-        return Place(self.root, self.seed, variant, self.first_seed)
+        return replace(self, variant=variant)
 
     @property
-    def of_first_seed(self) -> "Place":
-        return Place(self.root, self.first_seed, self.variant, self.first_seed)
+    def of_llm(self) -> "Place":
+        """Where the LLM of this variant is pre-trained."""
+        return replace(self, seed=self.llm_seed, variant=MT5 if self.variant == MT5 else BASE)
+
+    @property
+    def of_encoder(self) -> "Place":
+        """Where the encoder of this variant is trained."""
+        shares = self.variant in (*LEVELS, MT5) or self.variant.startswith("epoch-")
+        return self.beside(BASE) if shares else self
+
+    @property
+    def of_cache(self) -> "Place":
+        """Where the features of this variant are extracted, and where the control over them stands."""
+        return self.beside(BASE) if self.variant == MT5 else self
+
+
+def place_of(root: Path, seed: int, variant: str, config: Config) -> Place:
+    return Place(root, seed, variant, config.seed)
 
 
 def settings_of(place: Place, config: Config, model: str = "llm") -> dict[str, Any]:
     """`section.key` -> value: what differs from the run's own settings."""
     own: dict[str, Any] = {
         "seed": place.seed,
-        "llm_pretraining.seed": place.first_seed,
+        "llm_pretraining.seed": place.llm_seed,
         "visual_training.keep_epochs": list(kept_epochs(config)) if place.variant == BASE else [],
     }
     if config.corpus.name == "avatar" and config.corpus.root is None:
@@ -100,21 +116,18 @@ def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
 
 def taken_over(place: Place) -> dict[Path, Path]:
     """Path in the variant's folder -> where it is taken from, for what another variant has made already."""
-    run, base = Run(place.folder, Config()), Run(place.beside(BASE).folder, Config())
-    language = Run(place.of_first_seed.folder, Config()) if place.variant == MT5 else None
-    first = Run(place.beside(BASE).of_first_seed.folder, Config())
+    run, encoder, cache, llm, tokenizer = (
+        Run(other.folder, Config())
+        for other in (place, place.of_encoder, place.of_cache, place.of_llm, place.beside(BASE).of_llm)
+    )
+    name, _, epoch = place.variant.rpartition("-")
     paths = {
-        run.tokenizer: first.tokenizer,
-        run.pretrained / "best": (language or first).pretrained / "best",
-        run.trimmed: (language or first).trimmed,
+        run.tokenizer: tokenizer.tokenizer,
+        run.pretrained / "best": llm.pretrained / "best",
+        run.trimmed: llm.trimmed,
+        run.visual / "best": epoch_folder(encoder.visual, int(epoch)) if name == "epoch" else encoder.visual / "best",
+        run.features: cache.features,
     }
-    name, _, value = place.variant.rpartition("-")
-    if name == "epoch":
-        paths[run.visual / "best"] = epoch_folder(base.visual, int(value))
-    if place.variant in (*LEVELS, MT5):
-        paths[run.visual / "best"] = base.visual / "best"
-    if place.variant == MT5:
-        paths[run.features] = base.features
     return {here: there for here, there in paths.items() if here != there}
 
 
