@@ -38,7 +38,7 @@ def web_page(
 ) -> None:
     """Show a trained run on a local web page: drop a video, see its sentence and what the model looked at.
 
-    Needs the extra: pip install 'slt-cache[app]'. It asks nothing of other machines; uploads are deleted as soon as
+    Needs gradio: pip install 'gradio>=6'. It asks nothing of other machines; uploads are deleted as soon as
     they are translated.
 
     Example: slt-cache app --run runs/avatar

@@ -108,7 +108,7 @@ def test_without_gradio_the_error_names_the_extra(run: Run, tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "gradio", None)
     ran = slt_cache("app", "--run", run.folder)
     assert ran.code == 2
-    assert "pip install 'slt-cache[app]'" in ran.err
+    assert "pip install 'gradio>=6'" in ran.err
     assert len(ran.err.splitlines()) == 1
 
 

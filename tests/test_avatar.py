@@ -196,6 +196,15 @@ def test_at_difficulty_4_a_wording_goes_with_a_pair_of_signs_in_train_and_in_tex
     assert len(after_rain) > 3
 
 
+def test_at_difficulty_4_knowing_the_signs_is_not_enough_and_pairs_tell_more() -> None:
+    numbers = describe(CorpusConfig(clips=200, difficulty=4))
+    sign, pair = (
+        numbers[f"bleu4_of_{what}"] for what in ("each_signs_most_frequent_wording", "the_pairs_that_train_shows")
+    )
+    assert 10 < sign < pair - 10 < 90
+    assert numbers["pairs_once_or_twice_in_train"] < numbers["pairs_in_train"]
+
+
 def test_at_difficulty_4_the_first_signs_of_a_group_come_often_and_the_last_seldom() -> None:
     plan = plan_avatar(CorpusConfig(clips=800, difficulty=4))
     seen = Counter(name for clip in plan.clips for name in clip.signs)

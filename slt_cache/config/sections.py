@@ -405,8 +405,8 @@ class ComputeConfig(Section):
     """Every tenth update logs the gradient norm, before clipping, and the parameter norm of the last layer of each
     module, as the paper's figure 2 shows them."""
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
-    """Where the figures of metrics.jsonl, which is written always, go beside it; the packages are extras:
-    pip install 'slt-cache[tensorboard]' or 'slt-cache[wandb]'."""
+    """Where the figures of metrics.jsonl, which is written always, go beside it; the packages are not
+    installed by themselves: pip install tensorboard, or wandb."""
     sync_batchnorm: bool = True
     """Of several processes (torchrun): batch norms go by the statistics of the whole batch, as those of one process do;
     false: by those of each process's share."""

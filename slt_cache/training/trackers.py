@@ -22,7 +22,7 @@ def require_tracker(name: str) -> None:
     """Raises InputError where the package that the setting names is not installed."""
     if name != "none" and find_spec(name) is None:
         raise InputError(
-            f"compute.tracker {name}: its package is not installed. Run: pip install 'slt-cache[{name}]', or set "
+            f"compute.tracker {name}: its package is not installed. Run: pip install {name}, or set "
             "compute.tracker=none; metrics.jsonl is written always."
         )
 

@@ -5,19 +5,22 @@ python -m slt_cache.corpora.avatar.describe --language de --difficulty 1 --sheet
 import argparse
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import log2
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
 from PIL import Image
+from sacrebleu import corpus_bleu
 
 from slt_cache.config.sections import CorpusConfig
 from slt_cache.corpora.avatar.draw import draw_clip
 from slt_cache.corpora.avatar.grammar import LANGUAGES, load_grammar
 from slt_cache.corpora.avatar.motion import clip_poses
 from slt_cache.corpora.avatar.plan import AvatarPlan, PlannedClip, plan_avatar
+from slt_cache.corpora.avatar.rich_wording import RichWording, pick
 from slt_cache.corpora.avatar.signers import make_signers
 from slt_cache.errors import SltCacheError
 
@@ -58,6 +61,40 @@ def describe(corpus: CorpusConfig) -> dict[str, float]:
         "entropy_bits_a_word_after_two": round(_entropy(plan.monolingual, corpus.language, given=2), 2),
         "share_of_train_words_that_are_seldom": round(mean(count < SELDOM for count in in_train.values()), 2),
         "mean_frames_per_clip": round(mean(len(clip_poses(clip)) for clip in plan.clips), 1),
+        **(_guesses(grammar.wording, plan) if isinstance(grammar.wording, RichWording) else {}),
+    }
+
+
+def _guesses(wording: RichWording, plan: AvatarPlan) -> dict[str, float]:
+    """BLEU-4 on test of who knows all signs, and words each as train does most often: whatever stands beside it, or
+    beside this neighbour where train shows the pair."""
+    of_sign: dict[tuple[int, str], Counter[int]] = defaultdict(Counter)
+    of_pair: dict[tuple[str, ...], Counter[int]] = defaultdict(Counter)
+
+    def seen(count: int, *names: str) -> int:
+        found = pick(count, *names)
+        of_sign[count, names[0]][found] += 1
+        of_pair[names][found] += 1
+        return found
+
+    def by_sign(count: int, *names: str) -> int:
+        return max(range(count), key=lambda choice: of_sign[count, names[0]][choice])
+
+    def by_pair(count: int, *names: str) -> int:
+        return of_pair[names].most_common(1)[0][0] if names in of_pair else by_sign(count, *names)
+
+    def worded(split: str, how: Callable[..., int]) -> list[str]:
+        guessing = replace(wording, pick=how)
+        return [guessing.sentence(clip.signs) for clip in plan.clips if clip.split == split]
+
+    worded("train", seen)
+    references = worded("test", pick)
+    sign, pair = (corpus_bleu(worded("test", how), [references]).score for how in (by_sign, by_pair))
+    return {
+        "pairs_in_train": len(of_pair),
+        "pairs_once_or_twice_in_train": sum(counts.total() <= 2 for counts in of_pair.values()),
+        "bleu4_of_each_signs_most_frequent_wording": round(sign, 1),
+        "bleu4_of_the_pairs_that_train_shows": round(pair, 1),
     }
 
 

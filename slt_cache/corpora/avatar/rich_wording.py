@@ -5,7 +5,7 @@ The comments in grammar.rich.yaml and wording.rich.*.yaml explain the fields."""
 
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slt_cache.corpora.avatar.lexicon import lexicon
@@ -39,6 +39,8 @@ class RichWording:
     middle: Sequence[str]
     chosen_by: Mapping[str, list[str]]
     front: Sequence[str]
+    pick: Callable[..., int] = pick
+    """Another one tells what a guess would make of the signs."""
 
     def sentence(self, signs: Sequence[str]) -> str:
         return joined([self._statement(statement) for statement in statements(signs)], self.main)
@@ -65,12 +67,12 @@ class RichWording:
         if "later" in of_group:
             return ""
         there = [group for group in self.front if group in of_group]
-        chosen = there[pick(len(there), "front", *(of_group[group] for group in there))]
+        chosen = there[self.pick(len(there), "front", *(of_group[group] for group in there))]
         return "place" if chosen in PLACES else chosen
 
     def _wording(self, group: str, of_group: Mapping[str, str]) -> str:
         wordings = self.wordings.get(of_group[group], [""])
-        return wordings[pick(len(wordings), of_group[group], self._neighbour(group, of_group))]
+        return wordings[self.pick(len(wordings), of_group[group], self._neighbour(group, of_group))]
 
     def _neighbour(self, group: str, of_group: Mapping[str, str]) -> str:
         return next((of_group[other] for other in self.chosen_by[group] if other in of_group), "")
@@ -80,14 +82,14 @@ class RichWording:
         if "strength" not in of_group:
             return ADJECTIVE.sub("", weather)
         stems = self.strengths[of_group["weather"]][of_group["strength"]]
-        stem = stems[pick(len(stems), of_group["strength"], self._neighbour("strength", of_group))]
+        stem = stems[self.pick(len(stems), of_group["strength"], self._neighbour("strength", of_group))]
         return ADJECTIVE.sub(lambda ending: stem + ending.group(1), weather)
 
     def _degree(self, of_group: Mapping[str, str]) -> str:
         if "tens" not in of_group:
             return ""
         index = lexicon().of_group("unit", level=3).index(of_group["unit"]) + 1 if "unit" in of_group else 0
-        phrase = self.degrees[pick(len(self.degrees), of_group["tens"], self._neighbour("tens", of_group))]
+        phrase = self.degrees[self.pick(len(self.degrees), of_group["tens"], self._neighbour("tens", of_group))]
         return phrase.format(n=self.numbers[of_group["tens"]][index])
 
 
