@@ -80,7 +80,7 @@ def test_a_cut_of_a_long_video_is_translated_and_drawn_as_the_cut(
 def test_a_text_file_is_no_video(answerer: Answerer, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("no video")
-    with pytest.raises(UnreadableVideo, match="decord cannot read it"):
+    with pytest.raises(UnreadableVideo, match="it cannot be read"):
         answerer.of_upload(bad)
 
 

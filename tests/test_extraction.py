@@ -218,7 +218,7 @@ def damaged(run: Path) -> Path:
 def test_unreadable_clips_are_listed_and_the_split_is_not_written(damaged: Path) -> None:
     ran = extract(damaged)
     assert ran.code == 1
-    assert "failed\ttrain-00003\tdecord cannot read it" in ran.err
+    assert "failed\ttrain-00003\tit cannot be read" in ran.err
     assert "failed\ttrain-00010\tthere is no such file or folder" in ran.err
     assert cached_splits(damaged / "feats.h5") == ["dev", "test"]
     table = (damaged / "feats.train.failed.tsv").read_text(encoding="utf-8").splitlines()

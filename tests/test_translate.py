@@ -83,7 +83,7 @@ def test_bad_files_are_named_at_the_end_and_the_others_translated(run: Path, cli
     assert ran.code == 1
     assert [line.split("\t")[0] for line in ran.out.splitlines()] == [str(clip) for clip in clips[:3]]
     *reasons, last = ran.err.splitlines()[-3:]
-    assert reasons[0].startswith(f"failed\t{bad}\tdecord cannot read it")
+    assert reasons[0].startswith(f"failed\t{bad}\tit cannot be read")
     assert reasons[1] == f"failed\t{tmp_path / 'nowhere.mp4'}\tthere is no such file or folder"
     assert last == "error: 2 of 5 could not be translated; the reasons stand above."
     assert "Traceback" not in ran.err
@@ -97,7 +97,7 @@ def test_one_bad_file_alone_is_bad_input_in_one_line(run: Path, tmp_path: Path) 
     bad.write_text("no video")
     ran = slt_cache("translate", "--run", run, bad)
     assert ran.code == 2
-    assert ran.err.startswith(f"error: {bad}: decord cannot read it")
+    assert ran.err.startswith(f"error: {bad}: it cannot be read")
     assert len(ran.err.splitlines()) == 1
     assert slt_cache("translate", "--run", run, bad, bad).code == 2
     with pytest.raises(InputError, match="Give a video file"):
@@ -170,7 +170,7 @@ def test_windows_of_what_has_no_rate_are_refused_and_the_others_translated(
     assert "no frame rate" in found[0].reason
     assert isinstance(found[1], Translation)
     assert isinstance(found[2], Untranslated)
-    assert found[2].reason.startswith("decord cannot read it")
+    assert found[2].reason.startswith("it cannot be read")
     assert found[2].text is None
     ran = slt_cache("translate", "--run", run, folder, "--window", "1")
     assert ran.code == 2

@@ -25,6 +25,7 @@ from tests.videos import (
     encode,
     read_long_number,
     with_beginning_at,
+    with_hidden_frames,
     with_matrix,
     x264,
 )
@@ -43,6 +44,7 @@ BY_DECORD = (
     Coding("mpeg4.mp4", {"b": "2000k"}, "mpeg4", key_every=12, b_frames=0),
     Coding("vp9.webm", {"deadline": "realtime", "cpu-used": "8"}, "libvpx-vp9", key_every=20),
     Coding("lossless.mkv", {}, "ffv1"),
+    Coding("vp8.webm", {"deadline": "realtime", "cpu-used": "8", "auto-alt-ref": "0"}, "libvpx", key_every=20),
 )
 BY_PYAV = (
     Coding("open.mp4", x264(OPEN)),
@@ -127,8 +129,37 @@ def test_a_bad_video_is_named_where_decord_is_not_installed(tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "decord", None)
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"no video at all")
-    with pytest.raises(UnreadableVideo, match=r"bad\.mp4.*its frames cannot be read"):
+    with pytest.raises(UnreadableVideo, match=r"bad\.mp4.*it cannot be read \(Invalid data"):
         open_frames(clip_of(bad), 4)
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4", "list.txt"])
+def test_a_playlist_does_not_show_other_files(tmp_path: Path, name: str) -> None:
+    video = written(tmp_path, BY_DECORD[0])
+    lists = {"list.txt": f"ffconcat version 1.0\nfile '{video}'\n"}
+    playlist = tmp_path / name
+    playlist.write_text(lists.get(name, f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:2.4,\n{video}\n#EXT-X-ENDLIST\n"))
+    with pytest.raises(UnreadableVideo, match="it cannot be read"):
+        open_frames(clip_of(playlist), 4)
+
+
+def test_frames_of_vp8_that_are_not_shown_are_none(tmp_path: Path) -> None:
+    """Encoders hide some that only others are made of; a reader that counts them gives wrong frames behind them."""
+    vp8 = next(coding for coding in BY_DECORD if coding.codec == "libvpx")
+    video = with_hidden_frames(written(tmp_path, vp8), tmp_path / "hidden.webm", {13, 14, 47})
+    every = decoded(video)
+    assert [read_number(frame) for frame in every] == [number for number in range(FRAMES) if number not in {13, 14, 47}]
+    assert not packet_index(video).exact_seeks
+    for keep_every in (1, 4):
+        kept = read_kept_frames(clip_of(video), keep_every)
+        assert kept.num_frames == FRAMES - 3
+        assert_same(kept.frames, every[::keep_every])
+
+
+def test_a_video_whose_name_looks_like_a_protocol_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, BY_DECORD[0]).rename("2024-05-01T12:30:00.mp4")
+    assert read_kept_frames(clip_of(Path("2024-05-01T12:30:00.mp4")), 4).num_frames == FRAMES
 
 
 @pytest.mark.parametrize("frames", [5, 14])

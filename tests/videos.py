@@ -87,6 +87,25 @@ def with_beginning_at(video: Path, out: Path, frames: int) -> Path:
     return out
 
 
+def with_hidden_frames(video: Path, out: Path, frames: set[int]) -> Path:
+    """The VP8 file with these frames decoded and not shown (RFC 6386, 9.1)."""
+    import av
+
+    with av.open(str(video)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for number, packet in enumerate(one for one in source.demux(stream) if one.size):
+            data = bytearray(bytes(packet))
+            if number in frames:
+                data[0] &= ~(1 << 4)
+            changed = av.Packet(bytes(data))
+            changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+            changed.is_keyframe = packet.is_keyframe
+            changed.stream = copy
+            target.mux(changed)
+    return out
+
+
 def draw_long_number(number: int) -> np.ndarray:
     """uint8 [48, 64, 3]; a white block for each of 16 bits that is set."""
     frame = np.zeros((*FRAME, 3), np.uint8)

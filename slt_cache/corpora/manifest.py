@@ -119,11 +119,18 @@ def _seconds(row: dict[str, str], column: str) -> float | None:
     return seconds
 
 
+def _relative(video: Path, folder: Path) -> str:
+    """Where folder is a link, the system takes `..` from where it leads to."""
+    if video.is_relative_to(folder):
+        return str(video.relative_to(folder))
+    return os.path.relpath(video, folder.resolve())
+
+
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     """Writes the clips, video paths relative to the manifest where they can be."""
     lines = ["\t".join(COLUMNS)]
     for clip in clips:
-        video = os.path.relpath(clip.video.absolute(), path.parent.absolute())
+        video = _relative(clip.video.absolute(), path.parent.absolute())
         start, end = ("" if value is None else repr(float(value)) for value in (clip.start, clip.end))
         row = (clip.id, clip.split, video, start, end, clip.text, clip.signer)
         if any(character in value for value in row for character in "\t\n\r"):

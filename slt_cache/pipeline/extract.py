@@ -148,8 +148,9 @@ def _not_written(table: SplitTable, seconds: float) -> Extraction:
 def forget(cache: Path) -> None:
     """Deletes a cache and its part files, for an extraction that begins anew."""
     cache.unlink(missing_ok=True)
-    for folder in parts_folder(cache).glob("*/"):
-        shutil.rmtree(folder, ignore_errors=True)
+    for folder in parts_folder(cache).glob("*"):
+        if folder.is_dir():  # the lock stays: to open and close it would give it away
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_fitting(cache: Path, spec: FeatureSpec) -> None:

@@ -5,15 +5,13 @@ Every reader here is opened for one clip, read once in ascending order and close
 open. Both decode by FFmpeg and give the same pixels, but for rounding in rare formats."""
 
 import os
-import re
 import sys
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +21,9 @@ from slt_cache.video.stream import UnreadableVideo, frames_a_piece
 from slt_cache.video.timeline import Timeline, timeline
 
 CUT_OFF = "its frames cannot be read; it may be cut off"
+NO_FRAME_TWICE = 1e-6
+"""Share of the frames that decord may repeat where others do not come out of the file; by default it repeats them
+without a word."""
 LARGE_BOX = b"\0\0\0\1"
 """In place of a box's size, which then stands behind its name in eight bytes."""
 
@@ -33,8 +34,13 @@ class VideoFile:
     def __init__(self, clip: Clip):
         self.clip = clip
         self._reader, self._packets = _opened(clip)
-        fps = self._packets.fps if self._reader is None else float(self._reader.get_avg_fps())
-        self.timeline: Timeline = timeline(self._packets.num_frames, fps, self._packets.seconds)
+        packets = self._packets
+        fps = packets.fps if self._reader is None else float(self._reader.get_avg_fps())
+        if fps == 0 and packets.seconds is not None and len(packets.seconds) > 1:
+            fps = (len(packets.seconds) - 1) / float(packets.seconds[-1])
+        if fps == 0:
+            raise UnreadableVideo(clip.id, clip.video, "it tells no frame rate")
+        self.timeline: Timeline = timeline(packets.num_frames, fps, packets.seconds)
 
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """uint8 [n, H, W, 3] pieces of the frames of these indices, which ascend. One that is asked for several times
@@ -55,24 +61,13 @@ def video_timeline(clip: Clip) -> Timeline | None:
 def _opened(clip: Clip) -> tuple[Any, PacketIndex]:
     """A decord reader, or None where decord is not there, would give wrong frames or, with an FFmpeg of its own that is
     years old, cannot open what PyAV can (AV1, for one)."""
-    reader, refusal = None, None
-    if find_spec("decord") is not None:
-        try:
-            reader = _open(clip)
-        except UnreadableVideo as error:
-            refusal = error
-    try:
-        packets = _packets(clip)
-    except UnreadableVideo as error:
-        raise refusal or error from None
-    cut_off = _is_cut_off(clip)
-    if refusal is not None and (cut_off or not packets.fps):
-        raise refusal
-    if cut_off:
+    packets = _packets(clip)
+    if _is_cut_off(clip):
         raise UnreadableVideo(clip.id, clip.video, CUT_OFF)
-    if reader is not None and packets.exact_seeks and packets.num_frames == len(reader):
-        return reader, packets
-    return None, packets
+    if not packets.exact_seeks or find_spec("decord") is None:
+        return None, packets
+    reader = _decord_reader(clip)
+    return (reader if reader is not None and packets.num_frames == len(reader) else None), packets
 
 
 def _packets(clip: Clip) -> PacketIndex:
@@ -80,8 +75,9 @@ def _packets(clip: Clip) -> PacketIndex:
 
     try:
         packets = packet_index(clip.video)
-    except (FFmpegError, ValueError) as error:
-        raise UnreadableVideo(clip.id, clip.video, CUT_OFF) from error
+    except (FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableVideo(clip.id, clip.video, f"it cannot be read ({reason})") from error
     if packets.num_frames == 0:
         raise UnreadableVideo(clip.id, clip.video, "the video has no frames")
     return packets
@@ -89,6 +85,7 @@ def _packets(clip: Clip) -> PacketIndex:
 
 def _by_decord(clip: Clip, reader: Any, indices: Sequence[int]) -> Iterator[np.ndarray]:
     import decord
+    from decord._ffi.base import DECORDLimitReachedError
 
     count = 1
     while indices:
@@ -96,7 +93,7 @@ def _by_decord(clip: Clip, reader: Any, indices: Sequence[int]) -> Iterator[np.n
         once, places = np.unique(asked, return_inverse=True)
         try:
             frames = reader.get_batch(once.tolist()).asnumpy()
-        except (decord.DECORDError, RuntimeError) as error:
+        except (decord.DECORDError, DECORDLimitReachedError, RuntimeError) as error:
             raise UnreadableVideo(clip.id, clip.video, CUT_OFF) from error
         yield frames if len(once) == len(asked) else frames[places]
         indices = indices[count:]
@@ -186,33 +183,28 @@ def _is_cut_off(clip: Clip) -> bool:
     return False
 
 
-def _open(clip: Clip) -> Any:
-    """A decord reader. What decord and ffmpeg write to the terminal about a bad file goes into the error instead."""
+def _decord_reader(clip: Clip) -> Any:
+    """None where decord cannot open the file. What decord and FFmpeg write to the terminal about it is not shown."""
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
-    with _captured_stderr() as messages:
+    with _no_stderr():
         try:
-            return decord.VideoReader(str(clip.video), ctx=decord.cpu(0), num_threads=1)
-        except (decord.DECORDError, RuntimeError, AssertionError) as error:
-            messages.seek(0)
-            last_line = messages.read().decode(errors="replace").strip().rpartition("\n")[2]
-            # decord puts the time and the place in its source before what it has to say
-            reason = re.sub(
-                r"^\[[\d:]+\] \S+: (\[.*?\] )?", "", (last_line.rpartition(", ")[2] or str(error)).rstrip(".")
-            )
-            raise UnreadableVideo(clip.id, clip.video, f"decord cannot read it ({reason[:120]})") from error
+            path = str(clip.video.absolute())
+            return decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1, fault_tol=NO_FRAME_TWICE)
+        except (decord.DECORDError, RuntimeError, AssertionError):
+            return None
 
 
 @contextmanager
-def _captured_stderr() -> Iterator[IO[bytes]]:
-    """Catches what C libraries write to file descriptor 2."""
-    with tempfile.TemporaryFile() as messages:
+def _no_stderr() -> Iterator[None]:
+    """C libraries write to file descriptor 2."""
+    with Path(os.devnull).open("wb") as nowhere:
         sys.stderr.flush()
         terminal = os.dup(2)
-        os.dup2(messages.fileno(), 2)
+        os.dup2(nowhere.fileno(), 2)
         try:
-            yield messages
+            yield
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)

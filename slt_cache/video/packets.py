@@ -12,6 +12,12 @@ import numpy as np
 
 SEEKABLE = {"mp4", "matroska", "webm"}
 """Containers with an index by which decord finds the key frames; in the others it lands somewhere near."""
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegvideo,mpegts,mpegtsraw,flv,asf,ogg,mxf,nut,ivf,dv,gif,rm,swf,vob,"
+    "wtv,gxf,y4m,yuv4mpegpipe,m4v,h261,h263,h264,hevc,av1,obu,mjpeg,webp_pipe,apng"
+)
+"""What FFmpeg may take a file for: one that holds its video itself. A playlist (m3u8, mpd, concat), which may come from
+a stranger, would have any file of this machine read."""
 SHORT = 1_000_000
 """Bytes; an index of so few packets takes some kilobytes."""
 NARROWEST = 64
@@ -75,7 +81,9 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """PyAV's container and the stream that decord takes too, decoded by one thread."""
     import av
 
-    with av.open(str(path)) as container:
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    # Absolute, for FFmpeg takes what stands before a colon for a protocol.
+    with av.open(str(path.absolute()), options=options) as container:
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
             raise ValueError("it holds no video")
@@ -96,12 +104,13 @@ def _packet_index(path: Path, size: int, changed: int) -> PacketIndex:
                 continue
             if orientation is None and packet.is_keyframe:
                 orientation = _orientation(stream.codec_context, packet)
-            packets.append((packet.pts, packet.is_keyframe, packet.is_discard))
+            hidden = stream.codec_context.name == "vp8" and not bytes(packet)[0] >> 4 & 1  # RFC 6386, 9.1
+            packets.append((packet.pts, packet.is_keyframe, packet.is_discard or hidden))
         containers = set(container.format.name.split(","))
         # Avi numbers packets as they are stored; where frames are shown in another order, their times are not these.
         ordered = "avi" in containers and stream.codec_context.has_b_frames
         plain = bool(SEEKABLE & containers) and stream.width >= NARROWEST and orientation == UPRIGHT
-        time_base, fps = float(stream.time_base), float(stream.average_rate or 0)
+        time_base, fps = float(stream.time_base), float(stream.average_rate or stream.guessed_rate or 0)
     shown = np.array([not discard for _, _, discard in packets], bool)
     keys = np.array([key for _, key, _ in packets], bool)
     known = {time for time, _, _ in packets if time is not None}
