@@ -9,12 +9,13 @@ import textwrap
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -44,6 +45,24 @@ from tests.caches import (
 @pytest.fixture
 def cache(tmp_path: Path) -> FeatureCache:
     return add_split(tmp_path / "feats.h5", rows_of())
+
+
+def test_a_thousand_parts_need_no_thousand_open_files(tmp_path: Path) -> None:
+    """How2Sign's train split has 487 of them, and many systems allow a process 1,024 files or 256."""
+    resource = pytest.importorskip("resource")
+    parts, rows = Parts(tmp_path / "feats.h5", facts_of()), rows_of()
+    for number in range(60):
+        parts.write(number, [replace(rows[0], clip_id=f"clip {number}")], [])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (psutil.Process().num_fds() + 40, hard))
+    try:
+        add_splits(tmp_path / "feats.h5", [parts.content(60)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    cache = FeatureCache(tmp_path / "feats.h5", "train")
+    assert cache.ids == [f"clip {number}" for number in range(60)]
+    assert np.array_equal(cache["clip 59"], rows[0].features)
+    assert not cache_problems(tmp_path / "feats.h5")
 
 
 @pytest.fixture

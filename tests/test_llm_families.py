@@ -1,17 +1,21 @@
 """Every family of encoder-decoders, tiny and with random weights: frames, scales and ties are the published ones."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 
 from slt_cache.batches.targets import make_targets
+from slt_cache.config import LlmPretrainingConfig
 from slt_cache.errors import InputError
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.sign_translator import SignTranslator, token_loss
+from slt_cache.models.small_llm import make_small_mt5
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from tests.small_llms import FAMILIES, SENTENCES, make_small_llm
 
@@ -108,6 +112,28 @@ def test_from_scratch_has_the_same_shape_and_other_weights(folder_of: Callable[[
     assert shapes == fresh_shapes
     assert type(trained) is type(fresh)
     assert not torch.equal(trained.get_input_embeddings().weight, fresh.get_input_embeddings().weight)
+    for model in (trained, fresh):
+        assert (model.lm_head.weight is model.get_input_embeddings().weight) == (family != "mt5")
+
+
+@torch.no_grad()
+def test_a_fresh_mt5_has_no_opinion_and_keeps_its_output_layer_on_disk(tmp_path: Path) -> None:
+    """Tied, as transformers 5 makes it, its logits would be tens too high."""
+    model = make_small_mt5(LlmPretrainingConfig(), 400, 1, 2, 3).eval()
+    ids = torch.randint(4, 400, (8, 20))
+    logits = model(input_ids=ids, decoder_input_ids=ids).logits
+    assert F.cross_entropy(logits.flatten(0, 1), ids.flatten()) < math.log(400) + 1.5
+    model.save_pretrained(tmp_path)
+    again = load_seq2seq(str(tmp_path)).eval()
+    assert torch.equal(again.lm_head.weight, model.lm_head.weight)
+    assert torch.equal(again(input_ids=ids, decoder_input_ids=ids).logits, logits)
+
+
+def test_no_layer_is_dropped_in_training(folder_of: Callable[[str], Path]) -> None:
+    """Several processes wait for the gradient of every weight."""
+    for pretrained in (True, False):
+        model = load_seq2seq(str(folder_of("m2m100")), pretrained)
+        assert model.get_encoder().layerdrop == model.get_decoder().layerdrop == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -197,6 +197,23 @@ def test_light_t_adds_positions_to_the_sign_embeddings(tokenizer: Tokenizer) -> 
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("start", [(0,), (9,)])
+def test_light_t_reads_token_by_token_what_it_reads_at_once(start: tuple[int, ...]) -> None:
+    """T5's start token is its padding, 0, which M2M100 gives no position."""
+    light_t = make_light_t("tiny", 20, 0, 1, 0.0, start).eval()
+    signs, ids = torch.randn(1, 6, 256), torch.tensor([[*start, 5, 6, 7]])
+    at_once = light_t(inputs_embeds=signs, decoder_input_ids=ids, use_cache=False).logits
+    cache, steps = None, []
+    for place in range(ids.shape[1]):
+        read = light_t(
+            inputs_embeds=signs, decoder_input_ids=ids[:, place : place + 1], past_key_values=cache, use_cache=True
+        )
+        cache = read.past_key_values
+        steps.append(read.logits)
+    assert torch.allclose(torch.cat(steps, 1), at_once, atol=1e-4)
+
+
+@torch.no_grad()
 def test_both_stages_forward_pixels_and_words_to_logits(encoder: VisualEncoder, translator: SignTranslator) -> None:
     clips = frames_of(3, 2)
     logits = VisualTranslator(encoder, translator)(torch.cat(clips), lengths_of(clips), torch.tensor([[5, 6, 7]] * 2))

@@ -71,6 +71,16 @@ def test_a_corpus_is_scored_by_its_own_preset_unless_another_is_named(name: str)
     assert preset_of(Config()) == "plain"
 
 
+@pytest.mark.parametrize("code", ["zh_CN", "ja_XX", "jpn_Jpan", "yue_Hant", "th_TH", "zho_Hans", "__zh__", "zh"])
+def test_a_language_without_blanks_is_scored_by_characters(code: str) -> None:
+    assert preset_of(Config.model_validate({"corpus": {"name": "tsv"}, "llm": {"language": code}})) == "csl-daily"
+
+
+@pytest.mark.parametrize("code", ["de_DE", "deu_Latn", "kor_Hang", "ko_KR", "__en__", "bos_Latn"])
+def test_a_language_with_blanks_is_scored_by_words(code: str) -> None:
+    assert preset_of(Config.model_validate({"corpus": {"name": "tsv"}, "llm": {"language": code}})) == "plain"
+
+
 def test_the_settings_change_both_texts_alike_and_stand_in_the_signatures() -> None:
     config = Config(scoring=ScoringConfig(preset="phoenix14t", final_dot="strip", lowercase=True))
     found = score_hypotheses(config, [hypothesis("Morgen fällt viel Schnee.")], ["morgen fällt viel schnee ."])

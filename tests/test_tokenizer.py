@@ -26,6 +26,19 @@ def test_a_sentence_of_known_characters_comes_back(tmp_path: Path, sentences: li
     assert tokenizer.inner.unk_token_id not in ids
 
 
+def test_characters_that_the_text_has_not_get_pieces_too(tmp_path: Path, sentences: list[str]) -> None:
+    train_tokenizer(sentences, 220, "de_DE", tmp_path / "tokenizer", "čŁ雨")
+    tokenizer = load_tokenizer(str(tmp_path / "tokenizer"), "de_DE")
+    assert tokenizer.decode(tokenizer.encode("heute č und Ł, 雨")) == "heute č und Ł, 雨"
+
+
+def test_a_long_line_counts_too(tmp_path: Path) -> None:
+    """By itself sentencepiece leaves out what is longer than 4,192 bytes."""
+    train_tokenizer(["heute regnet es " * 500 + "qqq", "morgen"], 60, "de_DE", tmp_path / "tokenizer")
+    tokenizer = load_tokenizer(str(tmp_path / "tokenizer"), "de_DE")
+    assert tokenizer.decode(tokenizer.encode("qqq")) == "qqq"
+
+
 def test_training_text_holds_no_unknown_piece_and_comes_back(tokenizer: Tokenizer, sentences: list[str]) -> None:
     for sentence in sentences:
         ids = tokenizer.encode(sentence)

@@ -10,6 +10,7 @@ import torch
 
 from slt_cache.batches.order import WHOLE, EpochOrder, Share
 from slt_cache.batches.targets import Targets, make_targets
+from slt_cache.text.scripts import is_wide
 from slt_cache.text.tokenizer import Tokenizer
 
 SENTENCE_END = re.compile(r"""(?:(?<!\d)\.|[!?。！？])["'”’»“」』)\]]*$""")
@@ -67,10 +68,13 @@ def words_of(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
     if sum(starts) <= 1:
         return [[piece] for piece in ids]
     words: list[list[int]] = []
+    before = ""
     for piece, start in zip(ids, starts, strict=True):
-        if start or not words:
+        text = str(tokenizer.inner.convert_ids_to_tokens(piece))
+        if start or not words or is_wide(before[-1:]) or is_wide(text[:1]):
             words.append([])
         words[-1].append(piece)
+        before = text
     return words
 
 

@@ -65,7 +65,7 @@ def _translator(
     encoder: EncoderConfig, video: VideoConfig, light_t: LightTConfig, tokenizer: Tokenizer
 ) -> VisualTranslator:
     visual = new_encoder(encoder, video)
-    seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout)
+    seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout, tokenizer.start)
     return VisualTranslator(visual, SignTranslator(encoder.dim, seq2seq, tokenizer.start))
 
 

@@ -2,7 +2,6 @@
 
 Explains nothing by itself: where a decoder looks is not always what it goes by (Jain and Wallace 2019)."""
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 
 from slt_cache.batches.targets import make_targets
 from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.text.scripts import is_wide
 from slt_cache.text.tokenizer import Tokenizer
 
 BATCH_SIZE = 32
@@ -125,7 +125,7 @@ def cut_into_words(tokenizer: Tokenizer, ids: Sequence[int]) -> list[tuple[str, 
     piece of whole characters counts as one: a piece that holds two characters has one weight for both."""
     words: list[tuple[str, slice]] = []
     for text, span in _whole_characters(tokenizer, ids):
-        if words and not (tokenizer.starts_word(ids[span.start]) or _is_wide(words[-1][0][-1]) or _is_wide(text[0])):
+        if words and not (tokenizer.starts_word(ids[span.start]) or is_wide(words[-1][0][-1]) or is_wide(text[0])):
             begun = words[-1][1].start
             words[-1] = (_decoded(tokenizer, ids[begun : span.stop]), slice(begun, span.stop))
         else:
@@ -146,8 +146,3 @@ def _whole_characters(tokenizer: Tokenizer, ids: Sequence[int]) -> Iterator[tupl
 def _decoded(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """Unknown pieces show as such; a sentence holds no other special tokens."""
     return tokenizer.inner.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False).strip()
-
-
-def _is_wide(character: str) -> bool:
-    """Chinese, Japanese, and their punctuation."""
-    return unicodedata.east_asian_width(character) in "WF"

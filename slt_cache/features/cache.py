@@ -5,7 +5,7 @@ and needs no torch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -198,22 +198,28 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return SplitFacts(self.split, self.spec, **{name: self.attributes[name] for name in FACTS})
 
     def content(self) -> SplitContent:
-        """The split as it is copied into another file."""
+        """The split as it is copied into another file. Keeps nothing open: a cache is put together of thousands of
+        parts, each of whose maps is an open file, and a process may have a thousand."""
         table = SplitTable(
             facts=self.facts,
             clip_ids=self.row_ids,
             texts=self.row_texts,
-            num_frames=self.column("num_frames"),
-            fps=self.column("fps"),
+            num_frames=np.array(self.column("num_frames")),
+            fps=np.array(self.column("fps")),
             steps=np.diff(self.offsets),
-            checksums=self.column("checksum"),
+            checksums=np.array(self.column("checksum")),
             missing=self.missing,
         )
-        return SplitContent(table, lambda: map(self.row, range(self.rows)), str(self.path))
+        return SplitContent(table, partial(_rows, self.path, self.split, self.attributes), str(self.path))
+
+
+def _rows(path: Path, split: str, attributes: Mapping[str, Any]) -> Iterator[np.ndarray]:
+    cache = _reopen(path, split, attributes)
+    yield from map(cache.row, range(cache.rows))
 
 
 def _reopen(path: Path, split: str, attributes: Mapping[str, Any]) -> FeatureCache:
-    """In another process. Raises SltCacheError where the file has been replaced meanwhile."""
+    """In another process, or later. Raises SltCacheError where the file has been replaced meanwhile."""
     cache = FeatureCache(path, split)
     if cache.attributes != attributes:
         raise SltCacheError(f"{path}: {split} was replaced while it was read. Run the command again.")

@@ -56,8 +56,11 @@ class Adapter(nn.Module):
         return self.mlp(features)
 
 
-def make_light_t(size: str, vocabulary: int, pad: int, eos: int, dropout: float) -> PreTrainedModel:
-    """Light-T from scratch: a pre-norm transformer with sinusoidal positions on both inputs (method.md, stage 1)."""
+def make_light_t(
+    size: str, vocabulary: int, pad: int, eos: int, dropout: float, start: tuple[int, ...] = ()
+) -> PreTrainedModel:
+    """Light-T from scratch: a pre-norm transformer with sinusoidal positions on both inputs (Chen et al. 2024, 4.2).
+    `start` are the ids that decoding begins with."""
     shape = LIGHT_T_SIZES[size]
     config = M2M100Config(
         vocab_size=vocabulary,
@@ -79,7 +82,12 @@ def make_light_t(size: str, vocabulary: int, pad: int, eos: int, dropout: float)
         bos_token_id=None,
         decoder_start_token_id=eos,
     )
-    return M2M100ForConditionalGeneration(config)
+    light_t = M2M100ForConditionalGeneration(config)
+    if pad in start:
+        # T5's. Padding has no position in M2M100, and behind it a search, which reads token by token, and training,
+        # which reads all at once, would number the tokens differently. No id is -1.
+        light_t.get_decoder().embed_positions.padding_idx = -1
+    return light_t
 
 
 class SignTranslator(nn.Module):

@@ -3,6 +3,7 @@
 from transformers import MBartConfig, MBartForConditionalGeneration, MT5Config, MT5ForConditionalGeneration
 
 from slt_cache.config import LlmPretrainingConfig
+from slt_cache.models.seq2seq import give_own_output_layer
 
 MAX_POSITIONS = 512
 """Steps; MBart's longest input and output. mT5 has no such end."""
@@ -48,9 +49,10 @@ def make_small_mt5(
         num_heads=shape.heads,
         dropout_rate=shape.dropout,
         feed_forward_proj="gated-gelu",
-        tie_word_embeddings=False,
         pad_token_id=pad,
         eos_token_id=eos,
         decoder_start_token_id=language_code,
     )
-    return MT5ForConditionalGeneration(config)
+    model = MT5ForConditionalGeneration(config)
+    give_own_output_layer(model)
+    return model

@@ -25,7 +25,7 @@ from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.trim import summary, trim_llm
 from slt_cache.processes import join, leader_first, rank, size
-from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from slt_cache.text.tokenizer import Tokenizer, characters_of, load_tokenizer, train_tokenizer
 from slt_cache.training.denoising import DenoisingTask
 from slt_cache.training.state import Progress
 
@@ -104,12 +104,18 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
         "vocabulary": run.config.llm_pretraining.vocabulary,
         "language": language,
     }
+    characters = characters_of(clip.text for clip in of_split(clips, "train")) - characters_of(sentences)
+    if characters:
+        settings["characters"] = "".join(sorted(characters))
     made = read_record(run.tokenizer)
     if made is not None:
         require_same(run.tokenizer, made, settings, run.command("train-visual"))
     else:
         say(f"training sentencepiece on {len(sentences):,} sentences")
-        train_tokenizer(sentences, run.config.llm_pretraining.vocabulary, language, run.tokenizer)
+        if characters:
+            say(f"of train alone come the characters {' '.join(sorted(characters))}; each gets a piece")
+        vocabulary = run.config.llm_pretraining.vocabulary
+        train_tokenizer(sentences, vocabulary, language, run.tokenizer, "".join(sorted(characters)))
         write_record(run.tokenizer, Record("tokenizer", settings, finished=True))
     return load_tokenizer(str(run.tokenizer), language)
 

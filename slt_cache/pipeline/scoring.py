@@ -8,18 +8,19 @@ from slt_cache.errors import InputError
 from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
 from slt_cache.metrics.text_choices import TextChoices
 from slt_cache.pipeline.terminal import stepping
+from slt_cache.text.scripts import has_blanks
 
 
 def preset_of(config: Config) -> str:
     """The scoring preset that the settings name, else the one that suits the corpus or the language. Raises InputError
-    where nothing tells it: Chinese cut into words by blanks would score next to nothing."""
+    where nothing tells it: cut into words by blanks, a language that is written without would score next to nothing."""
     if config.scoring.preset is not None:
         return config.scoring.preset
     if config.corpus.name in PRESETS:
         return config.corpus.name
     if config.language_code is None:
         raise InputError("scoring.preset: not set, nor is llm.language. Set one, such as --set scoring.preset=plain.")
-    return "csl-daily" if config.language_code.startswith("zh") else "plain"
+    return "plain" if has_blanks(config.language_code) else "csl-daily"
 
 
 def choices_of(config: Config) -> TextChoices:

@@ -159,7 +159,7 @@ def _control_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
 
 def _new_light_t(visual: VisualCheckpoint, dim: int) -> SignTranslator:
     light_t, tokenizer = LightTConfig.model_validate(visual.record.settings["light_t"]), visual.tokenizer
-    seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout)
+    seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout, tokenizer.start)
     return SignTranslator(dim, seq2seq, tokenizer.start)
 
 

@@ -27,6 +27,11 @@ def as_llm_reads_it(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def characters_of(sentences: Iterable[str]) -> set[str]:
+    """All but blanks."""
+    return set().union(*map(as_llm_reads_it, sentences)) - {" "}
+
+
 class Tokenizer:
     """A tokenizer of transformers, without its own framing: start and end tokens are added by the batches."""
 
@@ -110,10 +115,13 @@ def hub_message(name: str, error: Exception) -> str:
     )
 
 
-def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str | None, folder: Path) -> None:
+def train_tokenizer(
+    sentences: Iterable[str], vocabulary: int, language: str | None, folder: Path, characters: str = ""
+) -> None:
     """Trains sentencepiece pieces on the sentences and writes them as an MBart tokenizer folder.
 
-    The result holds at most `vocabulary` pieces beside MBart's special tokens and language codes."""
+    The result holds at most `vocabulary` pieces beside MBart's special tokens and language codes; one for each of the
+    `characters` too, which the sentences need not have."""
     import sentencepiece
     from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES, MBartTokenizer
 
@@ -124,10 +132,10 @@ def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str | N
     lines = [folded for sentence in sentences if (folded := as_llm_reads_it(sentence))]
     if not lines:
         raise InputError("llm_pretraining.text: no sentences to train a tokenizer on. Write one sentence a line.")
-    characters = len(set("".join(lines)) - {" "}) + 4  # "▁" for the blank, <unk>, <s>, </s>
-    if characters > vocabulary:
+    least = len(set("".join(lines) + characters) - {" "}) + 4  # "▁" for the blank, <unk>, <s>, </s>
+    if least > vocabulary:
         raise InputError(
-            f"llm_pretraining.vocabulary {vocabulary}: the text alone has {characters} characters. Set it to more."
+            f"llm_pretraining.vocabulary {vocabulary}: the text alone has {least} characters. Set it to more."
         )
     model = io.BytesIO()
     logging.getLogger("sentencepiece").setLevel(logging.ERROR)
@@ -137,6 +145,8 @@ def train_tokenizer(sentences: Iterable[str], vocabulary: int, language: str | N
         vocab_size=vocabulary,
         model_type="unigram",
         character_coverage=1.0,
+        required_chars=characters,
+        max_sentence_length=max(len(line.encode()) for line in lines) + 1,  # longer ones are left out without a word
         # transformers' MBart tokenizer normalizes nothing; pieces of normalized text would never match.
         normalization_rule_name="identity",
         hard_vocab_limit=False,

@@ -1,12 +1,12 @@
 """A reference and a hypothesis: how good the one is by itself, and where the two differ."""
 
 import difflib
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slt_cache.metrics.scores import PRESETS
 from slt_cache.pipeline.report.evaluations import Evaluation, Sentence
+from slt_cache.text.scripts import is_wide
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def cut(text: str, reference: str) -> list[str]:
 def has_words(text: str) -> bool:
     """Whether blanks part its words; a single word of Latin letters is one too."""
     blanks = any(character.isspace() for character in text.strip())
-    return blanks or not any(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return blanks or not any(map(is_wide, text))
 
 
 def sentence_scores(evaluation: Evaluation, sentences: Sequence[Sentence]) -> list[float]:
