@@ -1,5 +1,6 @@
 """`prepare`."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +72,7 @@ def prepare(
         raise InputError(f"prepare {corpus}: no such corpus. Use {', '.join(CONFIGS)}.")
     overrides = [*(settings or []), f"corpus.name={corpus}"]
     if root is not None:
-        overrides.append(f"corpus.root={root.absolute()}")
+        overrides.append(f"corpus.root={json.dumps(str(root.absolute()), ensure_ascii=False)}")  # --set reads YAML
     opened = open_run(out or run, config, overrides, seed=seed, default=CONFIGS[corpus])
     done = prepare_run(opened)
     opened.save_config()

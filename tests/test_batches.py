@@ -20,6 +20,7 @@ from slt_cache.batches.order import EpochOrder, padded_share
 from slt_cache.batches.targets import make_targets
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
+from slt_cache.errors import InputError
 from slt_cache.models.sign_translator import IGNORED
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.frames import UnreadableVideo
@@ -345,6 +346,20 @@ def test_in_writing_without_blanks_every_piece_is_a_word(tokenizer: Tokenizer) -
     assert len(ids) > 2
     assert words_of(ids, tokenizer) == [[piece] for piece in ids]
     assert words_of([], tokenizer) == []
+
+
+def test_wide_characters_are_words_where_there_are_blanks_too(tokenizer: Tokenizer) -> None:
+    """Else a whole Chinese sentence between two blanks would be masked at once, or not at all."""
+    words = [tokenizer.decode(word) for word in words_of(tokenizer.encode("今下雪 heute regnet 有大风"), tokenizer)]
+    assert [word for word in words if word.isascii()] == ["heute", "regnet"]
+    assert max(len(word) for word in words if not word.isascii()) <= 2  # a piece
+
+
+def test_a_line_that_is_too_long_for_the_llm_is_named(tokenizer: Tokenizer) -> None:
+    text = noisy_text(["heute regnet es", "im süden " * 40], tokenizer)
+    text.require_positions(400)
+    with pytest.raises(InputError, match=r"sentence 2 \('im süden .*\d+ pieces, too long for the 60 positions"):
+        text.require_positions(60)
 
 
 def cut(line: str, tokenizer: Tokenizer) -> list[str]:

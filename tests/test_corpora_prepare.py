@@ -141,6 +141,18 @@ def test_ones_own_manifest_has_every_problem_named_with_its_line_at_once(tmp_pat
     assert all(f"line {number}: video not found" in ran.err for number in (32, 33, 34))
 
 
+def test_a_root_with_signs_of_yaml_is_taken_as_it_is(tmp_path: Path) -> None:
+    root = tmp_path / "my: corpus #2"
+    root.mkdir()
+    (root / "a.mp4").touch()
+    (root / "manifest.tsv").write_text(
+        "id\tsplit\tvideo\tstart\tend\ttext\na\ttrain\ta.mp4\t\t\tein satz\n", encoding="utf-8"
+    )
+    ran = slt_cache("prepare", "tsv", "--root", root, "--run", tmp_path / "r", "--set", "llm.language=de_DE")
+    assert ran.code == 0, ran.err
+    assert Path(read_manifest(tmp_path / "r" / "manifest.tsv")[0].video).is_file()
+
+
 def test_ones_own_missing_videos_are_listed_with_their_lines(tmp_path: Path) -> None:
     lines = ["id\tsplit\tvideo\tstart\tend\ttext", "", "a\ttrain\tno.mp4\t\t\tt", "b\ttrain\tno.mp4\t\t\tt"]
     (tmp_path / "manifest.tsv").write_text("\n".join(lines) + "\n")

@@ -347,6 +347,8 @@ def test_training_refuses_what_is_longer_than_the_positions(
         model(torch.zeros(3, DIM), torch.tensor([3]), torch.full((1, over), 5))
     cache = cache_of(tmp_path / "feats.h5", (3, over, 4))
     with pytest.raises(InputError, match=f"1 of 3 clips .* LLM's {model.positions} steps, such as 'clip 1'"):
-        require_positions(cache, model.positions)
-    require_positions(cache, over)
-    require_positions(cache, None)
+        require_positions(cache, model.positions, tokenizer)
+    require_positions(cache, over, tokenizer)
+    require_positions(cache, None, tokenizer)
+    with pytest.raises(InputError, match=r"sentence of clip 'clip 0' has \d+ pieces, more than the LLM's 3 positions"):
+        require_positions(cache_of(tmp_path / "short.h5", (3, 2, 1)), 3, tokenizer)

@@ -1,4 +1,4 @@
-"""One writer at a time: the lock that extraction holds on a cache."""
+"""One writer at a time: the lock that extraction holds on a cache, and a training on its folder."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ import pytest
 
 from slt_cache.errors import InputError
 from slt_cache.files import exclusive
+from tests.commands import TINY, slt_cache
 
 HOLDER = """
     import sys
@@ -165,3 +166,22 @@ def test_a_lock_below_a_file_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be written"), exclusive(tmp_path / "file" / "feats.lock", "feats.h5"):
         pytest.fail("there is no place for the lock")
+
+
+def test_two_trainings_of_one_folder_do_not_mix(tmp_path: Path) -> None:
+    folder = tmp_path / "visual"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDER), str(folder / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        refused = slt_cache("train-visual", "--run", tmp_path, "--config", TINY)
+        process.kill()
+    assert refused.code == 2
+    assert f"{folder} is being written by process {process.pid} on" in refused.err
+    assert not (folder / "best").exists()

@@ -1,6 +1,8 @@
 """Every family of encoder-decoders, tiny and with random weights: frames, scales and ties are the published ones."""
 
+import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +136,17 @@ def test_no_layer_is_dropped_in_training(folder_of: Callable[[str], Path]) -> No
     for pretrained in (True, False):
         model = load_seq2seq(str(folder_of("m2m100")), pretrained)
         assert model.get_encoder().layerdrop == model.get_decoder().layerdrop == 0
+
+
+def test_a_tokenizer_of_no_known_class_does_not_lose_the_language(
+    folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shutil.copytree(folder_of("nllb"), tmp_path / "nllb")
+    settings = tmp_path / "nllb" / "tokenizer_config.json"
+    changed = json.loads(settings.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    settings.write_text(json.dumps(changed), encoding="utf-8")
+    with pytest.raises(InputError, match=r"has the language code deu_Latn, but loads as .*tokenizer_class"):
+        load_tokenizer(str(tmp_path / "nllb"), "deu_Latn")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

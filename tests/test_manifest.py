@@ -63,6 +63,21 @@ def test_an_absolute_video_path_is_kept_where_the_manifest_moves_to(tmp_path: Pa
     assert read.video.samefile(clip.video)
 
 
+def test_videos_are_found_from_a_folder_behind_a_link(tmp_path: Path, clip: Clip) -> None:
+    """The system takes `..` from where a link leads to."""
+    (tmp_path / "disk" / "far" / "home").mkdir(parents=True)
+    (tmp_path / "home").symlink_to(tmp_path / "disk" / "far" / "home")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "home" / "run").mkdir()
+    videos = [tmp_path / "data" / "a.mp4", tmp_path / "home" / "run" / "b.mp4", tmp_path / "home" / "c.mp4"]
+    for video in videos:
+        video.touch()
+    path = tmp_path / "home" / "run" / "manifest.tsv"
+    write_manifest(path, [replace(clip, id=video.stem, video=video) for video in videos])
+    assert "\tb.mp4\t" in path.read_text(encoding="utf-8")
+    assert [one.video.is_file() for one in read_manifest(path)] == [True] * 3
+
+
 def test_the_signer_may_be_left_out(tmp_path: Path) -> None:
     path = write(tmp_path, "a\ttrain\ta.mp4\t\t\tein satz", header="id\tsplit\tvideo\tstart\tend\ttext")
     assert read_manifest(path) == [Clip("a", "train", tmp_path / "a.mp4", None, None, "ein satz", "")]

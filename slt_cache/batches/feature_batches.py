@@ -98,9 +98,9 @@ def feature_loader(
     )
 
 
-def require_positions(cache: FeatureCache, positions: int | None) -> None:
-    """Raises InputError that names the clips which have more steps, in any view, than the LLM has positions: before a
-    training begins, and not in the middle of it."""
+def require_positions(cache: FeatureCache, positions: int | None, tokenizer: Tokenizer) -> None:
+    """Raises InputError that names the clips which have more steps, in any view, or a sentence of more pieces than the
+    LLM has positions: before a training begins, and not in the middle of it."""
     if positions is None:
         return
     rows = np.flatnonzero(np.diff(cache.offsets) > positions)
@@ -112,3 +112,10 @@ def require_positions(cache: FeatureCache, positions: int | None) -> None:
             f"steps, such as {shown}. Cut them into shorter clips, keep fewer frames (video.keep_rate), or take an LLM "
             "without an end of its positions (T5, NLLB)."
         )
+    for clip_id, text in zip(cache.ids, cache.texts, strict=True):
+        pieces = len(tokenizer.encode(text)) + len(tokenizer.start)
+        if pieces > positions:
+            raise InputError(
+                f"{cache.path} ({cache.split}): the sentence of clip {clip_id!r} has {pieces} pieces, more than the "
+                f"LLM's {positions} positions. Cut the clip into shorter ones, or take it out of the manifest."
+            )

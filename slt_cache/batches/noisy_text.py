@@ -10,11 +10,14 @@ import torch
 
 from slt_cache.batches.order import WHOLE, EpochOrder, Share
 from slt_cache.batches.targets import Targets, make_targets
+from slt_cache.errors import InputError
 from slt_cache.text.scripts import is_wide
 from slt_cache.text.tokenizer import Tokenizer
 
 SENTENCE_END = re.compile(r"""(?:(?<!\d)\.|[!?。！？])["'”’»“」』)\]]*$""")
 """Of a word that ends a sentence. Not 10. or 3., which in German is the third."""
+BLANK = "▁"
+"""As a piece of its own it goes with what follows."""
 CLOSING = re.compile(r"[”’»」』)\]）》]+")
 """A word of its own that still belongs to the sentence before it."""
 
@@ -71,7 +74,7 @@ def words_of(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
     before = ""
     for piece, start in zip(ids, starts, strict=True):
         text = str(tokenizer.inner.convert_ids_to_tokens(piece))
-        if start or not words or is_wide(before[-1:]) or is_wide(text[:1]):
+        if start or not words or is_wide(before[-1:]) or (is_wide(text[:1]) and before != BLANK):
             words.append([])
         words[-1].append(piece)
         before = text
@@ -125,6 +128,19 @@ class NoisyText:
 
     def __len__(self) -> int:
         return len(self.order)
+
+    def require_positions(self, positions: int) -> None:
+        """Raises InputError that names the first line which, noised, may be longer than a model has positions for:
+        before a training begins, and not in the middle of it."""
+        for number, words in enumerate(self.words, 1):
+            pieces = sum(map(len, words))
+            longest = pieces + round(self.mask_ratio * len(words)) + 2  # inserted masks; </s> and the language code
+            if longest > positions:
+                start = self.tokenizer.decode(list(chain.from_iterable(words))[:12])
+                raise InputError(
+                    f"pre-training text, sentence {number} ({start!r} ...): {pieces} pieces, too long for the "
+                    f"{positions} positions of the LLM. Break it into several lines."
+                )
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[NoisyBatch]:
         self.order.epoch, self.order.first = epoch, first

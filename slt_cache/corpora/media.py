@@ -54,7 +54,8 @@ def _frames(folder: Path, problems: Problems) -> Medium | None:
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir()) if folder.is_dir() else []
+        entries = folder.iterdir() if folder.is_dir() else []
+        return sorted(path for path in entries if not path.name.startswith("."))
     except OSError as error:
         raise unreadable(error) from error
 

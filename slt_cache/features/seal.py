@@ -62,7 +62,11 @@ def write_seal(path: Path, places: Mapping[str, tuple[int, int]], size: int) -> 
 def read_seal(path: Path) -> Seal:
     """Raises InputError where the file has no seal, or where the seal or the bytes of no region are damaged. Named
     regions are compared when they are read."""
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Ask its owner, or name another file.") from error
+    with file:
         head = file.read(HEAD)
         fields = head.decode("ascii", "replace").split()
         size = int(fields[3]) if fields[3:] and fields[3].isdigit() else 0

@@ -19,7 +19,7 @@ from slt_cache.corpora.sentences import read_sentences
 from slt_cache.errors import InputError
 from slt_cache.models.lora import add_lora
 from slt_cache.models.seq2seq import load_seq2seq
-from slt_cache.models.small_llm import make_small_mbart, make_small_mt5
+from slt_cache.models.small_llm import MAX_POSITIONS, make_small_mbart, make_small_mt5
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
 from slt_cache.pipeline.terminal import say
@@ -167,6 +167,8 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
                 permute_sentences=config.permute_sentences,
                 share=Share(rank(), size()),
             )
+            if name == SMALL_MBART:
+                text.require_positions(MAX_POSITIONS)
             return DenoisingTask(model, text, config, save)
 
         seeded = replace(run, config=run.config.model_copy(update={"seed": seed}))

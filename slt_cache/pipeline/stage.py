@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from slt_cache.checkpoints.record import Record, read_record, require_same, writ
 from slt_cache.config import LlmPretrainingConfig, OptimizerConfig
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import TEMPORARY
+from slt_cache.files import TEMPORARY, exclusive
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import choices_of, preset_of
 from slt_cache.pipeline.terminal import say
@@ -37,37 +38,47 @@ def training_stage(
     """Trains into `folder/best` unless that was done with the same settings already.
 
     `work` trains and saves the best weights with the record it is given. Raises InputError where the folder holds a
-    training of other settings. Of several processes all do the work, and the leader writes."""
-    if restart and leads():
-        _discard(folder / "last")  # first: without its state, what lies in best/ is overwritten, and not gone on with
-        _discard(folder / "best")
-    wait_for_all()
-    done = read_record(folder / "best")
-    if done is not None and done.finished:
-        require_same(folder, done, settings, command)
-        say(f"{name}: trained already, kept in {folder / 'best'}; --restart trains anew")
+    training of other settings, or where another training writes it. Of several processes all do the work, and the
+    leader writes."""
+    if not restart and (done := _finished(name, folder, settings, command)) is not None:
+        return done
+    with exclusive(folder / "lock", str(folder)) if leads() else nullcontext():
+        if restart and leads():
+            _discard(folder / "last")  # first: without its state, what lies in best/ is overwritten, not gone on with
+            _discard(folder / "best")
+        wait_for_all()
+        begun = read_record(folder / "last")
+        if begun is not None:
+            require_same(folder, begun, settings, command)
+        wait_for_all()  # all have read what there was
+        if leads():
+            write_record(folder / "last", Record(name, settings))
+        progress = work(Record(name, settings))
+        wait_for_all()
+        best = read_record(folder / "best")
+        if best is None:
+            raise SltCacheError(f"{folder}: the training ended without weights. Train it anew: {command} --restart")
+        finished = best.finish(progress.epoch, progress.seconds)
         wait_for_all()
         if leads():
-            _discard(folder / "last")  # a kill may have left it
-        return done
-    begun = read_record(folder / "last")
-    if begun is not None:
-        require_same(folder, begun, settings, command)
-    wait_for_all()  # all have read what there was
-    if leads():
-        write_record(folder / "last", Record(name, settings))
-    progress = work(Record(name, settings))
-    wait_for_all()
-    best = read_record(folder / "best")
-    if best is None:
-        raise SltCacheError(f"{folder}: the training ended without weights. Train it anew: {command} --restart")
-    finished = best.finish(progress.epoch, progress.seconds)
-    wait_for_all()
-    if leads():
-        write_record(folder / "best", finished)
-        _discard(folder / "last")
-    wait_for_all()
+            write_record(folder / "best", finished)
+            _discard(folder / "last")
+        wait_for_all()
     return finished
+
+
+def _finished(name: str, folder: Path, settings: dict[str, Any], command: str) -> Record | None:
+    """What an earlier run has trained to the end."""
+    wait_for_all()
+    done = read_record(folder / "best")
+    if done is None or not done.finished:
+        return None
+    require_same(folder, done, settings, command)
+    say(f"{name}: trained already, kept in {folder / 'best'}; --restart trains anew")
+    wait_for_all()
+    if leads():
+        _discard(folder / "last")  # a kill may have left it
+    return done
 
 
 def _discard(folder: Path) -> None:

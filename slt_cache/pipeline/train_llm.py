@@ -167,7 +167,7 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
     def work(record: Record) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> FromCacheTask:
             model = plan.make_model()
-            require_positions(train_split, model.positions)
+            require_positions(train_split, model.positions, plan.tokenizer)
 
             def evaluate() -> dict[str, float]:
                 if dev_split is None:

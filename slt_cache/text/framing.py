@@ -31,18 +31,29 @@ def start_tokens(inner: Any, name: str, language: str | None) -> tuple[int, ...]
         return (inner.eos_token_id, language_code(inner, language))
     if family.startswith(CODE_ALONE):
         return (language_code(inner, language),)
+    if language is not None and language.strip("_") in _codes(inner):
+        raise InputError(
+            f"llm.name {name}: its tokenizer has the language code {language}, but loads as {family}, which does not "
+            "tell where the code stands. Name its own class in its tokenizer_config.json, such as "
+            '"tokenizer_class": "NllbTokenizer".'
+        )
     return _start_of_model(inner, name)
 
 
 def language_code(inner: Any, language: str | None) -> int:
     """Id of a language code; for M2M100 `de` stands for `__de__`. Raises InputError for an unknown one."""
-    known = {token.strip("_"): token for token in _added_tokens(inner) if _is_code(token)}
+    known = _codes(inner)
     if language is None or language.strip("_") not in known:
         wrong = "not set" if language is None else f"the tokenizer has no code {language!r}"
         codes = _listed(known, language)
         raise InputError(f"llm.language: {wrong}. Set it, --set llm.language=CODE, to one of {codes}.")
     code: int = inner.convert_tokens_to_ids(known[language.strip("_")])
     return code
+
+
+def _codes(inner: Any) -> dict[str, str]:
+    """Language code -> its token."""
+    return {token.strip("_"): token for token in _added_tokens(inner) if _is_code(token)}
 
 
 def _listed(known: Iterable[str], language: str | None) -> str:

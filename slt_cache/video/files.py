@@ -1,5 +1,5 @@
 """Kept frames of a video file, or of a cut of it: by decord, and by PyAV where decord would give wrong ones or is not
-there (it has packages for x86-64 with Linux or Windows). Resizes nothing.
+there (it has packages for x86-64 Linux). Resizes nothing.
 
 Every reader here is opened for one clip, read once in ascending order and closed: decord leaks when many readers stay
 open. Both decode by FFmpeg and give the same pixels, but for rounding in rare formats."""

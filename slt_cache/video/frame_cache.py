@@ -8,6 +8,7 @@ of processes may read and write: files are renamed when whole, and who comes las
 import hashlib
 import json
 import os
+import secrets
 import sys
 import time
 import zlib
@@ -133,7 +134,8 @@ class FrameCache:
         checksums = [zlib.crc32(frame) for piece in pieces for frame in piece]
         facts = {**self.settings, **source, "num_frames": stream.num_frames, "checksums": checksums}
         path = self.path(clip)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+        ours = f"{os.getpid()}.{secrets.token_hex(4)}"  # containers that share a folder may have equal numbers
+        temporary = path.with_name(f"{path.name}.{ours}{TEMPORARY}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:

@@ -25,7 +25,13 @@ def list_images(clip: Clip, fps: float) -> list[Path]:
         # Taking it as it is would mix rates in a corpus, and nobody would be told.
         reason = f"video.fps {fps:g} cannot resample a folder of frames; it has no frame rate. Set video.fps=0"
         raise UnreadableVideo(clip.id, clip.video, reason)
-    names = sorted((path for path in clip.video.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+    try:
+        entries = [
+            path for path in clip.video.iterdir() if not path.name.startswith(".")
+        ]  # Macs put ._1.png beside 1.png
+    except OSError as error:
+        raise UnreadableVideo(clip.id, clip.video, f"the folder cannot be read ({error.strerror})") from error
+    names = sorted((path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
     if not names:
         raise UnreadableVideo(clip.id, clip.video, "the folder holds no png or jpg frames")
     return names

@@ -57,7 +57,9 @@ class PieceReader:
 
     def _pieces(self, job: ClipView) -> Iterator[Event]:
         video, settings = self.video, self.augmentation
-        random = np.random.default_rng((self.seed, zlib.crc32(job.clip.id.encode()), job.view))
+        random = np.random.default_rng(
+            (self.seed, zlib.crc32(job.clip.id.encode("utf-8", "surrogateescape")), job.view)
+        )
         phase = int(random.integers(video.keep_every)) if job.view and settings.phase else 0
         drawn = draw_augmentation(video.resize - video.size, video.size, settings, random) if job.view else None
         stream = open_frames(job.clip, video.keep_every, phase, video.fps)

@@ -161,7 +161,8 @@ def _read(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     if STOPS:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped process could not see its parent die
-    os.nice(NICENESS)
+    if hasattr(os, "nice"):  # Windows has it not
+        os.nice(NICENESS)
     torch.set_num_threads(1)
     ring = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
     slot = 0
