@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -138,6 +139,16 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         with suppress(FileNotFoundError):
             path.unlink()
         file.close()
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder. Raises InputError where no file can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}). Choose another run folder.") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -309,6 +309,15 @@ def test_more_sentences_than_beams_are_refused(finished: Path) -> None:
     assert "generation.num_beams" in ran.err
 
 
+def test_eval_says_before_it_translates_that_nothing_can_be_written(run: Path) -> None:
+    shutil.rmtree(run / "eval", ignore_errors=True)
+    (run / "eval").touch()
+    ran = slt_cache("eval", "--run", run)
+    assert ran.code == 2
+    assert f"{run / 'eval'}: cannot be written" in ran.err
+    assert "translating" not in ran.err
+
+
 def test_a_mistyped_cache_is_an_error_and_not_an_evaluation_from_video(finished: Path) -> None:
     ran = slt_cache("eval", "--run", finished, "--features", "tpyo.h5")
     assert ran.code == 2

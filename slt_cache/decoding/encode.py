@@ -22,8 +22,12 @@ class UnstorableFeatures(SltCacheError):
 
     def __init__(self, clip_id: str, dtype: str):
         self.clip_id = clip_id
-        self.reason = f"features that are not finite as {dtype}"
+        self.reason = self.reason_for(dtype)
         super().__init__(f"clip {clip_id!r}: {self.reason}. Try features.dtype=float32, or train the encoder again.")
+
+    @staticmethod
+    def reason_for(dtype: str) -> str:
+        return f"features that are not finite as {dtype}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import read_json, write_json, write_text
+from slt_cache.files import read_json, require_writable, write_json, write_text
 from slt_cache.metrics.resampling import check_resamples
 from slt_cache.metrics.scores import Score
 from slt_cache.models.sign_translator import SignTranslator
@@ -63,6 +63,8 @@ def evaluate(
     join()
     device = pick_device(run.config.compute.device)
     translator, tokenizer, spec, visual = load_translator(run, model)
+    if leads():
+        require_writable(run.evaluation)  # before hours of translating, and not behind them
     held = _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
     translator.to(device)
     if held is not None:

@@ -7,6 +7,7 @@ however often the work was cut off."""
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from slt_cache.checkpoints.visual import load_visual, require_visual
@@ -102,7 +103,7 @@ def _lead(
     for work in works.values():
         _require_fitting(cache, work.facts.spec)
     found = {split: _found(cache, work) for split, work in works.items()}
-    plan = {split: works[split].to_do() for split, there in found.items() if there is None}
+    plan = {split: works[split].to_do(longest_first=team.size > 1) for split, there in found.items() if there is None}
     team.publish("plan", plan)
     seconds: dict[str, float] = {}
     try:
@@ -167,7 +168,7 @@ def _found(cache: Path, work: SplitWork) -> Extraction | None:
     held = FeatureCache(cache, work.facts.split)
     if held.facts.manifest_sha256 != work.facts.manifest_sha256:
         return None
-    if held.missing and work.any_readable(held.missing):
+    if held.missing and work.any_readable(held.missing, chain.from_iterable(work.stretches)):
         work.adopt(held)
         return None
     work.parts.remove()  # a kill may have left them behind the finished cache

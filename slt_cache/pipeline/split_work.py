@@ -10,7 +10,7 @@ from pathlib import Path
 from slt_cache import __version__
 from slt_cache.checkpoints.visual import VisualCheckpoint
 from slt_cache.corpora.clips import Clip
-from slt_cache.decoding.encode import EncodedClip, encode
+from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, encode
 from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitFacts
@@ -74,22 +74,25 @@ class SplitWork:
             ]
             self.parts.write(number, features, [reasons[clip.id] for clip in clips if clip.id in reasons])
 
-    def to_do(self) -> list[int]:
-        """Parts that are not there, or lack clips that can be read by now; those with the longest videos first, so
-        that no process of a team is left alone with one at the end."""
+    def to_do(self, longest_first: bool) -> list[int]:
+        """Parts that are not there, or lack clips that can be read by now; of a team those with the longest videos
+        first, so that no process is left alone with one at the end."""
         numbers = []
         for number, clips in enumerate(self.stretches):
             part = self.parts.held(number, [clip.id for clip in clips])
-            if part is None or (part.missing and self.any_readable(part.missing)):
+            if part is None or (part.missing and self.any_readable(part.missing, clips)):
                 numbers.append(number)
+        if not longest_first:
+            return numbers  # to look at every video takes long on a shared disk
         return sorted(numbers, key=lambda number: -sum(map(_weight, self.stretches[number])))
 
-    def any_readable(self, missing: Iterable[Failure]) -> bool:
-        """Whether one of the clips that could not be read can be now."""
-        lost = {failure.clip_id for failure in missing}
-        clips = [clip for clips in self.stretches for clip in clips if clip.id in lost]
+    def any_readable(self, missing: Iterable[Failure], clips: Iterable[Clip]) -> bool:
+        """Whether one of the clips that could not be read can be now. What the cache cannot hold has been read."""
+        unstorable = UnstorableFeatures.reason_for(self.facts.spec.dtype)
+        lost = {failure.clip_id for failure in missing if failure.reason != unstorable}
         workers = min(1, self.run.config.compute.workers)
-        events = read_ahead(plain(clips), PieceReader(self.checkpoint.video), workers)
+        read_again = plain(clip for clip in clips if clip.id in lost)
+        events = read_ahead(read_again, PieceReader(self.checkpoint.video), workers)
         return any(isinstance(event, ClipEnd) for event in events)
 
     def make_all(self, numbers: Sequence[int], team: Team) -> float:
