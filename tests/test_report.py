@@ -144,7 +144,7 @@ def test_norms_are_drawn_by_module_and_only_where_they_were_logged(run: Run) -> 
 @pytest.mark.parametrize(
     ("gradient", "told"),
     [
-        (0.2, "larger one in 100% of the 3 logged updates: it decides this training, as in the paper"),
+        (0.2, "larger one in 100% of the 3 logged updates: it decides this training, as the paper says"),
         (0.05, "larger one in 0% of the 3 logged updates: here the LLM does not drown the encoder"),
     ],
 )
