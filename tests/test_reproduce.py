@@ -195,6 +195,7 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     assert all(step["seconds"] >= 0 for step in steps)
     done = slt_cache(*words, "--json")
     assert done.code == 0, done.err
+    assert "Undefined" not in done.err
     found = json.loads(done.out)["tables"]
     rows = found["table8"]["rows"]
     assert [row["variant"] for row in rows] == ["base", "frame", "hidden"]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
-from slt_cache.config import LlmPretrainingConfig, OptimizerConfig
+from slt_cache.config import LlmTrainingConfig, OptimizerConfig, VisualTrainingConfig
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import TEMPORARY, exclusive
@@ -149,9 +149,10 @@ def _require_shares(run: Run, settings: OptimizerConfig) -> None:
 
 def _say_effective_batch(name: str, settings: OptimizerConfig) -> None:
     """Where it is not plain: over several processes or batches, or another than the paper's, which is the default of
-    both stages."""
+    both stages; of pre-training and the control it tells nothing."""
     effective = settings.batch_size * settings.accumulate
-    recipe = None if isinstance(settings, LlmPretrainingConfig) else type(settings).model_fields["batch_size"].default
+    of_the_paper = isinstance(settings, VisualTrainingConfig | LlmTrainingConfig)
+    recipe = type(settings).model_fields["batch_size"].default if of_the_paper else None
     if size() == 1 and settings.accumulate == 1 and recipe in (None, effective):
         return
     share = settings.batch_size / size()
