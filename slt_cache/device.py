@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     import torch
 
 
-def pick_device(name: str, precision: str = "fp32") -> "torch.device":
+def pick_device(name: str, precision: str = "fp32", setting: str = "compute.precision") -> "torch.device":
     """`auto` takes the first of cuda, mps and cpu that is there; of several processes that torchrun started on a
     machine, each takes a GPU of its own. Raises InputError for one that is not there, or that has not the
-    precision."""
+    precision, which `setting` gave."""
     import torch
 
     if name == "auto":
@@ -29,7 +29,7 @@ def pick_device(name: str, precision: str = "fp32") -> "torch.device":
     if not there.get(device.type, False) or (device.index or 0) >= max(torch.cuda.device_count(), 1):
         raise InputError(f"compute.device {name!r}: this machine has none. Use --device auto or --device cpu.")
     if precision == "fp16" and device.type == "cpu":
-        raise InputError("compute.precision fp16: not on a CPU. Use fp32 or bf16, or a GPU.")
+        raise InputError(f"{setting} fp16: not on a CPU. Use fp32 or bf16, or a GPU.")
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # accelerate trains on the current one
     return device

@@ -52,7 +52,11 @@ def test_full_videos_are_cut_and_preferred_to_ready_cut_clips(tmp_path: Path) ->
 
 def test_a_ready_cut_clip_stands_in_for_a_missing_video_and_is_said(tmp_path: Path) -> None:
     root = official.ready_cut(official.full_videos(official.how2sign(tmp_path)))
-    next(root.rglob("bb-8-rgb_front.mp4")).unlink()
+    video = next(root.rglob("bb-8-rgb_front.mp4"))
+    video.write_bytes(b"half a download")
+    assert read_how2sign(root).problems[READY_CUT] == ["bb_0-8-rgb_front"]
+    assert [clip.video.name for clip in read_how2sign(root).clips].count("bb_0-8-rgb_front.mp4") == 1
+    video.unlink()
     read = read_how2sign(root)
     assert read.problems == {READY_CUT: ["bb_0-8-rgb_front"]}
     assert read.findings["cut_from_full_videos"] == 3

@@ -34,7 +34,7 @@ NOT_SEARCHED = ("openpose", "keypoints", "2d_keypoints", "json")
 """Beginnings and ends of folders' names that hold millions of files and no video."""
 PAST_END = "time past the end of the video (cut there)"
 BEGINS_PAST_END = "begins past the end of the video (left out)"
-READY_CUT = "ready-cut clip taken, the full video is not there"
+READY_CUT = "ready-cut clip taken, the full video is not there or cannot be opened"
 
 
 def read_how2sign(root: Path, clips_from: str = "auto", progress: Progress = no_progress) -> Reading:
@@ -126,6 +126,9 @@ def _clips(
 ) -> list[Clip]:
     full = {row.video: videos[row.video] for row, _ in rows if row.video in videos and clips_from != "clips"}
     media = measure(full.values(), problems, progress)
+    if clips_from == "auto":
+        ready = {row.video for row, _ in rows if row.clip in videos}
+        full = {name: path for name, path in full.items() if name not in ready or media[path].seconds is not None}
     clips: list[Clip] = []
     for split in SPLITS:
         of_split = [(row, sentence) for row, sentence in rows if sentence.split == split]
@@ -135,7 +138,7 @@ def _clips(
                 found += _cut(row, sentence, media[full[row.video]], problems)
             elif row.clip in videos and clips_from != "videos":
                 found.append(Clip(sentence.id, split, videos[row.clip], None, None, sentence.text))
-                if clips_from == "auto" and full:
+                if clips_from == "auto" and media:
                     note(problems, READY_CUT, sentence.id)
             else:
                 note(problems, ABSENT, sentence.id)

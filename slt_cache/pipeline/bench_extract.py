@@ -46,7 +46,7 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov"})
 
 def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, Any]:
     """Times decode, forward and extraction over videos of a folder, or over H.264 files made for it."""
-    device = pick_device(config.compute.device, config.features.precision)
+    device = pick_device(config.compute.device, config.features.precision, "features.precision")
     with tempfile.TemporaryDirectory() as folder:
         paths = _videos_of(videos, clips) if videos is not None else _write_videos(Path(folder) / "videos", clips)
         run = untrained_run(Path(folder) / "run", config, paths)

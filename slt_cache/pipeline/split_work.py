@@ -141,7 +141,7 @@ class SplitWork:
             level=spec.level,
             dtype=spec.dtype,
             precision=features.precision,
-            device=pick_device(self.run.config.compute.device, features.precision),
+            device=pick_device(self.run.config.compute.device, features.precision, "features.precision"),
             batch_frames=features.batch_frames,
         )
 
