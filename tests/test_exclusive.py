@@ -30,11 +30,11 @@ HOLDER = """
 Holding = subprocess.Popen[str]
 
 
-@pytest.fixture
-def holder(tmp_path: Path) -> Iterator[Holding]:
-    """A process that holds the lock until it is told a line."""
+@contextmanager
+def held(lock: Path) -> Iterator[Holding]:
+    """By a process that holds the lock until it is told a line."""
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(HOLDER), str(tmp_path / "feats.lock")],
+        [sys.executable, "-c", textwrap.dedent(HOLDER), str(lock)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -44,6 +44,12 @@ def holder(tmp_path: Path) -> Iterator[Holding]:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[Holding]:
+    with held(tmp_path / "feats.lock") as process:
+        yield process
 
 
 @contextmanager
@@ -171,17 +177,8 @@ def test_a_lock_below_a_file_is_the_users_mistake(tmp_path: Path) -> None:
 def test_two_trainings_of_one_folder_do_not_mix(tmp_path: Path) -> None:
     folder = tmp_path / "visual"
     folder.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(HOLDER), str(folder / "lock")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
+    with held(folder / "lock") as process:
         refused = slt_cache("train-visual", "--run", tmp_path, "--config", TINY)
-        process.kill()
     assert refused.code == 2
     assert f"{folder} is being written by process {process.pid} on" in refused.err
     assert not (folder / "best").exists()

@@ -11,13 +11,12 @@ import torch
 from slt_cache.batches.order import WHOLE, EpochOrder, Share
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.errors import InputError
+from slt_cache.text.pieces import SPACE
 from slt_cache.text.scripts import is_wide
 from slt_cache.text.tokenizer import Tokenizer
 
 SENTENCE_END = re.compile(r"""(?:(?<!\d)\.|[!?。！？])["'”’»“」』)\]]*$""")
 """Of a word that ends a sentence. Not 10. or 3., which in German is the third."""
-BLANK = "▁"
-"""As a piece of its own it goes with what follows."""
 CLOSING = re.compile(r"[”’»」』)\]）》]+")
 """A word of its own that still belongs to the sentence before it."""
 
@@ -74,7 +73,8 @@ def words_of(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
     before = ""
     for piece, start in zip(ids, starts, strict=True):
         text = str(tokenizer.inner.convert_ids_to_tokens(piece))
-        if start or not words or is_wide(before[-1:]) or (is_wide(text[:1]) and before != BLANK):
+        # A blank that is a piece of its own goes with what follows.
+        if start or not words or is_wide(before[-1:]) or (is_wide(text[:1]) and before != SPACE):
             words.append([])
         words[-1].append(piece)
         before = text
