@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.errors import InputError
 from slt_cache.files import exclusive
+from slt_cache.pipeline import stage
 from tests.commands import TINY, slt_cache
 
 HOLDER = """
@@ -182,3 +184,21 @@ def test_two_trainings_of_one_folder_do_not_mix(tmp_path: Path) -> None:
     assert refused.code == 2
     assert f"{folder} is being written by process {process.pid} on" in refused.err
     assert not (folder / "best").exists()
+
+
+def test_a_training_that_another_run_ends_meanwhile_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"visual_training": {"epochs": 3}}
+
+    @contextmanager
+    def released_by_another(lock: Path, name: str) -> Iterator[None]:
+        write_record(tmp_path / "best", Record("stage 1", settings).finish(3, 1.0))
+        yield
+
+    monkeypatch.setattr(stage, "exclusive", released_by_another)
+    done = stage.training_stage(
+        "stage 1", tmp_path, settings, "train-visual", False, lambda record: pytest.fail("trained anew")
+    )
+    assert done.finished
+    assert done.epochs == 3

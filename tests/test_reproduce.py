@@ -119,7 +119,7 @@ def result(ours: list[float], papers: list[float | None], p: float = 0.01, last:
     found = tuple(
         RowResult(
             row,
-            {key: Spread((value, value + 1)) for key in ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l")},
+            {key: Spread((value, value + 1)) for key in ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l_beta12")},
             Spread((value - 5, value - 3)) if index == 0 else None,
             (Difference(5.0, 0.2), Difference(4.0, 0.01)) if index == 0 else (),
             ()

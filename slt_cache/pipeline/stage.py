@@ -43,6 +43,8 @@ def training_stage(
     if not restart and (done := _finished(name, folder, settings, command)) is not None:
         return done
     with exclusive(folder / "lock", str(folder)) if leads() else nullcontext():
+        if not restart and (done := _finished(name, folder, settings, command)) is not None:
+            return done  # by a run that had the lock until now
         if restart and leads():
             _discard(folder / "last")  # first: without its state, what lies in best/ is overwritten, not gone on with
             _discard(folder / "best")

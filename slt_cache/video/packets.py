@@ -82,8 +82,12 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     import av
 
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-    # Absolute, for FFmpeg takes what stands before a colon for a protocol.
-    with av.open(str(path.absolute()), options=options) as container:
+    try:
+        # Absolute, for FFmpeg takes what stands before a colon for a protocol.
+        container = av.open(str(path.absolute()), options=options)
+    except av.error.ArgumentError as error:  # FFmpeg's word for what is not on the list
+        raise ValueError("a playlist, or a container that is not supported") from error
+    with container:
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
             raise ValueError("it holds no video")

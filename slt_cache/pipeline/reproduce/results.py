@@ -20,7 +20,8 @@ from slt_cache.pipeline.reproduce.variants import place_of, run_of
 from slt_cache.pipeline.run import END_TO_END
 from slt_cache.pipeline.scoring import choices_of, preset_of
 
-FIGURES = {"bleu1": "B-1", "bleu2": "B-2", "bleu3": "B-3", "bleu4": "B-4", "rouge_l": "R-L"}
+FIGURES = {"bleu1": "B-1", "bleu2": "B-2", "bleu3": "B-3", "bleu4": "B-4", "rouge_l_beta12": "R-L"}
+"""ROUGE-L with the beta of the field's tables, since the paper's stands beside it."""
 SIGNIFICANT = 0.05
 
 

@@ -1,0 +1,138 @@
+"""A device that is not there: its tensors compute on the CPU, and refuse what a GPU refuses.
+
+Where there is no GPU nobody notices a tensor that was left on the CPU. Here operands on two devices are an error, as
+are values that are looked at without being fetched. Kernels, precisions and streams of a GPU are not tried."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+ELSEWHERE = torch.device("meta")
+"""Goes by this name, for torch asks no driver for it."""
+
+_aten = torch.ops.aten
+_COPIES = {_aten._to_copy.default, _aten.copy_.default}
+_INDEXING = {
+    _aten.index.Tensor,
+    _aten.index_put.default,
+    _aten.index_put_.default,
+    _aten._index_put_impl_.default,
+}
+"""A GPU's tensors take indices that are on the CPU."""
+_ATTENTION = _aten._fused_sdp_choice.default
+_PLAIN_ATTENTION = 0
+
+
+class Far(torch.Tensor):
+    """A tensor on the device."""
+
+    held: torch.Tensor
+    """Its values, on the CPU."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, held: torch.Tensor) -> "Far":
+        far: Far = torch.Tensor._make_wrapper_subclass(
+            cls,
+            held.shape,
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            device=ELSEWHERE,
+        )
+        far.held = held
+        return far
+
+    @classmethod
+    def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _computed(operation, args, kwargs or {})
+
+
+def _computed(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    far = [tensor for tensor in tensors if isinstance(tensor, Far)]
+    asked = kwargs.get("device")
+    lands_far = bool(far) if asked is None else torch.device(asked) == ELSEWHERE
+    if not far and not lands_far:
+        return operation(*args, **kwargs)
+    if operation is _ATTENTION:
+        return _PLAIN_ATTENTION
+    _require_one_device(operation, args, far)
+    known = {id(tensor.held if isinstance(tensor, Far) else tensor): tensor for tensor in tensors}
+    found = operation(*tree_map(_near, args), **tree_map(_near, kwargs))
+    for tensor in far:
+        assert tensor.shape == tensor.held.shape, f"{operation} changes a shape in place"
+
+    def back(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor):
+            return leaf
+        return known.get(id(leaf)) if id(leaf) in known else Far(leaf) if lands_far else leaf
+
+    return tree_map(back, found)
+
+
+def _require_one_device(operation: Any, args: Any, far: list[Far]) -> None:
+    if operation in _COPIES or not far:
+        return
+    looked_at = (args[0], *args[2:]) if operation in _INDEXING else args
+    for leaf in tree_leaves(looked_at):
+        if isinstance(leaf, torch.Tensor) and not isinstance(leaf, Far) and leaf.dim() > 0:
+            raise RuntimeError(f"{operation}: expected all tensors on one device, found {ELSEWHERE} and {leaf.device}")
+
+
+def _near(leaf: Any) -> Any:
+    if isinstance(leaf, Far):
+        return leaf.held
+    return torch.device("cpu") if isinstance(leaf, torch.device) and leaf == ELSEWHERE else leaf
+
+
+class _Computing(TorchDispatchMode):
+    """Sees what no tensor of the device takes part in: those that are made there."""
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _computed(operation, args, kwargs or {})
+
+
+class _Values(TorchFunctionMode):
+    """Where torch itself goes by the name of the device, which has no values."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.is_inference_mode_enabled():  # tensors like these cannot be made in it
+            with torch.inference_mode(False), torch.no_grad():
+                return _called(function, args, kwargs or {})
+        return _called(function, args, kwargs or {})
+
+
+def _called(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    if function in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
+        device = torch.device(kwargs.pop("device"))
+        return function(*args, **kwargs).to(device)
+    if function is torch.Tensor.tolist and isinstance(args[0], Far):
+        return args[0].cpu().tolist()
+    return function(*args, **kwargs)
+
+
+@contextmanager
+def device_elsewhere() -> Iterator[torch.device]:
+    """Within the block models and tensors can be put on it."""
+    swapping = torch.__future__.get_swap_module_params_on_conversion()
+    torch.__future__.set_swap_module_params_on_conversion(True)  # tied weights stay tied
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_Computing())
+            stack.enter_context(_Values())
+            yield ELSEWHERE
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(swapping)
+
+
+def values(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Of its weights and buffers, on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
