@@ -73,16 +73,16 @@ def train_llm(
 
     Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
     """
-    keep_few_kernels()
-    from slt_cache.pipeline.train_llm import train_llm as train
-
     opened = open_run(run, config, settings, device, seed)
     if opened.config.llm_training.unfreeze != "none":  # a comparison: the run's own config stays that of its main model
+        keep_few_kernels()
         from slt_cache.pipeline.train_joint import train_unfrozen
 
         record = train_unfrozen(opened, restart)
         print_trained(record, opened.unfrozen, as_json, opened.command(f"eval --model {opened.unfrozen.name}"))
         return
+    from slt_cache.pipeline.train_llm import train_llm as train
+
     cache = opened.find_features(features)
     record = train(opened, cache, restart)
     named = "" if cache == opened.features else f" --features {cache}"

@@ -130,7 +130,6 @@ def bench_llm(
 
     Example: slt-cache bench llm --shape mbart-large
     """
-    keep_few_kernels()
     opened = open_run(run, config, settings, device)
     if memory:
         from slt_cache.pipeline.bench_memory import bench_memory

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from slt_cache.models.sign_translator import IGNORED
@@ -38,7 +39,11 @@ def make_targets(sentences: Sequence[Sequence[int]], tokenizer: Tokenizer) -> Ta
     before = [IGNORED] * (len(start) - 1)
     inputs = [[*start, *ids, *[pad] * (longest - len(ids))] for ids in sentences]
     labels = [[*before, *ids, eos, *[IGNORED] * (longest - len(ids))] for ids in sentences]
-    return Targets(torch.tensor(inputs), torch.tensor(labels))
+    return Targets(_tensor(inputs), _tensor(labels))
+
+
+def _tensor(rows: list[list[int]]) -> torch.Tensor:
+    return torch.from_numpy(np.array(rows, np.int64))  # torch takes three times as long over lists of lists
 
 
 class SentenceTargets:
