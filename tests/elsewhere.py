@@ -73,7 +73,7 @@ def _computed(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     def back(leaf: Any) -> Any:
         if not isinstance(leaf, torch.Tensor):
             return leaf
-        return known.get(id(leaf)) if id(leaf) in known else Far(leaf) if lands_far else leaf
+        return known[id(leaf)] if id(leaf) in known else Far(leaf) if lands_far else leaf
 
     return tree_map(back, found)
 

@@ -43,7 +43,7 @@ def make_targets(sentences: Sequence[Sequence[int]], tokenizer: Tokenizer) -> Ta
 
 
 def _tensor(rows: list[list[int]]) -> torch.Tensor:
-    return torch.from_numpy(np.array(rows, np.int64))  # torch takes three times as long over lists of lists
+    return torch.from_numpy(np.array(rows, np.int64))  # torch takes longer over lists of lists
 
 
 class SentenceTargets:
