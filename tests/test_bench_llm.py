@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,12 @@ TINY_SHAPE = {
 }
 SECONDS = ("seconds_from_cache", "seconds_bare_llm", "seconds_recomputed", "seconds_encoder_alone")
 RATIOS = ("ratio", "ratio_allowed", "ratio_reached", "step_to_bare_llm", "step_to_bare_with_adapter")
+
+
+@pytest.fixture(autouse=True)
+def brief_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass a round."""
+    monkeypatch.setattr("slt_cache.pipeline.bench_llm.ROUND_SECONDS", 1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +70,24 @@ def test_lora_and_a_part_of_an_epoch_are_timed_too(trained: Path) -> None:
     figures = bench_llm(run, run.features, batches=1)
     assert figures["lora"]
     assert figures["batches_timed"] == 1 < figures["batches_an_epoch"]
+    assert figures["rounds"] == figures["passes"] == 3
     assert figures["step_to_bare_llm"] > 0
+
+
+def test_what_is_done_in_a_moment_is_timed_again_within_a_round(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[bool] = []
+
+    def bare_step(*args: Any, adapter: bool) -> float:
+        steps.append(adapter)
+        return 1.0
+
+    monkeypatch.setattr("slt_cache.pipeline.bench_llm.bare_step", bare_step)
+    monkeypatch.setattr("slt_cache.pipeline.bench_llm.ROUND_SECONDS", 5.0)
+    run = open_run(trained, None)
+    figures = bench_llm(run, run.features, batches=2)
+    assert figures["passes"] == 3 * 3  # 2 batches of a second each, until there are 5 seconds
+    assert figures["seconds_bare_llm"] == 2.0
+    assert steps == [False, True] * 2 * 3 * 4  # the round that warms up too
 
 
 def test_another_shape_takes_the_place_of_the_llm(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,7 @@ def views_seen(data: CachedClips, cache: FeatureCache, epochs: int) -> list[list
         for index, clip_id in enumerate(IDS):
             read_id, features, text = data[epoch, index]
             assert (read_id, text) == (clip_id, TEXTS[index])
-            [view] = [v for v in range(cache.views) if np.array_equal(cache.view(clip_id, v), features.numpy())]
+            [view] = [v for v in range(cache.views) if np.array_equal(cache.view(clip_id, v), features)]
             of_epoch.append(view)
         seen.append(of_epoch)
     return seen

@@ -130,8 +130,8 @@ class SignTranslator(nn.Module):
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """[sum N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]. What stands where the mask is 0 is
         not to be read."""
-        self._require_positions(int(lengths.max()), "steps of features")
         mask = step_mask(lengths)
+        self._require_positions(mask.shape[1], "steps of features")
         # Padded before the adapter and not behind it: features from a cache need no gradient, and so neither does this.
         padded = pad(self._dropped(features, lengths), mask)
         return self.adapter(padded) * self.scale, mask.long()

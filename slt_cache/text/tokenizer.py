@@ -6,6 +6,7 @@ import json
 import logging
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,15 @@ class Tokenizer:
         """One more than the highest id; M2M100 leaves its language codes out of its vocabulary."""
         return max(*self.inner.get_vocab().values(), *self.start) + 1
 
-    @property
+    @cached_property
     def pad(self) -> int:
         return self.inner.pad_token_id
 
-    @property
+    @cached_property
     def eos(self) -> int:
         return self.inner.eos_token_id
 
-    @property
+    @cached_property
     def mask(self) -> int:
         return self.inner.mask_token_id
 
