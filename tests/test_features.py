@@ -244,11 +244,16 @@ def test_only_shuffled_batches_see_augmented_views(seen_thrice: FeatureCache, to
 # --- batches and worker processes
 
 
-def test_batches_of_features_are_packed(cache: FeatureCache, tokenizer: Any) -> None:
+def test_batches_of_features_are_padded_with_zeros(cache: FeatureCache, tokenizer: Any) -> None:
     batches: list[FeatureBatch] = list(feature_loader(cache, tokenizer, batch_size=3, shuffle=False))
     assert [batch.ids for batch in batches] == [IDS[:3], IDS[3:]]
     assert batches[0].lengths.tolist() == list(LENGTHS[:3])
-    assert np.array_equal(np.concatenate([batch.features.numpy() for batch in batches]), cache.features)
+    for batch in batches:
+        assert batch.features.shape == (len(batch.ids), max(batch.lengths), DIM)
+        assert batch.size == sum(LENGTHS[IDS.index(clip_id)] for clip_id in batch.ids)
+        for clip_id, steps, length in zip(batch.ids, batch.features.numpy(), batch.lengths, strict=True):
+            assert np.array_equal(steps[:length], cache[clip_id].astype(np.float32))
+            assert not steps[length:].any()
     assert {batch.features.dtype for batch in batches} == {torch.float32}
     assert batches[1].targets.decoder_input_ids.tolist() == [[*tokenizer.start, *tokenizer.encode("ein satz")]]
 

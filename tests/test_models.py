@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from slt_cache.models.packing import pad, step_mask
 from slt_cache.models.sign_translator import (
@@ -260,6 +261,20 @@ def test_padding_of_sign_features_does_not_change_a_clips_logits(
         torch.testing.assert_close(
             hidden[index], translator.hidden(clip, torch.tensor([len(clip)])), atol=1e-5, rtol=1e-5
         )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("positions", [None, 4])
+def test_features_may_come_packed_or_padded(small_mbart: Any, tokenizer: Tokenizer, positions: int | None) -> None:
+    model = SignTranslator(DIM, small_mbart, tokenizer.start).eval()
+    clips = features_of(*LENGTHS)
+    lengths, together = lengths_of(clips), pad_sequence(clips, batch_first=True)
+    for ours, theirs in zip(model.embed(torch.cat(clips), lengths), model.embed(together, lengths), strict=True):
+        assert torch.equal(ours, theirs)
+    if positions is not None:
+        model.__dict__["positions"] = positions  # fewer than the longest clip has steps
+    found = [model.generate(form, lengths, max_new_tokens=3).sequences for form in (torch.cat(clips), together)]
+    assert torch.equal(*found)
 
 
 @torch.no_grad()

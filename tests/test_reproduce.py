@@ -14,7 +14,9 @@ import pytest
 from slt_cache import __version__
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import load_config
+from slt_cache.corpora.avatar import plan_avatar
 from slt_cache.errors import InputError
+from slt_cache.pipeline.reproduce.estimate import estimate
 from slt_cache.pipeline.reproduce.norms import norms_of
 from slt_cache.pipeline.reproduce.plan import plan
 from slt_cache.pipeline.reproduce.render import norms_text, table_text, verdict
@@ -225,6 +227,33 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     refused = slt_cache(*words, "--set", "llm_training.epochs=3")
     assert refused.code == 2
     assert "llm_training.epochs: made with 2, asked for 3" in refused.err
+
+
+def test_the_estimate_counts_the_updates_and_not_the_clips_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every measurement says one second, so that what is left is arithmetic."""
+    monkeypatch.setattr("slt_cache.pipeline.reproduce.estimate._Rates._timed", lambda self, work: 1.0)
+
+    def seconds(batch_size: int, table: str = "table5") -> dict[str, float]:
+        config = load_config(
+            TINY, [f"{stage}.batch_size={batch_size}" for stage in ("visual_training", "llm_training")]
+        )
+        steps = plan([tables(config)[table]], (0,), tmp_path, config)
+        return {step.name: taken for step, taken in estimate(steps, config).items()}
+
+    tiny = load_config(TINY)
+    clips = sum(clip.split == "train" for clip in plan_avatar(tiny.corpus).clips)
+    more_updates = clips * (1 / 2 - 1 / 8)
+    few, many = seconds(8), seconds(2)
+    grown = {name: many[name] - taken for name, taken in few.items()}
+    # Stage 1 updates encoder and Light-T, stage 2 and the control one of them.
+    assert grown["seed 0, base: stage 1"] == pytest.approx(tiny.visual_training.epochs * more_updates * 2)
+    assert grown["seed 0, base: stage 2"] == pytest.approx(tiny.llm_training.epochs * more_updates)
+    assert grown["seed 0, base: the control, Light-T over the same cache"] == pytest.approx(
+        tiny.llm_training.epochs * more_updates
+    )
+    assert grown["seed 0, base: the LLM learns from text"] == 0
 
 
 def test_figure_2_is_the_norms_of_every_logged_update_of_every_seed(tmp_path: Path) -> None:

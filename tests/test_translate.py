@@ -1,8 +1,12 @@
 """Videos of one's own through a trained run: many at once, windows of long ones, and what cannot be read."""
 
 import csv
+import faulthandler
 import json
+import os
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.errors import InputError
 from slt_cache.pipeline.translate import Translation, Translator, Untranslated
 from slt_cache.pipeline.video_paths import find_videos
+from slt_cache.video import apart
 from slt_cache.video.frames import UnreadableVideo, open_frames
 from slt_cache.video.windows import borders, windows
 from tests.commands import slt_cache
@@ -175,6 +180,30 @@ def test_windows_of_what_has_no_rate_are_refused_and_the_others_translated(
     ran = slt_cache("translate", "--run", run, folder, "--window", "1")
     assert ran.code == 2
     assert "no frame rate" in ran.err
+
+
+@pytest.mark.skipif(apart.METHOD != "fork", reason="what a test puts in place is known to forked processes alone")
+def test_what_kills_or_hangs_the_cut_into_windows_costs_itself_alone(
+    translator: Translator, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(clip: Clip, window: float) -> list[Clip]:
+        if clip.video == clips[0]:
+            faulthandler.disable()  # pytest's, which would tell of it
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if clip.video == clips[2]:
+            time.sleep(1000)
+        return windows(clip, window)
+
+    plain = list(translator.translate([clips[1]], window=0.5))
+    monkeypatch.setattr(translator, "workers", 1)
+    monkeypatch.setattr("slt_cache.pipeline.translate.windows", cut)
+    monkeypatch.setattr(apart, "PATIENCE", 2)
+    killed, *parts, hung = translator.translate(clips[:3], window=0.5)
+    assert isinstance(killed, Untranslated) and killed.reason == "the decoder crashed on it"
+    assert isinstance(hung, Untranslated) and hung.reason == "the decoder gave no answer in 2 seconds"
+    assert [(one.start, one.text) for one in parts] == [(one.start, one.text) for one in plain]
+    with pytest.raises(UnreadableVideo, match="a folder of frames has no frame rate"):
+        apart.call_apart(windows, Clip("v", "test", clips[0].parent, None, None, ""), 1.0)
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan"])

@@ -17,19 +17,20 @@ from slt_cache.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """Features of B clips, packed, and their target sentences."""
+    """Features of B clips and their target sentences."""
 
     ids: tuple[str, ...]
     features: torch.Tensor
-    """float32 [sum N, C]"""
+    """float32 [B, N, C], zeros behind the end of each clip, as they come from the cache; or packed, [sum N, C], as an
+    encoder gives them."""
     lengths: torch.Tensor
     """int64 [B], steps of each clip."""
     targets: Targets
 
     @property
     def size(self) -> int:
-        """Steps."""
-        return len(self.features)
+        """Steps, without padding."""
+        return int(self.lengths.sum())
 
     def to(self, device: torch.device) -> "FeatureBatch":
         return FeatureBatch(self.ids, self.features.to(device), self.lengths.to(device), self.targets.to(device))
@@ -64,11 +65,15 @@ class FeatureCollator:
 
     def __call__(self, items: Sequence[tuple[str, np.ndarray, str]]) -> FeatureBatch:
         ids, features, texts = zip(*items, strict=True)
+        lengths = [len(steps) for steps in features]
+        # Padded here, in the one copy out of the file: behind a step of the LLM the same takes three times as long.
+        padded = np.zeros((len(features), max(lengths), features[0].shape[1]), features[0].dtype)
+        for row, steps in enumerate(features):
+            padded[row, : len(steps)] = steps
         return FeatureBatch(
             ids=tuple(ids),
-            # One copy out of the file, and the processor's own conversion: numpy's takes ten times as long.
-            features=torch.from_numpy(np.concatenate(features)).float(),
-            lengths=torch.tensor([len(steps) for steps in features]),
+            features=torch.from_numpy(padded).float(),  # numpy's own conversion takes ten times as long
+            lengths=torch.tensor(lengths),
             targets=self.targets(texts),
         )
 

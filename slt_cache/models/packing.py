@@ -10,6 +10,11 @@ def pad(packed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return zeros.index_copy_(0, places, packed).unflatten(0, mask.shape)
 
 
+def padded(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[B, N, C] of what is packed, or is padded already."""
+    return features if features.dim() == 3 else pad(features, mask)
+
+
 def step_mask(lengths: torch.Tensor) -> torch.Tensor:
     """[B] -> bool [B, N], True on the steps that a clip has."""
     return torch.arange(int(lengths.max()), device=lengths.device) < lengths.unsqueeze(1)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
 from slt_cache.errors import InputError
-from slt_cache.models.packing import pad, step_mask
+from slt_cache.models.packing import padded, step_mask
 from slt_cache.models.visual_encoder import VisualEncoder
 
 if TYPE_CHECKING:
@@ -128,30 +128,27 @@ class SignTranslator(nn.Module):
         return read_translator(name)
 
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[sum N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]. What stands where the mask is 0 is
-        not to be read."""
+        """[sum N, C] or padded [B, N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]. What stands
+        where the mask is 0 is not to be read."""
         mask = step_mask(lengths)
         self._require_positions(mask.shape[1], "steps of features")
-        # Padded before the adapter and not behind it: features from a cache need no gradient, and so neither does this.
-        padded = pad(self._dropped(features, lengths), mask)
-        return self.adapter(padded) * self.scale, mask.long()
+        return self.adapter(self._dropped(padded(features, mask))) * self.scale, mask.long()
 
-    def _dropped(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """In training, without some values, some whole steps and some whole channels of each clip. Steps that stay keep
-        their size: one that is missing is a sign not seen, and what is seen of the others is no more for it. Channels
-        that stay are scaled up, for the adapter sums over all of them (Tompson et al. 2015, 3.2)."""
+    def _dropped(self, features: torch.Tensor) -> torch.Tensor:
+        """[B, N, C], in training without some values, some whole steps and some whole channels of each clip. Steps that
+        stay keep their size: one that is missing is a sign not seen, and what is seen of the others is no more for it.
+        Channels that stay are scaled up, for the adapter sums over all of them (Tompson et al. 2015, 3.2)."""
         features = self.feature_dropout(features)
+        clips, steps, channels = features.shape
         if self.training and self.step_dropout > 0:
-            kept = torch.rand(len(features), 1, device=features.device) >= self.step_dropout
-            features = features * kept
+            features = features * (torch.rand(clips, steps, 1, device=features.device) >= self.step_dropout)
         if self.training and self.channel_dropout > 0:
-            ones = torch.ones(len(lengths), features.shape[1], device=features.device)
-            kept = F.dropout(ones, self.channel_dropout)  # [B, C], 0 or 1 / (1 - p)
-            features = features * kept.repeat_interleave(lengths, 0, output_size=len(features))
+            ones = torch.ones(clips, 1, channels, device=features.device)
+            features = features * F.dropout(ones, self.channel_dropout)  # of each channel 0 or 1 / (1 - p)
         return features
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
-        """[sum N, C], [B], [B, L] -> logits [B, L, V]"""
+        """[sum N, C] or padded [B, N, C], [B], [B, L] -> logits [B, L, V]"""
         self._require_positions(decoder_input_ids.shape[1], "target tokens")
         embeds, mask = self.embed(features, lengths)
         return self.seq2seq(
@@ -190,7 +187,8 @@ class SignTranslator(nn.Module):
         """Decodes from the start tokens; `options` are those of transformers' `generate`, which runs the encoder once a
         clip whatever the number of beams. Reads and writes no further than the LLM has positions."""
         if self.positions is not None:
-            features, lengths = self._cut(features, lengths)
+            features = padded(features, step_mask(lengths))[:, : self.positions]
+            lengths = lengths.clamp(max=self.positions)
             room = self.positions + 1 - len(self.start)  # the last token is written and not read
             options["max_new_tokens"] = min(options.get("max_new_tokens", room), room)
         embeds, mask = self.embed(features, lengths)
@@ -203,12 +201,6 @@ class SignTranslator(nn.Module):
             return_dict_in_generate=True,
             **options,
         )
-
-    def _cut(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[sum N, C], [B] without the steps that there is no position for."""
-        kept = lengths - self.steps_left_out(lengths)
-        parts = zip(features.split(lengths.tolist()), kept.tolist(), strict=True)
-        return torch.cat([clip[:steps] for clip, steps in parts]), kept
 
 
 class VisualTranslator(nn.Module):

@@ -105,7 +105,7 @@ def _batch(vocabulary: int) -> FeatureBatch:
     tokens = torch.randint(4, vocabulary, (CLIPS, TOKENS))
     return FeatureBatch(
         ids=tuple(map(str, range(CLIPS))),
-        features=torch.randn(CLIPS * STEPS, DIM),
+        features=torch.randn(CLIPS, STEPS, DIM),
         lengths=torch.full((CLIPS,), STEPS),
         targets=Targets(tokens, tokens.roll(-1, 1)),
     )

@@ -119,7 +119,7 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
     the batch's padded shape that are in memory; with `adapter` it stands before the LLM, as it must in training."""
     model, training, precision = task.model, config.llm_training, config.compute.precision
     mask = step_mask(batch.lengths).long()
-    width = batch.features.shape[1] if adapter else model.seq2seq.config.hidden_size
+    width = batch.features.shape[-1] if adapter else model.seq2seq.config.hidden_size
     padded = torch.randn(*mask.shape, width, device=device)
     tokens, labels = batch.targets.decoder_input_ids, batch.targets.labels
     learning = model if adapter else model.seq2seq

@@ -16,6 +16,7 @@ from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.run import Run, open_run
 from slt_cache.pipeline.terminal import counting, say
+from slt_cache.video.apart import NoAnswer, call_apart
 from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
 from slt_cache.video.stream import UnreadableVideo
@@ -103,7 +104,7 @@ class Translator:
 
         Raises InputError for more sentences than beams, and for windows that are none."""
         self._check(nbest, window)
-        jobs = [job for video in videos for job in _jobs(Path(video), window)]
+        jobs = [job for video in videos for job in _jobs(Path(video), window, apart=self.workers > 0)]
         read, done, unit = self._read(jobs), 0, "video" if window is None else "window"
         while done < len(jobs):
             begun = time.monotonic()
@@ -181,11 +182,15 @@ def _require_trained(run: Run) -> None:
         )
 
 
-def _jobs(video: Path, window: float | None) -> list[_Job]:
+def _jobs(video: Path, window: float | None, apart: bool) -> list[_Job]:
+    """`apart`: a file is opened in a process of its own, as it is for reading."""
     clip = Clip(video.name, "test", video, None, None, "")
     if window is None:
         return [(clip, None)]
     try:
-        return [(part, None) for part in windows(clip, window)]
+        parts = call_apart(windows, clip, window) if apart else windows(clip, window)
     except UnreadableVideo as error:
         return [(clip, error)]
+    except NoAnswer as error:
+        return [(clip, UnreadableVideo(clip.id, clip.video, str(error)))]
+    return [(part, None) for part in parts]

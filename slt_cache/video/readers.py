@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from slt_cache.video.apart import CRASHED, METHOD, PATIENCE, belong_to_parent
 from slt_cache.video.frames import UnreadableVideo
 from slt_cache.video.pieces import ClipEnd, ClipView, Event, PieceReader
 
@@ -25,14 +26,10 @@ SLOTS = 4
 """Pieces that a reader may be ahead."""
 SLOT_BYTES = 4_000_000
 """At most, unless a single frame is larger."""
-PATIENCE = 300
-"""Seconds without a frame after which a reader is given up."""
 NICENESS = 10
 """So that readers do not take the cores from an encoder on the CPU, which would wait for each of its threads."""
 STOPS = sys.platform == "linux"
-"""Whether a reader may stop itself: the system must kill it when its parent dies."""
-PR_SET_PDEATHSIG = 1
-"""Of prctl(2)."""
+"""Whether a reader may stop itself: the system must kill it when its parent dies, for it could not see that."""
 
 
 def read_ahead(jobs: Iterable[ClipView], reader: PieceReader, workers: int) -> Iterator[Event]:
@@ -81,9 +78,7 @@ class _Member:
         self._start()
 
     def _start(self) -> None:
-        # As torch's loaders do: fork shares what is loaded already; where it is not the system's way, spawn.
-        method = "fork" if STOPS else "spawn"
-        context: Any = multiprocessing.get_context(method)
+        context: Any = multiprocessing.get_context(METHOD)
         size = self.reader.video.size
         shape = (SLOTS, max(1, SLOT_BYTES // (3 * size * size)), size, size, 3)
         memory = context.RawArray(ctypes.c_uint8, int(np.prod(shape)))
@@ -132,7 +127,7 @@ class _Member:
             self.process.kill()
             reason = f"the decoder gave no frame in {PATIENCE} seconds"
         except (EOFError, ConnectionResetError):
-            reason = "the decoder crashed on it"
+            reason = CRASHED
         self.process.join()
         return UnreadableVideo(clip.id, clip.video, reason)
 
@@ -158,9 +153,7 @@ def _read(
     connection: Connection, memory: Any, shape: tuple[int, ...], free: Any, reader: PieceReader, parent: int
 ) -> None:
     """The process: jobs in; lengths of pieces, ends and errors out. Ends when its parent does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    if STOPS:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped process could not see its parent die
+    belong_to_parent()
     if hasattr(os, "nice"):  # Windows has it not
         os.nice(NICENESS)
     torch.set_num_threads(1)

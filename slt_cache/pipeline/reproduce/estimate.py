@@ -10,6 +10,7 @@ from statistics import mean
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import MBartConfig, MBartForConditionalGeneration, MT5Config, MT5ForConditionalGeneration
 
 from slt_cache.checkpoints.visual import new_encoder
@@ -24,6 +25,7 @@ from slt_cache.pipeline.frame_cache import lengths_of
 from slt_cache.pipeline.reproduce.plan import CONTROL, Step, is_done
 from slt_cache.pipeline.reproduce.variants import run_of
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5, Run
+from slt_cache.training.optimizers import AdamW
 
 PUBLISHED = {
     "phoenix14t": {"train": (7096, 827_354), "dev": (519, 55_775), "test": (642, 64_627)},
@@ -81,7 +83,9 @@ def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") ->
     of_light_t = step.action == "visual" or step.model in ("visual", CONTROL)
     translator = rates.translator(settings.light_t.size if of_light_t else settings.llm.name)
     if step.action == "pretrain":
-        return settings.llm_pretraining.epochs * workload.sentences * translator.step
+        pretraining = settings.llm_pretraining
+        updates = workload.sentences / pretraining.batch_size
+        return pretraining.epochs * (workload.sentences * translator.step + updates * translator.update)
     if step.action == "features":
         return sum(kept.values()) * rates.encoded_frame
     if step.action == "test":
@@ -90,10 +94,13 @@ def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") ->
     from_pixels = step.action == "visual" or settings.llm_training.unfreeze != "none" or step.model == "joint"
     loop = settings.visual_training if step.action == "visual" else settings.llm_training
     greedy = translator.decoding / settings.generation.num_beams
-    an_epoch, a_dev = clips["train"] * translator.step, clips.get("dev", 0) * greedy
+    updates = clips["train"] / loop.batch_size / loop.accumulate
+    an_epoch = clips["train"] * translator.step + updates * translator.update
+    a_dev = clips.get("dev", 0) * greedy
     if from_pixels:
-        frame = rates.encoded_frame if step.model.endswith("-temporal") else rates.trained_frame
-        an_epoch += kept["train"] * frame
+        whole = not step.model.endswith("-temporal")
+        an_epoch += kept["train"] * (rates.trained_frame if whole else rates.encoded_frame)
+        an_epoch += updates * rates.encoder_update if whole else 0.0
         a_dev += kept.get("dev", 0.0) * rates.encoded_frame
     begins_anew = step.action == CONTROL and settings.features.level != "sign"  # train_control
     epochs = loop.epochs + (settings.visual_training.epochs if begins_anew else 0)
@@ -130,12 +137,14 @@ def _drawn(config: Config) -> Workload:
 
 @dataclass(frozen=True)
 class _TranslatorRates:
-    """Seconds a clip."""
+    """Seconds."""
 
     step: float
-    """Of training."""
+    """A clip forward and backward."""
+    update: float
+    """The weights once, by the gradients of a batch."""
     decoding: float
-    """Beam search."""
+    """A clip by beam search."""
 
 
 class _Rates:
@@ -148,20 +157,21 @@ class _Rates:
         self.steps = max(1, round(train.frames / max(train.clips, 1) * config.video.keep_rate))
         self.tokens = max(2, round(workload.tokens))
         self._translators: dict[str, _TranslatorRates] = {}
-        self.trained_frame, self.encoded_frame = self._backbone()
+        self.trained_frame, self.encoded_frame, self.encoder_update = self._backbone()
 
-    def _backbone(self) -> tuple[float, float]:
-        """Seconds a kept frame: forward and backward, and forward alone."""
+    def _backbone(self) -> tuple[float, float, float]:
+        """Seconds of a kept frame forward and backward, of one forward alone, and of updating the weights once."""
         size = self.config.video.size
         count = max(8, PIXELS // size**2)
         encoder = new_encoder(self.config.encoder, self.config.video).to(self.device)
         frames = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, device=self.device)
         lengths = torch.tensor([count], device=self.device)
         trained = self._timed(lambda: encoder(frames, lengths).sum().backward())
+        update = self._updated(encoder)
         with torch.no_grad():
             encoder.eval()
             encoded = self._timed(lambda: encoder(frames, lengths))
-        return trained / count, encoded / count
+        return trained / count, encoded / count, update
 
     def translator(self, name: str) -> _TranslatorRates:
         """Of a size of Light-T, or of an LLM by its name."""
@@ -176,11 +186,22 @@ class _Rates:
         lengths = torch.full((BATCH,), self.steps, device=self.device)
         targets = torch.full((BATCH, self.tokens), 5, device=self.device)
         step = self._timed(lambda: model(features, lengths, targets).logsumexp(-1).sum().backward())
+        update = self._updated(model)
         with torch.no_grad():
             reading = self._timed(lambda: model(features, lengths, targets))
         # A search reads once and then writes token by token for each beam; short passes waste some of the device.
         decoding = reading * self.config.generation.num_beams * 1.5
-        return _TranslatorRates(layers * step / BATCH, layers * decoding / BATCH)
+        return _TranslatorRates(layers * step / BATCH, layers * update, layers * decoding / BATCH)
+
+    def _updated(self, model: nn.Module) -> float:
+        """Seconds of clipping and an optimizer's step, by the gradients that the model holds."""
+        optimizer = AdamW(model.parameters(), lr=0.0)
+
+        def update() -> None:
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+        return self._timed(update)
 
     def _timed(self, work: Callable[[], Any]) -> float:
         """Seconds, the quickest of some rounds behind one to warm up."""
