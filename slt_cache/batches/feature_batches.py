@@ -37,7 +37,7 @@ class FeatureBatch:
 
 
 class CachedClips(Dataset[Any]):
-    """(id, [N, C] as the cache stores it, not copied, sentence) of the cache's clips; an item is asked for by
+    """(id, [N, C] as the cache stores it, read-only, sentence) of the cache's clips; an item is asked for by
     (epoch, index).
 
     With a seed, each clip is seen as one of its views, drawn anew every epoch; without one as view 0."""

@@ -36,7 +36,7 @@ def make_targets(sentences: Sequence[Sequence[int] | np.ndarray], tokenizer: Tok
     """Token ids of each sentence -> padded decoder input and labels."""
     start, eos, first = tokenizer.start, tokenizer.eos, len(tokenizer.start)
     shape = (len(sentences), first + max(map(len, sentences)))
-    inputs, labels = np.full(shape, tokenizer.pad), np.full(shape, IGNORED)
+    inputs, labels = np.full(shape, tokenizer.pad, np.int64), np.full(shape, IGNORED, np.int64)
     inputs[:, :first] = start
     for row, ids in enumerate(sentences):
         end = first + len(ids)

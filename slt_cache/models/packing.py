@@ -11,8 +11,8 @@ def pad(packed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def padded(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """[B, N, C] of what is packed, or is padded already."""
-    return features if features.dim() == 3 else pad(features, mask)
+    """[B, N, C], as wide as the mask, of what is packed, or is padded already."""
+    return features[:, : mask.shape[1]] if features.dim() == 3 else pad(features, mask)
 
 
 def step_mask(lengths: torch.Tensor) -> torch.Tensor:

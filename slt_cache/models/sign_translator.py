@@ -176,7 +176,7 @@ class SignTranslator(nn.Module):
             )
 
     def hidden(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Hidden states of the encoder, packed: [sum N, C], [B] -> [sum N, D]"""
+        """Hidden states of the encoder, packed: [sum N, C] or padded [B, N, C], [B] -> [sum N, D]"""
         embeds, mask = self.embed(features, lengths)
         encoder = self.seq2seq.get_encoder()
         states = encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
@@ -184,11 +184,11 @@ class SignTranslator(nn.Module):
 
     @torch.no_grad()
     def generate(self, features: torch.Tensor, lengths: torch.Tensor, **options: Any) -> Any:
-        """Decodes from the start tokens; `options` are those of transformers' `generate`, which runs the encoder once a
-        clip whatever the number of beams. Reads and writes no further than the LLM has positions."""
+        """Decodes [sum N, C] or padded [B, N, C], [B] from the start tokens; `options` are those of transformers'
+        `generate`, which runs the encoder once a clip whatever the number of beams. Reads and writes no further than
+        the LLM has positions."""
         if self.positions is not None:
-            features = padded(features, step_mask(lengths))[:, : self.positions]
-            lengths = lengths.clamp(max=self.positions)
+            features, lengths = self._cut(features, lengths)
             room = self.positions + 1 - len(self.start)  # the last token is written and not read
             options["max_new_tokens"] = min(options.get("max_new_tokens", room), room)
         embeds, mask = self.embed(features, lengths)
@@ -201,6 +201,14 @@ class SignTranslator(nn.Module):
             return_dict_in_generate=True,
             **options,
         )
+
+    def _cut(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Without the steps that there is no position for, which a single long clip would have padded for all."""
+        if features.dim() == 3:
+            features = features[:, : self.positions]
+        else:
+            features = torch.cat([clip[: self.positions] for clip in features.split(lengths.tolist())])
+        return features, lengths.clamp(max=self.positions)
 
 
 class VisualTranslator(nn.Module):

@@ -41,7 +41,7 @@ from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import Tokenizer
 
 ROUNDS = 3
-"""Times that each way is taken, in turns, so that a slow moment of the machine hits all; medians count."""
+"""In each, all ways are taken in turns, so that a slow moment of the machine hits all; medians count."""
 ROUND_SECONDS = 5.0
 """A round goes over the batches from the cache again until the bare LLM has taken so long: a small LLM over few clips
 is done in less than a second, and a slow moment, or caches that the encoder has left cold, would be all of it."""
@@ -73,7 +73,7 @@ class _Round:
 
 def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = None) -> dict[str, Any]:
     """Figures for the run's LLM, or for one of MBart-large's shape in its place, over the first `batches` of a
-    training epoch. Seconds are the medians of all rounds.
+    training epoch. Seconds are the medians of all rounds, or passes.
 
     Raises InputError where stage 2 is not trained yet, or for another shape."""
     if shape not in SHAPES:
@@ -84,9 +84,11 @@ def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = N
     held = open_features(run, cache, "train", trained.spec)
     loader = _loader(config, held, trained.tokenizer)
     chosen = _ids_of(loader, held, SHAPES[shape] if batches is None else batches)
+    if not chosen:
+        raise InputError(f"{cache} (train): there are no clips to time.")
     videos = videos_of(run, trained, chosen, device)
     model = _translator(run, held.dim, trained.tokenizer, shape)
-    say(f"timing {len(chosen)} of {len(loader)} batches on {device}, {ROUNDS} times in turns")
+    say(f"timing {len(chosen)} of {len(loader)} batches on {device}, in {ROUNDS} rounds")
     rounds: list[_Round] = []
 
     def measure(task: MeasuredTask) -> Iterator[FeatureBatch]:

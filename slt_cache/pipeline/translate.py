@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.run import Run, open_run
 from slt_cache.pipeline.terminal import counting, say
-from slt_cache.video.apart import NoAnswer, call_apart
+from slt_cache.video.apart import NoAnswer, map_apart
 from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
 from slt_cache.video.stream import UnreadableVideo
@@ -104,7 +105,8 @@ class Translator:
 
         Raises InputError for more sentences than beams, and for windows that are none."""
         self._check(nbest, window)
-        jobs = [job for video in videos for job in _jobs(Path(video), window, apart=self.workers > 0)]
+        clips = [Clip(path.name, "test", path, None, None, "") for path in map(Path, videos)]
+        jobs = [(clip, None) for clip in clips] if window is None else _cut(clips, window, apart=self.workers > 0)
         read, done, unit = self._read(jobs), 0, "video" if window is None else "window"
         while done < len(jobs):
             begun = time.monotonic()
@@ -182,15 +184,19 @@ def _require_trained(run: Run) -> None:
         )
 
 
-def _jobs(video: Path, window: float | None, apart: bool) -> list[_Job]:
-    """`apart`: a file is opened in a process of its own, as it is for reading."""
-    clip = Clip(video.name, "test", video, None, None, "")
-    if window is None:
-        return [(clip, None)]
+def _cut(clips: Sequence[Clip], window: float, apart: bool) -> list[_Job]:
+    """Their windows. `apart`: files are opened by a process of its own, as they are for reading."""
+    cut = partial(_windows, window=window)
+    jobs: list[_Job] = []
+    for clip, found in zip(clips, map_apart(cut, clips) if apart else map(cut, clips), strict=True):
+        if isinstance(found, NoAnswer):
+            found = UnreadableVideo(clip.id, clip.video, str(found))
+        jobs += [(clip, found)] if isinstance(found, UnreadableVideo) else [(part, None) for part in found]
+    return jobs
+
+
+def _windows(clip: Clip, window: float) -> list[Clip] | UnreadableVideo:
     try:
-        parts = call_apart(windows, clip, window) if apart else windows(clip, window)
+        return windows(clip, window)
     except UnreadableVideo as error:
-        return [(clip, error)]
-    except NoAnswer as error:
-        return [(clip, UnreadableVideo(clip.id, clip.video, str(error)))]
-    return [(part, None) for part in parts]
+        return error

@@ -1,10 +1,10 @@
-"""A call in a process of its own: a file that kills or hangs a library costs the call, and nothing else."""
+"""Work on files in a process of its own: one that kills or hangs a library costs itself, and nothing else."""
 
 import ctypes
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ PR_SET_PDEATHSIG = 1
 """Of prctl(2)."""
 CRASHED = "the decoder crashed on it"
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -23,26 +24,14 @@ class NoAnswer(Exception):
     """The process died or hung; says how."""
 
 
-def call_apart(work: Callable[..., Result], *args: Any) -> Result:
-    """What `work(*args)` returns or raises; all of it must be picklable. Raises NoAnswer where it does neither."""
-    context: Any = multiprocessing.get_context(METHOD)
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(theirs, work, args), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        if not ours.poll(PATIENCE):
-            raise NoAnswer(f"the decoder gave no answer in {PATIENCE} seconds")
-        done, found = ours.recv()
-    except EOFError:
-        raise NoAnswer(CRASHED) from None
-    finally:
-        process.kill()
-        process.join()
-        ours.close()
-    if not done:
-        raise found
-    return found
+def map_apart(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | NoAnswer]:
+    """What `work` returns for each item, in their order; NoAnswer where its process dies or hangs, or it raises. One
+    process takes one item after another and is then replaced; all of it must be picklable."""
+    done = 0
+    while done < len(items):
+        for answer in _answers(work, items[done:]):
+            done += 1
+            yield answer
 
 
 def belong_to_parent() -> None:
@@ -52,10 +41,31 @@ def belong_to_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _answer(connection: Connection, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    belong_to_parent()
+def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | NoAnswer]:
+    """Of one process, which ends with the first NoAnswer."""
+    context: Any = multiprocessing.get_context(METHOD)
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(theirs, work, items), daemon=True)
+    process.start()
+    theirs.close()
     try:
-        answer = (True, work(*args))
-    except Exception as error:
-        answer = (False, error)
-    connection.send(answer)
+        for _ in items:
+            if not ours.poll(PATIENCE):
+                yield NoAnswer(f"the decoder gave no answer in {PATIENCE} seconds")
+                return
+            try:
+                answer = ours.recv()
+            except (EOFError, OSError):  # the latter where it died in the middle of its answer
+                yield NoAnswer(CRASHED)
+                return
+            yield answer
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def _work(connection: Connection, work: Callable[[Item], Any], items: Sequence[Item]) -> None:
+    belong_to_parent()
+    for item in items:
+        connection.send(work(item))

@@ -84,7 +84,7 @@ def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") ->
     translator = rates.translator(settings.light_t.size if of_light_t else settings.llm.name)
     if step.action == "pretrain":
         pretraining = settings.llm_pretraining
-        updates = workload.sentences / pretraining.batch_size
+        updates = workload.sentences / pretraining.batch_size / pretraining.accumulate
         return pretraining.epochs * (workload.sentences * translator.step + updates * translator.update)
     if step.action == "features":
         return sum(kept.values()) * rates.encoded_frame
