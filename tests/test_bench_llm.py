@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from slt_cache.config import load_config
+from slt_cache.errors import InputError
 from slt_cache.pipeline.bench_llm import bench_llm
 from slt_cache.pipeline.bench_memory import bench_memory
 from slt_cache.pipeline.run import open_run
@@ -88,6 +89,12 @@ def test_what_is_done_in_a_moment_is_timed_again_within_a_round(trained: Path, m
     assert figures["passes"] == 3 * 3  # 2 batches of a second each, until there are 5 seconds
     assert figures["seconds_bare_llm"] == 2.0
     assert steps == [False, True] * 2 * 3 * 4  # the round that warms up too
+
+
+def test_without_a_clip_there_is_nothing_to_time(trained: Path) -> None:
+    run = open_run(trained, None)
+    with pytest.raises(InputError, match="there are no clips to time"):
+        bench_llm(run, run.features, batches=0)
 
 
 def test_another_shape_takes_the_place_of_the_llm(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

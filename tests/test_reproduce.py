@@ -235,11 +235,11 @@ def test_the_estimate_counts_the_updates_and_not_the_clips_alone(
     """Every measurement says one second, so that what is left is arithmetic."""
     monkeypatch.setattr("slt_cache.pipeline.reproduce.estimate._Rates._timed", lambda self, work: 1.0)
 
-    def seconds(batch_size: int, table: str = "table5") -> dict[str, float]:
+    def seconds(batch_size: int) -> dict[str, float]:
         config = load_config(
             TINY, [f"{stage}.batch_size={batch_size}" for stage in ("visual_training", "llm_training")]
         )
-        steps = plan([tables(config)[table]], (0,), tmp_path, config)
+        steps = plan([tables(config)["table5"]], (0,), tmp_path, config)
         return {step.name: taken for step, taken in estimate(steps, config).items()}
 
     tiny = load_config(TINY)

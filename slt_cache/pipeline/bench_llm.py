@@ -75,7 +75,7 @@ def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = N
     """Figures for the run's LLM, or for one of MBart-large's shape in its place, over the first `batches` of a
     training epoch. Seconds are the medians of all rounds, or passes.
 
-    Raises InputError where stage 2 is not trained yet, or for another shape."""
+    Raises InputError where stage 2 is not trained yet, where there are no clips to time, or for another shape."""
     if shape not in SHAPES:
         raise InputError(f"--shape {shape}: there are {', '.join(SHAPES)}.")
     config = run.config
