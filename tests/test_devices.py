@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn, optim
+from torch.nn.utils.rnn import pad_sequence
 
 from slt_cache.batches.clip_batches import ClipBatch
 from slt_cache.batches.feature_batches import FeatureBatch
@@ -52,6 +53,10 @@ def features_of(lengths: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(sum(lengths), DIM, generator=torch.Generator().manual_seed(1))
 
 
+def padded_features() -> torch.Tensor:
+    return pad_sequence(features_of(LENGTHS).split(LENGTHS), batch_first=True)
+
+
 def frames_of(count: int) -> torch.Tensor:
     return torch.randint(0, 255, (count, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
 
@@ -91,7 +96,7 @@ def visual_of(llm: tuple[Any, Tokenizer]) -> VisualTranslator:
 
 
 def from_cache(model: SignTranslator, tokenizer: Tokenizer) -> tuple[Any, Any]:
-    batch = FeatureBatch(("a", "b", "c"), features_of(LENGTHS), torch.tensor(LENGTHS), targets_of(tokenizer))
+    batch = FeatureBatch(("a", "b", "c"), padded_features(), torch.tensor(LENGTHS), targets_of(tokenizer))
     loader: Any = [batch]
     rates = {"lr": 1e-3, "adapter_lr": 1e-2, "weight_decay": 0.01}
     return FromCacheTask("stage 2", model, loader, **rates, evaluate=dict, save_best=nothing), batch
@@ -227,7 +232,7 @@ def test_features_are_made_on_the_device(llms: dict[str, tuple[Any, Tokenizer]],
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sentences_are_searched_on_the_device(llms: dict[str, tuple[Any, Tokenizer]], family: str, beams: int) -> None:
     model, tokenizer = translator_of(llms[family]), llms[family][1]
-    batch = FeatureBatch(("a", "b", "c"), features_of(LENGTHS), torch.tensor(LENGTHS), targets_of(tokenizer))
+    batch = FeatureBatch(("a", "b", "c"), padded_features(), torch.tensor(LENGTHS), targets_of(tokenizer))
     search = partial(decode, tokenizer=tokenizer, generation=GenerationConfig(num_beams=beams, max_new_tokens=6))
     here = search(model, [batch])
     with device_elsewhere() as device:

@@ -21,8 +21,7 @@ class FeatureBatch:
 
     ids: tuple[str, ...]
     features: torch.Tensor
-    """float32 [B, N, C], zeros behind the end of each clip, as they come from the cache; or packed, [sum N, C], as an
-    encoder gives them."""
+    """float32 [B, N, C], zeros behind the end of each clip."""
     lengths: torch.Tensor
     """int64 [B], steps of each clip."""
     targets: Targets

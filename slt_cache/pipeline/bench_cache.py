@@ -17,6 +17,7 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
+from slt_cache.models.packing import pad, step_mask
 from slt_cache.models.sign_translator import SignTranslator, token_loss
 from slt_cache.pipeline.bench_reading import bench_reading
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
@@ -85,7 +86,7 @@ def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> C
     def update(batch: FeatureBatch) -> None:
         model.train()
         batch = batch.to(device)
-        logits = model(batch.features.float(), batch.lengths, batch.targets.decoder_input_ids)
+        logits = model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
         optimizer.zero_grad()
         (token_loss(logits, batch.targets.labels, smoothing) / batch.targets.tokens).backward()
         optimizer.step()
@@ -120,4 +121,5 @@ def _from_video(
     for chunk in chunks:
         [batch] = packed(islice(encoded, len(chunk)), len(chunk))
         sentences = [llm.tokenizer.encode(clip.text) for clip in chunk]
-        update(FeatureBatch(batch.ids, batch.features, batch.lengths, make_targets(sentences, llm.tokenizer)))
+        features = pad(batch.features.float(), step_mask(batch.lengths))
+        update(FeatureBatch(batch.ids, features, batch.lengths, make_targets(sentences, llm.tokenizer)))

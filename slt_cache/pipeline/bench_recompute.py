@@ -14,6 +14,7 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
 from slt_cache.features.spec import IMPORTED
 from slt_cache.models.frozen import FrozenEncoder
+from slt_cache.models.packing import pad, step_mask
 from slt_cache.pipeline.bench_step import wait_for
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.prepare import ensure_clips, require_split
@@ -46,7 +47,8 @@ class Videos:
         for chunk in self.chunks:
             [batch] = packed(islice(encoded, len(chunk)), len(chunk))
             targets = make_targets([self.tokenizer.encode(clip.text) for clip in chunk], self.tokenizer)
-            yield FeatureBatch(batch.ids, batch.features.float(), batch.lengths, targets)
+            features = pad(batch.features.float(), step_mask(batch.lengths))
+            yield FeatureBatch(batch.ids, features, batch.lengths, targets)
         wait_for(self.encoder.device)
         return time.perf_counter() - begun
 
