@@ -112,7 +112,7 @@ def bench_llm(
     shape: Annotated[str, typer.Option("--shape", help="The LLM: that of the run, or mbart-large.")] = "run",
     batches: Annotated[
         int | None,
-        typer.Option("--batches", min=1, help="Batches of an epoch. [default: all; 2 of mbart-large]"),
+        typer.Option("--batches", min=1, help="Batches of an epoch. [default: all; 8 of mbart-large]"),
     ] = None,
     memory: Annotated[
         bool, typer.Option("--memory", help="Only the memory that a step of MBart-large takes; needs no run.")

@@ -45,7 +45,7 @@ ROUNDS = 3
 ROUND_SECONDS = 5.0
 """A round goes over the batches from the cache again until the bare LLM has taken so long: a small LLM over few clips
 is done in less than a second, and a slow moment, or caches that the encoder has left cold, would be all of it."""
-SHAPES = {"run": None, "mbart-large": 2}
+SHAPES = {"run": None, "mbart-large": 8}
 """Batches of an epoch that are measured where nothing is said; None for all of them. A step of MBart-large takes
 a CPU many seconds."""
 
@@ -145,13 +145,19 @@ def _translator(run: Run, dim: int, tokenizer: Tokenizer, shape: str) -> SignTra
 def _one_round(
     task: MeasuredTask, config: Config, device: torch.device, batches: int, videos: Videos | None
 ) -> Generator[FeatureBatch, None, _Round]:
+    batch = next(task.of_the_loader()).to(device)
+
+    def settle() -> None:
+        bare_step(task, config, device, batch, adapter=True)
+
+    settle()  # the last round's readers were forks, too
     passes: list[_Pass] = []
     while sum(one.bare for one in passes) < ROUND_SECONDS:
         taken = yield from _one_pass(task, config, device, batches)
         passes.append(taken)
     recomputed = encoder = 0.0
     if videos is not None:
-        recomputed = yield from videos.updates()
+        recomputed = yield from videos.updates(settle)
         encoder = videos.alone()
     return _Round(passes, recomputed, encoder)
 
