@@ -9,6 +9,7 @@ import sacrebleu
 from slt_cache.errors import InputError
 from slt_cache.metrics.paired import compare
 from slt_cache.metrics.resampling import paired_p
+from slt_cache.metrics.rouge import longest_common
 from slt_cache.metrics.scores import FIGURES, PRESETS, score
 from slt_cache.metrics.text_choices import FinalDot, TextChoices
 
@@ -308,3 +309,81 @@ def test_every_figure_that_is_scored_or_compared_counts() -> None:
         calls: list[int] = []
         found = work(lambda calls=calls: calls.append(1))
         assert len(calls) == len(found) == FIGURES
+
+
+WEAK = ["heute schneit es", "xx yy", "zz qq"]
+WANTED = ["heute regnet es", "ganz anders", "nichts davon"]
+
+
+def test_intervals_of_a_weak_model_lie_around_its_scores() -> None:
+    """Some resamples score 0: sacrebleu's own intervals of chrF raise a TypeError then."""
+    found = score(WEAK, WANTED, "phoenix14t", bootstrap=100)
+    assert found["bleu1"].value == pytest.approx(28.571, abs=0.001)
+    assert found["chrf"].value == pytest.approx(14.298, abs=0.001)
+    for one in found.values():
+        low, high = one.interval or (1.0, -1.0)
+        assert 0 <= low <= one.value <= high <= 100
+        assert "bs:100|seed:12345" in one.signature
+    for key in ("bleu1", "chrf", "rouge_l"):
+        low, high = found[key].interval or (0.0, 0.0)
+        assert high - low > 20
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    ("hypotheses", "references"),
+    [
+        (["", "", ""], WANTED),
+        ([" ", "\t", ""], WANTED),
+        (WANTED, WANTED),
+        (["regen"] * 3, ["regen"] * 3),
+        (["regen"], ["regen"]),
+        (["a"], ["b"]),
+        (WANTED, ["heute regnet es", "", ""]),
+        (["", "x", "y"], ["", "", "z"]),
+        (["?", ".", "..."], ["?", "!", "..."]),
+        (["\N{SUN WITH FACE}", "a\u2028b", "\ufeff"], ["\N{SUN WITH FACE}", "a\u2028b", "\ufeff"]),
+    ],
+)
+def test_no_sentences_are_too_odd_to_be_scored_with_intervals_and_compared(
+    preset: str, hypotheses: list[str], references: list[str]
+) -> None:
+    found = score(hypotheses, references, preset, bootstrap=40)
+    for one in found.values():
+        low, high = one.interval or (1.0, -1.0)
+        assert 0 <= low <= one.value <= high <= 100.0001
+    same = compare(hypotheses, hypotheses, references, preset, resamples=40)
+    assert {one.p for one in same.values()} == {1.0}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("sentence", ["...", "?", "! ?", "。", "☀️", "--", "\N{SUN WITH FACE}"])
+def test_identical_sentences_without_a_word_have_rouge_l_100(preset: str, sentence: str) -> None:
+    found = values([sentence], [sentence], preset)
+    assert (found["rouge_l"], found["rouge_l_beta12"]) == (100.0, 100.0)
+    assert values([sentence], ["regen"], preset)["rouge_l"] == 0.0
+
+
+def test_a_dot_that_is_stripped_away_leaves_equal_sentences_equal() -> None:
+    found = score(["regen", "."], ["regen", "."], "phoenix14t", TextChoices("strip"))
+    assert found["rouge_l"].value == 100.0
+
+
+def test_vowel_signs_are_part_of_their_word() -> None:
+    assert PRESETS["plain"].rouge_units("मौसम, कि का!") == ["मौसम", "कि", "का"]
+    assert values(["कि"], ["का"], "plain")["rouge_l"] == 0.0
+
+
+def test_a_line_of_very_many_words_is_scored_in_little_time_and_memory() -> None:
+    words = [f"w{number % 97}" for number in range(30_000)]
+    found = values([" ".join(words)], [" ".join(words[:15_000])], "phoenix14t")
+    assert found["rouge_l"] == pytest.approx(100 * 2 * 0.5 / 1.5)
+
+
+def test_the_longest_common_subsequence_of_long_lines_is_that_of_short_ones() -> None:
+    from rouge_score.rouge_scorer import _lcs_table
+
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        one, other = ([str(unit) for unit in random.integers(0, 5, random.integers(1, 40))] for _ in range(2))
+        assert longest_common(one, other) == _lcs_table(one, other)[-1][-1]

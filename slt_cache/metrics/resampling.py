@@ -1,10 +1,15 @@
-"""Bootstrap over sentences, as sacrebleu does it, for the figures that are means over sentences."""
+"""Bootstrap over sentences by sacrebleu, and in the same way for the figures that are means over sentences."""
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slt_cache.errors import InputError
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric
 
 FEWEST_RESAMPLES = 40
 """A 95 % interval leaves out one resample in 40 at either end."""
@@ -31,6 +36,23 @@ def seed() -> int:
 def draws(sentences: int, resamples: int) -> np.ndarray:
     """int64 [resamples, sentences]: the sentences of each resample, the very ones that sacrebleu draws."""
     return np.random.default_rng(seed()).choice(sentences, size=(resamples, sentences), replace=True)
+
+
+def metric_interval(
+    metric: "Metric", hypotheses: Sequence[str], references: Sequence[str], resamples: int
+) -> tuple[float, float, str]:
+    """Mean of a sacrebleu metric over the resamples, half the width of its 95 % interval, and the signature of both.
+
+    Computed by sacrebleu's paired test of a single system: `corpus_score(n_bootstrap=...)` gives the same interval, but
+    raises a TypeError where some resamples score 0 and others do not (chrF: Python's 0.0 among numpy's float32)."""
+    from sacrebleu.significance import PairedTest, Result
+
+    test = PairedTest([("ours", hypotheses)], {"figure": metric}, [references], test_type="bs", n_samples=resamples)
+    signatures, table = test()
+    [signature] = signatures.values()
+    [found] = (row for name, rows in table.items() if name != "System" for row in rows)
+    assert isinstance(found, Result) and found.mean is not None and found.ci is not None
+    return float(found.mean), float(found.ci), str(signature)
 
 
 def mean_interval(values: np.ndarray, resamples: int) -> tuple[float, float]:

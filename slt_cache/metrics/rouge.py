@@ -1,11 +1,19 @@
 """Two texts, cut into units -> ROUGE-L of each sentence."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.scoring import Score
+
 COCO_BETA = 1.2
 """Weight of recall in the ROUGE-L of the MS-COCO captioning scorer, which most tables of the field come from."""
+
+LARGEST_TABLE = 1_000_000
+"""Cells of the table that rouge-score fills for a pair of sentences: 8 MB, a fraction of a second."""
 
 Units = Callable[[str], list[str]]
 
@@ -15,9 +23,9 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[str], units: Units) 
     from rouge_score.rouge_scorer import RougeScorer
 
     # Its own tokenizer keeps only [a-z0-9]: equal Chinese sentences would score 0 and umlauts split words.
-    scorer = RougeScorer(["rougeL"], tokenizer=_RougeUnits(units))
+    scorer = RougeScorer(["rougeL"], tokenizer=_Cut())
     pairs = [
-        scorer.score(reference, hypothesis)["rougeL"]
+        _score(scorer, units(hypothesis), units(reference))
         for hypothesis, reference in zip(hypotheses, references, strict=True)
     ]
     return {
@@ -26,11 +34,42 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[str], units: Units) 
     }
 
 
-class _RougeUnits:
-    """The interface that rouge-score asks of a tokenizer."""
+def _score(scorer: "RougeScorer", hypothesis: list[str], reference: list[str]) -> "Score":
+    """Precision, recall and F1 of one sentence. Two empty sentences are equal: 1; one empty sentence shares nothing: 0.
 
-    def __init__(self, units: Units):
-        self.tokenize = units
+    rouge-score gives the first 0, and needs memory in proportion to the product of both lengths, which a line of
+    100,000 words does not leave."""
+    from rouge_score.scoring import Score, fmeasure
+
+    if not hypothesis and not reference:
+        return Score(1.0, 1.0, 1.0)
+    if len(hypothesis) * len(reference) <= LARGEST_TABLE:
+        score: Score = scorer.score(reference, hypothesis)["rougeL"]
+        return score
+    common = longest_common(hypothesis, reference)
+    precision, recall = common / len(hypothesis), common / len(reference)
+    return Score(precision, recall, fmeasure(precision, recall))
+
+
+class _Cut:
+    """The tokenizer that rouge-score asks for, given sentences that are lists of units."""
+
+    def tokenize(self, units: list[str]) -> list[str]:
+        return units
+
+
+def longest_common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Length of the longest common subsequence, bit-parallel: a row of the usual table is one integer, whose 0 bits are
+    the columns at which the length grows (Hyyrö 2004)."""
+    where: dict[str, int] = {}
+    for place, unit in enumerate(one):
+        where[unit] = where.get(unit, 0) | 1 << place
+    whole = (1 << len(one)) - 1
+    row = whole
+    for unit in other:
+        matches = row & where.get(unit, 0)
+        row = (row + matches | row - matches) & whole
+    return len(one) - row.bit_count()
 
 
 def _f_beta(precision: float, recall: float, beta: float) -> float:

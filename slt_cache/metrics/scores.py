@@ -2,13 +2,13 @@
 
 The word cutting of each data set is a preset, because the same output scores 34, 56 or 60 BLEU-4 depending on it."""
 
-import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slt_cache.errors import InputError
-from slt_cache.metrics.resampling import check_resamples, mean_interval, seed
+from slt_cache.metrics.resampling import check_resamples, mean_interval, metric_interval, seed
 from slt_cache.metrics.rouge import COCO_BETA, rouge_l
 from slt_cache.metrics.text_choices import BLANK_AND_DOT, RAW, TextChoices
 
@@ -35,8 +35,16 @@ def split_on_blanks(text: str) -> list[str]:
 
 
 def split_words(text: str) -> list[str]:
-    """Lowercased runs of letters and digits of any script; punctuation is dropped."""
-    return re.findall(r"\w+", text.lower())
+    """Lowercased runs of letters and digits of any script with their vowel signs and accents; drops punctuation, but
+    where a sentence has nothing else, its parts between blanks count: equal ones would score 0."""
+    lowered = text.lower()
+    words = "".join(one if _in_word(one) else " " for one in lowered).split()
+    return words or lowered.split()
+
+
+def _in_word(character: str) -> bool:
+    """Python's `\\w` leaves out marks (categories M*), which are half of a Hindi or Thai word."""
+    return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
 
 
 def split_characters(text: str) -> list[str]:
@@ -85,16 +93,20 @@ def score(
     drawn = "" if bootstrap is None else f"|bs:{bootstrap}|seed:{seed()}"
     scores: dict[str, Score] = {}
     for key, (name, metric) in corpus_metrics(cut, choices).items():
-        found = metric.corpus_score(hypotheses, [references], n_bootstrap=bootstrap or 1)
         order = f"|order:{key[-1]}" if key.startswith("bleu") else ""
-        interval = None if bootstrap is None else _around(found._mean, found._ci)
-        scores[key] = Score(name, found.score, f"{metric.get_signature()}{order}{chosen}", interval)
+        value, interval = float(metric.corpus_score(hypotheses, [references]).score), None
+        signature = str(metric.get_signature())
+        if bootstrap is not None:
+            middle, half, signature = metric_interval(metric, hypotheses, references, bootstrap)
+            interval = _around(value, middle, half)
+        scores[key] = Score(name, value, f"{signature}{order}{chosen}", interval)
         step()
     for key, values in rouge_l(hypotheses, references, cut.rouge_units).items():
         name, beta = ROUGE_NAMES[key]
         signature = f"rouge-score|units:{cut.rouge_units_name}|mean:sentences{drawn}|beta:{beta}{chosen}"
-        interval = None if bootstrap is None else _around(*mean_interval(values, bootstrap))
-        scores[key] = Score(name, float(values.mean()), signature, interval)
+        value = float(values.mean())
+        interval = None if bootstrap is None else _around(value, *mean_interval(values, bootstrap))
+        scores[key] = Score(name, value, signature, interval)
         step()
     return scores
 
@@ -136,6 +148,14 @@ def corpus_metrics(cut: Preset, choices: TextChoices) -> "dict[str, tuple[str, M
     return metrics
 
 
-def _around(middle: float, half: float) -> tuple[float, float]:
-    """sacrebleu's interval, mean of the resamples +- half a width; it would leave 0..100 where a score lies near."""
-    return max(float(middle - half), 0.0), min(float(middle + half), 100.0)
+SINGLE_PRECISION = 1e-4
+"""sacrebleu resamples in float32: where all resamples score the same, their mean misses the score by this much."""
+
+
+def _around(value: float, middle: float, half: float) -> tuple[float, float]:
+    """Interval of `value`: sacrebleu's, mean of the resamples +- half a width, kept within 0..100."""
+    low, high = max(middle - half, 0.0), min(middle + half, 100.0)
+    return (
+        min(low, value) if low - value < SINGLE_PRECISION else low,
+        max(high, value) if value - high < SINGLE_PRECISION else high,
+    )
