@@ -13,8 +13,11 @@ from safetensors.torch import load_file
 
 from slt_cache.checkpoints.llm import load_llm
 from slt_cache.checkpoints.visual import load_visual
+from slt_cache.decoding.decode import Hypothesis
+from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.verify import cache_problems
+from slt_cache.pipeline import evaluate as evaluate_module
 from slt_cache.pipeline.run import open_run
 from slt_cache.pipeline.translate import Translator
 from tests.commands import TINY, Ran, slt_cache
@@ -93,6 +96,44 @@ def test_evaluation_from_video_gives_the_hypotheses_that_the_cache_gives(run: Pa
     (run / "feats.h5").unlink()
     assert "reading 3 videos" in succeed("eval", "--run", run).err
     assert (run / "eval/test.tsv").read_text(encoding="utf-8") == cached
+
+
+def test_what_was_translated_is_kept_where_scoring_fails(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.read_bytes() for path in (run / "eval").iterdir()}
+
+    def fail(*_: object) -> None:
+        raise SltCacheError("no scores today")
+
+    monkeypatch.setattr(evaluate_module, "score_hypotheses", fail)
+    ran = slt_cache("eval", "--run", run, "--bootstrap", "50")
+    kept = run / "eval/test.unscored.tsv"
+    assert ran.code == 1
+    assert f"slt-cache score {kept} {kept} --preset" in ran.err
+    assert kept.read_bytes() == before[run / "eval/test.tsv"]
+    assert {path: path.read_bytes() for path in before} == before
+    monkeypatch.undo()
+    assert slt_cache("score", kept, kept).code == 0
+    succeed("eval", "--run", run, "--bootstrap", "50")
+    assert not kept.exists()
+
+
+def test_settings_that_cannot_be_scored_with_are_told_before_anything_is_translated(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise InputError("scoring.preset: not set")
+
+    monkeypatch.setattr(evaluate_module, "preset_of", fail)
+    monkeypatch.setattr(evaluate_module, "decode_cached", lambda *_: pytest.fail("it was translated first"))
+    ran = slt_cache("eval", "--run", run)
+    assert ran.code == 2 and "scoring.preset: not set" in ran.err
+
+
+def test_a_hypothesis_with_a_tab_or_a_line_end_does_not_break_the_table() -> None:
+    hypothesis = Hypothesis("clip", ("es\tregnet\r\nstark",), (0.0,), 0)
+    assert evaluate_module.table_text([hypothesis], ["es regnet"]).splitlines()[1:] == [
+        "clip\tes regnet\tes regnet  stark"
+    ]
 
 
 def test_a_live_translation_is_that_of_the_cached_clip(finished: Path) -> None:

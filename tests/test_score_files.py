@@ -73,11 +73,78 @@ def test_line_ends_and_a_byte_order_mark_do_not_count(folder: Path, ends: str) -
     )
 
 
+def write_table(path: Path, hypotheses: list[str], turned: bool = False) -> None:
+    rows = [f"c{number}\t{REFERENCES[number]}\t{text}" for number, text in enumerate(hypotheses)]
+    rows = rows[::-1] if turned else rows
+    path.write_text("\n".join(["id\treference\thypothesis", *rows]) + "\n", encoding="utf-8")
+
+
+def test_two_tables_of_eval_are_joined_by_id(folder: Path) -> None:
+    write_table(folder / "ours.tsv", HYPOTHESES)
+    write_table(folder / "theirs.tsv", OTHERS, turned=True)
+    by_line = slt_cache("score", "hyp.txt", "ref.txt", "--against", "other.txt", "--json")
+    by_id = slt_cache("score", "ours.tsv", "theirs.tsv", "--against", "theirs.tsv", "--json")
+    assert json.loads(by_id.out) == json.loads(by_line.out)
+    assert (
+        slt_cache("score", "ours.tsv", "ours.tsv", "--json").out
+        == slt_cache("score", "hyp.txt", "ref.txt", "--json").out
+    )
+    assert by_id.err == ""
+
+
+def test_a_table_is_joined_with_id_sentence_lines_too(folder: Path) -> None:
+    write_table(folder / "ours.tsv", HYPOTHESES, turned=True)
+    (folder / "id.ref").write_text("".join(f"c{n}|{text}\n" for n, text in enumerate(REFERENCES)), encoding="utf-8")
+    ran = slt_cache("score", "ours.tsv", "id.ref", "--json")
+    assert ran.out == slt_cache("score", "hyp.txt", "ref.txt", "--json").out
+
+
+def test_tables_of_other_clips_or_other_references_say_so(folder: Path) -> None:
+    write_table(folder / "ours.tsv", HYPOTHESES)
+    write_table(folder / "fewer.tsv", OTHERS[:-1])
+    ran = slt_cache("score", "ours.tsv", "fewer.tsv")
+    assert ran.code == 2 and "ours.tsv: 1 of 15 ids are not in fewer.tsv, such as 'c14'" in ran.err
+    text = (folder / "ours.tsv").read_text(encoding="utf-8").replace("c3\tim süden", "c3\tIM SÜDEN")
+    (folder / "changed.tsv").write_text(text, encoding="utf-8")
+    ran = slt_cache("score", "ours.tsv", "changed.tsv")
+    assert ran.code == 0
+    assert "ours.tsv has other references for 1 of 15 clips, such as 'c3'; those of changed.tsv are used" in ran.err
+
+
+def test_hypotheses_that_are_all_empty_score_0_and_are_said_to_be_empty(folder: Path) -> None:
+    (folder / "blank.txt").write_text("\n" * 15)
+    ran = slt_cache("score", "blank.txt", "ref.txt", "--bootstrap", "50", "--json")
+    assert ran.code == 0, ran.err
+    assert set(json.loads(ran.out)["scores"].values()) == {0.0}
+    assert "blank.txt: all 15 hypotheses are empty, so every score is 0" in ran.err
+    ran = slt_cache("score", "hyp.txt", "blank.txt")
+    assert ran.code == 2 and "blank.txt: all 15 references are empty" in ran.err
+    (folder / "some.txt").write_text("\n".join(["", *REFERENCES[1:]]), encoding="utf-8")
+    ran = slt_cache("score", "hyp.txt", "some.txt")
+    assert ran.code == 0 and "some.txt: 1 of 15 references are empty, such as number 1" in ran.err
+
+
+def test_intervals_of_a_weak_model_are_printed(folder: Path) -> None:
+    (folder / "hyp.txt").write_text("heute schneit es\nxx yy\nzz qq\n")
+    (folder / "ref.txt").write_text("heute regnet es\nganz anders\nnichts davon\n")
+    ran = slt_cache("score", "hyp.txt", "ref.txt", "--preset", "phoenix14t", "--bootstrap", "100", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert (found["scores"]["bleu1"], found["scores"]["chrf"]) == (28.57, 14.3)
+    for key, (low, high) in found["intervals"].items():
+        assert low <= found["scores"][key] <= high
+
+
 BAD_FILES = {
     "short": (b"a\nb\n", "2 lines and ref.txt has 15"),
     "long": (b"a\n" * 16, "16 lines and ref.txt has 15"),
     "empty": (b"", "the file is empty"),
-    "blank": (b"\n \n", "the file is empty"),
+    "blank": (b"\n \n", "2 lines and ref.txt has 15"),
+    "table alone": (b"id\thypothesis\n1\ta\n", "bad.txt has a column of ids, ref.txt has none"),
+    "no hypotheses": (b"id\treference\n1\ta\n", "without a column 'hypothesis' (it has id, reference)"),
+    "no rows": (b"id\treference\thypothesis\n", "a table without a row"),
+    "a tab too many": (b"id\treference\thypothesis\n1\ta\tb\tc\n", "line 2: 4 columns"),
+    "row twice": (b"id\treference\thypothesis\n1\ta\tb\n1\ta\tb\n", "'1' stands on two lines, 2 and 3"),
     "latin1": ("a\r\nb\nmäßig\n".encode("latin1"), "line 3: not UTF-8 (byte 0xe4)"),
     "first": (b"\xef\xbb\xbf\xff\n", "line 1: not UTF-8 (byte 0xff)"),
     "cut": ("a\nüb".encode()[:3], "line 2: not UTF-8 (byte 0xc3)"),

@@ -1,7 +1,9 @@
 """A trained model over a split: hypotheses and scores, printed and saved."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +62,12 @@ def evaluate(
         raise InputError(f"--model {model}: no such model. Use {', '.join(MODELS)}.")
     if bootstrap is not None:
         check_resamples(bootstrap)
+    preset_of(run.config)  # its error before hours of translating, and not after
     join()
     device = pick_device(run.config.compute.device)
     translator, tokenizer, spec, visual = load_translator(run, model)
     if leads():
-        require_writable(run.evaluation)  # before hours of translating, and not behind them
+        require_writable(run.evaluation)  # for the same reason
     held = _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
     translator.to(device)
     if held is not None:
@@ -82,8 +85,9 @@ def evaluate(
     notice = cut_notice(hypotheses, translator.positions)
     if notice is not None:
         say(notice)
-    scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
-    return _save(run, model, split, hypotheses, references, scores)
+    with _kept_until_scored(run, model, split, hypotheses, references):
+        scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
+        return _save(run, model, split, hypotheses, references, scores)
 
 
 def load_translator(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]:
@@ -135,6 +139,35 @@ def _from_video(
     return packed(encoded, run.config.generation.batch_size), clips
 
 
+@contextmanager
+def _kept_until_scored(
+    run: Run, model: str, split: str, hypotheses: Sequence[Hypothesis], references: Sequence[str]
+) -> Iterator[None]:
+    """Saves what was translated in a table of its own until its scores are saved; if the block fails, it stays.
+
+    It does not take the place of the table of an earlier evaluation, whose scores would then be others."""
+    kept = run.evaluation / f"{file_stem(model, split)}.unscored.tsv"
+    if leads():
+        write_text(kept, table_text(hypotheses, references))
+    try:
+        yield
+    except BaseException:
+        if leads():
+            say(f"the translations are kept: slt-cache score {kept} {kept} --preset {preset_of(run.config)}")
+        raise
+    if leads():
+        kept.unlink(missing_ok=True)
+
+
+def table_text(hypotheses: Sequence[Hypothesis], references: Sequence[str]) -> str:
+    """Tab-separated lines of id, reference, hypothesis. What would break the table is written as a space."""
+    lines = ["id\treference\thypothesis"]
+    for hypothesis, reference in zip(hypotheses, references, strict=True):
+        fields = (hypothesis.clip_id, reference, hypothesis.texts[0])
+        lines.append("\t".join(re.sub(r"[\t\r\n]", " ", field) for field in fields))
+    return "\n".join(lines) + "\n"
+
+
 def _save(
     run: Run,
     model: str,
@@ -161,10 +194,7 @@ def _write(
     table: Path,
 ) -> None:
     """Next to the table the scores."""
-    lines = ["id\treference\thypothesis"]
-    for hypothesis, reference in zip(hypotheses, references, strict=True):
-        lines.append(f"{hypothesis.clip_id}\t{reference}\t{hypothesis.texts[0]}")
-    write_text(table, "\n".join(lines) + "\n")
+    write_text(table, table_text(hypotheses, references))
     write_json(
         table.with_name(f"{file_stem(model, split)}.json"),
         {

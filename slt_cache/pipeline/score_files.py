@@ -1,14 +1,18 @@
-"""The scorer alone, on text files."""
+"""The scorer alone, on text files and on the tables of `eval`."""
 
 import codecs
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from slt_cache.errors import InputError
 from slt_cache.metrics.paired import RESAMPLES, Comparison, compare
 from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
 from slt_cache.metrics.text_choices import RAW, TextChoices
-from slt_cache.pipeline.terminal import stepping
+from slt_cache.pipeline.terminal import say, stepping
+
+Column = Literal["hypothesis", "reference"]
+"""Of a table of `eval`: what is read from it."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,43 @@ def score_files(
 ) -> ScoredFiles:
     """Scores one file; with `against`, tests whether another file's scores differ (`bootstrap` resamples, else 1000).
 
-    Where every line of the files is `id|sentence`, lines are paired by id, else by number. Raises InputError where they
-    do not pair up."""
+    Where every line of the files is `id|sentence`, lines are paired by id, else by number. A table of `eval` (its first
+    line names the columns id, reference, hypothesis) is paired by id; hypotheses and references are read from the
+    column of that name. Raises InputError where the files do not pair up, and for references that are all empty."""
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: no such preset. Use {', '.join(PRESETS)}.")
-    ours, wanted = _Sentences.read(hypotheses), _Sentences.read(references)
+    ours, wanted = _Sentences.read(hypotheses, "hypothesis"), _Sentences.read(references, "reference")
+    theirs = None if against is None else _Sentences.read(against, "hypothesis")
     found = _paired_with(wanted, ours)
-    others = None if against is None else _paired_with(wanted, _Sentences.read(against))
+    others = None if theirs is None else _paired_with(wanted, theirs)
+    for one in (ours, theirs):
+        if one is not None:
+            _say_what_is_odd(one, wanted)
     with stepping("scoring", FIGURES if others is None else 2 * FIGURES, "figure") as step:
         scores = score(found, wanted.texts, preset, choices, bootstrap, step)
         if others is None:
             return ScoredFiles(len(wanted.texts), scores, {})
         compared = compare(found, others, wanted.texts, preset, choices, bootstrap or RESAMPLES, step)
     return ScoredFiles(len(wanted.texts), scores, compared)
+
+
+def _say_what_is_odd(found: "_Sentences", wanted: "_Sentences") -> None:
+    """Warns of empty sentences, and of references that differ from those in the table with the hypotheses. Raises
+    InputError if all references are empty."""
+    empty = [number for number, text in enumerate(wanted.texts, 1) if not text.strip()]
+    if len(empty) == len(wanted.texts):
+        raise InputError(f"{wanted.path}: all {len(empty):,} references are empty. Name a file with sentences.")
+    if empty:
+        say(f"{wanted.path}: {len(empty):,} of {len(wanted.texts):,} references are empty, such as number {empty[0]}")
+    if not any(text.strip() for text in found.texts):
+        say(f"{found.path}: all {len(found.texts):,} hypotheses are empty, so every score is 0")
+    pairs = zip(wanted.ids or (), wanted.texts, strict=False)
+    differ = [clip_id for clip_id, text in pairs if found.references.get(clip_id, text) != text]
+    if differ:
+        say(
+            f"{found.path} has other references for {len(differ):,} of {len(wanted.texts):,} clips, such as "
+            f"{differ[0]!r}; those of {wanted.path} are used"
+        )
 
 
 @dataclass(frozen=True)
@@ -53,35 +81,68 @@ class _Sentences:
     path: Path
     texts: list[str]
     ids: list[str] | None
-    """Of the `id|sentence` lines; None where the lines are sentences alone."""
+    """Of the `id|sentence` lines, or of a table; None where the lines are sentences alone."""
+    references: dict[str, str] = field(default_factory=dict)
+    """By id, where the file is a table that has them."""
+    is_table: bool = False
 
     @classmethod
-    def read(cls, path: Path) -> "_Sentences":
-        """`id|sentence` where at least half of the lines have a bar; then InputError for a line without, or an id that
-        repeats."""
+    def read(cls, path: Path, column: Column) -> "_Sentences":
+        """A table of `eval` if the first line names its columns; `id|sentence` if at least half of the lines have a
+        bar. Raises InputError for a line without an id, an id that repeats, and a table without the column."""
         lines = _lines(path)
-        parts = [line.partition("|") for line in lines]
-        if 2 * sum(bool(bar) for _, bar, _ in parts) < len(lines):
+        names = lines[0].split("\t")
+        if names[0] == "id" and {"reference", "hypothesis"} & set(names):
+            rows = _rows(path, names, lines[1:], column)
+            ids = _ids(path, [row["id"] for row in rows], first=2)
+            references = {row["id"]: row["reference"] for row in rows if "reference" in row}
+            return cls(path, [row[column] for row in rows], ids, references, is_table=True)
+        if 2 * sum("|" in line for line in lines) < len(lines):
             return cls(path, lines, None)
-        seen: dict[str, int] = {}
-        for number, (clip_id, bar, _) in enumerate(parts, 1):
+        parts = [line.partition("|") for line in lines]
+        for number, (_, bar, _) in enumerate(parts, 1):
             if not bar:
                 raise InputError(
                     f"{path}, line {number}: no id, while most lines are id|sentence. Give every line one, or none."
                 )
-            if clip_id in seen:
-                raise InputError(
-                    f"{path}: the id {clip_id!r} stands on two lines, {seen[clip_id]} and {number}. Give each clip one."
-                )
-            seen[clip_id] = number
-        return cls(path, [text for _, _, text in parts], list(seen))
+        return cls(path, [text for _, _, text in parts], _ids(path, [clip_id for clip_id, _, _ in parts], first=1))
+
+
+def _rows(path: Path, names: list[str], lines: list[str], column: Column) -> list[dict[str, str]]:
+    """The lines of a table, by column."""
+    if column not in names:
+        raise InputError(f"{path}: a table without a column {column!r} (it has {', '.join(names)}). Name another file.")
+    if not lines:
+        raise InputError(f"{path}: a table without a row. Name another file.")
+    rows = []
+    for number, line in enumerate(lines, 2):
+        fields = line.split("\t")
+        if len(fields) != len(names):
+            raise InputError(
+                f"{path}, line {number}: {len(fields)} columns, and the first line names {len(names)}. Repair the line."
+            )
+        rows.append(dict(zip(names, fields, strict=True)))
+    return rows
+
+
+def _ids(path: Path, ids: list[str], first: int) -> list[str]:
+    """The ids; the first one stands on line `first`. Raises InputError for one that repeats."""
+    seen: dict[str, int] = {}
+    for number, clip_id in enumerate(ids, first):
+        if clip_id in seen:
+            raise InputError(
+                f"{path}: the id {clip_id!r} stands on two lines, {seen[clip_id]} and {number}. Give each clip one."
+            )
+        seen[clip_id] = number
+    return ids
 
 
 def _paired_with(wanted: _Sentences, found: _Sentences) -> list[str]:
     """The sentences of `found` in the order of `wanted`. Raises InputError where they do not pair up."""
     if (found.ids is None) != (wanted.ids is None):
         with_ids, without = (wanted, found) if found.ids is None else (found, wanted)
-        raise InputError(f"{with_ids.path} has id|sentence lines, {without.path} has none. Give both ids, or neither.")
+        what = "a column of ids" if with_ids.is_table else "id|sentence lines"
+        raise InputError(f"{with_ids.path} has {what}, {without.path} has none. Give both ids, or neither.")
     if found.ids is not None and wanted.ids is not None:
         by_id = dict(zip(found.ids, found.texts, strict=True))
         for one, other in ((found, wanted), (wanted, found)):
@@ -114,7 +175,7 @@ def _lines(path: Path) -> list[str]:
         raise InputError(
             f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}). Save it as UTF-8."
         ) from error
-    if not text.strip():
+    if not text:
         raise InputError(f"{path}: the file is empty. Write one sentence a line.")
     return _one_line_end(text).removesuffix("\n").split("\n")
 
