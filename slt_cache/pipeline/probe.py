@@ -1,0 +1,186 @@
+"""Opens the videos of clips before hours are spent on them, in parallel processes that a broken file may crash, and
+names all bad ones at once. What was good is remembered in the run folder by path, size and time of change."""
+
+import json
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slt_cache.corpora.clips import Clip
+from slt_cache.files import write_json
+from slt_cache.pipeline.terminal import progress_bar
+from slt_cache.processes import leads
+from slt_cache.video.apart import NoAnswer, map_apart
+from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
+
+PROBED_FILE = "probed.json"
+MOST_PROCESSES = 16
+"""Disks gain nothing from more."""
+
+
+@dataclass(frozen=True)
+class BadClip:
+    """A clip that cannot be read, and why."""
+
+    clip: Clip
+    reason: str
+
+    def __str__(self) -> str:
+        return f"clip {self.clip.id!r} ({self.clip.video}): {self.reason}"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a look at all videos has found."""
+
+    bad: tuple[BadClip, ...]
+    """Clips that cannot be read, in the order of the clips."""
+    past_end: tuple[BadClip, ...]
+    """Clips that can be read, but end after their video does."""
+
+
+def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
+    """Opens the video of every clip and decodes one frame of each video. `folder` is that of the run, which remembers
+    good clips: a second call only looks whether their files have changed. `fps` is `video.fps`."""
+    memory = _Memory(folder / PROBED_FILE, fps)
+    found: dict[int, ProbedClip] = {}
+    open_now: dict[Path, list[int]] = {}
+    for number, clip in enumerate(clips):
+        remembered = memory.find(clip)
+        if remembered is None:
+            open_now.setdefault(clip.video, []).append(number)
+        else:
+            found[number] = remembered
+    jobs = [VideoToProbe(video, tuple(clips[number] for number in numbers), fps) for video, numbers in open_now.items()]
+    try:
+        with progress_bar("opening videos", "video", total=len(jobs)) as show:
+            for done, (job, answer) in enumerate(_probed(jobs), start=1):
+                for number, clip, one in zip(open_now[job.video], job.clips, answer, strict=True):
+                    found[number] = one
+                    memory.add(clip, one)
+                show(done, len(jobs))
+    finally:
+        memory.save()
+    return _summary(clips, found)
+
+
+def _summary(clips: Sequence[Clip], found: dict[int, ProbedClip]) -> Probe:
+    bad = [BadClip(clip, found[number].reason or "") for number, clip in enumerate(clips) if found[number].reason]
+    past_end = [
+        BadClip(clip, f"ends at {clip.end:g} s, and the video at {seconds:.2f} s")
+        for number, clip in enumerate(clips)
+        if (seconds := found[number].seconds) is not None and found[number].reason is None
+    ]
+    return Probe(tuple(bad), tuple(past_end))
+
+
+def _probed(jobs: Sequence[VideoToProbe]) -> Iterator[tuple[VideoToProbe, list[ProbedClip]]]:
+    """Every job with what was found, in whatever order. Each of several processes takes its share; one that crashes or
+    hangs on a file costs that file alone."""
+    many = min(len(jobs), MOST_PROCESSES, _processors())
+    shares = [jobs[first::many] for first in range(many)]
+    with ExitStack() as stack:
+        waiting = [iter(stack.enter_context(closing(_answers(share)))) for share in shares]
+        while waiting:
+            answers = waiting.pop(0)
+            answer = next(answers, None)
+            if answer is not None:
+                yield answer
+                waiting.append(answers)
+
+
+def _answers(jobs: Sequence[VideoToProbe]) -> Generator[tuple[VideoToProbe, list[ProbedClip]], None, None]:
+    """What one process at a time finds."""
+    for job, answer in zip(jobs, map_apart(probe_video, jobs), strict=True):
+        if isinstance(answer, NoAnswer):
+            answer = [ProbedClip(str(answer))] * len(job.clips)
+        yield job, answer
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class _Remembered:
+    """What was found in one video file or folder, as long as it has this size and time of change."""
+
+    size: int
+    changed: int
+    """Nanoseconds"""
+    cuts: dict[str, float | None] = field(default_factory=dict)
+    """Start and end of a good clip -> length of the video in seconds if the clip ends after it."""
+
+    @classmethod
+    def read(cls, entry: Any) -> "_Remembered":
+        cuts = {str(cut): None if seconds is None else float(seconds) for cut, seconds in entry["cuts"].items()}
+        return cls(int(entry["size"]), int(entry["changed"]), cuts)
+
+
+class _Memory:
+    """The good clips that earlier calls have opened. Bad ones are not remembered: they are few and get repaired."""
+
+    def __init__(self, path: Path, fps: float):
+        self.path = path
+        self.fps = fps
+        self.videos = self._read()
+        self.new = False
+        self._status: dict[Path, tuple[int, int] | None] = {}
+
+    def _read(self) -> dict[str, _Remembered]:
+        """A file that is damaged, or of another `video.fps`, remembers nothing."""
+        try:
+            held = json.loads(self.path.read_text(encoding="utf-8"))
+            if held["fps"] != self.fps:
+                return {}
+            return {str(video): _Remembered.read(entry) for video, entry in held["videos"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def find(self, clip: Clip) -> ProbedClip | None:
+        """What is known of a clip whose video has not changed."""
+        known = self.videos.get(_key(clip.video))
+        if known is None or (known.size, known.changed) != self._status_of(clip.video):
+            return None
+        cut = _cut(clip)
+        return ProbedClip(seconds=known.cuts[cut]) if cut in known.cuts else None
+
+    def add(self, clip: Clip, found: ProbedClip) -> None:
+        status = self._status_of(clip.video)
+        if found.reason is not None or status is None:
+            return
+        known = self.videos.get(_key(clip.video))
+        if known is None or (known.size, known.changed) != status:
+            known = self.videos[_key(clip.video)] = _Remembered(*status)
+        known.cuts[_cut(clip)] = found.seconds
+        self.new = True
+
+    def save(self) -> None:
+        if self.new and leads():
+            videos = {
+                video: {"size": known.size, "changed": known.changed, "cuts": known.cuts}
+                for video, known in self.videos.items()
+            }
+            write_json(self.path, {"fps": self.fps, "videos": videos})
+
+    def _status_of(self, video: Path) -> tuple[int, int] | None:
+        """Size and time of change, as they were when first asked for: before the video is opened."""
+        if video not in self._status:
+            try:
+                status = video.stat()
+                self._status[video] = status.st_size, status.st_mtime_ns
+            except (OSError, ValueError):
+                self._status[video] = None
+        return self._status[video]
+
+
+def _key(video: Path) -> str:
+    return str(video.absolute())
+
+
+def _cut(clip: Clip) -> str:
+    return f"{clip.start} {clip.end}"

@@ -1,0 +1,94 @@
+"""A first look at the videos of clips, before hours are spent on them: does each open, is it whole, does every cut lie
+inside? Reads the packets of a video file and decodes a single frame; of a folder of frames the first and the last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from slt_cache.corpora.clips import Clip
+from slt_cache.video.files import VideoFile
+from slt_cache.video.images import list_images, read_images
+from slt_cache.video.stream import UnreadableVideo
+from slt_cache.video.timeline import Timeline
+
+TOLERANCE = 0.1
+"""Seconds, beside one frame, that a cut may end after its video: annotation tools round, and audio may outlast the
+pictures."""
+
+
+@dataclass(frozen=True)
+class VideoToProbe:
+    """One video and all the clips that are cut from it."""
+
+    video: Path
+    clips: tuple[Clip, ...]
+    fps: float
+    """`video.fps`, which no folder of frames can be resampled to."""
+
+
+@dataclass(frozen=True)
+class ProbedClip:
+    """What is known of one clip."""
+
+    reason: str | None = None
+    """Why it cannot be read; None for a good clip."""
+    seconds: float | None = None
+    """Length of its video, if the clip ends after it."""
+
+
+def probe_video(job: VideoToProbe) -> list[ProbedClip]:
+    """Looks at one video; returns what is found for each of its clips, in their order."""
+    if job.video.is_dir():
+        return [_of_folder(clip, job.fps) for clip in job.clips]
+    if not job.video.is_file():
+        return [ProbedClip("there is no such file or folder")] * len(job.clips)
+    try:
+        video = VideoFile(job.clips[0])
+    except UnreadableVideo as error:
+        return [ProbedClip(error.reason)] * len(job.clips)
+    found = [_of_cut(clip, video.timeline) for clip in job.clips]
+    return _with_first_frame(job.clips, found, video)
+
+
+def _of_folder(clip: Clip, fps: float) -> ProbedClip:
+    try:
+        images = list_images(clip, fps)
+        for image in images:
+            if not image.stat().st_size:
+                raise UnreadableVideo(clip.id, clip.video, f"frame {image.name} is an empty file")
+        for _ in read_images(clip, images[:1] + images[1:][-1:]):
+            pass
+    except UnreadableVideo as error:
+        return ProbedClip(error.reason)
+    except OSError as error:
+        return ProbedClip(f"a frame cannot be read ({error.strerror})")
+    return ProbedClip()
+
+
+def _of_cut(clip: Clip, timeline: Timeline) -> ProbedClip:
+    if not timeline.cut(clip.start, clip.end):
+        return ProbedClip(f"no frame lies between {clip.start} s and {clip.end} s of its {timeline.length:.2f} s")
+    if clip.end is None:
+        return ProbedClip()
+    tolerance = TOLERANCE + 1 / timeline.fps
+    ends_inside = clip.end <= tolerance or bool(timeline.cut(clip.end - tolerance, None))
+    return ProbedClip(seconds=None if ends_inside else timeline.length)
+
+
+def _with_first_frame(clips: Sequence[Clip], found: list[ProbedClip], video: VideoFile) -> list[ProbedClip]:
+    """Decodes the first frame of the first good clip; if it cannot be, that of the next ones, until one can."""
+    checked = list(found)
+    earliest_first = sorted(range(len(clips)), key=lambda number: clips[number].start or 0.0)
+    opened: VideoFile | None = video
+    for number in earliest_first:
+        if checked[number].reason is not None:
+            continue
+        clip = clips[number]
+        try:
+            file = opened or VideoFile(clip)
+            opened = None  # it can be read once
+            next(iter(file.read([file.timeline.cut(clip.start, clip.end)[0]])))
+            return checked
+        except UnreadableVideo as error:
+            checked[number] = replace(checked[number], reason=error.reason)
+    return checked
