@@ -70,6 +70,10 @@ FeaturesOption = Annotated[
     str | None,
     typer.Option("--features", help="Feature cache. [default: feats.h5 of the run folder]", show_default=False),
 ]
+AllowMissingOption = Annotated[
+    bool,
+    typer.Option("--allow-missing", help="Train without the clips whose videos cannot be read, and say how many."),
+]
 RestartOption = Annotated[bool, typer.Option("--restart", help="Train anew, over what is there.")]
 
 

@@ -7,6 +7,7 @@ import typer
 from slt_cache.processes import leads
 
 from .options import (
+    AllowMissingOption,
     ConfigOption,
     DeviceOption,
     JsonOption,
@@ -40,6 +41,7 @@ def train_visual(
     device: DeviceOption = None,
     seed: SeedOption = None,
     restart: RestartOption = False,
+    allow_missing: AllowMissingOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -51,7 +53,7 @@ def train_visual(
     from slt_cache.pipeline.train_visual import train_visual as train
 
     opened = open_run(run, config, settings, device, seed)
-    record = train(opened, restart)
+    record = train(opened, restart, allow_missing)
     opened.save_config()
     print_trained(record, opened.visual, as_json, opened.command("extract-features --split train"))
 
@@ -66,6 +68,7 @@ def train_llm(
     device: DeviceOption = None,
     seed: SeedOption = None,
     restart: RestartOption = False,
+    allow_missing: AllowMissingOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -78,11 +81,17 @@ def train_llm(
         keep_few_kernels()
         from slt_cache.pipeline.train_joint import train_unfrozen
 
-        record = train_unfrozen(opened, restart)
+        record = train_unfrozen(opened, restart, allow_missing)
         print_trained(record, opened.unfrozen, as_json, opened.command(f"eval --model {opened.unfrozen.name}"))
         return
+    from slt_cache.errors import InputError
     from slt_cache.pipeline.train_llm import train_llm as train
 
+    if allow_missing:
+        raise InputError(
+            "--allow-missing: stage 2 opens no videos, unless --set llm_training.unfreeze=temporal or =all. "
+            f"The cache decides which clips it has: {opened.command('extract-features --allow-missing')}"
+        )
     cache = opened.find_features(features)
     record = train(opened, cache, restart)
     named = "" if cache == opened.features else f" --features {cache}"
@@ -100,6 +109,7 @@ def train_joint(
     device: DeviceOption = None,
     seed: SeedOption = None,
     restart: RestartOption = False,
+    allow_missing: AllowMissingOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -111,7 +121,7 @@ def train_joint(
     from slt_cache.pipeline.train_joint import train_joint as train
 
     opened = open_run(run, config, settings, device, seed)
-    record = train(opened, restart)
+    record = train(opened, restart, allow_missing)
     if not opened.config_file.exists():  # in a run with two stages its config stays theirs
         opened.save_config()
     print_trained(record, opened.joint, as_json, opened.command(f"eval --model {opened.joint.name}"))

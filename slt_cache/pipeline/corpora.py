@@ -30,6 +30,46 @@ def is_there(video: Path) -> bool:
         return False
 
 
+def require_videos(run: Run, clips: Sequence[Clip]) -> None:
+    """Raises InputError if the video of a clip is not there, with what to do."""
+    absent = [clip for clip in clips if not is_there(clip.video)]
+    if absent:
+        raise absent_videos(run, absent, len(clips))
+
+
+def require_corpus(run: Run, clips: Sequence[Clip]) -> None:
+    """Raises InputError if the corpus as a whole is no longer where it was; single clips without a video pass."""
+    absent = [clip for clip in clips if not is_there(clip.video)]
+    if _has_moved(run, len(absent), len(clips)):
+        raise absent_videos(run, absent, len(clips))
+
+
+def absent_videos(run: Run, absent: Sequence[Clip], total: int, choice: str = "") -> InputError:
+    """Says of how many clips, out of `total`, the video is not there, and what to do: about a corpus that has moved, or
+    about single clips, which leave one more `choice`."""
+    named = ", ".join(f"{clip.id!r} ({clip.video})" for clip in absent[:3])
+    more = f", and {len(absent) - 3:,} more" if len(absent) > 3 else ""
+    advice = _advice_on_absent(run, len(absent), total, choice)
+    return InputError(f"{len(absent)} of {total} clips have no video, such as {named}{more}. {advice}")
+
+
+def _advice_on_absent(run: Run, absent: int, total: int, choice: str) -> str:
+    if not _has_moved(run, absent, total):
+        return f"Put the videos there, or take the clips out of the manifest{choice}"
+    if not run.preparation.is_file():
+        return f"If they have moved, correct the paths in {run.manifest}."
+    corpus = run.config.corpus
+    if corpus.name == "avatar" and corpus.root is None:
+        return f"Draw them again: {run.command('prepare avatar')}"
+    return f"If the corpus has moved, name its new folder: {run.command(f'prepare {corpus.name} --root DIR')}"
+
+
+def _has_moved(run: Run, absent: int, total: int) -> bool:
+    """Whether it is the corpus that is missing and not single clips."""
+    root = run.config.corpus.root
+    return absent > 0 and (2 * absent > total or (root is not None and not is_there(Path(root))))
+
+
 def _draw_avatar(run: Run, corpus: CorpusConfig) -> Reading:
     from slt_cache.corpora.avatar import write_avatar  # brings PyAV; stage 2 comes through this module too
 

@@ -23,6 +23,7 @@ from slt_cache.files import read_json, require_writable, write_json, write_text
 from slt_cache.metrics.resampling import check_resamples
 from slt_cache.metrics.scores import Score
 from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.pipeline.corpora import require_videos
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import feature_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
@@ -131,6 +132,7 @@ def _from_video(
     encoder takes the time here, and would have to wait for whole windows of clips."""
     visual = visual or encoder_of(run, spec)
     clips: list[Clip] = require_split(run, leader_first(lambda: ensure_clips(run)), split)
+    require_videos(run, clips)
     device = pick_device(run.config.compute.device)
     say(f"{split} is in no cache for this model: reading {len(clips)} videos")
     mine = dealt(clips, run.config.generation.batch_size)

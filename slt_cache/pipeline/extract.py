@@ -18,6 +18,7 @@ from slt_cache.features.layout import Failure, SplitTable
 from slt_cache.features.parts import add_splits, parts_folder
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import exclusive
+from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
@@ -73,6 +74,7 @@ def extract(
     team = team or Team.from_environment()
     checkpoint = load_visual(run.visual / "best")
     clips = ensure_clips(run)
+    require_corpus(run, [clip for clip in clips if clip.split in splits])
     works = {split: SplitWork.plan(run, checkpoint, cache, split, of_split(clips, split)) for split in splits}
     if not team.leads:
         return _follow(works, team)

@@ -11,18 +11,18 @@ from torch.optim import Optimizer
 
 from slt_cache.batches.clip_batches import clip_loader
 from slt_cache.batches.order import Share
-from slt_cache.checkpoints.record import Record
-from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig
+from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig, differences
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.decoding.decode import decode, of_all_processes
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
-from slt_cache.errors import InputError
 from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.pipeline.final_dev import with_final_dev
 from slt_cache.pipeline.frame_cache import open_frame_cache
 from slt_cache.pipeline.prepare import manifest_sha256, require_split
+from slt_cache.pipeline.probe import readable_clips
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
@@ -64,20 +64,18 @@ def epoch_folder(folder: Path, epoch: int) -> Path:
     return folder / "epochs" / str(epoch)
 
 
-def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, restart: bool) -> Record:
-    """Trains into `plan.folder`, or says how that was done before; dev decides which weights are kept."""
+def train_from_pixels(
+    run: Run, clips: Sequence[Clip], plan: PixelTraining, restart: bool, allow_missing: bool = False
+) -> Record:
+    """Trains into `plan.folder`, or says how that was done before; dev decides which weights are kept. With
+    `allow_missing` it goes without the clips that cannot be read."""
     config, tokenizer = run.config, plan.tokenizer
     train_clips, dev_clips = require_split(run, clips, "train"), of_split(clips, "dev")
-    _require_videos([*train_clips, *dev_clips])
-    settings = {
-        "seed": config.seed,
-        "video": config.video.recorded(),
-        "augmentation": config.augmentation.recorded(),
-        "encoder": config.encoder.recorded(),
-        **plan.settings,
-        "tokenizer": {"name": config.llm.name, "language": config.language_code, "sha256": tokenizer.sha256},
-        "manifest_sha256": manifest_sha256([*train_clips, *dev_clips]),
-    }
+    settings = _settings(run, plan, train_clips, dev_clips)
+    if restart or not _is_finished(plan.folder, settings):
+        readable = readable_clips(run, [*train_clips, *dev_clips], allow_missing, plan.command)
+        train_clips, dev_clips = require_split(run, readable, "train"), of_split(readable, "dev")
+        settings = _settings(run, plan, train_clips, dev_clips)
 
     def work(record: Record) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> FromPixelsTask:
@@ -121,6 +119,26 @@ def train_from_pixels(run: Run, clips: Sequence[Clip], plan: PixelTraining, rest
     return with_final_dev(run, trained, scores, plan.save_record)
 
 
+def _settings(run: Run, plan: PixelTraining, train_clips: Sequence[Clip], dev_clips: Sequence[Clip]) -> dict[str, Any]:
+    """Everything that decides the weights."""
+    config = run.config
+    return {
+        "seed": config.seed,
+        "video": config.video.recorded(),
+        "augmentation": config.augmentation.recorded(),
+        "encoder": config.encoder.recorded(),
+        **plan.settings,
+        "tokenizer": {"name": config.llm.name, "language": config.language_code, "sha256": plan.tokenizer.sha256},
+        "manifest_sha256": manifest_sha256([*train_clips, *dev_clips]),
+    }
+
+
+def _is_finished(folder: Path, settings: dict[str, Any]) -> bool:
+    """Whether there is nothing to train, and so no video to open."""
+    done = read_record(folder / "best")
+    return done is not None and done.finished and not differences(done.settings, settings)
+
+
 def _dev_scores(
     run: Run,
     model: VisualTranslator,
@@ -142,14 +160,3 @@ def _dev_scores(
             [clip.id for clip in dev_clips], lambda: decode(model.translator, batches, tokenizer, generation, show=show)
         )
     return rounded(score_hypotheses(config, hypotheses, [clip.text for clip in dev_clips]))
-
-
-def _require_videos(clips: Sequence[Clip]) -> None:
-    """Raises InputError that names clips without a file, before hours are spent on the others."""
-    absent = [clip for clip in clips if not clip.video.exists()]
-    if absent:
-        named = ", ".join(f"{clip.id!r} ({clip.video})" for clip in absent[:3])
-        raise InputError(
-            f"{len(absent)} of {len(clips)} clips have no video, such as {named}. "
-            "Put the videos there, or take the clips out of the manifest."
-        )

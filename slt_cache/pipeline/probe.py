@@ -3,22 +3,27 @@ names all bad ones at once. What was good is remembered in the run folder by pat
 
 import json
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slt_cache.corpora.clips import Clip
+from slt_cache.errors import InputError
 from slt_cache.files import write_json
-from slt_cache.pipeline.terminal import progress_bar
-from slt_cache.processes import leads
+from slt_cache.pipeline.corpora import absent_videos, is_there
+from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.terminal import progress_bar, say
+from slt_cache.processes import gathered, leads
 from slt_cache.video.apart import NoAnswer, map_apart
 from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
 
 PROBED_FILE = "probed.json"
 MOST_PROCESSES = 16
 """Disks gain nothing from more."""
+MAX_NAMED = 10
+"""Clips on a line of progress; an error names all."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,45 @@ def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
     finally:
         memory.save()
     return _summary(clips, found)
+
+
+def readable_clips(run: Run, clips: Sequence[Clip], allow_missing: bool, command: str) -> list[Clip]:
+    """Returns the clips that can be read; of several processes the first one looks.
+
+    Raises InputError that names all others at once, unless `allow_missing` leaves them out, which is said. `command`
+    is the training, to be advised."""
+    [found] = gathered(lambda: [probe(run.folder, clips, run.config.video.fps)] if leads() else [])
+    if found.past_end:
+        many = len(found.past_end)
+        ends = "1 clip ends after its video does, and is" if many == 1 else f"{many:,} clips end after theirs, and are"
+        say(f"{ends} read up to the video's end: {_listed([bad.clip.id for bad in found.past_end])}")
+    if not found.bad:
+        return list(clips)
+    if not allow_missing or len(found.bad) == len(clips):
+        choice = "" if allow_missing else f", or train without them: {command} --allow-missing"
+        raise _refusal(run, clips, found.bad, choice)
+    unreadable = {bad.clip.id for bad in found.bad}
+    say(f"training without {len(found.bad):,} of {len(clips):,} clips, which cannot be read: {_listed(unreadable)}")
+    return [clip for clip in clips if clip.id not in unreadable]
+
+
+def _refusal(run: Run, clips: Sequence[Clip], bad: Sequence[BadClip], choice: str) -> InputError:
+    if not any(is_there(one.clip.video) for one in bad):
+        return absent_videos(run, [one.clip for one in bad], len(clips), choice)
+    return InputError(
+        "\n".join(
+            [
+                f"{len(bad):,} of {len(clips):,} clips cannot be read:",
+                *(f"  {one}" for one in bad),
+                f"Repair the videos, or take the clips out of the manifest{choice}",
+            ]
+        )
+    )
+
+
+def _listed(ids: Collection[str]) -> str:
+    more = f", and {len(ids) - MAX_NAMED:,} more" if len(ids) > MAX_NAMED else ""
+    return ", ".join(map(repr, sorted(ids)[:MAX_NAMED])) + more
 
 
 def _summary(clips: Sequence[Clip], found: dict[int, ProbedClip]) -> Probe:

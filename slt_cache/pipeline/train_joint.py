@@ -26,7 +26,7 @@ from slt_cache.processes import join, leader_first
 from slt_cache.training.from_pixels import joint_optimizer
 
 
-def train_unfrozen(run: Run, restart: bool = False) -> Record:
+def train_unfrozen(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:
     """Stage 2 with `llm_training.unfreeze`: the encoder of stage 1 goes on learning, in part or whole."""
     visual = load_visual(run.visual / "best")
     asked = {name: getattr(run.config, name).recorded() for name in ("video", "encoder")}
@@ -36,10 +36,10 @@ def train_unfrozen(run: Run, restart: bool = False) -> Record:
     if different:
         raise InputError(f"{run.visual}: the encoder was trained with other settings ({'; '.join(different)}).")
     start = {"start": {"encoder_sha256": visual.sha256("sign")}}
-    return _train(run, run.unfrozen, "train-llm", start, lambda: visual.model.encoder, restart)
+    return _train(run, run.unfrozen, "train-llm", start, lambda: visual.model.encoder, restart, allow_missing)
 
 
-def train_joint(run: Run, restart: bool = False) -> Record:
+def train_joint(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:
     """No stage 1: the encoder begins as `encoder.weights` says, and learns with the LLM from the first step; with
     `llm_training.unfreeze=temporal` its backbone stays as it began."""
     config = run.config
@@ -47,7 +47,7 @@ def train_joint(run: Run, restart: bool = False) -> Record:
     def make_encoder() -> VisualEncoder:
         return with_backbone(new_encoder(config.encoder, config.video), config.encoder.weights)
 
-    return _train(run, run.joint, "train-joint", {}, make_encoder, restart)
+    return _train(run, run.joint, "train-joint", {}, make_encoder, restart, allow_missing)
 
 
 def _train(
@@ -57,6 +57,7 @@ def _train(
     start: dict[str, Any],
     make_encoder: Callable[[], VisualEncoder],
     restart: bool,
+    allow_missing: bool,
 ) -> Record:
     config = run.config
     pick_device(config.compute.device, config.compute.precision)
@@ -103,4 +104,4 @@ def _train(
         load=lambda: load_end_to_end(folder / "best", run.command(command)).model,
         save_record=save_record,
     )
-    return train_from_pixels(run, clips, plan, restart)
+    return train_from_pixels(run, clips, plan, restart, allow_missing)

@@ -15,8 +15,9 @@ from slt_cache.processes import join, leader_first
 from slt_cache.training.from_pixels import visual_optimizer
 
 
-def train_visual(run: Run, restart: bool = False) -> Record:
-    """Trains the visual encoder with Light-T, or says how it was trained before."""
+def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:
+    """Trains the visual encoder with Light-T, or says how it was trained before. With `allow_missing` it goes without
+    the clips that cannot be read."""
     config = run.config
     # Before the corpus is drawn and an epoch trained: a mistyped device or a missing preset should not take a minute.
     pick_device(config.compute.device, config.compute.precision)
@@ -45,4 +46,4 @@ def train_visual(run: Run, restart: bool = False) -> Record:
         save_record=lambda record: write_record(run.visual / "best", record),
         keep_epochs=config.visual_training.keep_epochs,
     )
-    return train_from_pixels(run, clips, plan, restart)
+    return train_from_pixels(run, clips, plan, restart, allow_missing)
