@@ -15,7 +15,10 @@ from slt_cache import __version__
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import load_config
 from slt_cache.corpora.avatar import plan_avatar
+from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError
+from slt_cache.pipeline.reproduce import run as run_module
 from slt_cache.pipeline.reproduce.estimate import estimate
 from slt_cache.pipeline.reproduce.norms import norms_of
 from slt_cache.pipeline.reproduce.plan import plan
@@ -161,8 +164,79 @@ def test_what_the_llm_is_worth_is_told_against_the_control() -> None:
 
 def test_rows_without_a_figure_of_the_papers_are_not_compared() -> None:
     told = "\n".join(verdict(result([30, 29], [None, None], p=0.3)))
-    assert "gives no figures to compare the order of these rows with: row 0 > row 1" in told
+    assert "no order, as no difference of BLEU-4 between these rows is more than chance" in told
     assert "not for every seed significantly different from row 0: row 1" in told
+
+    told = "\n".join(verdict(result([30, 20], [None, None])))
+    assert "gives no figures to compare the order of these rows with: row 0 > row 1" in told
+
+
+CLAIMS = ("same order", "another order", " > ", "agree", "holds")
+
+
+@pytest.mark.parametrize(("ours", "p"), [([0, 0, 0], 1.0), ([20, 20, 20], 1.0), ([20, 20.4, 19.8], 0.4)])
+def test_no_order_is_claimed_of_scores_that_are_0_or_equal_or_within_noise(ours: list[float], p: float) -> None:
+    rows = [
+        replace(one, scores={key: Spread((spread.values[0],)) for key, spread in one.scores.items()})
+        for one in result(ours, [23, 20, 6]).rows
+    ]
+    between = {
+        (first, second): (Difference(ours[first] - ours[second], p),) for first, second in ((0, 1), (0, 2), (1, 2))
+    }
+    rows = [replace(one, against=between.get((0, place), ())) for place, one in enumerate(rows)]
+    found = replace(result(ours, [23, 20, 6]), rows=tuple(rows), between=between)
+    told = next(line for line in verdict(found) if line.startswith("here: "))
+    assert told.startswith("here: no order, as ")
+    assert not any(claim in told for claim in CLAIMS)
+    assert ("every row scores 0" in told) == (not any(ours))
+    assert (found.agreeing, found.undecided, found.pairs) == (0, 3, 3)
+
+
+def test_pairs_that_may_be_chance_are_counted_apart_from_those_that_agree_and_that_do_not() -> None:
+    found = result([30, 20, 19], [23, 6, 20])
+    both = (Difference(10.0, 0.01), Difference(10.0, 0.01))
+    unclear = replace(
+        found, between={(0, 1): both, (0, 2): both, (1, 2): (Difference(1.0, 0.3), Difference(1.0, 0.01))}
+    )
+    assert (
+        "of 3 pairs of rows 2 agree with the paper by BLEU-4, 0 disagree, and 1 may be chance: row 0 > row 1 ≈ row 2"
+        in "\n".join(verdict(unclear))
+    )
+    clear = replace(found, between={(0, 1): both, (0, 2): both, (1, 2): both})
+    assert "another order by BLEU-4, 2 of 3 pairs of rows agree: row 0 > row 1 > row 2" in "\n".join(verdict(clear))
+
+
+def test_the_plan_counts_the_clips_that_are_there_and_not_the_published_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("slt_cache.pipeline.reproduce.estimate._Rates._timed", lambda self, work: 1.0)
+
+    def said(root: Path) -> str:
+        estimate(plan([tables(paper)["table5"]], (0,), root, paper), paper)
+        return capsys.readouterr().err
+
+    paper = load_config("phoenix14t", ["video.size=32", "video.resize=36", "llm.name=small-mbart"])
+    assert "estimates for 7,096 train, 519 dev, 642 test clips, as published: corpus.root is not set" in said(tmp_path)
+    clips = [
+        Clip(f"c{n}", split, tmp_path / "gone.mp4", None, None, "es regnet")
+        for n, split in enumerate(["train", "train", "test"])
+    ]
+    manifest = tmp_path / "seed0" / "base" / "manifest.tsv"
+    write_manifest(manifest, clips)
+    assert f"estimates for 2 train, 0 dev, 1 test clips, as in {manifest}" in said(tmp_path)
+
+
+def test_results_are_saved_before_the_page_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = order_of(["fig2"], "0", tmp_path / "r", TINY, [])
+
+    def fail(*_: object) -> None:
+        raise InputError("no page today")
+
+    monkeypatch.setattr(run_module, "do_all", lambda *_: None)
+    monkeypatch.setattr(run_module, "write_page", fail)
+    with pytest.raises(InputError, match="no page today"):
+        run_module.reproduce(order, {})
+    assert json.loads((tmp_path / "r" / "reproduce.json").read_text(encoding="utf-8"))["tables"].keys() == {"fig2"}
 
 
 def test_a_table_shows_mean_and_spread_beside_the_papers_figures() -> None:

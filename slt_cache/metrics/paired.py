@@ -1,12 +1,12 @@
 """Two sets of hypotheses for the same references -> whether their scores differ by more than chance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slt_cache.metrics.resampling import check_resamples, paired_p, seed
 from slt_cache.metrics.rouge import rouge_l
-from slt_cache.metrics.scores import PRESETS, ROUGE_NAMES, corpus_metrics, scored_text
+from slt_cache.metrics.scores import KEYS, PRESETS, ROUGE_NAMES, corpus_metrics, scored_text
 from slt_cache.metrics.text_choices import RAW, TextChoices
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ def compare(
     choices: TextChoices = RAW,
     resamples: int = RESAMPLES,
     step: Callable[[], None] = lambda: None,
+    figures: Container[str] = KEYS,
 ) -> dict[str, Comparison]:
-    """Paired bootstrap (Koehn 2004) by sacrebleu for BLEU-1..4 and chrF, and by the same formula for ROUGE-L. `step` is
-    called after each of the FIGURES.
+    """Paired bootstrap (Koehn 2004) by sacrebleu for BLEU-1..4 and chrF, and by the same formula for ROUGE-L. `figures`
+    are the keys to test, all unless named; `step` is called after each.
 
     Raises InputError where any two of the three differ in number, or are empty."""
     check_resamples(resamples)
@@ -52,10 +53,16 @@ def compare(
     signature = f"paired-bs:{resamples}|seed:{seed()}"
     found: dict[str, Comparison] = {}
     for key, (name, metric) in corpus_metrics(cut, choices).items():
+        if key not in figures:
+            continue
         found[key] = Comparison(name, *_paired(metric, ours, theirs, wanted, resamples), signature)
         step()
+    tested = [key for key in ROUGE_NAMES if key in figures]
+    if not tested:
+        return found
     our_rouge, their_rouge = (rouge_l(texts, wanted, cut.rouge_units) for texts in (ours, theirs))
-    for key, values in our_rouge.items():
+    for key in tested:
+        values = our_rouge[key]
         value, other = float(values.mean()), float(their_rouge[key].mean())
         p = _unless_equal(value, other, paired_p(values, their_rouge[key], resamples))
         found[key] = Comparison(ROUGE_NAMES[key][0], value, other, p, signature)

@@ -115,8 +115,8 @@ ROUGE_NAMES = {"rouge_l": ("ROUGE-L", "1"), "rouge_l_beta12": ("ROUGE-L (beta 1.
 """Name and beta of each."""
 
 
-FIGURES = 5 + len(ROUGE_NAMES)
-"""BLEU-1..4, chrF and these."""
+KEYS = ("bleu1", "bleu2", "bleu3", "bleu4", "chrf", *ROUGE_NAMES)
+FIGURES = len(KEYS)
 
 
 def scored_text(

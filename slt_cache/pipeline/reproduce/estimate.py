@@ -4,8 +4,9 @@ A guess for planning, good to a factor of two or so; once steps have been done, 
 took. Needs no data set: where there is none yet, its published size counts."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -15,7 +16,7 @@ from transformers import MBartConfig, MBartForConditionalGeneration, MT5Config, 
 
 from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import Config
-from slt_cache.corpora.clips import of_split
+from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.device import pick_device
 from slt_cache.models.sign_translator import SignTranslator, make_light_t
@@ -24,7 +25,8 @@ from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.frame_cache import lengths_of
 from slt_cache.pipeline.reproduce.plan import CONTROL, Step, is_done
 from slt_cache.pipeline.reproduce.variants import run_of
-from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5, Run
+from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5
+from slt_cache.pipeline.terminal import say
 from slt_cache.training.optimizers import AdamW
 
 PUBLISHED = {
@@ -63,6 +65,8 @@ class Workload:
     """Of a sentence."""
     sentences: int
     """For pre-training."""
+    source: str
+    """Where the clips were counted, as the end of a sentence."""
 
 
 def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
@@ -70,7 +74,9 @@ def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
     steps = list(steps)
     if all(is_done(step, config) for step in steps):
         return dict.fromkeys(steps, 0.0)
-    workload = _workload(run_of(steps[0].place, config))
+    workload = _workload(steps, config)
+    counts = ", ".join(f"{amount.clips:,} {split}" for split, amount in workload.splits.items())
+    say(f"estimates for {counts} clips, {workload.source}")
     rates = _Rates(config, workload)
     return {step: 0.0 if is_done(step, config) else _seconds(step, config, workload, rates) for step in steps}
 
@@ -107,20 +113,33 @@ def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") ->
     return epochs * (an_epoch + a_dev / loop.evaluate_every)
 
 
-def _workload(run: Run) -> Workload:
-    config = run.config
+def _workload(steps: Sequence[Step], config: Config) -> Workload:
+    """Of the clips that will be trained on: those of a manifest in the folder, else of the corpus, and only where
+    neither is at hand those that were published."""
+    run = run_of(steps[0].place, config)
+    manifests = [run_of(step.place, config).manifest for step in steps]
+    manifest = next(filter(Path.is_file, [*manifests, steps[0].place.root / run.manifest.name]), None)
     if config.corpus.name == "avatar":
-        return _drawn(config)
-    if run.manifest.is_file() or config.corpus.name not in PUBLISHED:
-        clips = read_manifest(run.manifest) if run.manifest.is_file() else read_corpus(run).clips
-        splits = {}
-        for split in ("train", "dev", "test"):
-            of = of_split(clips, split)
-            splits[split] = Amount(len(of), len(of) * mean(lengths_of(of, config.video) or [0]))
-        words = mean(len(clip.text.split()) for clip in clips)
-        return Workload(splits, words * PIECES_A_WORD, splits["train"].clips)
+        drawn = _drawn(config)
+        if manifest is None:
+            return drawn
+        return replace(_counted(read_manifest(manifest), config, f"as in {manifest}"), sentences=drawn.sentences)
+    if manifest is not None:
+        return _counted(read_manifest(manifest), config, f"as in {manifest}")
+    if config.corpus.name not in PUBLISHED or (config.corpus.root is not None and Path(config.corpus.root).exists()):
+        return _counted(read_corpus(run).clips, config, f"as in {config.corpus.root}")
     published = PUBLISHED[config.corpus.name]
-    return Workload({split: Amount(*of) for split, of in published.items()}, TOKENS, published["train"][0])
+    splits = {split: Amount(*of) for split, of in published.items()}
+    return Workload(splits, TOKENS, published["train"][0], "as published: corpus.root is not set")
+
+
+def _counted(clips: Sequence[Clip], config: Config, source: str) -> Workload:
+    splits = {}
+    for split in SPLITS:
+        of = of_split(clips, split)
+        splits[split] = Amount(len(of), len(of) * mean(lengths_of(of, config.video) or [0]))
+    words = mean([len(clip.text.split()) for clip in clips] or [0])
+    return Workload(splits, words * PIECES_A_WORD, splits["train"].clips, source)
 
 
 def _drawn(config: Config) -> Workload:
@@ -129,10 +148,10 @@ def _drawn(config: Config) -> Workload:
 
     plan = plan_avatar(config.corpus)
     length = mean(len(clip_poses(clip)) for clip in plan.clips[::10])
-    counts = {split: sum(clip.split == split for clip in plan.clips) for split in ("train", "dev", "test")}
+    counts = {split: sum(clip.split == split for clip in plan.clips) for split in SPLITS}
     tokens = mean(len(clip.text.split()) for clip in plan.clips) * PIECES_A_WORD
     splits = {split: Amount(count, count * length) for split, count in counts.items()}
-    return Workload(splits, tokens, len(plan.monolingual))
+    return Workload(splits, tokens, len(plan.monolingual), "to be drawn")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Results of tables -> text for the terminal and for RESULTS.md, and plain values for --json."""
 
 from collections.abc import Sequence
+from itertools import combinations, pairwise
 from statistics import mean
 from typing import Any
 
@@ -80,17 +81,35 @@ def verdict(result: TableResult) -> list[str]:
 
 
 def _order(result: TableResult) -> list[str]:
-    order = " > ".join(one.row.label for one in sorted(result.rows, key=lambda one: -one.bleu4))
-    lines = [f"here: the paper gives no figures to compare the order of these rows with: {order}"]
-    if result.pairs:
-        same = "the same order" if result.agreeing == result.pairs else "another order"
-        lines = [f"here: {same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}"]
+    """The order of the rows by BLEU-4, as far as it is more than chance."""
+    lines = [f"here: {_order_claim(result)}"]
     unclear = [one.row.label for one in result.rows if one.against and significant(one.against) < len(one.against)]
     if unclear:
         reference = result.rows[result.table.against]
         seeds = " for every seed" if len(reference.scores["bleu4"].values) > 1 else ""
         lines.append(f"not{seeds} significantly different from {reference.row.label}: {', '.join(unclear)}")
     return lines
+
+
+def _order_claim(result: TableResult) -> str:
+    ranked = sorted(range(len(result.rows)), key=lambda place: -result.rows[place].bleu4)
+    if not any(one.bleu4 for one in result.rows):
+        return "no order, as every row scores 0 BLEU-4"
+    if len(ranked) > 1 and all(result.leader(*pair) is None for pair in combinations(ranked, 2)):
+        return f"no order, as no difference of BLEU-4 between these rows is more than chance (p < {SIGNIFICANT})"
+    order = result.rows[ranked[0]].row.label
+    for before, place in pairwise(ranked):
+        order += f" {'>' if result.leader(before, place) == before else '≈'} {result.rows[place].row.label}"
+    if not result.pairs:
+        return f"the paper gives no figures to compare the order of these rows with: {order}"
+    if not result.undecided:
+        same = "the same order" if result.agreeing == result.pairs else "another order"
+        return f"{same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}"
+    opposed = result.pairs - result.agreeing - result.undecided
+    return (
+        f"of {result.pairs} pairs of rows {result.agreeing} agree with the paper by BLEU-4, {opposed} disagree, and "
+        f"{result.undecided} may be chance: {order}"
+    )
 
 
 def _against_control(result: TableResult) -> list[str]:
@@ -120,6 +139,7 @@ def to_json(result: TableResult) -> dict[str, Any]:
         "trained": result.trained,
         "pairs": result.pairs,
         "agreeing_pairs": result.agreeing,
+        "undecided_pairs": result.undecided,
         "rows": [
             {
                 "label": one.row.label,

@@ -1,8 +1,7 @@
 """What the steps left behind -> the rows of a table: our scores over the seeds beside the paper's, and whether both
 tell the same. Trains and translates nothing."""
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +12,7 @@ from slt_cache.config import Config
 from slt_cache.files import read_json
 from slt_cache.metrics.paired import compare
 from slt_cache.pipeline.evaluate import file_stem
+from slt_cache.pipeline.report.evaluations import read_table
 from slt_cache.pipeline.reproduce.plan import CONTROL, Step
 from slt_cache.pipeline.reproduce.steps import seconds_of
 from slt_cache.pipeline.reproduce.tables import Row, Table
@@ -81,18 +81,49 @@ class TableResult:
     """Of BLEU-4."""
     trained: str
     """When the last of its models was: ISO 8601, UTC."""
-    agreeing: int = field(init=False)
-    """Pairs of rows that are in the same order by BLEU-4 as in the paper."""
-    pairs: int = field(init=False)
+    between: Mapping[tuple[int, int], tuple[Difference, ...]] = field(default_factory=dict)
+    """Of two rows by their places, the first before the second: differences of BLEU-4, first minus second, by seed."""
 
-    def __post_init__(self) -> None:
-        told = [
-            (one.bleu4 > other.bleu4) == (one.row.bleu4 > other.row.bleu4)
-            for one, other in combinations(self.rows, 2)
-            if one.row.bleu4 is not None and other.row.bleu4 is not None
-        ]
-        object.__setattr__(self, "agreeing", sum(told))
-        object.__setattr__(self, "pairs", len(told))
+    def leader(self, one: int, other: int) -> int | None:
+        """Which of two rows, by their places, has the higher BLEU-4; None if the difference may be chance, that is, if
+        it is not significant and to the same side for every seed."""
+        first, second = sorted((one, other))
+        told = self.between.get((first, second)) or self._from_scores(first, second)
+        if not all(found.value for found in told) or significant(told) < len(told):
+            return None
+        return first if told[0].value > 0 else second
+
+    def _from_scores(self, first: int, second: int) -> tuple[Difference, ...]:
+        """What the rows themselves tell where the pair was not tested."""
+        ours, theirs = self.rows[first], self.rows[second]
+        if second == self.table.against:
+            return ours.against
+        if first == self.table.against:
+            return tuple(Difference(-found.value, found.p) for found in theirs.against)
+        pairs = zip(ours.scores["bleu4"].values, theirs.scores["bleu4"].values, strict=True)
+        return tuple(Difference(value - other, 0.0) for value, other in pairs)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of rows that the paper gives figures for."""
+        return len(self._comparable())
+
+    @property
+    def agreeing(self) -> int:
+        """Pairs of rows in the paper's order by BLEU-4, by more than chance."""
+        return sum(self.leader(*pair) == self._papers_leader(*pair) for pair in self._comparable())
+
+    @property
+    def undecided(self) -> int:
+        """Pairs of rows whose difference may be chance."""
+        return sum(self.leader(*pair) is None for pair in self._comparable())
+
+    def _comparable(self) -> list[tuple[int, int]]:
+        places = [place for place, one in enumerate(self.rows) if one.row.bleu4 is not None]
+        return list(combinations(places, 2))
+
+    def _papers_leader(self, one: int, other: int) -> int:
+        return max(one, other, key=lambda place: self.rows[place].row.bleu4 or 0.0)
 
 
 def significant(differences: Sequence[Difference]) -> int:
@@ -104,25 +135,39 @@ def significant(differences: Sequence[Difference]) -> int:
 def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) -> TableResult:
     """Reads eval/ of every folder of the table; all its steps must have been done."""
     rows, signature, clips, trained = [], "", 0, ""
-    for row in table.rows:
+    between = {
+        (first, second): _differences(root, seeds, table.rows[first], table.rows[second], config)
+        for first, second in combinations(range(len(table.rows)), 2)
+    }
+    for place, row in enumerate(table.rows):
         found = [_evaluation(root, seed, row, config) for seed in seeds]
         beside = _control_of(row, root, config)
         controls = [_evaluation(root, seed, beside, config) for seed in seeds] if beside is not None else []
         scores = {key: Spread(tuple(one["scores"][key] for one in found)) for key in FIGURES}
         signature, clips = found[0]["signatures"]["bleu4"], found[0]["clips"]
         trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in [*found, *controls]))
-        others = table.rows[table.against]
         rows.append(
             RowResult(
                 row,
                 scores,
                 control=Spread(tuple(one["scores"]["bleu4"] for one in controls)) if controls else None,
                 against_control=() if beside is None else _differences(root, seeds, row, beside, config),
-                against=() if row is others else _differences(root, seeds, row, others, config),
+                against=_seen_from(between, place, table.against),
                 hours=_hours(root, seeds, row, config) if table.hours else None,
             )
         )
-    return TableResult(table, tuple(rows), clips, signature, trained)
+    return TableResult(table, tuple(rows), clips, signature, trained, between)
+
+
+def _seen_from(
+    between: Mapping[tuple[int, int], tuple[Difference, ...]], place: int, other: int
+) -> tuple[Difference, ...]:
+    """Differences of one row from another; none from itself."""
+    if place == other:
+        return ()
+    if place < other:
+        return between[place, other]
+    return tuple(Difference(-found.value, found.p) for found in between[other, place])
 
 
 def _control_of(row: Row, root: Path, config: Config) -> Row | None:
@@ -141,21 +186,16 @@ def _evaluation(root: Path, seed: int, row: Row, config: Config) -> dict[str, An
     return saved
 
 
-def _sentences(path: Path) -> tuple[list[str], list[str]]:
-    """References and hypotheses of an evaluation's table."""
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
-    return [line[1] for line in lines], [line[2] for line in lines]
-
-
 def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[Difference, ...]:
     """Of the row's BLEU-4 from the other's, seed by seed."""
     found = []
     for seed in seeds:
         folder, beside = (_folder(root, seed, one, config) for one in (row, other))
-        references, ours = _sentences(folder / f"{file_stem(row.model, 'test')}.tsv")
-        _, theirs = _sentences(beside / f"{file_stem(other.model, 'test')}.tsv")
-        told = compare(ours, theirs, references, preset_of(config), choices_of(config))["bleu4"]
+        table = read_table(folder / f"{file_stem(row.model, 'test')}.tsv")
+        others = {one.clip_id: one.hypothesis for one in read_table(beside / f"{file_stem(other.model, 'test')}.tsv")}
+        ours, theirs = [one.hypothesis for one in table], [others[one.clip_id] for one in table]
+        references = [one.reference for one in table]
+        told = compare(ours, theirs, references, preset_of(config), choices_of(config), figures=("bleu4",))["bleu4"]
         found.append(Difference(told.value - told.other, told.p))
     return tuple(found)
 

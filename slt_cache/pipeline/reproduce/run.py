@@ -141,13 +141,11 @@ def reproduce(order: Order, estimates: dict[Step, float]) -> dict[str, Any]:
         write_json(order.root / ORIGIN_FILE, order.origin)  # first: settings without it would hide where they are from
         save_config(order.lasting, order.saved)
         do_all(order.steps, order.config, estimates)
-        results = results_of(order)
-        write_json(order.root / "reproduce.json", results)
-    return results
+        return results_of(order)
 
 
 def results_of(order: Order) -> dict[str, Any]:
-    """Of each table its rows as plain values and its text; and report.html, which shows them all."""
+    """Of each table its rows as plain values and its text, saved in reproduce.json before report.html shows them."""
     found = [
         result_of(table, order.seeds, order.root, order.config) for table in order.tables if table.name != FIGURE_2
     ]
@@ -163,5 +161,7 @@ def results_of(order: Order) -> dict[str, Any]:
             norms_lines = [*norms_text(norms, table.finding).splitlines(), order.made_by(FIGURE_2, trained)]
             tables[table.name] = {"norms": [vars(one) for one in norms], "text": "\n".join(norms_lines)}
     page = order.root / "report.html"
+    results = {"seeds": list(order.seeds), "run": str(order.root), "report": str(page), "tables": tables}
+    write_json(order.root / "reproduce.json", results)
     write_page(page, found, origins, norms_lines, order.seeds, order.root, order.config)
-    return {"seeds": list(order.seeds), "run": str(order.root), "report": str(page), "tables": tables}
+    return results
