@@ -85,15 +85,17 @@ def translate(
     failed: list[Untranslated] = []
     if as_tsv:
         typer.echo("\t".join(COLUMNS))
-    for one in translator.translate(found, nbest, window, quiet=False):
-        if isinstance(one, Untranslated):
-            failed.append(one)
-            continue
-        done.append(one)
-        if not as_json:
-            typer.echo(_table(one) if as_tsv else _shown(one))
-    if as_json:
-        print_json({"translations": [_to_json(one) for one in done], "failed": [_failure(one) for one in failed]})
+    try:
+        for one in translator.translate(found, nbest, window, quiet=False):
+            if isinstance(one, Untranslated):
+                failed.append(one)
+                continue
+            done.append(one)
+            if not as_json:
+                typer.echo(_table(one) if as_tsv else _shown(one))
+    finally:  # what is translated is printed even if a later video ends the command
+        if as_json and (done or failed):
+            print_json({"translations": [_to_json(one) for one in done], "failed": [_failure(one) for one in failed]})
     _end(len(done), failed)
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from slt_cache.errors import SltCacheError
+from slt_cache.pipeline import demo as demo_module
 from tests.commands import TINY, interrupt_at, slt_cache
 
 MODELS = {"visual", "llm", "llm-from-scratch", "control"}
@@ -19,7 +21,7 @@ def outputs(run: Path) -> dict[str, int]:
     }
 
 
-def test_a_second_demo_redoes_nothing_and_prints_the_same(tmp_path: Path) -> None:
+def test_a_second_demo_redoes_nothing_and_prints_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     arguments = ("demo", "--full", "--run", run)
     first = slt_cache(*arguments, "--config", TINY, "--json")
@@ -40,6 +42,15 @@ def test_a_second_demo_redoes_nothing_and_prints_the_same(tmp_path: Path) -> Non
     assert "stage 1 alone" in table.out
     assert "without pre-training" in table.out
     assert f"report: {run / 'report.html'}" in table.out
+
+    def fail(_: object) -> None:
+        raise SltCacheError("no room for the page")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(demo_module, "write_report", fail)
+        without = slt_cache(*arguments)
+    assert without.code == 1 and "no room for the page" in without.err
+    assert "stage 1 alone" in without.err  # the scores are shown all the same
 
     refused = slt_cache("demo", "--run", run, "--seed", "5")
     assert refused.code == 2

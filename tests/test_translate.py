@@ -7,14 +7,14 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from slt_cache.corpora.clips import Clip
-from slt_cache.errors import InputError
+from slt_cache.errors import InputError, SltCacheError
 from slt_cache.pipeline.translate import Translation, Translator, Untranslated
 from slt_cache.pipeline.video_paths import find_videos
 from slt_cache.video import apart
@@ -95,6 +95,21 @@ def test_bad_files_are_named_at_the_end_and_the_others_translated(run: Path, cli
     answer = json.loads(slt_cache(*arguments, "--json").out)
     assert [one["video"] for one in answer["translations"]] == [str(clip) for clip in clips[:3]]
     assert [one["video"] for one in answer["failed"]] == [str(bad), str(tmp_path / "nowhere.mp4")]
+
+
+def test_what_is_translated_is_printed_even_if_the_command_fails_later(
+    run: Path, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Translator.translate
+
+    def failing(self: Translator, *arguments: object, **options: object) -> Iterator[object]:
+        yield next(iter(whole(self, *arguments, **options)))  # type: ignore[arg-type]
+        raise SltCacheError("out of memory")
+
+    monkeypatch.setattr(Translator, "translate", failing)
+    ran = slt_cache("translate", "--run", run, *clips, "--json")
+    assert ran.code == 1 and "out of memory" in ran.err
+    assert [one["video"] for one in json.loads(ran.out)["translations"]] == [str(clips[0])]
 
 
 def test_one_bad_file_alone_is_bad_input_in_one_line(run: Path, tmp_path: Path) -> None:

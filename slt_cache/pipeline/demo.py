@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,8 +109,13 @@ def run_demo(run: Run, full: bool) -> Demo:
     test = of_split(clips, "test")
     translator = Translator(run)
     samples = tuple((clip.text, translator(clip.video)) for clip in test[:: max(len(test) // SAMPLES, 1)][:SAMPLES])
-    page = write_report(run)
-    return Demo(scores, len(test), figures, samples, time.monotonic() - begun, page)
+    done = Demo(scores, len(test), figures, samples, time.monotonic() - begun, run.report)
+    try:
+        write_report(run)
+    except BaseException:
+        say(render(done))  # an hour's results are shown even without a page
+        raise
+    return replace(done, seconds=time.monotonic() - begun)
 
 
 def render(demo: Demo) -> str:
