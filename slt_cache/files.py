@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{path.name}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _restore(path)
+        restore(path)
         _remove(temporary)
         yield temporary
         if temporary.is_dir():
@@ -53,7 +53,7 @@ def _stepped_aside(path: Path) -> Path:
     return path.with_name(f"{path.name}.old{TEMPORARY}")
 
 
-def _restore(path: Path) -> None:
+def restore(path: Path) -> None:
     """Undoes a replacement that a kill stopped between its two renames."""
     old = _stepped_aside(path)
     if old.exists() and not path.exists():
@@ -74,6 +74,17 @@ def _replace_folder(new: Path, path: Path) -> None:
         old.rename(path)
         raise
     _remove(old)
+
+
+def move_into_place(new: Path, path: Path) -> None:
+    """Gives a whole file or folder the name `path`, in the place of what has it now. Killed in between, the same call
+    completes it as long as `new` exists."""
+    restore(path)
+    if new.is_dir():
+        _replace_folder(new, path)
+    else:
+        new.replace(path)
+    _sync_folder(path.parent)
 
 
 def _remove(path: Path) -> None:

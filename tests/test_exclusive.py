@@ -197,8 +197,7 @@ def test_a_training_that_another_run_ends_meanwhile_is_not_done_again(
         yield
 
     monkeypatch.setattr(stage, "exclusive", released_by_another)
-    done = stage.training_stage(
-        "stage 1", tmp_path, settings, "train-visual", False, lambda record: pytest.fail("trained anew")
-    )
+    asked = stage.Stage("stage 1", tmp_path, "train-visual", settings)
+    done = stage.training_stage(asked, False, lambda attempt: pytest.fail("trained again"))
     assert done.finished
     assert done.epochs == 3

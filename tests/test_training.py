@@ -160,7 +160,7 @@ def engine_of(folder: Path, evaluate_every: int = 1, **settings: Any) -> Engine:
 
 
 def without_seconds(folder: Path) -> list[dict[str, Any]]:
-    return [{**line, "seconds": None} for line in read_metrics(folder / "metrics.jsonl")]
+    return [{**line, "seconds": None} for line in read_metrics(folder / "last" / "metrics.jsonl")]
 
 
 def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
@@ -395,7 +395,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_tokens(tmp_path: Path) -> Non
             total += float(token_loss(task.model(batch.features), batch.targets.labels, 0.2))
             tokens += batch.targets.tokens
     train(task, engine_of(tmp_path, epochs=1, label_smoothing=0.2))
-    [line] = [line for line in read_metrics(tmp_path / "metrics.jsonl") if line["kind"] == "epoch"]
+    [line] = [line for line in read_metrics(tmp_path / "last" / "metrics.jsonl") if line["kind"] == "epoch"]
     assert line["loss"] == pytest.approx(total / tokens, rel=1e-5)
     assert len({toy_batch(number).targets.tokens for number in range(STEPS)}) > 1
 
@@ -484,7 +484,10 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
     assert (progress.step, progress.epoch) == (expected.step, expected.epoch) == (4 * STEPS, 4)
     for (name, one), other in zip(large.model.state_dict().items(), small.model.state_dict().values(), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-6), name
-    losses = [[line["loss"] for line in read_metrics(tmp_path / name / "metrics.jsonl")] for name in ("large", "small")]
+    losses = [
+        [line["loss"] for line in read_metrics(tmp_path / name / "last" / "metrics.jsonl")]
+        for name in ("large", "small")
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert [rate for rate, _ in small.rates[::BATCH]] == [rate for rate, _ in large.rates]
 
@@ -519,13 +522,17 @@ def test_norms_of_the_last_layers_are_logged_before_clipping(tmp_path: Path) -> 
         torch.manual_seed(0)
         task = Recorded([1.0])
         train(task, engine_of(tmp_path / str(clip_norm), epochs=1, clip_norm=clip_norm, lr=1e-9))
-        [line] = [line for line in read_metrics(tmp_path / str(clip_norm) / "metrics.jsonl") if line["kind"] == "step"]
+        [line] = [
+            line
+            for line in read_metrics(tmp_path / str(clip_norm) / "last" / "metrics.jsonl")
+            if line["kind"] == "step"
+        ]
         assert line["param_norm/last"] == pytest.approx(task.weights[9], rel=1e-5)
         norms.append(line["grad_norm/last"])
     assert norms[1] > 1e-3
     quiet = replace(engine_of(tmp_path / "quiet", epochs=1), diagnostics=False)
     train(ToyTask([1.0]), quiet)
-    assert not [key for line in read_metrics(quiet.folder / "metrics.jsonl") for key in line if "norm" in key]
+    assert not [key for line in read_metrics(quiet.folder / "last" / "metrics.jsonl") for key in line if "norm" in key]
 
 
 def test_last_layers_are_found_in_both_stages(visual: VisualTranslator) -> None:
@@ -564,9 +571,9 @@ def test_tensorboard_gets_the_figures_of_the_metrics_log_once(tmp_path: Path) ->
     with pytest.raises(Killed):
         train(ToyTask([1.0, 2.0, 3.0, 4.0], kill=(2, 11)), engine)
     train(ToyTask([1.0, 2.0, 3.0, 4.0]), engine)
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events = EventAccumulator(str(tmp_path / "last" / "tensorboard"))
     events.Reload()
-    lines = read_metrics(tmp_path / "metrics.jsonl")
+    lines = read_metrics(tmp_path / "last" / "metrics.jsonl")
     steps = {line["step"]: line for line in lines if line["kind"] == "step"}
     for name, key in (("train/loss", "loss"), ("grad_norm/last", "grad_norm/last")):
         points = {point.step: point.value for point in events.Scalars(name)}
@@ -598,7 +605,7 @@ def test_durations_are_told_in_hours() -> None:
 
 def test_the_log_has_a_line_every_ten_updates_and_every_epoch(tmp_path: Path) -> None:
     train(ToyTask([1.0, 2.0]), engine_of(tmp_path, epochs=2))
-    lines = read_metrics(tmp_path / "metrics.jsonl")
+    lines = read_metrics(tmp_path / "last" / "metrics.jsonl")
     assert [(line["kind"], line["epoch"], line["step"]) for line in lines] == [
         ("step", 1, 10),
         ("epoch", 1, 12),
@@ -612,12 +619,12 @@ def test_the_log_has_a_line_every_ten_updates_and_every_epoch(tmp_path: Path) ->
 def test_lines_of_a_killed_epoch_are_dropped_on_resume(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(ToyTask([1.0] * 4, kill=(2, 11)), engine_of(tmp_path))
-    before = read_metrics(tmp_path / "metrics.jsonl")
+    before = read_metrics(tmp_path / "last" / "metrics.jsonl")
     assert (before[-1]["kind"], before[-1]["epoch"]) == ("step", 2)
-    log = MetricsLog(tmp_path / "metrics.jsonl", Progress(epoch=1, step=STEPS))
-    assert read_metrics(tmp_path / "metrics.jsonl") == before[:-1]
+    log = MetricsLog(tmp_path / "last" / "metrics.jsonl", Progress(epoch=1, step=STEPS))
+    assert read_metrics(tmp_path / "last" / "metrics.jsonl") == before[:-1]
     log.step(Progress(epoch=1, step=20), 0.5, 0.1, {})
-    assert read_metrics(tmp_path / "metrics.jsonl")[-1]["loss"] == 0.5
+    assert read_metrics(tmp_path / "last" / "metrics.jsonl")[-1]["loss"] == 0.5
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
@@ -755,7 +762,7 @@ def test_stage_2_has_one_rate_for_the_adapter_and_one_for_the_rest(
     ]
     settings = OptimizerConfig(epochs=40, batch_size=2, lr=5e-3, label_smoothing=0.0)
     train(task, Engine(settings, 0, 10, "fp32", torch.device("cpu"), tmp_path))
-    losses = [line["loss"] for line in read_metrics(tmp_path / "metrics.jsonl") if line["kind"] == "epoch"]
+    losses = [line["loss"] for line in read_metrics(tmp_path / "last" / "metrics.jsonl") if line["kind"] == "epoch"]
     assert losses[-1] < 0.5 * losses[0]
 
 

@@ -29,7 +29,10 @@ class Record:
     """Scores of the best weights."""
     dev_beams: int | None = None
     """Of the search that made these scores: while the training goes on `generation.dev_beams`, which decides which
-    weights are the best; in the end `generation.num_beams`. None in records of older versions."""
+    weights are the best; in the end `generation.num_beams`. None without dev."""
+    dev_sha256: str | None = None
+    """Identity of the clips and sentences of dev behind these scores; they decided none of the weights, only which of
+    them were kept."""
     context: dict[str, Any] = field(default_factory=dict)
     """What did not decide the weights but tells how to read them: corpus, scoring of dev, generation."""
     finished_at: str = ""

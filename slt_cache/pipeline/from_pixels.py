@@ -19,19 +19,19 @@ from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
 from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.models.sign_translator import VisualTranslator
-from slt_cache.pipeline.final_dev import with_final_dev
 from slt_cache.pipeline.frame_cache import open_frame_cache
 from slt_cache.pipeline.prepare import manifest_sha256, require_split
 from slt_cache.pipeline.probe import readable_clips
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
-from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, train_task, training_stage
 from slt_cache.pipeline.terminal import counting
 from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
 from slt_cache.processes import dealt, rank, size
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_pixels import FromPixelsTask
 from slt_cache.training.state import Progress
+from slt_cache.training.task import LAST
 from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
 
@@ -51,16 +51,16 @@ class PixelTraining:
     make_optimizer: Callable[[VisualTranslator], Optimizer]
     save: Callable[[Path, VisualTranslator, Record], None]
     """Writes the weights into a folder."""
-    load: Callable[[], VisualTranslator]
-    """The best weights, once the training has ended."""
-    save_record: Callable[[Record], None]
-    """Writes the record beside them anew."""
+    load: Callable[[Path], VisualTranslator]
+    """Reads the weights from a folder."""
+    save_record: Callable[[Path, Record], None]
+    """Replaces the record of the weights in a folder."""
     keep_epochs: tuple[int, ...] = ()
     """Epochs whose weights are kept beside the best ones."""
 
 
 def epoch_folder(folder: Path, epoch: int) -> Path:
-    """Where the weights of one epoch are kept."""
+    """Where the weights of one epoch are kept, in the folder of a training."""
     return folder / "epochs" / str(epoch)
 
 
@@ -71,13 +71,13 @@ def train_from_pixels(
     `allow_missing` it goes without the clips that cannot be read."""
     config, tokenizer = run.config, plan.tokenizer
     train_clips, dev_clips = require_split(run, clips, "train"), of_split(clips, "dev")
-    settings = _settings(run, plan, train_clips, dev_clips)
+    settings = _settings(run, plan, train_clips)
     if restart or not _is_finished(plan.folder, settings):
         readable = readable_clips(run, [*train_clips, *dev_clips], allow_missing, plan.command)
         train_clips, dev_clips = require_split(run, readable, "train"), of_split(readable, "dev")
-        settings = _settings(run, plan, train_clips, dev_clips)
+        settings = _settings(run, plan, train_clips)
 
-    def work(record: Record) -> Progress:
+    def work(attempt: Attempt) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> FromPixelsTask:
             model = with_passes(plan.make_model(), config)
             warn_of_memory(model, config, plan.loop, train_clips, device)
@@ -98,28 +98,36 @@ def train_from_pixels(
                 return _dev_scores(run, model, device, dev_clips, tokenizer, config.generation.on_dev)
 
             def save_best(epoch: int, dev: dict[str, float]) -> None:
-                plan.save(plan.folder / "best", model, record_of(epoch, dev))
+                plan.save(attempt.best, model, record_of(epoch, dev))
 
             def epoch_ended(epoch: int) -> None:
                 if epoch in plan.keep_epochs:
                     kept = replace(record_of(epoch, {}), finished=True)
-                    plan.save(epoch_folder(plan.folder, epoch), model, kept)
+                    plan.save(epoch_folder(plan.folder / LAST, epoch), model, kept)
 
             optimizer = partial(plan.make_optimizer, model)
             return FromPixelsTask(plan.name, model, loader, optimizer, evaluate, save_best, epoch_ended)
 
-        return train_task(run, plan.folder, plan.loop, record, make_task, plan.loop.evaluate_every)
+        return train_task(run, plan.loop, attempt, make_task, plan.loop.evaluate_every)
 
-    trained = training_stage(plan.name, plan.folder, settings, plan.command, restart, work)
-
-    def scores() -> dict[str, float]:
+    def score(best: Path) -> dict[str, float]:
         device = pick_device(config.compute.device)
-        return _dev_scores(run, plan.load().to(device), device, dev_clips, tokenizer, config.generation)
+        return _dev_scores(run, plan.load(best).to(device), device, dev_clips, tokenizer, config.generation)
 
-    return with_final_dev(run, trained, scores, plan.save_record)
+    stage = Stage(
+        plan.name,
+        plan.folder,
+        plan.command,
+        settings,
+        beams=config.generation.num_beams,
+        dev_sha256=manifest_sha256(dev_clips) if dev_clips else None,
+        score=score,
+        save_record=plan.save_record,
+    )
+    return training_stage(stage, restart, work)
 
 
-def _settings(run: Run, plan: PixelTraining, train_clips: Sequence[Clip], dev_clips: Sequence[Clip]) -> dict[str, Any]:
+def _settings(run: Run, plan: PixelTraining, train_clips: Sequence[Clip]) -> dict[str, Any]:
     """Everything that decides the weights."""
     config = run.config
     return {
@@ -129,7 +137,7 @@ def _settings(run: Run, plan: PixelTraining, train_clips: Sequence[Clip], dev_cl
         "encoder": config.encoder.recorded(),
         **plan.settings,
         "tokenizer": {"name": config.llm.name, "language": config.language_code, "sha256": plan.tokenizer.sha256},
-        "manifest_sha256": manifest_sha256([*train_clips, *dev_clips]),
+        "manifest_sha256": manifest_sha256(train_clips),
     }
 
 

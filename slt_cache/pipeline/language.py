@@ -21,7 +21,7 @@ from slt_cache.models.lora import add_lora
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.small_llm import MAX_POSITIONS, make_small_mbart, make_small_mt5
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
-from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, train_task, training_stage
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.trim import summary, trim_llm
 from slt_cache.processes import join, leader_first, rank, size
@@ -148,14 +148,13 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     }
     if name != SMALL_MBART:
         settings["name"] = name  # older records have none
-    folder = run.pretrained
 
-    def work(record: Record) -> Progress:
+    def work(attempt: Attempt) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> DenoisingTask:
             model = _small_llm(name, config, tokenizer)
 
             def save(epoch: int, dev: dict[str, float]) -> None:
-                save_seq2seq(folder / "best", model, tokenizer, record_of(epoch, dev))
+                save_seq2seq(attempt.best, model, tokenizer, record_of(epoch, dev))
 
             text = NoisyText(
                 sentences,
@@ -172,9 +171,10 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
             return DenoisingTask(model, text, config, save)
 
         seeded = replace(run, config=run.config.model_copy(update={"seed": seed}))
-        return train_task(seeded, folder, config, record, make_task, evaluate_every=config.epochs)
+        return train_task(seeded, config, attempt, make_task, evaluate_every=config.epochs)
 
-    return training_stage("pre-training", folder, settings, run.command("llm pretrain"), restart, work)
+    stage = Stage("pre-training", run.pretrained, run.command("llm pretrain"), settings)
+    return training_stage(stage, restart, work)
 
 
 def _sha256(sentences: Sequence[str]) -> str:

@@ -1,22 +1,22 @@
-"""One training as a step of the pipeline: done already, to be gone on with, or to be begun."""
+"""One training as a step of the pipeline: finished already, to be resumed, or to be started."""
 
-import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
-from slt_cache.config import LlmTrainingConfig, OptimizerConfig, VisualTrainingConfig
+from slt_cache.config import LlmTrainingConfig, OptimizerConfig, VisualTrainingConfig, differences
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import TEMPORARY, exclusive
+from slt_cache.files import exclusive
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import choices_of, preset_of
 from slt_cache.pipeline.terminal import say
+from slt_cache.pipeline.unfinished import BEST, Unfinished
 from slt_cache.processes import leads, size, wait_for_all
 from slt_cache.training.loop import train
 from slt_cache.training.state import Progress
@@ -27,83 +27,142 @@ RecordOf = Callable[[int, dict[str, float]], Record]
 """(epoch, dev scores) -> the record to be saved with the weights of that epoch."""
 
 
-def training_stage(
-    name: str,
-    folder: Path,
-    settings: dict[str, Any],
-    command: str,
-    restart: bool,
-    work: Callable[[Record], Progress],
-) -> Record:
-    """Trains into `folder/best` unless that was done with the same settings already.
+@dataclass(frozen=True)
+class Stage:
+    """One training of a run: what is known of it before it starts, and how its weights are scored in the end."""
 
-    `work` trains and saves the best weights with the record it is given. Raises InputError where the folder holds a
-    training of other settings, or where another training writes it. Of several processes all do the work, and the
-    leader writes."""
-    if not restart and (done := _finished(name, folder, settings, command)) is not None:
-        return done
-    with exclusive(folder / "lock", str(folder)) if leads() else nullcontext():
-        if not restart and (done := _finished(name, folder, settings, command)) is not None:
-            return done  # by a run that had the lock until now
-        if restart and leads():
-            _discard(folder / "last")  # first: without its state, what lies in best/ is overwritten, not gone on with
-            _discard(folder / "best")
+    name: str
+    folder: Path
+    command: str
+    """Trains it."""
+    settings: dict[str, Any]
+    """Everything that decides the weights."""
+    beams: int = 1
+    """Beams of the final scoring on dev."""
+    dev_sha256: str | None = None
+    """Identity of the dev split, which decides what weights are kept, but none of them; None without dev."""
+    score: Callable[[Path], dict[str, float]] = lambda best: {}
+    """Scores the weights in a folder on dev, with `beams` beams."""
+    save_record: Callable[[Path, Record], None] = write_record
+    """Replaces the record of the weights in a folder."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A training that is about to start or to be resumed."""
+
+    stage: Stage
+    begin: Callable[[], None]
+    """Called once all input has been read: until then nothing on disk has changed."""
+    state_saved: Callable[[], None]
+
+    @property
+    def best(self) -> Path:
+        """Folder of the best weights so far."""
+        return Unfinished(self.stage.folder).best
+
+
+def training_stage(stage: Stage, restart: bool, work: Callable[[Attempt], Progress]) -> Record:
+    """Trains into `stage.folder/best`, unless a training with the same settings is finished there already.
+
+    `work` trains, and saves the best weights in `Attempt.best`; they take the place of an earlier result once all of
+    the training is done. Raises InputError if the folder holds a training with other settings, or if another process
+    is training there. Of several processes all do the work, and the leader writes."""
+    if not restart and (done := _finished(stage)) is not None:
+        return with_final_dev(stage, stage.folder / BEST, done)
+    with exclusive(stage.folder / "lock", str(stage.folder)) if leads() else nullcontext():
+        unfinished = Unfinished(stage.folder)
+        if leads():
+            unfinished.settle()
         wait_for_all()
-        begun = read_record(folder / "last")
+        if not restart and (done := _finished(stage)) is not None:
+            return done  # by a run that had the lock until now, or was killed when all but the last renames were done
+        begun = None if restart else unfinished.record
         if begun is not None:
-            require_same(folder, begun, settings, command)
+            require_same(stage.folder, begun, stage.settings, stage.command)
         wait_for_all()  # all have read what there was
-        if leads():
-            write_record(folder / "last", Record(name, settings))
-        progress = work(Record(name, settings))
+        return _train(stage, unfinished, begun is not None, work)
+
+
+def _train(stage: Stage, unfinished: Unfinished, resumed: bool, work: Callable[[Attempt], Progress]) -> Record:
+    def begin() -> None:
         wait_for_all()
-        best = read_record(folder / "best")
-        if best is None:
-            raise SltCacheError(f"{folder}: the training ended without weights. Train it anew: {command} --restart")
-        finished = best.finish(progress.epoch, progress.seconds)
+        if leads() and not resumed:
+            unfinished.begin(Record(stage.name, stage.settings))
         wait_for_all()
-        if leads():
-            write_record(folder / "best", finished)
-            _discard(folder / "last")
-        wait_for_all()
+
+    try:
+        progress = work(Attempt(stage, begin, unfinished.state_saved))
+    except BaseException:
+        if leads() and not resumed:
+            unfinished.give_up()
+        raise
+    wait_for_all()
+    best = read_record(unfinished.best)
+    if best is None:
+        raise SltCacheError(
+            f"{unfinished.last}: the training ended without weights. Start over: {stage.command} --restart"
+        )
+    finished = best.finish(progress.epoch, progress.seconds)
+    wait_for_all()
+    if leads():
+        stage.save_record(unfinished.best, finished)  # a record of finished weights: they can be loaded and scored
+    wait_for_all()
+    finished = with_final_dev(stage, unfinished.best, finished)
+    if leads():
+        unfinished.finish(finished)
+    wait_for_all()
     return finished
 
 
-def _finished(name: str, folder: Path, settings: dict[str, Any], command: str) -> Record | None:
-    """What an earlier run has trained to the end."""
+def _finished(stage: Stage) -> Record | None:
+    """The record of a finished training, unless a later one with the same settings can be resumed."""
     wait_for_all()
-    done = read_record(folder / "best")
-    if done is None or not done.finished:
+    unfinished, done = Unfinished(stage.folder), read_record(stage.folder / BEST)
+    begun = unfinished.record
+    if done is None or unfinished.is_finished:
         return None
-    require_same(folder, done, settings, command)
-    say(f"{name}: trained already, kept in {folder / 'best'}; --restart trains anew")
+    if begun is not None and not differences(begun.settings, stage.settings):
+        return None
+    require_same(stage.folder, done, stage.settings, stage.command)
+    say(f"{stage.name}: trained already, kept in {stage.folder / BEST}; --restart trains again")
+    if begun is not None:
+        say(f"{unfinished.last} holds an unfinished training with other settings: give these to resume it")
     wait_for_all()
     if leads():
-        _discard(folder / "last")  # a kill may have left it
+        unfinished.tidy()
     return done
 
 
-def _discard(folder: Path) -> None:
-    """Gone in one step: half a folder that a kill leaves would pass for a whole one."""
-    going = folder.with_name(f"{folder.name}.gone{TEMPORARY}")
-    shutil.rmtree(going, ignore_errors=True)
-    if folder.exists():
-        folder.rename(going)
-        shutil.rmtree(going, ignore_errors=True)
+def with_final_dev(stage: Stage, folder: Path, record: Record) -> Record:
+    """Scores the weights in `folder` on dev with the search that `eval` uses, unless that was done, and saves the
+    scores in their record.
+
+    During the training dev is searched with `generation.dev_beams`, which is quick and decides which weights are the
+    best; the scores recorded in the end are comparable with those of `eval`. The metrics log keeps the others."""
+    if not record.dev or stage.dev_sha256 is None:
+        return record
+    if (record.dev_beams, record.dev_sha256) == (stage.beams, stage.dev_sha256):
+        return record
+    say(f"{stage.name}: scoring the best weights on dev with {stage.beams} beams")
+    final = replace(record, dev=stage.score(folder), dev_beams=stage.beams, dev_sha256=stage.dev_sha256)
+    if leads():
+        stage.save_record(folder, final)
+    wait_for_all()
+    return final
 
 
 def train_task(
     run: Run,
-    folder: Path,
     settings: OptimizerConfig,
-    record: Record,
+    attempt: Attempt,
     make_task: Callable[[torch.device, RecordOf], Task],
     evaluate_every: int,
 ) -> Progress:
     """Runs the loop on the task that `make_task(device, record_of)` builds.
 
     `record_of(epoch, dev)` is the record to be saved with the best weights of that epoch."""
-    compute = run.config.compute
+    compute, stage = run.config.compute, attempt.stage
     require_tracker(compute.tracker)
     _require_shares(run, settings)
     device = pick_device(compute.device, compute.precision)
@@ -111,7 +170,15 @@ def train_task(
     def record_of(epoch: int, dev: dict[str, float]) -> Record:
         beams = run.config.generation.dev_beams if dev else None
         context = _context(run, scored=bool(dev))
-        return replace(record, best_epoch=epoch, dev=dev, dev_beams=beams, context=context)
+        return Record(
+            stage.name,
+            stage.settings,
+            best_epoch=epoch,
+            dev=dev,
+            dev_beams=beams,
+            dev_sha256=stage.dev_sha256 if dev else None,
+            context=context,
+        )
 
     torch.manual_seed(run.config.seed)
     task = make_task(device, record_of)
@@ -127,11 +194,13 @@ def train_task(
         evaluate_every,
         compute.precision,
         device,
-        folder,
+        stage.folder,
         save_seconds=60 * compute.save_minutes,
         diagnostics=compute.diagnostics,
         tracker=compute.tracker,
+        state_saved=attempt.state_saved,
     )
+    attempt.begin()
     return train(task, engine)
 
 

@@ -84,8 +84,7 @@ def _train(
         settings = {**record.settings, "features": spec.to_json(), "language": config.language_code}
         save_end_to_end(best, model, tokenizer, record, replace(record, settings=settings, finished=True))
 
-    def save_record(record: Record) -> None:
-        best = folder / "best"
+    def save_record(best: Path, record: Record) -> None:
         llm = read_record(best / LLM_FOLDER)
         assert llm is not None  # saved with the weights
         save_llm_record(best / LLM_FOLDER, replace(llm, dev=record.dev, dev_beams=record.dev_beams))
@@ -101,7 +100,7 @@ def _train(
         make_model=make_model,
         make_optimizer=partial(joint_optimizer, settings=config.llm_training),
         save=save,
-        load=lambda: load_end_to_end(folder / "best", run.command(command)).model,
+        load=lambda best: load_end_to_end(best, run.command(command)).model,
         save_record=save_record,
     )
     return train_from_pixels(run, clips, plan, restart, allow_missing)

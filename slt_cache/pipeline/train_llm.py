@@ -3,9 +3,9 @@
 Beside it the two controls that keep its score honest: the same LLM without pre-training, and stage 1's Light-T
 trained on over the same cache."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
 from slt_cache.models.sign_translator import SignTranslator, make_light_t
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
-from slt_cache.pipeline.final_dev import score_cached_dev, with_final_dev
+from slt_cache.pipeline.final_dev import score_cached_dev
 from slt_cache.pipeline.language import ensure_tokenizer, new_llm
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import SMALL_LLMS, Run
 from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
-from slt_cache.pipeline.stage import RecordOf, train_task, training_stage
+from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, train_task, training_stage
 from slt_cache.pipeline.terminal import counting, say
 from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer
@@ -164,7 +164,7 @@ def _new_light_t(visual: VisualCheckpoint, dim: int) -> SignTranslator:
 
 
 def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureCache | None, restart: bool) -> Record:
-    def work(record: Record) -> Progress:
+    def work(attempt: Attempt) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> FromCacheTask:
             model = plan.make_model()
             require_positions(train_split, model.positions, plan.tokenizer)
@@ -177,7 +177,7 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
                 return rounded(score_hypotheses(run.config, hypotheses, dev_split.texts))
 
             def save_best(epoch: int, dev: dict[str, float]) -> None:
-                save_llm(plan.folder / "best", model, plan.tokenizer, record_of(epoch, dev))
+                save_llm(attempt.best, model, plan.tokenizer, record_of(epoch, dev))
 
             loader = feature_loader(
                 train_split,
@@ -200,13 +200,23 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
             )
 
         every = run.config.llm_training.evaluate_every
-        return train_task(run, plan.folder, plan.loop, record, make_task, every)
+        return train_task(run, plan.loop, attempt, make_task, every)
 
-    trained = training_stage(plan.name, plan.folder, plan.settings, plan.command, restart, work)
-    best = plan.folder / "best"
-    if dev_split is None:
-        return trained
-    return with_final_dev(run, trained, lambda: score_cached_dev(run, best, dev_split), partial(save_llm_record, best))
+    def score(best: Path) -> dict[str, float]:
+        assert dev_split is not None
+        return score_cached_dev(run, best, dev_split)
+
+    stage = Stage(
+        plan.name,
+        plan.folder,
+        plan.command,
+        plan.settings,
+        beams=run.config.generation.num_beams,
+        dev_sha256=_dev_sha256(dev_split),
+        score=score,
+        save_record=save_llm_record,
+    )
+    return training_stage(stage, restart, work)
 
 
 def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
@@ -229,6 +239,14 @@ def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
         if not len(split):
             raise InputError(f"{cache}: the split {split.split} is empty. Extract again from readable videos.")
     return train_split, dev_split
+
+
+def _dev_sha256(dev_split: FeatureCache | None) -> str | None:
+    """Identity of the cached clips of dev and of their sentences."""
+    if dev_split is None:
+        return None
+    rows = zip(dev_split.ids, dev_split.texts, strict=True)
+    return hashlib.sha256(repr([dev_split.attributes["manifest_sha256"], *rows]).encode()).hexdigest()
 
 
 def _cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
         make_model=lambda: new_visual_translator(config.encoder, config.video, config.light_t, tokenizer),
         make_optimizer=lambda model: visual_optimizer(model, config.visual_training),
         save=save,
-        load=lambda: load_visual(run.visual / "best").model,
-        save_record=lambda record: write_record(run.visual / "best", record),
+        load=lambda best: load_visual(best).model,
+        save_record=write_record,
         keep_epochs=config.visual_training.keep_epochs,
     )
     return train_from_pixels(run, clips, plan, restart, allow_missing)

@@ -14,7 +14,7 @@ import torch
 from slt_cache.processes import leads, rank, size, stopping_together
 from slt_cache.training.bar import EpochBar
 from slt_cache.training.interrupts import Interrupts
-from slt_cache.training.metrics_log import MetricsLog
+from slt_cache.training.metrics_log import METRICS_FILE, MetricsLog
 from slt_cache.training.schedule import Schedule
 from slt_cache.training.shares import Clock, Group, groups, stop_together
 from slt_cache.training.state import Progress, TrainingState
@@ -32,9 +32,9 @@ def train(task: Task, engine: Engine) -> Progress:
     Raises SltCacheError on a loss that is not finite, naming the clips of the batch; KeyboardInterrupt on Ctrl-C and
     SIGTERM, once the state is saved."""
     updater = Updater(task, engine)
-    state = TrainingState(engine.folder / "last", task.model, updater.optimizer, updater.scaler, engine.device)
-    tracker = open_tracker(engine.tracker, engine.folder, task.name, state.progress.step) if leads() else None
-    log = MetricsLog(engine.folder / "metrics.jsonl", state.progress, tracker)
+    state = TrainingState(engine.last, task.model, updater.optimizer, updater.scaler, engine.device)
+    tracker = open_tracker(engine.tracker, engine, task.name, state.progress.step) if leads() else None
+    log = MetricsLog(engine.last / METRICS_FILE, state.progress, tracker)
     with closing(log), Interrupts(deferred=size() > 1) as interrupts:
         _Training(task, engine, updater, state, log, interrupts).run()
     return state.progress
@@ -101,8 +101,7 @@ class _Training:
         if logged:
             self.log.step(self.progress, update.loss, self.update.rate, update.norms)
         if group.save:
-            self.state.save()
-            self.clock.state_is_saved()
+            self._save_state()
         return update
 
     def _dev_scores(self) -> dict[str, float]:
@@ -128,14 +127,22 @@ class _Training:
         if leads():
             self.task.epoch_ended(self.progress.epoch + 1)
         self.progress.end_epoch()
+        self._save_state()
+
+    def _save_state(self) -> None:
         self.state.save()
+        if leads():
+            self.engine.state_saved()
         self.clock.state_is_saved()
 
     def _save_interrupted(self) -> None:
         if self.engine.save_seconds == math.inf:
             return
+        if not self.progress.step:
+            self.log.say(f"{self.task.name}: interrupted before the first update; there is nothing to save")
+            return
         self.progress.seconds = self.clock.seconds()
-        self.state.save()
+        self._save_state()
         self.log.say(f"{self.task.name}: interrupted {self._place()}; saved in {self.state.path.parent}")
 
     def _other_processes(self) -> str:

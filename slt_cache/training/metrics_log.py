@@ -15,6 +15,8 @@ from slt_cache.training.bar import duration
 from slt_cache.training.state import Progress
 from slt_cache.training.trackers import Tracker
 
+METRICS_FILE = "metrics.jsonl"
+
 
 class MetricsLog:
     """Appends to the file; lines of what comes after `progress`, left by a killed run, are taken out first. Of several

@@ -61,6 +61,10 @@ class Task(Protocol):
         ...
 
 
+LAST = "last"
+"""Folder of an unfinished training, in the folder of its stage."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """How to train, whatever is trained."""
@@ -72,9 +76,16 @@ class Engine:
     precision: str
     device: torch.device
     folder: Path
-    """Holds metrics.jsonl and, while the training is unfinished, last/."""
+    """Of the stage; the training writes into last/ in it."""
     save_seconds: float = 600.0
     """Between two savings of the state within an epoch; infinite where nothing is kept, on Ctrl-C neither."""
     diagnostics: bool = True
     """Whether norms of gradients and weights are logged."""
     tracker: str = "none"
+    state_saved: Callable[[], None] = lambda: None
+    """Called on the leader whenever the state is on disk: the training can be resumed from then on."""
+
+    @property
+    def last(self) -> Path:
+        """Holds the state, metrics.jsonl and the tracker's files while the training is unfinished."""
+        return self.folder / LAST

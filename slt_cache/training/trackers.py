@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from slt_cache.errors import InputError
+from slt_cache.training.task import Engine
 
 WANDB_ID_FILE = "wandb-id.txt"
 """In last/: a training that goes on goes on in the same picture, one that begins anew in another."""
@@ -27,13 +28,13 @@ def require_tracker(name: str) -> None:
         )
 
 
-def open_tracker(name: str, folder: Path, title: str, step: int) -> Tracker | None:
-    """Of a training that has done `step` updates; `folder` is the stage's."""
+def open_tracker(name: str, engine: Engine, title: str, step: int) -> Tracker | None:
+    """Opens the tracker of a training that has done `step` updates."""
     require_tracker(name)
     if name == "tensorboard":
-        return _TensorBoard(folder, step)
+        return _TensorBoard(engine.last, step)
     if name == "wandb":
-        return _WeightsAndBiases(folder, title)
+        return _WeightsAndBiases(engine, title)
     return None
 
 
@@ -57,12 +58,12 @@ class _TensorBoard:
 class _WeightsAndBiases:
     """Where to, and whether online, is for the environment to say (WANDB_MODE, WANDB_PROJECT)."""
 
-    def __init__(self, folder: Path, title: str):
+    def __init__(self, engine: Engine, title: str):
         import wandb
 
-        kept = folder / "last" / WANDB_ID_FILE
+        kept = engine.last / WANDB_ID_FILE
         run_id = kept.read_text(encoding="utf-8") if kept.is_file() else uuid4().hex
-        self.run: Any = wandb.init(id=run_id, name=title, dir=str(folder), resume="allow")
+        self.run: Any = wandb.init(id=run_id, name=title, dir=str(engine.folder), resume="allow")
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(run_id, encoding="utf-8")
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
 from slt_cache.pipeline.run import END_TO_END, Run
+from slt_cache.pipeline.unfinished import metrics_file
 from slt_cache.training.diagnostics import llm_larger
 from slt_cache.training.metrics_log import read_metrics
 
@@ -85,7 +86,7 @@ class Drawn:
 def read_trainings(run: Run) -> list[Training]:
     """What was trained in the run, or is being trained."""
     found = [
-        Training(key, read_metrics(run.folder / key / "metrics.jsonl"), read_record(run.folder / key / "best"))
+        Training(key, read_metrics(metrics_file(run.folder / key)), read_record(run.folder / key / "best"))
         for key in TRAININGS
     ]
     return [one for one in found if one.lines or one.record]
