@@ -26,6 +26,7 @@ from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, train_task, training_stage
 from slt_cache.pipeline.terminal import counting
+from slt_cache.pipeline.unfinished import BEST
 from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
 from slt_cache.processes import dealt, rank, size
 from slt_cache.text.tokenizer import Tokenizer
@@ -72,7 +73,7 @@ def train_from_pixels(
     config, tokenizer = run.config, plan.tokenizer
     train_clips, dev_clips = require_split(run, clips, "train"), of_split(clips, "dev")
     settings = _settings(run, plan, train_clips)
-    if restart or not _is_finished(plan.folder, settings):
+    if restart or not _is_finished(plan.folder, settings, _dev_sha256(dev_clips)):
         readable = readable_clips(run, [*train_clips, *dev_clips], allow_missing, plan.command)
         train_clips, dev_clips = require_split(run, readable, "train"), of_split(readable, "dev")
         settings = _settings(run, plan, train_clips)
@@ -120,7 +121,7 @@ def train_from_pixels(
         plan.command,
         settings,
         beams=config.generation.num_beams,
-        dev_sha256=manifest_sha256(dev_clips) if dev_clips else None,
+        dev_sha256=_dev_sha256(dev_clips),
         score=score,
         save_record=plan.save_record,
     )
@@ -141,10 +142,14 @@ def _settings(run: Run, plan: PixelTraining, train_clips: Sequence[Clip]) -> dic
     }
 
 
-def _is_finished(folder: Path, settings: dict[str, Any]) -> bool:
-    """Whether there is nothing to train, and so no video to open."""
-    done = read_record(folder / "best")
-    return done is not None and done.finished and not differences(done.settings, settings)
+def _is_finished(folder: Path, settings: dict[str, Any], dev_sha256: str | None) -> bool:
+    """Whether there is nothing to train or to score, and so no video to open."""
+    done = read_record(folder / BEST)
+    return done is not None and done.dev_sha256 == dev_sha256 and not differences(done.settings, settings)
+
+
+def _dev_sha256(dev_clips: Sequence[Clip]) -> str | None:
+    return manifest_sha256(dev_clips) if dev_clips else None
 
 
 def _dev_scores(
