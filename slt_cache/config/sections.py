@@ -410,6 +410,9 @@ class ComputeConfig(Section):
     sync_batchnorm: bool = True
     """Of several processes (torchrun): batch norms go by the statistics of the whole batch, as those of one process do;
     false: by those of each process's share."""
+    verify_features: bool = True
+    """Compare each row of a feature cache with its checksum when a process first reads it. `slt-cache bench cache`
+    measures what it costs."""
     compile: bool = False
     """Trainings from pixels run the backbone compiled by torch.compile; for a GPU, where the compiling pays. Numbers
     differ in the last digits."""

@@ -4,7 +4,7 @@ Reads by memory map, so data-loader workers share pages and no HDF5 handle. Know
 and needs no torch."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,14 @@ from slt_cache.features.layout import (
     SplitFacts,
     SplitTable,
     canonical,
+    checksum,
 )
-from slt_cache.features.seal import Seal, damaged, read_seal
+from slt_cache.features.seal import AGAIN, Seal, damaged, read_seal
 from slt_cache.features.spec import FeatureSpec
+from slt_cache.features.structure import BadStructure, read_root, read_split, split_names
 
-
-@dataclass(frozen=True)
-class _Mapped:
-    """Where a dataset lies in the file."""
-
-    offset: int
-    """Bytes from the beginning of the file."""
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+_read_before: dict[tuple[Any, ...], bytearray] = {}
+"""A byte for each row of a split that was compared with its checksum in this process, by file and split."""
 
 
 class FeaturesDiffer(InputError):
@@ -56,35 +51,27 @@ class FeatureCache(Mapping[str, np.ndarray]):
     Picklable, and safe in worker processes however they are started: what is sent is the path, and a worker that
     finds another split there than its parent raises SltCacheError."""
 
-    def __init__(self, path: Path | str, split: str):
-        """Raises InputError where the file is missing, is no feature cache, or lacks the split."""
+    def __init__(self, path: Path | str, split: str, verify: bool = True):
+        """With `verify` each row is compared with its checksum when it is first read in a process. Raises InputError
+        where the file is missing, is no feature cache, or lacks the split."""
         self.path = Path(path)
         self.split = split
-        with open_cache(self.path) as file:
-            self._seal: Seal = read_seal(self.path)
-            if split not in file:
-                held = ", ".join(file) or "nothing"
+        self.verify = verify
+        with _opened(self.path) as (file, seal):
+            self._seal: Seal = seal
+            held = split_names(file)
+            if split not in held:
                 raise InputError(
-                    f"{path}: holds no split {split!r} but {held}. Add it: slt-cache extract-features --split {split}"
+                    f"{path}: holds no split {split!r} but {', '.join(held) or 'nothing'}. "
+                    f"Add it: slt-cache extract-features --split {split}"
                 )
-            try:
-                self._read_header(file[split])
-            except (KeyError, ValueError, TypeError) as error:
-                raise InputError(f"{path}: {split} does not have the layout of a cache ({error}).") from error
-
-    def _read_header(self, group: h5py.Group) -> None:
-        self.attributes: dict[str, Any] = {
-            name: int(value) if name == "complete" else str(value) for name, value in group.attrs.items()
-        }
-        self.spec = FeatureSpec.from_json(self.attributes["spec"])
+            header = read_split(file, split, seal)
+        self.attributes, self.spec, self._places = header.attributes, header.spec, header.places
         self.complete = bool(self.attributes["complete"])
-        self.rows = int(group["clip_id"].shape[0])
-        self._places = {
-            name: _Mapped(dataset.id.get_offset() or 0, dataset.shape, dataset.dtype) for name, dataset in group.items()
-        }
+        self.rows = self._places["clip_id"].shape[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path, self.split, self.attributes)
+        return _reopen, (self.path, self.split, self.attributes, self.verify)
 
     def __repr__(self) -> str:
         return f"FeatureCache({str(self.path)!r}, {self.split!r}): {len(self)} clips"
@@ -111,8 +98,32 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return self.row(self._index_of[clip_id] * self.views + view)
 
     def row(self, row: int) -> np.ndarray:
-        """[N, C] of a row; clip number i has the rows from i * views on."""
-        return self.features[self.offsets[row] : self.offsets[row + 1]]
+        """[N, C] of a row; clip number i has the rows from i * views on. Raises SltCacheError when
+        it is first read in this process and does not have its checksum."""
+        features = self.features[self.offsets[row] : self.offsets[row + 1]]
+        if self.verify and not self._compared[row]:
+            self._require_whole(row, features)
+        return features
+
+    @cached_property
+    def _compared(self) -> bytearray:
+        """Shared by all that read the same file in this process."""
+        status = self.path.stat()
+        file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, self.split, self.rows)
+        return _read_before.setdefault(file, bytearray(self.rows))
+
+    def _require_whole(self, row: int, features: np.ndarray) -> None:
+        if checksum(features) != self._sums[row]:
+            view = f", view {row % self.views}," if self.views > 1 else ""
+            raise SltCacheError(
+                f"{self.path}: the features of clip {self.ids[row // self.views]!r} of {self.split}{view} are damaged. "
+                f"{AGAIN} See all damage: slt-cache cache verify {self.path}"
+            )
+        self._compared[row] = 1
+
+    @cached_property
+    def _sums(self) -> np.ndarray:
+        return self.column("checksum")
 
     @property
     def views(self) -> int:
@@ -131,8 +142,11 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """int64 [rows + 1]"""
-        return self._map("offsets")
+        """int64 [rows + 1]. Raises InputError where they do not rise from 0 to the last row of features."""
+        offsets = self._map("offsets")
+        if offsets[0] != 0 or offsets[-1] != self._places["features"].shape[0] or (offsets[1:] <= offsets[:-1]).any():
+            raise self._foreign(f"{self.split}/offsets do not rise from 0 to the last row of features")
+        return offsets
 
     @cached_property
     def row_ids(self) -> list[str]:
@@ -146,7 +160,10 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     @cached_property
     def _index_of(self) -> dict[str, int]:
-        return dict(zip(self.ids, range(len(self.ids)), strict=True))
+        numbers = dict(zip(self.ids, range(len(self.ids)), strict=True))
+        if len(numbers) != len(self.ids):
+            raise self._foreign(f"{self.split}/clip_id has a clip twice")
+        return numbers
 
     @cached_property
     def row_texts(self) -> list[str]:
@@ -173,7 +190,13 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return self.column("num_frames")[:: self.views]
 
     def _strings(self, name: str, every: int = 1) -> list[str]:
-        return [value.decode() for value in self._map(name)[::every].tolist()]
+        try:
+            return [value.decode() for value in self._map(name)[::every].tolist()]
+        except UnicodeDecodeError as error:
+            raise self._foreign(f"{self.split}/{name} is not UTF-8") from error
+
+    def _foreign(self, what: str) -> InputError:
+        return InputError(f"{self.path}: {what}; {FOREIGN}")
 
     def _map(self, name: str) -> np.ndarray:
         """A dataset as a read-only memory map. Raises InputError where a column does not have its checksum, and
@@ -184,7 +207,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
         if read_seal(self.path) != self._seal:  # else another split added meanwhile would shift what is read here
             raise SltCacheError(f"{self.path}: {self.split} was replaced while it was read. Run the command again.")
         for column in damaged(self.path, self._seal, [f"{self.split}/{name}"]):
-            raise InputError(f"{self.path}: {column} is damaged. Extract it again.")
+            raise InputError(f"{self.path}: {column} is damaged. {AGAIN}")
         return np.asarray(np.memmap(self.path, place.dtype, "r", place.offset, place.shape))
 
     def require_spec(self, asked: FeatureSpec | Mapping[str, Any]) -> None:
@@ -214,34 +237,47 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
 
 def _rows(path: Path, split: str, attributes: Mapping[str, Any]) -> Iterator[np.ndarray]:
-    cache = _reopen(path, split, attributes)
+    """Not compared with their checksums: whoever writes them does that."""
+    cache = _reopen(path, split, attributes, verify=False)
     yield from map(cache.row, range(cache.rows))
 
 
-def _reopen(path: Path, split: str, attributes: Mapping[str, Any]) -> FeatureCache:
+def _reopen(path: Path, split: str, attributes: Mapping[str, Any], verify: bool) -> FeatureCache:
     """In another process, or later. Raises SltCacheError where the file has been replaced meanwhile."""
-    cache = FeatureCache(path, split)
+    cache = FeatureCache(path, split, verify)
     if cache.attributes != attributes:
         raise SltCacheError(f"{path}: {split} was replaced while it was read. Run the command again.")
     return cache
 
 
-def open_cache(path: Path) -> h5py.File:
-    """Opens a feature cache for reading. Raises InputError for anything else, and for damage outside of columns."""
+FOREIGN = "no slt-cache wrote this file, and nothing is read from it. Extract the features again, or ask who made it."
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[h5py.File, Seal]]:
+    """A feature cache, open for reading, and its seal. Raises InputError for anything else, for damage outside of
+    columns, and for a structure that is not that of the format."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such feature cache. Make it: slt-cache extract-features --split train")
     seal = read_seal(path)
     for place in damaged(path, seal, [name for name in seal if name.endswith("/spec")]):
-        raise InputError(f"{path}: {place} is damaged. Extract it again.")
-    file = h5py.File(path, "r")
-    version = int(file.attrs.get("version", 0))
-    if file.attrs.get("format") != FORMAT or version > VERSION:
-        file.close()
-        raise InputError(f"{path}: format version {version}; this slt-cache reads up to {VERSION}. Update slt-cache.")
-    return file
+        raise InputError(f"{path}: {place} is damaged. {AGAIN}")
+    try:
+        with h5py.File(path, "r") as file:
+            form, version = read_root(file)
+            if form != FORMAT or version > VERSION:
+                raise InputError(
+                    f"{path}: format version {version}; this slt-cache reads up to {VERSION}. Update slt-cache."
+                )
+            yield file, seal
+    except BadStructure as error:
+        raise InputError(f"{path}: {error}; {FOREIGN}") from error
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:  # whatever HDF5 says
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{path}: HDF5 cannot read it ({reason}); {FOREIGN}") from error
 
 
 def cached_splits(path: Path) -> list[str]:
     """The splits that a cache file holds, train first. Raises InputError where there is no such file."""
-    with open_cache(path) as file:
-        return sorted(file, key=canonical)
+    with _opened(path) as (file, _):
+        return sorted(split_names(file), key=canonical)

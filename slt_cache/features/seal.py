@@ -20,6 +20,10 @@ HEAD = len(f"{TITLE} 00004096 00000000\n")
 REST = "rest"
 FEATURES = "features"
 """Last part of the name of regions whose rows have checksums of their own."""
+AGAIN = "Put back a copy of the file, or extract it again into another one."
+"""What to do about a damaged cache."""
+MAX_REST = 64 << 20
+"""Bytes outside of all columns; a split takes some thousand."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +73,41 @@ def read_seal(path: Path) -> Seal:
     with file:
         head = file.read(HEAD)
         fields = head.decode("ascii", "replace").split()
-        size = int(fields[3]) if fields[3:] and fields[3].isdigit() else 0
+        size = int(fields[3]) if fields[3:] and fields[3].isdecimal() else 0
         if " ".join(fields[:3]) != TITLE or size < SIZE:
             raise InputError(
                 f"{path}: no slt-cache feature cache, or one whose first bytes are damaged. Name another file."
             )
         body = file.read(size - HEAD)
         if _head(size, body) != head:
-            raise InputError(f"{path}: damaged in its first {size} bytes, the seal. Extract it again.")
-        regions = dict(map(_region, body.rstrip(b"\0").decode("ascii").splitlines()))
+            raise InputError(f"{path}: damaged in its first {size} bytes, the seal. {AGAIN}")
+        try:
+            regions = _regions(body, size)
+        except ValueError as error:
+            raise InputError(f"{path}: no slt-cache wrote its seal ({error}). Name another file.") from error
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            gaps = list(_gaps(regions.values(), size, len(data)))
             cut_off = any(region.offset + region.length > len(data) for region in regions.values())
-            if cut_off or _crc(data, _gaps(regions.values(), size, len(data))) != regions[REST].crc:
-                raise InputError(f"{path}: damaged or cut off, in the HDF5 structure. Extract it again.")
+            if cut_off or sum(length for _, length in gaps) > MAX_REST or _crc(data, gaps) != regions[REST].crc:
+                raise InputError(f"{path}: damaged or cut off, in the HDF5 structure. {AGAIN}")
+    return regions
+
+
+def _regions(body: bytes, size: int) -> dict[str, Region]:
+    """The lines of the block. Raises ValueError where they are none, or where regions overlap or leave no checksum."""
+    lines = body.rstrip(b"\0").decode("ascii").splitlines()
+    regions = dict(map(_region, lines))
+    if REST not in regions or len(regions) != len(lines):
+        raise ValueError("a line is missing or stands there twice")
+    first = size
+    for name, region in sorted(regions.items(), key=lambda item: item[1].offset):
+        if (region.crc is None) != _has_own(name):
+            raise ValueError(f"{name} has no checksum" if region.crc is None else f"{name} has one for all rows")
+        if name == REST:
+            continue
+        if region.offset < first or region.length < 1:
+            raise ValueError(f"{name} overlaps with another region")
+        first = region.offset + region.length
     return regions
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from slt_cache.files import parsed
+
 IMPORTED = "imported"
 """Level of features that were made elsewhere."""
 
@@ -55,11 +57,8 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, text: str) -> "FeatureSpec":
-        values: dict[str, Any] = json.loads(text)
-        for name in ("mean", "std"):
-            if values.get(name) is not None:
-                values[name] = tuple(values[name])
-        return cls(**values)
+        """Raises ValueError for anything but an object of these fields, each of its type."""
+        return parsed(cls, text)
 
     def differences(
         self, asked: "FeatureSpec | Mapping[str, Any]", here: str = "file", there: str = "this run"

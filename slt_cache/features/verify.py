@@ -25,7 +25,10 @@ def cache_problems(path: Path, progress: Progress | None = None) -> list[str]:
     problems = [f"{place}: does not have its checksum" for place in places]
     if any(place.endswith("/spec") for place in places):
         return problems
-    caches = [FeatureCache(path, split) for split in cached_splits(path)]
+    try:
+        caches = [FeatureCache(path, split, verify=False) for split in cached_splits(path)]
+    except InputError as error:
+        return [*problems, str(error)]
     rows, done = sum(cache.rows for cache in caches), count(1)
 
     def row_done() -> None:
@@ -33,7 +36,10 @@ def cache_problems(path: Path, progress: Progress | None = None) -> list[str]:
             progress(next(done), rows)
 
     for cache in caches:
-        problems += split_problems(cache, {place.rpartition("/")[2] for place in places}, row_done)
+        try:
+            problems += split_problems(cache, {place.rpartition("/")[2] for place in places}, row_done)
+        except InputError as error:  # a column whose values cannot be
+            problems.append(str(error))
     return problems
 
 

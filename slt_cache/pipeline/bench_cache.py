@@ -19,7 +19,7 @@ from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.packing import pad, step_mask
 from slt_cache.models.sign_translator import SignTranslator, token_loss
-from slt_cache.pipeline.bench_reading import bench_reading
+from slt_cache.pipeline.bench_reading import bench_checks, bench_reading
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
@@ -56,6 +56,7 @@ def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
     )
     epoch = len(held) / len(clips)
     from_cache, from_video = (median(rounds) * epoch for rounds in seconds)
+    checks = bench_checks(held)
     return {
         "epoch_seconds_from_cache": round(from_cache, 2),
         "epoch_seconds_recomputed": round(from_video, 2),
@@ -64,6 +65,8 @@ def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
         "rounds": ROUNDS,
         "device": str(device),
         **bench_reading(held, llm.tokenizer, batch_size),
+        "open_seconds": round(checks["open_seconds"], 4),
+        "row_checksums_percent_of_epoch": round(100 * checks["compare_seconds"] / from_cache, 3),
     }
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from slt_cache.batches.feature_batches import CachedClips, FeatureCollator
 from slt_cache.batches.order import EpochOrder
 from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.layout import checksum
 from slt_cache.text.tokenizer import Tokenizer
 
 ROUNDS = 7
@@ -48,6 +49,22 @@ def bench_reading(held: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> 
         "loader_workers": WORKERS,
         "file_bytes_to_features": round(held.path.stat().st_size / max(_feature_bytes(held), 1), 4),
     }
+
+
+def bench_checks(held: FeatureCache) -> dict[str, float]:
+    """Seconds of opening the cache as a training does, and of comparing every row of the split with its checksum, which
+    a process does once. Medians; the file is in the system's memory."""
+
+    def open_it() -> None:
+        again = FeatureCache(held.path, held.split)
+        assert again.ids and again.texts and len(again.offsets)
+
+    def compare() -> None:
+        for row in range(held.rows):
+            checksum(held.row(row))
+
+    taken = {name: [_seconds(work) for _ in range(ROUNDS)] for name, work in (("open", open_it), ("compare", compare))}
+    return {f"{name}_seconds": median(seconds) for name, seconds in taken.items()}
 
 
 def _seconds(work: Callable[[], None]) -> float:

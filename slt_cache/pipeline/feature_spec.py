@@ -72,7 +72,7 @@ def asked_spec(run: Run) -> FeatureSpec | Mapping[str, Any]:
 def open_features(run: Run, cache: Path, split: str, asked: FeatureSpec | Mapping[str, Any]) -> FeatureCache:
     """The one way to open a cache for a run. Raises InputError where its features, clips or sentences are not those
     that are asked for; says how many clips are missing."""
-    held = FeatureCache(cache, split)
+    held = FeatureCache(cache, split, run.config.compute.verify_features)
     held.require_spec(asked)
     require_manifest(run, held)
     if not held.complete:

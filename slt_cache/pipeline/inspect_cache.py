@@ -11,7 +11,6 @@ import numpy as np
 
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import checksum
 from slt_cache.features.verify import cache_problems
 from slt_cache.pipeline.terminal import progress_bar
 
@@ -116,7 +115,7 @@ def show_clip(path: Path, clip_id: str, split: str | None = None) -> ShownClip:
         raise InputError(f"{path}: clip {clip_id!r} is in {names}. Say which: --split {having[0].split}")
     [cache] = having
     first = cache.ids.index(clip_id) * cache.views
-    features = [_row(cache, first + view, clip_id) for view in range(cache.views)]
+    features = [cache.row(first + view).astype(np.float32) for view in range(cache.views)]  # [N, C] each
     num_frames, fps = cache.column("num_frames"), cache.column("fps")
     return ShownClip(
         clip_id=clip_id,
@@ -131,17 +130,6 @@ def show_clip(path: Path, clip_id: str, split: str | None = None) -> ShownClip:
         ),
         similarity=_similarity(features[0]),
     )
-
-
-def _row(cache: FeatureCache, row: int, clip_id: str) -> np.ndarray:
-    """[N, C], compared with its checksum."""
-    features = cache.row(row)
-    if checksum(features) != cache.column("checksum")[row]:
-        raise InputError(
-            f"{cache.path}: the features of clip {clip_id!r} are damaged. "
-            f"See all damage: slt-cache cache verify {cache.path}"
-        )
-    return features.astype(np.float32)
 
 
 def _no_such_clip(path: Path, caches: list[FeatureCache], clip_id: str) -> str:
