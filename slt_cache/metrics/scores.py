@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slt_cache.corpora.characters import NORMALIZATION
 from slt_cache.errors import InputError
 from slt_cache.metrics.resampling import check_resamples, mean_interval, metric_interval, seed
 from slt_cache.metrics.rouge import COCO_BETA, rouge_l
@@ -60,6 +61,10 @@ PRESETS = {
 }
 
 
+NORMALIZED = f"|norm:{NORMALIZATION}"
+"""Part of every signature."""
+
+
 @dataclass(frozen=True)
 class Score:
     """One figure, 0..100, and how it was computed."""
@@ -99,11 +104,11 @@ def score(
         if bootstrap is not None:
             middle, half, signature = metric_interval(metric, hypotheses, references, bootstrap)
             interval = _around(value, middle, half)
-        scores[key] = Score(name, value, f"{signature}{order}{chosen}", interval)
+        scores[key] = Score(name, value, f"{signature}{NORMALIZED}{order}{chosen}", interval)
         step()
     for key, values in rouge_l(hypotheses, references, cut.rouge_units).items():
         name, beta = ROUGE_NAMES[key]
-        signature = f"rouge-score|units:{cut.rouge_units_name}|mean:sentences{drawn}|beta:{beta}{chosen}"
+        signature = f"rouge-score{NORMALIZED}|units:{cut.rouge_units_name}|mean:sentences{drawn}|beta:{beta}{chosen}"
         value = float(values.mean())
         interval = None if bootstrap is None else _around(value, *mean_interval(values, bootstrap))
         scores[key] = Score(name, value, signature, interval)
@@ -122,7 +127,7 @@ FIGURES = len(KEYS)
 def scored_text(
     hypotheses: Sequence[str], references: Sequence[str], cut: Preset, choices: TextChoices
 ) -> tuple[list[str], list[str]]:
-    """Both as they are scored: raw, or changed alike. InputError where they do not pair up."""
+    """Both as they are scored: changed alike, as `choices` say. InputError where they do not pair up."""
     if len(hypotheses) != len(references):
         raise InputError(f"{len(hypotheses)} hypotheses but {len(references)} references; they must pair up.")
     if not references:
@@ -148,14 +153,7 @@ def corpus_metrics(cut: Preset, choices: TextChoices) -> "dict[str, tuple[str, M
     return metrics
 
 
-SINGLE_PRECISION = 1e-4
-"""sacrebleu resamples in float32: where all resamples score the same, their mean misses the score by this much."""
-
-
 def _around(value: float, middle: float, half: float) -> tuple[float, float]:
-    """Interval of `value`: sacrebleu's, mean of the resamples +- half a width, kept within 0..100."""
-    low, high = max(middle - half, 0.0), min(middle + half, 100.0)
-    return (
-        min(low, value) if low - value < SINGLE_PRECISION else low,
-        max(high, value) if value - high < SINGLE_PRECISION else high,
-    )
+    """Interval of `value`: sacrebleu's, mean of the resamples +- half a width, kept within 0..100. It holds the value,
+    which may lie outside if a few resamples of a handful of sentences score 0."""
+    return min(max(middle - half, 0.0), value), max(min(middle + half, 100.0), value)

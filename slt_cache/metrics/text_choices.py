@@ -1,7 +1,10 @@
-"""What may be done to hypotheses and references alike before they are scored. By default nothing: raw text counts."""
+"""What is done to hypotheses and references alike before they are scored. By default no more than what makes the same
+letters the same characters (corpora/characters.py)."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from slt_cache.corpora.characters import normalized
 
 FinalDot = Literal["keep", "add", "strip"]
 FINAL_DOTS: tuple[FinalDot, ...] = ("keep", "add", "strip")
@@ -27,6 +30,7 @@ class TextChoices:
 
     def applied(self, text: str, dot: str = BLANK_AND_DOT) -> str:
         """The text that is scored; `dot` is what `add` appends."""
+        text = normalized(text)
         if self.lowercase:
             text = text.lower()
         return text if self.final_dot == "keep" else _with_final_dot(text, dot if self.final_dot == "add" else "")

@@ -4,12 +4,12 @@ import hashlib
 import io
 import json
 import logging
-import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from slt_cache.corpora.characters import normalized
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
 from slt_cache.text.framing import language_code, start_tokens
@@ -20,12 +20,13 @@ SPECIAL_SCORE = 0.0
 
 
 def as_llm_reads_it(text: str) -> str:
-    """NFC, every run of whitespace one blank, none at the ends: what a sentence is before it is cut into pieces.
+    """What a sentence is before it is cut into pieces: composed (NFC) and without invisible characters, as it is for
+    the scorer too (corpora/characters.py); every run of whitespace one blank, none at the ends.
 
-    Nothing else is touched: case, punctuation and full-width forms stay (NFKC would change them). References are never
-    passed through here; scores are computed against the raw text. Text that is so already comes out as it went in: all
-    sentences of PHOENIX14T, CSL-Daily and How2Sign that were looked at."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    Nothing else is touched: case, punctuation and full-width forms stay (NFKC would change them). What is saved as a
+    reference is the raw text. Text that is so already comes out as it went in: all sentences of PHOENIX14T, CSL-Daily
+    and How2Sign that were looked at."""
+    return " ".join(normalized(text).split())
 
 
 def characters_of(sentences: Iterable[str]) -> set[str]:

@@ -1,0 +1,88 @@
+"""Characters that look alike and are not: one form of a sentence for training and scoring, and what to warn of. Changes
+no file: what a manifest or a table of references holds stays as it was written."""
+
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff" + "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+"""Soft hyphen, zero-width space, word joiner, byte order mark, and marks of the writing direction. The joiners U+200C
+and U+200D are not among them: Persian and Indic scripts spell words with them."""
+NORMALIZATION = "nfc+no-invisible"
+"""Name of what `normalized` does, for signatures."""
+
+NOT_COMPOSED = "letters and accents apart (NFD; read as NFC)"
+UNSEEN = "invisible characters (left out in training and scoring)"
+ODD_SPACE = "no-break or other special spaces (read as spaces)"
+LOOK_ALIKE = "ligatures, full-width or mathematical letters (other letters than the plain ones)"
+
+_WITHOUT_INVISIBLE = str.maketrans("", "", INVISIBLE)
+_COMPATIBLE = ((0xFB00, 0xFB06), (0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A), (0x1D400, 0x1D7FF))
+
+
+def nfc(text: str) -> str:
+    """The composed form: file names from a Mac, and texts typed there, may hold letters and accents apart."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def normalized(text: str) -> str:
+    """What a sentence is for the LLM and for the scorer: composed (NFC), and without characters that nobody sees. Case,
+    punctuation and full-width forms stay."""
+    return text if text.isascii() else nfc(text.translate(_WITHOUT_INVISIBLE))
+
+
+def doubts(text: str) -> list[str]:
+    """Kinds of characters in a sentence that its reader would not notice."""
+    if text.isascii():
+        return []
+    found = {
+        NOT_COMPOSED: not unicodedata.is_normalized("NFC", text),
+        UNSEEN: any(character in INVISIBLE for character in text),
+        ODD_SPACE: any(character.isspace() and character not in " \u3000" for character in text),
+        LOOK_ALIKE: any(low <= ord(character) <= high for character in text for low, high in _COMPATIBLE),
+    }
+    return [kind for kind, is_so in found.items() if is_so]
+
+
+def doubtful(numbered: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Kind of character -> places of the sentences that hold such; `numbered` are places and sentences."""
+    found: dict[str, list[str]] = {}
+    for place, text in numbered:
+        for kind in doubts(text):
+            found.setdefault(kind, []).append(place)
+    return found
+
+
+def existing(path: Path) -> Path:
+    """The path as it is on disk: file systems differ in whether they compose letters and accents, and copies between
+    them keep either. A path that is found in no form stays as it is."""
+    text = str(path)
+    if text.isascii() or _is_there(path):
+        return path
+    for form in ("NFC", "NFD"):
+        other = Path(unicodedata.normalize(form, text))
+        if _is_there(other):
+            return other
+    return _part_by_part(path)
+
+
+def _part_by_part(path: Path) -> Path:
+    """Folders and files of one path may differ in their form."""
+    found = Path(path.anchor)
+    for part in path.parts[1:] if path.anchor else path.parts:
+        step = found / part
+        if not _is_there(step):
+            try:
+                same = (entry for entry in found.iterdir() if nfc(entry.name) == nfc(part))
+                step = next(same, step)
+            except OSError:
+                return path
+        found = step
+    return found if _is_there(found) else path
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
