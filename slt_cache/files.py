@@ -1,20 +1,24 @@
 """Whole files or none: everything is written under a temporary name and renamed when it is on disk."""
 
 import errno
+import hashlib
 import json
 import os
+import re
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from slt_cache.errors import InputError, SltCacheError
+from slt_cache.write_errors import write_errors
 
 TEMPORARY = ".tmp"
 """Suffix of what is not whole yet; may be deleted whenever nothing runs."""
@@ -24,35 +28,83 @@ MAX_JSON = 256 << 20
 T = TypeVar("T")
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write a file or a folder at; takes the place of `path` once the block ends well.
+ABANDONED = 3600
+"""Seconds without a change after which the temporary file of another machine's process is deleted."""
+PRIVATE = 0o600
+UMASK = os.umask(0)
+os.umask(UMASK)
 
-    A failed block removes what it wrote and leaves `path` as it was."""
-    temporary = path.with_name(f"{path.name}{TEMPORARY}")
+
+@contextmanager
+def replacing(path: Path, sweep: bool = True) -> Iterator[Path]:
+    """Gives a temporary path to write a file or a folder at, which replaces `path` once the block ends well.
+
+    A failed block removes what it wrote and leaves `path` as it was. The temporary name is this process's own, so two
+    processes that write the same file do not disturb each other and the last one wins. `sweep` deletes first what
+    killed processes left; a caller that writes thousands of files into one folder sweeps it once instead."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{_machine()}{TEMPORARY}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        restore(path)
-        _remove(temporary)
-        yield temporary
-        if temporary.is_dir():
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _sync(file)
-            _replace_folder(temporary, path)
-        else:
-            _sync(temporary)
-            temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError | PermissionError):
-            raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
-        raise SltCacheError(
-            f"{path}: could not be written ({error.strerror or error}); what stood there before is kept. "
-            "Make room, or write elsewhere."
-        ) from error
+        with write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            restore(path)
+            _remove(temporary)
+            if sweep:
+                remove_abandoned(path.parent, path.name)
+            yield temporary
+            if temporary.is_dir():
+                for file in temporary.rglob("*"):
+                    if file.is_file():
+                        _sync(file)
+                _replace_folder(temporary, path)
+            else:
+                _sync(temporary)
+                temporary.replace(path)
+            _sync_folder(path.parent)
     finally:
-        _remove(temporary)
+        with suppress(OSError):  # a read-only file system refuses to delete what is not there, too
+            _remove(temporary)
+
+
+@cache
+def _machine() -> str:
+    """Eight characters that stand for this machine or container, within which process numbers are unique."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not Linux
+        space = ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def remove_abandoned(folder: Path, name: str | None = None) -> None:
+    """Deletes the temporary files of one name, or of all, that killed processes left in a folder."""
+    wanted = re.compile(
+        (".+?" if name is None else re.escape(name)) + rf"(?:\.(\d+)-([0-9a-f]{{8}}))?{re.escape(TEMPORARY)}"
+    )
+    for path in list(folder.iterdir()):
+        found = wanted.fullmatch(path.name)
+        if found and _is_abandoned(path, *found.groups()):
+            _remove(path)
+
+
+def _is_abandoned(path: Path, process: str | None, machine: str | None) -> bool:
+    if process is None:
+        return not path.name.endswith(f".old{TEMPORARY}")
+    if machine == _machine():
+        return not _is_alive(int(process))
+    with suppress(FileNotFoundError):
+        changed = max(one.stat().st_mtime for one in [path, *path.rglob("*")])
+        return time.time() - changed > ABANDONED
+    return False
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _stepped_aside(path: Path) -> Path:
@@ -102,8 +154,12 @@ def _remove(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
+    """Has the file on disk, with the mode of any other file: some libraries keep theirs to the user alone."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+    if stat.S_IMODE(path.stat().st_mode) == PRIVATE:
+        with suppress(OSError):  # of file systems that have no modes
+            path.chmod(0o666 & ~UMASK)
 
 
 def _sync_folder(path: Path) -> None:
@@ -120,22 +176,33 @@ def _sync_folder(path: Path) -> None:
 def exclusive(path: Path, what: str) -> Iterator[None]:
     """Holds a lock file while the block runs; the system gives it back however the process ends.
 
-    Raises InputError that names the holder where another process, on whatever machine of a shared file system, has
-    it."""
+    Raises InputError that names the holder if another process, on whatever machine of a shared file system, has it."""
+    file = _locked(path, what)
+    try:
+        with write_errors(path):
+            os.ftruncate(file, 0)
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {now}\n".encode())
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(file)
+
+
+def _locked(path: Path, what: str) -> int:
+    """An open lock file that this process holds."""
     import fcntl
 
     while True:
-        try:
+        with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path.parent}: cannot be written ({error.strerror}). Choose another place.") from error
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which child processes would keep
         except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            file.close()
+            holder = os.read(file, 1000).decode("utf-8", "replace").strip() or "another process"
+            os.close(file)
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise SltCacheError(
                     f"{path}: cannot be locked ({error.strerror}); choose a file system with locks."
@@ -144,28 +211,18 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
                 f"{what} is being written by {holder}. Wait until it is done, or write elsewhere."
             ) from None
         with suppress(FileNotFoundError):
-            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                break
-        file.close()  # its holder deleted it meanwhile
-    try:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-        file.flush()
-        yield
-    finally:
-        with suppress(FileNotFoundError):
-            path.unlink()
-        file.close()
+            if os.path.samestat(path.stat(), os.fstat(file)):
+                return file
+        os.close(file)  # its holder deleted it meanwhile
 
 
 def require_writable(folder: Path) -> None:
-    """Makes the folder. Raises InputError where no file can be written there."""
-    try:
+    """Makes the folder. Raises InputError if no file can be written there, SltCacheError if its disk is full."""
+    with write_errors(folder, "nothing was begun"):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}). Choose another run folder.") from error
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+            file.flush()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -40,6 +40,7 @@ from tests.caches import (
     spec_of,
     spec_with_views,
 )
+from tests.small_disks import small_disk
 
 
 @pytest.fixture
@@ -458,6 +459,48 @@ def test_a_full_disk_is_an_error_in_one_line_and_keeps_the_earlier_file(cache: F
     assert "feats.h5: could not be written" in ran.stdout
     assert cache.path.read_bytes() == before
     assert not list(cache.path.parent.glob("*.tmp"))
+
+
+IN_MEMORY = """
+    import os, sys
+    from pathlib import Path
+
+    from slt_cache.errors import SltCacheError
+    from slt_cache.features.parts import add_splits, content_of
+    from tests.caches import facts_of, rows_of
+    from tests.small_disks import PAGE, fill
+
+    path = Path(sys.argv[1])
+    for pages in range(7):
+        for file in path.parent.iterdir():
+            file.unlink()
+        fill(path.parent, pages * PAGE)
+        child = os.fork()
+        if child == 0:
+            try:
+                add_splits(path, [content_of(facts_of("dev"), rows_of())])
+            except SltCacheError as error:
+                assert "could not be written (No space left on device" in str(error)
+                os._exit(1)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        assert path.exists() or os.listdir(path.parent) == ["filler"]
+"""
+
+
+def test_a_full_file_system_in_memory_is_an_error_at_whatever_page_it_is_full(tmp_path: Path) -> None:
+    """Not the end of the process by SIGBUS, which is what a map of a file with holes comes to there."""
+    with small_disk(tmp_path / "disk", 1 << 19) as disk:
+        ran = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(IN_MEMORY), str(disk / "feats.h5")],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[1],
+        )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    codes = list(map(int, ran.stdout.split()))
+    assert codes == sorted(codes, reverse=True)
+    assert set(codes) == {0, 1}
 
 
 # --- parts

@@ -1,11 +1,24 @@
 """Whole files or none."""
 
+import os
+import re
+import stat
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import read_json, replacing, write_json, write_text
+from slt_cache.files import exclusive, read_json, remove_abandoned, replacing, require_writable, write_json, write_text
+from tests.small_disks import fill, free, read_only, small_disk
 
 
 def names(folder: Path) -> list[str]:
@@ -74,7 +87,7 @@ def test_a_folder_whose_new_one_cannot_take_its_place_comes_back(
     rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:
-        if self.name == "best.tmp":
+        if re.fullmatch(r"best\.\d+-\w+\.tmp", self.name):
             raise OSError(5, "Input/output error")
         return rename(self, target)
 
@@ -160,3 +173,146 @@ def test_broken_json_is_refused_with_its_path(tmp_path: Path, content: bytes) ->
 def test_missing_json_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: there is no such file"):
         read_json(tmp_path / "none.json")
+
+
+WRITERS = {
+    "text": lambda path: path.write_text("x" * 500_000),
+    "torch": lambda path: torch.save({"weights": torch.zeros(125_000)}, path),
+    "safetensors": lambda path: save_file({"weights": torch.zeros(125_000)}, path),
+    "tokenizers": lambda path: Tokenizer(WordLevel({str(n): n for n in range(30_000)}, unk_token="1")).save(str(path)),
+    "numpy": lambda path: np.save(path.open("wb"), np.zeros(62_500)),
+}
+"""Every library that writes for us, with half a megabyte."""
+
+
+@pytest.mark.parametrize("left", [0, 8192, 200_000])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_disk_that_fills_up_is_named_whatever_library_writes(tmp_path: Path, writer: str, left: int) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        path = disk / "weights"
+        path.write_text("old")
+        filler = fill(disk, left)
+        with pytest.raises(SltCacheError) as failed, replacing(path) as temporary:
+            WRITERS[writer](temporary)
+        message = str(failed.value)
+        assert message.startswith(f"{path}: could not be written (No space left on device); ")
+        assert re.search(r"; \d+(\.\d+)? (bytes|kB) are free, and its previous version is kept\. Free some", message)
+        assert "\n" not in message and failed.value.exit_code == 1
+        assert path.read_text() == "old"
+        assert names(disk) == ["filler", "weights"]
+        filler.unlink()
+        with replacing(path) as temporary:
+            WRITERS[writer](temporary)
+        assert path.stat().st_size > 300_000
+
+
+def test_a_lock_on_a_full_disk_is_one_line_and_free_afterwards(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        filler = fill(disk, 0)
+        assert free(disk) == 0
+        with (
+            pytest.raises(SltCacheError, match=r"lock: could not be written \(No space left"),
+            exclusive(disk / "lock", "visual"),
+        ):
+            pytest.fail("the holder is not named")
+        filler.unlink()
+        with exclusive(disk / "lock", "visual"):
+            assert names(disk) == ["lock"]
+        assert names(disk) == []
+
+
+def test_a_full_disk_is_noticed_before_hours_of_work(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        fill(disk, 0)
+        with pytest.raises(SltCacheError, match="No space left") as failed:
+            require_writable(disk)
+        assert not isinstance(failed.value, InputError)
+
+
+def test_a_read_only_file_system_is_the_users_choice(tmp_path: Path) -> None:
+    write_text(tmp_path / "place" / "a.txt", "old")
+    with read_only(tmp_path / "place") as place:
+        for write in (
+            lambda: write_text(place / "a.txt", "new"),
+            lambda: write_folder(place / "best", first="1"),
+            lambda: exclusive(place / "lock", "visual").__enter__(),
+            lambda: require_writable(place),
+        ):
+            with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\)") as refused:
+                write()
+            assert "\n" not in str(refused.value)
+        assert (place / "a.txt").read_text() == "old"
+
+
+def test_an_error_of_another_file_is_not_said_of_the_one_that_is_written(tmp_path: Path) -> None:
+    with pytest.raises(SltCacheError) as failed, replacing(tmp_path / "out" / "a.txt") as temporary:
+        temporary.write_bytes((tmp_path / "source.txt").read_bytes())
+    assert str(failed.value).startswith(f"{tmp_path / 'source.txt'}: No such file or directory; ")
+    assert str(tmp_path / "out" / "a.txt") in str(failed.value)
+
+
+def test_every_file_has_the_mode_that_the_user_has_set(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        save_file({"weights": torch.zeros(3)}, folder / "weights.safetensors")
+        (folder / "text").write_text("x")
+
+    with replacing(tmp_path / "best") as temporary:
+        write(temporary)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "best").iterdir()}
+    write(tmp_path / "plain")
+    assert modes == {stat.S_IMODE((tmp_path / "plain" / "text").stat().st_mode)}
+
+
+def test_two_that_write_one_file_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from slt_cache.files import write_text
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            write_text(Path(sys.argv[1]), sys.argv[2] * 1000)
+    """)
+    path = tmp_path / "report.html"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(path), letter], stderr=subprocess.PIPE, text=True)
+        for letter in "abc"
+    ]
+    for writer in writers:
+        _, err = writer.communicate(timeout=60)
+        assert (writer.returncode, err) == (0, "")
+    assert path.read_text() in {letter * 1000 for letter in "abc"}
+    assert names(tmp_path) == ["report.html"]
+
+
+def test_what_a_killed_process_was_writing_is_removed_by_the_next_and_what_a_living_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    script = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from slt_cache.files import replacing
+        with replacing(Path(sys.argv[1])) as temporary:
+            temporary.write_text("half")
+            print("begun", flush=True)
+            time.sleep(60)
+    """)
+    path = tmp_path / "a.txt"
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        write_text(path, "new")
+        remove_abandoned(tmp_path)
+        assert len(names(tmp_path)) == 2
+        process.kill()
+    write_text(path, "newer")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_what_another_machine_writes_is_removed_once_it_has_not_changed_for_an_hour(tmp_path: Path) -> None:
+    there = tmp_path / "a.txt.17-0123abcd.tmp"
+    there.write_text("half")
+    write_text(tmp_path / "a.txt", "new")
+    assert there.exists()
+    os.utime(there, (time.time() - 4000,) * 2)
+    write_text(tmp_path / "a.txt", "newer")
+    assert names(tmp_path) == ["a.txt"]

@@ -5,10 +5,9 @@ Everything but the features goes through HDF5; the features are then written to 
 memory does not grow with them and a full disk is an ordinary error."""
 
 import errno
-import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,7 +67,7 @@ def _require_room(path: Path, size: int) -> None:
     """Raises OSError before hours of writing where the disk or the file size limit is too small."""
     free = shutil.disk_usage(path.parent).free
     if free < size:
-        raise OSError(errno.ENOSPC, f"it needs {size / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free")
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: it needs {size / 1e9:.2f} GB")
     with path.open("wb") as file:
         os.truncate(file.fileno(), size)
 
@@ -130,20 +129,31 @@ def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[
             }
     if recording.error is not None:
         raise recording.error
-    return places | _spec_places(path, tables)
+    return places | _spec_places(_without_holes(path, places), tables)
 
 
-def _spec_places(path: Path, tables: Sequence[SplitTable]) -> dict[str, tuple[int, int]]:
+def _without_holes(path: Path, places: Mapping[str, tuple[int, int]]) -> bytes:
+    """All bytes before the features, written once more as they are: what HDF5 has left out takes no room yet, and on a
+    file system in memory that is full a map of the file would die of it (SIGBUS)."""
+    with path.open("r+b") as file:
+        data = file.read(
+            min((offset for name, (offset, _) in places.items() if name.endswith(f"/{FEATURES}")), default=-1)
+        )
+        file.seek(0)
+        file.write(data)
+    return data
+
+
+def _spec_places(data: bytes, tables: Sequence[SplitTable]) -> dict[str, tuple[int, int]]:
     """Where HDF5 has put the spec of each split, which it writes as it is given."""
     places: dict[str, tuple[int, int]] = {}
     behind: dict[bytes, int] = {}  # of each spec, not of all: HDF5 fills gaps, so a later one may lie before
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for table in tables:
-            spec = table.facts.spec.to_json().encode()
-            offset = data.find(spec, behind.get(spec, 0))
-            assert offset >= 0, "HDF5 wrote no spec"
-            places[f"{table.facts.split}/spec"] = (offset, len(spec))
-            behind[spec] = offset + len(spec)
+    for table in tables:
+        spec = table.facts.spec.to_json().encode()
+        offset = data.find(spec, behind.get(spec, 0))
+        assert offset >= 0, "HDF5 wrote no spec"
+        places[f"{table.facts.split}/spec"] = (offset, len(spec))
+        behind[spec] = offset + len(spec)
     return places
 
 

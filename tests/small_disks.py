@@ -1,0 +1,61 @@
+"""File systems that are really full, or really read-only: small ones in memory, mounted where that is allowed."""
+
+import contextlib
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PAGE = 4096
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A tmpfs of so many bytes, mounted at `folder`; skips the test where mounting is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)):
+        pytest.skip("mounting a file system is not allowed here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[Path]:
+    """The folder with all that is in it, which nobody may write to, root included."""
+    if not _mount("--bind", str(folder), str(folder)):
+        pytest.skip("mounting a file system is not allowed here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, left: int) -> Path:
+    """Takes all room but so many bytes; returns the file that takes it."""
+    filler = folder / "filler"
+    with filler.open("ab", buffering=0) as file:
+        for block in (1 << 20, PAGE):
+            with contextlib.suppress(OSError):
+                while free(folder) >= left + block:
+                    file.write(bytes(block))
+    return filler
+
+
+def free(folder: Path) -> int:
+    """Bytes."""
+    state = os.statvfs(folder)
+    return state.f_bavail * state.f_frsize
+
+
+def _mount(*arguments: str) -> bool:
+    try:
+        return subprocess.run(["mount", *arguments], capture_output=True).returncode == 0
+    except OSError as error:
+        assert error.errno == errno.ENOENT
+        return False
