@@ -123,10 +123,9 @@ def _named(one: "Translation | Untranslated") -> str:
 
 def _span(one: "Translation | Untranslated") -> str:
     """Empty where the video was not cut."""
-    if one.start is None:
+    if one.start is None or one.end is None:
         return ""
-    end = "the end" if one.end is None else f"{one.end:.1f} s"
-    return f"{one.start:.1f} to {end}"
+    return f"{one.start:.1f} to {one.end:.1f} s"
 
 
 def _shown(one: "Translation") -> str:

@@ -44,7 +44,7 @@ class Translation:
     start: float | None = None
     """Seconds from the beginning of the video; None where it was not cut into windows."""
     end: float | None = None
-    """Seconds; None for the last window, and where it was not cut."""
+    """Seconds; of the last window, where the video ends. None if it was not cut."""
 
     @property
     def text(self) -> str:

@@ -19,13 +19,12 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.video.packets import PacketIndex, opened, packet_index
 from slt_cache.video.stream import UnreadableVideo, frames_a_piece
 from slt_cache.video.timeline import Timeline, timeline
+from slt_cache.video.whole import stated
 
 CUT_OFF = "its frames cannot be read; it may be cut off"
 NO_FRAME_TWICE = 1e-6
 """Share of the frames that decord may repeat where others do not come out of the file; by default it repeats them
 without a word."""
-LARGE_BOX = b"\0\0\0\1"
-"""In place of a box's size, which then stands behind its name in eight bytes."""
 
 
 class VideoFile:
@@ -34,13 +33,15 @@ class VideoFile:
     def __init__(self, clip: Clip):
         self.clip = clip
         self._reader, self._packets = _opened(clip)
-        packets = self._packets
-        fps = packets.fps if self._reader is None else float(self._reader.get_avg_fps())
-        if fps == 0 and packets.seconds is not None and len(packets.seconds) > 1:
-            fps = (len(packets.seconds) - 1) / float(packets.seconds[-1])
-        if fps == 0:
+        found = _timeline(self._packets)
+        if found is None:
             raise UnreadableVideo(clip.id, clip.video, "it tells no frame rate")
-        self.timeline: Timeline = timeline(packets.num_frames, fps, packets.seconds)
+        self.timeline: Timeline = found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the video, though it can be read."""
+        return self._packets.notes
 
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """uint8 [n, H, W, 3] pieces of the frames of these indices, which ascend. One that is asked for several times
@@ -54,16 +55,20 @@ class VideoFile:
 def video_timeline(clip: Clip) -> Timeline | None:
     """The frames of a clip's video in time, as its packets tell, without decoding; None where the file tells no frame
     rate. Raises UnreadableVideo."""
-    packets = _packets(clip)
-    return timeline(packets.num_frames, packets.fps, packets.seconds) if packets.fps else None
+    return _timeline(_packets(clip))
+
+
+def _timeline(packets: PacketIndex) -> Timeline | None:
+    fps, seconds = packets.fps, packets.seconds
+    if fps == 0 and seconds is not None and len(seconds) > 1:
+        fps = (len(seconds) - 1) / float(seconds[-1] - seconds[0])
+    return timeline(packets.num_frames, fps, seconds, packets.last) if fps else None
 
 
 def _opened(clip: Clip) -> tuple[Any, PacketIndex]:
     """A decord reader, or None where decord is not there, would give wrong frames or, with an FFmpeg of its own that is
     years old, cannot open what PyAV can (AV1, for one)."""
     packets = _packets(clip)
-    if _is_cut_off(clip):
-        raise UnreadableVideo(clip.id, clip.video, CUT_OFF)
     if not packets.exact_seeks or find_spec("decord") is None:
         return None, packets
     reader = _decord_reader(clip)
@@ -77,7 +82,10 @@ def _packets(clip: Clip) -> PacketIndex:
         packets = packet_index(clip.video)
     except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UnreadableVideo(clip.id, clip.video, f"it cannot be read ({reason})") from error
+        what = "it is cut off, and what is left of it cannot be read" if _is_cut_off(clip) else "it cannot be read"
+        raise UnreadableVideo(clip.id, clip.video, f"{what} ({reason})") from error
+    if packets.cut_off is not None:
+        raise UnreadableVideo(clip.id, clip.video, packets.cut_off)
     if packets.num_frames == 0:
         raise UnreadableVideo(clip.id, clip.video, "the video has no frames")
     return packets
@@ -116,14 +124,14 @@ def _by_pyav(clip: Clip, packets: PacketIndex, indices: Sequence[int]) -> Iterat
     from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
 
-    converter = VideoReformatter()
+    converter, (height, width) = VideoReformatter(), packets.size
     shown = _pictures(clip.video, packets, indices[0])
     try:
         for index, same in groupby(indices):
             number, picture = next(found for found in shown if found[0] >= index)
             if number > index:
                 raise UnreadableVideo(clip.id, clip.video, f"its frame {index} cannot be decoded")
-            frame = packets.orientation.apply(converter.reformat(picture, format="rgb24").to_ndarray())
+            frame = packets.orientation.apply(converter.reformat(picture, width, height, "rgb24").to_ndarray())
             for _ in same:
                 yield frame
     except (FFmpegError, ValueError, StopIteration) as error:
@@ -141,18 +149,27 @@ def _pictures(path: Path, packets: PacketIndex, first: int) -> Generator[tuple[i
         with opened(path) as (container, stream):
             if key is not None and seek:
                 container.seek(key, stream=stream)
-            number = 0
+            last = -1
             for packet in _from_key(container.demux(stream), key):
                 for picture in packet.decode():
-                    if packets.pts is not None:
-                        number = int(np.searchsorted(packets.pts, picture.pts))
-                        # What comes before a key frame but is stored behind it needs frames that were not decoded.
-                        if picture.pts < key or packets.pts[number] != picture.pts:
-                            continue
-                    yield number, picture
-                    number += 1
-            if number:
+                    number = last + 1 if key is None else _number(packets, picture.pts, key, last)
+                    if number is not None:
+                        yield number, picture
+                        last = number
+            if last >= 0:
                 return
+
+
+def _number(packets: PacketIndex, pts: int | None, key: int, last: int) -> int | None:
+    """Which frame a decoded picture is, after that of number `last`; None for one that is not shown. What comes before
+    a key frame but is stored behind it needs frames that were not decoded."""
+    assert packets.pts is not None and packets.own is not None
+    if pts is not None and pts < key:
+        return None
+    number = len(packets.pts) if pts is None else int(np.searchsorted(packets.pts, pts))
+    if number < len(packets.pts) and packets.own[number] and packets.pts[number] == pts:
+        return number
+    return None if last < 0 or packets.own.all() else last + 1  # frames come in the order in which they are shown
 
 
 def _from_key(packets: Iterable[Any], key: int | None) -> Iterator[Any]:
@@ -168,19 +185,10 @@ def _from_key(packets: Iterable[Any], key: int | None) -> Iterator[Any]:
 
 
 def _is_cut_off(clip: Clip) -> bool:
-    """Whether a file of the mp4 family ends before its box of frames does. FFmpeg reads one that ends between two
-    frames as a shorter video."""
-    end, place = clip.video.stat().st_size, 0
-    with clip.video.open("rb") as file:
-        while len(head := file.read(16)) >= 8:
-            size = int.from_bytes(head[8:16] if head[:4] == LARGE_BOX else head[:4], "big")
-            if size < 8 or (place == 0 and head[4:8] != b"ftyp"):  # 0 is one that goes on to the end of the file
-                return False
-            place += size
-            if head[4:8] == b"mdat" and place > end:
-                return True
-            file.seek(place)
-    return False
+    try:
+        return stated(clip.video).cut
+    except OSError:
+        return False
 
 
 def _decord_reader(clip: Clip) -> Any:

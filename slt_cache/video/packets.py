@@ -1,14 +1,20 @@
 """What the packets of a video file tell: how many frames, when each is shown, which can be decoded without others, and
-how they are to be turned. Decodes one frame, the first."""
+whether the file is whole. Decodes one frame, the first."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from slt_cache.video.head import UPRIGHT, FirstFrame, Head, Orientation, first_frame, head
+from slt_cache.video.stamps import Stamps, repair
+from slt_cache.video.timeline import timeline
+from slt_cache.video.whole import stated
 
 SEEKABLE = {"mp4", "matroska", "webm"}
 """Containers with an index by which decord finds the key frames; in the others it lands somewhere near."""
@@ -23,27 +29,12 @@ SHORT = 1_000_000
 NARROWEST = 64
 """Pixels. The rows of a narrower frame are padded, by how much depends on the processor, and decord takes the padding
 for colour channels."""
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """How a player turns the frames of a video, as its display matrix says."""
-
-    transposed: bool = False
-    """Rows become columns; comes before the mirrors."""
-    mirrored: bool = False
-    """Left becomes right."""
-    upended: bool = False
-    """Top becomes bottom."""
-
-    def apply(self, frame: np.ndarray) -> np.ndarray:
-        """[H, W, 3] -> [H, W, 3] or [W, H, 3]"""
-        if self.transposed:
-            frame = frame.swapaxes(0, 1)
-        return frame[:: -1 if self.upended else 1, :: -1 if self.mirrored else 1]
-
-
-UPRIGHT = Orientation()
+ROUNDED = 1e-5
+"""Seconds by which FFmpeg rounds the beginning of a file's clock, and more."""
+SUPPOSED_FPS = 25.0
+"""Frames a second of a file that does not say, to tell where it ends."""
+REPAIRED_QUIETLY = 1
+"""Time stamps of a video that are repaired without a word."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +48,23 @@ class PacketIndex:
     pts: np.ndarray | None
     """int64 [num_frames], ascending, in units of the stream, as decoded frames have them; None where the packets do
     not tell."""
+    own: np.ndarray | None
+    """bool [num_frames], whether a time in `pts` tells a frame from all others; where one repeats or is missing it is
+    set between its neighbours."""
     seconds: np.ndarray | None
-    """float64 [num_frames], ascending, from the first frame on; None where the packets do not tell."""
+    """float64 [num_frames], ascending, by the container's clock; None where the packets do not tell."""
+    last: float | None
+    """Seconds for which the last frame is shown; None where the file does not say."""
     key_pts: np.ndarray
     """int64, ascending: of the frames from which on decoding can begin; empty where `pts` is None."""
     orientation: Orientation
+    size: tuple[int, int]
+    """Height and width of each frame in square pixels, before it is turned. Where a video changes its resolution, all
+    frames are scaled to that of the first."""
+    notes: tuple[str, ...]
+    """What a user should know of the video, though it can be read."""
+    cut_off: str | None
+    """Where it ends, if it is known to be the beginning of a longer video."""
     exact_seeks: bool
     """Whether decord finds each frame and gives it as a player shows it. It counts packets as they are stored; where
     frames behind a key frame are shown before it (an open group of pictures), where a file says to drop some, or where
@@ -100,35 +103,129 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 def _packet_index(path: Path, size: int, changed: int) -> PacketIndex:
     """`size` and `changed` tell a file that was written anew."""
-    orientation: Orientation | None = None
-    packets: list[tuple[int | None, bool, bool]] = []
     with opened(path) as (container, stream):
-        for packet in container.demux(stream):
-            if not packet.size:
-                continue
-            if orientation is None and packet.is_keyframe:
-                orientation = _orientation(stream.codec_context, packet)
-            hidden = stream.codec_context.name == "vp8" and not bytes(packet)[0] >> 4 & 1  # RFC 6386, 9.1
-            packets.append((packet.pts, packet.is_keyframe, packet.is_discard or hidden))
-        containers = set(container.format.name.split(","))
-        # Avi numbers packets as they are stored; where frames are shown in another order, their times are not these.
-        ordered = "avi" in containers and stream.codec_context.has_b_frames
-        plain = bool(SEEKABLE & containers) and stream.width >= NARROWEST and orientation == UPRIGHT
-        time_base, fps = float(stream.time_base), float(stream.average_rate or stream.guessed_rate or 0)
-    shown = np.array([not discard for _, _, discard in packets], bool)
-    keys = np.array([key for _, key, _ in packets], bool)
-    known = {time for time, _, _ in packets if time is not None}
-    orientation = orientation or UPRIGHT
-    if not keys.any() or len(known) < len(packets):
-        return PacketIndex(int(shown.sum()), fps, None, None, np.array([], np.int64), orientation, False)
-    stored = np.array([time for time, _, _ in packets], np.int64)
-    # What a recording that begins between two key frames shows before the first one cannot be decoded.
-    pts = np.sort(stored[shown & (stored >= stored[keys.argmax()])])
-    seconds = (pts - pts[:1]) * time_base
-    if ordered:
-        return PacketIndex(len(pts), fps, None, seconds, np.array([], np.int64), orientation, False)
-    exact = plain and len(pts) == len(stored) and _in_order(stored, keys)
-    return PacketIndex(len(pts), fps, pts, seconds, np.sort(stored[keys]), orientation, exact)
+        found = head(container, stream)
+        packets = _read(container, stream)
+    return _index(path, found, packets)
+
+
+@dataclass
+class _Packets:
+    """What each packet with a frame in it tells, in the order in which they are stored."""
+
+    pts: list[int | None]
+    dts: list[int | None]
+    keys: list[bool]
+    shown: list[bool]
+    last: float = 0.0
+    """Seconds for which the frame is shown that is shown last; 0 where it is not known."""
+    first: FirstFrame | None = None
+
+
+def _read(container: Any, stream: Any) -> _Packets:
+    found = _Packets([], [], [], [])
+    latest, time_base, vp8 = -math.inf, float(stream.time_base), stream.codec_context.name == "vp8"
+    for packet in container.demux(stream):
+        if not packet.size:
+            continue
+        key, pts = packet.is_keyframe, packet.pts
+        if found.first is None and key:
+            found.first = first_frame(stream.codec_context, packet)
+        shown = not packet.is_discard and not (vp8 and not bytes(packet)[0] >> 4 & 1)  # hidden: RFC 6386, 9.1
+        if shown and pts is not None and pts > latest:
+            latest, found.last = pts, (packet.duration or 0) * time_base
+        found.pts.append(pts)
+        found.dts.append(packet.dts)
+        found.keys.append(key)
+        found.shown.append(shown)
+    return found
+
+
+def _index(path: Path, found: Head, packets: _Packets) -> PacketIndex:
+    keys, shown = np.array(packets.keys, bool), np.array(packets.shown, bool)
+    stored = np.array([math.nan if time is None else time for time in packets.pts], np.float64)
+    if keys.any():
+        # What a recording that begins between two key frames shows before the first one cannot be decoded.
+        shown &= ~(stored < stored[keys.argmax()])
+    stamps = repair([packets.pts[number] for number in np.flatnonzero(shown)], found.reordered)
+    first = packets.first or FirstFrame()
+    stored_size = found.stored
+    found = replace(found, stored=first.size or stored_size)
+    plain = bool(SEEKABLE & found.containers) and first.orientation == UPRIGHT
+    index = PacketIndex(
+        num_frames=int(shown.sum()),
+        fps=found.fps,
+        pts=None,
+        own=None,
+        seconds=None if stamps.times is None else _seconds(found, stamps.times, packets, shown),
+        last=packets.last or None,
+        key_pts=np.array([], np.int64),
+        orientation=first.orientation,
+        size=found.square,
+        notes=(*found.notes(), *_stamp_notes(stamps, packets.pts)),
+        cut_off=None,
+        exact_seeks=False,
+    )
+    index = replace(index, cut_off=_cut_off(path, found, index))
+    # Avi numbers packets as they are stored; where frames are shown in another order, their times are not these.
+    if stamps.times is None or not keys.any() or (found.is_avi and found.b_frames):
+        return index
+    own_keys = keys & ~np.isnan(stored) & (~shown | np.isin(stored, stamps.times[stamps.own]))
+    exact = plain and stored_size == found.square and stored_size[1] >= NARROWEST
+    exact = exact and bool(stamps.own.all()) and len(stamps.times) == len(stored) and _in_order(stored, keys)
+    pts, key_pts = np.rint(stamps.times).astype(np.int64), np.sort(stored[own_keys]).astype(np.int64)
+    if not len(key_pts) or key_pts[0] > pts[0]:
+        return index
+    return replace(index, pts=pts, own=stamps.own, key_pts=key_pts, exact_seeks=exact)
+
+
+def _seconds(found: Head, pts: np.ndarray, packets: _Packets, shown: np.ndarray) -> np.ndarray:
+    """When each frame is shown, by the container's clock."""
+    times = pts
+    if found.is_avi and None not in packets.dts:
+        # Avi tells when frames are decoded, which is when they are shown; FFmpeg guesses a delay where B-frames may be.
+        decoded = np.sort(np.array(packets.dts, np.float64)[shown])
+        times = decoded if np.all(np.diff(decoded) > 0) else pts
+    seconds = times * found.time_base
+    begin = seconds[0] if found.zero is None else min(found.zero, seconds[0])
+    return seconds - (seconds[0] if seconds[0] - begin < ROUNDED else begin)
+
+
+def _stamp_notes(stamps: Stamps, pts: Sequence[int | None]) -> Iterator[str]:
+    count = len(stamps.own)
+    if stamps.times is None and any(time is not None for time in pts):
+        yield (
+            f"most time stamps of its {count} frames repeat, are missing or begin again; its frames are taken to come "
+            "evenly, and a cut of it may be the wrong one"
+        )
+    elif stamps.times is not None and stamps.repaired > REPAIRED_QUIETLY:
+        yield (
+            f"{stamps.repaired} of the time stamps of its {count} frames repeat, are missing or run backwards; they "
+            "are set evenly between their neighbours"
+        )
+
+
+def _cut_off(path: Path, found: Head, index: PacketIndex) -> str | None:
+    """Where the file ends, if it is the beginning of a longer one. A length that is only stated may be that of another
+    stream, which goes on after the video."""
+    asked = stated(path)
+    end = timeline(index.num_frames, index.fps or SUPPOSED_FPS, index.seconds, index.last).end
+    if not asked.cut:
+        enough = (asked.seconds or 0.0) - 2 / (index.fps or SUPPOSED_FPS)
+        if end >= enough or _end_of_all(path) >= enough:
+            return None
+    return f"it is cut off: its frames end at {end:.2f} s of {max(found.duration, asked.seconds or 0.0):.2f} s"
+
+
+def _end_of_all(path: Path) -> float:
+    """Seconds of the streams' clock until which there is picture or sound."""
+    with opened(path) as (container, _):
+        ends = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in container.demux()
+            if packet.pts is not None
+        ]
+    return max(ends, default=0.0)
 
 
 _of_short_file = lru_cache(maxsize=8192)(_packet_index)
@@ -140,21 +237,3 @@ def _in_order(stored: np.ndarray, keys: np.ndarray) -> bool:
     before = np.maximum.accumulate(stored)
     after = np.minimum.accumulate(stored[::-1])[::-1]
     return bool(keys[0] and np.all(before[keys] == stored[keys]) and np.all(after[keys] == stored[keys]))
-
-
-def _orientation(decoder: Any, packet: Any) -> Orientation:
-    """The matrix rides on the decoded frames; PyAV does not tell that of the stream."""
-    from av.error import FFmpegError
-
-    try:
-        frames = decoder.decode(packet) or decoder.decode(None)
-    except FFmpegError:
-        return UPRIGHT  # a broken frame is noticed when it is read
-    matrix = frames[0].side_data.get("DISPLAYMATRIX") if frames else None
-    if matrix is None:
-        return UPRIGHT
-    # x' = a x + c y, y' = b x + d y
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        return Orientation(True, mirrored=c < 0, upended=b < 0)
-    return Orientation(False, mirrored=a < 0, upended=d < 0)

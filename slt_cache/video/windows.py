@@ -17,9 +17,9 @@ def borders(length: float, window: float) -> list[float]:
 
 
 def windows(clip: Clip, window: float) -> list[Clip]:
-    """The whole of a clip's video in windows of so many seconds, every frame in one of them; the last one ends where
-    the video does. A file that cannot be read stays whole: reading it tells why. Raises UnreadableVideo for what has no
-    frame rate."""
+    """The whole of a clip's video in windows of this many seconds, every frame in one of them; the last one ends where
+    the video does, and one without a frame is left out. A file that cannot be read stays whole: reading it says why.
+    Raises UnreadableVideo for what has no frame rate."""
     if clip.video.is_dir():
         raise _without_rate(clip, "a folder of frames")
     if not clip.video.is_file():
@@ -30,11 +30,12 @@ def windows(clip: Clip, window: float) -> list[Clip]:
         return [clip]
     if frames is None:
         raise _without_rate(clip, "this file")
-    starts = borders(frames.length, window)
-    ends = [*starts[1:], None]
+    starts = borders(frames.end, window)
+    ends = [*starts[1:], round(frames.end, 6)]
     return [
         replace(clip, id=f"{clip.id} from {start:g} s", start=start, end=end)
         for start, end in zip(starts, ends, strict=True)
+        if frames.cut(start, end)
     ]
 
 

@@ -1,0 +1,211 @@
+"""Whether a video file is all there, by the sizes and lengths that it states itself. FFmpeg reads a half-downloaded one
+as a shorter video, without a word. Reads some bytes of the file; decodes nothing."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+LARGE = 1
+"""In place of a box's size, which then stands behind its name in eight bytes."""
+MP4 = (b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"wide", b"free", b"skip", b"pnot")
+"""Boxes with which files of the mp4 family begin."""
+MATROSKA, ASF = bytes.fromhex("1a45dfa3"), bytes.fromhex("3026b275")
+FRAMES = (b"mdat", b"moof", b"moov")
+"""Boxes of the mp4 family without which frames are missing."""
+SEGMENT, CLUSTER, SEGMENT_INFO = 0x18538067, 0x1F43B675, 0x1549A966
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+LONGEST_INDEX = 28 + 4 + 12 * 65_535
+"""Bytes of a sidx box."""
+HEADER_BYTES = 65_536
+"""In which a file of ASF or FLV states its size or length."""
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a file states of itself."""
+
+    cut: bool = False
+    """It states more bytes of frames than it has."""
+    seconds: float | None = None
+    """A length that its frames must reach, or they are cut off; None if it states none, as a live recording, or if its
+    bytes are all there."""
+
+
+WHOLE = Stated()
+
+
+def stated(path: Path) -> Stated:
+    """What a file of the families of mp4, Matroska, avi, flv and asf states; of any other nothing is known. Raises
+    OSError."""
+    size = path.stat().st_size
+    with path.open("rb") as file, suppress(struct.error, IndexError):  # what is not as it should be states nothing
+        head = file.read(12)
+        if head[4:8] in MP4:
+            return _mp4(file, size)
+        if head[:4] == MATROSKA:
+            return _matroska(file, size)
+        if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+            return _avi(file, size)
+        file.seek(0)
+        if head[:3] == b"FLV":
+            return _flv(file)
+        if head[:4] == ASF:
+            return _asf(file, size)
+    return WHOLE
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, begin of content and end of each box; the last one may end past `end`."""
+    place = start
+    while place + 8 <= end:
+        file.seek(place)
+        head = file.read(16)
+        size, name, begin = int.from_bytes(head[:4], "big"), head[4:8], place + 8
+        if size == LARGE:
+            size, begin = int.from_bytes(head[8:16], "big"), place + 16
+        if size == 0:  # it goes on to the end of the file
+            size = end - place
+        if size < begin - place:
+            return
+        yield name, begin, place + size
+        place += size
+    if place < end:
+        yield b"", place, place + 8  # the rest of a head
+
+
+def _mp4(file: BinaryIO, size: int) -> Stated:
+    fragmented, seconds, last = False, 0.0, b""
+    for name, begin, end in _boxes(file, 0, size):
+        if name in FRAMES and end > size:
+            return Stated(cut=True)
+        if name == b"moov":
+            fragmented, seconds = _lengths(file, begin, end)
+        if name == b"sidx" and end <= size:
+            file.seek(begin)
+            if end + _referenced(file.read(min(end - begin, LONGEST_INDEX))) > size:
+                return Stated(cut=True)
+        if name == b"" and fragmented and last == b"mdat":
+            return Stated(cut=True)
+        last = name
+    return Stated(seconds=seconds or None) if fragmented else WHOLE
+
+
+def _lengths(file: BinaryIO, start: int, end: int) -> tuple[bool, float]:
+    """Whether frames come in fragments, and the seconds that the head states; 0 where it states none."""
+    fragmented, scale, length = False, 0, 0
+    for name, begin, behind in list(_boxes(file, start, end)):
+        file.seek(begin)
+        if name == b"mvhd":
+            content = file.read(32)
+            scale, length = struct.unpack(
+                ">IQ" if content[0] else ">II", content[20:32] if content[0] else content[12:20]
+            )
+        if name == b"mvex":
+            fragmented = True
+            for inner, place, _ in list(_boxes(file, begin, behind)):
+                if inner == b"mehd":
+                    file.seek(place)
+                    content = file.read(12)
+                    length = int.from_bytes(content[4:12] if content[0] else content[4:8], "big")
+    known = scale > 0 and length not in (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
+    return fragmented, length / scale if known else 0.0
+
+
+def _referenced(index: bytes) -> int:
+    """Bytes behind a sidx box that it is the index of (ISO 14496-12, 8.16.3)."""
+    wide = index[0] > 0
+    first = int.from_bytes(index[20:28] if wide else index[16:20], "big")
+    place = 28 if wide else 20
+    count = int.from_bytes(index[place + 2 : place + 4], "big")
+    entries = struct.unpack_from(f">{3 * count}I", index, place + 4)
+    return first + sum(size & 0x7FFFFFFF for size in entries[::3])
+
+
+def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
+    """Identifier, begin of content and its end (None where it is not known) of each element of EBML (RFC 8794)."""
+    place = start
+    while place < end:
+        file.seek(place)
+        head = file.read(12)
+        width = 9 - head[0].bit_length() if head[0] else 9
+        rest = head[width:]
+        if width > 4 or not rest or not rest[0]:
+            return
+        length = 9 - rest[0].bit_length()
+        if len(rest) < length:
+            return
+        size = int.from_bytes(rest[:length], "big") & ((1 << 7 * length) - 1)
+        begin = place + width + length
+        unknown = size == (1 << 7 * length) - 1
+        yield int.from_bytes(head[:width], "big"), begin, None if unknown else begin + size
+        if unknown:
+            return
+        place = begin + size
+
+
+def _matroska(file: BinaryIO, size: int) -> Stated:
+    segments = [one for one in _elements(file, 0, size) if one[0] == SEGMENT]
+    if not segments:
+        return WHOLE
+    _, begin, end = segments[0]
+    if end is not None and end <= size:
+        return WHOLE
+    seconds = 0.0
+    for name, place, behind in _elements(file, begin, size):
+        if name == SEGMENT_INFO and behind is not None:
+            seconds = _matroska_seconds(file, place, behind)
+        if end is not None and name == CLUSTER and (behind is None or behind > size):
+            return Stated(cut=True)
+    return Stated(seconds=seconds or None)
+
+
+def _matroska_seconds(file: BinaryIO, start: int, end: int) -> float:
+    scale, length = 1_000_000, 0.0
+    for name, begin, behind in list(_elements(file, start, end)):
+        file.seek(begin)
+        if name == 0x2AD7B1 and behind is not None:
+            scale = int.from_bytes(file.read(min(behind - begin, 8)), "big")
+        if name == 0x4489 and behind is not None:
+            content = file.read(min(behind - begin, 9))
+            length = struct.unpack(">f" if len(content) == 4 else ">d", content)[0] if len(content) in (4, 8) else 0.0
+    return length * scale / 1e9
+
+
+def _avi(file: BinaryIO, size: int) -> Stated:
+    """A list of frames (movi) that ends past the file; what a recorder did not come to write down is 0."""
+    place = 0
+    while place + 12 <= size:
+        file.seek(place)
+        form, length = struct.unpack("<4sI", file.read(8))
+        if form != b"RIFF" or length == 0:
+            return WHOLE
+        inner, end = place + 12, place + 8 + length
+        while inner + 12 <= min(end, size):
+            file.seek(inner)
+            name, content, kind = struct.unpack("<4sI4s", file.read(12))
+            if name == b"LIST" and kind == b"movi" and inner + 8 + content > size:
+                return Stated(cut=True)
+            inner += 8 + content + content % 2
+        place = end + length % 2
+    return WHOLE
+
+
+def _flv(file: BinaryIO) -> Stated:
+    """The script data at its beginning may have a length (Adobe's FLV specification, E.5)."""
+    head = file.read(HEADER_BYTES)
+    place = head.find(key := b"\0\x08duration\0")
+    content = head[place + len(key) : place + len(key) + 8]
+    seconds = struct.unpack(">d", content)[0] if place >= 0 and len(content) == 8 else 0.0
+    return Stated(seconds=seconds if 0 < seconds < 1e7 else None)
+
+
+def _asf(file: BinaryIO, size: int) -> Stated:
+    head = file.read(HEADER_BYTES)
+    place = head.find(ASF_PROPERTIES)
+    if place < 0 or len(head) < place + 92:
+        return WHOLE
+    whole, flags = struct.unpack_from("<Q", head, place + 40)[0], struct.unpack_from("<I", head, place + 88)[0]
+    return Stated(cut=not flags & 1 and whole > size)  # bit 0: a broadcast, of which sizes are not known
