@@ -166,12 +166,14 @@ def test_windows_are_translated_as_the_same_cut_alone(translator: Translator, cl
     assert len(parts) >= 2
     assert parts[0].start == 0.0
     assert parts[0].end == parts[1].start == 0.5
-    assert parts[-1].end is None
+    assert parts[-1].end == pytest.approx(parts[-1].start + parts[-1].frames / 25)
     ran = succeed("translate", "--run", run, clips[0], "--window", "0.5")
     assert ran.out.splitlines()[0].startswith(
         f"{clips[0]}\t0.0 to 0.5 s\t{parts[0].text or '(an empty sentence)'}\t(score "
     )
-    assert "to the end" in ran.out.splitlines()[-1]
+    assert f" to {parts[-1].end:.1f} s\t" in ran.out.splitlines()[-1]
+    table = succeed("translate", "--run", run, clips[0], "--window", "0.5", "--tsv").out.splitlines()
+    assert table[-1].split("\t")[2] == f"{parts[-1].end:.3f}"
     assert json.loads(succeed("translate", "--run", run, clips[0], "--window", "0.5", "--json").out)["translations"][1][
         "start"
     ] == pytest.approx(0.5)

@@ -52,10 +52,7 @@ def _open_file(clip: Clip, keep_every: int, phase: int, fps: float) -> FrameStre
     video = VideoFile(clip)
     frames = video.timeline.cut(clip.start, clip.end)
     if not frames:
-        reason = f"no frame lies between {clip.start} s and {clip.end} s of its {video.timeline.end:.2f} s"
-        if video.timeline.begin:
-            reason += f"; the first one is shown at {video.timeline.begin:.2f} s"
-        raise UnreadableVideo(clip.id, clip.video, reason)
+        raise UnreadableVideo(clip.id, clip.video, video.timeline.why_empty(clip.start, clip.end))
     shown = video.timeline.resampled(frames, fps, clip.start, clip.end) if fps else frames
     kept = [shown[index] for index in kept_indices(len(shown), keep_every, phase)]
     return FrameStream(video.read(kept), len(shown), fps or video.timeline.fps)

@@ -33,7 +33,7 @@ class ProbedClip:
     reason: str | None = None
     """Why it cannot be read; None for a good clip."""
     seconds: float | None = None
-    """Length of its video, if the clip ends after it."""
+    """Where its video ends, if the clip ends after it."""
 
 
 def probe_video(job: VideoToProbe) -> list[ProbedClip]:
@@ -67,12 +67,12 @@ def _of_folder(clip: Clip, fps: float) -> ProbedClip:
 
 def _of_cut(clip: Clip, timeline: Timeline) -> ProbedClip:
     if not timeline.cut(clip.start, clip.end):
-        return ProbedClip(f"no frame lies between {clip.start} s and {clip.end} s of its {timeline.length:.2f} s")
+        return ProbedClip(timeline.why_empty(clip.start, clip.end))
     if clip.end is None:
         return ProbedClip()
     tolerance = TOLERANCE + 1 / timeline.fps
     ends_inside = clip.end <= tolerance or bool(timeline.cut(clip.end - tolerance, None))
-    return ProbedClip(seconds=None if ends_inside else timeline.length)
+    return ProbedClip(seconds=None if ends_inside else timeline.end)
 
 
 def _with_first_frame(clips: Sequence[Clip], found: list[ProbedClip], video: VideoFile) -> list[ProbedClip]:

@@ -59,6 +59,11 @@ class Timeline:
             return range(shown, shown + 1)
         return range(0)
 
+    def why_empty(self, start: float | None, end: float | None) -> str:
+        """What to say of a cut without frames."""
+        late = f"; its first frame is shown at {self.begin:.2f} s" if self.begin else ""
+        return f"no frame lies between {start} s and {end} s of its {self.end:.2f} s{late}"
+
     def resampled(self, frames: range, fps: float, start: float | None = None, end: float | None = None) -> list[int]:
         """For each step j of `fps` a second the frame that is nearest to j / fps after the first one, never one past
         the last; at least one. A higher rate repeats frames. `start` and `end` are those of the cut, which may begin
