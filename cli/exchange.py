@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slt_cache.advice import command
+
 from .options import JsonOption, RunOption, VerboseOption, find_cache, guarded, print_json
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def export(
     for one in done:
         typer.echo(f"{one.split}: {one.clips:,} clips -> {one.files:,} files in {out / one.split}")
     typer.echo(f"table: {out / TABLE}")
-    typer.echo(f"the way back: slt-cache cache import {out} --out FILE.h5")
+    typer.echo(f"the way back: {command('cache import', out, out='FILE.h5')}")
 
 
 def import_(
@@ -110,9 +112,9 @@ def _print_failures(one: "Imported", out: Path) -> None:
 def _next(out: Path, spec: "FeatureSpec", language: str | None) -> str:
     """The command to type next; an exported cache that came back goes where it came from."""
     if spec.encoder_sha256 is not None:
-        return f"slt-cache cache info {out}"
-    settings = f"--set features.level={spec.level} --set llm.language={language or 'de_DE'}"
-    return f"slt-cache train-llm --features {out} --run runs/{out.stem} {settings}"
+        return command("cache info", out)
+    settings = (f"features.level={spec.level}", f"llm.language={language or 'de_DE'}")
+    return command("train-llm", features=out, run=Path("runs") / out.stem, set=settings)
 
 
 def merge(

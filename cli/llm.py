@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from slt_cache.advice import command
 from slt_cache.processes import join, leader_first
 
 from .help import Program
@@ -88,7 +89,7 @@ def trim(
         print_json(report.to_json())
         return
     typer.echo(summary(report))
-    typer.echo(f"next: slt-cache train-llm --set llm.name={out}")
+    typer.echo(f"next: {command('train-llm', set=f'llm.name={out}')}")
 
 
 def merge(

@@ -55,7 +55,7 @@ def train_visual(
     opened = open_run(run, config, settings, device, seed)
     record = train(opened, restart, allow_missing)
     opened.save_config()
-    print_trained(record, opened.visual, as_json, opened.command("extract-features --split train"))
+    print_trained(record, opened.visual, as_json, opened.command("extract-features --split all"))
 
 
 def train_llm(
@@ -94,12 +94,12 @@ def train_llm(
         )
     cache = opened.find_features(features)
     record = train(opened, cache, restart)
-    named = "" if cache == opened.features else f" --features {cache}"
+    named = None if cache == opened.features else cache
     if not opened.config.llm.pretrained:  # a control: the run's own config stays that of its main model
-        print_trained(record, opened.scratch, as_json, opened.command(f"eval --model llm-from-scratch{named}"))
+        print_trained(record, opened.scratch, as_json, opened.command("eval --model llm-from-scratch", features=named))
         return
     opened.save_config()
-    print_trained(record, opened.llm, as_json, opened.command(f"eval{named}"))
+    print_trained(record, opened.llm, as_json, opened.command("eval", features=named))
 
 
 def train_joint(

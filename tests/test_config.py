@@ -11,6 +11,7 @@ from slt_cache.config import (
     Config,
     LlmTrainingConfig,
     differences,
+    is_as_written,
     load_config,
     save_config,
     shipped_configs,
@@ -253,3 +254,155 @@ def test_differences_name_nested_keys_and_both_values() -> None:
     assert "new: made with None, asked for 1" in found
     assert not any(line.startswith(("generation.num_beams", "video:")) for line in found)
     assert differences(made, made) == []
+
+
+# ---- YAML that is odd, hostile or damaged ----
+
+
+def bomb(levels: int, width: int) -> str:
+    """Aliases of aliases: width ** levels values in a few hundred bytes."""
+    lines = [f"a0: &a0 [{', '.join(['lol'] * width)}]"]
+    for level in range(1, levels):
+        lines.append(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * width)}]")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        bomb(9, 9),
+        "a: &a [*a]\n",
+        "seed: " + "[" * 5000 + "]" * 5000,
+        "seed: [" + "1, " * 20_000 + "1]\n",
+        "corpus:\n  root: [" + "x" * 100_000 + "]\n",
+        "".join(f"key{number}: 1\n" for number in range(5000)),
+        "x" * 100_000 + ": 1\n",
+        "seed: " + "9" * 100_000 + "\n",
+        "video:\n  size: {" + ", ".join(f"k{number}: {'y' * 500}" for number in range(50)) + "}\n",
+        "x" * 1_100_000,
+    ],
+)
+def test_a_small_file_makes_no_long_message_and_takes_no_time(text: str, tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, text))
+    assert len(message) < 3000
+    assert "mine.yaml" in message
+
+
+def test_an_alias_that_stands_for_a_value_is_read(tmp_path: Path) -> None:
+    source = write(tmp_path, "visual_training: &both\n  batch_size: 4\nllm_training:\n  <<: *both\n  epochs: 3\n")
+    config = load_config(source)
+    assert (config.llm_training.batch_size, config.llm_training.epochs) == (4, 3)
+
+
+def test_a_key_that_is_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, "video:\n  size: 32\n  resize: 64\n  size: 48\n"))
+    assert "'size' is given twice, in lines 2 and 4" in message
+    assert "'video' is given twice, in lines 1 and 3" in refusal(
+        write(tmp_path, "video:\n  size: 3\nvideo:\n  fps: 2\n")
+    )
+
+
+def test_tabs_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    assert "spaces instead of tabs" in refusal(write(tmp_path, "video:\n\tsize: 32\n"))
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("llm.language=no", "no"),
+        ("llm.language=on", "on"),
+        ("llm.name=2026-01-31", "2026-01-31"),
+        ("llm.name=1:30", "1:30"),
+        ("seed=010", 10),
+        ("visual_training.lr=1e-3", 1e-3),
+        ("visual_training.lr=.5", 0.5),
+        ("video.blank=yes", True),
+        ("video.blank=off", False),
+        ("video.frame_cache=off", False),
+        ("video.frame_cache=on", True),
+        ("llm.name='1e5'", "1e5"),
+    ],
+)
+def test_words_and_numbers_are_read_as_they_are_meant(override: str, value: Any, tmp_path: Path) -> None:
+    config = load_config("avatar", [override])
+    save_config(config, tmp_path / "config.yaml")
+    for one in (config, load_config(str(tmp_path / "config.yaml"))):
+        place: Any = one
+        for key in override.partition("=")[0].split("."):
+            place = getattr(place, key)
+        assert (place, type(place)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("seed=true", "seed: "),
+        ("video.size=yes", "'yes'"),
+        ("video.size=2026-01-31", "'2026-01-31'"),
+        ("visual_training.lr=.inf", "finite"),
+        ("visual_training.lr=1e999", "finite"),
+        ("llm.name=123", "put text in quotes"),
+        ("llm.language=true", "put text in quotes"),
+        ("generation.length_penalty=.nan", "finite"),
+        ("visual_training.epochs=1.5", "1.5"),
+    ],
+)
+def test_what_is_no_such_value_is_refused_in_plain_words(override: str, says: str) -> None:
+    message = refusal("avatar", override)
+    assert says in message
+    assert override.partition("=")[0] in message
+
+
+def test_a_home_folder_is_meant_by_a_tilde_in_every_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    overrides = ("corpus.root=~/c", "encoder.weights=~/w.pt", "llm.name=~/llm", "llm_pretraining.text=~/t.txt")
+    config = load_config("avatar", [*overrides, "video.frame_cache=~/frames"])
+    assert config.corpus.root == "/home/somebody/c"
+    assert config.encoder.weights == "/home/somebody/w.pt"
+    assert config.llm.name == "/home/somebody/llm"
+    assert config.llm_pretraining.text == "/home/somebody/t.txt"
+    assert config.video.frame_cache == "/home/somebody/frames"
+    assert load_config("avatar", ["llm.name=~nosuchuser/x"]).llm.name == "~nosuchuser/x"
+
+
+def test_a_saved_config_that_is_cut_anywhere_is_no_other_config(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    save_config(load_config("avatar"), path)
+    whole = path.read_bytes()
+    assert is_as_written(path)
+    for length in [*range(1, 200), *range(200, len(whole) - 1, 97), len(whole) - 2]:
+        path.write_bytes(whole[:length])
+        try:
+            assert not is_as_written(path) or load_config(str(path)) == load_config("avatar")
+            loaded = load_config(str(path))
+        except InputError as error:
+            assert str(path) in str(error)
+        else:
+            assert loaded == load_config("avatar")
+
+
+def test_a_saved_config_may_be_edited_and_every_flipped_bit_shows(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    save_config(Config(), path)
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole.replace("seed: 0\n", "seed: 7\n", 1), encoding="utf-8")
+    assert load_config(str(path)).seed == 7
+    assert not is_as_written(path)
+    path.write_text(
+        "\n".join([*path.read_text(encoding="utf-8").splitlines()[:-1], "# end of config"]), encoding="utf-8"
+    )
+    assert is_as_written(path)
+    for place in range(0, len(whole), 41):
+        flipped = bytearray(whole.encode())
+        flipped[place] ^= 1 << place % 7
+        path.write_bytes(flipped)
+        try:
+            assert not is_as_written(path)
+        except InputError as error:
+            assert str(path) in str(error)
+
+
+def test_a_config_written_by_hand_needs_no_last_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("seed: 3\n", encoding="utf-8")
+    assert (load_config(str(path)).seed, is_as_written(path)) == (3, True)

@@ -68,7 +68,7 @@ def _page_module() -> Any:
     try:
         import gradio  # noqa: F401
     except ImportError as error:
-        raise InputError("slt-cache app needs gradio: pip install 'gradio>=6'") from error
+        raise InputError("the web page needs gradio: pip install 'gradio>=6'") from error
     from slt_cache.app import page
 
     return page

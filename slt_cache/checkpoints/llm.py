@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from slt_cache.advice import command
 from slt_cache.checkpoints.card import model_card
 from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.errors import InputError
@@ -93,11 +94,11 @@ def load_llm(folder: Path) -> LlmCheckpoint:
     if record is None or not record.finished:
         raise InputError(
             f"{folder}: no finished training from the cache here. "
-            f"Train it first: slt-cache train-llm --features feats.h5 --run {run}"
+            f"Train it first: {command('train-llm --features feats.h5', run=run)}"
         )
     if not (folder / ABOUT_FILE).is_file():
         raise InputError(
             f"{folder}: saved by an older version, without {ABOUT_FILE}. "
-            f"Train it again: slt-cache train-llm --restart --run {run}"
+            f"Train it again: {command('train-llm --restart', run=run)}"
         )
     return LlmCheckpoint(read_translator(folder), record)

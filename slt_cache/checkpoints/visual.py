@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, load_model, save_file
 from torch import nn
 
+from slt_cache.advice import command
 from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig
 from slt_cache.errors import InputError
@@ -134,7 +135,7 @@ def require_visual(folder: Path) -> Record:
     """The record of a finished stage 1. Raises InputError where none lies in the folder."""
     record = read_record(folder)
     if record is None or not record.finished:
-        first = f"slt-cache train-visual --run {folder.parents[1]}"
+        first = command("train-visual", run=folder.parents[1])
         raise InputError(f"{folder}: no finished visual encoder here. Train it first: {first}")
     return record
 

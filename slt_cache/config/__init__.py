@@ -1,6 +1,6 @@
 """Settings of a run."""
 
-from slt_cache.config.load import check_config, differences, load_config, save_config, shipped_configs
+from slt_cache.config.load import check_config, differences, is_as_written, load_config, save_config, shipped_configs
 from slt_cache.config.sections import (
     AugmentationConfig,
     ComputeConfig,
@@ -39,6 +39,7 @@ __all__ = [
     "VisualTrainingConfig",
     "check_config",
     "differences",
+    "is_as_written",
     "load_config",
     "save_config",
     "shipped_configs",

@@ -1,17 +1,25 @@
 """YAML files and --set overrides in, a checked `Config` out, and back. Every error names the key and the file."""
 
 import difflib
+import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from slt_cache.config.plain_yaml import dump_yaml, load_yaml, shortened, shortened_text
 from slt_cache.config.sections import Config
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
+
+HEADER = "# Settings of this run, written by slt-cache. Edit them if you like; the last line shows that none is lost."
+"""First line of a saved config; without it a file counts as written by hand, and needs no end."""
+END = "# end of config"
+"""Begins the last line of a saved config; a checksum of the lines above follows."""
+PROBLEMS = 10
+"""At most that are named at once."""
 
 
 def shipped_configs() -> list[str]:
@@ -36,13 +44,31 @@ def check_config(settings: Mapping[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        problems = "; ".join(_explain(problem) for problem in error.errors())
-        raise InputError(f"config {source}: {problems}") from error
+        found = error.errors(include_url=False)
+        problems = [_explain(problem) for problem in found[:PROBLEMS]]
+        more = [f"and {len(found) - PROBLEMS:,} more"] if len(found) > PROBLEMS else []
+        raise InputError(f"config {source}: {'; '.join([*problems, *more])}") from error
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Writes every setting, also those that keep their default."""
-    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    """Writes every setting, also those that keep their default, between a first and a last line that show whether the
+    file is whole."""
+    text = f"{HEADER}\n{dump_yaml(config.model_dump(mode='json'))}"
+    write_text(path, f"{text}{END} {_checksum(text)}\n")
+
+
+def is_as_written(path: Path) -> bool:
+    """Returns whether a saved config still has the bytes that `save_config` wrote; True for one written by hand, and
+    for an edited one whose last line is `# end of config` alone."""
+    text = _read_text(path, str(path))
+    body, end, checksum = text.rstrip().rpartition(END)
+    if not end:
+        return not text.startswith(HEADER)
+    return checksum.strip() in ("", _checksum(body))
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def differences(made: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -62,21 +88,40 @@ def _read_settings(source: str) -> dict[str, Any]:
     if source in shipped_configs():
         text = (files("slt_cache.configs") / f"{source}.yaml").read_text(encoding="utf-8")
     elif Path(source).is_file():
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"config {source}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+        text = _read_text(Path(source), source)
+        _require_end(text, source)
     else:
+        near = difflib.get_close_matches(source, shipped_configs(), n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
         raise InputError(
-            f"config {source}: neither a file nor a shipped config. Shipped are: {', '.join(shipped_configs())}."
+            f"config {source}: neither a file nor a shipped config.{meant} Shipped are: {', '.join(shipped_configs())}."
         )
     try:
-        settings = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"config {source}: not valid YAML ({' '.join(str(error).split())}).") from error
+        settings = load_yaml(text) or {}
+    except InputError as error:
+        raise InputError(f"config {source}: {error}.") from error
     if not isinstance(settings, dict):
         raise InputError(f"config {source}: expected sections such as 'video:' with keys under them.")
     return {key: {} if value is None and key in Config.model_fields else value for key, value in settings.items()}
+
+
+def _read_text(path: Path, source: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"config {source}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+    except OSError as error:
+        raise InputError(f"config {source}: cannot be read ({error.strerror}).") from error
+
+
+def _require_end(text: str, source: str) -> None:
+    """Refuses a saved config that lost its end. One that was cut within its first line has no settings left."""
+    cut = text.startswith(HEADER) and not text.rstrip().rpartition("\n")[2].startswith(END)
+    if cut or (text.strip() and HEADER.startswith(text.strip())):
+        raise InputError(
+            f"config {source}: cut off or damaged, for its last line ('{END} ...') is missing. Restore the file from a "
+            f"copy; or, if you have edited it and all settings are there, add the line '{END}'."
+        )
 
 
 def _apply(settings: dict[str, Any], override: str) -> None:
@@ -94,22 +139,23 @@ def _apply(settings: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {override}: '{section}' is a value and has no keys.")
         place = inner
     try:
-        place[key] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not valid YAML. Quote it.") from error
+        place[key] = load_yaml(value)
+    except InputError as error:
+        raise InputError(f"--set {shortened_text(override)}: {error}. Quote the value if it is text.") from error
 
 
 def _explain(problem: Any) -> str:
     """One pydantic error in plain words, an unknown key with the nearest known ones."""
     path = [str(part) for part in problem["loc"]]
-    name = ".".join(path)
+    name = ".".join(shortened_text(part if part.isprintable() else repr(part), 60) for part in path)
     if problem["type"] == "extra_forbidden":
         known = _keys_beside(path)
-        near = difflib.get_close_matches(path[-1], known, n=1)
+        near = difflib.get_close_matches(path[-1][:100], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
         return f"unknown key {name}; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{name or 'settings'}: {message[0].lower()}{message[1:]} (got {problem['input']!r})"
+    quote = "; put text in quotes" if problem["type"] == "string_type" else ""
+    return f"{name or 'settings'}: {message[0].lower()}{message[1:]} (got {shortened(problem['input'])}{quote})"
 
 
 def _keys_beside(path: Sequence[str]) -> list[str]:

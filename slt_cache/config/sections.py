@@ -3,11 +3,13 @@
 The defaults are the paper's (Chen et al. 2024) where it gives a number; a shipped YAML states what differs."""
 
 from collections.abc import Set
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -29,10 +31,50 @@ def _one_in_a_whole_number(rate: float) -> float:
     return rate
 
 
+def expanded(path: str) -> str:
+    """Returns a path with `~` or `~name` at its beginning replaced by that home folder, if there is one."""
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        return path
+
+
+def _switch(value: Any) -> Any:
+    """YAML 1.1's other words for true and false, which would else be names of folders."""
+    words = {"yes": True, "on": True, "no": False, "off": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
+PathName = Annotated[str, AfterValidator(expanded)]
+"""A path, or another name that does not begin with `~`."""
+
+
 class Section(BaseModel):
     """Strict and frozen: an unknown key is an error, a value never changes after it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, values: Any) -> Any:
+        """Refuses true and false for numbers, which pydantic would take for 1 and 0, by giving them as words."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: str(value).lower() if _is_wrong_switch(cls, name, value) else value for name, value in values.items()
+        }
+
+
+def _is_wrong_switch(section: type[Section], name: Any, value: Any) -> bool:
+    if not isinstance(value, bool) or name not in section.model_fields:
+        return False
+    return not {bool, str} & set(_kinds(section.model_fields[name].annotation))
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types that an annotation allows."""
+    inner = get_args(annotation)
+    return [annotation] if not inner else [kind for one in inner for kind in _kinds(one)]
 
 
 def _without_off(section: Section, later: Set[str]) -> dict[str, Any]:
@@ -43,7 +85,7 @@ def _without_off(section: Section, later: Set[str]) -> dict[str, Any]:
 class CorpusConfig(Section):
     name: Literal["avatar", "phoenix14t", "csl-daily", "how2sign", "tsv"] = "avatar"
     """The drawn demo corpus, the official files of a real one, or one's own manifest.tsv."""
-    root: str | None = None
+    root: PathName | None = None
     """Folder of the corpus; tsv: the one that holds manifest.tsv. avatar: where the clips are drawn; null: `corpus` in
     the run folder."""
     clips_from: Literal["auto", "videos", "clips"] = "auto"
@@ -78,7 +120,7 @@ class VideoConfig(Section):
     """Of each colour channel, 0..1 (ImageNet)."""
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
     """Of each colour channel, 0..1 (ImageNet)."""
-    frame_cache: bool | str = False
+    frame_cache: Annotated[bool | PathName, BeforeValidator(_switch)] = False
     """Trainings from pixels keep the decoded frames on disk, resize x resize x 3 bytes each, and read them from there
     from the second epoch on: true for `frames` in the run folder, or another folder. The numbers stay the same."""
 
@@ -131,7 +173,7 @@ class AugmentationConfig(Section):
 
 
 class EncoderConfig(Section):
-    weights: str = "imagenet"
+    weights: PathName = "imagenet"
     """Of the ResNet-18: imagenet, none, or a path to a state dict (.pth or .safetensors)."""
     dim: PositiveInt = 512
     """C, channels of the sign-wise features (left open by the paper)."""
@@ -235,7 +277,7 @@ class LoraConfig(Section):
 
 
 class LlmConfig(Section):
-    name: str = "facebook/mbart-large-cc25"
+    name: PathName = "facebook/mbart-large-cc25"
     """Hub name or local folder of an encoder-decoder; or small-mbart or small-mt5, which `slt-cache llm pretrain` makes
     of text."""
     pretrained: bool = True
@@ -263,7 +305,7 @@ class LlmPretrainingConfig(OptimizerConfig):
 
     seed: NonNegativeInt | None = None
     """Of the pre-training alone; null for the run's. Runs with other seeds can so begin with the same LLM."""
-    text: str | None = None
+    text: PathName | None = None
     """A text file, one sentence a line; null: the corpus' monolingual sentences, else those of the train split."""
     vocabulary: Annotated[int, Field(ge=16)] = 500
     """Pieces at most; fewer where the text does not give so many."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from slt_cache.advice import command
 from slt_cache.corpora.clips import SPLITS, Clip
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
@@ -62,7 +63,9 @@ def read_numbered(path: Path) -> list[tuple[int, Clip]]:
 
 def _header_and_lines(path: Path) -> tuple[list[str], list[str]]:
     if not path.is_file():
-        raise InputError(f"{path}: there is no such manifest. Make one with 'slt-cache prepare', or name its folder.")
+        raise InputError(
+            f"{path}: there is no such manifest. Make one with '{command('prepare')}', or name its folder."
+        )
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a sentence may hold U+2028
     except UnicodeDecodeError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slt_cache.advice import command
 from slt_cache.corpora.clips import SPLITS, Clip
 from slt_cache.errors import InputError
 
@@ -89,7 +90,7 @@ def unreadable(error: OSError) -> InputError:
 def existing_root(root: str | None, corpus: str) -> Path:
     """The folder of a corpus. Raises InputError where it is not named or not there."""
     if root is None:
-        raise InputError(f"corpus.root: not set. Name the corpus' folder: slt-cache prepare {corpus} --root DIR")
+        raise InputError(f"corpus.root: not set. Name the corpus' folder: {command('prepare', corpus, root='DIR')}")
     if not Path(root).is_dir():
         raise InputError(f"corpus.root {root}: there is no such folder. Name the folder that holds {corpus}.")
     return Path(root)

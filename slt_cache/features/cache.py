@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from slt_cache.advice import cache_command, command
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.layout import (
     FACTS,
@@ -41,7 +42,8 @@ class FeaturesDiffer(InputError):
         super().__init__(
             f"{path} ({split}) holds other features than this run asks for ({fields}). "
             "Extract into a new file (extract-features --features NEW.h5), replace this one "
-            "(extract-features --restart), or go back to the settings of the file (--set SECTION.KEY=VALUE)."
+            f"({cache_command('extract-features --restart', path)}), or go back to the settings of the file "
+            "(--set SECTION.KEY=VALUE)."
         )
 
 
@@ -63,7 +65,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
             if split not in held:
                 raise InputError(
                     f"{path}: holds no split {split!r} but {', '.join(held) or 'nothing'}. "
-                    f"Add it: slt-cache extract-features --split {split}"
+                    f"Add it: {cache_command('extract-features', path, split=split)}"
                 )
             header = read_split(file, split, seal)
         self.attributes, self.spec, self._places = header.attributes, header.spec, header.places
@@ -117,7 +119,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
             view = f", view {row % self.views}," if self.views > 1 else ""
             raise SltCacheError(
                 f"{self.path}: the features of clip {self.ids[row // self.views]!r} of {self.split}{view} are damaged. "
-                f"{AGAIN} See all damage: slt-cache cache verify {self.path}"
+                f"{AGAIN} See all damage: {command('cache verify', self.path)}"
             )
         self._compared[row] = 1
 
@@ -258,7 +260,9 @@ def _opened(path: Path) -> Iterator[tuple[h5py.File, Seal]]:
     """A feature cache, open for reading, and its seal. Raises InputError for anything else, for damage outside of
     columns, and for a structure that is not that of the format."""
     if not path.is_file():
-        raise InputError(f"{path}: there is no such feature cache. Make it: slt-cache extract-features --split train")
+        raise InputError(
+            f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
+        )
     seal = read_seal(path)
     for place in damaged(path, seal, [name for name in seal if name.endswith("/spec")]):
         raise InputError(f"{path}: {place} is damaged. {AGAIN}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slt_cache.advice import cache_command
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Progress, checksum
@@ -16,7 +17,9 @@ def cache_problems(path: Path, progress: Progress | None = None) -> list[str]:
     """One line for every damaged place of a cache file. Empty for a whole one, also where clips are missing: that is
     no damage. Raises InputError where there is no file at all."""
     if not path.is_file():
-        raise InputError(f"{path}: there is no such feature cache. Make it: slt-cache extract-features --split train")
+        raise InputError(
+            f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
+        )
     try:
         seal = read_seal(path)
     except InputError as error:

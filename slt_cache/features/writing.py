@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 
+from slt_cache.advice import command
 from slt_cache.errors import SltCacheError
 from slt_cache.features.layout import (
     ALIGNMENT,
@@ -213,5 +214,6 @@ def _checked(content: SplitContent) -> Iterable[np.ndarray]:
 def _damaged(content: SplitContent, row: int) -> SltCacheError:
     return SltCacheError(
         f"{content.source}: the features of clip {content.table.clip_ids[row]!r} are damaged; nothing was written. "
-        f"See all damage with slt-cache cache verify, and extract {content.table.facts.split} again into another file."
+        f"See all damage: {command('cache verify', content.source)}; and extract {content.table.facts.split} again "
+        "into another file."
     )

@@ -15,6 +15,7 @@ from huggingface_hub import snapshot_download
 from safetensors.torch import load_file, load_model, save_file, save_model
 from transformers import GenerationConfig, PreTrainedModel
 
+from slt_cache.advice import command
 from slt_cache.errors import InputError
 from slt_cache.files import read_json, write_json
 from slt_cache.models.lora import base_weights, has_lora, lora_weights, put_lora
@@ -137,7 +138,7 @@ def read_translator(name: str | Path) -> SavedTranslator:
     if not (folder / ABOUT_FILE).is_file():
         raise InputError(
             f"{name}: there is no {ABOUT_FILE}; stage 2 did not save this folder, or an older version did. "
-            "Name the folder llm/best of a run, or train it again: slt-cache train-llm --restart"
+            f"Name the folder llm/best of a run, or train it again: {command('train-llm --restart')}"
         )
     saved = GenerationConfig.from_pretrained(folder)
     search = {key: getattr(saved, key) for key in SEARCH if getattr(saved, key) is not None}

@@ -94,7 +94,9 @@ def _read_official(run: Run, corpus: CorpusConfig) -> Reading:
 
 def _read_own(run: Run, corpus: CorpusConfig) -> Reading:
     if corpus.root is None:
-        raise InputError("corpus.root: not set. Name the folder of manifest.tsv: slt-cache prepare tsv --root DIR")
+        raise InputError(
+            f"corpus.root: not set. Name the folder of manifest.tsv: {run.command('prepare tsv --root DIR')}"
+        )
     root = Path(corpus.root)
     if not root.is_dir():
         raise InputError(f"corpus.root {root}: there is no such folder. Name the folder that holds {SOURCE_MANIFEST}.")

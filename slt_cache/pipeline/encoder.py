@@ -2,6 +2,7 @@
 
 import torch
 
+from slt_cache.advice import command
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import AugmentationConfig, FeaturesConfig
 from slt_cache.errors import InputError
@@ -16,7 +17,7 @@ def encoder_of(run: Run, spec: FeatureSpec) -> VisualCheckpoint:
     if spec.level == IMPORTED:
         raise InputError(
             f"{run.llm}: stage 2 was trained on imported features ({spec.source}); it cannot read videos. "
-            "Import the features of these clips too (slt-cache cache import), and score them: "
+            f"Import the features of these clips too ({command('cache import')}), and score them: "
             f"{run.command('eval --features FILE.h5')}"
         )
     visual = load_visual(run.visual / "best")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from slt_cache.advice import command
 from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
 from slt_cache.checkpoints.record import RECORD_FILE
@@ -155,7 +156,7 @@ def _kept_until_scored(
         yield
     except BaseException:
         if leads():
-            say(f"the translations are kept: slt-cache score {kept} {kept} --preset {preset_of(run.config)}")
+            say(f"the translations are kept: {command('score', kept, kept, preset=preset_of(run.config))}")
         raise
     if leads():
         kept.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from slt_cache.advice import command
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import FACTS, Failure, SplitFacts
@@ -157,7 +158,8 @@ def read_export(folder: Path) -> dict[str, ExportedSplit] | None:
         return dict(_splits(said))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path}: not what slt-cache cache export writes ({error}). Export again, or delete it and name --source."
+            f"{path}: not what {command('cache export')} writes ({error}). "
+            "Export again, or delete it and name --source."
         ) from error
 
 

@@ -115,7 +115,7 @@ def _check_preparation(run: Run, made: dict[str, Any]) -> None:
         changed = sources[0] if len(sources) == 1 else "an annotation file"
         raise InputError(
             f"{corpus.root}: {changed} has changed since {run.manifest} was made from it. "
-            f"Prepare again: {run.command(f'prepare {corpus.name} --root {corpus.root}')}"
+            f"Prepare again: {run.command('prepare', corpus.name, root=corpus.root)}"
         )
 
 
@@ -148,8 +148,13 @@ def require_manifest(run: Run, held: FeatureCache) -> None:
     if manifest_sha256(clips) != held.facts.manifest_sha256 and not _same_sentences(held, clips):
         raise InputError(
             f"{held.path}: the clips or sentences of {held.split} are not those of {run.manifest}. "
-            f"Extract again: {run.command(f'extract-features --split {held.split}')}"
+            f"Extract again: {run.command('extract-features', split=held.split, features=_named(run, held.path))}"
         )
+
+
+def _named(run: Run, cache: Path) -> Path | None:
+    """The cache as a command has to name it; None for the run's own."""
+    return None if cache == run.features else cache
 
 
 def _same_sentences(held: FeatureCache, clips: Sequence[Clip]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slt_cache.advice import command
 from slt_cache.config import Config, FeaturesConfig, load_config, save_config
 from slt_cache.processes import leads
 
@@ -132,15 +133,15 @@ class Run:
             return self.command("train-llm --features feats.h5")
         saved = load_config(str(self.config_file), ()).features if self.config_file.is_file() else FeaturesConfig()
         changed = [
-            f" --set features.{name}={value}"
+            f"features.{name}={value}"
             for name, value in self.config.features.model_dump().items()
             if value != getattr(saved, name)
         ]
-        return self.command(f"train-llm --features {cache}{''.join(changed)}")
+        return self.command("train-llm", features=cache, set=changed)
 
-    def command(self, words: str) -> str:
-        """A command to advise, for this run."""
-        return f"slt-cache {words} --run {self.folder}"
+    def command(self, words: str, *values: object, **options: object) -> str:
+        """A command to advise, for this run; as `advice.command` takes it."""
+        return command(words, *values, **options, run=self.folder)
 
     def find_features(self, name: str) -> Path:
         """A cache named on the command line: a bare name is looked up in the working directory, then here."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from slt_cache.advice import command
 from slt_cache.batches.feature_batches import feature_loader, require_positions
 from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_llm, save_llm_record
@@ -231,9 +232,9 @@ def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
     train_split = open_features(run, cache, "train", asked)
     dev_split = open_features(run, cache, "dev", asked) if "dev" in cached_splits(cache) else None
     if dev_split is None:
-        how = f"{run.command('extract-features --split dev')} --features {cache}"
+        how = run.command("extract-features --split dev", features=cache)
         if train_split.spec.level == IMPORTED:
-            how = f"lines of dev in the table, and slt-cache cache import DIR --out {cache}"
+            how = f"lines of dev in the table, and {command('cache import DIR', out=cache)}"
         say(f"{cache} holds no dev split: the last weights will be kept, not the best. Add it: {how}")
     for split in filter(None, (train_split, dev_split)):
         if not len(split):

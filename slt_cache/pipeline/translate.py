@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from slt_cache.advice import command
 from slt_cache.checkpoints.llm import load_llm
 from slt_cache.config import ComputeConfig, GenerationConfig
 from slt_cache.corpora.clips import Clip
@@ -178,8 +179,8 @@ def _translation(clip: Clip, best: Hypothesis, frames: int, seconds_a_frame: flo
 def _require_trained(run: Run) -> None:
     if not run.folder.is_dir():
         raise InputError(
-            f"{run.folder}: no such run. `slt-cache demo` makes runs/avatar from drawn videos; for your own see "
-            "`slt-cache prepare --help`; then train-visual, extract-features, and slt-cache train-llm. "
+            f"{run.folder}: no such run. `{command('demo')}` makes runs/avatar from drawn videos; for your own see "
+            f"`{command('prepare --help')}`; then train-visual, extract-features, and {command('train-llm')}. "
             "Name the run with --run."
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slt_cache.advice import command
 from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.corpora.clips import SPLITS
 from slt_cache.errors import InputError
@@ -98,7 +99,7 @@ def _read(run: Run, path: Path) -> Evaluation:
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
-            f"{path}: not an evaluation of this version ({error!r}). Delete it and run slt-cache eval again."
+            f"{path}: not an evaluation of this version ({error!r}). Delete it and run {_again(path)} again."
         ) from error
 
 
@@ -106,11 +107,16 @@ def _place(name: str, order: list[str]) -> int:
     return order.index(name) if name in order else len(order)
 
 
+def _again(path: Path) -> str:
+    """The command that writes an evaluation, which lies in eval/ of its run folder."""
+    return command("eval", run=path.parents[1])
+
+
 def read_table(path: Path) -> list[Sentence]:
     """Raises InputError for a file that is no table of id, reference, hypothesis."""
     rows = [line.split("\t", 2) for line in path.read_text(encoding="utf-8").split("\n")[1:] if line]
     if not rows or any(len(row) != 3 for row in rows):
-        raise InputError(f"{path}: not a table of id, reference, hypothesis. Delete it and run slt-cache eval again.")
+        raise InputError(f"{path}: not a table of id, reference, hypothesis. Delete it and run {_again(path)} again.")
     return [Sentence(*row) for row in rows]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from slt_cache.advice import command
 from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
@@ -42,7 +43,8 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
         if not evaluations and not trainings:
             raise InputError(
                 f"{one.folder}: nothing to report, it holds neither a training nor an evaluation. "
-                "Train first (slt-cache train-visual, or slt-cache demo for everything), or name another folder."
+                f"Train first ({one.command('train-visual')}, or {command('demo')} for everything), "
+                "or name another folder."
             )
     _, evaluations, trainings = found[0]
     manifest = read_manifest(run.manifest) if run.manifest.is_file() else []

@@ -1,13 +1,13 @@
 """`slt-cache reproduce`: the paper's tables by one command, on the demo corpus or on a real one."""
 
 import hashlib
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slt_cache import __version__
+from slt_cache.advice import command
 from slt_cache.config import Config, load_config, save_config
 from slt_cache.config import differences as config_differences
 from slt_cache.errors import InputError
@@ -58,9 +58,9 @@ class Order:
         """What a reader needs to make the figures of a table again; `trained` is when its last model was."""
         words = ["--seeds", ",".join(map(str, self.seeds)), "--config", self.origin["config"]]
         words += [word for setting in self.origin["set"] for word in ("--set", setting)]
-        command = f"slt-cache reproduce {table} {shlex.join(words)}"
+        made = command(f"reproduce {table}", *words)
         settings = hashlib.sha256(self.saved.read_bytes()).hexdigest()[:12]
-        return f"made by: {command} (slt-cache {__version__}, config.yaml {settings}, {trained[:10]})"
+        return f"made by: {made} (slt-cache {__version__}, config.yaml {settings}, {trained[:10]})"
 
 
 def order_of(
