@@ -23,8 +23,8 @@ def test_the_program_is_named_as_it_was_started(monkeypatch: pytest.MonkeyPatch)
 
 def test_words_are_quoted_if_a_shell_would_split_them() -> None:
     advised = command("extract-features --split all", features=Path("my runs/feats.h5"), run="it's", set=["a.b=1 2"])
-    words = ["extract-features", "--split", "all", "--features", "my runs/feats.h5", "--run", "it's", "--set", "a.b=1 2"]
-    assert shlex.split(advised)[1:] == words
+    named = ["--features", "my runs/feats.h5", "--run", "it's", "--set", "a.b=1 2"]
+    assert shlex.split(advised)[1:] == ["extract-features", "--split", "all", *named]
     assert command("eval", run="-odd", restart=True, features=None) == "slt-cache eval --run=-odd --restart"
 
 
