@@ -1,11 +1,13 @@
 """The `slt-cache` program and its commands."""
 
 import os
+import sys
 from typing import ClassVar
 
 import typer
 
 from . import cache, corpus, features, llm, reproduce, results, training, translating, webpage, whole
+from .endings import FAILED, INTERRUPTED, end_quietly, fall_silent, misused
 from .help import GroupedCommands, Program
 
 
@@ -42,8 +44,23 @@ def version(
         raise typer.Exit
 
 
-def main() -> None:
-    """Runs the command line. Exit codes: 0 done, 1 failed on the way, 2 bad input, 130 interrupted."""
+def run() -> None:
+    """Runs the command that the command line names, and exits with its code."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    app(prog_name="slt-cache")
+    try:
+        code = app(prog_name="slt-cache", standalone_mode=False)
+        sys.stdout.flush()
+        if code == INTERRUPTED:  # outside of every command, which say more
+            typer.echo("interrupted.", err=True)
+    except BrokenPipeError:
+        fall_silent()
+        code = FAILED
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        message, code = misused(error)
+        typer.echo(message, err=True)
+    finally:
+        end_quietly()
+    raise SystemExit(code or 0)

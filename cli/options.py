@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slt_cache.errors import SltCacheError
 from slt_cache.processes import leave, say_once
 
+from .endings import FAILED, INTERRUPTED, explained, fall_silent, reader_is_gone
 from .help import OUTPUT, RUN, config_names, one_of, setting_names
 
 if TYPE_CHECKING:
@@ -99,30 +99,45 @@ class Verbosity:
     traceback = False
 
 
-INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended."""
-
-
 def guarded(command: Callable[..., None], goes_on: bool = True) -> Callable[..., None]:
-    """The command with its errors turned into exit codes: 1 failed on the way, 2 bad input, 130 interrupted.
-    `goes_on` says whether an interrupted one does not begin anew when it is called again."""
+    """The command with its errors turned into exit codes: 1 failed on the way, 2 bad input, 130 interrupted; and with
+    `~` expanded in what it is given. `goes_on` says whether an interrupted one resumes when it is called again."""
 
     @functools.wraps(command)
     def guard(*arguments: Any, **options: Any) -> None:
         try:
-            command(*arguments, **options)
+            command(*arguments, **{name: _at_home(name, value) for name, value in options.items()})
             leave()
-        except SltCacheError as error:
-            if Verbosity.traceback:
+            sys.stdout.flush()
+        except Exception as error:
+            if isinstance(error, BrokenPipeError) and reader_is_gone():
+                fall_silent()
+                raise SystemExit(FAILED) from error
+            explanation = explained(error, command.__name__)
+            if explanation is None or Verbosity.traceback:
                 raise
-            say_once(f"error: {error}", _to_stderr)
-            raise SystemExit(error.exit_code) from error
+            message, code = explanation
+            say_once(message, _to_stderr)
+            raise SystemExit(code) from error
         except KeyboardInterrupt:
             more = "; the same command (without --restart) goes on from what is finished." if goes_on else "."
             say_once(f"interrupted{more}", _to_stderr)
             raise SystemExit(INTERRUPTED) from None
 
     return guard
+
+
+def _at_home(name: str, value: Any) -> Any:
+    """A path whose `~` no shell has expanded, as in --run=~/runs/a."""
+    if isinstance(value, list):
+        return [_at_home(name, one) for one in value]
+    named = isinstance(value, Path) or (isinstance(value, str) and name in ("features", "config", "name"))
+    if not named or not str(value).startswith("~"):
+        return value
+    try:
+        return type(value)(Path(value).expanduser())
+    except RuntimeError:  # no such user
+        return value
 
 
 def _to_stderr(line: str) -> None:

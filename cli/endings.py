@@ -1,0 +1,131 @@
+"""How a command ends that did not end well: an error in, one or two lines and an exit code out.
+
+Imports nothing heavy."""
+
+import atexit
+import errno
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
+
+from slt_cache.advice import program
+from slt_cache.errors import SltCacheError
+
+FAILED = 1
+"""Exit code of a command that failed on the way."""
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended."""
+
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "unable to allocate",
+    "alloc_failed",
+)
+"""What torch, its allocators and numpy say, in lower case."""
+PIXELS = (
+    "a smaller batch_size with accumulate in its place, compute.precision=bf16, encoder.checkpointing=true, or "
+    "encoder.chunk_frames=64 (another training)"
+)
+SMALLER = {
+    "train_visual": PIXELS.replace("batch_size", "visual_training.batch_size", 1),
+    "train_joint": PIXELS.replace("batch_size", "llm_training.batch_size", 1),
+    "train_llm": "a smaller llm_training.batch_size with llm_training.accumulate in its place, compute.precision=bf16, "
+    "or LoRA (llm.lora.r=8)",
+    "pretrain": "a smaller llm_pretraining.batch_size with llm_pretraining.accumulate in its place",
+    "extract_features": "a smaller features.batch_frames, or fewer compute.workers",
+    "evaluate": "a smaller generation.batch_size, or fewer generation.num_beams",
+    "translate": "a smaller generation.batch_size, shorter windows (--window 10), or fewer compute.workers",
+    "web_page": "a smaller generation.batch_size, or shorter videos (--max-seconds)",
+}
+"""What takes less memory, by the name of the command's function."""
+
+
+def explained(error: Exception, command: str) -> tuple[str, int] | None:
+    """Returns what to print about an error, and the exit code; None for what is a mistake of the program itself, whose
+    traceback is wanted. `command` is the name of the command's function."""
+    if isinstance(error, SltCacheError):
+        return f"error: {error}", error.exit_code
+    if is_out_of_memory(error):
+        smaller = SMALLER.get(command, "a smaller batch_size, or fewer compute.workers")
+        reason = " ".join(str(error).split())[:160]
+        what = f"the memory does not suffice{f' ({reason})' if reason else ''}"
+        return f"error: {what}. Set {smaller}; or end other programs. What was finished is kept.", FAILED
+    if isinstance(error, OSError):
+        return f"error: {_named(error)}. What was finished is kept.", FAILED
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine or its GPU had not the memory that was asked for."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def _named(error: OSError) -> str:
+    """The file and the reason."""
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    if error.errno == errno.ENOSPC:
+        reason += "; make room on that disk and run the same command again"
+    return f"{' -> '.join(names)}: {reason}" if names else f"the system refused to read or write: {reason}"
+
+
+def misused(error: Any) -> tuple[str, int]:
+    """Returns what to print about a command line that cannot be read, and the exit code."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error.format_message(), error.exit_code
+    said = " ".join(str(getattr(error, "message", error)).split())
+    option = getattr(error, "option_name", None)
+    if option is not None and context is not None:
+        names = [name for param in context.command.params for name in param.opts]
+        said += _nearest(option, names)
+    elif said.startswith("No such command") and "Did you mean" not in said and context is not None:
+        said += _nearest(said.split("'")[1], context.command.list_commands(context))
+    elif said == getattr(error, "message", None) or not said:
+        said = " ".join(str(error.format_message()).split())
+    words = "" if context is None else context.command_path.partition(" ")[2]
+    see = " ".join(filter(None, (program(), words, "--help")))
+    return f"error: {said[0].lower()}{said[1:]}{'' if said[-1:] in '.?' else '.'} See {see}", error.exit_code
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f". Did you mean {near[0]}?" if near else ""
+
+
+def reader_is_gone() -> bool:
+    """Whether nobody reads stdout or stderr any more, as after `| head`."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            look = select.poll()
+            look.register(stream.fileno(), 0)
+            if any(event & (select.POLLERR | select.POLLNVAL) for _, event in look.poll(0)):
+                return True
+    return False
+
+
+def fall_silent() -> None:
+    """Drops what would still be written to a pipe without a reader, so that the interpreter does not complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def end_quietly() -> None:
+    """Has Ctrl-C end the interpreter without a word while it shuts down; registered last, it comes first."""
+    with suppress(ValueError):  # not the main thread
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
