@@ -3,19 +3,35 @@
 Knows nothing of what they do."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from slt_cache.errors import SltCacheError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 PR_SET_PDEATHSIG = 1
 """Of prctl(2)."""
 LOOK = 1.0
 """Seconds between two looks at whether the parent is still there, on systems that do not report its end."""
 MEMORY = "Usually the machine has run out of memory"
+
+
+class ChildEnded(SltCacheError):
+    """A process ended before it had done its work."""
+
+    def __init__(self, task: str, process: int | None, exit_code: int | None) -> None:
+        cause = likely_cause(exit_code)
+        super().__init__(f"{task} (process {process}) {ending(exit_code)}.{' ' if cause else ''}{cause}")
 
 
 @contextmanager
@@ -74,3 +90,77 @@ def likely_cause(exit_code: int | None) -> str:
     if exit_code == -signal.SIGBUS:
         return "Usually /dev/shm or another file system in memory is full."
     return ""
+
+
+def spread(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, task: str
+) -> Generator[Result, None, None]:
+    """Yields what `work` returns for each item, as it comes; new processes take one item after another. Close it to end
+    them: each completes the item that it has.
+
+    Raises what `work` raises, and ChildEnded, which calls the process `task`, if one dies."""
+    context: Any = multiprocessing.get_context("spawn")
+    waiting, busy = list(reversed(items)), {}
+    processes = []
+    try:
+        for _ in range(min(workers, len(items))):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, work, os.getpid()), daemon=True)
+            with starting():
+                process.start()
+            theirs.close()
+            processes.append((ours, process))
+            busy[ours] = process
+            _give(ours, waiting.pop())
+        while busy:
+            for ready in wait(list(busy)):
+                yield _answer(ready, busy[ready], task)
+                if waiting:
+                    _give(ready, waiting.pop())
+                else:
+                    del busy[ready]
+    finally:
+        for ours, _ in processes:
+            ours.close()
+        for _, process in processes:
+            process.join()
+
+
+def _give(connection: Any, item: Any) -> None:
+    with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: noticed when its answer is asked for
+        connection.send(item)
+
+
+def _answer(connection: Any, process: Any, task: str) -> Any:
+    try:
+        good, answer = connection.recv()
+    except (EOFError, OSError):  # the latter if it died in the middle of its answer
+        process.join()
+        raise ChildEnded(task, process.pid, process.exitcode) from None
+    if not good:
+        raise answer
+    return answer
+
+
+def _serve(connection: Connection, work: Callable[[Any], Any], parent: int) -> None:
+    """The process: items in; (True, result) or (False, error) out, until its parent has no more."""
+    belong_to(parent)
+    while True:
+        try:
+            item = connection.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        answer: tuple[bool, Any]
+        try:
+            answer = (True, work(item))
+        except MemoryError:
+            answer = (
+                False,
+                SltCacheError(f"process {os.getpid()} ran out of memory. End other programs, or start fewer."),
+            )
+        except Exception as error:
+            answer = (False, error)
+        try:
+            connection.send(answer)
+        except (BrokenPipeError, ConnectionResetError):
+            return

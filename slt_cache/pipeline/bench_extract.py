@@ -4,9 +4,11 @@ All three are timed in turns, in one run, on the same cores. The run that is ext
 that has learned nothing, since what it computes takes no longer for being useful."""
 
 import multiprocessing
+import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -19,6 +21,7 @@ from torchvision.models import resnet18
 
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.visual import new_visual_translator, save_visual
+from slt_cache.children import belong_to, starting
 from slt_cache.config import Config, VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.manifest import write_manifest
@@ -55,7 +58,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
         frames = sum(_count((clip, config.video)) for clip in listed)
         forward, batch = _best_forward(config, frames, device)
         cache = Path(folder) / "feats.h5"
-        with multiprocessing.get_context("fork").Pool(max(config.compute.workers, 1), _one_thread) as pool:
+        with _decoders(config.compute.workers) as pool:
             decode = lambda: sum(pool.imap_unordered(_count, [(clip, config.video) for clip in listed]))  # noqa: E731
             seconds = _in_turns([decode, forward, lambda: extract(run, ["train"], cache, restart=True)])
         held = FeatureCache(cache, "train")
@@ -89,7 +92,16 @@ def _in_turns(works: Sequence[Callable[[], Any]]) -> list[float]:
     return [median(seconds) for seconds in taken]
 
 
-def _one_thread() -> None:
+@contextmanager
+def _decoders(workers: int) -> Iterator[Any]:
+    with starting():
+        pool = multiprocessing.get_context("fork").Pool(max(workers, 1), _begin, [os.getpid()])
+    with pool:
+        yield pool
+
+
+def _begin(parent: int) -> None:
+    belong_to(parent)
     torch.set_num_threads(1)
 
 

@@ -1,12 +1,10 @@
 """How much memory a training step of stage 2 takes for an LLM of MBart-large's shape: of the whole LLM and with LoRA,
 each in a process of its own, loaded from a folder as a published model would be. Needs no run and no corpus."""
 
-import multiprocessing
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from slt_cache.batches.feature_batches import FeatureBatch
 from slt_cache.batches.targets import Targets
+from slt_cache.children import ChildEnded, spread
 from slt_cache.config import Config, LoraConfig
 from slt_cache.device import pick_device
 from slt_cache.errors import SltCacheError
@@ -68,13 +67,14 @@ def bench_memory(
 def _in_a_process(work: Callable[..., Result], *arguments: Any) -> Result:
     """A fresh one: what another has taken before would count."""
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(work, *arguments).result()
-    except BrokenProcessPool as error:
-        raise SltCacheError(
-            "bench llm --memory: the process was killed, most likely for want of memory. "
-            "End other programs, or take a machine with more."
-        ) from error
+        [result] = spread(partial(_call, work), [arguments], 1, "bench llm --memory: the process that trains")
+    except ChildEnded as error:
+        raise SltCacheError(f"{error} End other programs, or take a machine with more memory.") from error
+    return result
+
+
+def _call(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+    return work(*arguments)
 
 
 def _save(folder: Path, shape: Mapping[str, int], vocabulary: int) -> int:

@@ -2,26 +2,24 @@
 
 Keeps what is there: a rerun writes only the missing videos. Writes no manifest."""
 
-import signal
 from collections.abc import Callable, Generator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
+from slt_cache.children import ChildEnded, spread
 from slt_cache.config.sections import CorpusConfig
 from slt_cache.corpora.avatar.draw import draw_clip
 from slt_cache.corpora.avatar.grammar import data_files
 from slt_cache.corpora.avatar.lexicon import data_sha256
-from slt_cache.corpora.avatar.plan import PlannedClip, plan_avatar
+from slt_cache.corpora.avatar.plan import AvatarPlan, PlannedClip, plan_avatar
 from slt_cache.corpora.clips import MONOLINGUAL_FILE, Clip
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import read_json, replacing, write_json, write_text
+from slt_cache.files import exclusive, read_json, remove_abandoned, replacing, write_json, write_text
 
 RENDERER_VERSION = 1
 """Goes up whenever the same settings give other pictures or sentences."""
@@ -30,27 +28,21 @@ FRAME_RATE = 25
 QUALITY = 20
 """x264's constant rate factor; smaller is better."""
 SETTINGS_FILE = "corpus.json"
-CLIPS_PER_TASK = 8
+LOCK = "lock"
 
 Progress = Callable[[int, int], None]
 
 
 def write_avatar(corpus: CorpusConfig, folder: Path, progress: Progress | None = None, workers: int = 2) -> list[Clip]:
-    """Draws the corpus into a folder; the clips in manifest order.
+    """Draws the corpus into a folder, unless it is there already; the clips in manifest order.
 
     `progress` gets (videos there, videos in all). With less than two workers no other process is started.
-    Raises InputError where the folder holds a corpus of other settings."""
+    Raises InputError if the folder holds a corpus of other settings, or if another process draws into it."""
     plan = plan_avatar(corpus)
-    _claim(folder, corpus)
-    write_text(folder / MONOLINGUAL_FILE, "\n".join(plan.monolingual) + "\n")
-    (folder / "videos").mkdir(exist_ok=True)
-    missing = [clip for clip in plan.clips if not video_path(folder, clip).is_file()]
-    done = len(plan.clips) - len(missing)
-    with closing(_write_videos(missing, folder, workers)) as batches:  # ends its processes at once
-        for written in batches:
-            done += written
-            if progress is not None:
-                progress(done, len(plan.clips))
+    _require_same(folder, _settings(corpus))
+    if not _is_whole(folder, plan):
+        with exclusive(folder / LOCK, str(folder)):
+            _draw(corpus, plan, folder, progress, workers)
     return [
         Clip(
             id=clip.id,
@@ -69,14 +61,12 @@ def video_path(folder: Path, clip: PlannedClip) -> Path:
     return folder / "videos" / f"{clip.id}.mp4"
 
 
-def _claim(folder: Path, corpus: CorpusConfig) -> None:
-    """Notes the settings in the folder, or refuses it where it holds other ones."""
-    settings = _settings(corpus)
+def _require_same(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuses a folder that holds a corpus of other settings, or other videos."""
     path = folder / SETTINGS_FILE
     if not path.exists():
         if (folder / "videos").is_dir() and any((folder / "videos").iterdir()):
             raise InputError(f"{folder}: holds videos but no {SETTINGS_FILE}. Choose another folder.")
-        write_json(path, settings)
         return
     there = read_json(path)
     differing = [key for key in settings if there.get(key) != settings[key]]
@@ -85,6 +75,42 @@ def _claim(folder: Path, corpus: CorpusConfig) -> None:
         raise InputError(
             f"{folder}: holds a demo corpus of other settings ({listed}). Choose another folder, or delete this one."
         )
+
+
+def _is_whole(folder: Path, plan: AvatarPlan) -> bool:
+    """Whether there is nothing to write; the folder may be read-only then."""
+    sentences = folder / MONOLINGUAL_FILE
+    return (
+        (folder / SETTINGS_FILE).is_file()
+        and sentences.is_file()
+        and sentences.read_bytes() == _monolingual(plan).encode()
+        and not _missing(folder, plan)
+    )
+
+
+def _missing(folder: Path, plan: AvatarPlan) -> list[PlannedClip]:
+    return [clip for clip in plan.clips if not video_path(folder, clip).is_file()]
+
+
+def _monolingual(plan: AvatarPlan) -> str:
+    return "\n".join(plan.monolingual) + "\n"
+
+
+def _draw(corpus: CorpusConfig, plan: AvatarPlan, folder: Path, progress: Progress | None, workers: int) -> None:
+    """Writes what is missing."""
+    settings = _settings(corpus)
+    _require_same(folder, settings)  # once more: another process had the lock until now
+    write_json(folder / SETTINGS_FILE, settings)
+    write_text(folder / MONOLINGUAL_FILE, _monolingual(plan))
+    (folder / "videos").mkdir(exist_ok=True)
+    remove_abandoned(folder / "videos")
+    missing = _missing(folder, plan)
+    done = len(plan.clips) - len(missing)
+    with closing(_write_videos(missing, folder, workers)) as drawn:  # ends its processes at once
+        for _ in drawn:
+            done += 1
+            if progress is not None:
+                progress(done, len(plan.clips))
 
 
 def _settings(corpus: CorpusConfig) -> dict[str, Any]:
@@ -100,43 +126,25 @@ def _settings(corpus: CorpusConfig) -> dict[str, Any]:
     }
 
 
-def _write_videos(clips: list[PlannedClip], folder: Path, workers: int) -> Generator[int, None, None]:
-    """Writes the videos; yields how many more are there."""
-    tasks = [clips[start : start + CLIPS_PER_TASK] for start in range(0, len(clips), CLIPS_PER_TASK)]
-    if workers < 2 or len(tasks) < 2:
-        for clip in clips:
-            yield _write_task([clip], folder)
+def _write_videos(clips: list[PlannedClip], folder: Path, workers: int) -> Generator[None, None, None]:
+    """Writes the videos; yields after each."""
+    write = partial(_write_clip, folder)
+    if workers < 2 or len(clips) < 2:
+        yield from map(write, clips)
         return
-    pool = ProcessPoolExecutor(
-        min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_leave_interrupts_to_parent
-    )
     try:
-        waiting: set[Future[int]] = {pool.submit(_write_task, task, folder) for task in tasks}
-        while waiting:
-            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in ready)
-    except BrokenProcessPool as error:
-        raise SltCacheError(
-            f"{folder}: a drawing process ended early; the finished videos are kept. Run it again to go on."
-        ) from error
-    finally:
-        # After an interrupt only the tasks that already run are waited for: they end within a second.
-        pool.shutdown(wait=True, cancel_futures=True)
+        yield from spread(write, clips, workers, "a process that draws clips")
+    except ChildEnded as error:
+        raise SltCacheError(f"{folder}: {error} The finished videos are kept; run the same command again.") from error
 
 
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _write_task(clips: list[PlannedClip], folder: Path) -> int:
-    for clip in clips:
-        write_video(video_path(folder, clip), draw_clip(clip))
-    return len(clips)
+def _write_clip(folder: Path, clip: PlannedClip) -> None:
+    write_video(video_path(folder, clip), draw_clip(clip))
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
     """H.264 in mp4, whole or not at all. frames: uint8 [T, H, W, 3]."""
-    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+    with replacing(path, sweep=False) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FRAME_RATE)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
