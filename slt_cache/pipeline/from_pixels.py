@@ -56,6 +56,8 @@ class PixelTraining:
     """Reads the weights from a folder."""
     save_record: Callable[[Path, Record], None]
     """Replaces the record of the weights in a folder."""
+    keep: Callable[[], None]
+    """Puts the tokenizer or the LLM that was made for the training in its place."""
     keep_epochs: tuple[int, ...] = ()
     """Epochs whose weights are kept beside the best ones."""
 
@@ -124,6 +126,7 @@ def train_from_pixels(
         dev_sha256=_dev_sha256(dev_clips),
         score=score,
         save_record=plan.save_record,
+        keep=plan.keep,
     )
     return training_stage(stage, restart, work)
 

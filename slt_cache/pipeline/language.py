@@ -12,18 +12,21 @@ import torch
 from slt_cache.batches.noisy_text import NoisyText
 from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_seq2seq
-from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
-from slt_cache.config import LlmPretrainingConfig
+from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.config import LlmPretrainingConfig, differences
 from slt_cache.corpora.clips import MONOLINGUAL_FILE, SPLITS, Clip, of_split
 from slt_cache.corpora.sentences import read_sentences
 from slt_cache.errors import InputError
+from slt_cache.files import write_json
 from slt_cache.models.lora import add_lora
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.small_llm import MAX_POSITIONS, make_small_mbart, make_small_mt5
+from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
-from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, train_task, training_stage
+from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
 from slt_cache.pipeline.terminal import say
-from slt_cache.pipeline.trim import summary, trim_llm
+from slt_cache.pipeline.trim import REPORT_FILE, summary, trim_llm
+from slt_cache.pipeline.unfinished import BEST
 from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer, characters_of, load_tokenizer, train_tokenizer
 from slt_cache.training.denoising import DenoisingTask
@@ -40,27 +43,31 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
     return read_sentences(path, "llm_pretraining.text")
 
 
-def ensure_llm(run: Run, clips: Sequence[Clip]) -> str:
-    """Folder or hub name of an LLM that was made elsewhere; trimmed to the train split's sentences where the settings
-    say so and it was not done yet (paper, 4.3)."""
+def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
+    """Returns the folder or hub name of an LLM that was made elsewhere; trimmed to the train split's sentences if the
+    settings say so (paper, 4.3)."""
     llm = run.config.llm
     if not llm.trim:
         return llm.name
     train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
     settings = {"name": llm.name, "keep_characters": llm.keep_characters, "text_sha256": _sha256(train)}
-    made = read_record(run.trimmed)
-    if made is None or made.settings != settings:
+
+    def trim(folder: Path) -> None:
         say(f"trimming {llm.name} to the {len(train):,} sentences of train")
         held_out = dict(zip(SPLITS[1:], others, strict=True))
-        say(summary(trim_llm(llm.name, train, held_out, run.trimmed, llm.keep_characters)))
-        write_record(run.trimmed, Record("trimming", settings, finished=True))
-    return str(run.trimmed)
+        report = replace(trim_llm(llm.name, train, held_out, folder, llm.keep_characters), out=str(run.trimmed))
+        write_json(folder / REPORT_FILE, report.to_json())
+        say(summary(report))
+
+    return str(derived.ensure(run.trimmed, "trimming", settings, trim))
 
 
-def new_llm(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer) -> tuple[dict[str, Any], Callable[[], Any]]:
-    """What the run's encoder-decoder is made of, to be recorded; and what makes it, a PreTrainedModel, with LoRA where
-    the settings ask for it."""
-    settings, make = _whole_llm(run, clips, tokenizer)
+def new_llm(
+    run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived
+) -> tuple[dict[str, Any], Callable[[], Any]]:
+    """Returns what the run's encoder-decoder is made of, to be recorded; and what makes it, a PreTrainedModel, with
+    LoRA if the settings ask for it."""
+    settings, make = _whole_llm(run, clips, tokenizer, derived)
     lora = run.config.llm.lora
 
     def make_with_lora() -> Any:
@@ -72,13 +79,17 @@ def new_llm(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer) -> tuple[dict
     return settings, make_with_lora
 
 
-def _whole_llm(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer) -> tuple[dict[str, Any], Callable[[], Any]]:
+def _whole_llm(
+    run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived
+) -> tuple[dict[str, Any], Callable[[], Any]]:
     llm, dropout = run.config.llm, run.config.llm_training.dropout
     settings: dict[str, Any] = {"llm": llm.model_dump(mode="json")}
     if llm.name not in SMALL_LLMS:
-        return settings, partial(load_seq2seq, ensure_llm(run, clips), llm.pretrained, dropout)
+        return settings, partial(load_seq2seq, ensure_llm(run, clips, derived), llm.pretrained, dropout)
     if llm.pretrained:
-        settings["pretraining"] = pretrain(run, clips).settings
+        if llm.lora is not None:  # wrong targets should not cost a pre-training
+            add_lora(_small_llm(llm.name, run.config.llm_pretraining, tokenizer), llm.lora)
+        settings["pretraining"] = _pretrained(run, clips, tokenizer, derived).settings
         return settings, partial(load_seq2seq, str(run.pretrained / "best"), dropout=dropout)
     shape = run.config.llm_pretraining
     settings["pretraining"] = shape.model_dump(include={"layers", "heads", "hidden", "feed_forward", "dropout"})
@@ -93,11 +104,20 @@ def _small_llm(name: str, shape: LlmPretrainingConfig, tokenizer: Tokenizer) -> 
     return make(shape, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
 
 
-def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
-    """The tokenizer of the run's LLM; the pieces of a small one are trained where that was not done yet."""
+def _pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived) -> Record:
+    """Pre-trains the small LLM if that was not done; again for a stage that is restarted, if its text or settings have
+    changed since."""
+    made = read_record(run.pretrained / BEST)
+    settings = _pretraining_settings(run, pretraining_text(run, clips), tokenizer)
+    outdated = made is not None and bool(differences(made.settings, settings))
+    return _pretrain(run, clips, tokenizer, derived, restart=derived.restart and outdated)
+
+
+def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
+    """Returns the tokenizer of the run's LLM; that of a small one is trained if that was not done."""
     llm, language = run.config.llm, run.config.language_code
     if llm.name not in SMALL_LLMS:
-        return load_tokenizer(ensure_llm(run, clips), language)
+        return load_tokenizer(ensure_llm(run, clips, derived), language)
     sentences = pretraining_text(run, clips)
     settings = {
         "text_sha256": _sha256(sentences),
@@ -107,17 +127,15 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip]) -> Tokenizer:
     characters = characters_of(clip.text for clip in of_split(clips, "train")) - characters_of(sentences)
     if characters:
         settings["characters"] = "".join(sorted(characters))
-    made = read_record(run.tokenizer)
-    if made is not None:
-        require_same(run.tokenizer, made, settings, run.command("train-visual"))
-    else:
+
+    def make(folder: Path) -> None:
         say(f"training sentencepiece on {len(sentences):,} sentences")
         if characters:
-            say(f"of train alone come the characters {' '.join(sorted(characters))}; each gets a piece")
+            say(f"only the train split has the characters {' '.join(sorted(characters))}; each gets a piece")
         vocabulary = run.config.llm_pretraining.vocabulary
-        train_tokenizer(sentences, vocabulary, language, run.tokenizer, "".join(sorted(characters)))
-        write_record(run.tokenizer, Record("tokenizer", settings, finished=True))
-    return load_tokenizer(str(run.tokenizer), language)
+        train_tokenizer(sentences, vocabulary, language, folder, "".join(sorted(characters)))
+
+    return load_tokenizer(str(derived.ensure(run.tokenizer, "tokenizer", settings, make)), language)
 
 
 def small_llm(run: Run) -> str:
@@ -133,21 +151,32 @@ def small_llm(run: Run) -> str:
 def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     """Pre-trains the small MBart or mT5 into `llm/pretrained/best`, a `from_pretrained` folder. Raises InputError for
     settings that name another LLM."""
-    name = small_llm(run)
+    small_llm(run)
+    require_resources(run, run.config.llm_pretraining)
     join()
-    config = run.config.llm_pretraining
-    seed = run.config.seed if config.seed is None else config.seed
-    sentences = pretraining_text(run, clips)
-    tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
-    settings = {
-        "seed": seed,
+    with Derived(run, run.command("llm pretrain"), restart) as derived:
+        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+        return _pretrain(run, clips, tokenizer, derived, restart)
+
+
+def _pretraining_settings(run: Run, sentences: Sequence[str], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Everything that decides the weights."""
+    config, name = run.config.llm_pretraining, small_llm(run)
+    return {
+        "seed": run.config.seed if config.seed is None else config.seed,
         "llm_pretraining": config.recorded(),
         "language": run.config.language_code,
         "text_sha256": _sha256(sentences),
         "tokenizer_sha256": tokenizer.sha256,
+        **({} if name == SMALL_MBART else {"name": name}),
     }
-    if name != SMALL_MBART:
-        settings["name"] = name  # older records have none
+
+
+def _pretrain(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived, restart: bool) -> Record:
+    name, config = small_llm(run), run.config.llm_pretraining
+    sentences = pretraining_text(run, clips)
+    settings = _pretraining_settings(run, sentences, tokenizer)
+    seed: int = settings["seed"]
 
     def work(attempt: Attempt) -> Progress:
         def make_task(device: torch.device, record_of: RecordOf) -> DenoisingTask:
@@ -173,7 +202,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
         seeded = replace(run, config=run.config.model_copy(update={"seed": seed}))
         return train_task(seeded, config, attempt, make_task, evaluate_every=config.epochs)
 
-    stage = Stage("pre-training", run.pretrained, run.command("llm pretrain"), settings)
+    stage = Stage("pre-training", run.pretrained, run.command("llm pretrain"), settings, keep=derived.keep)
     return training_stage(stage, restart, work)
 
 

@@ -45,6 +45,8 @@ class Stage:
     """Scores the weights in a folder on dev, with `beams` beams."""
     save_record: Callable[[Path, Record], None] = write_record
     """Replaces the record of the weights in a folder."""
+    keep: Callable[[], None] = lambda: None
+    """Puts what was made for the training in its place, once nothing can be refused any more."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,10 @@ def training_stage(stage: Stage, restart: bool, work: Callable[[Attempt], Progre
 def _train(stage: Stage, unfinished: Unfinished, resumed: bool, work: Callable[[Attempt], Progress]) -> Record:
     def begin() -> None:
         wait_for_all()
-        if leads() and not resumed:
-            unfinished.begin(Record(stage.name, stage.settings))
+        if leads():
+            stage.keep()
+            if not resumed:
+                unfinished.begin(Record(stage.name, stage.settings))
         wait_for_all()
 
     try:
@@ -163,9 +167,7 @@ def train_task(
 
     `record_of(epoch, dev)` is the record to be saved with the best weights of that epoch."""
     compute, stage = run.config.compute, attempt.stage
-    require_tracker(compute.tracker)
-    _require_shares(run, settings)
-    device = pick_device(compute.device, compute.precision)
+    device = require_resources(run, settings)
 
     def record_of(epoch: int, dev: dict[str, float]) -> Record:
         beams = run.config.generation.dev_beams if dev else None
@@ -202,6 +204,15 @@ def train_task(
     )
     attempt.begin()
     return train(task, engine)
+
+
+def require_resources(run: Run, settings: OptimizerConfig) -> torch.device:
+    """Returns the device to train on. Raises InputError if this machine lacks the device, its precision or the
+    tracker, or if several processes cannot share the batches: before hours are spent on what comes first."""
+    compute = run.config.compute
+    require_tracker(compute.tracker)
+    _require_shares(run, settings)
+    return pick_device(compute.device, compute.precision)
 
 
 def _require_shares(run: Run, settings: OptimizerConfig) -> None:

@@ -12,17 +12,19 @@ from slt_cache.checkpoints.llm import save_llm_record
 from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
 from slt_cache.config import EncoderConfig, FeaturesConfig, differences
-from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.models.sign_translator import SignTranslator, VisualTranslator
 from slt_cache.models.visual_encoder import VisualEncoder
+from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.from_pixels import PixelTraining, train_from_pixels
 from slt_cache.pipeline.language import ensure_tokenizer, new_llm
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import preset_of
+from slt_cache.pipeline.stage import require_resources
 from slt_cache.processes import join, leader_first
+from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_pixels import joint_optimizer
 
 
@@ -60,7 +62,7 @@ def _train(
     allow_missing: bool,
 ) -> Record:
     config = run.config
-    pick_device(config.compute.device, config.compute.precision)
+    require_resources(run, config.llm_training)
     preset_of(config)
     if config.features.level != "sign":
         raise InputError(
@@ -68,8 +70,25 @@ def _train(
         )
     join()
     clips = leader_first(lambda: ensure_clips(run))
-    tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
-    made_of, make_llm = new_llm(run, clips, tokenizer)
+    with Derived(run, run.command(command), restart) as derived:
+        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+        made_of, make_llm = new_llm(run, clips, tokenizer, derived)
+        settings = {**start, **made_of, "llm_training": config.llm_training.recorded()}
+        plan = _plan(run, folder, command, settings, tokenizer, make_encoder, make_llm, derived)
+        return train_from_pixels(run, clips, plan, restart, allow_missing)
+
+
+def _plan(
+    run: Run,
+    folder: Path,
+    command: str,
+    settings: dict[str, Any],
+    tokenizer: Tokenizer,
+    make_encoder: Callable[[], VisualEncoder],
+    make_llm: Callable[[], Any],
+    derived: Derived,
+) -> PixelTraining:
+    config = run.config
 
     def make_model() -> VisualTranslator:
         encoder = make_encoder()
@@ -90,11 +109,11 @@ def _train(
         save_llm_record(best / LLM_FOLDER, replace(llm, dev=record.dev, dev_beams=record.dev_beams))
         write_record(best, record)
 
-    plan = PixelTraining(
+    return PixelTraining(
         name=folder.name,
         folder=folder,
         command=run.command(command),
-        settings={**start, **made_of, "llm_training": config.llm_training.recorded()},
+        settings=settings,
         loop=config.llm_training,
         tokenizer=tokenizer,
         make_model=make_model,
@@ -102,5 +121,5 @@ def _train(
         save=save,
         load=lambda best: load_end_to_end(best, run.command(command)).model,
         save_record=save_record,
+        keep=derived.keep,
     )
-    return train_from_pixels(run, clips, plan, restart, allow_missing)

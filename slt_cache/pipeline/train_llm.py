@@ -24,14 +24,16 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
 from slt_cache.models.sign_translator import SignTranslator, make_light_t
+from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.final_dev import score_cached_dev
 from slt_cache.pipeline.language import ensure_tokenizer, new_llm
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import SMALL_LLMS, Run
 from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
-from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, train_task, training_stage
+from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
 from slt_cache.pipeline.terminal import counting, say
+from slt_cache.pipeline.unfinished import BEST, Unfinished
 from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_cache import FromCacheTask
@@ -51,41 +53,61 @@ class _Plan:
     lr: float
     adapter_lr: float
     loop: OptimizerConfig
+    keep: Callable[[], None] = lambda: None
+    """Puts the tokenizer or the LLM that was made for the training in its place."""
 
 
 def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     """Fine-tunes adapter and LLM on the cache's train split; dev decides which weights are kept."""
-    preset_of(run.config)  # what the scores of dev need should not fail after the first epoch
+    config = run.config
+    # Nothing that the training needs should fail after an LLM was pre-trained for it, or after the first epoch.
+    require_resources(run, config.llm_training)
+    preset_of(config)
     join()
     train_split, dev_split = _open(run, cache)
-    config = run.config
     clips = leader_first(lambda: _clips(run, train_split))
-    tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
-    made_of, make_llm = new_llm(run, clips, tokenizer)
-    settings = {
-        **_cache_settings(run, train_split),
-        "tokenizer_sha256": tokenizer.sha256,
-        **made_of,
-        "llm_training": config.llm_training.recorded(),
-    }
+    with Derived(run, run.command("train-llm"), restart) as derived:
+        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+        made_of, make_llm = new_llm(run, clips, tokenizer, derived)
+        plan = _llm_plan(run, train_split, tokenizer, made_of, make_llm, derived)
+        return _train(run, plan, train_split, dev_split, restart)
+
+
+def _llm_plan(
+    run: Run,
+    train_split: FeatureCache,
+    tokenizer: Tokenizer,
+    made_of: dict[str, Any],
+    make_llm: Callable[[], Any],
+    derived: Derived,
+) -> _Plan:
+    config = run.config
 
     def make_model() -> SignTranslator:
         return SignTranslator(train_split.dim, make_llm(), tokenizer.start, **config.llm_training.dropouts)
 
-    plan = _Plan(
+    def keep() -> None:
+        derived.keep()
+        if not run.config_file.exists():
+            run.save_config()  # features made elsewhere: no stage before this one has made the run folder
+
+    return _Plan(
         name="stage 2" if config.llm.pretrained else "stage 2 from scratch",
         folder=run.llm if config.llm.pretrained else run.scratch,
-        settings=settings,
+        settings={
+            **_cache_settings(run, train_split),
+            "tokenizer_sha256": tokenizer.sha256,
+            **made_of,
+            "llm_training": config.llm_training.recorded(),
+        },
         command=run.command("train-llm"),
         tokenizer=tokenizer,
         make_model=make_model,
         lr=config.llm_training.lr,
         adapter_lr=config.llm_training.adapter_lr,
         loop=config.llm_training,
+        keep=keep,
     )
-    if not run.config_file.exists():
-        run.save_config()  # features made elsewhere: no stage before this one has made the run folder
-    return _train(run, plan, train_split, dev_split, restart)
 
 
 def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
@@ -112,7 +134,8 @@ def train_control(run: Run, cache: Path) -> Record:
         _control_settings(run, train_split),
         _control_loop(run, train_split),
     )
-    made = read_record(run.control / "best") or read_record(run.control / "last")
+    made = (read_record(run.control / BEST), Unfinished(run.control).record)
+    restart = not any(record is not None and record.settings == settings for record in made)
     plan = _Plan(
         name="control: Light-T",
         folder=run.control,
@@ -124,7 +147,7 @@ def train_control(run: Run, cache: Path) -> Record:
         adapter_lr=loop.lr,
         loop=loop,
     )
-    return _train(run, plan, train_split, dev_split, restart=made is not None and made.settings != settings)
+    return _train(run, plan, train_split, dev_split, restart)
 
 
 def has_control(run: Run, cache: Path) -> bool:
@@ -216,6 +239,7 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
         dev_sha256=_dev_sha256(dev_split),
         score=score,
         save_record=save_llm_record,
+        keep=plan.keep,
     )
     return training_stage(stage, restart, work)
 

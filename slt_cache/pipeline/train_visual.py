@@ -4,14 +4,16 @@ from pathlib import Path
 
 from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
-from slt_cache.device import pick_device
 from slt_cache.models.sign_translator import VisualTranslator
+from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.from_pixels import PixelTraining, train_from_pixels
 from slt_cache.pipeline.language import ensure_tokenizer
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import preset_of
+from slt_cache.pipeline.stage import require_resources
 from slt_cache.processes import join, leader_first
+from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_pixels import visual_optimizer
 
 
@@ -20,16 +22,23 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     the clips that cannot be read."""
     config = run.config
     # Before the corpus is drawn and an epoch trained: a mistyped device or a missing preset should not take a minute.
-    pick_device(config.compute.device, config.compute.precision)
+    require_resources(run, config.visual_training)
     preset_of(config)
     join()
     clips = leader_first(lambda: ensure_clips(run))
-    tokenizer = leader_first(lambda: ensure_tokenizer(run, clips))
+    with Derived(run, run.command("train-visual"), restart) as derived:
+        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+        plan = _plan(run, tokenizer, derived)
+        return train_from_pixels(run, clips, plan, restart, allow_missing)
+
+
+def _plan(run: Run, tokenizer: Tokenizer, derived: Derived) -> PixelTraining:
+    config = run.config
 
     def save(folder: Path, model: VisualTranslator, record: Record) -> None:
         save_visual(folder, model, tokenizer, record)
 
-    plan = PixelTraining(
+    return PixelTraining(
         name="stage 1",
         folder=run.visual,
         command=run.command("train-visual"),
@@ -44,6 +53,6 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
         save=save,
         load=lambda best: load_visual(best).model,
         save_record=write_record,
+        keep=derived.keep,
         keep_epochs=config.visual_training.keep_epochs,
     )
-    return train_from_pixels(run, clips, plan, restart, allow_missing)

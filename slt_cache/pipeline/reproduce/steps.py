@@ -11,7 +11,7 @@ from slt_cache.corpora.clips import SPLITS, of_split
 from slt_cache.errors import SltCacheError
 from slt_cache.pipeline.evaluate import evaluate, saved_scores
 from slt_cache.pipeline.extract import extract
-from slt_cache.pipeline.language import ensure_tokenizer, pretrain
+from slt_cache.pipeline.language import pretrain
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.reproduce.plan import Step, is_done
 from slt_cache.pipeline.reproduce.variants import run_of, take_over
@@ -53,9 +53,7 @@ def do(step: Step, config: Config) -> None:
 
 
 def _pretrain(run: Run) -> None:
-    clips = ensure_clips(run)
-    ensure_tokenizer(run, clips)
-    pretrain(run, clips)
+    pretrain(run, ensure_clips(run))
 
 
 def _extract(run: Run) -> None:
