@@ -268,12 +268,19 @@ def test_training_from_scratch_does_not_change_what_the_run_is(run: Path) -> Non
     assert "feed_forward: made with 64, asked for 96" in ran.err
 
 
-def test_other_text_for_a_made_tokenizer_is_refused(run: Path, tmp_path: Path) -> None:
+def test_other_text_for_a_made_tokenizer_is_refused_and_a_restart_remakes_it(run: Path, tmp_path: Path) -> None:
     text = tmp_path / "sentences.txt"
     text.write_text("ein ganz anderer satz\n" * 40, encoding="utf-8")
-    ran = slt_cache("train-llm", "--run", run, "--set", f"llm_pretraining.text={text}", "--restart")
+    other = ("--run", run, "--set", f"llm_pretraining.text={text}", "--set", "llm_pretraining.vocabulary=60")
+    pieces = (run / "tokenizer" / "tokenizer.json").read_bytes()
+    ran = slt_cache("train-llm", *other)
     assert ran.code == 2
     assert "text_sha256" in ran.err
+    assert (run / "tokenizer" / "tokenizer.json").read_bytes() == pieces
+    succeed("train-llm", *other, "--restart")
+    assert (run / "tokenizer" / "tokenizer.json").read_bytes() != pieces
+    assert "trained already" in succeed("train-llm", *other).err
+    assert "tokenizer.sha256" in slt_cache("train-visual", *other).err
 
 
 def test_changed_sentences_make_the_cache_stale(run: Path) -> None:
