@@ -34,6 +34,8 @@ EXAMPLES = 3
 """Of each kind of problem that are printed."""
 MAX_CHARACTERS = 200
 """Of one example on the terminal."""
+MAX_ROWS = 60
+"""Of the table of what is to be corrected."""
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +46,7 @@ def prepare(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="avatar (drawn), phoenix14t, csl-daily, how2sign, or tsv (one's own).", autocompletion=one_of(*CONFIGS)
+            help="avatar (drawn), phoenix14t, csl-daily, how2sign, or tsv (your own).", autocompletion=one_of(*CONFIGS)
         ),
     ],
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the corpus.", show_default=False)] = None,
@@ -52,6 +54,9 @@ def prepare(
         Path | None,
         typer.Option("--out", help="Run folder to write into; same as --run.", show_default=False),
     ] = None,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="tsv: do not open the videos, which finds those that cannot be read.")
+    ] = False,
     run: RunOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -59,9 +64,10 @@ def prepare(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Make a run's manifest.tsv from a corpus, and say what is odd about it.
+    """Build a run's manifest.tsv from a corpus and report irregularities.
 
-    Exit code 1: a split of an official corpus has no clip with a video; the manifest is written all the same.
+    Exit code 1: a split of an official corpus has no clip with a video, or a manifest of your own has something that a
+    training would stumble over, such as a video that cannot be read; the run's manifest is written all the same.
 
     Example: slt-cache prepare phoenix14t --root PHOENIX-2014-T
     """
@@ -74,7 +80,12 @@ def prepare(
     if root is not None:
         overrides.append(f"corpus.root={json.dumps(str(root.absolute()), ensure_ascii=False)}")  # --set reads YAML
     opened = open_run(out or run, config, overrides, seed=seed, default=CONFIGS[corpus])
-    done = prepare_run(opened)
+    look = None
+    if corpus == "tsv" and not no_probe:
+        from slt_cache.pipeline.probe import look_of
+
+        look = look_of(opened)
+    done = prepare_run(opened, look)
     opened.save_config()
     if as_json:
         print_json(
@@ -93,6 +104,9 @@ def prepare(
             f"error: no clip with a video in {', '.join(done.unusable)}. {done.report} says what was missed.",
             err=True,
         )
+    if done.to_correct:
+        _print_table(done)
+    if done.unusable or done.to_correct:
         raise typer.Exit(1)
 
 
@@ -100,11 +114,25 @@ def _print_short(done: "Preparation") -> None:
     counts = ", ".join(f"{split} {count:,}{_published(done, split)}" for split, count in done.counts.items())
     typer.echo(f"{done.manifest}: {counts} clips")
     for kind, entries in done.findings.items():
+        if kind in done.to_correct:
+            continue
         more = f", and {len(entries) - EXAMPLES:,} more" if len(entries) > EXAMPLES else ""
         examples = "; ".join(entry[:MAX_CHARACTERS] for entry in entries[:EXAMPLES])
         typer.echo(f"warning: {kind}: {len(entries):,} ({examples}{more})", err=True)
-    if done.findings:
+    if set(done.findings) - set(done.to_correct):
         typer.echo(f"all of them are listed in {done.report}", err=True)
+
+
+def _print_table(done: "Preparation") -> None:
+    """What a training would stumble over, all of it up to a length."""
+    rows = [(kind, entry) for kind in done.to_correct for entry in done.findings[kind]]
+    width = max(len(kind) for kind, _ in rows)
+    for kind, entry in rows[:MAX_ROWS]:
+        typer.echo(f"  {kind.ljust(width)}  {entry}", err=True)
+    if len(rows) > MAX_ROWS:
+        typer.echo(f"  ... and {len(rows) - MAX_ROWS:,} more in {done.report}", err=True)
+    many = "1 problem" if len(rows) == 1 else f"{len(rows):,} problems"
+    typer.echo(f"error: {many} to correct (see above); then prepare again. {done.manifest} is written.", err=True)
 
 
 def _published(done: "Preparation", split: str) -> str:

@@ -106,7 +106,7 @@ def test_a_text_file_named_mp4_is_bad_input_for_training_and_translation(tmp_pat
     (tmp_path / "clip.mp4").write_text("not a video")
     write_manifest(tmp_path, "a\ttrain\tclip.mp4\t\t\tguten abend liebe zuschauer\n")
     run = tmp_path / "run"
-    assert prepare_own(tmp_path, run).code == 0
+    assert prepare_own(tmp_path, run).code == 1  # the manifest is written
     ran = slt_cache("train-visual", "--run", run)
     assert ran.code == 2
     assert "it cannot be read" in ran.err

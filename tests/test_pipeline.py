@@ -304,20 +304,21 @@ def own_videos(finished: Path, folder: Path, splits: tuple[str, ...]) -> Path:
 def test_an_edited_manifest_of_ones_own_is_noticed(finished: Path, tmp_path: Path) -> None:
     own, run = own_videos(finished, tmp_path / "own", ("train",)), tmp_path / "run"
     arguments = ("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, "--set", "llm.language=de_DE")
-    succeed(*arguments)
+    assert slt_cache(*arguments).code == 1  # dev and test are missing
     with (own / "manifest.tsv").open("a", encoding="utf-8") as file:
         file.write("extra\ttrain\tcorpus/videos/dev-00000.mp4\t\t\tein satz\t\n")
     ran = slt_cache("train-visual", "--run", run)
     assert ran.code == 2
     assert "has changed since" in ran.err
-    succeed(*arguments)
+    slt_cache(*arguments)
     assert "extra" in (run / "manifest.tsv").read_text(encoding="utf-8")
 
 
 def test_a_corpus_without_dev_trains_and_keeps_the_last_weights(finished: Path, tmp_path: Path) -> None:
     own, run = own_videos(finished, tmp_path / "own", ("train", "test")), tmp_path / "run"
     language = ("--set", "llm.language=de_DE")
-    succeed("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, *language)
+    ran = slt_cache("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, *language)
+    assert (ran.code, "split without a clip  dev" in ran.err) == (1, True)
     ran = succeed("train-visual", "--run", run, "--json")
     assert json.loads(ran.out)["dev"] == {}
     succeed("extract-features", "--split", "all", "--run", run)
@@ -335,7 +336,7 @@ def test_clips_of_a_single_kept_frame_train_and_translate(finished: Path, tmp_pa
     own.mkdir()
     (own / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     settings = ("--set", "llm.language=de_DE", "--set", "visual_training.batch_size=2")
-    succeed("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, *settings)
+    slt_cache("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, *settings)
     succeed("train-visual", "--run", run)
     succeed("extract-features", "--split", "train", "--run", run)
     assert FeatureCache(run / "feats.h5", "train").features.shape[0] == 3

@@ -25,6 +25,27 @@ class Clip:
     signer: str = ""
 
 
+OTHER_SPLITS = {
+    "train": ("training", "trn", "tr"),
+    "dev": ("val", "valid", "validation", "validate", "development", "devel", "develop"),
+    "test": ("testing", "tst", "te", "eval", "evaluation", "heldout"),
+}
+"""What other data sets call the splits."""
+
+
+def own_name(split: str) -> str | None:
+    """What a split of another name is called here, such as dev for `Validation`; None for a name that nobody uses."""
+    found = split.strip().lower()
+    return next((name for name in SPLITS if found == name or found in OTHER_SPLITS[name]), None)
+
+
+def no_such_split(split: str, also: str = "") -> str:
+    """Says which splits there are, and which of them is meant; `also` is one more word that may stand there."""
+    meant = own_name(split)
+    hint = f"; write {meant}" if meant is not None else ""
+    return f"{split!r} is none of {', '.join(SPLITS)}{also}{hint}"
+
+
 def of_split(clips: Iterable[Clip], split: str) -> list[Clip]:
     """The clips of one split, in manifest order."""
     return [clip for clip in clips if clip.split == split]

@@ -1,14 +1,26 @@
 """The manifest: a tab-separated file in, clips out, and back. Opens no video.
 
-One line a clip under the header `id split video start end text [signer]`; no quoting, so a `"` in a sentence
-is a character like any other. Video paths are relative to the manifest."""
+One line a clip under the header `id split video start end text [signer]`. In that of a run, which `prepare` writes,
+nothing is quoted; one that a user wrote is read as corpora/own_table.py says. Video paths are relative to the
+manifest, or absolute, or begin with `~`."""
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from slt_cache.advice import command
-from slt_cache.corpora.clips import SPLITS, Clip
+from slt_cache.corpora.characters import nfc
+from slt_cache.corpora.clips import SPLITS, Clip, no_such_split
+from slt_cache.corpora.official import without_breaks
+from slt_cache.corpora.own_table import (
+    Rows,
+    own_path,
+    read_text,
+    require_columns,
+    rows_as_they_are,
+    rows_of_own,
+)
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
 
@@ -20,7 +32,7 @@ MAX_PROBLEMS_SHOWN = 10
 class BadLines(InputError):
     """Lines of a manifest that are no clips; the message gives the first ones."""
 
-    def __init__(self, path: Path, clips: list[tuple[int, Clip]], problems: list[tuple[int, str]]):
+    def __init__(self, path: Path, clips: list[tuple[int, Clip]], problems: list[tuple[int, str]], doubtful: list[int]):
         shown = [f"  line {number}: {problem}" for number, problem in problems[:MAX_PROBLEMS_SHOWN]]
         more = len(problems) - len(shown)
         rest = [f"  ... and {more} more"] if more else []
@@ -29,58 +41,77 @@ class BadLines(InputError):
         """The good lines: number and clip."""
         self.problems = problems
         """Number of the line and what is wrong, all of them."""
+        self.doubtful = doubtful
+        """Lines with values that look quoted."""
+
+
+@dataclass(frozen=True)
+class OwnManifest:
+    """A manifest that a user wrote."""
+
+    numbered: list[tuple[int, Clip]]
+    """The clips, each with the number of its line."""
+    unquoted: list[int]
+    """Lines on which the quotes of csv were taken off."""
+    doubtful: list[int]
+    """Lines with values that look quoted, and were kept as they are."""
+    broken: list[int]
+    """Lines whose sentence held a tab or a line break, which became a blank."""
+
+    @property
+    def clips(self) -> list[Clip]:
+        return [clip for _, clip in self.numbered]
 
 
 def read_manifest(path: Path) -> list[Clip]:
-    """All clips, in the order of the file. Raises InputError that lists every bad line, up to ten."""
-    return [clip for _, clip in read_numbered(path)]
+    """All clips of a run's manifest, in the order of the file. Raises InputError that lists every bad line, up to
+    ten."""
+    return [clip for _, clip in _clips(path, rows_as_they_are(_text(path)))]
 
 
-def read_numbered(path: Path) -> list[tuple[int, Clip]]:
-    """All clips with the number of their line. Raises InputError, or BadLines where only some lines are bad."""
-    header, lines = _header_and_lines(path)
+def read_own_manifest(path: Path) -> OwnManifest:
+    """Reads a manifest that a user wrote. Raises InputError, or BadLines if only some lines are bad."""
+    rows = rows_of_own(_text(path))
+    broken = {number for number, values in rows.numbered if any(without_breaks(value) != value for value in values)}
+    numbered = [(number, [without_breaks(value) for value in values]) for number, values in rows.numbered]
+    clips = _clips(path, Rows(numbered, rows.unquoted, rows.doubtful))
+    return OwnManifest(clips, rows.unquoted, rows.doubtful, sorted(broken))
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(
+            f"{path}: there is no such manifest. Make one with '{command('prepare')}', or name its folder."
+        )
+    return read_text(path)
+
+
+def _clips(path: Path, rows: Rows) -> list[tuple[int, Clip]]:
+    (_, header), *lines = rows.numbered
+    require_columns(path, header, REQUIRED_COLUMNS, COLUMNS)
     clips: list[tuple[int, Clip]] = []
     problems: list[tuple[int, str]] = []
     line_of_id: dict[str, int] = {}
-    for number, line in enumerate(lines, start=2):
-        if not line.strip():
+    for number, values in lines:
+        if not "".join(values).strip():
             continue
         try:
-            clip = _clip_of_line(_row(header, line), path.parent)
-            if clip.id in line_of_id:
-                raise ValueError(f"id {clip.id!r} is already on line {line_of_id[clip.id]}")
+            clip = _clip_of_line(_row(header, values), path.parent)
+            if nfc(clip.id) in line_of_id:
+                raise ValueError(f"id {clip.id!r} is already on line {line_of_id[nfc(clip.id)]}")
         except ValueError as error:
             problems.append((number, str(error)))
             continue
-        line_of_id[clip.id] = number
+        line_of_id[nfc(clip.id)] = number
         clips.append((number, clip))
     if problems:
-        raise BadLines(path, clips, problems)
+        raise BadLines(path, clips, problems, rows.doubtful)
     if not clips:
         raise InputError(f"{path}: no clips under the header. Add a line for each clip.")
     return clips
 
 
-def _header_and_lines(path: Path) -> tuple[list[str], list[str]]:
-    if not path.is_file():
-        raise InputError(
-            f"{path}: there is no such manifest. Make one with '{command('prepare')}', or name its folder."
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a sentence may hold U+2028
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-    header = lines[0].split("\t") if lines else []
-    missing = [column for column in REQUIRED_COLUMNS if column not in header]
-    if missing:
-        raise InputError(
-            f"{path}: the header lacks {', '.join(missing)}. The first line must be tab-separated: {' '.join(COLUMNS)}"
-        )
-    return header, lines[1:]
-
-
-def _row(header: list[str], line: str) -> dict[str, str]:
-    values = line.split("\t")
+def _row(header: list[str], values: list[str]) -> dict[str, str]:
     if len(values) != len(header):
         raise ValueError(f"{len(values)} columns where the header has {len(header)}")
     return dict(zip(header, values, strict=True))
@@ -90,7 +121,7 @@ def _clip_of_line(row: dict[str, str], folder: Path) -> Clip:
     if not row["id"]:
         raise ValueError("the id is empty")
     if row["split"] not in SPLITS:
-        raise ValueError(f"split {row['split']!r} is none of {', '.join(SPLITS)}")
+        raise ValueError(f"split {no_such_split(row['split'])}")
     if not row["video"]:
         raise ValueError("the video is empty")
     start, end = _seconds(row, "start"), _seconds(row, "end")
@@ -101,7 +132,7 @@ def _clip_of_line(row: dict[str, str], folder: Path) -> Clip:
     return Clip(
         id=row["id"],
         split=row["split"],
-        video=folder / row["video"],
+        video=own_path(row["video"], folder),
         start=start,
         end=end,
         text=row["text"],

@@ -1,21 +1,23 @@
 """Text without video: a file with one sentence a line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from slt_cache.corpora.own_table import lines_of_own, read_text, remarks
 from slt_cache.errors import InputError
 
 
-def read_sentences(path: Path, option: str) -> list[str]:
-    """Its lines without blanks at the ends, empty ones left out. `option` is what named the file, for errors.
+def read_sentences(path: Path, option: str, remark: Callable[[str], None]) -> list[str]:
+    """Its lines without blanks at the ends, empty ones left out; without the quotes of csv if all of the file is
+    written with them. `option` is what named the file, for errors; `remark` is called with what looks odd.
 
     Raises InputError where the file is missing, not UTF-8 or empty."""
     if not path.is_file():
         raise InputError(f"{option} {path}: there is no such file. Name a text file, one sentence a line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a sentence may hold U+2028
-    except UnicodeDecodeError as error:
-        raise InputError(f"{option} {path}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
-    sentences = [line.strip() for line in lines if line.strip()]
+    rows = lines_of_own(read_text(path, f"{option} "))
+    for line in remarks(rows):
+        remark(f"{option} {path}: {line}")
+    sentences = [line.strip() for _, [line] in rows.numbered if line.strip()]
     if not sentences:
         raise InputError(f"{option} {path}: the file is empty. Write one sentence a line.")
     return sentences

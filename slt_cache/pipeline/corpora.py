@@ -1,33 +1,27 @@
 """The corpora by name: a run's corpus settings in, its clips and everything odd about them out."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.clips import Clip
-from slt_cache.corpora.manifest import BadLines, read_numbered
 from slt_cache.corpora.official import Reading, count_by_split, existing_root
+from slt_cache.corpora.same_videos import shared_videos
 from slt_cache.errors import InputError
+from slt_cache.pipeline.own_corpus import Look, is_there, read_own
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import progress_bar
 
-SOURCE_MANIFEST = "manifest.tsv"
-"""Name of one's own manifest in corpus.root."""
 
-
-def read_corpus(run: Run) -> Reading:
-    """The run's corpus. Raises InputError where there is nothing to read, or where it is broken."""
+def read_corpus(run: Run, look: Look | None = None) -> Reading:
+    """The run's corpus; the videos of one's own are opened if there is a `look`. Raises InputError where there is
+    nothing to read, or where it is broken."""
     corpus = run.config.corpus
-    return {"avatar": _draw_avatar, "tsv": _read_own}.get(corpus.name, _read_official)(run, corpus)
-
-
-def is_there(video: Path) -> bool:
-    """Whether a file or a folder of this name exists; a name that no file can have does not."""
-    try:
-        return video.exists()
-    except (OSError, ValueError):
-        return False
+    if corpus.name == "avatar":
+        return _draw_avatar(run, corpus)
+    reading = read_own(run, corpus, look) if corpus.name == "tsv" else _read_official(corpus)
+    reading.problems.update(shared_videos(reading.clips, contents=corpus.name in ("tsv", "how2sign")))
+    return reading
 
 
 def require_videos(run: Run, clips: Sequence[Clip]) -> None:
@@ -61,7 +55,7 @@ def _advice_on_absent(run: Run, absent: int, total: int, choice: str) -> str:
     corpus = run.config.corpus
     if corpus.name == "avatar" and corpus.root is None:
         return f"Draw them again: {run.command('prepare avatar')}"
-    return f"If the corpus has moved, name its new folder: {run.command(f'prepare {corpus.name} --root DIR')}"
+    return f"If the corpus has moved, name its new folder: {run.command('prepare', corpus.name, root='DIR')}"
 
 
 def _has_moved(run: Run, absent: int, total: int) -> bool:
@@ -78,7 +72,7 @@ def _draw_avatar(run: Run, corpus: CorpusConfig) -> Reading:
     return Reading(clips, count_by_split(clips), {}, {}, {}, [])
 
 
-def _read_official(run: Run, corpus: CorpusConfig) -> Reading:
+def _read_official(corpus: CorpusConfig) -> Reading:
     from slt_cache.corpora.csl_daily import read_csl_daily
     from slt_cache.corpora.how2sign import read_how2sign
     from slt_cache.corpora.phoenix14t import read_phoenix14t
@@ -90,40 +84,3 @@ def _read_official(run: Run, corpus: CorpusConfig) -> Reading:
         if corpus.name == "csl-daily":
             return read_csl_daily(root, progress)
         return read_how2sign(root, corpus.clips_from, progress)
-
-
-def _read_own(run: Run, corpus: CorpusConfig) -> Reading:
-    if corpus.root is None:
-        raise InputError(
-            f"corpus.root: not set. Name the folder of manifest.tsv: {run.command('prepare tsv --root DIR')}"
-        )
-    root = Path(corpus.root)
-    if not root.is_dir():
-        raise InputError(f"corpus.root {root}: there is no such folder. Name the folder that holds {SOURCE_MANIFEST}.")
-    path = root / SOURCE_MANIFEST
-    try:
-        numbered = read_numbered(path)
-    except BadLines as error:
-        absent = [(number, f"video not found: {clip.video}") for number, clip in _absent(error.clips)]
-        lines = [f"  line {number}: {problem}" for number, problem in sorted([*error.problems, *absent])]
-        raise InputError("\n".join([f"{path}: {len(lines)} bad lines; correct them:", *lines])) from error
-    clips = [clip for _, clip in numbered]
-    problems = {
-        "video not found": [f"line {number}: {clip.id} ({clip.video})" for number, clip in _absent(numbered)],
-        "same video and start on several lines": _repeated(numbered),
-    }
-    found = {kind: entries for kind, entries in problems.items() if entries}
-    return Reading(clips, count_by_split(clips), {}, found, {}, [path])
-
-
-def _absent(numbered: Sequence[tuple[int, Clip]]) -> list[tuple[int, Clip]]:
-    return [(number, clip) for number, clip in numbered if not is_there(clip.video)]
-
-
-def _repeated(numbered: Sequence[tuple[int, Clip]]) -> list[str]:
-    counts = Counter((clip.video, clip.start) for _, clip in numbered)
-    lines: dict[tuple[Path, float | None], list[int]] = {key: [] for key, count in counts.items() if count > 1}
-    for number, clip in numbered:
-        if (clip.video, clip.start) in lines:
-            lines[clip.video, clip.start].append(number)
-    return [f"lines {', '.join(map(str, numbers))}: {video}" for (video, _), numbers in lines.items()]

@@ -21,7 +21,7 @@ from slt_cache.pipeline.exchange import ExportedSplit, lines_sha256, read_export
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.feature_files import BadFile, read_features
 from slt_cache.pipeline.import_table import ListedClip, ListedView, find_table, read_table
-from slt_cache.pipeline.terminal import counting, progress_bar
+from slt_cache.pipeline.terminal import counting, progress_bar, say
 
 CLIPS_PER_PART = 64
 DTYPES = ("float16", "float32")
@@ -72,7 +72,7 @@ def import_features(
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Name the one with the table of the features.")
     table = find_table(folder)
-    splits = read_table(table)
+    splits = read_table(table, read_export(folder) is not None, say)
     exported = (read_export(folder) or {}) if source is None else {}
     spec = _spec_of(folder, splits, exported, source, dtype)
     _require_fitting(out, spec)

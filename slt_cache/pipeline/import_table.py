@@ -5,16 +5,27 @@ One line a clip under a header with id, split and text in any order, and if know
 a column view, one line a view."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.corpora.clips import SPLITS
+from slt_cache.corpora.clips import SPLITS, no_such_split
+from slt_cache.corpora.official import without_breaks
+from slt_cache.corpora.own_table import (
+    own_path,
+    read_text,
+    remarks,
+    require_columns,
+    rows_as_they_are,
+    rows_of_own,
+)
 from slt_cache.errors import InputError
 from slt_cache.features.layout import canonical
 from slt_cache.pipeline.exchange import TABLE
 from slt_cache.pipeline.feature_files import FORMATS, stem_of
 
 REQUIRED_COLUMNS = ("id", "split", "text")
+COLUMNS = (*REQUIRED_COLUMNS, "file", "view", "num_frames", "fps")
 MAX_FRAMES = 2**31 - 1
 
 
@@ -53,27 +64,22 @@ def find_table(folder: Path) -> Path:
     return tables[0]
 
 
-def read_table(path: Path) -> dict[str, list[ListedClip]]:
-    """The clips of each split, in the order of the file. Raises InputError that names the first bad line and how many
-    there are."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a sentence may hold U+2028
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-    header = lines[0].removesuffix("\r").split("\t")
-    lacking = [column for column in REQUIRED_COLUMNS if column not in header]
-    if lacking:
-        raise InputError(
-            f"{path}: the header lacks {', '.join(lacking)}. It must be tab-separated: id, split and text, and "
-            "if known file, num_frames and fps."
-        )
+def read_table(path: Path, as_it_is: bool, remark: Callable[[str], None]) -> dict[str, list[ListedClip]]:
+    """The clips of each split, in the order of the file. `as_it_is`: an export wrote it, in which quotes mean nothing.
+    `remark` is called with what looks odd. Raises InputError that names the first bad line and how many there are."""
+    text = read_text(path)
+    table = rows_as_they_are(text) if as_it_is else rows_of_own(text)
+    for line in remarks(table):
+        remark(f"{path}: {line}")
+    (_, header), *lines = table.numbered
+    require_columns(path, header, REQUIRED_COLUMNS, COLUMNS)
     problems: list[str] = []
     rows: dict[tuple[str, str], dict[int, tuple[str, ListedView]]] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
+    for number, values in lines:
+        if not "".join(values).strip():
             continue
         try:
-            _add(rows, header, line.removesuffix("\r"), path.parent)
+            _add(rows, header, [without_breaks(value) for value in values], path.parent)
         except ValueError as error:
             problems.append(f"line {number}: {error}")
     problems += _incomplete(rows)
@@ -89,16 +95,15 @@ _Rows = dict[tuple[str, str], dict[int, tuple[str, ListedView]]]
 """(split, id) -> view -> sentence and file."""
 
 
-def _add(rows: _Rows, header: list[str], line: str, folder: Path) -> None:
+def _add(rows: _Rows, header: list[str], values: list[str], folder: Path) -> None:
     """Raises ValueError that says what is wrong with a line."""
-    values = line.split("\t")
     if len(values) != len(header):
         raise ValueError(f"{len(values)} columns where the header has {len(header)}")
     row = dict(zip(header, values, strict=True))
     if not row["id"]:
         raise ValueError("the id is empty")
     if row["split"] not in SPLITS:
-        raise ValueError(f"split {row['split']!r} is none of {', '.join(SPLITS)}")
+        raise ValueError(f"split {no_such_split(row['split'])}")
     if not row["text"].strip():
         raise ValueError("the text is empty")
     view = int(_number(row, "view", 99))
@@ -126,7 +131,7 @@ def _file_of(row: dict[str, str], view: int, folder: Path) -> Path:
     """The file that the line names; else the first that is there: in the folder of the split or beside the table,
     under the id as it stands or percent-encoded."""
     if row.get("file"):
-        return folder / row["file"]
+        return own_path(row["file"], folder)
     plain = f"{row['id']}.view{view}" if view else row["id"]
     stems = [stem_of(row["id"], view), *([] if plain.startswith("/") else [plain])]
     places = [

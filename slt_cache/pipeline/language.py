@@ -40,7 +40,7 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
     path = Path(named) if named is not None else run.corpus / MONOLINGUAL_FILE
     if named is None and not path.is_file():
         return [clip.text for clip in of_split(clips, "train")]
-    return read_sentences(path, "llm_pretraining.text")
+    return read_sentences(path, "llm_pretraining.text", say)
 
 
 def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slt_cache.advice import command
 from slt_cache.config import CorpusConfig, differences
-from slt_cache.corpora.clips import SPLITS, Clip, of_split
+from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.corpora.official import Problems, Reading, count_by_split
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED
 from slt_cache.files import read_json, write_json
-from slt_cache.pipeline.corpora import SOURCE_MANIFEST, is_there, read_corpus
+from slt_cache.pipeline.corpora import read_corpus
+from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look, is_there
 from slt_cache.pipeline.run import Run
 
 NOT_PUBLISHED = "not the published count"
@@ -34,6 +36,8 @@ class Preparation:
     """Everything odd, by kind; the report lists it too."""
     unusable: list[str]
     """Splits of an official corpus that have no clip, or none whose video is there."""
+    to_correct: list[str]
+    """Kinds of problems, of one's own corpus, that a training would meet."""
     report: Path
 
     @property
@@ -42,12 +46,13 @@ class Preparation:
         return {kind: len(entries) for kind, entries in self.findings.items()}
 
 
-def prepare(run: Run) -> Preparation:
-    """Makes the manifest of the run's corpus. Raises InputError where there is nothing to make it of."""
-    reading = read_corpus(run)
+def prepare(run: Run, look: Look | None = None) -> Preparation:
+    """Makes the manifest of the run's corpus; the videos of one's own are opened if there is a `look`. Raises
+    InputError where there is nothing to make it of."""
+    reading = read_corpus(run, look)
     counts = count_by_split(reading.clips)
-    deviations = _deviations(reading, counts)
-    problems = {**({NOT_PUBLISHED: deviations} if deviations else {}), **reading.problems}
+    found = {NOT_PUBLISHED: _deviations(reading, counts), **reading.problems, **_for_llm(run, reading.clips)}
+    problems = {kind: entries for kind, entries in found.items() if entries}
     published = {split: list(numbers) for split, numbers in reading.published.items()}
     report = _report(run.config.corpus, reading, {"counts": counts, "published": published, "problems": problems})
     try:
@@ -61,7 +66,22 @@ def prepare(run: Run) -> Preparation:
     unusable = [
         split for split in published if not any(is_there(clip.video) for clip in of_split(reading.clips, split))
     ]
-    return Preparation(run.manifest, counts, published, problems, unusable, run.preparation)
+    to_correct = [kind for kind in TO_CORRECT if kind in problems and run.config.corpus.name == "tsv"]
+    return Preparation(run.manifest, counts, published, problems, unusable, to_correct, run.preparation)
+
+
+def _for_llm(run: Run, clips: Sequence[Clip]) -> Problems:
+    """What the LLM would stumble over, after stage 1 was trained."""
+    if run.config.corpus.name == "avatar":
+        return {}
+    from slt_cache.pipeline.fits_llm import language_problem, too_long  # brings torch
+
+    language = language_problem(run.config) if run.config.corpus.name == "tsv" else None
+    long = [] if language is not None else too_long(run, clips)
+    return {
+        LANGUAGE: [] if language is None else [language],
+        TOO_LONG: [f"{clip.id} ({clip.split}): {reason}" for clip, reason in long],
+    }
 
 
 def _report(corpus: CorpusConfig, reading: Reading, results: dict[str, Any]) -> dict[str, Any]:
@@ -123,11 +143,25 @@ def require_split(run: Run, clips: Sequence[Clip], split: str) -> list[Clip]:
     """The clips of a split that must not be empty."""
     chosen = of_split(clips, split)
     if not chosen:
-        there = ", ".join(name for name in SPLITS if of_split(clips, name))
         raise InputError(
-            f"{run.manifest}: no clips of split {split!r}, only of {there}. Add some, or choose another split."
+            f"{run.manifest}: no clips of split {split!r}, only of {_counted(clips)}. {_advice(run, split)}"
         )
     return chosen
+
+
+def _counted(clips: Sequence[Clip]) -> str:
+    return ", ".join(f"{name} ({many:,})" for name, many in count_by_split(clips).items() if many)
+
+
+def _advice(run: Run, split: str) -> str:
+    """What to do without clips of a split."""
+    own = Path(run.config.corpus.root or "") / SOURCE_MANIFEST if run.config.corpus.name == "tsv" else None
+    if split != "train":
+        return f"Add some to {own or 'the corpus'} and prepare again, or choose another split."
+    return (
+        f"A training needs some: add lines of train to {own or 'the corpus'} and prepare again. "
+        f"To score these clips with a trained run: {command('eval', manifest=own, run='RUN')}"
+    )
 
 
 def manifest_sha256(clips: Sequence[Clip]) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 from slt_cache.corpora.clips import Clip
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
-from slt_cache.pipeline.corpora import absent_videos, is_there
+from slt_cache.pipeline.corpora import absent_videos
+from slt_cache.pipeline.own_corpus import Look, is_there
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import progress_bar, say
 from slt_cache.processes import gathered, leads
@@ -90,6 +91,17 @@ def readable_clips(run: Run, clips: Sequence[Clip], allow_missing: bool, command
     unreadable = {bad.clip.id for bad in found.bad}
     say(f"training without {len(found.bad):,} of {len(clips):,} clips, which cannot be read: {_listed(unreadable)}")
     return [clip for clip in clips if clip.id not in unreadable]
+
+
+def look_of(run: Run) -> Look:
+    """What `prepare` opens videos with."""
+
+    def look(clips: Sequence[Clip]) -> tuple[list[tuple[Clip, str]], list[tuple[Clip, str]]]:
+        found = probe(run.folder, clips, run.config.video.fps)
+        unreadable, past_end = ([(one.clip, one.reason) for one in some] for some in (found.bad, found.past_end))
+        return unreadable, past_end
+
+    return look
 
 
 def _refusal(run: Run, clips: Sequence[Clip], bad: Sequence[BadClip], choice: str) -> InputError:

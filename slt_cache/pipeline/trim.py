@@ -15,7 +15,7 @@ from slt_cache.corpora.sentences import read_sentences
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
 from slt_cache.models.trimming import rows_of, token_ids_of, trim_model
-from slt_cache.pipeline.terminal import counting
+from slt_cache.pipeline.terminal import counting, say
 from slt_cache.text.tokenizer import as_llm_reads_it, hub_message
 from slt_cache.text.trimming import Renumbering, cut, folded, require_same_pieces, trim_tokenizer
 
@@ -80,7 +80,7 @@ def read_splits(path: Path) -> tuple[list[str], dict[str, list[str]]]:
         if not train:
             raise InputError(f"{path}: no clip of train, whose sentences decide what is kept. Add that split.")
         return train, {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if texts}
-    return read_sentences(path, "--text"), {}
+    return read_sentences(path, "--text", say), {}
 
 
 def trim_llm(

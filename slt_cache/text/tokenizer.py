@@ -117,6 +117,16 @@ def hub_message(name: str, error: Exception) -> str:
     )
 
 
+def require_mbart_language(language: str | None) -> None:
+    """Raises InputError unless it is one of MBart's codes, which the small LLMs that are made here use too."""
+    from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES
+
+    if language not in FAIRSEQ_LANGUAGE_CODES:
+        wrong = "not set" if language is None else f"MBart has no code {language!r}"
+        known = ", ".join(FAIRSEQ_LANGUAGE_CODES)
+        raise InputError(f"llm.language: {wrong}. Set it, --set llm.language=CODE, to one of {known}.")
+
+
 def train_tokenizer(
     sentences: Iterable[str], vocabulary: int, language: str | None, folder: Path, characters: str = ""
 ) -> None:
@@ -127,10 +137,7 @@ def train_tokenizer(
     import sentencepiece
     from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES, MBartTokenizer
 
-    if language not in FAIRSEQ_LANGUAGE_CODES:
-        wrong = "not set" if language is None else f"MBart has no code {language!r}"
-        known = ", ".join(FAIRSEQ_LANGUAGE_CODES)
-        raise InputError(f"llm.language: {wrong}. Set it, --set llm.language=CODE, to one of {known}.")
+    require_mbart_language(language)
     lines = [folded for sentence in sentences if (folded := as_llm_reads_it(sentence))]
     if not lines:
         raise InputError("llm_pretraining.text: no sentences to train a tokenizer on. Write one sentence a line.")

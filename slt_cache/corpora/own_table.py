@@ -1,0 +1,225 @@
+"""Tab-separated tables that users write by hand, with a spreadsheet or with pandas: header and rows out, and what looks
+wrong about them. Knows nothing of what the columns mean.
+
+A `"` in a sentence is a character like any other. Only if a whole file is written with the quotes of csv, as
+spreadsheets and pandas do for sentences with quotes in them, are these quotes taken off; else what looks so is said."""
+
+import codecs
+import difflib
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.corpora.characters import existing
+from slt_cache.errors import InputError
+
+SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "spaces"}
+OTHER_NAMES = {
+    "id": ("name", "clip", "clip_id", "sentence_id", "sentence_name", "uid", "key"),
+    "split": ("set", "subset", "partition", "fold"),
+    "video": ("path", "file", "filename", "file_name", "video_path", "video_name", "video_id", "clip_path"),
+    "start": ("begin", "from", "start_time", "onset", "start_realigned"),
+    "end": ("stop", "to", "end_time", "offset", "end_realigned"),
+    "text": ("sentence", "translation", "transcript", "transcription", "label", "caption", "target", "subtitle"),
+    "signer": ("speaker", "person", "subject"),
+}
+"""What other tables call these columns."""
+MAX_SHOWN = 120
+"""Characters of a wrong header in a message."""
+MAX_LINES = 10
+"""Line numbers in a message."""
+_FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^"\t\n]*))(\t|\n|\Z)')
+_LIKE_CSV = re.compile(r'".*(?:""|\\").*"|"(?:[^"]*)"')
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The lines of a table, the header among them."""
+
+    numbered: list[tuple[int, list[str]]]
+    """Number of the first line of each row, and its values."""
+    unquoted: list[int]
+    """Lines on which the quotes of csv were taken off; none unless the whole file is written so."""
+    doubtful: list[int]
+    """Lines with values that look quoted, and were kept as they are."""
+
+
+def read_text(path: Path, what: str = "") -> str:
+    """Returns the text of a UTF-8 file, without a byte order mark, its lines ended by line feeds. `what` comes before
+    its name in errors. Raises InputError."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{what}{path}: there is no such file.") from error
+    except OSError as error:
+        raise InputError(f"{what}{path}: cannot be read ({error.strerror}).") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{what}{path}: not UTF-8 but UTF-16 text, as Excel's 'Unicode Text' is. Save it as UTF-8.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{what}{path}: not UTF-8 text (line {line}, byte {error.start}). Save it as UTF-8."
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def rows_as_they_are(text: str) -> Rows:
+    """Returns the rows of a text in which quotes mean nothing."""
+    lines = text.split("\n")  # not splitlines: a sentence may hold U+2028
+    return Rows([(number, line.split("\t")) for number, line in enumerate(lines, start=1)], [], [])
+
+
+def rows_of_own(text: str) -> Rows:
+    """Returns the rows of a text that a user wrote, without the quotes of csv if all of it is written with them."""
+    plain = rows_as_they_are(text)
+    if '"' not in text:
+        return plain
+    fields = _as_csv(text)
+    if fields is not None and _is_written_as_csv(fields):
+        numbered = [(number, [value for value, _ in row]) for number, row in fields]
+        return Rows(numbered, [number for number, row in fields if any(quoted for _, quoted in row)], [])
+    doubtful = [number for number, values in plain.numbered if any(_LIKE_CSV.fullmatch(value) for value in values)]
+    return Rows(plain.numbered, [], doubtful)
+
+
+def lines_of_own(text: str) -> Rows:
+    """Returns the lines of a text with one sentence a line, without the quotes of csv if all of it is written so."""
+    plain = Rows([(number, [line]) for number, line in enumerate(text.split("\n"), start=1)], [], [])
+    if '"' not in text:
+        return plain
+    fields = _as_csv(text)
+    if fields is not None and all(len(row) == 1 and "\n" not in row[0][0] for _, row in fields):
+        filled = [row[0] for _, row in fields if row[0][0]]
+        if all(quoted for _, quoted in filled) or _quotes_are_of_csv(filled):
+            unquoted = [number for number, row in fields if row[0][1]]
+            return Rows([(number, [row[0][0]]) for number, row in fields], unquoted, [])
+    return Rows(plain.numbered, [], [number for number, [line] in plain.numbered if _LIKE_CSV.fullmatch(line.strip())])
+
+
+_CsvRow = list[tuple[str, bool]]
+"""Each value, and whether it stood in quotes."""
+
+
+def _as_csv(text: str) -> list[tuple[int, _CsvRow]] | None:
+    """Rows as a reader of csv sees them; None if a quote stands where csv has none."""
+    rows: list[tuple[int, _CsvRow]] = []
+    row: _CsvRow = []
+    number, begun, place = 1, 1, 0
+    while True:
+        found = _FIELD.match(text, place)
+        if found is None:
+            return None
+        quoted, bare, end = found.groups()
+        row.append((bare, False) if quoted is None else (quoted.replace('""', '"'), True))
+        number += found.group().count("\n")
+        place = found.end()
+        if end != "\t":
+            rows.append((begun, row))
+            row, begun = [], number
+        if not end:
+            return rows
+
+
+def _is_written_as_csv(rows: Sequence[tuple[int, _CsvRow]]) -> bool:
+    """Whether every row has as many values as the header, and something shows that the quotes are those of csv: quotes
+    within quotes, a tab or line break, a quoted header, or, as Excel does it, just the values with commas quoted."""
+    columns = len(rows[0][1])
+    filled = [row for _, row in rows if row != [("", False)]]
+    if any(len(row) != columns for row in filled):
+        return False
+    values = [value for row in filled for value in row]
+    if any(quoted and _swallows_rows(value, columns) for value, quoted in values):
+        return False
+    return any(quoted for _, quoted in rows[0][1]) or _quotes_are_of_csv(values)
+
+
+def _quotes_are_of_csv(values: Sequence[tuple[str, bool]]) -> bool:
+    quoted = [value for value, is_quoted in values if is_quoted]
+    if any(set(value) & set('"\t\n') for value in quoted):
+        return True
+    return all("," in value for value in quoted) and not any(
+        "," in value for value, is_quoted in values if not is_quoted
+    )
+
+
+def _swallows_rows(value: str, columns: int) -> bool:
+    """Whether a quoted value holds whole rows: then its quotes belong to two sentences far apart."""
+    return any(line.count("\t") >= columns - 1 for line in value.split("\n")) and columns > 1
+
+
+def remarks(rows: Rows) -> list[str]:
+    """Says what was done about quotes, and what was not."""
+    found = []
+    if rows.unquoted:
+        found.append(f"the quotes of csv were taken off, on {lines_named(rows.unquoted)}")
+    if rows.doubtful:
+        found.append(f"values look quoted and were kept as they are, on {lines_named(rows.doubtful)}")
+    return found
+
+
+def lines_named(numbers: Sequence[int]) -> str:
+    """`line 3`, or the first of several lines."""
+    more = f" and {len(numbers) - MAX_LINES:,} more" if len(numbers) > MAX_LINES else ""
+    return f"line{'s'[: len(numbers) - 1]} {', '.join(map(str, numbers[:MAX_LINES]))}{more}"
+
+
+def own_path(name: str, folder: Path) -> Path:
+    """A path as a user's table names it: relative to the table's folder, absolute, or beginning with `~`; in the form
+    of Unicode that it has on disk."""
+    path = Path(name)
+    if name.startswith("~"):
+        with suppress(RuntimeError):  # no such user: then it is a name like any other
+            path = path.expanduser()
+    return existing(folder / path)
+
+
+def require_columns(path: Path, header: Sequence[str], required: Sequence[str], known: Sequence[str]) -> None:
+    """Raises InputError that says what was found in the first line, unless it names every required column once."""
+    twice = sorted({column for column in header if column in known and header.count(column) > 1})
+    if twice:
+        raise InputError(f"{path}: the header names {', '.join(twice)} twice. Give each column a name of its own.")
+    missing = [column for column in required if column not in header]
+    if missing:
+        raise InputError(
+            f"{path}: the header lacks {', '.join(missing)}. {_what_was_found(header, missing)}"
+            f"It must be tab-separated: {' '.join(known)}"
+        )
+
+
+def _what_was_found(header: Sequence[str], missing: Sequence[str]) -> str:
+    line = "\t".join(header)
+    if not line.strip():
+        return "The first line is empty. "
+    separated = _other_separator(line, missing)
+    if separated is not None:
+        return f"Its first line is separated by {separated}: {_short(line)!r}. "
+    renamed = [f"{found!r} to {column}" for column in missing if (found := _other_name(column, header)) is not None]
+    hint = f"; change {', '.join(renamed)}" if renamed else ""
+    return f"Found: {_short(', '.join(map(repr, header)))}{hint}. "
+
+
+def _other_separator(line: str, missing: Sequence[str]) -> str | None:
+    if "\t" in line:
+        return None
+    for separator, name in SEPARATORS.items():
+        names = [part.strip(' "').lower() for part in line.split(separator)]
+        if len(names) > 1 and any(column in names for column in missing):
+            return name
+    return None
+
+
+def _other_name(column: str, header: Sequence[str]) -> str | None:
+    plain = {name.strip(' "').lower(): name for name in header}
+    for other in (column, *OTHER_NAMES.get(column, ())):
+        if other in plain:
+            return plain[other]
+    near = difflib.get_close_matches(column, plain, n=1, cutoff=0.75)
+    return plain[near[0]] if near else None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

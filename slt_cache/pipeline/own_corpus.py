@@ -1,0 +1,106 @@
+"""A corpus of the user's own, a folder with manifest.tsv: its clips, and everything that would stop a training or spoil
+its scores, each with the number of its line. Opens no video itself."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from slt_cache.config import CorpusConfig
+from slt_cache.corpora.characters import doubtful
+from slt_cache.corpora.clips import SPLITS, Clip
+from slt_cache.corpora.manifest import BadLines, OwnManifest, read_own_manifest
+from slt_cache.corpora.official import BREAK_REPLACED, Problems, Reading, count_by_split
+from slt_cache.corpora.own_table import lines_named
+from slt_cache.errors import InputError
+from slt_cache.pipeline.run import Run
+
+SOURCE_MANIFEST = "manifest.tsv"
+"""Name of one's own manifest in corpus.root."""
+ABSENT = "video not found"
+UNREADABLE = "video that cannot be read"
+PAST_END = "ends after its video does"
+EMPTY_SPLIT = "split without a clip"
+TOO_LONG = "sentence longer than the LLM"
+LANGUAGE = "language"
+TO_CORRECT = (ABSENT, UNREADABLE, PAST_END, EMPTY_SPLIT, TOO_LONG, LANGUAGE)
+"""Kinds of problems that a training would meet; the others spoil no training."""
+QUOTES_TAKEN_OFF = "quotes of csv, taken off"
+QUOTES_KEPT = "values that look quoted (kept as they are)"
+
+Look = Callable[[Sequence[Clip]], tuple[list[tuple[Clip, str]], list[tuple[Clip, str]]]]
+"""Opens the videos of clips; gives those that cannot be read and those that end after their video, and why."""
+
+
+def read_own(run: Run, corpus: CorpusConfig, look: Look | None) -> Reading:
+    """The clips of corpus.root/manifest.tsv, and what is wrong with them; videos are opened if there is a `look`.
+
+    Raises InputError that names all bad lines, absent videos among them."""
+    path = _source(run, corpus)
+    manifest = _read(path)
+    clips = manifest.clips
+    lines = {clip.id: number for number, clip in manifest.numbered}
+    present = [clip for clip in clips if is_there(clip.video)]
+    unreadable, past_end = ([], []) if look is None else look(present)
+    problems = {
+        ABSENT: [_absent_entry(number, clip) for number, clip in absent(manifest.numbered)],
+        UNREADABLE: [f"line {lines[clip.id]}: {clip.id} ({clip.video}): {reason}" for clip, reason in unreadable],
+        PAST_END: [f"line {lines[clip.id]}: {clip.id} ({clip.video}): {reason}" for clip, reason in past_end],
+        EMPTY_SPLIT: [split for split in SPLITS if not any(clip.split == split for clip in clips)],
+        "same video and start on several lines": _repeated(manifest.numbered),
+        QUOTES_TAKEN_OFF: [f"line {number}" for number in manifest.unquoted],
+        QUOTES_KEPT: [f"line {number}" for number in manifest.doubtful],
+        BREAK_REPLACED: [f"line {number}" for number in manifest.broken],
+        **doubtful((f"line {number}: {clip.id}", clip.text) for number, clip in manifest.numbered),
+    }
+    found: Problems = {kind: entries for kind, entries in problems.items() if entries}
+    return Reading(clips, count_by_split(clips), {}, found, {}, [path])
+
+
+def is_there(video: Path) -> bool:
+    """Whether a file or a folder of this name exists; a name that no file can have does not."""
+    try:
+        return video.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def absent(numbered: Sequence[tuple[int, Clip]]) -> list[tuple[int, Clip]]:
+    """The clips whose video is not there, with their lines."""
+    return [(number, clip) for number, clip in numbered if not is_there(clip.video)]
+
+
+def _absent_entry(number: int, clip: Clip) -> str:
+    return f"line {number}: {clip.id} ({clip.video})"
+
+
+def _source(run: Run, corpus: CorpusConfig) -> Path:
+    if corpus.root is None:
+        raise InputError(
+            f"corpus.root: not set. Name the folder of manifest.tsv: {run.command('prepare tsv', root='DIR')}"
+        )
+    root = Path(corpus.root)
+    if root.is_file():
+        raise InputError(f"corpus.root {root}: a file. Name the folder that holds {SOURCE_MANIFEST}.")
+    if not root.is_dir():
+        raise InputError(f"corpus.root {root}: there is no such folder. Name the folder that holds {SOURCE_MANIFEST}.")
+    return root / SOURCE_MANIFEST
+
+
+def _read(path: Path) -> OwnManifest:
+    try:
+        return read_own_manifest(path)
+    except BadLines as error:
+        wrong = [(number, f"video not found: {clip.video}") for number, clip in absent(error.clips)]
+        lines = [f"  line {number}: {problem}" for number, problem in sorted([*error.problems, *wrong])]
+        quoted = f"Values look quoted on {lines_named(error.doubtful)}." if error.doubtful else ""
+        found = [f"{path}: {len(lines)} bad lines; correct them:", *lines, quoted]
+        raise InputError("\n".join(filter(None, found))) from error
+
+
+def _repeated(numbered: Sequence[tuple[int, Clip]]) -> list[str]:
+    counts = Counter((clip.video, clip.start) for _, clip in numbered)
+    lines: dict[tuple[Path, float | None], list[int]] = {key: [] for key, count in counts.items() if count > 1}
+    for number, clip in numbered:
+        if (clip.video, clip.start) in lines:
+            lines[clip.video, clip.start].append(number)
+    return [f"lines {', '.join(map(str, numbers))}: {video}" for (video, _), numbers in lines.items()]
