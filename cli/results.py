@@ -62,9 +62,23 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     split: Annotated[
-        str,
-        typer.Option("--split", help="train, dev or test.", autocompletion=one_of("train", "dev", "test")),
-    ] = "test",
+        str | None,
+        typer.Option(
+            "--split",
+            help="train, dev or test. [default: test; of a --manifest, all clips]",
+            show_default=False,
+            autocompletion=one_of("train", "dev", "test"),
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest",
+            metavar="FILE",
+            help="Another list of clips to translate and score, from their videos; results go to eval/lists.",
+            show_default=False,
+        ),
+    ] = None,
     features: FeaturesOption = None,
     model: Annotated[
         str,
@@ -91,20 +105,20 @@ def evaluate(
 
     opened = open_run(run, config, settings, device)
     cache = None if features is None else opened.find_features(features)
-    done = evaluate_run(opened, split, cache, model, bootstrap)
+    done = evaluate_run(opened, split, cache, model, bootstrap, manifest)
     if not leads():
         return
     if as_json:
         print_json(
             {
-                "split": split,
+                "split": done.split,
                 "clips": len(done.references),
                 **_figures(done.scores),
                 "hypotheses": str(done.table),
             }
         )
         return
-    _print_scores(done.scores, f"{split}, {len(done.references)} clips")
+    _print_scores(done.scores, f"{manifest or done.split}, {len(done.references)} clips")
     typer.echo(f"hypotheses: {done.table}")
 
 

@@ -1,5 +1,6 @@
 """Trainings from pixels open all videos before the first epoch."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -115,3 +116,52 @@ def test_clips_that_end_after_their_video_are_said_and_trained_on(own: Path, run
     ran = train(run)
     assert ran.code == 0, ran.err
     assert "1 clip ends after its video does, and is read up to the video's end: 'c2'" in ran.err
+
+
+def test_another_list_of_clips_is_scored_from_video_apart_from_the_runs_own_scores(own: Path, run: Path) -> None:
+    succeed("train-visual", "--run", run)
+    evaluate = ("eval", "--run", run, "--model", "visual")
+    succeed(*evaluate)
+    before = {path.name: path.read_bytes() for path in (run / "eval").iterdir()}
+    lines = ["x\ttest\t~/8.mp4\t\t\tein satz mit nummer 8", 'y\tdev\t7.mp4\t0.2\t0.6\t"er sagte ""satz"""']
+    other = own / "other.tsv"
+    other.write_text("\n".join([HEADER, *lines]) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(own))
+        ran = succeed(*evaluate, "--manifest", other, "--json")
+        table = Path(json.loads(ran.out)["hypotheses"])
+        [refused] = [slt_cache(*evaluate, "--manifest", other, "--split", "train")]
+    assert json.loads(ran.out)["clips"] == 2
+    assert table.parent == run / "eval" / "lists"
+    assert table.name.startswith("visual.other-")
+    rows = [line.split("\t")[:2] for line in table.read_text().splitlines()[1:]]
+    assert rows == [["x", "ein satz mit nummer 8"], ["y", 'er sagte "satz"']]
+    assert {path.name: path.read_bytes() for path in (run / "eval").iterdir() if path.is_file()} == before
+    assert (refused.code, "only of dev, test" in refused.err) == (2, True)
+    own_row = (run / "eval" / "visual.test.tsv").read_text().splitlines()[1].split("\t")
+    assert table.read_text().splitlines()[1].split("\t")[2] == own_row[2]  # clip x is the run's only test clip
+    (own / "7.mp4").write_bytes(b"")
+    ran = slt_cache(*evaluate, "--manifest", other)
+    assert (ran.code, f"Correct {other}" in ran.err, "clip 'y'" in ran.err) == (2, True, True)
+    assert slt_cache("report", "--run", run).code == 0
+
+
+def test_a_manifest_of_test_clips_only_says_what_there_is_and_what_to_do(own: Path, run: Path) -> None:
+    manifest = own / "manifest.tsv"
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([lines[0], *lines[-1:]]) + "\n")
+    slt_cache("prepare", "tsv", "--root", own, "--run", run)
+    for command in ("train-visual", "train-joint"):
+        ran = train(run, command=command)
+        assert ran.code == 2
+        assert "no clips of split 'train', only of test (1)" in ran.err
+        assert f"eval --manifest {manifest}" in ran.err
+
+
+@pytest.mark.parametrize(("asked", "meant"), [("val", "dev"), ("Validation", "dev"), ("TRAIN", "train"), ("x", None)])
+def test_a_mistyped_split_is_refused_with_the_right_one(tmp_path: Path, asked: str, meant: str | None) -> None:
+    for command in ("eval", "extract-features"):
+        ran = slt_cache(command, "--split", asked, "--run", tmp_path)
+        assert ran.code == 2
+        assert f"'{asked}' is none of train, dev, test" in ran.err
+        assert (f"write {meant}" in ran.err) == (meant is not None)

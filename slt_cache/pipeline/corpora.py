@@ -24,13 +24,6 @@ def read_corpus(run: Run, look: Look | None = None) -> Reading:
     return reading
 
 
-def require_videos(run: Run, clips: Sequence[Clip]) -> None:
-    """Raises InputError if the video of a clip is not there, with what to do."""
-    absent = [clip for clip in clips if not is_there(clip.video)]
-    if absent:
-        raise absent_videos(run, absent, len(clips))
-
-
 def require_corpus(run: Run, clips: Sequence[Clip]) -> None:
     """Raises InputError if the corpus as a whole is no longer where it was; single clips without a video pass."""
     absent = [clip for clip in clips if not is_there(clip.video)]

@@ -13,7 +13,7 @@ from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
 from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
-from slt_cache.corpora.clips import SPLITS, Clip
+from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, of_all_processes
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
@@ -24,10 +24,11 @@ from slt_cache.files import read_json, require_writable, write_json, write_text
 from slt_cache.metrics.resampling import check_resamples
 from slt_cache.metrics.scores import Score
 from slt_cache.models.sign_translator import SignTranslator
-from slt_cache.pipeline.corpora import require_videos
+from slt_cache.pipeline.clip_list import ClipList, read_list, require_split_name
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import feature_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.probe import require_readable
 from slt_cache.pipeline.run import END_TO_END, MODELS, Run
 from slt_cache.pipeline.scoring import choices_of, preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.terminal import counting, say
@@ -51,15 +52,26 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run, split: str, cache: Path | None = None, model: str = "llm", bootstrap: int | None = None
+    run: Run,
+    split: str | None,
+    cache: Path | None = None,
+    model: str = "llm",
+    bootstrap: int | None = None,
+    manifest: Path | None = None,
 ) -> Evaluation:
     """Translates the split with beam search and scores it, from the cache where it holds the split, else from the
-    videos. Without a cache, the run's own is used if there is one.
+    videos. Without a cache, the run's own is used if there is one; without a split, it is test. With a `manifest`,
+    its clips (of all splits, unless one is named) are read from their videos instead.
 
-    Writes eval/SPLIT.json and eval/SPLIT.tsv (stage 1 and controls: eval/MODEL.SPLIT.*). Of several
-    processes (torchrun) each translates its share of the clips; all get all of them, and the leader writes."""
-    if split not in SPLITS:
-        raise InputError(f"--split {split}: no such split. Use {', '.join(SPLITS)}.")
+    Writes eval/SPLIT.json and eval/SPLIT.tsv (stage 1 and controls: eval/MODEL.SPLIT.*), and for a `manifest`
+    eval/lists/NAME.*. Of several processes (torchrun) each translates its share of the clips; all get all of them, and
+    the leader writes."""
+    if split is not None:
+        require_split_name(split)
+    if manifest is not None and cache is not None:
+        raise InputError("--features: the clips of --manifest are read from their videos. Leave one of them out.")
+    listed = None if manifest is None else read_list(manifest, split)
+    split = split or "test" if listed is None else listed.label
     if model not in MODELS:
         raise InputError(f"--model {model}: no such model. Use {', '.join(MODELS)}.")
     if bootstrap is not None:
@@ -70,14 +82,17 @@ def evaluate(
     translator, tokenizer, spec, visual = load_translator(run, model)
     if leads():
         require_writable(run.evaluation)  # for the same reason
-    held = _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
+    held = (
+        None if listed else _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
+    )
     translator.to(device)
     if held is not None:
         references = held.texts
         with counting(f"translating {split}", len(held), 0) as show:
             hypotheses = decode_cached(translator, held, tokenizer, run.config.generation, show)
     else:
-        batches, clips = _from_video(run, split, spec, visual)
+        clips = listed.clips if listed else require_split(run, leader_first(lambda: ensure_clips(run)), split)
+        batches = _from_video(run, clips, spec, visual, listed)
         references = [clip.text for clip in clips]
         with counting(f"translating {split}", len(clips), 0) as show:
             hypotheses = of_all_processes(
@@ -127,19 +142,19 @@ def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: st
 
 
 def _from_video(
-    run: Run, split: str, spec: FeatureSpec, visual: VisualCheckpoint | None
-) -> tuple[Iterable[EncodedBatch], list[Clip]]:
-    """Batches of this process's share, and all clips in the order of the manifest. They are not sorted by length: the
-    encoder takes the time here, and would have to wait for whole windows of clips."""
+    run: Run, clips: Sequence[Clip], spec: FeatureSpec, visual: VisualCheckpoint | None, listed: ClipList | None
+) -> Iterable[EncodedBatch]:
+    """Batches of this process's share, in the order of the clips. They are not sorted by length: the encoder takes the
+    time here, and would have to wait for whole windows of clips."""
     visual = visual or encoder_of(run, spec)
-    clips: list[Clip] = require_split(run, leader_first(lambda: ensure_clips(run)), split)
-    require_videos(run, clips)
+    require_readable(run, clips, visual.video.fps, None if listed is None else listed.path)
     device = pick_device(run.config.compute.device)
-    say(f"{split} is in no cache for this model: reading {len(clips)} videos")
+    where = "" if listed else f"{clips[0].split} is in no cache for this model: "
+    say(f"{where}reading {len(clips)} videos")
     mine = dealt(clips, run.config.generation.batch_size)
     events = read_ahead(plain(mine), PieceReader(visual.video), run.config.compute.workers)
     encoded = usable(encode(frozen_encoder(visual, spec, device, run.config.features.batch_frames), events))
-    return packed(encoded, run.config.generation.batch_size), clips
+    return packed(encoded, run.config.generation.batch_size)
 
 
 @contextmanager
@@ -199,7 +214,7 @@ def _write(
     """Next to the table the scores."""
     write_text(table, table_text(hypotheses, references))
     write_json(
-        table.with_name(f"{file_stem(model, split)}.json"),
+        table.with_suffix(".json"),
         {
             "model": model,
             "split": split,
@@ -232,8 +247,9 @@ def is_of_these_weights(run: Run, model: str, split: str) -> bool:
 
 
 def file_stem(model: str, split: str) -> str:
-    """Of the files in eval/ that hold a model's scores and sentences."""
-    return split if model == "llm" else f"{model}.{split}"
+    """Of the files in eval/ that hold a model's scores and sentences; for a list of clips, in a folder there."""
+    folder, slash, name = split.rpartition("/")
+    return f"{folder}{slash}{name if model == 'llm' else f'{model}.{name}'}"
 
 
 def _made_from(run: Run, model: str, references: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from slt_cache.checkpoints.visual import load_visual, require_visual
-from slt_cache.corpora.clips import SPLITS, of_split
+from slt_cache.corpora.clips import SPLITS, no_such_split, of_split
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, SplitTable
@@ -48,7 +48,7 @@ class Extraction:
 def splits_to_extract(run: Run, asked: str) -> list[str]:
     """One split, or for `all` those that have clips. Raises InputError before anything is made."""
     if asked not in (*SPLITS, "all"):
-        raise InputError(f"--split {asked}: no such split. Use {', '.join(SPLITS)} or all.")
+        raise InputError(f"--split {asked}: no such split; {no_such_split(asked, ' or all')}.")
     require_visual(run.visual / "best")
     clips = ensure_clips(run)
     if asked == "all":

@@ -93,6 +93,16 @@ def readable_clips(run: Run, clips: Sequence[Clip], allow_missing: bool, command
     return [clip for clip in clips if clip.id not in unreadable]
 
 
+def require_readable(run: Run, clips: Sequence[Clip], fps: float, manifest: Path | None = None) -> None:
+    """Raises InputError that names all clips that cannot be read, before the others are translated. `manifest` is the
+    user's file that they come from, if they are not the run's own."""
+    [found] = gathered(lambda: [probe(run.folder, clips, fps)] if leads() else [])
+    if found.bad and manifest is not None:
+        raise InputError(f"{_named(found.bad, len(clips))}\nCorrect {manifest}, or repair the videos.")
+    if found.bad:
+        raise _refusal(run, clips, found.bad, "")
+
+
 def look_of(run: Run) -> Look:
     """What `prepare` opens videos with."""
 
@@ -107,15 +117,11 @@ def look_of(run: Run) -> Look:
 def _refusal(run: Run, clips: Sequence[Clip], bad: Sequence[BadClip], choice: str) -> InputError:
     if not any(is_there(one.clip.video) for one in bad):
         return absent_videos(run, [one.clip for one in bad], len(clips), choice)
-    return InputError(
-        "\n".join(
-            [
-                f"{len(bad):,} of {len(clips):,} clips cannot be read:",
-                *(f"  {one}" for one in bad),
-                f"Repair the videos, or take the clips out of the manifest{choice}",
-            ]
-        )
-    )
+    return InputError(f"{_named(bad, len(clips))}\nRepair the videos, or take the clips out of the manifest{choice}")
+
+
+def _named(bad: Sequence[BadClip], total: int) -> str:
+    return "\n".join([f"{len(bad):,} of {total:,} clips cannot be read:", *(f"  {one}" for one in bad)])
 
 
 def _listed(ids: Collection[str]) -> str:

@@ -19,7 +19,7 @@ from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.from_pixels import PixelTraining, train_from_pixels
 from slt_cache.pipeline.language import ensure_tokenizer, new_llm
-from slt_cache.pipeline.prepare import ensure_clips
+from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import preset_of
 from slt_cache.pipeline.stage import require_resources
@@ -70,6 +70,7 @@ def _train(
         )
     join()
     clips = leader_first(lambda: ensure_clips(run))
+    require_split(run, clips, "train")
     with Derived(run, run.command(command), restart) as derived:
         tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
         made_of, make_llm = new_llm(run, clips, tokenizer, derived)

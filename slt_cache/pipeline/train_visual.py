@@ -8,7 +8,7 @@ from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.from_pixels import PixelTraining, train_from_pixels
 from slt_cache.pipeline.language import ensure_tokenizer
-from slt_cache.pipeline.prepare import ensure_clips
+from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import preset_of
 from slt_cache.pipeline.stage import require_resources
@@ -26,6 +26,7 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     preset_of(config)
     join()
     clips = leader_first(lambda: ensure_clips(run))
+    require_split(run, clips, "train")
     with Derived(run, run.command("train-visual"), restart) as derived:
         tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
         plan = _plan(run, tokenizer, derived)

@@ -1,0 +1,54 @@
+"""A list of clips that does not belong to the run, a manifest of the user's own, to be scored with the run's models."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.corpora.clips import SPLITS, Clip, no_such_split, of_split
+from slt_cache.corpora.manifest import read_own_manifest
+from slt_cache.corpora.own_table import lines_named
+from slt_cache.errors import InputError
+from slt_cache.pipeline.own_corpus import SOURCE_MANIFEST
+from slt_cache.pipeline.terminal import say
+
+FOLDER = "lists"
+"""In eval/, apart from the scores of the run's own splits."""
+
+
+@dataclass(frozen=True)
+class ClipList:
+    """Clips to be translated and scored."""
+
+    path: Path
+    clips: list[Clip]
+    label: str
+    """Stands for the split in names of files: the list's own name, and a hash of what is scored."""
+
+
+def require_split_name(split: str) -> None:
+    """Raises InputError for a split that no corpus has, with the one that is meant."""
+    if split not in SPLITS:
+        raise InputError(f"--split {split}: no such split; {no_such_split(split)}.")
+
+
+def read_list(path: Path, split: str | None) -> ClipList:
+    """Reads manifest.tsv of a folder, or a file of any name; of all splits unless one is named. Raises InputError."""
+    if path.is_dir():
+        path = path / SOURCE_MANIFEST
+    manifest = read_own_manifest(path)
+    if manifest.unquoted:
+        say(f"{path}: the quotes of csv were taken off, on {lines_named(manifest.unquoted)}")
+    if manifest.doubtful:
+        say(f"{path}: values look quoted and were kept as they are, on {lines_named(manifest.doubtful)}")
+    clips = manifest.clips if split is None else of_split(manifest.clips, split)
+    if not clips:
+        there = ", ".join(name for name in SPLITS if of_split(manifest.clips, name))
+        raise InputError(f"{path}: no clips of split {split!r}, only of {there}. Leave --split out for all of them.")
+    name = path.parent.absolute().name if path.name == SOURCE_MANIFEST else path.stem
+    return ClipList(path, clips, f"{FOLDER}/{name}-{_sha256(clips)[:8]}")
+
+
+def _sha256(clips: Sequence[Clip]) -> str:
+    rows = "\n".join(f"{clip.id}\t{clip.video}\t{clip.start}\t{clip.end}\t{clip.text}" for clip in clips)
+    return hashlib.sha256(rows.encode(errors="surrogateescape")).hexdigest()
