@@ -136,7 +136,8 @@ def _print_table(done: "Preparation") -> None:
 
 
 def _published(done: "Preparation", split: str) -> str:
-    """The published number behind the one that was found."""
-    rows, *clips = done.published.get(split, [0])
-    also = f" rows, {clips[0]:,} clips" if clips else ""
-    return f" (published {rows:,}{also})" if rows else ""
+    """The published number after the one that was found."""
+    if split not in done.published:
+        return ""
+    [rows, *others] = done.published[split]
+    return f" (published {done.published_as[split] if others else f'{rows:,}'})"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.clips import SPLITS
 from slt_cache.corpora.labels import find_labels, read_labels
 from slt_cache.corpora.media import Progress, folder_names, frame_folders, measure, no_progress, video_files
@@ -27,9 +28,9 @@ from slt_cache.corpora.official import (
     usable,
 )
 from slt_cache.corpora.pickles import load_plain
+from slt_cache.corpora.published import CSL_DAILY
 from slt_cache.errors import InputError
 
-PUBLISHED = {"train": (18401,), "dev": (1077,), "test": (1176,)}
 PICKLE, MAP, SPLIT_FILE = "csl2020ct_v2.pkl", "video_map.txt", "split_1.txt"
 MAP_COLUMNS = ("name", "length", "char")
 """Neither gloss nor word nor postag."""
@@ -58,7 +59,7 @@ def read_csl_daily(root: Path, progress: Progress = no_progress) -> Reading:
     found = {"annotation": [str(path) for path in sources], "videos": None if folder is None else str(folder)}
     of_split = {split: list(split_of.values()).count(split) for split in SPLITS}
     named_rows = of_split if split_of else count_by_split(sentences)
-    return Reading(clips, named_rows, PUBLISHED, problems, {**found, **extremes(lengths, "frames")}, sources)
+    return Reading(clips, named_rows, CSL_DAILY, problems, {**found, **extremes(lengths, "frames")}, sources)
 
 
 def _annotation(root: Path, problems: Problems) -> tuple[list[Sentence], dict[str, str], list[Path]]:
@@ -107,15 +108,15 @@ def _split_of(path: Path, problems: Problems) -> dict[str, str]:
     for number, (name, split) in read_table(path, "|", ("name", "split"), problems):
         if split not in SPLITS:
             note(problems, UNREADABLE_ROW, f"{path.name} line {number}: split {split[:40]!r} is none of {SPLITS}")
-        elif split_of.setdefault(name, split) != split:
-            note(problems, "in two splits (the first is taken)", f"{name}: {split_of[name]}, and {split}")
+        elif (first := split_of.setdefault(nfc(name), split)) != split:
+            note(problems, "in two splits (the first is taken)", f"{name}: {first}, and {split}")
     return split_of
 
 
 def _read_map(path: Path, problems: Problems) -> list[Sentence]:
     return [
         Sentence(
-            name,
+            nfc(name),
             NO_SPLIT,
             char.replace(" ", ""),
             length=int(length) if length.isascii() and length.isdecimal() and len(length) < 10 else None,
@@ -150,7 +151,7 @@ def _sentence(item: Any, place: str) -> Sentence | None:
     if not all(isinstance(character, str) for character in characters):
         return None
     return Sentence(
-        name,
+        nfc(name),
         NO_SPLIT,
         "".join(characters),
         str(signer) if type(signer) in (int, str) else "",
@@ -173,4 +174,4 @@ def _media(
         return {}, None
     files = video_files(folder)
     wanted = [files[name] for name in names if name in files]
-    return {path.stem: medium for path, medium in measure(wanted, problems, progress).items()}, folder
+    return {nfc(path.stem): medium for path, medium in measure(wanted, problems, progress).items()}, folder

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.clips import SPLITS, Clip
 from slt_cache.corpora.how2sign_rows import Row, read_rows
 from slt_cache.corpora.media import VIDEO_SUFFIXES, Progress, measure, no_progress
@@ -24,10 +25,9 @@ from slt_cache.corpora.official import (
     unreadable,
     usable,
 )
+from slt_cache.corpora.published import HOW2SIGN
 from slt_cache.errors import InputError
 
-PUBLISHED = {"train": (31165, 31048), "dev": (1741, 1739), "test": (2357, 2343)}
-"""Rows of the annotation, and ready-cut clips."""
 FILE_NAMES = {"train": ("train",), "dev": ("val", "dev"), "test": ("test",)}
 """How its files call the splits."""
 NOT_SEARCHED = ("openpose", "keypoints", "2d_keypoints", "json")
@@ -63,7 +63,7 @@ def read_how2sign(root: Path, clips_from: str = "auto", progress: Progress = no_
     lengths = {sentence.id: round(row.end - row.start, 3) for row, sentence in kept}
     found = {"annotation": [str(path) for path in sources], **_taken(clips)}
     return Reading(
-        clips, count_by_split(sentences), PUBLISHED, problems, {**found, **extremes(lengths, "seconds")}, sources
+        clips, count_by_split(sentences), HOW2SIGN, problems, {**found, **extremes(lengths, "seconds")}, sources
     )
 
 
@@ -106,8 +106,8 @@ def _videos(files: list[Path], problems: Problems) -> dict[str, Path]:
     """Full videos and ready-cut clips by name; their names differ, their folders are everyone's own."""
     videos: dict[str, Path] = {}
     for path in files:
-        if path.suffix.lower() in VIDEO_SUFFIXES and videos.setdefault(path.stem, path) != path:
-            note(problems, ALSO_THERE, f"{videos[path.stem]}, {path}")
+        if path.suffix.lower() in VIDEO_SUFFIXES and videos.setdefault(nfc(path.stem), path) != path:
+            note(problems, ALSO_THERE, f"{videos[nfc(path.stem)]}, {path}")
     return videos
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.official import UNREADABLE_ROW, Problems, note, read_lines
 from slt_cache.errors import InputError
 
@@ -98,7 +99,7 @@ def _row(values: dict[str, str], place: str) -> Row:
     start, end = _seconds(values["START_REALIGNED"]), _seconds(values["END_REALIGNED"])
     if end <= start:
         raise ValueError(f"end {end} is not after start {start}")
-    return Row(values["VIDEO_NAME"], values["SENTENCE_NAME"], start, end, values["SENTENCE"], place)
+    return Row(nfc(values["VIDEO_NAME"]), nfc(values["SENTENCE_NAME"]), start, end, values["SENTENCE"], place)
 
 
 def _seconds(value: str) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.official import UNREADABLE_ROW, Problems, Sentence, find, note
 from slt_cache.corpora.pickles import load_plain
 from slt_cache.errors import InputError
@@ -49,7 +50,7 @@ def _sentence(key: Any, item: Any, split: str, place: str) -> Sentence | None:
         return None
     signer = item.get("signer", "")
     return Sentence(
-        name.rpartition("/")[2],  # 'dev/<name>' in PHOENIX14T's
+        nfc(name.rpartition("/")[2]),  # 'dev/<name>' in PHOENIX14T's
         split,
         text,
         signer if isinstance(signer, str) else "",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.official import NO_FRAME, STRAY_FILE, Medium, Problems, note, unreadable
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -21,7 +22,7 @@ def frame_folders(
     folder: Path, names: Iterable[str], problems: Problems, progress: Progress = no_progress
 ) -> dict[str, Medium]:
     """The folders of these names that hold frames, with how many."""
-    there = {path.name: path for path in _entries(folder) if path.is_dir()}
+    there = {nfc(path.name): path for path in _entries(folder) if path.is_dir()}
     named = [name for name in names if name in there]
     found: dict[str, Medium] = {}
     for done, name in enumerate(named, start=1):
@@ -35,8 +36,8 @@ def frame_folders(
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Folders in a folder, sorted; files beside them do not count."""
-    return [path.name for path in _entries(folder) if path.is_dir()]
+    """Composed (NFC) names of the folders in a folder, sorted; files do not count."""
+    return [nfc(path.name) for path in _entries(folder) if path.is_dir()]
 
 
 def _frames(folder: Path, problems: Problems) -> Medium | None:
@@ -61,8 +62,8 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def video_files(folder: Path) -> dict[str, Path]:
-    """Name without suffix -> file, of the videos that lie directly in a folder."""
-    return {path.stem: path for path in _entries(folder) if path.suffix.lower() in VIDEO_SUFFIXES}
+    """Composed (NFC) name without suffix -> file, of the videos that lie directly in a folder."""
+    return {nfc(path.stem): path for path in _entries(folder) if path.suffix.lower() in VIDEO_SUFFIXES}
 
 
 def measure(paths: Iterable[Path], problems: Problems, progress: Progress = no_progress) -> dict[Path, Medium]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.advice import command
+from slt_cache.corpora.characters import doubts
 from slt_cache.corpora.clips import SPLITS, Clip
+from slt_cache.corpora.published import SplitSize
 from slt_cache.errors import InputError
 
 Problems = dict[str, list[str]]
@@ -61,8 +63,8 @@ class Reading:
     clips: list[Clip]
     named: dict[str, int]
     """Rows of the annotation by split, also those without a video."""
-    published: Mapping[str, tuple[int, ...]]
-    """By split: the published number of rows and, where it is another one, of clips."""
+    published: Mapping[str, SplitSize]
+    """By split; empty for a corpus that is not an official one."""
     problems: Problems
     findings: dict[str, Any]
     """What is no problem: what was taken from where, the longest and the shortest clips."""
@@ -159,6 +161,8 @@ def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
         elif not sentence.text.strip():
             note(problems, EMPTY_SENTENCE, clip_id)
         else:
+            for kind in doubts(sentence.text):
+                note(problems, kind, f"{clip_id} ({sentence.place})")
             text = without_breaks(sentence.text)
             if text != sentence.text:
                 note(problems, BREAK_REPLACED, clip_id)

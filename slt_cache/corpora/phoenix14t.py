@@ -4,6 +4,7 @@ label files that go around instead of the csv."""
 from dataclasses import replace
 from pathlib import Path
 
+from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.clips import SPLITS
 from slt_cache.corpora.labels import find_labels, read_labels
 from slt_cache.corpora.media import Progress, folder_names, frame_folders, no_progress
@@ -24,9 +25,9 @@ from slt_cache.corpora.official import (
     read_table,
     usable,
 )
+from slt_cache.corpora.published import PHOENIX14T
 from slt_cache.errors import InputError
 
-PUBLISHED = {"train": (7096,), "dev": (519,), "test": (642,)}
 COLUMNS = ("name", "speaker", "translation")
 """Neither `orth`, which is the gloss, nor `video`, whose `/1/*.png` is not where the frames lie."""
 
@@ -53,7 +54,7 @@ def read_phoenix14t(root: Path, progress: Progress = no_progress) -> Reading:
     return Reading(
         clips,
         count_by_split(sentences),
-        PUBLISHED,
+        PHOENIX14T,
         problems,
         {"annotation": [str(path) for path in sources], "frames": folders, **extremes(lengths, "frames")},
         sources,
@@ -75,7 +76,7 @@ def _annotation(root: Path, split: str, problems: Problems) -> tuple[list[Senten
             note(problems, NO_ANNOTATION, f"{split}: {name} or labels.{split}")
         return of_labels, [] if labels is None else [labels]
     of_csv = [
-        Sentence(clip_id, split, text, signer, place=f"{csv.name} line {number}")
+        Sentence(nfc(clip_id), split, text, signer, place=f"{csv.name} line {number}")
         for number, (clip_id, signer, text) in read_table(csv, "|", COLUMNS, problems)
     ]
     if labels is None:

@@ -24,13 +24,13 @@ MOST_BYTES_A_PIECE_MAY_LACK = 8
 def language_problem(config: Config) -> str | None:
     """Why the language of the sentences, as it is set, will not do; None if it will."""
     try:
-        preset_of(config)
         if config.llm.name in SMALL_LLMS:
             from slt_cache.text.tokenizer import require_mbart_language
 
             require_mbart_language(config.language_code)
         elif config.language_code is None and _model_type(config.llm.name) in WITH_CODES:
             return f"llm.language: not set, and {config.llm.name} wants one. Set it, --set llm.language=CODE."
+        preset_of(config)
     except InputError as error:
         return str(error)
     return None

@@ -31,7 +31,10 @@ class Preparation:
     counts: dict[str, int]
     """Clips of each split."""
     published: dict[str, list[int]]
-    """Of each split of an official corpus: the published number of rows and, where it is another one, of clips."""
+    """Of each split of an official corpus: the published number of rows, then other numbers of clips that were
+    published."""
+    published_as: dict[str, str]
+    """The same in words."""
     findings: Problems
     """Everything odd, by kind; the report lists it too."""
     unusable: list[str]
@@ -53,7 +56,8 @@ def prepare(run: Run, look: Look | None = None) -> Preparation:
     counts = count_by_split(reading.clips)
     found = {NOT_PUBLISHED: _deviations(reading, counts), **reading.problems, **_for_llm(run, reading.clips)}
     problems = {kind: entries for kind, entries in found.items() if entries}
-    published = {split: list(numbers) for split, numbers in reading.published.items()}
+    published = {split: list(size.numbers) for split, size in reading.published.items()}
+    published_as = {split: str(size) for split, size in reading.published.items()}
     report = _report(run.config.corpus, reading, {"counts": counts, "published": published, "problems": problems})
     try:
         write_json(run.preparation, report)  # before the manifest, which says that all of it is there
@@ -67,7 +71,7 @@ def prepare(run: Run, look: Look | None = None) -> Preparation:
         split for split in published if not any(is_there(clip.video) for clip in of_split(reading.clips, split))
     ]
     to_correct = [kind for kind in TO_CORRECT if kind in problems and run.config.corpus.name == "tsv"]
-    return Preparation(run.manifest, counts, published, problems, unusable, to_correct, run.preparation)
+    return Preparation(run.manifest, counts, published, published_as, problems, unusable, to_correct, run.preparation)
 
 
 def _for_llm(run: Run, clips: Sequence[Clip]) -> Problems:
@@ -102,11 +106,10 @@ def _report(corpus: CorpusConfig, reading: Reading, results: dict[str, Any]) -> 
 def _deviations(reading: Reading, counts: dict[str, int]) -> list[str]:
     """Splits with another number of rows or clips than published."""
     lines: list[str] = []
-    for split, (rows, *clips) in reading.published.items():
-        if reading.named[split] != rows or counts[split] not in (rows, *clips):
-            also = f" and {clips[0]:,} clips" if clips else ""
+    for split, size in reading.published.items():
+        if reading.named[split] != size.rows or counts[split] not in size.numbers:
             here = f"{counts[split]:,} clips of {reading.named[split]:,} rows"
-            lines.append(f"{split}: {here}; published are {rows:,} rows{also}")
+            lines.append(f"{split}: {here}; published are {size}")
     return lines
 
 

@@ -18,6 +18,7 @@ from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import Config
 from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
+from slt_cache.corpora.published import CSL_DAILY, HOW2SIGN, PHOENIX14T
 from slt_cache.device import pick_device
 from slt_cache.models.sign_translator import SignTranslator, make_light_t
 from slt_cache.models.small_llm import make_small_mbart, make_small_mt5
@@ -29,13 +30,14 @@ from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5
 from slt_cache.pipeline.terminal import say
 from slt_cache.training.optimizers import AdamW
 
-PUBLISHED = {
-    "phoenix14t": {"train": (7096, 827_354), "dev": (519, 55_775), "test": (642, 64_627)},
-    "csl-daily": {"train": (18_401, 2_227_000), "dev": (1_077, 133_900), "test": (1_176, 152_300)},
-    "how2sign": {"train": (31_164, 5_064_000), "dev": (1_740, 282_800), "test": (2_356, 382_900)},
+PUBLISHED = {"phoenix14t": PHOENIX14T, "csl-daily": CSL_DAILY, "how2sign": HOW2SIGN}
+FRAMES = {
+    "phoenix14t": {"train": 827_354, "dev": 55_775, "test": 64_627},
+    "csl-daily": {"train": 2_227_000, "dev": 133_900, "test": 152_300},
+    "how2sign": {"train": 5_064_000, "dev": 282_800, "test": 382_900},
 }
-"""Clips, and source frames where the data set is not at hand: PHOENIX14T's as published (Camgoz et al. 2018), those of
-the other two rough, from their hours at 30 and 24 frames a second."""
+"""Source frames where the data set is not at hand: PHOENIX14T's as published (Camgoz et al. 2018), those of the other
+two rough, from their hours at 30 and 24 frames a second."""
 PIECES_A_WORD = 1.5
 TOKENS = 20
 """Of a sentence, where no sentences are at hand."""
@@ -128,9 +130,9 @@ def _workload(steps: Sequence[Step], config: Config) -> Workload:
         return _counted(read_manifest(manifest), config, f"as in {manifest}")
     if config.corpus.name not in PUBLISHED or (config.corpus.root is not None and Path(config.corpus.root).exists()):
         return _counted(read_corpus(run).clips, config, f"as in {config.corpus.root}")
-    published = PUBLISHED[config.corpus.name]
-    splits = {split: Amount(*of) for split, of in published.items()}
-    return Workload(splits, TOKENS, published["train"][0], "as published: corpus.root is not set")
+    frames = FRAMES[config.corpus.name]
+    splits = {split: Amount(size.clips, frames[split]) for split, size in PUBLISHED[config.corpus.name].items()}
+    return Workload(splits, TOKENS, splits["train"].clips, "as published: corpus.root is not set")
 
 
 def _counted(clips: Sequence[Clip], config: Config, source: str) -> Workload:
