@@ -72,10 +72,11 @@ def read_manifest(path: Path) -> list[Clip]:
 def read_own_manifest(path: Path) -> OwnManifest:
     """Reads a manifest that a user wrote. Raises InputError, or BadLines if only some lines are bad."""
     rows = rows_of_own(_text(path))
-    broken = {number for number, values in rows.numbered if any(without_breaks(value) != value for value in values)}
-    numbered = [(number, [without_breaks(value) for value in values]) for number, values in rows.numbered]
-    clips = _clips(path, Rows(numbered, rows.unquoted, rows.doubtful))
-    return OwnManifest(clips, rows.unquoted, rows.doubtful, sorted(broken))
+    if not rows.unquoted:  # only within quotes may a value hold a tab or a line break
+        return OwnManifest(_clips(path, rows), [], rows.doubtful, [])
+    plain = [(number, [without_breaks(value) for value in values]) for number, values in rows.numbered]
+    broken = [number for (number, values), (_, old) in zip(plain, rows.numbered, strict=True) if values != old]
+    return OwnManifest(_clips(path, Rows(plain, rows.unquoted, [])), rows.unquoted, [], broken)
 
 
 def _text(path: Path) -> str:
