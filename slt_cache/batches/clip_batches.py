@@ -1,16 +1,19 @@
 """Clips from video in batches: frames of all clips one after another, without padding."""
 
-import signal
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from slt_cache.batches.loader_errors import starting_loader
 from slt_cache.batches.order import WHOLE, EpochOrder, Share
 from slt_cache.batches.targets import Targets, make_targets
+from slt_cache.children import belong_to, starting
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.text.tokenizer import Tokenizer
@@ -102,12 +105,33 @@ class ClipCollator:
             if isinstance(item, UnreadableVideo):
                 return item
             clips.append(item)
-        return ClipBatch(
+        batch = ClipBatch(
             ids=tuple(item.clip.id for item in clips),
-            frames=torch.cat([item.images for item in clips]),
+            frames=_joined([item.images for item in clips]),
             lengths=torch.tensor([len(item.images) for item in clips]),
             targets=make_targets([self.tokenizer.encode(item.clip.text) for item in clips], self.tokenizer),
         )
+        if get_worker_info() is not None:
+            for tensor in (batch.lengths, batch.targets.decoder_input_ids, batch.targets.labels):
+                tensor.share_memory_()
+        return batch
+
+
+def _joined(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """All frames, in a loader's process in the memory that it shares: if there is no room left, this raises an error.
+    Shared later, by the thread that sends the batch, it would be lost without one, and waited for without end."""
+    if get_worker_info() is None:
+        return torch.cat(list(images))
+    frames = torch.empty(sum(map(len, images)), *images[0].shape[1:], dtype=images[0].dtype).share_memory_()
+    return torch.cat(list(images), out=frames)
+
+
+class ClipLoader(DataLoader[Any]):
+    """Its processes leave Ctrl-C to this one and end with it."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        with starting_loader(self.num_workers), starting():
+            return super().__iter__()
 
 
 def clip_loader(
@@ -125,18 +149,17 @@ def clip_loader(
 ) -> DataLoader[Any]:
     """Shuffled, augmented training batches; `loader.batch_sampler` chooses the epoch, and where in it they begin. Each
     worker is two batches ahead, and lives on from one epoch to the next; `pinned` is for a GPU."""
-    return DataLoader(
+    return ClipLoader(
         AugmentedClips(clips, video, augmentation, seed, frame_cache),
         batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True, share=share),
         collate_fn=ClipCollator(tokenizer),
         num_workers=workers,
-        worker_init_fn=_leave_ctrl_c,
+        worker_init_fn=partial(_begin, os.getpid()),
         generator=torch.Generator(),  # or it would draw from the training's, and when depends on the workers
         persistent_workers=workers > 0,
         pin_memory=pinned,
     )
 
 
-def _leave_ctrl_c(worker: int) -> None:
-    """A terminal sends it to every process: what becomes of the training is for the parent to say."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin(parent: int, worker: int) -> None:
+    belong_to(parent)

@@ -30,6 +30,7 @@ class Interrupts:
         self._held = False
         self._asked = False
         self._raised = False
+        self._on_child: Any = None
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
@@ -40,6 +41,8 @@ class Interrupts:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._on_child is not None:
+            signal.signal(CHILD_ENDED, self._on_child)
 
     @property
     def asked(self) -> bool:
@@ -49,7 +52,14 @@ class Interrupts:
     def stop(self) -> None:
         """Raises KeyboardInterrupt, whether or not the signal has come to this process."""
         self._raised = True
+        self.leave_children()
         raise KeyboardInterrupt
+
+    def leave_children(self) -> None:
+        """From now on no error is raised if a loader's process ends: it does so of the signal, or the training ends
+        anyway, and what is being saved must be saved whole."""
+        if self._before and self._on_child is None:
+            self._on_child = self._hold_children([])
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -80,8 +90,8 @@ class Interrupts:
         except RuntimeError:
             if self._before:
                 time.sleep(GRACE)  # the signal, if it comes, is raised here
-            if self.deferred and self._asked:
-                self._raise()
+            if self._asked:
+                self.stop()
             raise
 
     def _hold_children(self, ended: list[int]) -> Callable[[int, FrameType | None], Any] | None:
@@ -103,5 +113,4 @@ class Interrupts:
 
     def _raise(self) -> None:
         if not self._raised:  # a second one would stop the saving that the first one has begun
-            self._raised = True
-            raise KeyboardInterrupt
+            self.stop()

@@ -11,6 +11,7 @@ from contextlib import closing, nullcontext
 
 import torch
 
+from slt_cache.batches.loader_errors import LoaderFailed, loader_failure
 from slt_cache.processes import leads, rank, size, stopping_together
 from slt_cache.training.bar import EpochBar
 from slt_cache.training.interrupts import Interrupts
@@ -67,15 +68,21 @@ class _Training:
         if self.progress.step:
             self.log.say(f"{self.task.name}: goes on {self._place()}{self._other_processes()}")
         try:
-            while self.progress.batch or not self.schedule.finished(self.progress):
-                self._updates_of_an_epoch()
-                scores = self._dev_scores()
-                with self.interrupts.held():
-                    self._end_epoch(scores)
-                stop_together(self.interrupts)
+            with self.interrupts.giving_way():
+                while self.progress.batch or not self.schedule.finished(self.progress):
+                    self._updates_of_an_epoch()
+                    scores = self._dev_scores()
+                    with self.interrupts.held():
+                        self._end_epoch(scores)
+                    stop_together(self.interrupts)
         except KeyboardInterrupt:
             self._save_interrupted()
             raise
+        except (RuntimeError, MemoryError) as error:
+            failure = loader_failure(error)
+            if failure is None:
+                raise
+            self._save_what_loaders_left(failure)
 
     def _updates_of_an_epoch(self) -> None:
         """Those that are not done yet."""
@@ -144,6 +151,14 @@ class _Training:
         self.progress.seconds = self.clock.seconds()
         self._save_state()
         self.log.say(f"{self.task.name}: interrupted {self._place()}; saved in {self.state.path.parent}")
+
+    def _save_what_loaders_left(self, failure: LoaderFailed) -> None:
+        """The training itself is whole. Of several processes those that have lost no loader wait elsewhere, so what
+        was saved last must do."""
+        self.interrupts.leave_children()
+        if size() == 1:
+            self._save_interrupted()
+        raise failure
 
     def _other_processes(self) -> str:
         before = self.state.processes

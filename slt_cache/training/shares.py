@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from slt_cache.batches.loader_errors import loader_failure
 from slt_cache.errors import SltCacheError
 from slt_cache.processes import leads, size, summed
 from slt_cache.training.interrupts import Interrupts
@@ -82,10 +83,10 @@ def _load(batches: Iterator[Any], count: int, interrupts: Interrupts) -> tuple[l
     try:
         with interrupts.giving_way():
             return list(islice(batches, count)), None
-    except (SltCacheError, RuntimeError, KeyboardInterrupt) as error:
+    except (SltCacheError, RuntimeError, MemoryError, KeyboardInterrupt) as error:
         if size() == 1:
             raise
-        return [], error
+        return [], loader_failure(error) or error
 
 
 def stop_together(interrupts: Interrupts) -> None:
