@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -324,7 +325,7 @@ def test_a_video_that_kills_its_reader_costs_itself_alone(
     for n, one in enumerate(found):
         if n in bad:
             assert isinstance(one.end, UnreadableVideo)
-            assert one.end.reason == "the decoder crashed on it"
+            assert one.end.reason == "the decoder crashed on it twice (SIGSEGV)"
             assert one.end.video == clips[n].video
         else:
             assert_intact(one, clips[n])
@@ -353,10 +354,43 @@ def test_a_video_that_kills_its_reader_behind_an_unreadable_one_costs_itself_alo
         if clip.id in ("broken", "clip 1", "clip 3"):
             assert isinstance(one.end, UnreadableVideo)
             assert one.end.reason == (
-                "there is no such file or folder" if clip is broken else "the decoder crashed on it"
+                "there is no such file or folder" if clip is broken else "the decoder crashed on it twice (SIGSEGV)"
             )
         else:
             assert_intact(one, clip)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("pieces", [0, 2, 7])
+def test_a_clip_whose_reader_was_killed_once_is_read_whole_in_a_new_process(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, pieces: int
+) -> None:
+    def be_killed_once() -> None:
+        with suppress(FileExistsError):
+            (tmp_path / "killed").touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(PieceReader, "events", at({f"clip {LONG}"}, pieces, be_killed_once))
+    found = read(clips, workers)
+    monkeypatch.undo()
+    assert (tmp_path / "killed").exists()
+    for one, clip in zip(found, clips, strict=True):
+        assert_intact(one, clip)
+
+
+def test_a_reader_that_is_killed_again_says_by_what_and_that_memory_is_the_usual_cause(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PieceReader, "events", at({"clip 2"}, 1, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+    found = read(clips[:4], 1)
+    monkeypatch.undo()
+    killed = found.pop(2).end
+    assert isinstance(killed, UnreadableVideo)
+    assert "killed twice (SIGKILL)" in killed.reason
+    assert "memory" in killed.reason
+    assert str(killed).endswith("Free memory, or lower compute.workers, and run the same command again.")
+    for one, clip in zip(found, (clips[0], clips[1], clips[3]), strict=True):
+        assert_intact(one, clip)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

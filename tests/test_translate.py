@@ -216,7 +216,7 @@ def test_what_kills_or_hangs_the_cut_into_windows_costs_itself_alone(
     monkeypatch.setattr("slt_cache.pipeline.translate.windows", cut)
     monkeypatch.setattr(apart, "PATIENCE", 2)
     killed, *parts, hung, folder = translator.translate([*clips[:3], clips[0].parent], window=0.5)
-    assert isinstance(killed, Untranslated) and killed.reason == "the decoder crashed on it"
+    assert isinstance(killed, Untranslated) and killed.reason == "the decoder crashed on it twice (SIGSEGV)"
     assert isinstance(hung, Untranslated) and hung.reason == "the decoder gave no answer in 2 seconds"
     assert isinstance(folder, Untranslated) and "no frame rate" in folder.reason
     assert [(one.start, one.text) for one in parts] == [(one.start, one.text) for one in plain]

@@ -236,10 +236,11 @@ def test_a_broken_frame_is_named(tmp_path: Path, content: bytes | None) -> None:
     assert "images1.png" in refusal(clip_of(tmp_path)).reason
 
 
-def test_frames_of_different_size_are_unreadable(tmp_path: Path) -> None:
+def test_frames_of_different_size_are_scaled_to_that_of_the_first(tmp_path: Path) -> None:
     for width in (8, 9):
         Image.new("RGB", (width, 8)).save(tmp_path / f"images{width}.png")
-    assert "differ in size" in refusal(clip_of(tmp_path)).reason
+    assert read_kept_frames(clip_of(tmp_path), 1).frames.shape == (2, 8, 8, 3)
+    assert read_kept_frames(clip_of(tmp_path), 2, phase=1).frames.shape == (1, 8, 8, 3)
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("L", 200), ("LA", (200, 255)), ("RGBA", (200, 200, 200, 255)), ("P", 7)])

@@ -19,6 +19,7 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.frame_cache import FrameCache
 from slt_cache.video.frames import UnreadableVideo, read_kept_frames
+from slt_cache.video.stream import only_unreadable
 from slt_cache.video.transforms import augment, square
 
 
@@ -59,10 +60,11 @@ class AugmentedClips(Dataset[Any]):
         clip, video = self.clips[index], self.video
         phase = int(random.integers(video.keep_every)) if self.augmentation.phase else 0
         try:
-            if self.frame_cache is not None:
-                images = self.frame_cache.read(clip, phase)
-            else:
-                images = square(read_kept_frames(clip, video.keep_every, phase, video.fps).frames, video)
+            with only_unreadable(clip):
+                if self.frame_cache is not None:
+                    images = self.frame_cache.read(clip, phase)
+                else:
+                    images = square(read_kept_frames(clip, video.keep_every, phase, video.fps).frames, video)
         except UnreadableVideo as error:
             return error
         return ClipFrames(clip, augment(images, video.size, self.augmentation, random))

@@ -61,15 +61,20 @@ def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
         else:
             found[number] = remembered
     jobs = [VideoToProbe(video, tuple(clips[number] for number in numbers), fps) for video, numbers in open_now.items()]
+    notes: dict[str, list[str]] = {}
     try:
         with progress_bar("opening videos", "video", total=len(jobs)) as show:
             for done, (job, answer) in enumerate(_probed(jobs), start=1):
+                for note in answer[0].notes:
+                    notes.setdefault(note, []).append(job.video.name)
                 for number, clip, one in zip(open_now[job.video], job.clips, answer, strict=True):
                     found[number] = one
                     memory.add(clip, one)
                 show(done, len(jobs))
     finally:
         memory.save()
+    for note, videos in notes.items():
+        say(f"{_listed(videos)}: {note}.")
     return _summary(clips, found)
 
 

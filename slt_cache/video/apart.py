@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from slt_cache.video.stream import FREE_MEMORY, REPAIR
+
 METHOD = "fork" if sys.platform == "linux" else "spawn"
 """As torch's loaders do: fork shares what is loaded already; where it is not the system's way, spawn."""
 PATIENCE = 300
 """Seconds without an answer after which a process is given up."""
 PR_SET_PDEATHSIG = 1
 """Of prctl(2)."""
-CRASHED = "the decoder crashed on it"
+FAULTS = frozenset({"SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGTRAP"})
+"""Signals that a library brings upon its process itself."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,13 +27,36 @@ class NoAnswer(Exception):
     """The process died or hung; says how."""
 
 
+class Died(NoAnswer):
+    """The process died. Another one may do better, if memory had run out or somebody killed it."""
+
+    def __init__(self, exitcode: int):
+        """`exitcode` is that of a process that has been joined; negative ones are signals."""
+        self.killed = False
+        if exitcode >= 0:
+            super().__init__(f"the decoder crashed on it twice (exit code {exitcode})")
+            return
+        name = next((one.name for one in signal.Signals if one == -exitcode), f"signal {-exitcode}")
+        self.killed = name not in FAULTS
+        what = "the process that read it was killed twice" if self.killed else "the decoder crashed on it twice"
+        cause = "; the usual cause is that the machine ran out of memory" if name == "SIGKILL" else ""
+        super().__init__(f"{what} ({name}){cause}")
+
+    @property
+    def advice(self) -> str:
+        return FREE_MEMORY if self.killed else REPAIR
+
+
 def map_apart(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | NoAnswer]:
-    """What `work` returns for each item, in their order; NoAnswer where its process dies or hangs, or it raises. One
+    """What `work` returns for each item, in their order; NoAnswer if its process hangs, or dies or raises twice. One
     process takes one item after another and is then replaced; all of it must be picklable."""
-    done = 0
+    done, tried = 0, False
     while done < len(items):
         for answer in _answers(work, items[done:]):
-            done += 1
+            if isinstance(answer, Died) and not tried:
+                tried = True
+                break
+            done, tried = done + 1, False
             yield answer
 
 
@@ -56,7 +82,8 @@ def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
             try:
                 answer = ours.recv()
             except (EOFError, OSError):  # the latter where it died in the middle of its answer
-                yield NoAnswer(CRASHED)
+                process.join()
+                yield Died(process.exitcode)
                 return
             yield answer
     finally:

@@ -17,7 +17,7 @@ import numpy as np
 
 from slt_cache.corpora.clips import Clip
 from slt_cache.video.packets import PacketIndex, opened, packet_index
-from slt_cache.video.stream import UnreadableVideo, frames_a_piece
+from slt_cache.video.stream import GET_WHOLE, UnreadableVideo, frames_a_piece
 from slt_cache.video.timeline import Timeline, timeline
 from slt_cache.video.whole import stated
 
@@ -85,7 +85,7 @@ def _packets(clip: Clip) -> PacketIndex:
         what = "it is cut off, and what is left of it cannot be read" if _is_cut_off(clip) else "it cannot be read"
         raise UnreadableVideo(clip.id, clip.video, f"{what} ({reason})") from error
     if packets.cut_off is not None:
-        raise UnreadableVideo(clip.id, clip.video, packets.cut_off)
+        raise UnreadableVideo(clip.id, clip.video, packets.cut_off, GET_WHOLE)
     if packets.num_frames == 0:
         raise UnreadableVideo(clip.id, clip.video, "the video has no frames")
     return packets

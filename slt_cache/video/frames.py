@@ -1,14 +1,15 @@
 """Kept frames of a clip: a video file or a folder of frames in, uint8 `[T', H, W, 3]` out, piece by piece, so that
 memory does not grow with the length of a video. Resizes nothing."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from slt_cache.corpora.clips import Clip
 from slt_cache.video.files import VideoFile
 from slt_cache.video.images import list_images, read_images
-from slt_cache.video.stream import FrameStream, UnreadableVideo
+from slt_cache.video.stream import FrameStream, UnreadableVideo, only_unreadable, require_there
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,22 @@ def read_kept_frames(clip: Clip, keep_every: int, phase: int = 0, fps: float = 0
 def open_frames(clip: Clip, keep_every: int, phase: int = 0, fps: float = 0.0) -> FrameStream:
     """Opens a clip to read one frame in `keep_every`, the first at `phase`, after resampling to `fps` frames a second
     where that is not 0. Raises UnreadableVideo."""
-    if clip.video.is_dir():
-        images = list_images(clip, fps)
-        kept = [images[index] for index in kept_indices(len(images), keep_every, phase)]
-        return FrameStream(read_images(clip, kept), len(images), 0.0)
-    if clip.video.is_file():
-        return _open_file(clip, keep_every, phase, fps)
-    raise UnreadableVideo(clip.id, clip.video, "there is no such file or folder")
+    with only_unreadable(clip):
+        require_there(clip)
+        opener = _open_folder if clip.video.is_dir() else _open_file
+        stream = opener(clip, keep_every, phase, fps)
+    return replace(stream, pieces=_guarded(clip, stream.pieces))
+
+
+def _guarded(clip: Clip, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    with only_unreadable(clip):
+        yield from pieces
+
+
+def _open_folder(clip: Clip, keep_every: int, phase: int, fps: float) -> FrameStream:
+    images = list_images(clip, fps)
+    kept = [images[index] for index in kept_indices(len(images), keep_every, phase)]
+    return FrameStream(read_images(clip, kept, images[0]), len(images), 0.0)
 
 
 def _open_file(clip: Clip, keep_every: int, phase: int, fps: float) -> FrameStream:
@@ -55,4 +65,4 @@ def _open_file(clip: Clip, keep_every: int, phase: int, fps: float) -> FrameStre
         raise UnreadableVideo(clip.id, clip.video, video.timeline.why_empty(clip.start, clip.end))
     shown = video.timeline.resampled(frames, fps, clip.start, clip.end) if fps else frames
     kept = [shown[index] for index in kept_indices(len(shown), keep_every, phase)]
-    return FrameStream(video.read(kept), len(shown), fps or video.timeline.fps)
+    return FrameStream(video.read(kept), len(shown), fps or video.timeline.fps, video.notes)

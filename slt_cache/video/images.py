@@ -1,18 +1,23 @@
 """Kept frames of a folder of images in natural order. Resizes nothing."""
 
 import re
+import stat
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slt_cache.corpora.clips import Clip
-from slt_cache.video.stream import UnreadableVideo, frames_a_piece
+from slt_cache.video.stream import FREE_MEMORY, MOST_CHARACTERS, UnreadableVideo, frames_a_piece
 
 if TYPE_CHECKING:
     from PIL import Image
 
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+"""What Pillow may take a file for, whatever its name."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
 
@@ -37,15 +42,16 @@ def list_images(clip: Clip, fps: float) -> list[Path]:
     return names
 
 
-def read_images(clip: Clip, names: Sequence[Path]) -> Iterator[np.ndarray]:
-    """uint8 [n, H, W, 3] pieces. Raises UnreadableVideo."""
+def read_images(clip: Clip, names: Sequence[Path], first: Path) -> Iterator[np.ndarray]:
+    """uint8 [n, H, W, 3] pieces. All are scaled to the size of `first`, the first frame of the folder. Raises
+    UnreadableVideo."""
     piece: list[np.ndarray] = []
-    shape: tuple[int, ...] | None = None
+    size: tuple[int, int] | None = None
     for name in names:
-        frame = _read_image(clip, name)
-        shape = shape or frame.shape
-        if frame.shape != shape:
-            raise UnreadableVideo(clip.id, clip.video, "its frames differ in size")
+        with _opened(clip, name) as image:
+            if size is None:
+                size = image.size if name == first else _size(clip, first) or image.size
+            frame = np.asarray(_scaled(_eight_bits(image).convert("RGB"), size))
         piece.append(frame)
         if len(piece) == frames_a_piece(frame):
             yield np.stack(piece)
@@ -54,16 +60,44 @@ def read_images(clip: Clip, names: Sequence[Path]) -> Iterator[np.ndarray]:
         yield np.stack(piece)
 
 
-def _read_image(clip: Clip, path: Path) -> np.ndarray:
-    """uint8 [H, W, 3]. Alpha is left out and colours stay as they are stored: a video has no alpha either, and any
-    background would be an invention."""
+def _size(clip: Clip, path: Path) -> tuple[int, int] | None:
+    """Width and height; None if it is broken, which only matters where it is kept."""
+    try:
+        with _opened(clip, path) as image:
+            return image.size
+    except UnreadableVideo:
+        return None
+
+
+@contextmanager
+def _opened(clip: Clip, path: Path) -> Iterator["Image.Image"]:
+    """An image whose errors are the clip's. Alpha is left out and colours stay as they are stored: a video has no alpha
+    either, and any background would be an invention. Other kinds than FORMATS are not even looked at: Pillow starts
+    Ghostscript for some."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
-            return np.asarray(_eight_bits(image).convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableVideo(clip.id, clip.video, f"frame {path.name} is broken ({error})") from error
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableVideo(clip.id, clip.video, f"frame {path.name} is not a file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                yield image
+    except UnreadableVideo:
+        raise
+    except MemoryError as error:
+        reason = f"there is not enough memory for frame {path.name}"
+        raise UnreadableVideo(clip.id, clip.video, reason, FREE_MEMORY) from error
+    except UnidentifiedImageError as error:
+        reason = f"frame {path.name} is broken (no {', '.join(FORMATS)} picture)"
+        raise UnreadableVideo(clip.id, clip.video, reason) from error
+    except Exception as error:  # Pillow has no base class for what it raises
+        reason = f"frame {path.name} is broken ({' '.join(str(error).split())[:MOST_CHARACTERS]})"
+        raise UnreadableVideo(clip.id, clip.video, reason) from error
+
+
+def _scaled(image: "Image.Image", size: tuple[int, int]) -> "Image.Image":
+    return image if image.size == size else image.resize(size)
 
 
 def _eight_bits(image: "Image.Image") -> "Image.Image":

@@ -2,6 +2,7 @@
 whether the file is whole. Decodes one frame, the first."""
 
 import math
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import numpy as np
 
 from slt_cache.video.head import UPRIGHT, FirstFrame, Head, Orientation, first_frame, head
 from slt_cache.video.stamps import Stamps, repair
+from slt_cache.video.stream import MOST_PIXELS
 from slt_cache.video.timeline import timeline
 from slt_cache.video.whole import stated
 
@@ -75,6 +77,8 @@ def packet_index(path: Path) -> PacketIndex:
     """Reads through all packets. Remembered are the last few files, since many clips may be cut from one video, and
     many short ones, since training reads each every epoch. Raises ValueError where the file cannot be read."""
     status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a file")
     remembered = _of_short_file if status.st_size <= SHORT else _of_long_file
     return remembered(path, status.st_size, status.st_mtime_ns)
 
@@ -94,11 +98,15 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
             raise ValueError("it holds no video")
-        stream.codec_context.thread_count = 1
+        decoder: Any = stream.codec_context
+        if decoder.width * decoder.height > MOST_PIXELS:
+            raise ValueError(f"frames of {decoder.width} x {decoder.height} pixels are larger than any that are read")
+        decoder.options = {"max_pixels": str(MOST_PIXELS)}
+        decoder.thread_count = 1
         try:
             yield container, stream
         finally:
-            stream.codec_context.flush_buffers()  # else the frames it holds stay until the garbage is collected
+            decoder.flush_buffers()  # else the frames it holds stay until the garbage is collected
 
 
 def _packet_index(path: Path, size: int, changed: int) -> PacketIndex:

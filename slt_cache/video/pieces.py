@@ -11,6 +11,7 @@ import torch
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.video.frames import UnreadableVideo, open_frames
+from slt_cache.video.stream import only_unreadable
 from slt_cache.video.transforms import centre_crop, draw_augmentation, square
 
 
@@ -33,6 +34,8 @@ class ClipEnd:
     """T, frames before the keep rate: those of the source, or with `video.fps` the resampled ones."""
     fps: float
     """Of these frames, a second; 0 where nothing tells it."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the video, though it can be read."""
 
 
 Event = torch.Tensor | ClipEnd | UnreadableVideo
@@ -51,7 +54,8 @@ class PieceReader:
     def events(self, job: ClipView) -> Iterator[Event]:
         """The pieces of one clip and its end, or its UnreadableVideo."""
         try:
-            yield from self._pieces(job)
+            with only_unreadable(job.clip):
+                yield from self._pieces(job)
         except UnreadableVideo as error:
             yield error
 
@@ -66,7 +70,7 @@ class PieceReader:
         for frames in stream.pieces:
             images = square(frames, video)
             yield centre_crop(images, video.size) if drawn is None else drawn.apply(images, video.size)
-        yield ClipEnd(job.clip, job.view, stream.num_frames, stream.fps)
+        yield ClipEnd(job.clip, job.view, stream.num_frames, stream.fps, stream.notes)
 
 
 def plain(clips: Iterable[Clip]) -> Iterator[ClipView]:

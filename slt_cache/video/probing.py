@@ -8,7 +8,7 @@ from pathlib import Path
 from slt_cache.corpora.clips import Clip
 from slt_cache.video.files import VideoFile
 from slt_cache.video.images import list_images, read_images
-from slt_cache.video.stream import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo, only_unreadable, require_there
 from slt_cache.video.timeline import Timeline
 
 TOLERANCE = 0.1
@@ -34,20 +34,23 @@ class ProbedClip:
     """Why it cannot be read; None for a good clip."""
     seconds: float | None = None
     """Where its video ends, if the clip ends after it."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of its video, though it can be read."""
 
 
 def probe_video(job: VideoToProbe) -> list[ProbedClip]:
     """Looks at one video; returns what is found for each of its clips, in their order."""
-    if job.video.is_dir():
-        return [_of_folder(clip, job.fps) for clip in job.clips]
-    if not job.video.is_file():
-        return [ProbedClip("there is no such file or folder")] * len(job.clips)
+    first = job.clips[0]
     try:
-        video = VideoFile(job.clips[0])
+        with only_unreadable(first):
+            require_there(first)
+            if job.video.is_dir():
+                return [_of_folder(clip, job.fps) for clip in job.clips]
+            video = VideoFile(first)
+            found = [replace(_of_cut(clip, video.timeline), notes=video.notes) for clip in job.clips]
+            return _with_first_frame(job.clips, found, video)
     except UnreadableVideo as error:
         return [ProbedClip(error.reason)] * len(job.clips)
-    found = [_of_cut(clip, video.timeline) for clip in job.clips]
-    return _with_first_frame(job.clips, found, video)
 
 
 def _of_folder(clip: Clip, fps: float) -> ProbedClip:
@@ -56,7 +59,7 @@ def _of_folder(clip: Clip, fps: float) -> ProbedClip:
         for image in images:
             if not image.stat().st_size:
                 raise UnreadableVideo(clip.id, clip.video, f"frame {image.name} is an empty file")
-        for _ in read_images(clip, images[:1] + images[1:][-1:]):
+        for _ in read_images(clip, images[:1] + images[1:][-1:], images[0]):
             pass
     except UnreadableVideo as error:
         return ProbedClip(error.reason)

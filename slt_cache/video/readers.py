@@ -1,7 +1,8 @@
 """Clips read ahead by processes of their own, in order.
 
 A file that kills or hangs the decoder costs itself and nothing else: its reader is replaced, and the clip comes back as
-UnreadableVideo. Pieces come through shared memory of a fixed size, so readers wait for a slow encoder."""
+UnreadableVideo. A clip whose reader died is tried once more, for memory may have run out. Pieces come through shared
+memory of a fixed size, so readers wait for a slow encoder."""
 
 import ctypes
 import multiprocessing
@@ -10,15 +11,17 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
-from slt_cache.video.apart import CRASHED, METHOD, PATIENCE, belong_to_parent
+from slt_cache.video.apart import METHOD, PATIENCE, Died, belong_to_parent
 from slt_cache.video.frames import UnreadableVideo
 from slt_cache.video.pieces import ClipEnd, ClipView, Event, PieceReader
 
@@ -31,16 +34,35 @@ NICENESS = 10
 STOPS = sys.platform == "linux"
 """Whether a reader may stop itself: the system must kill it when its parent dies, for it could not see that."""
 
+_said: set[tuple[Path, str]] = set()
+"""Videos and what was said of them."""
+
 
 def read_ahead(jobs: Iterable[ClipView], reader: PieceReader, workers: int) -> Iterator[Event]:
     """The events of all jobs, one job after another, whichever reader has read them. With 0 workers they are read
-    here. A piece is valid until the next event is asked for."""
+    here. A piece is valid until the next event is asked for. What a user should know of a video is said on stderr, once
+    in this process."""
+    with closing(_read_ahead(jobs, reader, workers)) as events:
+        for event in events:
+            if isinstance(event, ClipEnd):
+                _say(event)
+            yield event
+
+
+def _read_ahead(jobs: Iterable[ClipView], reader: PieceReader, workers: int) -> Generator[Event, None, None]:
     if workers == 0:
         for job in jobs:
             yield from reader.events(job)
         return
     with closing(_Readers(reader, workers)) as readers:
         yield from readers.events(iter(jobs))
+
+
+def _say(end: ClipEnd) -> None:
+    for note in end.notes:
+        if (end.clip.video, note) not in _said:
+            _said.add((end.clip.video, note))
+            tqdm.write(f"{end.clip.video}: {note}.", file=sys.stderr)
 
 
 class _Readers:
@@ -102,21 +124,31 @@ class _Member:
 
     def take(self) -> Iterator[Event]:
         """The events of its oldest job."""
+        clip, tried, given, known = self.jobs[0].clip, False, 0, 0
         while True:
             message = self._receive()
             if isinstance(message, int):
-                yield self.ring[self.slot, :message].permute(0, 3, 1, 2)
+                new = min(message, max(0, known + message - given))  # a second try begins with what was given already
+                if new:
+                    yield self.ring[self.slot, message - new : message].permute(0, 3, 1, 2)
+                known, given = known + message, given + new
                 self.slot = (self.slot + 1) % SLOTS
                 self.free.release()
                 self._wake()
                 continue
+            if isinstance(message, Died):
+                if not tried:
+                    tried, known = True, 0
+                    self._restart()
+                    continue
+                message = UnreadableVideo(clip.id, clip.video, str(message), message.advice)
             self.jobs.popleft()
             if isinstance(message, UnreadableVideo) and not self.process.is_alive():
                 self._restart()
             yield message
             return
 
-    def _receive(self) -> int | ClipEnd | UnreadableVideo:
+    def _receive(self) -> int | ClipEnd | UnreadableVideo | Died:
         clip = self.jobs[0].clip
         try:
             end = time.monotonic() + PATIENCE
@@ -127,7 +159,8 @@ class _Member:
             self.process.kill()
             reason = f"the decoder gave no frame in {PATIENCE} seconds"
         except (EOFError, ConnectionResetError):
-            reason = CRASHED
+            self.process.join()
+            return Died(self.process.exitcode)
         self.process.join()
         return UnreadableVideo(clip.id, clip.video, reason)
 
@@ -137,7 +170,7 @@ class _Member:
             os.kill(self.process.pid, signal.SIGCONT)
 
     def _restart(self) -> None:
-        """A new process for the jobs that the old one did not come to."""
+        """Starts a new process for the jobs that the old one did not finish."""
         self.connection.close()
         self._start()
         for job in self.jobs:

@@ -2,13 +2,22 @@
 nothing."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from slt_cache.corpora.clips import Clip
 from slt_cache.errors import InputError
 
+REPAIR = "Repair the video, or take the clip out of the manifest."
+GET_WHOLE = "Get the whole file, or take the clip out of the manifest."
+FREE_MEMORY = "Free memory, or lower compute.workers, and run the same command again."
+MOST_PIXELS = 89_478_485
+"""Of a frame; Pillow's own limit, nearly three times 8K. A file of some kilobytes can hold frames of gigabytes."""
+MOST_CHARACTERS = 150
+"""Of what a library says."""
 PIECE_BYTES = 32_000_000
 """Frames as they come from the file that are held at once."""
 
@@ -16,17 +25,16 @@ PIECE_BYTES = 32_000_000
 class UnreadableVideo(InputError):
     """A clip whose frames cannot be had; the message gives the clip and the reason."""
 
-    def __init__(self, clip_id: str, video: Path, reason: str):
-        super().__init__(
-            f"clip {clip_id!r} ({video}): {reason}. Repair the video, or take the clip out of the manifest."
-        )
+    def __init__(self, clip_id: str, video: Path, reason: str, advice: str = REPAIR):
+        super().__init__(f"clip {clip_id!r} ({video}): {reason}. {advice}")
         self.clip_id = clip_id
         self.video = video
         self.reason = reason
+        self.advice = advice
 
-    def __reduce__(self) -> tuple[type["UnreadableVideo"], tuple[str, Path, str]]:
+    def __reduce__(self) -> tuple[type["UnreadableVideo"], tuple[str, Path, str, str]]:
         """Reader processes send it by pickle, which would hand `__init__` the message alone."""
-        return type(self), (self.clip_id, self.video, self.reason)
+        return type(self), (self.clip_id, self.video, self.reason, self.advice)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,33 @@ class FrameStream:
     """T, frames of the clip before downsampling: those of the source, or with `video.fps` the resampled ones."""
     fps: float
     """Of these frames, a second: the source's rate, or `video.fps` where set; 0 for a folder, which has no rate."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the video, though it can be read."""
+
+
+@contextmanager
+def only_unreadable(clip: Clip) -> Iterator[None]:
+    """Whatever a decoder raises costs its clip alone: it becomes UnreadableVideo."""
+    try:
+        yield
+    except (UnreadableVideo, AssertionError):
+        raise
+    except MemoryError as error:
+        raise UnreadableVideo(clip.id, clip.video, "there is not enough memory to read it", FREE_MEMORY) from error
+    except Exception as error:
+        text = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        reason = f"it cannot be read ({' '.join(text.split())[:MOST_CHARACTERS]})"
+        raise UnreadableVideo(clip.id, clip.video, reason) from error
+
+
+def require_there(clip: Clip) -> None:
+    """Raises UnreadableVideo unless there is a file or a folder. To open anything else, such as a named pipe, may take
+    for ever."""
+    if clip.video.is_file() or clip.video.is_dir():
+        return
+    there = clip.video.exists()
+    reason = "it is neither a file nor a folder" if there else "there is no such file or folder"
+    raise UnreadableVideo(clip.id, clip.video, reason)
 
 
 def frames_a_piece(frame: np.ndarray) -> int:
