@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,57 @@ def encode(path: Path, coding: Coding, frames: int, draw: Draw = draw_number, ra
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     return path
+
+
+def encode_with_sound(
+    path: Path,
+    frames: int,
+    late: float,
+    *,
+    codec: str = "libx264",
+    sound: str = "aac",
+    muxer: dict[str, str] | None = None,
+) -> Path:
+    """Frame i shows i at `late` + i / 25 seconds, and sound begins at 0. It goes on for half a second after them."""
+    import av
+
+    with av.open(str(path), "w", options=muxer or {}) as container:
+        picture, audio = container.add_stream(codec, rate=25), container.add_stream(sound, rate=48_000)
+        picture.height, picture.width, picture.pix_fmt = *FRAME, "yuv420p"
+        picture.codec_context.time_base, picture.codec_context.gop_size = Fraction(1, 25), 10
+        audio.layout = "mono"
+        packets = []
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(draw_number(number), format="rgb24")
+            frame.pts, frame.time_base = round(late * 25) + number, Fraction(1, 25)
+            packets += picture.encode(frame)
+        packets += picture.encode()
+        kind, count = audio.codec_context.format.name, audio.codec_context.frame_size or 1024
+        silence = np.zeros((1, count), np.float32 if kind.startswith("flt") else np.int16)
+        for begin in range(0, int((late + frames / 25 + 0.5) * 48_000), count):
+            piece = av.AudioFrame.from_ndarray(silence, format=kind, layout="mono")
+            piece.sample_rate, piece.pts, piece.time_base = 48_000, begin, Fraction(1, 48_000)
+            packets += audio.encode(piece)
+        packets += audio.encode()
+        for packet in sorted(packets, key=lambda packet: float(packet.dts * packet.time_base)):
+            container.mux(packet)
+    return path
+
+
+def copied(source: Path, target: Path, change: Callable[[int, Any], Any], **options: str) -> Path:
+    """The video stream with its packets as `change` gives them: called with the number and the packet, it returns the
+    packet, or None to leave it out."""
+    import av
+
+    with av.open(str(source)) as video, av.open(str(target), "w", options=options) as out:
+        stream = video.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        for number, packet in enumerate(one for one in video.demux(stream) if one.size):
+            changed = change(number, packet)
+            if changed is not None:
+                changed.stream = copy
+                out.mux(changed)
+    return target
 
 
 def decoded(path: Path) -> list[np.ndarray]:

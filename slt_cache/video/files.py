@@ -82,8 +82,10 @@ def _packets(clip: Clip) -> PacketIndex:
         packets = packet_index(clip.video)
     except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        what = "it is cut off, and what is left of it cannot be read" if _is_cut_off(clip) else "it cannot be read"
-        raise UnreadableVideo(clip.id, clip.video, f"{what} ({reason})") from error
+        if _is_incomplete(clip):
+            cut = f"it is cut off, and what is left of it cannot be read ({reason})"
+            raise UnreadableVideo(clip.id, clip.video, cut, GET_WHOLE) from error
+        raise UnreadableVideo(clip.id, clip.video, f"it cannot be read ({reason})") from error
     if packets.cut_off is not None:
         raise UnreadableVideo(clip.id, clip.video, packets.cut_off, GET_WHOLE)
     if packets.num_frames == 0:
@@ -184,9 +186,9 @@ def _from_key(packets: Iterable[Any], key: int | None) -> Iterator[Any]:
             yield packet
 
 
-def _is_cut_off(clip: Clip) -> bool:
+def _is_incomplete(clip: Clip) -> bool:
     try:
-        return stated(clip.video).cut
+        return stated(clip.video).incomplete
     except OSError:
         return False
 

@@ -95,7 +95,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     except av.error.ArgumentError as error:  # FFmpeg's word for what is not on the list
         raise ValueError("a playlist, or a container that is not supported") from error
     with container:
-        stream = container.streams.best("video")
+        stream = container.streams.best("video") if container.streams.video else None
         if stream is None or stream.codec_context is None:
             raise ValueError("it holds no video")
         decoder: Any = stream.codec_context
@@ -222,7 +222,9 @@ def _cut_off(path: Path, found: Head, index: PacketIndex) -> str | None:
         enough = (asked.seconds or 0.0) - 2 / (index.fps or SUPPOSED_FPS)
         if end >= enough or _end_of_all(path) >= enough:
             return None
-    return f"it is cut off: its frames end at {end:.2f} s of {max(found.duration, asked.seconds or 0.0):.2f} s"
+    total = max(found.duration, asked.seconds or 0.0)
+    rest = f" of {total:.2f} s" if total > end + 1 / SUPPOSED_FPS else ", and the rest is missing"
+    return f"it is cut off: its frames end at {end:.2f} s{rest}"
 
 
 def _end_of_all(path: Path) -> float:

@@ -81,7 +81,8 @@ class Timeline:
         assert self.seconds is not None
         times = np.append(self.seconds, self.end)
         held = np.diff(times) > PAUSE * self._usual()
-        begin, finish = float(times[frames[0]]), float(times[frames[-1]]) + 1 / self.fps
+        average = float(np.diff(self.seconds)[~held[:-1]].mean()) if (~held[:-1]).any() else 1 / self.fps
+        begin, finish = float(times[frames[0]]), float(times[frames[-1]]) + average
         if start is not None and held[frames[0]]:
             begin = max(begin, start)
         if held[frames[-1]]:

@@ -27,6 +27,8 @@ HEADER_BYTES = 65_536
 class Stated:
     """What a file states of itself."""
 
+    incomplete: bool = False
+    """It states more bytes than it has; an index at its end may be all that is missing."""
     cut: bool = False
     """It states more bytes of frames than it has."""
     seconds: float | None = None
@@ -34,6 +36,7 @@ class Stated:
     bytes are all there."""
 
 
+CUT = Stated(incomplete=True, cut=True)
 WHOLE = Stated()
 
 
@@ -80,15 +83,15 @@ def _mp4(file: BinaryIO, size: int) -> Stated:
     fragmented, seconds, last = False, 0.0, b""
     for name, begin, end in _boxes(file, 0, size):
         if name in FRAMES and end > size:
-            return Stated(cut=True)
+            return CUT
         if name == b"moov":
             fragmented, seconds = _lengths(file, begin, end)
         if name == b"sidx" and end <= size:
             file.seek(begin)
             if end + _referenced(file.read(min(end - begin, LONGEST_INDEX))) > size:
-                return Stated(cut=True)
+                return CUT
         if name == b"" and fragmented and last == b"mdat":
-            return Stated(cut=True)
+            return CUT
         last = name
     return Stated(seconds=seconds or None) if fragmented else WHOLE
 
@@ -158,8 +161,8 @@ def _matroska(file: BinaryIO, size: int) -> Stated:
         if name == SEGMENT_INFO and behind is not None:
             seconds = _matroska_seconds(file, place, behind)
         if end is not None and name == CLUSTER and (behind is None or behind > size):
-            return Stated(cut=True)
-    return Stated(seconds=seconds or None)
+            return CUT
+    return Stated(incomplete=end is not None, seconds=seconds or None)
 
 
 def _matroska_seconds(file: BinaryIO, start: int, end: int) -> float:
@@ -175,8 +178,9 @@ def _matroska_seconds(file: BinaryIO, start: int, end: int) -> float:
 
 
 def _avi(file: BinaryIO, size: int) -> Stated:
-    """A list of frames (movi) that ends past the file; what a recorder did not come to write down is 0."""
-    place = 0
+    """A list of frames (movi) that ends past the file; what a recorder did not come to write down is 0. FFmpeg finds
+    frames by the index behind them, so that they may be missing without it, too."""
+    place, seconds = 0, 0.0
     while place + 12 <= size:
         file.seek(place)
         form, length = struct.unpack("<4sI", file.read(8))
@@ -187,10 +191,13 @@ def _avi(file: BinaryIO, size: int) -> Stated:
             file.seek(inner)
             name, content, kind = struct.unpack("<4sI4s", file.read(12))
             if name == b"LIST" and kind == b"movi" and inner + 8 + content > size:
-                return Stated(cut=True)
+                return Stated(incomplete=True, cut=True, seconds=seconds)
+            if name == b"LIST" and kind == b"hdrl":
+                microseconds, frames = struct.unpack("<8xI12xI", file.read(28))
+                seconds = microseconds * frames / 1e6
             inner += 8 + content + content % 2
         place = end + length % 2
-    return WHOLE
+    return Stated(incomplete=True, seconds=seconds) if place > size + 1 else WHOLE
 
 
 def _flv(file: BinaryIO) -> Stated:
@@ -208,4 +215,4 @@ def _asf(file: BinaryIO, size: int) -> Stated:
     if place < 0 or len(head) < place + 92:
         return WHOLE
     whole, flags = struct.unpack_from("<Q", head, place + 40)[0], struct.unpack_from("<I", head, place + 88)[0]
-    return Stated(cut=not flags & 1 and whole > size)  # bit 0: a broadcast, of which sizes are not known
+    return CUT if not flags & 1 and whole > size else WHOLE  # bit 0: a broadcast, of which sizes are not known
