@@ -172,6 +172,15 @@ def test_paths_begin_at_home_and_are_found_in_any_form_of_unicode(
     assert read.clips[3].video == tmp_path / "~no-such-user"
 
 
+def test_a_path_that_was_written_on_windows_is_found(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    (tmp_path / "b\\c.mp4").touch()
+    lines = ["a\ttrain\tvideos\\a.mp4\t\t\tt", "b\ttrain\tb\\c.mp4\t\t\tt", "c\ttrain\tno\\d.mp4\t\t\tt"]
+    read = own(tmp_path, "\n".join(["id\tsplit\tvideo\tstart\tend\ttext", *lines]))
+    assert [clip.video.is_file() for clip in read.clips] == [True, True, False]
+
+
 def test_ids_that_differ_in_their_unicode_form_alone_are_the_same(tmp_path: Path) -> None:
     lines = [f"{unicodedata.normalize(form, 'ä')}\ttrain\tv\t\t\tt\t" for form in ("NFC", "NFD")]
     assert "is already on line 2" in refusal(tmp_path, "\n".join(["\t".join(COLUMNS), *lines]))

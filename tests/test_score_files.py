@@ -1,6 +1,7 @@
 """`slt-cache score`: text files in, figures out, and what is refused."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,13 @@ def test_a_choice_that_is_none_ends_with_2(folder: Path, option: tuple[str, str]
     assert ran.code == 2, ran.err
     assert telling in ran.err
     assert not ran.out
+
+
+def test_ids_are_joined_whatever_form_of_unicode_they_are_stored_in(tmp_path: Path) -> None:
+    for name, form in (("hypotheses", "NFC"), ("references", "NFD")):
+        lines = [
+            f"{unicodedata.normalize(form, clip)}|{unicodedata.normalize(form, 'ein schöner tag')}" for clip in "äö"
+        ]
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ran = slt_cache("score", tmp_path / "hypotheses", tmp_path / "references", "--json")
+    assert json.loads(ran.out)["scores"]["bleu1"] == 100

@@ -53,15 +53,23 @@ def doubtful(numbered: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return found
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file or a folder of this name exists; a name that no file can have does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def existing(path: Path) -> Path:
     """The path as it is on disk: file systems differ in whether they compose letters and accents, and copies between
     them keep either. A path that is found in no form stays as it is."""
     text = str(path)
-    if text.isascii() or _is_there(path):
+    if text.isascii() or is_there(path):
         return path
     for form in ("NFC", "NFD"):
         other = Path(unicodedata.normalize(form, text))
-        if _is_there(other):
+        if is_there(other):
             return other
     return _part_by_part(path)
 
@@ -71,18 +79,11 @@ def _part_by_part(path: Path) -> Path:
     found = Path(path.anchor)
     for part in path.parts[1:] if path.anchor else path.parts:
         step = found / part
-        if not _is_there(step):
+        if not is_there(step):
             try:
                 same = (entry for entry in found.iterdir() if nfc(entry.name) == nfc(part))
                 step = next(same, step)
             except OSError:
                 return path
         found = step
-    return found if _is_there(found) else path
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
+    return found if is_there(found) else path

@@ -98,12 +98,12 @@ def _clips(path: Path, rows: Rows) -> list[tuple[int, Clip]]:
             continue
         try:
             clip = _clip_of_line(_row(header, values), path.parent)
-            if nfc(clip.id) in line_of_id:
-                raise ValueError(f"id {clip.id!r} is already on line {line_of_id[nfc(clip.id)]}")
+            if clip.id in line_of_id:
+                raise ValueError(f"id {clip.id!r} is already on line {line_of_id[clip.id]}")
         except ValueError as error:
             problems.append((number, str(error)))
             continue
-        line_of_id[nfc(clip.id)] = number
+        line_of_id[clip.id] = number
         clips.append((number, clip))
     if problems:
         raise BadLines(path, clips, problems, rows.doubtful)
@@ -131,7 +131,7 @@ def _clip_of_line(row: dict[str, str], folder: Path) -> Clip:
     if not row["text"].strip():
         raise ValueError("the text is empty")
     return Clip(
-        id=row["id"],
+        id=nfc(row["id"]),
         split=row["split"],
         video=own_path(row["video"], folder),
         start=start,
@@ -148,7 +148,7 @@ def _seconds(row: dict[str, str], column: str) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        raise ValueError(f"{column} {value!r} is not a number of seconds") from None
+        raise ValueError(f"{column} {value!r} is not a number of seconds, such as 12.4") from None
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"{column} {value!r} is not a time in the video")
     return seconds

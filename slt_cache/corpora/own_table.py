@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.corpora.characters import existing
+from slt_cache.corpora.characters import existing, is_there
 from slt_cache.errors import InputError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "spaces"}
@@ -169,12 +169,15 @@ def lines_named(numbers: Sequence[int]) -> str:
 
 def own_path(name: str, folder: Path) -> Path:
     """A path as a user's table names it: relative to the table's folder, absolute, or beginning with `~`; in the form
-    of Unicode that it has on disk."""
+    of Unicode that it has on disk. Windows' `\\` parts folders unless it is part of a name here."""
     path = Path(name)
     if name.startswith("~"):
         with suppress(RuntimeError):  # no such user: then it is a name like any other
             path = path.expanduser()
-    return existing(folder / path)
+    found = existing(folder / path)
+    if "\\" in name and not is_there(found) and is_there(other := existing(folder / name.replace("\\", "/"))):
+        return other
+    return found
 
 
 def require_columns(path: Path, header: Sequence[str], required: Sequence[str], known: Sequence[str]) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slt_cache.config import CorpusConfig
+from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.official import Reading, count_by_split, existing_root
 from slt_cache.corpora.same_videos import shared_videos
 from slt_cache.errors import InputError
-from slt_cache.pipeline.own_corpus import Look, is_there, read_own
+from slt_cache.pipeline.own_corpus import Look, read_own
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import progress_bar
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from slt_cache.corpora.characters import existing, nfc
 from slt_cache.corpora.clips import SPLITS, no_such_split
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import (
@@ -100,6 +101,7 @@ def _add(rows: _Rows, header: list[str], values: list[str], folder: Path) -> Non
     if len(values) != len(header):
         raise ValueError(f"{len(values)} columns where the header has {len(header)}")
     row = dict(zip(header, values, strict=True))
+    row["id"] = nfc(row["id"])
     if not row["id"]:
         raise ValueError("the id is empty")
     if row["split"] not in SPLITS:
@@ -137,7 +139,8 @@ def _file_of(row: dict[str, str], view: int, folder: Path) -> Path:
     places = [
         base / f"{stem}.{suffix}" for base in (folder / row["split"], folder) for stem in stems for suffix in FORMATS
     ]
-    return next((place for place in places if place.is_file()), places[0])
+    found = (existing(place) for place in places)
+    return next((place for place in found if place.is_file()), places[0])
 
 
 def _incomplete(rows: _Rows) -> list[str]:

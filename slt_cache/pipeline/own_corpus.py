@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.characters import doubtful
+from slt_cache.corpora.characters import doubtful, is_there
 from slt_cache.corpora.clips import SPLITS, Clip
 from slt_cache.corpora.manifest import BadLines, OwnManifest, read_own_manifest
 from slt_cache.corpora.official import BREAK_REPLACED, Problems, Reading, count_by_split
@@ -54,14 +54,6 @@ def read_own(run: Run, corpus: CorpusConfig, look: Look | None) -> Reading:
     }
     found: Problems = {kind: entries for kind, entries in problems.items() if entries}
     return Reading(clips, count_by_split(clips), {}, found, {}, [path])
-
-
-def is_there(video: Path) -> bool:
-    """Whether a file or a folder of this name exists; a name that no file can have does not."""
-    try:
-        return video.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def absent(numbered: Sequence[tuple[int, Clip]]) -> list[tuple[int, Clip]]:

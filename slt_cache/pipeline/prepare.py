@@ -9,6 +9,7 @@ from typing import Any
 
 from slt_cache.advice import command
 from slt_cache.config import CorpusConfig, differences
+from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.corpora.official import Problems, Reading, count_by_split
@@ -17,7 +18,7 @@ from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED
 from slt_cache.files import read_json, write_json
 from slt_cache.pipeline.corpora import read_corpus
-from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look, is_there
+from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look
 from slt_cache.pipeline.run import Run
 
 NOT_PUBLISHED = "not the published count"

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.clips import Clip
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.pipeline.corpora import absent_videos
-from slt_cache.pipeline.own_corpus import Look, is_there
+from slt_cache.pipeline.own_corpus import Look
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import progress_bar, say
 from slt_cache.processes import gathered, leads

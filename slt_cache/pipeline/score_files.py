@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from slt_cache.corpora.characters import nfc
 from slt_cache.errors import InputError
 from slt_cache.metrics.paired import RESAMPLES, Comparison, compare
 from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
@@ -95,7 +96,8 @@ class _Sentences:
         if names[0] == "id" and {"reference", "hypothesis"} & set(names):
             rows = _rows(path, names, lines[1:], column)
             ids = _ids(path, [row["id"] for row in rows], first=2)
-            references = {row["id"]: row["reference"] for row in rows if "reference" in row}
+            named = zip(ids, rows, strict=True)
+            references = {clip_id: row["reference"] for clip_id, row in named if "reference" in row}
             return cls(path, [row[column] for row in rows], ids, references, is_table=True)
         if 2 * sum("|" in line for line in lines) < len(lines):
             return cls(path, lines, None)
@@ -126,15 +128,15 @@ def _rows(path: Path, names: list[str], lines: list[str], column: Column) -> lis
 
 
 def _ids(path: Path, ids: list[str], first: int) -> list[str]:
-    """The ids; the first one stands on line `first`. Raises InputError for one that repeats."""
+    """The ids, composed (NFC); the first one stands on line `first`. Raises InputError for one that repeats."""
     seen: dict[str, int] = {}
-    for number, clip_id in enumerate(ids, first):
+    for number, clip_id in enumerate(map(nfc, ids), first):
         if clip_id in seen:
             raise InputError(
                 f"{path}: the id {clip_id!r} stands on two lines, {seen[clip_id]} and {number}. Give each clip one."
             )
         seen[clip_id] = number
-    return ids
+    return list(seen)
 
 
 def _paired_with(wanted: _Sentences, found: _Sentences) -> list[str]:
