@@ -356,6 +356,67 @@ def test_patience_counts_evaluations_and_not_epochs(tmp_path: Path) -> None:
     assert (task.evaluated, progress.epoch) == ([2, 4, 6], 6)
 
 
+def test_a_training_that_ran_out_of_patience_says_so_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(ToyTask([1.0, 5.0, 4.0, 3.0, 2.0]), engine_of(tmp_path / "early", epochs=5, patience=2))
+    said = capsys.readouterr().err
+    assert "toy: stops after epoch 4 of 5: no better dev BLEU-4 than 5.00 (epoch 2) in 2 evaluations" in said
+    train(ToyTask([1.0, 5.0, 4.0, 3.0]), engine_of(tmp_path / "whole", epochs=4, patience=2))
+    assert "stops after" not in capsys.readouterr().err
+
+
+def test_a_resumed_training_says_if_it_has_other_threads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Killed):
+        train(ToyTask([1.0] * 4, kill=(3, 0)), engine_of(tmp_path))
+    torch.set_num_threads(2)
+    try:
+        train(ToyTask([1.0] * 4), engine_of(tmp_path))
+    finally:
+        torch.set_num_threads(1)
+    said = capsys.readouterr().err
+    assert "threads: 2 instead of 1" in said
+    assert "OMP_NUM_THREADS=1" in said
+
+
+def test_a_resumed_training_scores_its_best_weights_on_a_changed_dev(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scores on two splits must not be compared: 4 on the new one is better than 5 was on the old one."""
+    old = replace(engine_of(tmp_path), dev_sha256="old")
+    with pytest.raises(Killed):
+        train(ToyTask([1.0, 5.0, 0.0, 0.0], kill=(3, 0)), old)
+    new = replace(old, dev_sha256="new", score_best=lambda: {"bleu4": 3.0, "rouge_l": 1.0})
+    resumed = ToyTask([0.0, 0.0, 4.0, 3.5])
+    progress = train(resumed, new)
+    assert (progress.best_epoch, progress.dev["bleu4"], list(resumed.saved)) == (3, 4.0, [3])
+    said = capsys.readouterr().err
+    assert "dev has changed since epoch 2 was the best so far: BLEU-4 5.00 then, 3.00 now" in said
+
+
+def test_a_resumed_training_without_dev_keeps_the_last_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Killed):
+        train(ToyTask([1.0, 5.0], kill=(3, 0)), replace(engine_of(tmp_path), dev_sha256="old"))
+    resumed = ToyTask(None)
+    assert train(resumed, engine_of(tmp_path)).best_epoch == 4
+    assert_same(resumed.saved[4], resumed.model.state_dict())
+    assert "there is no dev split any more" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_the_first_update_leaves_no_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Stopped(ToyTask):
+        def batches(self, epoch: int, first: int = 0) -> Iterator[ToyBatch]:
+            os.kill(os.getpid(), signal.SIGINT)
+            yield from super().batches(epoch, first)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Stopped([1.0] * 4), engine_of(tmp_path))
+    assert "there is nothing to save" in capsys.readouterr().err
+    assert not (tmp_path / "last" / STATE_FILE).exists()
+
+
 def test_the_last_epoch_is_evaluated_even_where_it_is_not_due(tmp_path: Path) -> None:
     task = ToyTask([1.0, 2.0, 3.0, 4.0])
     train(task, engine_of(tmp_path, evaluate_every=3))

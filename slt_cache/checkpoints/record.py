@@ -35,6 +35,8 @@ class Record:
     them were kept."""
     context: dict[str, Any] = field(default_factory=dict)
     """What did not decide the weights but tells how to read them: corpus, scoring of dev, generation."""
+    threads: int | None = None
+    """Threads of each process that trained it on a CPU: with another number the weights differ in rounding."""
     finished_at: str = ""
     """ISO 8601, UTC."""
     tool: str = f"slt-cache {__version__}"
@@ -55,11 +57,28 @@ def read_record(folder: Path) -> Record | None:
     return Record(**read_json(folder / RECORD_FILE))
 
 
+HASHED = {
+    "manifest_sha256": "other clips, times or sentences of train",
+    "text_sha256": "other sentences",
+    "clips_sha256": "other clips of train in the cache",
+    "tokenizer_sha256": "another tokenizer",
+    "tokenizer.sha256": "another tokenizer",
+    "encoder_sha256": "another encoder",
+}
+"""What it means if a hash among the settings differs, by the end of its name."""
+
+
+def _named(difference: str) -> str:
+    """A difference as it is shown: nobody can read a hash."""
+    key = difference.partition(":")[0]
+    return next((f"{key}: {meaning}" for end, meaning in HASHED.items() if key.endswith(end)), difference)
+
+
 def require_same(folder: Path, record: Record, asked: Mapping[str, Any], command: str) -> None:
     """Refuses to go on with a training of other settings, naming each."""
     different = differences(record.settings, asked)
     if different:
         raise InputError(
-            f"{folder}: {record.stage} was trained with other settings ({'; '.join(different)}). "
-            f"Choose another folder with --run, or train anew: {command} --restart"
+            f"{folder}: {record.stage} was trained with other settings ({'; '.join(map(_named, different))}). "
+            f"Choose another folder with --run, or start over: {command} --restart"
         )

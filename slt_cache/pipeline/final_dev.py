@@ -11,12 +11,13 @@ from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.terminal import counting, say
 
 
-def score_cached_dev(run: Run, best: Path, dev_split: FeatureCache) -> dict[str, float]:
+def score_cached_dev(run: Run, best: Path, dev_split: FeatureCache, beams: int) -> dict[str, float]:
     """Scores of saved weights, and the clips whose ends they do not read."""
+    generation = run.config.generation.model_copy(update={"num_beams": beams})
     saved = load_llm(best)
     model = saved.model.to(pick_device(run.config.compute.device))
     with counting("translating dev", len(dev_split), 0) as show:
-        hypotheses = decode_cached(model, dev_split, saved.tokenizer, run.config.generation, show)
+        hypotheses = decode_cached(model, dev_split, saved.tokenizer, generation, show)
     notice = cut_notice(hypotheses, model.positions)
     if notice is not None:
         say(notice)

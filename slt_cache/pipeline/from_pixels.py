@@ -113,9 +113,10 @@ def train_from_pixels(
 
         return train_task(run, plan.loop, attempt, make_task, plan.loop.evaluate_every)
 
-    def score(best: Path) -> dict[str, float]:
+    def score(best: Path, beams: int) -> dict[str, float]:
         device = pick_device(config.compute.device)
-        return _dev_scores(run, plan.load(best).to(device), device, dev_clips, tokenizer, config.generation)
+        generation = config.generation.model_copy(update={"num_beams": beams})
+        return _dev_scores(run, plan.load(best).to(device), device, dev_clips, tokenizer, generation)
 
     stage = Stage(
         plan.name,

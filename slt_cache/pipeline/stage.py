@@ -41,8 +41,8 @@ class Stage:
     """Beams of the final scoring on dev."""
     dev_sha256: str | None = None
     """Identity of the dev split, which decides what weights are kept, but none of them; None without dev."""
-    score: Callable[[Path], dict[str, float]] = lambda best: {}
-    """Scores the weights in a folder on dev, with `beams` beams."""
+    score: Callable[[Path, int], dict[str, float]] = lambda best, beams: {}
+    """Scores the weights in a folder on dev, with so many beams."""
     save_record: Callable[[Path, Record], None] = write_record
     """Replaces the record of the weights in a folder."""
     keep: Callable[[], None] = lambda: None
@@ -130,6 +130,8 @@ def _finished(stage: Stage) -> Record | None:
         return None
     require_same(stage.folder, done, stage.settings, stage.command)
     say(f"{stage.name}: trained already, kept in {stage.folder / BEST}; --restart trains again")
+    if not done.dev and stage.dev_sha256 is not None:
+        say(f"{stage.name}: there was no dev split then, so its last weights are kept, and not the best by dev")
     if begun is not None:
         say(f"{unfinished.last} holds an unfinished training with other settings: give these to resume it")
     wait_for_all()
@@ -148,8 +150,10 @@ def with_final_dev(stage: Stage, folder: Path, record: Record) -> Record:
         return record
     if (record.dev_beams, record.dev_sha256) == (stage.beams, stage.dev_sha256):
         return record
+    if record.dev_sha256 != stage.dev_sha256:
+        say(f"{stage.name}: dev has changed since it chose these weights, epoch {record.best_epoch}; they are kept")
     say(f"{stage.name}: scoring the best weights on dev with {stage.beams} beams")
-    final = replace(record, dev=stage.score(folder), dev_beams=stage.beams, dev_sha256=stage.dev_sha256)
+    final = replace(record, dev=stage.score(folder, stage.beams), dev_beams=stage.beams, dev_sha256=stage.dev_sha256)
     if leads():
         stage.save_record(folder, final)
     wait_for_all()
@@ -180,7 +184,22 @@ def train_task(
             dev_beams=beams,
             dev_sha256=stage.dev_sha256 if dev else None,
             context=context,
+            threads=torch.get_num_threads(),
         )
+
+    def score_best() -> dict[str, float]:
+        """Of the best weights so far, whose record then names the dev split that there is now."""
+        best = read_record(attempt.best)
+        assert best is not None  # saved before the state that is resumed
+        if leads():
+            stage.save_record(attempt.best, replace(best, finished=True))  # else it could not be loaded
+        wait_for_all()
+        beams = run.config.generation.dev_beams
+        again = replace(best, dev=stage.score(attempt.best, beams), dev_beams=beams, dev_sha256=stage.dev_sha256)
+        if leads():
+            stage.save_record(attempt.best, again)
+        wait_for_all()
+        return again.dev or {}
 
     torch.manual_seed(run.config.seed)
     task = make_task(device, record_of)
@@ -201,6 +220,8 @@ def train_task(
         diagnostics=compute.diagnostics,
         tracker=compute.tracker,
         state_saved=attempt.state_saved,
+        dev_sha256=stage.dev_sha256,
+        score_best=score_best,
     )
     attempt.begin()
     return train(task, engine)

@@ -226,9 +226,9 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
         every = run.config.llm_training.evaluate_every
         return train_task(run, plan.loop, attempt, make_task, every)
 
-    def score(best: Path) -> dict[str, float]:
+    def score(best: Path, beams: int) -> dict[str, float]:
         assert dev_split is not None
-        return score_cached_dev(run, best, dev_split)
+        return score_cached_dev(run, best, dev_split, beams)
 
     stage = Stage(
         plan.name,
@@ -280,5 +280,7 @@ def _cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
         "seed": run.config.seed,
         "features": train_split.spec.to_json(),
         "manifest_sha256": train_split.attributes["manifest_sha256"],
+        "clips": len(train_split),
+        "clips_sha256": hashlib.sha256("\n".join(train_split.ids).encode()).hexdigest(),
         "language": run.config.language_code,
     }

@@ -66,8 +66,10 @@ class _Training:
 
     def run(self) -> None:
         if self.progress.step:
-            self.log.say(f"{self.task.name}: goes on {self._place()}{self._other_processes()}")
+            self.log.say(f"{self.task.name}: goes on {self._place()}{self._other_processes()}{self._other_threads()}")
         try:
+            if self.progress.dev_sha256 != self.engine.dev_sha256:
+                self._look_at_other_dev()
             with self.interrupts.giving_way():
                 while self.progress.batch or not self.schedule.finished(self.progress):
                     self._updates_of_an_epoch()
@@ -83,6 +85,35 @@ class _Training:
             if failure is None:
                 raise
             self._save_what_loaders_left(failure)
+        if self.progress.epoch < self.engine.settings.epochs:
+            self._say_out_of_patience()
+
+    def _look_at_other_dev(self) -> None:
+        """The best weights so far were chosen by another dev split, or by none: they keep their place until others
+        have better scores on the split that there is now."""
+        progress, name = self.progress, self.task.name
+        before, progress.dev_sha256 = progress.dev, self.engine.dev_sha256
+        if not before:
+            return
+        if self.engine.dev_sha256 is None:
+            progress.dev = {}
+            self.log.say(f"{name}: there is no dev split any more; the last weights will be kept, not the best")
+            return
+        with self.interrupts.held():
+            progress.dev = self.engine.score_best()
+        self.log.say(
+            f"{name}: dev has changed since epoch {progress.best_epoch} was the best so far: BLEU-4 "
+            f"{before['bleu4']:.2f} then, {progress.dev['bleu4']:.2f} now. Other epochs cannot be compared again; from "
+            "here on dev as it is now decides"
+        )
+
+    def _say_out_of_patience(self) -> None:
+        progress, settings = self.progress, self.engine.settings
+        self.log.say(
+            f"{self.task.name}: stops after epoch {progress.epoch} of {settings.epochs}: no better dev BLEU-4 than "
+            f"{progress.dev['bleu4']:.2f} (epoch {progress.best_epoch}) in {settings.patience} evaluations "
+            f"(patience {settings.patience}; null trains all epochs)"
+        )
 
     def _updates_of_an_epoch(self) -> None:
         """Those that are not done yet."""
@@ -165,6 +196,15 @@ class _Training:
         if before == size():
             return ""
         return f"; processes: {size()} instead of {before}, the same but for rounding and for what dropout draws"
+
+    def _other_threads(self) -> str:
+        before, now = self.state.threads, torch.get_num_threads()
+        if before == now or self.engine.device.type != "cpu":
+            return ""
+        return (
+            f"; threads: {now} instead of {before}, so the weights will differ in rounding from those of an "
+            f"uninterrupted training (OMP_NUM_THREADS={before} keeps them equal)"
+        )
 
     def _place(self) -> str:
         progress = self.progress

@@ -29,10 +29,13 @@ class Schedule:
 
     def finished(self, progress: Progress) -> bool:
         """Whether the epochs are used up, or dev has not improved for too long."""
+        return self.out_of_patience(progress) or progress.epoch >= self.engine.settings.epochs
+
+    def out_of_patience(self, progress: Progress) -> bool:
+        """Whether dev has not improved for too long."""
         patience = self.engine.settings.patience
         stale = progress.epoch - progress.best_epoch
-        early = patience is not None and bool(progress.dev) and stale >= patience * self.engine.evaluate_every
-        return early or progress.epoch >= self.engine.settings.epochs
+        return patience is not None and bool(progress.dev) and stale >= patience * self.engine.evaluate_every
 
     def dev_is_due(self, progress: Progress) -> bool:
         """Behind the epoch that has begun, once all of it is done."""

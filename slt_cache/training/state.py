@@ -34,6 +34,8 @@ class Progress:
     """Of these batches, summed over their target tokens."""
     tokens: int = 0
     """Target tokens of these batches."""
+    dev_sha256: str | None = None
+    """Identity of the dev split that has chosen the best weights so far; None without dev."""
 
     def better(self, scores: dict[str, float]) -> bool:
         return not self.dev or not scores or scores["bleu4"] > self.dev["bleu4"]
@@ -69,6 +71,8 @@ class TrainingState:
         self.random: dict[str, torch.Tensor] = {}
         self.processes = size()
         """That saved the state."""
+        self.threads = torch.get_num_threads()
+        """Of the process that saved the state."""
         if self.path.is_file():
             self._load()
 
@@ -89,6 +93,7 @@ class TrainingState:
             "random": randoms[0],
             "others": randoms[1:],
             "progress": asdict(self.progress),
+            "threads": torch.get_num_threads(),
         }
         with replacing(self.path) as temporary:
             torch.save(state, temporary)
@@ -100,7 +105,7 @@ class TrainingState:
         if self.scaler is not None and state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
         randoms = [state.get("random", {}), *state.get("others", [])]
-        self.processes = len(randoms)
+        self.processes, self.threads = len(randoms), state.get("threads", self.threads)
         self.random = randoms[rank()] if rank() < len(randoms) else {}  # more than before: seeded by epoch and rank
         self.progress = Progress(**state["progress"])
 

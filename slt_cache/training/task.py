@@ -85,6 +85,11 @@ class Engine:
     state_saved: Callable[[], None] = lambda: None
     """Called on the leader whenever the state is on disk: the training can be resumed from then on."""
 
+    dev_sha256: str | None = None
+    """Identity of the dev split; None without one."""
+    score_best: Callable[[], dict[str, float]] = dict
+    """Scores the best weights so far on dev again: called if dev has changed since they were chosen."""
+
     @property
     def last(self) -> Path:
         """Holds the state, metrics.jsonl and the tracker's files while the training is unfinished."""
