@@ -103,11 +103,20 @@ def _imagenet_weights() -> Mapping[str, torch.Tensor]:
 
 
 def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], name: str) -> None:
-    """Takes a ResNet-18 state dict, without its classifier."""
-    body = {key.removeprefix("backbone."): value for key, value in weights.items() if "fc." not in key}
+    """Takes a ResNet-18 state dict, without its classifier. Raises InputError for anything else."""
+    if not isinstance(weights, Mapping):
+        raise InputError(f"encoder.weights {name}: no state dict, but a {type(weights).__name__}. Name another file.")
+    if any(str(key).startswith("temporal.") for key in weights):
+        raise InputError(
+            f"encoder.weights {name}: an encoder that stage 1 has trained. Only its backbone would be taken; its "
+            "temporal module would be dropped without a word. Training cannot start from it yet; stage 2 uses it if it "
+            "is given the run that it belongs to (--run)."
+        )
+    body = {str(key).removeprefix("backbone."): value for key, value in weights.items()}
+    body = {key: value for key, value in body.items() if not key.startswith("fc.")}
     try:
         encoder.backbone.load_state_dict(body)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise InputError(f"encoder.weights {name}: not the weights of a ResNet-18. Name another file.") from error
 
 

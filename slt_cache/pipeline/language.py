@@ -22,6 +22,7 @@ from slt_cache.models.lora import add_lora
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.small_llm import MAX_POSITIONS, make_small_mbart, make_small_mt5
 from slt_cache.pipeline.derived import Derived
+from slt_cache.pipeline.llm_folders import require_whole_llm
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
 from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
 from slt_cache.pipeline.terminal import say
@@ -47,6 +48,7 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
     """Returns the folder or hub name of an LLM that was made elsewhere; trimmed to the train split's sentences if the
     settings say so (paper, 4.3)."""
     llm = run.config.llm
+    require_whole_llm(llm.name)
     if not llm.trim:
         return llm.name
     train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)

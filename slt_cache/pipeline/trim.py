@@ -15,6 +15,7 @@ from slt_cache.corpora.sentences import read_sentences
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
 from slt_cache.models.trimming import rows_of, token_ids_of, trim_model
+from slt_cache.pipeline.llm_folders import require_whole_llm
 from slt_cache.pipeline.terminal import counting, say
 from slt_cache.text.tokenizer import as_llm_reads_it, hub_message
 from slt_cache.text.trimming import Renumbering, cut, folded, require_same_pieces, trim_tokenizer
@@ -94,6 +95,7 @@ def trim_llm(
     sentences = folded(train)
     if not sentences:
         raise InputError("no sentences to trim by: the text is empty. Write one sentence a line.")
+    require_whole_llm(name, "--name")
     _require_free(out, name)
     with counting(f"trimming {name}", STEPS, 0, "step") as show:
         return _trim(name, sentences, held_out, out, keep_characters, show)
