@@ -23,6 +23,7 @@ from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.small_llm import MAX_POSITIONS, make_small_mbart, make_small_mt5
 from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.llm_folders import require_whole_llm
+from slt_cache.pipeline.outdated import say_outdated_by_pretraining
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
 from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
 from slt_cache.pipeline.terminal import say
@@ -158,7 +159,9 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     join()
     with Derived(run, run.command("llm pretrain"), restart) as derived:
         tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
-        return _pretrain(run, clips, tokenizer, derived, restart)
+        record = _pretrain(run, clips, tokenizer, derived, restart)
+    say_outdated_by_pretraining(run)
+    return record
 
 
 def _pretraining_settings(run: Run, sentences: Sequence[str], tokenizer: Tokenizer) -> dict[str, Any]:

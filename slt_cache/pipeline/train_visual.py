@@ -8,6 +8,7 @@ from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.from_pixels import PixelTraining, train_from_pixels
 from slt_cache.pipeline.language import ensure_tokenizer
+from slt_cache.pipeline.outdated import say_outdated_by_stage_1
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import preset_of
@@ -30,7 +31,9 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     with Derived(run, run.command("train-visual"), restart) as derived:
         tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
         plan = _plan(run, tokenizer, derived)
-        return train_from_pixels(run, clips, plan, restart, allow_missing)
+        record = train_from_pixels(run, clips, plan, restart, allow_missing)
+    say_outdated_by_stage_1(run)
+    return record
 
 
 def _plan(run: Run, tokenizer: Tokenizer, derived: Derived) -> PixelTraining:

@@ -12,6 +12,7 @@ from slt_cache.config import Config, load_config, save_config
 from slt_cache.config import differences as config_differences
 from slt_cache.errors import InputError
 from slt_cache.files import exclusive, read_json, write_json
+from slt_cache.pipeline.derived import has_trained
 from slt_cache.pipeline.reproduce.estimate import estimate
 from slt_cache.pipeline.reproduce.norms import norms_of
 from slt_cache.pipeline.reproduce.page import write_page
@@ -21,6 +22,7 @@ from slt_cache.pipeline.reproduce.results import result_of
 from slt_cache.pipeline.reproduce.steps import do_all
 from slt_cache.pipeline.reproduce.tables import Table, tables
 from slt_cache.pipeline.reproduce.variants import with_settings
+from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import preset_of
 from slt_cache.processes import size
 from slt_cache.training.bar import duration
@@ -76,8 +78,9 @@ def order_of(
     name = config or DEFAULT_CONFIG
     root = root or Path("runs") / f"reproduce-{Path(name).stem}"
     saved = root / "config.yaml"
-    loaded = load_config(str(saved) if config is None and saved.is_file() else name, settings)
-    if saved.is_file():
+    begun = saved.is_file() and _has_begun(root)
+    loaded = load_config(str(saved) if config is None and begun else name, settings)
+    if begun:
         different = config_differences(load_config(str(saved)).model_dump(mode="json"), loaded.model_dump(mode="json"))
         if different:
             raise InputError(
@@ -93,14 +96,17 @@ def order_of(
         raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(known)} or {ALL}.")
     chosen = tuple(known.values()) if ALL in names else tuple(table for table in known.values() if table.name in names)
     lasting, passing = loaded, {} if device is None else {"compute.device": device}
-    origin = _origin(saved, name, settings)
+    origin = _origin(saved) if begun else {"config": name, "set": list(settings)}
     return Order(chosen, numbers, root, with_settings(loaded, passing), lasting, origin)
 
 
-def _origin(saved: Path, name: str, settings: Sequence[str]) -> Mapping[str, Any]:
-    """Of a folder that was made already: what it was made with, and not what this call names or leaves out."""
-    if not saved.is_file():
-        return {"config": name, "set": list(settings)}
+def _has_begun(root: Path) -> bool:
+    """Whether anything has trained there: the settings that a failed start has saved bind nobody."""
+    return any(has_trained(Run(folder, Config())) for folder in root.glob("seed*/*"))
+
+
+def _origin(saved: Path) -> Mapping[str, Any]:
+    """What a folder was made with, and not what this call names or leaves out."""
     made = saved.with_name(ORIGIN_FILE)
     found: dict[str, Any] = read_json(made) if made.is_file() else {"config": str(saved), "set": []}
     return found
