@@ -1,7 +1,7 @@
 """One training as a step of the pipeline: finished already, to be resumed, or to be started."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,18 +72,27 @@ def training_stage(stage: Stage, restart: bool, work: Callable[[Attempt], Progre
     is training there. Of several processes all do the work, and the leader writes."""
     if not restart and (done := _finished(stage)) is not None:
         return with_final_dev(stage, stage.folder / BEST, done)
-    with exclusive(stage.folder / "lock", str(stage.folder)) if leads() else nullcontext():
-        unfinished = Unfinished(stage.folder)
+    try:
+        with exclusive(stage.folder / "lock", str(stage.folder)) if leads() else nullcontext():
+            return _under_lock(stage, restart, work)
+    finally:
         if leads():
-            unfinished.settle()
-        wait_for_all()
-        if not restart and (done := _finished(stage)) is not None:
-            return done  # by a run that had the lock until now, or was killed when all but the last renames were done
-        begun = None if restart else unfinished.record
-        if begun is not None:
-            require_same(stage.folder, begun, stage.settings, stage.command)
-        wait_for_all()  # all have read what there was
-        return _train(stage, unfinished, begun is not None, work)
+            with suppress(OSError):
+                stage.folder.rmdir()  # of a failed start: there is nothing in it
+
+
+def _under_lock(stage: Stage, restart: bool, work: Callable[[Attempt], Progress]) -> Record:
+    unfinished = Unfinished(stage.folder)
+    if leads():
+        unfinished.settle()
+    wait_for_all()
+    if not restart and (done := _finished(stage)) is not None:
+        return done  # by a run that had the lock until now, or was killed when all but the last renames were done
+    begun = None if restart else unfinished.record
+    if begun is not None:
+        require_same(stage.folder, begun, stage.settings, stage.command)
+    wait_for_all()  # all have read what there was
+    return _train(stage, unfinished, begun is not None, work)
 
 
 def _train(stage: Stage, unfinished: Unfinished, resumed: bool, work: Callable[[Attempt], Progress]) -> Record:
