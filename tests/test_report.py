@@ -15,7 +15,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import write_json, write_text
 from slt_cache.pipeline.report import write_report
 from slt_cache.pipeline.run import Run
-from tests.commands import slt_cache
+from tests.commands import Ran, slt_cache
 from tests.report_runs import SCORES, SENTENCES, STEPS, add_model_and_cache, evaluate, make_run, page_of, train
 
 WORDS = ["heute", "regnet", "es", "im", "norden"]
@@ -58,7 +58,18 @@ def test_the_page_is_whole_and_says_what_was_run(run: Run) -> None:
         assert text in page
 
 
+MANY = [*SENTENCES, *((f"c{number}", "ein satz hier", "ein satz da") for number in range(30))]
+BAD = [(clip_id, reference, "ganz anders") for clip_id, reference, _ in MANY]
+LOWER = {key: value - 20 for key, value in SCORES.items()}
+
+
+def evaluate_both(run: Run, visual: list[tuple[str, str, str]] = BAD, llm: list[tuple[str, str, str]] = MANY) -> None:
+    evaluate(run, "llm", "test", SCORES, llm)
+    evaluate(run, "visual", "visual.test", LOWER, visual)
+
+
 def test_the_scores_are_those_of_the_evaluation_and_the_best_is_emphasised(run: Run) -> None:
+    evaluate_both(run)
     page = page_of(run)
     for value in SCORES.values():
         assert re.search(rf'class="best">{value:.2f}</td>', page)
@@ -88,12 +99,82 @@ def test_intervals_stand_under_the_scores_that_the_sentences_give(run: Run, tmp_
 
 
 def test_models_of_one_run_are_tested_against_both_stages(run: Run) -> None:
-    worse = [(clip_id, reference, "ganz anders") for clip_id, reference, _ in SENTENCES]
-    evaluate(run, "visual", "visual.test", {key: value - 20 for key, value in SCORES.items()}, worse)
+    evaluate_both(run)
     page = page_of(run)
     assert "Is the difference more than chance?" in page
-    assert re.search(r"−[0-9]+\.[0-9]{2}</small><small>p [=≤] 0\.[0-9]{3}</small>", page)
+    assert re.search(r"−[0-9]+\.[0-9]{2} ▼</small><small>p [=≤] 0\.[0-9]{3}</small>", page)
     assert "paired-bs:1000|seed:12345" in page
+
+
+@pytest.mark.parametrize(("ours", "theirs", "side"), [(MANY, BAD, "worse"), (BAD, MANY, "better")])
+def test_what_is_significantly_worse_does_not_look_like_the_best(
+    run: Run, ours: list[tuple[str, str, str]], theirs: list[tuple[str, str, str]], side: str
+) -> None:
+    evaluate_both(run, llm=ours, visual=theirs)
+    page = page_of(run)
+    paired = page[page.index("Is the difference more than chance?") : page.index('id="clips"')]
+    assert set(re.findall(r'<small class="(\w+)"', paired)) == {side}
+    assert 'class="best"' not in paired
+    colours = re.search(r"td small\.better \{ color: (.*?); \}.*?td small\.worse \{ color: (.*?); \}", page, re.DOTALL)
+    assert colours and colours[1] != colours[2]
+
+
+def test_on_few_clips_nothing_is_claimed(run: Run) -> None:
+    page = page_of(run)
+    assert "4 test clips: too few to compare models on." in page
+    assert "nothing is called the best here" in page
+    for claim in ('class="best"', 'class="better"', 'class="worse"', "p = ", "p ≤", "more than chance"):
+        assert claim not in page.replace("by more than chance", ""), claim
+    evaluate_both(run, MANY[:30], MANY[:30])
+    assert "too few" not in page_of(run)
+    evaluate_both(run, MANY[:29], MANY[:29])
+    assert "29 test clips: too few" in page_of(run)
+
+
+def test_equal_scores_have_no_best(run: Run) -> None:
+    evaluate(run, "llm", "test", SCORES, MANY)
+    evaluate(run, "visual", "visual.test", SCORES, MANY)
+    assert 'class="best"' not in page_of(run)
+
+
+def test_a_weak_model_is_reported(run: Run) -> None:
+    """Some resamples of its sentences score 0."""
+    weak = [("a", "heute regnet es", "heute schneit es"), ("b", "ganz anders", "xx yy"), ("c", "nichts davon", "zz qq")]
+    found = json.loads(_scored(weak, run.folder).out)
+    evaluate(run, "llm", "test", found["scores"], weak)
+    assert len(re.findall(r"<small>[0-9.]+–[0-9.]+</small>", page_of(run))) == len(SCORES)
+
+
+def _scored(sentences: list[tuple[str, str, str]], folder: Path) -> Ran:
+    table = folder / "scored.tsv"
+    write_text(table, "\n".join(["id\treference\thypothesis", *("\t".join(one) for one in sentences)]) + "\n")
+    return slt_cache("score", table, table, "--bootstrap", "1000", "--json")
+
+
+def test_a_model_has_one_colour_in_every_table_and_drawing(run: Run) -> None:
+    evaluate_both(run)
+    train(run, "control", epochs=2)
+    evaluate(run, "control", "control.test", LOWER, BAD)
+    page = page_of(run)
+    for name, place in (("stage 1 alone \\(Light-T\\)", 1), ("both stages \\(MBart", 2), ("control: Light-T", 4)):
+        dots = re.findall(rf'--of-model:var\(--series-(\d)\)"></i>{name}', page)
+        assert len(dots) >= 2 and set(dots) == {str(place)}, name
+    for title, place in (("stage 1: visual", 1), ("stage 2: the LLM", 2), ("control: Light-T", 4)):
+        for drawn in re.findall(
+            rf'aria-label="{title}[^"]*(?:training loss|dev BLEU-4)[^"]*">.*?</svg>', page, re.DOTALL
+        ):
+            assert set(re.findall(r"var\(--series-(\d)\)", drawn)) == {str(place)}
+
+
+def test_curves_share_an_axis_unless_their_scales_differ(run: Run) -> None:
+    assert "All losses share one vertical axis" in page_of(run)
+    log = run.visual / "metrics.jsonl"
+    log.write_text(log.read_text().replace('"loss": 4.0', '"loss": 400.0'))
+    page = page_of(run)
+    assert "All losses share" not in page and "an axis of its own" in page
+    drawings = re.findall(r'aria-label="[^"]*training loss[^"]*">.*?</svg>', page, re.DOTALL)
+    assert [">400</text>" in drawing for drawing in drawings] == [True, False]
+    assert ">3</text>" in drawings[1]
 
 
 def test_markup_in_sentences_and_ids_is_escaped(run: Run) -> None:
@@ -128,7 +209,7 @@ def test_the_drawings_share_no_id_and_no_colour_of_their_own(run: Run) -> None:
         used = re.findall(r"""(?:href="|url\()#([^")]+)""", drawing)
         assert used and set(used) <= set(ids)
         assert not re.search(r"(?:stroke|fill): #", drawing)
-        assert "var(--series-" in drawing and "currentColor" in drawing
+        assert "currentColor" in drawing
 
 
 def test_norms_are_drawn_by_module_and_only_where_they_were_logged(run: Run) -> None:
@@ -180,14 +261,14 @@ def test_lengths_are_those_of_cache_and_sentences(run: Run) -> None:
 
 def test_runs_are_laid_side_by_side(run: Run, tmp_path: Path) -> None:
     other = make_run(tmp_path / "other")
-    worse = [(clip_id, reference, "ganz anders") for clip_id, reference, _ in SENTENCES]
-    evaluate(other, "llm", "test", dict.fromkeys(SCORES, 1.0), worse)
+    evaluate(run, "llm", "test", SCORES, MANY)
+    evaluate(other, "llm", "test", dict.fromkeys(SCORES, 1.0), BAD)
     train(other, "llm", epochs=5)
     other_config = load_config("avatar", ["seed=7"])
     page = write_report(run, [Run(other.folder, other_config)]).read_text(encoding="utf-8")
     side = page[page.index('id="runs"') : page.index('id="clips"')]
     assert re.search(r'<th scope="row">other</th>', side)
-    assert re.search(r"−[0-9.]+</small><small>p [=≤] 0", side)
+    assert re.search(r"−[0-9.]+ ▼</small><small>p [=≤] 0", side)
     assert side.count("<figure") == 2  # dev of stage 1 and of stage 2, each with both runs
     assert "Settings that differ (1)" in side and "<code>7</code>" in side
     assert Elements(page).open == []

@@ -1,10 +1,14 @@
 """The table of clips in the report: their order, their pictures, and what is said where these are missing."""
 
+import base64
+import io
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.pipeline.report import clips as clips_module
@@ -93,9 +97,35 @@ def test_what_has_no_attention_says_why(run: Run, prepare: object, why: str) -> 
     assert re.search(rf"Where each word looked is not shown: [^<]*{re.escape(why)}", page)
 
 
-def test_a_filmstrip_has_sixteen_frames_at_most(run: Run) -> None:
+def test_a_filmstrip_has_ten_frames_at_most(run: Run) -> None:
     config = run.config.model_copy(update={"video": run.config.video.model_copy(update={"keep_rate": 1.0})})
-    assert "16 of 30 frames" in page_of(Run(run.folder, config))
+    assert "10 of 30 frames" in page_of(Run(run.folder, config))
+
+
+@pytest.mark.parametrize(("fit", "sides"), [("crop", False), ("stretch", True)])
+def test_a_filmstrip_shows_what_the_encoder_sees(run: Run, fit: str, sides: bool) -> None:
+    """A wide picture with white sides: cropped to its middle square the encoder does not see them."""
+    folder = run.folder / "frames"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    picture = np.zeros((32, 96, 3), np.uint8)
+    picture[:, :24] = picture[:, -24:] = 255
+    for number in range(8):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    video = run.config.video.model_copy(update={"fit": fit})
+    row = rows_of(page_of(Run(run.folder, run.config.model_copy(update={"video": video}))))["frames"]
+    uri = re.search(r"data:image/webp;base64,([^\"]+)", row)
+    assert uri is not None
+    strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri[1]))))
+    assert strip.shape[0] == run.config.video.size
+    assert strip.shape[1] == 2 * run.config.video.size  # one frame in four
+    assert (strip[:, : run.config.video.size].max() > 200) == sides
+
+
+def test_the_scale_below_a_map_has_numbers(run: Run) -> None:
+    add_model_and_cache(run)
+    row = rows_of(page_of(run))["film"]
+    assert re.search(r'class="scale"><span>0&nbsp;%</span><span class="bar"></span><span>\d+&nbsp;%', row)
 
 
 def test_pictures_that_do_not_fit_are_left_out_from_the_middle(run: Run) -> None:

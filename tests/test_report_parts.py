@@ -10,10 +10,11 @@ from PIL import Image
 
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
 from slt_cache.pipeline.report.page import render_part
-from slt_cache.pipeline.report.pictures import SIZES, draw_filmstrip, draw_weights
+from slt_cache.pipeline.report.pictures import MOST_FRAMES, SIZES, draw_filmstrip, draw_weights, full_weight
 from slt_cache.pipeline.report.sentences import Piece, compare, cut
 
-HEIGHT = SIZES[0][0]
+HEIGHT = 30
+"""Of the frames drawn here: none is larger than it was."""
 
 
 def opened(uri: str) -> Image.Image:
@@ -42,7 +43,7 @@ def test_a_single_word_of_letters_is_a_word() -> None:
     assert cut("北 部", "北部") == ["北", "部"]
 
 
-@pytest.mark.parametrize(("kept", "shown"), [(1, [0]), (5, [0, 1, 2, 3, 4]), (16, list(range(16)))])
+@pytest.mark.parametrize(("kept", "shown"), [(1, [0]), (5, [0, 1, 2, 3, 4]), (10, list(range(10)))])
 def test_a_strip_has_the_kept_frames_in_order(kept: int, shown: list[int]) -> None:
     frames = np.stack([np.full((30, 20, 3), 10 * number, np.uint8) for number in range(kept)])
     strip = draw_filmstrip(frames, 10**6)
@@ -58,19 +59,31 @@ def test_each_frame_of_a_long_clips_strip_stands_for_the_part_that_it_lies_over(
     frames = np.stack([np.full((8, 8, 3), 5 * number, np.uint8) for number in range(40)])
     strip = draw_filmstrip(frames, 10**6)
     picture = np.asarray(opened(strip.image))
-    assert (strip.shown, strip.kept) == (16, 40)
-    middles = picture[HEIGHT // 2, HEIGHT // 2 :: HEIGHT].mean(1)
-    expected = [5 * int((place + 0.5) * 2.5) for place in range(16)]
-    np.testing.assert_allclose(middles, expected, atol=6)
+    assert (strip.shown, strip.kept) == (MOST_FRAMES, 40)
+    middles = picture[4, 4::8].mean(1)
+    expected = [5 * int((place + 0.5) * 40 / MOST_FRAMES) for place in range(MOST_FRAMES)]
+    np.testing.assert_allclose(middles, expected, atol=8)
+
+
+def test_a_frame_is_drawn_no_larger_than_it_was_and_no_larger_than_is_of_use() -> None:
+    small, large = (np.zeros((1, size, size, 3), np.uint8) for size in (32, 512))
+    assert opened(draw_filmstrip(small, 10**6).image).size == (32, 32)
+    assert opened(draw_filmstrip(large, 10**6).image).size == (SIZES[0][0], SIZES[0][0])
 
 
 def test_a_strip_is_made_smaller_until_it_fits() -> None:
-    frames = np.random.default_rng(0).integers(0, 255, (16, 80, 60, 3), np.uint8)
+    frames = np.random.default_rng(0).integers(0, 255, (16, 224, 224, 3), np.uint8)
     whole = draw_filmstrip(frames, 10**6)
     fitted = draw_filmstrip(frames, len(whole.image) - 1)
     assert len(fitted.image) < len(whole.image)
     assert opened(fitted.image).height == SIZES[1][0]
     assert opened(draw_filmstrip(frames, 10).image).height == SIZES[-1][0]
+
+
+def test_the_full_colour_of_a_map_is_the_largest_weight_unless_that_is_near_even() -> None:
+    assert full_weight(np.array([[0.1, 0.9], [0.5, 0.5]], np.float32)) == 1.0
+    assert full_weight(np.array([[0.6] + [0.04] * 10], np.float32)) == pytest.approx(0.6)
+    assert full_weight(np.full((2, 100), 0.01, np.float32)) == pytest.approx(0.04)
 
 
 def test_a_map_is_as_dark_as_its_weights() -> None:
@@ -110,6 +123,22 @@ def test_a_logarithmic_axis_leaves_out_what_it_cannot_show() -> None:
     series = Series("one", ((0, 0.0), (1, 0.01), (2, float("inf")), (3, 0.4)))
     drawing = draw_lines(Chart("k", "t", "x", "y", (series,), logarithmic=True))
     assert ">0.01<" in drawing and ">0.1<" in drawing
+
+
+def test_a_series_keeps_the_colour_that_it_is_given_and_ink_is_no_models_colour() -> None:
+    series = (Series("llm", ((0, 1), (1, 2)), colour=3), Series("module", ((0, 3), (1, 3)), inked=True))
+    drawing = str(draw_lines(Chart("k", "t", "x", "y", series)))
+    assert re.findall(r"var\(--series-(\d)\)", drawing) == ["4"] * 2  # the line, and its legend
+    assert drawing.count('stroke="currentColor"') == 1
+
+
+def test_the_highest_of_equal_values_is_not_marked() -> None:
+    flat, steep = (
+        Chart("k", "t", "x", "y", (Series("one", points),), points=True, highest=True)
+        for points in (((0, 0.0), (1, 0.0)), ((0, 0.0), (1, 7.5)))
+    )
+    assert ">7.5<" in draw_lines(steep)
+    assert "bold" not in draw_lines(flat)
 
 
 def test_a_title_is_escaped() -> None:

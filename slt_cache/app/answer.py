@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from slt_cache.config import VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.attention import WordAttention, word_attention
+from slt_cache.pipeline.report.seen import seen_frames
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.translate import Translation, Translator
 from slt_cache.video.frames import UnreadableVideo
@@ -20,8 +19,6 @@ from slt_cache.video.pieces import ClipView, Event, PieceReader, plain
 from slt_cache.video.readers import read_ahead
 from slt_cache.video.timeline import timeline
 
-PICTURE_PIXELS = 96
-"""Side of what is shown of a frame: its middle square."""
 SUPPOSED_FPS = 25.0
 """Frames a second of a file that does not tell."""
 
@@ -34,7 +31,7 @@ class Answer:
     attention: WordAttention
     """Of the best sentence: weights [words, N]."""
     frames: np.ndarray
-    """uint8 [N, 96, 96, 3], of each kept frame the middle."""
+    """uint8 [T', S, S, 3], the kept frames as the encoder saw them."""
     length: float | None
     """Seconds of video; None where its frame rate is not known."""
 
@@ -76,12 +73,7 @@ class Answerer:
         """Raises InputError where the run is not trained."""
         self.translator = Translator(run)
         self.nbest = self.translator.generation.num_beams
-        video = self.translator.reader.video
-        self._limited = LimitedReader(video, max_seconds=max_seconds)
-        small = VideoConfig(
-            fps=video.fps, keep_rate=video.keep_rate, resize=PICTURE_PIXELS, size=PICTURE_PIXELS, fit="crop"
-        )
-        self._small = PieceReader(small)
+        self._limited = LimitedReader(self.translator.reader.video, max_seconds=max_seconds)
 
     def of_upload(self, path: Path) -> Answer:
         """Raises UnreadableVideo, for videos that are too long too, and UnstorableFeatures."""
@@ -99,14 +91,8 @@ class Answerer:
         attention = word_attention(llm.model, llm.tokenizer, encoded.features, translation.text)
         fps = encoded.end.fps
         length = translation.frames / fps if fps else None
-        return Answer(translation, attention, self._frames(clip), length)
+        return Answer(translation, attention, self._frames(clip, reader), length)
 
-    def _frames(self, clip: Clip) -> np.ndarray:
-        """Read once more, since what the encoder is given may be too small to see. Raises UnreadableVideo."""
-        frames: list[np.ndarray] = []
-        for event in read_ahead(plain([clip]), self._small, workers=1):
-            if isinstance(event, UnreadableVideo):
-                raise event
-            if isinstance(event, torch.Tensor):
-                frames.append(event.permute(0, 2, 3, 1).numpy().copy())  # the piece is written over by the next one
-        return np.concatenate(frames)
+    def _frames(self, clip: Clip, reader: PieceReader) -> np.ndarray:
+        """Read once more, as what the encoder is given is not kept. Raises UnreadableVideo."""
+        return seen_frames(read_ahead(plain([clip]), reader, workers=1))

@@ -4,7 +4,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from slt_cache.app.answer import Answer
-from slt_cache.pipeline.report.pictures import draw_filmstrip, draw_weights
+from slt_cache.pipeline.colours import INK
+from slt_cache.pipeline.report.pictures import draw_filmstrip, draw_weights, full_weight
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -29,7 +30,9 @@ def show_answer(what: str, answer: Answer, reference: str = "") -> str:
         cut=found.cut,
         strip=strip,
         words=attention.words,
+        ink="rgb({} {} {})".format(*INK),
         weights=draw_weights(attention.weights) if attention.words else "",
+        full=full_weight(attention.weights),
     )
 
 

@@ -16,6 +16,8 @@ LIGHT = {
     "series-4": "#8a4f8f",
     "series-5": "#6b6f1d",
     "series-6": "#a8433f",
+    "series-7": "#7a5a3a",
+    "series-8": "#3f6f78",
 }
 """By their names in CSS. Series are told apart by those who see no red or no green too, and by dashes besides."""
 DARK = {
@@ -34,6 +36,8 @@ DARK = {
     "series-4": "#c9a0d1",
     "series-5": "#c3c66e",
     "series-6": "#e5928d",
+    "series-7": "#cfae8a",
+    "series-8": "#8fc4cc",
 }
 INK = (14, 124, 114)
 """RGB of the largest value of a map: seen on light ground and on dark, where the page's style lightens it."""
@@ -41,4 +45,5 @@ INK = (14, 124, 114)
 
 def variables(colours: dict[str, str]) -> str:
     """As CSS declares them."""
-    return " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+    ink = "rgb({} {} {})".format(*INK)
+    return " ".join(f"--{name}: {colour};" for name, colour in {**colours, "ink": ink}.items())

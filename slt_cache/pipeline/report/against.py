@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from slt_cache.metrics.paired import Comparison, compare
-from slt_cache.pipeline.report.evaluations import COLUMNS, FEWEST_SENTENCES, RESAMPLES, Evaluation
+from slt_cache.pipeline.report.evaluations import COLUMNS, FEWEST_TO_COMPARE, RESAMPLES, Evaluation
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
 from slt_cache.pipeline.report.trainings import TRAININGS, read_trainings
 from slt_cache.pipeline.run import MODELS, Run
@@ -27,6 +27,8 @@ class Rivals:
     title: str
     base: Named
     others: list[Named]
+    models: bool
+    """Whether they are models of one run, and not one model of several runs."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class ComparedRow:
 
     name: str
     scores: Mapping[str, float]
+    colour: str = ""
+    """In CSS, where the row is a model of the page's own run."""
     tests: Mapping[str, Comparison] = field(default_factory=dict)
     """By column; `value` is this row's, `other` that of the first row. Empty where no test can be made."""
     untested: str = ""
@@ -47,6 +51,11 @@ class ComparedRows:
 
     title: str
     rows: list[ComparedRow]
+
+    @property
+    def tested(self) -> bool:
+        """Whether any row could be compared."""
+        return any(row.tests for row in self.rows)
 
     @property
     def signature(self) -> str:
@@ -69,7 +78,7 @@ def rival_models(evaluations: Sequence[Evaluation]) -> list[Rivals]:
     for split in dict.fromkeys(one.split for one in evaluations):
         rivals = [one for one in evaluations if one.split == split]
         base = next((one for one in rivals if one.model == "llm"), rivals[0])
-        found.append(Rivals(split, (base.name, base), [(one.name, one) for one in rivals if one is not base]))
+        found.append(Rivals(split, (base.name, base), [(one.name, one) for one in rivals if one is not base], True))
     return [one for one in found if one.others]
 
 
@@ -80,7 +89,7 @@ def rival_runs(runs: Sequence[tuple[Run, Sequence[Evaluation]]]) -> list[Rivals]
         for one in evaluations:
             found.setdefault((one.split, one.model), []).append((name, one))
     return [
-        Rivals(f"{MODELS.get(model, model)}, {split}", named[0], named[1:])
+        Rivals(f"{MODELS.get(model, model)}, {split}", named[0], named[1:], False)
         for (split, model), named in found.items()
         if len(named) > 1
     ]
@@ -102,11 +111,11 @@ def _names(runs: Sequence[Run]) -> list[str]:
 def compare_rivals(rivals: Rivals, tested: Callable[[], None]) -> ComparedRows:
     """`tested` is called after each of the others."""
     _, base = rivals.base
-    rows = [ComparedRow(rivals.base[0], base.scores)]
+    rows = [ComparedRow(rivals.base[0], base.scores, base.colour if rivals.models else "")]
     for name, other in rivals.others:
         untested = _why_untested(base, other)
         tests = {} if untested else _tests(base, other)
-        rows.append(ComparedRow(name, other.scores, tests, untested))
+        rows.append(ComparedRow(name, other.scores, other.colour if rivals.models else "", tests, untested))
         tested()
     return ComparedRows(rivals.title, rows)
 
@@ -120,7 +129,7 @@ def _why_untested(base: Evaluation, other: Evaluation) -> str:
         return "its sentences were not kept"
     if ours != theirs:
         return "other clips or references"
-    return "too few sentences" if len(ours) < FEWEST_SENTENCES else ""
+    return f"fewer than {FEWEST_TO_COMPARE} clips" if len(ours) < FEWEST_TO_COMPARE else ""
 
 
 def _tests(base: Evaluation, other: Evaluation) -> dict[str, Comparison]:
@@ -132,6 +141,7 @@ def _tests(base: Evaluation, other: Evaluation) -> dict[str, Comparison]:
         base.preset,
         base.choices,
         RESAMPLES,
+        figures=tuple(COLUMNS),
     )
     return {key: found[key] for key in COLUMNS}
 

@@ -12,11 +12,13 @@ from slt_cache.metrics.scores import PRESETS
 from slt_cache.pipeline.report.evaluations import Evaluation
 from slt_cache.pipeline.report.looks import read_looks
 from slt_cache.pipeline.report.page import render_part
-from slt_cache.pipeline.report.pictures import Filmstrip, draw_filmstrip, draw_weights
+from slt_cache.pipeline.report.pictures import MOST_FRAMES, Filmstrip, draw_filmstrip, draw_weights, full_weight
+from slt_cache.pipeline.report.seen import seen_frames
 from slt_cache.pipeline.report.sentences import Piece, compare, cut, has_words, sentence_scores
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import counting, say
-from slt_cache.video.frames import UnreadableVideo, read_kept_frames
+from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.pieces import ClipView, PieceReader
 
 if TYPE_CHECKING:
     from slt_cache.decoding.attention import WordAttention
@@ -26,7 +28,7 @@ FIRST = 5
 MOST_ROWS = 2000
 """A page of more is of no use to anyone; the middle is left out."""
 
-REST_OF_PICTURE = 1000
+REST_OF_PICTURE = 1200
 """Bytes that the markup, the words and the map of a clip take beside its filmstrip, roughly."""
 
 
@@ -201,7 +203,7 @@ def _filmstrip(clip: Clip | None, video: VideoConfig, most_bytes: int) -> Filmst
     if clip is None:
         return None
     try:
-        return draw_filmstrip(read_kept_frames(clip, video.keep_every, fps=video.fps).frames, most_bytes)
+        return draw_filmstrip(seen_frames(PieceReader(video).events(ClipView(clip))), most_bytes)
     except (UnreadableVideo, OSError):
         return None
 
@@ -218,5 +220,6 @@ def _picture(clip_id: str, strip: Filmstrip | None, attention: "WordAttention | 
         strip=strip,
         words=words,
         weights=draw_weights(attention.weights) if attention and words else None,
-        columns=strip.shown if strip else attention.weights.shape[1] if attention else 1,
+        full=full_weight(attention.weights) if attention and words else 0.0,
+        columns=strip.shown if strip else min(attention.weights.shape[1], MOST_FRAMES) if attention else 1,
     )

@@ -12,6 +12,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import read_json
 from slt_cache.metrics.scores import score
 from slt_cache.metrics.text_choices import TextChoices
+from slt_cache.pipeline.report.models import css_colour_of
 from slt_cache.pipeline.run import MODELS, Run
 from slt_cache.pipeline.scoring import choices_of, preset_of
 
@@ -27,6 +28,8 @@ RESAMPLES = 1000
 """Of the sentences, for intervals and paired tests."""
 FEWEST_SENTENCES = 2
 """One sentence resampled is always the same one."""
+FEWEST_TO_COMPARE = 30
+"""Clips. Of fewer, no score is called the best and no difference tested: a sentence or two decide."""
 ROUNDED = 0.006
 """Figures are saved with two places."""
 
@@ -62,6 +65,11 @@ class Evaluation:
     @property
     def short_name(self) -> str:
         return self.name.split(" (")[0]
+
+    @property
+    def colour(self) -> str:
+        """In CSS, of its model."""
+        return css_colour_of(self.model)
 
     @property
     def table(self) -> Path:
@@ -114,7 +122,11 @@ def _again(path: Path) -> str:
 
 def read_table(path: Path) -> list[Sentence]:
     """Raises InputError for a file that is no table of id, reference, hypothesis."""
-    rows = [line.split("\t", 2) for line in path.read_text(encoding="utf-8").split("\n")[1:] if line]
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[1:]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text. Delete it and run slt-cache eval again.") from error
+    rows = [line.split("\t", 2) for line in lines if line]
     if not rows or any(len(row) != 3 for row in rows):
         raise InputError(f"{path}: not a table of id, reference, hypothesis. Delete it and run {_again(path)} again.")
     return [Sentence(*row) for row in rows]
@@ -141,13 +153,21 @@ def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
 
 
 def best_scores(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
-    """The highest score of each column, of the splits that more than one model was scored on."""
+    """The highest score of each column, of the splits that more than one model was scored on; without columns in which
+    all are equal, and without splits of too few clips to tell."""
     best: dict[str, dict[str, float]] = {}
     for split in {one.split for one in evaluations}:
         rivals = [one.scores for one in evaluations if one.split == split]
-        if len(rivals) > 1:
-            best[split] = {key: max(scores[key] for scores in rivals) for key in COLUMNS}
-    return best
+        clips = min(one.clips for one in evaluations if one.split == split)
+        if len(rivals) > 1 and clips >= FEWEST_TO_COMPARE:
+            columns = {key: [scores[key] for scores in rivals] for key in COLUMNS}
+            best[split] = {key: max(values) for key, values in columns.items() if len(set(values)) > 1}
+    return {split: highest for split, highest in best.items() if highest}
+
+
+def too_few(evaluations: Sequence[Evaluation]) -> dict[str, int]:
+    """Splits with too few clips to compare models on, and how many they have."""
+    return {one.split: one.clips for one in evaluations if one.clips < FEWEST_TO_COMPARE}
 
 
 def signatures_of(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:

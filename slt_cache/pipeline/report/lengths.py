@@ -11,6 +11,7 @@ from slt_cache.errors import SltCacheError
 from slt_cache.pipeline.inspect_cache import steps_of_clips
 from slt_cache.pipeline.report.evaluations import Evaluation
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
+from slt_cache.pipeline.report.models import colour_of
 from slt_cache.pipeline.report.sentences import cut, has_words
 from slt_cache.pipeline.run import Run
 
@@ -57,13 +58,16 @@ def read_lengths(run: Run, clips: Sequence[Clip], evaluation: Evaluation | None)
     sample = "a a" if by_words else "字"
     words = {name: np.array([len(cut(text, sample)) for text in texts]) for name, texts in sentences.items()}
     unit = "words" if by_words else "characters"
+    model = None if evaluation is None else colour_of(evaluation.model)
     compared = {name: counts for name, counts in words.items() if evaluation and f"of {evaluation.split}" in name}
     return LengthTables(
         steps=[_described(name, counts) for name, counts in steps.items()],
         steps_drawing=_histogram("steps", "Steps of a clip by split", "N, steps of a clip", "clips", steps),
         without_steps=missing,
         words=[_described(name, counts) for name, counts in words.items()],
-        words_drawing=_histogram("words", f"{unit} of a sentence", f"{unit} of a sentence", "sentences", compared),
+        words_drawing=_histogram(
+            "words", f"{unit} of a sentence", f"{unit} of a sentence", "sentences", compared, model
+        ),
         unit=unit,
     )
 
@@ -84,8 +88,10 @@ def _described(name: str, lengths: np.ndarray) -> Lengths:
     return Lengths(name, len(lengths), least, float(np.median(lengths)), float(lengths.mean()), most)
 
 
-def _histogram(key: str, title: str, x_label: str, what: str, sets: Mapping[str, np.ndarray]) -> Markup:
-    """Shares in percent, so that sets of different size lie on each other."""
+def _histogram(
+    key: str, title: str, x_label: str, what: str, sets: Mapping[str, np.ndarray], model: int | None = None
+) -> Markup:
+    """Shares in percent, so that sets of different size lie on each other. `model` is the colour of hypotheses."""
     if not sets:
         return Markup()
     every = np.concatenate(list(sets.values()))
@@ -98,5 +104,6 @@ def _histogram(key: str, title: str, x_label: str, what: str, sets: Mapping[str,
         counts, _ = np.histogram(lengths, edges - 0.5)
         middles = edges[:-1] + (width - 1) / 2
         shares = 100 * counts / len(lengths)
-        series.append(Series(name, tuple(zip(middles.tolist(), shares.tolist(), strict=True))))
+        points = tuple(zip(middles.tolist(), shares.tolist(), strict=True))
+        series.append(Series(name, points, model if "hypotheses" in name else None, inked="hypotheses" not in name))
     return draw_lines(Chart(f"lengths-{key}", title, x_label, f"% of {what}", tuple(series), outline=True))

@@ -22,7 +22,7 @@ LINE_POINTS = 1.6
 NICE_STEPS = (1, 2, 5, 10)
 """Of the numbers along an axis, times a power of ten."""
 TEXT, RULE = "#010101", "#020202"
-SERIES = ("#030301", "#030302", "#030303", "#030304", "#030305", "#030306")
+SERIES = ("#030301", "#030302", "#030303", "#030304", "#030305", "#030306", "#030307", "#030308")
 """Stand-ins that no drawing shows: the page's own colours take their places."""
 PAGE_COLOURS = {
     TEXT: "currentColor",
@@ -33,11 +33,6 @@ DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2,
 """Of each series in turn, so that colour is not all that tells them apart. In widths of the line: drawn, left out."""
 
 
-def _dashes(place: int) -> tuple[float, ...]:
-    """Behind the last colour another dash goes with each."""
-    return DASHES[(place + place // len(SERIES)) % len(DASHES)]
-
-
 @dataclass(frozen=True)
 class Series:
     """One line."""
@@ -46,6 +41,11 @@ class Series:
     """In the legend; a drawing with one series needs none."""
     points: tuple[tuple[float, float], ...]
     """(x, y), ascending in x."""
+    colour: int | None = None
+    """Place among the page's colours, which whatever is shown elsewhere too has everywhere; None for that of the line
+    in its drawing."""
+    inked: bool = False
+    """In the colour of the text, told apart by dashes alone: what is no model, in a page whose colours are models."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Chart:
     x_label: str
     y_label: str
     series: tuple[Series, ...]
-    """In the order of the legend; more than six share colours, and few tell them apart."""
+    """In the order of the legend; more than eight share colours, and few tell them apart."""
     top: float | None = None
     """End of the y axis, which begins at 0; None for the highest value."""
     logarithmic: bool = False
@@ -74,23 +74,42 @@ class Chart:
 
 def draw_lines(chart: Chart) -> Markup:
     """A figure with its legend; empty where no series has points. Values that no axis can show are left out."""
-    shown = [(place, one, _drawable(one, chart)) for place, one in enumerate(chart.series)]
-    shown = [(place, one, points) for place, one, points in shown if points]
+    lines = [_Line(one.name, _drawable(one, chart), *_look(place, one)) for place, one in enumerate(chart.series)]
+    shown = [line for line in lines if line.points]
     if not shown:
         return Markup("")
-    legend = _legend([(place, one.name) for place, one, _ in shown]) if len(chart.series) > 1 else ""
-    drawing = _for_page(_drawn(chart, [(place, points) for place, _, points in shown]), chart.title)
+    legend = _legend(shown) if len(chart.series) > 1 else ""
+    drawing = _for_page(_drawn(chart, shown), chart.title)
     return Markup(f'<figure class="chart">{drawing}{legend}</figure>')  # both are escaped where they hold texts
 
 
 Points = list[tuple[float, float]]
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A series as it is drawn."""
+
+    name: str
+    points: Points
+    colour: str
+    """A stand-in."""
+    dashes: tuple[float, ...]
+
+
+def _look(place: int, series: Series) -> tuple[str, tuple[float, ...]]:
+    """Stand-in colour, and dashes; behind the last colour another dash goes with each."""
+    if series.inked:
+        return TEXT, DASHES[place % len(DASHES)]
+    colour = place if series.colour is None else series.colour
+    return SERIES[colour % len(SERIES)], DASHES[(colour + colour // len(SERIES)) % len(DASHES)]
+
+
 def _drawable(series: Series, chart: Chart) -> Points:
     return [(x, y) for x, y in series.points if math.isfinite(y) and (y > 0 or not chart.logarithmic)]
 
 
-def _drawn(chart: Chart, lines: list[tuple[int, Points]]) -> str:
+def _drawn(chart: Chart, lines: list[_Line]) -> str:
     """SVG, in stand-in colours."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -98,49 +117,50 @@ def _drawn(chart: Chart, lines: list[tuple[int, Points]]) -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.key, "font.size": FONT_POINTS}):
         figure = Figure(figsize=INCHES, layout="constrained")
         axes = figure.subplots()
-        for place, points in lines:
-            _line(axes, chart, place, points)
+        for line in lines:
+            _plot(axes, chart, line)
         _style(axes, chart)
         if not chart.logarithmic:
-            reach = max(y for _, points in lines for _, y in points) if chart.top is None else chart.top
+            reach = max(y for line in lines for _, y in line.points) if chart.top is None else chart.top
             axes.set_ylim(0, (reach or 1) * 1.04)
         if chart.highest:
-            for place, points in lines:
-                _mark_highest(axes, place, points, number=len(lines) == 1)
+            for line in lines:
+                _mark_highest(axes, line, number=len(lines) == 1)
         drawing = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(drawing, format="svg", transparent=True, metadata=nothing)
     return drawing.getvalue()
 
 
-def _line(axes: "Axes", chart: Chart, place: int, points: Points) -> None:
-    dashes = _dashes(place)
+def _plot(axes: "Axes", chart: Chart, line: _Line) -> None:
     axes.plot(
-        *zip(*points, strict=True),
-        color=SERIES[place % len(SERIES)],
+        *zip(*line.points, strict=True),
+        color=line.colour,
         linewidth=LINE_POINTS,
-        linestyle=(0, dashes) if dashes else "-",
+        linestyle=(0, line.dashes) if line.dashes else "-",
         drawstyle="steps-mid" if chart.outline else "default",
-        marker="o" if chart.points or len(points) == 1 else None,
+        marker="o" if chart.points or len(line.points) == 1 else None,
         markersize=3,
     )
 
 
-def _mark_highest(axes: "Axes", place: int, points: Points, number: bool) -> None:
-    """With its value in figures where it is the only one, as several might lie on each other."""
-    x, y = max(points, key=lambda point: point[1])
-    colour = SERIES[place % len(SERIES)]
-    axes.plot(x, y, "o", color=colour, markersize=6)
+def _mark_highest(axes: "Axes", line: _Line, number: bool) -> None:
+    """With its value in figures where it is the only one, as several might lie on each other; not where all values are
+    the same, and so none is the highest."""
+    x, y = max(line.points, key=lambda point: point[1])
+    if len(line.points) > 1 and all(other == y for _, other in line.points):
+        return
+    axes.plot(x, y, "o", color=line.colour, markersize=6)
     if not number:
         return
-    side: Literal["left", "right"] = "right" if x > points[0][0] else "left"
+    side: Literal["left", "right"] = "right" if x > line.points[0][0] else "left"
     above = y < 0.8 * axes.get_ylim()[1]  # else it would stand outside
     axes.annotate(
         f"{y:.1f}",
         (x, y),
         (0, 6 if above else -7),
         textcoords="offset points",
-        color=colour,
+        color=line.colour,
         weight="bold",
         ha=side,
         va="bottom" if above else "top",
@@ -168,14 +188,13 @@ def _style(axes: "Axes", chart: Chart) -> None:
         spine.set_edgecolor(RULE)
 
 
-def _legend(names: Sequence[tuple[int, str]]) -> str:
+def _legend(lines: Sequence[_Line]) -> str:
     """Outside of the drawing, where it may wrap on a narrow page."""
     items = []
-    for place, name in names:
-        dashes = " ".join(f"{2 * length:g}" for length in _dashes(place))
-        colour = f"var(--series-{place % len(SERIES) + 1})"
-        line = f'<line x2="26" y1="4" y2="4" stroke="{colour}" stroke-dasharray="{dashes}"/>'
-        items.append(f'<li><svg viewBox="0 0 26 8" aria-hidden="true">{line}</svg>{html.escape(name)}</li>')
+    for line in lines:
+        dashes = " ".join(f"{2 * length:g}" for length in line.dashes)
+        stroke = f'<line x2="26" y1="4" y2="4" stroke="{PAGE_COLOURS[line.colour]}" stroke-dasharray="{dashes}"/>'
+        items.append(f'<li><svg viewBox="0 0 26 8" aria-hidden="true">{stroke}</svg>{html.escape(line.name)}</li>')
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 

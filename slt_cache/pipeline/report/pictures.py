@@ -11,10 +11,10 @@ from PIL import Image
 
 from slt_cache.pipeline.colours import INK
 
-SIZES = ((72, 55), (56, 50), (48, 40), (40, 30))
+SIZES = ((144, 60), (112, 55), (88, 50), (64, 40))
 """Height of a frame in pixels, and quality of WebP: the first that is small enough, else the last."""
-MOST_FRAMES = 16
-"""Of a strip; of a longer clip they are an even choice."""
+MOST_FRAMES = 10
+"""Of a strip; of a longer clip they are an even choice. More would be too small to see side by side."""
 EVEN_TIMES = 4
 LEVELS = 16
 """Shades of a map: four bits a cell."""
@@ -22,7 +22,7 @@ LEVELS = 16
 
 @dataclass(frozen=True)
 class Filmstrip:
-    """Some of a clip's kept frames, side by side in one picture."""
+    """Some of a clip's kept frames, side by side in one picture, never larger than the encoder saw them."""
 
     image: str
     shown: int
@@ -45,23 +45,30 @@ def draw_filmstrip(frames: np.ndarray, most_bytes: int) -> Filmstrip:
     return Filmstrip(image, shown, kept)
 
 
-def _side_by_side(frames: Sequence[Image.Image], height: int) -> Image.Image:
+def _side_by_side(frames: Sequence[Image.Image], most: int) -> Image.Image:
+    """Frames at most `most` pixels high. Smaller ones stay as they are: the page enlarges them, pixel by pixel."""
+    height = min(most, frames[0].height)
     size = (max(round(frames[0].width * height / frames[0].height), 1), height)
     strip = Image.new("RGB", (len(frames) * size[0], height))
     for place, frame in enumerate(frames):
-        strip.paste(frame.resize(size, Image.Resampling.LANCZOS), (place * size[0], 0))
+        shown = frame if frame.size == size else frame.resize(size, Image.Resampling.LANCZOS)
+        strip.paste(shown, (place * size[0], 0))
     return strip
 
 
 def draw_weights(weights: np.ndarray) -> str:
-    """[words, N] -> one pixel a weight, from nothing to full ink at the largest weight of all; where that is less than
-    EVEN_TIMES what each step would have of even attention, at this, so that a model that looks nowhere shows pale."""
-    full = max(float(weights.max(initial=0.0)), EVEN_TIMES / weights.shape[1])
-    cells = np.rint(weights / full * (LEVELS - 1)).astype(np.uint8)
+    """[words, N] -> one pixel a weight, from nothing to full ink at `full_weight`."""
+    cells = np.rint(weights / full_weight(weights) * (LEVELS - 1)).astype(np.uint8)
     image = Image.fromarray(cells, "P")
     image.putpalette(INK * LEVELS)
     opacity = bytes(round(255 * level / (LEVELS - 1)) for level in range(LEVELS))
     return _data_uri(image, "PNG", transparency=opacity, bits=4, optimize=True)
+
+
+def full_weight(weights: np.ndarray) -> float:
+    """The weight, 0..1, that a map shows in full colour: the largest of all; where that is less than EVEN_TIMES what
+    each step would have of even attention, this, so that a model that looks nowhere shows pale."""
+    return max(float(weights.max(initial=0.0)), min(EVEN_TIMES / weights.shape[1], 1.0))
 
 
 def _data_uri(image: Image.Image, form: str, **options: object) -> str:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
+from slt_cache.pipeline.report.models import colour_of, css_colour_of
 from slt_cache.pipeline.run import END_TO_END, Run
 from slt_cache.pipeline.unfinished import metrics_file
 from slt_cache.training.diagnostics import llm_larger
@@ -38,6 +39,8 @@ MODULES = {
 TOGETHER = ("joint", "llm-unfreeze-all")
 """Trainings in which the whole encoder learns with the LLM."""
 HALF = 0.5
+FLAT = 0.4
+"""Of a shared axis: a line that stays lower shows little of its shape."""
 MOST_POINTS = 400
 """Of a line; a longer log is thinned out evenly, which no eye sees at this size."""
 
@@ -81,6 +84,8 @@ class Drawn:
     drawings: tuple[Markup, ...]
     finding: str = ""
     """What they show, in a sentence."""
+    colour: str = ""
+    """Of the model, in CSS."""
 
 
 def read_trainings(run: Run) -> list[Training]:
@@ -93,34 +98,45 @@ def read_trainings(run: Run) -> list[Training]:
 
 
 def draw_curves(trainings: Sequence[Training]) -> list[Drawn]:
-    """A loss and a dev picture for each training; all losses share one axis, and so do all dev scores."""
+    """A loss and a dev picture for each training. All losses share one axis, and so do all dev scores, unless one of
+    them would be a flat line there; then each has its own."""
     trainings = [one for one in trainings if one.key != NOT_DRAWN and one.losses]
-    loss_top = _common_top((one.losses for one in trainings), step=1)
-    score_top = _common_top((one.dev for one in trainings), step=10)
-    return [Drawn(one.name, (_loss_drawing(one, loss_top), _dev_drawing(one, score_top))) for one in trainings]
+    loss_top = _common_top([one.losses for one in trainings], step=1)
+    score_top = _common_top([one.dev for one in trainings], step=10)
+    return [
+        Drawn(one.name, (_loss_drawing(one, loss_top), _dev_drawing(one, score_top)), colour=css_colour_of(one.key))
+        for one in trainings
+    ]
 
 
-def _loss_drawing(training: Training, top: float) -> Markup:
+def shared_axes(trainings: Sequence[Training]) -> list[str]:
+    """What is drawn on one vertical axis for all trainings: losses, dev scores, both, or nothing."""
+    drawn = [one for one in trainings if one.key != NOT_DRAWN and one.losses]
+    shared = {"losses": [one.losses for one in drawn], "dev scores": [one.dev for one in drawn]}
+    return [name for name, lines in shared.items() if len(drawn) > 1 and _common_top(lines, 1) is not None]
+
+
+def _loss_drawing(training: Training, top: float | None) -> Markup:
     return draw_lines(
         Chart(
             key=f"{training.key}-loss",
             title=f"{training.name}: training loss over update steps",
             x_label="update step",
             y_label="loss (nats per token)",
-            series=(Series("loss", training.losses),),
+            series=(Series("loss", training.losses, colour_of(training.key)),),
             top=top,
         )
     )
 
 
-def _dev_drawing(training: Training, top: float) -> Markup:
+def _dev_drawing(training: Training, top: float | None) -> Markup:
     return draw_lines(
         Chart(
             key=f"{training.key}-dev",
             title=f"{training.name}: dev BLEU-4 over epochs",
             x_label="epoch",
             y_label="dev BLEU-4 (0 to 100)",
-            series=(Series("dev BLEU-4", training.dev),),
+            series=(Series("dev BLEU-4", training.dev, colour_of(training.key)),),
             top=top,
             points=True,
             highest=True,
@@ -136,6 +152,7 @@ def draw_norms(trainings: Sequence[Training]) -> list[Drawn]:
             one.name,
             (_norm_drawing(one, "grad_norm", "gradient"), _norm_drawing(one, "param_norm", "weights")),
             _diagnosis(one),
+            css_colour_of(one.key),
         )
         for one in trainings
     ]
@@ -177,7 +194,7 @@ def _of_modules(training: Training, kind: str) -> tuple[Series, ...]:
         names["llm"] = MODULES["translator"]
     elif training.key in END_TO_END:
         names["translator"] = MODULES["llm"]
-    return tuple(Series(name, of(f"{kind}/{module}")) for module, name in names.items())
+    return tuple(Series(name, of(f"{kind}/{module}"), inked=True) for module, name in names.items())
 
 
 def _thinned(points: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
@@ -185,7 +202,12 @@ def _thinned(points: Iterable[tuple[float, float]]) -> tuple[tuple[float, float]
     return tuple(every[:: -(-len(every) // MOST_POINTS) or 1])
 
 
-def _common_top(lines: Iterable[Sequence[tuple[float, float]]], step: float) -> float:
-    """The end of the axis that all of these share: the next multiple of `step`."""
-    highest = max((y for points in lines for _, y in points if math.isfinite(y)), default=0.0)
-    return max(math.ceil(highest / step), 1) * step
+def _common_top(lines: Sequence[Sequence[tuple[float, float]]], step: float) -> float | None:
+    """The end of the axis that all of these share: the next multiple of `step`. None where the highest of one of them
+    is less than FLAT of that of another."""
+    highest = [max(found) for points in lines if (found := [y for _, y in points if math.isfinite(y)])]
+    if not highest:
+        return step
+    if min(highest) < FLAT * max(highest):
+        return None
+    return max(math.ceil(max(highest) / step), 1) * step

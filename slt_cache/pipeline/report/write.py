@@ -18,15 +18,18 @@ from slt_cache.pipeline.report.against import SIGNIFICANT, Rivals, compare_rival
 from slt_cache.pipeline.report.clips import Clips, read_clips, with_pictures
 from slt_cache.pipeline.report.evaluations import (
     COLUMNS,
+    FEWEST_TO_COMPARE,
     Evaluation,
     best_scores,
     intervals_of,
     read_evaluations,
     signatures_of,
+    too_few,
 )
 from slt_cache.pipeline.report.lengths import read_lengths
 from slt_cache.pipeline.report.page import render
-from slt_cache.pipeline.report.trainings import Training, draw_curves, draw_norms, read_trainings
+from slt_cache.pipeline.report.pictures import MOST_FRAMES
+from slt_cache.pipeline.report.trainings import Training, draw_curves, draw_norms, read_trainings, shared_axes
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import say, stepping
 
@@ -56,6 +59,8 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
         "beside": lay_beside([run, *others]) if others else None,
         "trainings": trainings,
         "curves": draw_curves(trainings),
+        "shared_axes": shared_axes(trainings),
+        "most_frames": MOST_FRAMES,
         "norms": draw_norms(trainings),
         "lengths": read_lengths(run, manifest, shown[0] if shown else None),
         "config": _config_text(run),
@@ -104,7 +109,8 @@ def _head(
 
 def _scores(evaluations: Sequence[Evaluation], runs: Sequence[Rivals]) -> dict[str, Any]:
     """Scores, and all that is computed from resampled sentences."""
-    models = rival_models(evaluations)
+    few = too_few(evaluations)
+    models = rival_models([one for one in evaluations if one.split not in few])
     total = len(evaluations) + sum(len(rivals.others) for rivals in (*models, *runs))
     with stepping("report: intervals and paired tests", total, "score") as step:
         intervals = {}
@@ -116,6 +122,8 @@ def _scores(evaluations: Sequence[Evaluation], runs: Sequence[Rivals]) -> dict[s
     return {
         "evaluations": evaluations,
         "best": best_scores(evaluations),
+        "too_few": few,
+        "fewest": FEWEST_TO_COMPARE,
         "intervals": intervals,
         "signatures": signatures_of(evaluations),
         "models_compared": models_compared,

@@ -9,12 +9,14 @@ from markupsafe import Markup
 from slt_cache.config import Config
 from slt_cache.files import write_text
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
+from slt_cache.pipeline.report.models import colour_of
 from slt_cache.pipeline.report.page import render
 from slt_cache.pipeline.reproduce.norms import KINDS
 from slt_cache.pipeline.reproduce.render import against, number_text, spread_text, verdict
 from slt_cache.pipeline.reproduce.results import FIGURES, RowResult, TableResult
 from slt_cache.pipeline.reproduce.tables import BASE
 from slt_cache.pipeline.reproduce.variants import Place, place_of, run_of
+from slt_cache.pipeline.run import MODELS
 from slt_cache.training.diagnostics import ENCODER, LLM
 from slt_cache.training.metrics_log import read_metrics
 
@@ -31,7 +33,8 @@ def write_page(
     config: Config,
 ) -> None:
     """`origins` tell how each table was made; `norms` are the lines of figure 2, empty where it was not asked for."""
-    tables = [_table(result, origins[result.table.name], seeds, root, config) for result in results]
+    colours = _colours(results)
+    tables = [_table(result, origins[result.table.name], seeds, root, config, colours) for result in results]
     if norms:
         drawings = _norm_drawings(place_of(root, seeds[0], BASE, config), config)
         title = "gradient and parameter norms of joint training"
@@ -50,14 +53,28 @@ def write_page(
     write_text(path, render("reproduce.html.jinja", values))
 
 
-def _table(result: TableResult, origin: str, seeds: Sequence[int], root: Path, config: Config) -> dict[str, Any]:
+Colours = Mapping[tuple[str, str], int]
+"""Variant and model -> its colour in all drawings."""
+
+
+def _colours(results: Sequence[TableResult]) -> Colours:
+    """Models of the run's own settings have the colours that its report gives them; all others come after these."""
+    rows = dict.fromkeys((found.row.variant, found.row.model) for result in results for found in result.rows)
+    known = {key: colour for key in rows if key[0] == BASE and (colour := colour_of(key[1])) is not None}
+    others = (key for key in rows if key not in known)
+    return known | {key: len(MODELS) + place for place, key in enumerate(others)}
+
+
+def _table(
+    result: TableResult, origin: str, seeds: Sequence[int], root: Path, config: Config, colours: Colours
+) -> dict[str, Any]:
     return {
         "name": result.table.name,
         "title": result.table.title,
         "rows": [_row(result, found) for found in result.rows],
         "lines": [*verdict(result), origin],
         "hours": result.table.hours,
-        "drawings": _drawings(result, place_of(root, seeds[0], BASE, config), config),
+        "drawings": _drawings(result, place_of(root, seeds[0], BASE, config), config, colours),
     }
 
 
@@ -74,9 +91,9 @@ def _row(result: TableResult, found: RowResult) -> dict[str, Any]:
     }
 
 
-def _drawings(result: TableResult, base: Place, config: Config) -> list[Markup]:
+def _drawings(result: TableResult, base: Place, config: Config, colours: Colours) -> list[Markup]:
     """Dev BLEU-4 while the table's models were trained, of the first seed; for figure 4 test BLEU-4 over epochs too."""
-    drawings = [_dev_drawing(result, base, config)]
+    drawings = [_dev_drawing(result, base, config, colours)]
     if result.table.name == FIGURE_4:
         points = tuple((float(found.row.variant.rpartition("-")[2]), found.bleu4) for found in result.rows)
         drawings.append(
@@ -86,7 +103,7 @@ def _drawings(result: TableResult, base: Place, config: Config) -> list[Markup]:
                     title="test BLEU-4 of both stages over epochs of stage 1",
                     x_label="epochs of stage 1",
                     y_label="test BLEU-4 (0 to 100)",
-                    series=(Series("both stages", points),),
+                    series=(Series("both stages", points, colour_of("llm")),),
                     points=True,
                     highest=True,
                 )
@@ -95,13 +112,13 @@ def _drawings(result: TableResult, base: Place, config: Config) -> list[Markup]:
     return [drawing for drawing in drawings if drawing]
 
 
-def _dev_drawing(result: TableResult, base: Place, config: Config) -> Markup:
+def _dev_drawing(result: TableResult, base: Place, config: Config, colours: Colours) -> Markup:
     series = []
     for found in result.rows:
         run = run_of(base.beside(found.row.variant), config)
         lines = read_metrics(run.folder / found.row.model / "metrics.jsonl")
         dev = ((line["epoch"], line["dev"]["bleu4"]) for line in lines if line["kind"] == "epoch" and line["dev"])
-        series.append(Series(found.row.label, tuple(dev)))
+        series.append(Series(found.row.label, tuple(dev), colours[found.row.variant, found.row.model]))
     return draw_lines(
         Chart(
             key=f"{result.table.name}-dev",
@@ -127,7 +144,10 @@ def _norm_drawings(base: Place, config: Config) -> list[Markup]:
                 title=f"{what} norm of the last layers of encoder and LLM over update steps",
                 x_label=f"update step (seed {base.seed})",
                 y_label=f"{what} norm",
-                series=(Series("LLM", points(f"{key}/{LLM}")), Series("encoder", points(f"{key}/{ENCODER}"))),
+                series=(
+                    Series("LLM", points(f"{key}/{LLM}"), inked=True),
+                    Series("encoder", points(f"{key}/{ENCODER}"), inked=True),
+                ),
                 logarithmic=True,
             )
         )
