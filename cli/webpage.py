@@ -28,8 +28,27 @@ def web_page(
         int | None,
         typer.Option("--port", min=1, max=65535, help="[default: the first free one from 7860 on]", show_default=False),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Another name that browsers may call the page by, such as that of a proxy; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     max_megabytes: Annotated[int, typer.Option("--max-megabytes", min=1, help="Largest file that it takes.")] = 100,
+    max_total_megabytes: Annotated[
+        int, typer.Option("--max-total-megabytes", min=1, help="All files that it holds at a time.")
+    ] = 1000,
     max_seconds: Annotated[float, typer.Option("--max-seconds", min=0.1, help="Longest video that it takes.")] = 60.0,
+    max_megapixels: Annotated[
+        float, typer.Option("--max-megapixels", min=0.01, help="Largest frame: width x height.")
+    ] = 9.0,
+    max_gigapixels: Annotated[
+        float, typer.Option("--max-gigapixels", min=0.01, help="Largest video: width x height x frames.")
+    ] = 16.0,
+    max_waiting: Annotated[int, typer.Option("--max-waiting", min=1, help="Videos that may wait their turn.")] = 16,
     run: RunOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -44,6 +63,8 @@ def web_page(
     Example: slt-cache app --run runs/avatar
     """
     sleep_while_waiting()
+    from slt_cache.app.limits import Limits
     from slt_cache.app.serve import serve
 
-    serve(open_run(run, config, settings, device), host, port, max_megabytes, max_seconds)
+    limits = Limits(max_megabytes, max_total_megabytes, max_seconds, max_megapixels, max_gigapixels, max_waiting)
+    serve(open_run(run, config, settings, device), host, port, limits, allow_host or [])

@@ -1,21 +1,30 @@
 """What the web page shows, without a browser and without gradio: answers, limits, and HTML that escapes."""
 
+import base64
 import socket
 import sys
+import time
 import types
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
+import torch
 
-from slt_cache.app.answer import Answer, Answerer, TooLong
+from slt_cache.app import serve as serve_module
+from slt_cache.app.answer import Answer, Answerer, LimitedReader, TooMuch
+from slt_cache.app.film import small_film, video_size
+from slt_cache.app.limits import Limits
 from slt_cache.app.serve import test_clips as clips_to_choose
 from slt_cache.app.show import show_answer, show_problem
-from slt_cache.config import VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.pipeline.run import Run, open_run
 from slt_cache.pipeline.translate import Translator
 from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.pieces import ClipView
 from tests.commands import slt_cache
 from tests.tiny_run import TALKING, train_tiny
 
@@ -29,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def answerer(run: Run) -> Answerer:
-    return Answerer(run, max_seconds=3.0)
+    return Answerer(run, Limits(seconds=3.0))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +55,7 @@ def test_the_answer_is_the_translation_of_the_command(answerer: Answerer, run: R
         steps = -(-expected.frames // 4)
         assert answer.attention.weights.shape == (len(answer.attention.words), steps)
         assert " ".join(answer.attention.words) == answer.translation.text
-        assert answer.frames.shape == (steps, 96, 96, 3)
+        assert answer.frames.shape == (steps, run.config.video.size, run.config.video.size, 3)
 
 
 def test_there_is_a_frame_for_each_step_and_of_a_long_clip_an_even_choice_is_shown(
@@ -54,18 +63,69 @@ def test_there_is_a_frame_for_each_step_and_of_a_long_clip_an_even_choice_is_sho
 ) -> None:
     video = make_video(tmp_path / "long.mp4", 200)
     answer = answerer.of_clip(Clip("long", "test", video, None, None, ""))
-    assert answer.frames.shape == (50, 96, 96, 3)
+    assert len(answer.frames) == 50
     assert answer.attention.weights.shape[1] == 50
-    assert "50 frames were kept, 16 are shown" in show_answer("long", answer)
+    assert "50 frames were kept, 10 are shown" in show_answer("long", answer)
 
 
 def test_an_upload_that_is_too_long_is_refused_and_a_clip_of_the_corpus_is_not(
     answerer: Answerer, make_video: Callable[..., Path], tmp_path: Path
 ) -> None:
     video = make_video(tmp_path / "long.mp4", 100)
-    with pytest.raises(TooLong, match=r"it is 4\.0 s long, and this page takes 3 s"):
+    with pytest.raises(TooMuch, match=r"it is 4\.0 s long, and this page takes 3 s"):
         answerer.of_upload(video)
     assert answerer.of_clip(Clip("long", "test", video, None, None, "")).translation.frames == 100
+
+
+def test_a_video_of_too_many_pixels_is_refused_before_it_is_decoded(
+    answerer: Answerer, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    huge = tmp_path / "huge.mkv"
+    write_huge(huge, 16384, 8640)
+    begun = time.monotonic()
+    with pytest.raises(TooMuch, match=r"frames have 16384 x 8640 pixels, and this page takes 9 megapixels \(--max-meg"):
+        answerer.of_upload(huge)
+    assert time.monotonic() - begun < 30
+    film = make_video(tmp_path / "film.mp4", 50)
+    size = video_size(film)
+    few = LimitedReader(answerer.translator.reader.video, limits=Limits(gigapixels=size.pixels * 49 / 1e9))
+    [refused] = few.events(ClipView(Clip("film", "test", film, None, None, "")))
+    assert isinstance(refused, TooMuch)
+    assert refused.reason.startswith(f"it has 50 frames of {size.width} x {size.height} pixels, and this page takes")
+
+
+def write_huge(path: Path, width: int, height: int) -> None:
+    """A header that promises frames of this size; behind it is next to nothing."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
+        stream.codec_context.open()
+        for number in range(3):
+            packet = av.Packet(b"\xff\xd8 no picture")
+            packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 25), number, number
+            container.mux(packet)
+
+
+def test_the_film_on_the_page_is_the_video_small_enough_to_send(
+    make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    video = make_video(tmp_path / "long.mp4", 1200)
+    film = small_film(Clip("long", "test", video, None, None, ""))
+    assert film.startswith("data:video/mp4;base64,") and len(film) < 1_000_000
+    played = tmp_path / "played.mp4"
+    played.write_bytes(base64.b64decode(film.partition(",")[2]))
+    size = video_size(played)
+    assert size.frames == 400 and size.height <= 270
+    with av.open(str(played)) as container:
+        assert float(container.duration or 0) / av.time_base == pytest.approx(1200 / 25, rel=0.1)
+    cut = small_film(Clip("cut", "test", video, 1.0, 2.0, ""))
+    assert len(cut) < len(film)
+    assert small_film(Clip("gone", "test", tmp_path / "gone.mp4", None, None, "")) == ""
+
+
+def test_a_page_for_others_warns_on_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for host, warned in (("0.0.0.0", True), ("::", True), ("127.0.0.1", False), ("localhost", False)):
+        assert serve_module.is_loopback(host) != warned
 
 
 def test_a_cut_of_a_long_video_is_translated_and_drawn_as_the_cut(
@@ -98,10 +158,9 @@ def test_whatever_a_video_or_a_sentence_is_called_stays_text(answerer: Answerer,
         assert "&lt;script&gt;" in page
 
 
-def test_the_pictures_keep_the_frames_that_the_model_was_given(answerer: Answerer) -> None:
-    small, given = answerer._small.video, answerer.translator.reader.video
-    assert (small.keep_rate, small.fps) == (given.keep_rate, given.fps)
-    assert small.mean == VideoConfig().mean
+def test_the_pictures_are_what_the_encoder_was_given(answerer: Answerer, clip: Clip) -> None:
+    given = [event for event in answerer.translator.reader.events(ClipView(clip)) if isinstance(event, torch.Tensor)]
+    np.testing.assert_array_equal(answerer.of_clip(clip).frames, torch.cat(given).permute(0, 2, 3, 1).numpy())
 
 
 def test_without_gradio_the_error_names_the_extra(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

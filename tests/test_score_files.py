@@ -125,6 +125,14 @@ def test_hypotheses_that_are_all_empty_score_0_and_are_said_to_be_empty(folder: 
     assert ran.code == 0 and "some.txt: 1 of 15 references are empty, such as number 1" in ran.err
 
 
+def test_one_sentence_has_no_interval_worth_the_name_and_is_said_to_have_none(folder: Path) -> None:
+    for name in ("hyp.txt", "ref.txt"):
+        (folder / name).write_text("heute regnet es\n")
+    ran = slt_cache("score", "hyp.txt", "ref.txt", "--bootstrap", "50")
+    assert ran.code == 0
+    assert "one sentence resampled is always the same one" in ran.err
+
+
 def test_intervals_of_a_weak_model_are_printed(folder: Path) -> None:
     (folder / "hyp.txt").write_text("heute schneit es\nxx yy\nzz qq\n")
     (folder / "ref.txt").write_text("heute regnet es\nganz anders\nnichts davon\n")

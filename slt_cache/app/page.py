@@ -1,13 +1,15 @@
 """The page itself, in gradio: what can be given to it, and what happens then."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio
 
-from slt_cache.app.answer import Answer, Answerer, TooLong
+from slt_cache.app.answer import Answer, Answerer, TooMuch
+from slt_cache.app.limits import Limits
 from slt_cache.app.show import show_answer, show_invitation, show_problem
+from slt_cache.app.uploads import Uploads
 from slt_cache.corpora.clips import Clip
 from slt_cache.errors import SltCacheError
 from slt_cache.pipeline.terminal import say
@@ -15,8 +17,6 @@ from slt_cache.pipeline.terminal import say
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-serif")
 """Of the reader's own machine: gradio's would be asked for at Google's."""
 MONOSPACED = ("ui-monospace", "Menlo", "Consolas", "monospace")
-CLEANING = (60, 600)
-"""Seconds: how often the temporary folder is looked through, and how old an upload that nobody translated may get."""
 COLUMN_PIXELS = 320
 """Narrower, and they stand below each other."""
 HONESTY = (
@@ -30,9 +30,11 @@ def theme() -> Any:
     return gradio.themes.Default(font=list(FONTS), font_mono=list(MONOSPACED), primary_hue="teal")
 
 
-def make_page(answerer: Answerer, name: str, clips: Sequence[Clip], drawn: bool, megabytes: int, seconds: float) -> Any:
+def make_page(
+    answerer: Answerer, name: str, clips: Sequence[Clip], drawn: bool, limits: Limits, uploads: Uploads
+) -> Any:
     """A page for one run. `clips` can be chosen from by hand; `drawn` says that they are the demo corpus'. The limits
-    are told, and kept elsewhere: megabytes by the server, seconds by the answerer."""
+    are told, and kept elsewhere: of files by the server, of videos by the answerer."""
     by_label = {_label(clip): clip for clip in clips}
 
     def of_upload(path: str | None) -> tuple[str, None, None]:
@@ -42,17 +44,19 @@ def make_page(answerer: Answerer, name: str, clips: Sequence[Clip], drawn: bool,
         try:
             return _html(lambda: answerer.of_upload(Path(path)), Path(path).name), None, None
         finally:
-            Path(path).unlink(missing_ok=True)
+            uploads.delete(Path(path))
 
     def of_clip(label: str | None) -> str:
         clip = by_label.get(label or "")
         return show_invitation() if clip is None else _html(lambda: answerer.of_clip(clip), clip.id, clip.text)
 
-    with gradio.Blocks(title="slt-cache", analytics_enabled=False, delete_cache=CLEANING) as page:
+    with gradio.Blocks(title="slt-cache", analytics_enabled=False) as page:
         gradio.Markdown(f"# Sign language translation\nRun `{name}`. {HONESTY}{DRAWN if drawn else ''}")
         with gradio.Row():
             with gradio.Column(min_width=COLUMN_PIXELS):
-                upload = gradio.File(label=f"A video, at most {megabytes} MB and {seconds:g} s", height=140)
+                upload = gradio.File(
+                    label=f"A video, at most {limits.megabytes} MB and {limits.seconds:g} s", height=140
+                )
             with gradio.Column(min_width=COLUMN_PIXELS, visible=bool(clips)):
                 choice = gradio.Dropdown(list(by_label), value=None, label=f"Or one of {len(clips)} test clips")
         answer = gradio.HTML(show_invitation(), container=True)
@@ -63,6 +67,14 @@ def make_page(answerer: Answerer, name: str, clips: Sequence[Clip], drawn: bool,
     return page
 
 
+def questions_of(page: Any, clips: Sequence[Clip]) -> dict[int, Collection[str] | None]:
+    """The functions that the page may be asked to call, by number: None for the one of an upload, else the choices."""
+    return {
+        number: None if isinstance(function.inputs[0], gradio.File) else {_label(clip) for clip in clips}
+        for number, function in page.fns.items()
+    }
+
+
 def _label(clip: Clip) -> str:
     return f"{clip.id}: {clip.text}"
 
@@ -71,8 +83,8 @@ def _html(answer: Callable[[], Answer], what: str, reference: str = "") -> str:
     """Whatever goes wrong is told on the page; what nobody foresaw is told on the terminal as well."""
     try:
         return show_answer(what, answer(), reference)
-    except TooLong as error:
-        return show_problem(what, error.reason, "Give a part of it, or start the page with more --max-seconds.")
+    except TooMuch as error:
+        return show_problem(what, error.reason, "Give a smaller or shorter one, or start the page with more.")
     except SltCacheError as error:
         return show_problem(
             what, str(getattr(error, "reason", error)).rstrip("."), "Give a video, such as mp4 or webm."

@@ -1,18 +1,23 @@
 """The page's server: on this machine alone unless told otherwise, asking nothing of any other, and leaving nothing
 behind."""
 
+import ipaddress
 import os
 import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from slt_cache.app.answer import Answerer
+from slt_cache.app.gate import Gate
+from slt_cache.app.limits import Limits
+from slt_cache.app.receive import Receiver
+from slt_cache.app.uploads import MEGABYTE, Uploads
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
@@ -25,29 +30,45 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_SSR_MODE": "False",
 }
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; worker-src 'self' blob:; "
-    "connect-src 'self' data: blob:"
-)
-"""Content-Security-Policy: whatever gradio's scripts would ask other hosts for, the browser does not."""
 
 
-def serve(run: Run, host: str, port: int | None, max_megabytes: int, max_seconds: float) -> None:
-    """Answers until Ctrl-C or SIGTERM, with KeyboardInterrupt then. Raises InputError without gradio, without a
-    trained run, and for a port that is taken."""
+def serve(run: Run, host: str, port: int | None, limits: Limits, allowed: Sequence[str] = ()) -> None:
+    """Answers until Ctrl-C or SIGTERM, with KeyboardInterrupt then. `allowed` are names that browsers may call the page
+    by besides `host` and those of this machine. Raises InputError without gradio, without a trained run, and for a port
+    that is taken."""
     _require_address(host, port)
     with _temporary_home() as home:
         page_module = _page_module()
-        answerer = Answerer(run, max_seconds)
-        drawn = run.config.corpus.name == "avatar"
-        page = page_module.make_page(answerer, str(run.folder), test_clips(run), drawn, max_megabytes, max_seconds)
-        address = _launch(page, page_module.theme(), host, port, max_megabytes, home)
+        answerer = Answerer(run, limits)
+        uploads = Uploads(home, limits.total_megabytes * MEGABYTE)
+        clips, drawn = test_clips(run), run.config.corpus.name == "avatar"
+        page = page_module.make_page(answerer, str(run.folder), clips, drawn, limits, uploads)
+        address = _launch(page, page_module.theme(), host, port, limits)
+        app = page.server_app
+        receiver = Receiver(uploads, limits.megabytes)
+        # Round all of gradio's own middleware, one of which would tell foreign pages that they may read the answer.
+        questions = page_module.questions_of(page, clips)
+        app.middleware_stack = Gate(app.middleware_stack, [host, *allowed], uploads, receiver, questions)
+        if not is_loopback(host):
+            say(
+                f"warning: listening on {host}: everyone who can reach this machine may use this page, unencrypted and "
+                "without a password. It answers to its addresses; for a name, add --allow-host NAME. For yourself alone, "
+                "leave out --host, and use ssh -L from elsewhere."
+            )
         say(f"{address} (Ctrl-C ends it)")
         try:
-            _wait()
+            with uploads.swept():
+                _wait()
         finally:
             page.close(verbose=False)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in addresses)
+    except (OSError, ValueError):
+        return False
 
 
 def _require_address(host: str, port: int | None) -> None:
@@ -81,17 +102,14 @@ def test_clips(run: Run) -> list[Clip]:
     return [clip for clip in of_split(read_manifest(run.manifest), "test") if clip.video.exists()]
 
 
-def _launch(page: Any, theme: Any, host: str, port: int | None, max_megabytes: int, home: Path) -> str:
-    from starlette.middleware import Middleware
-
+def _launch(page: Any, theme: Any, host: str, port: int | None, limits: Limits) -> str:
     try:
-        _, address, _ = page.queue(max_size=16).launch(
+        _, address, _ = page.queue(max_size=limits.waiting).launch(
             server_name=host,
             server_port=port,
             theme=theme,
             css=STYLE.read_text(encoding="utf-8"),
-            max_file_size=f"{max_megabytes}mb",
-            app_kwargs={"middleware": [Middleware(_Policy)]},
+            max_file_size=f"{limits.megabytes}mb",
             prevent_thread_lock=True,
             quiet=True,
             share=False,
@@ -107,21 +125,6 @@ def _launch(page: Any, theme: Any, host: str, port: int | None, max_megabytes: i
     except OSError as error:
         raise InputError(f"{host}: no port from {port or 7860} on is free. Choose another --port.") from error
     return str(address)
-
-
-class _Policy:
-    """ASGI middleware: adds POLICY to every answer."""
-
-    def __init__(self, app: Any):
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def send_with(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message.setdefault("headers", []).append((b"content-security-policy", POLICY.encode()))
-            await send(message)
-
-        await self.app(scope, receive, send_with)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ def show_answer(what: str, answer: Answer, reference: str = "") -> str:
         rate=found.frames / found.seconds,
         length=answer.length,
         cut=found.cut,
+        film=answer.film,
         strip=strip,
         words=attention.words,
         ink="rgb({} {} {})".format(*INK),

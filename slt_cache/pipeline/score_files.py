@@ -48,6 +48,8 @@ def score_files(
     for one in (ours, theirs):
         if one is not None:
             _say_what_is_odd(one, wanted)
+    if len(found) == 1 and (bootstrap is not None or against is not None):
+        say("one sentence resampled is always the same one: intervals and p-values say nothing here")
     with stepping("scoring", FIGURES if others is None else 2 * FIGURES, "figure") as step:
         scores = score(found, wanted.texts, preset, choices, bootstrap, step)
         if others is None:

@@ -1,12 +1,15 @@
 """The page of `slt-cache app` as a visitor meets it, on a tiny run."""
 
+import http.client
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,7 @@ from tests.browser.conftest import Seen
 from tests.tiny_run import TALKING, succeed, train_tiny
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 
@@ -179,11 +182,67 @@ def test_no_file_of_the_server_is_given_out_or_taken_for_an_upload(page: "Page",
     private, api = run / "corpus" / "videos" / "test-00000.mp4", f"{server.address}gradio_api"
     assert page.request.get(f"{api}/file={private}").status == 403
     asked = {"data": [{"path": str(private), "meta": {"_type": "gradio.FileData"}}], "fn_index": 0, "session_hash": "x"}
-    page.request.post(f"{api}/queue/join", data=asked)
-    answer = page.request.get(f"{api}/queue/data?session_hash=x").text()
-    assert '"success":false' in answer.replace(" ", "")
-    assert "slt-sentence" not in answer
+    answer = page.request.post(f"{api}/queue/join", data=asked)
+    assert answer.status == 400 and "not here any more" in answer.text()
     assert private.is_file()
+
+
+def test_what_is_asked_wrongly_prints_nothing(page: "Page", server: Server) -> None:
+    before = server.log.read_text()
+    for asked in ({"data": [None], "fn_index": 999, "session_hash": "x"}, {"data": 1}, [], None):
+        assert page.request.post(f"{server.address}gradio_api/queue/join", data=json.dumps(asked)).status in (400, 403)
+    assert server.log.read_text() == before
+
+
+def test_another_host_is_not_answered_and_no_origin_is_allowed(page: "Page", server: Server) -> None:
+    port = int(server.address.rstrip("/").rpartition(":")[2])
+    for path in ("/", "/config", "/gradio_api/info"):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", path, headers={"Host": "evil.example", "Origin": "http://evil.example"})
+        answer = connection.getresponse()
+        assert answer.status == 403
+        assert "evil" not in str(answer.getheaders()) + answer.read().decode()
+        connection.close()
+
+
+def test_two_visitors_with_equal_files_both_get_an_answer(
+    chromium: "Browser", server: Server, videos: list[Path]
+) -> None:
+    contexts = [chromium.new_context() for _ in range(2)]
+    pages = [opened(context.new_page(), server) for context in contexts]
+    for page in pages:
+        page.set_input_files(UPLOAD, videos[0])
+    for page in pages:
+        page.wait_for_selector(f".slt-answer:has-text({json.dumps(videos[0].name)}) .slt-sentence", timeout=60_000)
+    assert len({page.inner_text(".slt-sentence") for page in pages}) == 1
+    for context in contexts:
+        context.close()
+    assert list(server.temporary.rglob("*.mp4")) == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing_on_disk(server: Server) -> None:
+    port = int(server.address.rstrip("/").rpartition(":")[2])
+    head = (
+        f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 900000\r\n"
+        "Content-Type: multipart/form-data; boundary=limit\r\n\r\n"
+        '--limit\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n\r\n'
+    )
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head.encode() + bytes(600_000))
+        time.sleep(1)
+    time.sleep(1)
+    sizes = [path.stat().st_size for path in server.temporary.rglob("*") if path.is_file()]
+    assert sum(sizes) < 100_000
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_the_video_plays_in_the_page(page: "Page", server: Server, videos: list[Path], seen: Seen) -> None:
+    give(opened(page, server), videos[0])
+    page.wait_for_function("document.querySelector('.slt-film').readyState >= 2")
+    page.evaluate("document.querySelector('.slt-film').play()")
+    page.wait_for_function("document.querySelector('.slt-film').currentTime > 0.1")
+    assert page.evaluate("document.querySelector('.slt-film').videoWidth") > 0
+    assert seen.errors == [] and seen.outside == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

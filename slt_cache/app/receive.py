@@ -1,0 +1,133 @@
+"""Uploads as they arrive: bounded in size and time, on disk without a name until they are whole."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from slt_cache.app.uploads import MEGABYTE, NoRoom, Uploads
+
+FORM_BYTES = 64_000
+"""That a form takes besides its file."""
+SILENT_SECONDS = 20
+"""Without a byte, after which an upload has broken off."""
+LONGEST_SECONDS = 600
+"""That an upload may take in all."""
+PROGRESS_SECONDS = 0.2
+"""Between two messages about an upload."""
+MOST_TRACKED = 256
+
+
+class Receiver:
+    """Takes the page's uploads in place of gradio, whose equal files share a path, and which leaves on disk what broke
+    off."""
+
+    def __init__(self, uploads: Uploads, most_megabytes: int):
+        self.uploads = uploads
+        self.most_bytes = most_megabytes * MEGABYTE
+        self._arrived: dict[str, tuple[int, bool]] = {}
+        """By the page's name for an upload: bytes so far, and whether that is all."""
+
+    async def take(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+        """Answers with the list of the paths, one, as gradio's page expects it."""
+        from starlette.formparsers import MultiPartException
+        from starlette.requests import ClientDisconnect, Request
+        from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+        upload_id = _upload_id(scope)
+        response: Response
+        try:
+            size = int(Request(scope).headers.get("content-length", ""))
+            if size > self.most_bytes + FORM_BYTES:
+                response = PlainTextResponse("The file is larger than this page takes.", 413)
+            else:
+                with self.uploads.expecting(size):
+                    request = Request(scope, self._counted(receive, upload_id))
+                    response = JSONResponse([await self._stored(request)])
+        except ValueError:
+            response = PlainTextResponse("The size of the upload was not said.", 411)
+        except NoRoom:
+            response = PlainTextResponse("Too many files are waiting. Try again in a minute.", 503)
+        except (ClientDisconnect, MultiPartException, _NoFile):
+            response = PlainTextResponse("No whole file arrived.", 400)
+        finally:
+            if upload_id in self._arrived:
+                self._arrived[upload_id] = (self._arrived[upload_id][0], True)
+        await response(scope, receive, send)
+
+    async def _stored(self, request: Any) -> str:
+        from starlette.datastructures import UploadFile
+
+        # Starlette keeps a file that is being sent without a name on disk: if it breaks off, nothing is left.
+        async with request.form(max_files=1, max_fields=4) as form:
+            file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
+            if file is None:
+                raise _NoFile
+            path = self.uploads.new_path(file.filename or "")
+            await asyncio.to_thread(_copy, file.file, path)
+        self.uploads.hold(path)
+        return str(path)
+
+    def _counted(self, receive: Callable[[], Awaitable[Any]], upload_id: str) -> Callable[[], Awaitable[Any]]:
+        """What arrives, with its bytes counted; an upload that falls silent or takes too long counts as broken off."""
+        end = time.monotonic() + LONGEST_SECONDS
+        if len(self._arrived) >= MOST_TRACKED:  # of those that nobody asked about
+            self._arrived = {name: found for name, found in self._arrived.items() if not found[1]}
+        if upload_id:
+            self._arrived[upload_id] = (0, False)
+
+        async def counted() -> Any:
+            try:
+                message = await asyncio.wait_for(receive(), min(SILENT_SECONDS, max(end - time.monotonic(), 0.01)))
+            except (asyncio.TimeoutError, TimeoutError):
+                return {"type": "http.disconnect"}
+            if upload_id in self._arrived:
+                self._arrived[upload_id] = (self._arrived[upload_id][0] + len(message.get("body", b"")), False)
+            return message
+
+        return counted
+
+    async def progress(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+        """Server-sent events about an upload, as gradio's page expects them."""
+        upload_id, told = _upload_id(scope), 0
+        end = time.monotonic() + LONGEST_SECONDS
+        headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        waited = 0.0
+        while time.monotonic() < end and waited < SILENT_SECONDS:
+            arrived, done = self._arrived.get(upload_id, (0, False))
+            waited = 0.0 if arrived > told else waited + PROGRESS_SECONDS
+            if arrived > told:
+                await _event(send, {"msg": "update", "orig_name": "video", "chunk_size": arrived - told}, more=True)
+                told = arrived
+            if done:
+                break
+            await asyncio.sleep(PROGRESS_SECONDS)
+        self._arrived.pop(upload_id, None)
+        await _event(send, {"msg": "done"}, more=False)
+
+
+class _NoFile(Exception):
+    """A form without a file."""
+
+
+def _upload_id(scope: Any) -> str:
+    [given] = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("upload_id", [""])[:1]
+    return given[:64]
+
+
+def _copy(source: Any, path: Any) -> None:
+    try:
+        with path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except BaseException:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
+
+
+async def _event(send: Any, message: dict[str, Any], more: bool) -> None:
+    body = f"data: {json.dumps(message)}\n\n".encode()
+    await send({"type": "http.response.body", "body": body, "more_body": more})
