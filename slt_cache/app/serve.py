@@ -52,7 +52,7 @@ def serve(run: Run, host: str, port: int | None, limits: Limits, allowed: Sequen
         if not is_loopback(host):
             say(
                 f"warning: listening on {host}: everyone who can reach this machine may use this page, unencrypted and "
-                "without a password. It answers to its addresses; for a name, add --allow-host NAME. For yourself alone, "
+                "without a password. It answers to its addresses; for a name, add --allow-host NAME. For you alone, "
                 "leave out --host, and use ssh -L from elsewhere."
             )
         say(f"{address} (Ctrl-C ends it)")
