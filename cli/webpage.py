@@ -33,7 +33,8 @@ def web_page(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Another name that browsers may call the page by, such as that of a proxy; may be repeated.",
+            help="Another name that browsers may call the page by, such as that of a proxy; may be repeated. "
+            "[default: only --host and localhost]",
             show_default=False,
         ),
     ] = None,
