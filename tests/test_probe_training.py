@@ -87,6 +87,7 @@ def test_stage_2_from_the_cache_refuses_to_allow_what_it_does_not_read(run: Path
 
 def test_a_corpus_that_has_moved_is_to_be_prepared_where_it_is_now(own: Path, run: Path) -> None:
     succeed("train-visual", "--run", run)
+    succeed("eval", "--model", "visual", "--run", run)
     moved = own.with_name("moved")
     shutil.move(own, moved)
     assert "trained already" in succeed("train-visual", "--run", run).err  # a finished training needs no videos
@@ -95,6 +96,7 @@ def test_a_corpus_that_has_moved_is_to_be_prepared_where_it_is_now(own: Path, ru
         ("train-joint",),
         ("extract-features", "--split", "dev"),
         ("eval", "--model", "visual", "--split", "test"),
+        ("bench", "visual"),
     ]
     for arguments in commands:
         assert_advised(slt_cache(*arguments, "--run", run))
@@ -102,6 +104,7 @@ def test_a_corpus_that_has_moved_is_to_be_prepared_where_it_is_now(own: Path, ru
     shutil.copy(moved / "manifest.tsv", own)  # the videos alone have moved
     for arguments in commands:
         assert_advised(slt_cache(*arguments, "--run", run))
+    assert "prepare tsv --root DIR" in succeed("report", "--run", run).err
 
 
 def assert_advised(ran: Ran) -> None:

@@ -20,6 +20,7 @@ from slt_cache.features.cache import FeatureCache
 from slt_cache.models.packing import pad, step_mask
 from slt_cache.models.sign_translator import SignTranslator, token_loss
 from slt_cache.pipeline.bench_reading import bench_checks, bench_reading
+from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
@@ -102,7 +103,9 @@ def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> C
 def _same_clips(run: Run, held: FeatureCache, count: int) -> list[Clip]:
     """The first clips of the cache, as clips of the manifest, which must be the one that the cache was made from."""
     by_id = {clip.id: clip for clip in require_split(run, ensure_clips(run), "train")}
-    return [by_id[clip_id] for clip_id in held.ids[:count]]
+    clips = [by_id[clip_id] for clip_id in held.ids[:count]]
+    require_corpus(run, clips)
+    return clips
 
 
 def _from_cache(

@@ -16,6 +16,7 @@ from slt_cache.features.spec import IMPORTED
 from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.models.packing import pad, step_mask
 from slt_cache.pipeline.bench_step import wait_for
+from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
@@ -75,7 +76,9 @@ def videos_of(run: Run, trained: LlmCheckpoint, chosen: Sequence[Sequence[str]],
         say("imported features: the run has no encoder that could be run again; only the cache is timed.")
         return None
     visual = encoder_of(run, trained.spec)
-    by_id = {clip.id: clip for clip in require_split(run, ensure_clips(run), "train")}
+    clips = require_split(run, ensure_clips(run), "train")
+    require_corpus(run, clips)
+    by_id = {clip.id: clip for clip in clips}
     return Videos(
         encoder=frozen_encoder(visual, trained.spec, device, run.config.features.batch_frames),
         reader=PieceReader(visual.video),

@@ -22,6 +22,7 @@ from slt_cache.device import pick_device
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.models.visual_memory import frame_bytes
 from slt_cache.pipeline.bench_visual_step import MeasuredPixels, Round, run_loop
+from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.frame_cache import GIGABYTE, cache_bytes, frame_cache_in, make_folder
 from slt_cache.pipeline.language import ensure_tokenizer
@@ -48,6 +49,7 @@ def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
     device = pick_device(config.compute.device, config.compute.precision)
     all_clips = ensure_clips(run)
     clips = require_split(run, all_clips, "train")
+    require_corpus(run, clips)
     with Derived(run, run.command("train-visual"), restart=False) as derived:
         tokenizer = ensure_tokenizer(run, all_clips, derived)
     size = config.visual_training.batch_size

@@ -16,6 +16,7 @@ from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
+from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.encoder import differs_from, frozen_encoder
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.inspect_cache import verify_cache
@@ -88,6 +89,7 @@ def _compare(held: FeatureCache, run: Run, count: int) -> Iterator[tuple[str, fl
         raise InputError(f"{run.manifest}: there is no such manifest, so no videos are known. Leave --encoder out.")
     clips = {clip.id: clip for clip in of_split(ensure_clips(run), held.split)}
     chosen = [clips[clip_id] for clip_id in _spread(held.ids, count) if clip_id in clips]
+    require_corpus(run, chosen)
     encoder = frozen_encoder(visual, spec, pick_device(run.config.compute.device), run.config.features.batch_frames)
     reader = PieceReader(visual.video, AugmentationConfig.model_validate(spec.augmentation or {}), spec.view_seed or 0)
     jobs = (ClipView(clip, view) for clip in chosen for view in range(held.views))

@@ -27,9 +27,15 @@ def read_corpus(run: Run, look: Look | None = None) -> Reading:
 
 def require_corpus(run: Run, clips: Sequence[Clip]) -> None:
     """Raises InputError if the corpus as a whole is no longer where it was; single clips without a video pass."""
+    error = moved_corpus(run, clips)
+    if error is not None:
+        raise error
+
+
+def moved_corpus(run: Run, clips: Sequence[Clip]) -> InputError | None:
+    """Says what to do if the corpus as a whole is no longer where it was."""
     absent = [clip for clip in clips if not is_there(clip.video)]
-    if _has_moved(run, len(absent), len(clips)):
-        raise absent_videos(run, absent, len(clips))
+    return absent_videos(run, absent, len(clips)) if _has_moved(run, len(absent), len(clips)) else None
 
 
 def absent_videos(run: Run, absent: Sequence[Clip], total: int, choice: str = "") -> InputError:

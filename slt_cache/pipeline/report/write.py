@@ -14,6 +14,7 @@ from slt_cache.corpora.clips import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
+from slt_cache.pipeline.corpora import moved_corpus
 from slt_cache.pipeline.report.against import SIGNIFICANT, Rivals, compare_rivals, lay_beside, rival_models, rival_runs
 from slt_cache.pipeline.report.clips import Clips, read_clips, with_pictures
 from slt_cache.pipeline.report.evaluations import (
@@ -79,6 +80,9 @@ def _render(page: dict[str, Any]) -> str:
 def _pictured(run: Run, evaluation: Evaluation, clips: Clips, manifest: Sequence[Clip], page: dict[str, Any]) -> Clips:
     """With as many pictures as fit beside all the rest of the page."""
     room = MOST_BYTES - len(_render(page).encode())
+    moved = moved_corpus(run, manifest)
+    if moved is not None:
+        say(f"report: no pictures of clips; {moved}")
     pictured = with_pictures(run, evaluation, clips, {clip.id: clip for clip in manifest}, room)
     if pictured.pictured < len(clips.rows):
         say(f"report: pictures of {pictured.pictured:,} of {len(clips.rows):,} clips fit into a page of 5 MB")
