@@ -18,6 +18,7 @@ from slt_cache.config.sections import (
     ScoringConfig,
     VideoConfig,
     VisualTrainingConfig,
+    expanded,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "VisualTrainingConfig",
     "check_config",
     "differences",
+    "expanded",
     "is_as_written",
     "load_config",
     "save_config",

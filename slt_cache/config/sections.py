@@ -338,6 +338,8 @@ class LlmPretrainingConfig(OptimizerConfig):
 class LlmTrainingConfig(OptimizerConfig):
     """Stage 2."""
 
+    seed: NonNegativeInt | None = None
+    """Of stage 2 alone; null for the run's. `train-llm --seed` sets it if stage 1 was trained with another seed."""
     epochs: PositiveInt = 50
     batch_size: PositiveInt = 16
     lr: PositiveFloat = 1e-5
@@ -364,8 +366,9 @@ class LlmTrainingConfig(OptimizerConfig):
     """Epochs between evaluations on dev."""
 
     def recorded(self) -> dict[str, Any]:
-        """Channel dropout only where it is set: earlier records have none."""
+        """Channel dropout only where it is set: earlier records have none. The seed stands beside it."""
         recorded = super().recorded()
+        del recorded["seed"]
         if not self.channel_dropout:
             del recorded["channel_dropout"]
         return recorded
@@ -485,6 +488,12 @@ class Config(Section):
         if self.compute.compile and (self.encoder.checkpointing or self.encoder.chunk_frames):
             raise ValueError("compute.compile goes with neither encoder.checkpointing nor encoder.chunk_frames")
         return self
+
+    @property
+    def of_stage_2(self) -> "Config":
+        """The same settings with stage 2's seed."""
+        own = self.llm_training.seed
+        return self if own is None else self.model_copy(update={"seed": own})
 
     @property
     def language_code(self) -> str | None:

@@ -1,11 +1,26 @@
 """A run folder: the config it was made with and the path of everything in it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
-from slt_cache.advice import command
-from slt_cache.config import Config, FeaturesConfig, load_config, save_config
+from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
+from slt_cache.checkpoints.record import read_record
+from slt_cache.config import Config, check_config, expanded, is_as_written, load_config, save_config
+from slt_cache.errors import InputError
+from slt_cache.pipeline.settings_use import (
+    COMPARISON,
+    MADE_BY,
+    STAGES,
+    UPSTREAM,
+    is_used,
+    merged,
+    named,
+    stage_of,
+    value_of,
+)
+from slt_cache.pipeline.terminal import say
 from slt_cache.processes import leads
 
 DEFAULT_CONFIG = "avatar"
@@ -42,10 +57,14 @@ class Run:
     """The settings that hold now."""
     lasting: Config | None = None
     """The settings to be saved, where a passing choice such as --device changed the others."""
+    named_config: str | None = None
+    """The config that the command line named."""
+    overrides: tuple[str, ...] = ()
+    """The `section.key=value` words of the command line."""
 
     @property
     def config_file(self) -> Path:
-        return self.folder / "config.yaml"
+        return self.folder / CONFIG_FILE
 
     @property
     def manifest(self) -> Path:
@@ -72,7 +91,7 @@ class Run:
 
     @property
     def features(self) -> Path:
-        return self.folder / "feats.h5"
+        return self.folder / CACHE_FILE
 
     @property
     def llm(self) -> Path:
@@ -117,31 +136,109 @@ class Run:
     def report(self) -> Path:
         return self.folder / "report.html"
 
-    def save_config(self) -> None:
-        if leads():
-            save_config(self.lasting or self.config, self.config_file)
+    def is_made(self, stage: str) -> bool:
+        """Whether a stage, as settings_use.STAGES names it, is finished."""
+        if stage == "corpus":
+            return self.manifest.is_file()
+        if stage == "features":
+            return self.features.is_file()
+        folder = {"visual": self.visual, "pretrained": self.pretrained, "llm": self.llm, "control": self.control}[stage]
+        record = read_record(folder / "best")
+        return record is not None and record.finished
 
-    def remember_features(self) -> None:
-        """What was extracted is what the run asks for from now on; its other settings stay as they are saved."""
-        if self.config_file.is_file():
-            saved = load_config(str(self.config_file), ())
-            save_config(saved.model_copy(update={"features": self.config.features}), self.config_file)
+    def stage_in(self, folder: Path) -> str:
+        """The stage that a training in this folder makes."""
+        own = {self.visual: "visual", self.pretrained: "pretrained", self.llm: "llm"}
+        return own.get(folder, COMPARISON)
+
+    def save_config(self, made: str) -> None:
+        """Writes config.yaml for a stage that was made: its settings, those that no single stage decides, and those of
+        stages that are still to be made. Those of other finished stages stay as they are saved, and a comparison
+        changes none. So `config.yaml` is always what the run's stages were made with."""
+        if not leads():
+            return
+        asked = self.lasting or self.config
+        saved = self.saved_config()
+        if saved is not None:
+            if made == COMPARISON:
+                return
+            if made == "features":  # needs nothing else that is not saved
+                asked = saved.model_copy(update={made: asked.features})
+            keep = [stage for stage in STAGES if stage != made and self.is_made(stage)]
+            before, now = saved.model_dump(mode="json"), asked.model_dump(mode="json")
+            asked = check_config(merged(now, before, keep, UPSTREAM.get(made, ())), str(self.config_file))
+        if asked != saved:
+            save_config(asked, self.config_file)
+
+    def saved_config(self) -> Config | None:
+        """The settings in config.yaml; None if there is none."""
+        return load_config(str(self.config_file), ()) if self.config_file.is_file() else None
 
     def train_command(self, cache: Path) -> str:
         """The command that trains stage 2 from a cache that was just extracted, with the settings that it needs."""
         if cache == self.features:
             return self.command("train-llm --features feats.h5")
-        saved = load_config(str(self.config_file), ()).features if self.config_file.is_file() else FeaturesConfig()
+        saved = (self.saved_config() or Config()).model_dump(mode="json")
+        needed = {"features": self.config.features.model_dump(mode="json")}
+        if self.config.features.views > 1:
+            needed["augmentation"] = self.config.augmentation.model_dump(mode="json")
         changed = [
-            f"features.{name}={value}"
-            for name, value in self.config.features.model_dump().items()
-            if value != getattr(saved, name)
+            f"{section}.{name}={value}"
+            for section, settings in needed.items()
+            for name, value in settings.items()
+            if value != saved[section][name]
         ]
-        return self.command("train-llm", features=cache, set=changed)
+        return command("train-llm", features=cache, set=changed, run=self.folder)
 
     def command(self, words: str, *values: object, **options: object) -> str:
-        """A command to advise, for this run; as `advice.command` takes it."""
-        return command(words, *values, **options, run=self.folder)
+        """A command to advise, for this run, as `advice.command` takes it; with the settings of this command line that
+        are not saved and that the advised command uses."""
+        return command(words, *values, **options, run=self.folder, **self._unsaved(words))
+
+    def _unsaved(self, words: str) -> dict[str, object]:
+        """`--config` if the folder has none, and the `--set` of what it has otherwise."""
+        saved = None if self.named_config is None and not self.overrides else self.saved_config()
+        if saved is None:
+            config = None if self.named_config == str(self.config_file) else self.named_config
+            return {"config": config, "set": list(self.overrides)}
+        name = " ".join(words.split()[: 2 if words.startswith(("llm ", "cache ", "bench ")) else 1])
+        before, now = (one.model_dump(mode="json") for one in (saved, self.lasting or self.config))
+        changed = [
+            one
+            for one in self.overrides
+            if is_used(setting := one.partition("=")[0].strip(), name)
+            and value_of(before, setting) != value_of(now, setting)
+        ]
+        return {"set": changed}
+
+    def require_used(self, name: str) -> list[str]:
+        """Looks at what the command line sets and the command `name` does not use. Raises InputError if it contradicts
+        a finished stage; returns the settings that are only of no use here."""
+        useless = [setting for setting in named(self.overrides) if not is_used(setting, name)]
+        saved = self.saved_config() if useless else None
+        before, now = ({} if one is None else one.model_dump(mode="json") for one in (saved, self.config))
+        for setting in useless:
+            stage, made, asked = stage_of(setting), value_of(before, setting), value_of(now, setting)
+            if stage is not None and saved is not None and made != asked and self.is_made(stage):
+                again = f"{MADE_BY[stage]} --restart" if stage in ("visual", "pretrained", "llm") else MADE_BY[stage]
+                raise InputError(
+                    f"{setting}: {STAGES[stage]} of {self.folder} was made with {made}, and {name} does not make it "
+                    f"again with {asked}. Leave the setting out; or make it again: "
+                    f"{command(again, set=f'{setting}={asked}', run=self.folder)}"
+                )
+        return useless
+
+    def with_own_seed(self) -> "Run":
+        """The run for `train-llm`: a seed other than that of the stages before it is stage 2's own."""
+        record = read_record(self.visual / "best") or read_record(self.pretrained / "best")
+        first = None if record is None else record.settings.get("seed")
+        if first is None or "seed" not in named(self.overrides):
+            return self
+        return replace(
+            self,
+            config=_seeded(self.config, first),
+            lasting=None if self.lasting is None else _seeded(self.lasting, first),
+        )
 
     def find_features(self, name: str) -> Path:
         """A cache named on the command line: a bare name is looked up in the working directory, then here."""
@@ -151,20 +248,51 @@ class Run:
         return path
 
 
+def _seeded(config: Config, first: int) -> Config:
+    own = None if config.seed == first else config.seed
+    training = config.llm_training.model_copy(update={"seed": own})
+    return config.model_copy(update={"seed": first, "llm_training": training})
+
+
 def open_run(
     folder: Path | None,
     config: str | None,
     overrides: Sequence[str] = (),
     default: str = DEFAULT_CONFIG,
     device: str | None = None,
+    *,
+    own: Sequence[str] = (),
+    begins: bool = False,
+    draws: bool = False,
 ) -> Run:
     """The run that the common options name: without a config the folder's own, else the shipped default;
-    without a folder `runs/<config name>`. Raises InputError for a config that cannot be read."""
-    if folder is None:
-        folder = Path("runs") / Path(config or default).stem
-    own = folder / "config.yaml"
-    source = config or (str(own) if own.is_file() else default)
-    lasting = load_config(source, overrides)
-    if device is None:
-        return Run(folder, lasting)
-    return Run(folder, load_config(source, [*overrides, f"compute.device={device}"]), lasting)
+    without a folder `runs/<config name>`. `own` are settings that options of the command itself stand for.
+
+    Raises InputError for a config that cannot be read; and for a named folder that holds no run, unless the command
+    `begins` one. `draws` says that the command would draw the demo corpus in a folder without a config."""
+    named_folder = folder is not None
+    folder = Path("runs") / Path(config or default).stem if folder is None else Path(expanded(str(folder)))
+    saved = folder / CONFIG_FILE
+    if named_folder and config is None and not begins and not saved.is_file() and (draws or not folder.is_dir()):
+        raise InputError(_no_run(folder))
+    source = config or (str(saved) if saved.is_file() else default)
+    if source == str(saved) and not is_as_written(saved):
+        say(f"{saved}: was edited, or is damaged: its last line does not match. Its settings are used as they are.")
+    words = [*overrides, *own]
+    lasting = load_config(source, words)
+    passing = lasting if device is None else load_config(source, [*words, f"compute.device={device}"])
+    return Run(folder, passing, None if device is None else lasting, config, tuple(overrides))
+
+
+def _no_run(folder: Path) -> str:
+    """Why a folder is no run, with runs that lie beside it, and what to do."""
+    beside = sorted(one.parent.name for one in folder.parent.glob(f"*/{CONFIG_FILE}"))
+    near = get_close_matches(folder.name, beside, n=1)
+    why = f"holds no {CONFIG_FILE}" if folder.is_dir() else "there is no such run folder"
+    meant = f" Did you mean {folder.parent / near[0]}?" if near else ""
+    runs = f" Runs beside it: {', '.join(beside[:5])}." if beside and not near else ""
+    return (
+        f"{folder}: {why}.{meant}{runs} To start a run there, prepare a corpus "
+        f"({command('prepare tsv', root='DIR', run=folder)}), or name settings with --config "
+        f"(--config {DEFAULT_CONFIG} is the drawn demo corpus)."
+    )

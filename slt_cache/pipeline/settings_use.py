@@ -1,0 +1,108 @@
+"""Which settings a command uses, and which stage of a run they decide. Reads and writes nothing."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+OWNED = {
+    "corpus": "corpus",
+    "video": "visual",
+    "augmentation": "visual",
+    "encoder": "visual",
+    "light_t": "visual",
+    "visual_training": "visual",
+    "llm_pretraining": "pretrained",
+    "features": "features",
+    "llm": "llm",
+    "llm_training": "llm",
+    "control": "control",
+}
+"""Section -> the stage that it decides. The others (seed, generation, scoring, compute) decide no single one."""
+STAGES = {
+    "corpus": "the manifest",
+    "visual": "stage 1",
+    "pretrained": "the pre-trained LLM",
+    "features": "the feature cache",
+    "llm": "stage 2",
+    "control": "the control",
+}
+"""What messages call them."""
+MADE_BY = {
+    "corpus": "prepare",
+    "visual": "train-visual",
+    "pretrained": "llm pretrain",
+    "features": "extract-features",
+    "llm": "train-llm",
+    "control": "demo",
+}
+UPSTREAM = {"visual": ("llm", "llm_pretraining.text", "llm_pretraining.vocabulary"), "pretrained": ("llm",)}
+"""Stage -> what it shares with a later stage, whose result it puts out of date."""
+COMPARISON = "comparison"
+"""A training beside the run's own stages, whose settings stay theirs."""
+
+_SCORED = ("generation", "scoring", "compute")
+_LLM = ("seed", "corpus", "features", "llm", "llm_pretraining", "llm_training", *_SCORED)
+_PIXELS = ("video", "augmentation", "encoder")
+USED = {
+    "prepare": ("corpus",),
+    "train-visual": (
+        "seed",
+        "corpus",
+        *_PIXELS,
+        "light_t",
+        "visual_training",
+        "llm",
+        "llm_pretraining.text",
+        "llm_pretraining.vocabulary",
+        *_SCORED,
+    ),
+    "extract-features": ("features", "augmentation", "compute"),
+    "llm pretrain": ("seed", "corpus", "llm", "llm_pretraining", "compute"),
+    "train-llm": _LLM,
+    "train-llm unfrozen": (*_LLM, *_PIXELS),
+    "train-joint": (*_LLM, *_PIXELS),
+    "eval": ("features", *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),
+    "translate": ("generation", "compute", "features.batch_frames"),
+    "app": ("generation", "compute", "features.batch_frames"),
+    "report": ("scoring", "generation", "compute", "features", "llm.language"),
+    "llm merge": (),
+    "cache verify": ("features", "augmentation", "compute"),
+}
+"""Command -> sections, or single settings, that it reads. What is in no row reads all of them."""
+
+
+def is_used(setting: str, command: str) -> bool:
+    """Returns whether a command reads a setting (`section.key`)."""
+    if command not in USED:
+        return True
+    return any(setting == used or setting.startswith(f"{used}.") for used in USED[command])
+
+
+def stage_of(setting: str) -> str | None:
+    """Returns the stage that a setting decides; None for those that decide no single one."""
+    return OWNED.get(setting.partition(".")[0])
+
+
+def named(overrides: Iterable[str]) -> list[str]:
+    """Returns the settings that `section.key=value` words name, each once."""
+    return list(dict.fromkeys(one.partition("=")[0].strip() for one in overrides))
+
+
+def value_of(settings: Mapping[str, Any], setting: str) -> Any:
+    """Returns the value of `section.key` in nested settings; None below a section that is off."""
+    place: Any = settings
+    for key in setting.split("."):
+        place = place.get(key) if isinstance(place, Mapping) else None
+    return place
+
+
+def merged(asked: Mapping[str, Any], saved: Mapping[str, Any], keep: Collection[str], taken: Collection[str]) -> Any:
+    """Returns the asked settings, but for the stages in `keep` those that are saved, unless they are among the
+    `taken` ones (sections, or single settings)."""
+    result: dict[str, Any] = {}
+    for section, value in asked.items():
+        old = saved[section]
+        if OWNED.get(section) not in keep or section in taken:
+            result[section] = value
+        else:
+            result[section] = {**old, **{key: value[key] for key in value if f"{section}.{key}" in taken}}
+    return result
