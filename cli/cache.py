@@ -18,6 +18,7 @@ from .options import (
     guarded,
     open_run,
     print_json,
+    require_used,
 )
 
 if TYPE_CHECKING:
@@ -184,7 +185,9 @@ def verify(
     else:
         from slt_cache.pipeline.check_cache import TOLERANCE, check_cache
 
-        check = check_cache(found, open_run(run, None, settings, device), clips if encoder else 0)
+        opened = open_run(run, None, settings, device)
+        require_used(opened, "cache verify")
+        check = check_cache(found, opened, clips if encoder else 0)
         problems = list(check.problems)
         result = {"compared": check.compared, "largest_error": check.largest_error}
     if as_json:

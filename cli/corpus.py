@@ -17,6 +17,7 @@ from .options import (
     guarded,
     open_run,
     print_json,
+    require_used,
 )
 
 if TYPE_CHECKING:
@@ -76,17 +77,18 @@ def prepare(
 
     if corpus not in CONFIGS:
         raise InputError(f"prepare {corpus}: no such corpus. Use {', '.join(CONFIGS)}.")
-    overrides = [*(settings or []), f"corpus.name={corpus}"]
+    own = [f"corpus.name={corpus}"]
     if root is not None:
-        overrides.append(f"corpus.root={json.dumps(str(root.absolute()), ensure_ascii=False)}")  # --set reads YAML
-    opened = open_run(out or run, config, overrides, seed=seed, default=CONFIGS[corpus])
+        own.append(f"corpus.root={json.dumps(str(root.absolute()), ensure_ascii=False)}")  # --set reads YAML
+    opened = open_run(out or run, config, settings, seed=seed, default=CONFIGS[corpus], own=own, begins=True)
+    require_used(opened, "prepare", saves=True)
     look = None
     if corpus == "tsv" and not no_probe:
         from slt_cache.pipeline.probe import look_of
 
         look = look_of(opened)
     done = prepare_run(opened, look)
-    opened.save_config()
+    opened.save_config("corpus")
     if as_json:
         print_json(
             {

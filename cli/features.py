@@ -17,6 +17,7 @@ from .options import (
     guarded,
     open_run,
     print_json,
+    require_used,
     sleep_while_waiting,
 )
 
@@ -63,7 +64,8 @@ def extract_features(
 
     chosen = {"level": level, "views": views, "dtype": dtype}
     named = [f"features.{name}={value}" for name, value in chosen.items() if value is not None]
-    opened = open_run(run, config, [*(settings or []), *named], device)
+    opened = open_run(run, config, settings, device, own=named)
+    require_used(opened, "extract-features")
     cache = opened.features if features is None else Path(features)
     done = extract(opened, splits_to_extract(opened, split), cache, allow_missing=allow_missing, restart=restart)
     failed = [(one, failure) for one in done for failure in one.failed]

@@ -22,6 +22,7 @@ from .options import (
     guarded,
     open_run,
     print_json,
+    require_used,
 )
 from .training import print_trained
 
@@ -52,11 +53,11 @@ def pretrain(
     from slt_cache.pipeline.language import small_llm
     from slt_cache.pipeline.prepare import ensure_clips
 
-    opened = open_run(run, config, settings, device, seed)
+    opened = open_run(run, config, settings, device, seed, draws=True)
+    require_used(opened, "llm pretrain", saves=True)
     small_llm(opened)  # before the corpus is drawn
     join()
     record = pretrain_run(opened, leader_first(lambda: ensure_clips(opened)), restart)
-    opened.save_config()
     print_trained(record, opened.pretrained, as_json, opened.command("train-llm --features feats.h5"))
 
 
@@ -106,7 +107,9 @@ def merge(
     """
     from slt_cache.pipeline.merge_lora import merge_lora
 
-    merge_lora(open_run(run, config, settings), out)
+    opened = open_run(run, config, settings)
+    require_used(opened, "llm merge")
+    merge_lora(opened, out)
     if as_json:
         print_json({"out": str(out)})
     else:

@@ -4,12 +4,13 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slt_cache.advice import command
 from slt_cache.processes import leave, say_once
 
 from .endings import FAILED, INTERRUPTED, explained, fall_silent, reader_is_gone
@@ -99,21 +100,21 @@ class Verbosity:
     traceback = False
 
 
-def guarded(command: Callable[..., None], goes_on: bool = True) -> Callable[..., None]:
+def guarded(work: Callable[..., None], goes_on: bool = True) -> Callable[..., None]:
     """The command with its errors turned into exit codes: 1 failed on the way, 2 bad input, 130 interrupted; and with
     `~` expanded in what it is given. `goes_on` says whether an interrupted one resumes when it is called again."""
 
-    @functools.wraps(command)
+    @functools.wraps(work)
     def guard(*arguments: Any, **options: Any) -> None:
         try:
-            command(*arguments, **{name: _at_home(name, value) for name, value in options.items()})
+            work(*arguments, **{name: _at_home(name, value) for name, value in options.items()})
             leave()
             sys.stdout.flush()
         except Exception as error:
             if isinstance(error, BrokenPipeError) and reader_is_gone():
                 fall_silent()
                 raise SystemExit(FAILED) from error
-            explanation = explained(error, command.__name__)
+            explanation = explained(error, work.__name__)
             if explanation is None or Verbosity.traceback:
                 raise
             message, code = explanation
@@ -151,14 +152,39 @@ def open_run(
     device: str | None = None,
     seed: int | None = None,
     default: str = "avatar",
+    *,
+    own: Sequence[str] = (),
+    begins: bool = False,
+    draws: bool = False,
 ) -> "Run":
-    """The run that the common options name."""
+    """The run that the common options name. `own` are settings that options of the command itself stand for; a command
+    that `begins` runs may be given a new folder alone; one that `draws` the demo corpus if no other is named says so."""
     from slt_cache.pipeline.run import open_run as open_
 
     overrides = list(settings or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
-    return open_(run, config, overrides, default, device)
+    opened = open_(run, config, overrides, default, device, own=own, begins=begins, draws=draws)
+    if draws and run is None and config is None and opened.config.corpus.name == "avatar":
+        _say_first(
+            f"no --run and no --config: this is {opened.folder}, the drawn demo corpus. "
+            f"For your own videos: {command('prepare tsv --root DIR')}"
+        )
+    return opened
+
+
+def require_used(opened: "Run", name: str, saves: bool = False) -> None:
+    """Refuses `--set` words that contradict a finished stage which the command `name` does not make, and warns of
+    those that it does not use at all; with `saves` they are kept for a later command."""
+    for setting in opened.require_used(name):
+        if not saves:
+            _say_first(f"warning: --set {setting}: {name} does not use it, and it is not saved.")
+
+
+def _say_first(line: str) -> None:
+    """Before the processes of torchrun have met: the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        _to_stderr(line)
 
 
 def find_cache(path: Path | str | None, run: Path | None) -> Path:

@@ -19,6 +19,7 @@ from .options import (
     guarded,
     open_run,
     print_json,
+    require_used,
 )
 
 MODELS = (
@@ -104,6 +105,7 @@ def evaluate(
     from slt_cache.pipeline.evaluate import evaluate as evaluate_run
 
     opened = open_run(run, config, settings, device)
+    require_used(opened, "eval")
     cache = None if features is None else opened.find_features(features)
     done = evaluate_run(opened, split, cache, model, bootstrap, manifest)
     if not leads():
@@ -183,7 +185,9 @@ def report(
     from slt_cache.pipeline.report import write_report
 
     others = [open_run(folder, None, None) for folder in compare or []]
-    page = write_report(open_run(run, config, settings), others)
+    opened = open_run(run, config, settings)
+    require_used(opened, "report")
+    page = write_report(opened, others)
     if as_json:
         print_json({"report": str(page)})
     else:

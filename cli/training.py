@@ -20,6 +20,7 @@ from .options import (
     keep_few_kernels,
     open_run,
     print_json,
+    require_used,
 )
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def train_visual(
     keep_few_kernels()
     from slt_cache.pipeline.train_visual import train_visual as train
 
-    opened = open_run(run, config, settings, device, seed)
+    opened = open_run(run, config, settings, device, seed, draws=True)
+    require_used(opened, "train-visual", saves=True)
     record = train(opened, restart, allow_missing)
-    opened.save_config()
     print_trained(record, opened.visual, as_json, opened.command("extract-features --split all"))
 
 
@@ -76,9 +77,11 @@ def train_llm(
 
     Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
     """
-    opened = open_run(run, config, settings, device, seed)
-    if opened.config.llm_training.unfreeze != "none":  # a comparison: the run's own config stays that of its main model
+    imported = any(one.replace(" ", "") == "features.level=imported" for one in settings or [])
+    opened = open_run(run, config, settings, device, seed, draws=not imported, begins=imported).with_own_seed()
+    if opened.config.llm_training.unfreeze != "none":
         keep_few_kernels()
+        require_used(opened, "train-llm unfrozen")
         from slt_cache.pipeline.train_joint import train_unfrozen
 
         record = train_unfrozen(opened, restart, allow_missing)
@@ -92,13 +95,13 @@ def train_llm(
             "--allow-missing: stage 2 opens no videos, unless --set llm_training.unfreeze=temporal or =all. "
             f"The cache decides which clips it has: {opened.command('extract-features --allow-missing')}"
         )
+    require_used(opened, "train-llm", saves=opened.config.llm.pretrained)
     cache = opened.find_features(features)
     record = train(opened, cache, restart)
     named = None if cache == opened.features else cache
-    if not opened.config.llm.pretrained:  # a control: the run's own config stays that of its main model
+    if not opened.config.llm.pretrained:
         print_trained(record, opened.scratch, as_json, opened.command("eval --model llm-from-scratch", features=named))
         return
-    opened.save_config()
     print_trained(record, opened.llm, as_json, opened.command("eval", features=named))
 
 
@@ -120,10 +123,9 @@ def train_joint(
     keep_few_kernels()
     from slt_cache.pipeline.train_joint import train_joint as train
 
-    opened = open_run(run, config, settings, device, seed)
+    opened = open_run(run, config, settings, device, seed, draws=True)
+    require_used(opened, "train-joint", saves=not opened.config_file.is_file())
     record = train(opened, restart, allow_missing)
-    if not opened.config_file.exists():  # in a run with two stages its config stays theirs
-        opened.save_config()
     print_trained(record, opened.joint, as_json, opened.command(f"eval --model {opened.joint.name}"))
 
 

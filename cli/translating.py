@@ -17,6 +17,7 @@ from .options import (
     guarded,
     open_run,
     print_json,
+    require_used,
     sleep_while_waiting,
 )
 
@@ -79,7 +80,9 @@ def translate(
 
     if as_json and as_tsv:
         raise InputError("--json and --tsv: both want stdout. Choose one.")
-    translator = Translator(open_run(run, config, settings, device))
+    opened = open_run(run, config, settings, device)
+    require_used(opened, "translate")
+    translator = Translator(opened)
     found = find_videos(videos)
     done: list[Translation] = []
     failed: list[Untranslated] = []

@@ -12,6 +12,7 @@ from .options import (
     VerboseOption,
     guarded,
     open_run,
+    require_used,
     sleep_while_waiting,
 )
 
@@ -68,4 +69,6 @@ def web_page(
     from slt_cache.app.serve import serve
 
     limits = Limits(max_megabytes, max_total_megabytes, max_seconds, max_megapixels, max_gigapixels, max_waiting)
-    serve(open_run(run, config, settings, device), host, port, limits, allow_host or [])
+    opened = open_run(run, config, settings, device)
+    require_used(opened, "app")
+    serve(opened, host, port, limits, allow_host or [])

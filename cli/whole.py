@@ -55,7 +55,7 @@ def demo(
     keep_few_kernels()
     from slt_cache.pipeline.demo import render, run_demo
 
-    done = run_demo(open_run(run, config, settings, device, seed), full)
+    done = run_demo(open_run(run, config, settings, device, seed, begins=True), full)
     if as_json:
         print_json(done.to_json())
     else:
@@ -162,7 +162,7 @@ def bench_visual(
     keep_few_kernels()
     from slt_cache.pipeline.bench_visual import bench_visual as bench
 
-    _print(bench(open_run(run, config, settings, device), batches), as_json)
+    _print(bench(open_run(run, config, settings, device, draws=True), batches), as_json)
 
 
 def _print(figures: dict[str, Any], as_json: bool) -> None:

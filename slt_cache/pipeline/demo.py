@@ -78,7 +78,6 @@ def run_demo(run: Run, full: bool) -> Demo:
         "the visual encoder learns to see signs, end to end with a light translator",
         lambda: train_visual(run),
     )
-    run.save_config()  # not before stage 1 has accepted it
     _step(
         "features",
         "the encoder is frozen now and runs once over every video; from here on no pixel is read",

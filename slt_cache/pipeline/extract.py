@@ -117,7 +117,7 @@ def _lead(
             with progress_bar(f"writing {cache.name}", "row") as progress:
                 add_splits(cache, list(whole.values()), progress)
             if cache == run.features:
-                run.remember_features()
+                run.save_config("features")
     except InputError:
         raise
     except SltCacheError as error:

@@ -129,7 +129,9 @@ def train_from_pixels(
         save_record=plan.save_record,
         keep=plan.keep,
     )
-    return training_stage(stage, restart, work)
+    record = training_stage(stage, restart, work)
+    run.save_config(run.stage_in(stage.folder))
+    return record
 
 
 def _settings(run: Run, plan: PixelTraining, train_clips: Sequence[Clip]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _whole_llm(
     if llm.pretrained:
         if llm.lora is not None:  # wrong targets should not cost a pre-training
             add_lora(_small_llm(llm.name, run.config.llm_pretraining, tokenizer), llm.lora)
-        settings["pretraining"] = _pretrained(run, clips, tokenizer, derived).settings
+        settings["pretraining"] = _pretrained(replace(run, on_the_way=True), clips, tokenizer, derived).settings
         return settings, partial(load_seq2seq, str(run.pretrained / "best"), dropout=dropout)
     shape = run.config.llm_pretraining
     settings["pretraining"] = shape.model_dump(include={"layers", "heads", "hidden", "feed_forward", "dropout"})
@@ -204,11 +204,13 @@ def _pretrain(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: De
                 text.require_positions(MAX_POSITIONS)
             return DenoisingTask(model, text, config, save)
 
-        seeded = replace(run, config=run.config.model_copy(update={"seed": seed}))
+        seeded = replace(run, config=run.config.model_copy(update={"seed": seed}), lasting=run.lasting or run.config)
         return train_task(seeded, config, attempt, make_task, evaluate_every=config.epochs)
 
     stage = Stage("pre-training", run.pretrained, run.command("llm pretrain"), settings, keep=derived.keep)
-    return training_stage(stage, restart, work)
+    record = training_stage(stage, restart, work)
+    run.save_config("pretrained")
+    return record
 
 
 def _sha256(sentences: Sequence[str]) -> str:

@@ -119,7 +119,6 @@ def ensure_clips(run: Run) -> list[Clip]:
     is that of another corpus than the run asks for."""
     if not run.manifest.is_file():
         prepare(run)
-        run.save_config()
     elif run.preparation.is_file():
         _check_preparation(run, read_json(run.preparation))
     return read_manifest(run.manifest)

@@ -12,6 +12,7 @@ from slt_cache.errors import InputError
 from slt_cache.pipeline.settings_use import (
     COMPARISON,
     MADE_BY,
+    OWNED,
     STAGES,
     UPSTREAM,
     is_used,
@@ -61,6 +62,8 @@ class Run:
     """The config that the command line named."""
     overrides: tuple[str, ...] = ()
     """The `section.key=value` words of the command line."""
+    on_the_way: bool = False
+    """Whether a stage is made on the way to another one, whose settings are not saved with it."""
 
     @property
     def config_file(self) -> Path:
@@ -151,6 +154,11 @@ class Run:
         own = {self.visual: "visual", self.pretrained: "pretrained", self.llm: "llm"}
         return own.get(folder, COMPARISON)
 
+    @property
+    def of_stage_2(self) -> "Run":
+        """The same run with stage 2's seed, which is not saved as the run's."""
+        return replace(self, config=self.config.of_stage_2, lasting=self.lasting or self.config)
+
     def save_config(self, made: str) -> None:
         """Writes config.yaml for a stage that was made: its settings, those that no single stage decides, and those of
         stages that are still to be made. Those of other finished stages stay as they are saved, and a comparison
@@ -159,11 +167,14 @@ class Run:
             return
         asked = self.lasting or self.config
         saved = self.saved_config()
+        if saved is None and self.on_the_way:
+            return
         if saved is not None:
             if made == COMPARISON:
                 return
-            if made == "features":  # needs nothing else that is not saved
-                asked = saved.model_copy(update={made: asked.features})
+            if made == "features" or self.on_the_way:
+                its = [section for section, stage in OWNED.items() if stage == made]
+                asked = saved.model_copy(update={section: getattr(asked, section) for section in its})
             keep = [stage for stage in STAGES if stage != made and self.is_made(stage)]
             before, now = saved.model_dump(mode="json"), asked.model_dump(mode="json")
             asked = check_config(merged(now, before, keep, UPSTREAM.get(made, ())), str(self.config_file))
@@ -193,14 +204,16 @@ class Run:
     def command(self, words: str, *values: object, **options: object) -> str:
         """A command to advise, for this run, as `advice.command` takes it; with the settings of this command line that
         are not saved and that the advised command uses."""
-        return command(words, *values, **options, run=self.folder, **self._unsaved(words))
+        config, settings = self._unsaved(words)
+        return command(words, *values, **options, run=self.folder, config=config, set=settings)
 
-    def _unsaved(self, words: str) -> dict[str, object]:
-        """`--config` if the folder has none, and the `--set` of what it has otherwise."""
-        saved = None if self.named_config is None and not self.overrides else self.saved_config()
+    def _unsaved(self, words: str) -> tuple[str | None, list[str]]:
+        """The config if the folder has none, and the settings that it has otherwise."""
+        if self.named_config is None and not self.overrides:
+            return None, []
+        saved = self.saved_config()
         if saved is None:
-            config = None if self.named_config == str(self.config_file) else self.named_config
-            return {"config": config, "set": list(self.overrides)}
+            return None if self.named_config == str(self.config_file) else self.named_config, list(self.overrides)
         name = " ".join(words.split()[: 2 if words.startswith(("llm ", "cache ", "bench ")) else 1])
         before, now = (one.model_dump(mode="json") for one in (saved, self.lasting or self.config))
         changed = [
@@ -209,7 +222,7 @@ class Run:
             if is_used(setting := one.partition("=")[0].strip(), name)
             and value_of(before, setting) != value_of(now, setting)
         ]
-        return {"set": changed}
+        return None, changed
 
     def require_used(self, name: str) -> list[str]:
         """Looks at what the command line sets and the command `name` does not use. Raises InputError if it contradicts

@@ -210,6 +210,10 @@ def train_task(
         wait_for_all()
         return again.dev or {}
 
+    def state_saved() -> None:
+        attempt.state_saved()
+        run.save_config(run.stage_in(stage.folder))  # what has trained can be resumed without naming it again
+
     torch.manual_seed(run.config.seed)
     task = make_task(device, record_of)
     _say_effective_batch(task.name, settings)
@@ -228,7 +232,7 @@ def train_task(
         save_seconds=60 * compute.save_minutes,
         diagnostics=compute.diagnostics,
         tracker=compute.tracker,
-        state_saved=attempt.state_saved,
+        state_saved=state_saved,
         dev_sha256=stage.dev_sha256,
         score_best=score_best,
     )

@@ -75,6 +75,7 @@ def _train(
         tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
         made_of, make_llm = new_llm(run, clips, tokenizer, derived)
         settings = {**start, **made_of, "llm_training": config.llm_training.recorded()}
+        run = run.of_stage_2
         plan = _plan(run, folder, command, settings, tokenizer, make_encoder, make_llm, derived)
         return train_from_pixels(run, clips, plan, restart, allow_missing)
 

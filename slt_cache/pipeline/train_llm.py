@@ -69,6 +69,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     with Derived(run, run.command("train-llm"), restart) as derived:
         tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
         made_of, make_llm = new_llm(run, clips, tokenizer, derived)
+        run = run.of_stage_2
         plan = _llm_plan(run, train_split, tokenizer, made_of, make_llm, derived)
         return _train(run, plan, train_split, dev_split, restart)
 
@@ -241,7 +242,9 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
         save_record=save_llm_record,
         keep=plan.keep,
     )
-    return training_stage(stage, restart, work)
+    record = training_stage(stage, restart, work)
+    run.save_config(run.stage_in(stage.folder))
+    return record
 
 
 def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
