@@ -90,6 +90,13 @@ def config_names(incomplete: str) -> list[str]:
     return one_of(*names)(incomplete)
 
 
+def section_names(incomplete: str) -> list[str]:
+    """Completes the sections of a config."""
+    from slt_cache.config import Config
+
+    return one_of(*Config.model_fields)(incomplete)
+
+
 def setting_names(incomplete: str) -> list[str]:
     """Completes `section.key=`, with nested sections."""
     from pydantic import BaseModel

@@ -109,6 +109,7 @@ def guarded(work: Callable[..., None], goes_on: bool = True) -> Callable[..., No
         try:
             work(*arguments, **{name: _at_home(name, value) for name, value in options.items()})
             leave()
+            _say_what_waits()
             sys.stdout.flush()
         except Exception as error:
             if isinstance(error, BrokenPipeError) and reader_is_gone():
@@ -126,6 +127,13 @@ def guarded(work: Callable[..., None], goes_on: bool = True) -> Callable[..., No
             raise SystemExit(INTERRUPTED) from None
 
     return guard
+
+
+def _say_what_waits() -> None:
+    """What a command was to say first, even if it said nothing else."""
+    terminal = sys.modules.get("slt_cache.pipeline.terminal")
+    if terminal is not None:
+        terminal.say_what_waits()
 
 
 def _at_home(name: str, value: Any) -> Any:
@@ -157,16 +165,19 @@ def open_run(
     begins: bool = False,
     draws: bool = False,
 ) -> "Run":
-    """The run that the common options name. `own` are settings that options of the command itself stand for; a command
-    that `begins` runs may be given a new folder alone; one that `draws` the demo corpus if no other is named says so."""
+    """The run that the common options name. `own` are settings that options of the command itself stand for.
+
+    A command that `begins` runs may be given a new folder alone; one that `draws` the demo corpus where no other is
+    named says so."""
     from slt_cache.pipeline.run import open_run as open_
+    from slt_cache.pipeline.terminal import say_first
 
     overrides = list(settings or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
     opened = open_(run, config, overrides, default, device, own=own, begins=begins, draws=draws)
     if draws and run is None and config is None and opened.config.corpus.name == "avatar":
-        _say_first(
+        say_first(
             f"no --run and no --config: this is {opened.folder}, the drawn demo corpus. "
             f"For your own videos: {command('prepare tsv --root DIR')}"
         )
@@ -176,15 +187,11 @@ def open_run(
 def require_used(opened: "Run", name: str, saves: bool = False) -> None:
     """Refuses `--set` words that contradict a finished stage which the command `name` does not make, and warns of
     those that it does not use at all; with `saves` they are kept for a later command."""
+    from slt_cache.pipeline.terminal import say_first
+
     for setting in opened.require_used(name):
         if not saves:
-            _say_first(f"warning: --set {setting}: {name} does not use it, and it is not saved.")
-
-
-def _say_first(line: str) -> None:
-    """Before the processes of torchrun have met: the first one speaks."""
-    if os.environ.get("RANK", "0") == "0":
-        _to_stderr(line)
+            say_first(f"warning: --set {setting}: {name} does not use it, and it is not saved.")
 
 
 def find_cache(path: Path | str | None, run: Path | None) -> Path:

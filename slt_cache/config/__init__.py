@@ -1,6 +1,14 @@
 """Settings of a run."""
 
-from slt_cache.config.load import check_config, differences, is_as_written, load_config, save_config, shipped_configs
+from slt_cache.config.load import (
+    check_config,
+    differences,
+    is_as_written,
+    load_config,
+    save_config,
+    shipped_configs,
+    stated_in,
+)
 from slt_cache.config.sections import (
     AugmentationConfig,
     ComputeConfig,
@@ -45,4 +53,5 @@ __all__ = [
     "load_config",
     "save_config",
     "shipped_configs",
+    "stated_in",
 ]

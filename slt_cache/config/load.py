@@ -39,6 +39,11 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     return check_config(settings, " --set ".join([source, *overrides]))
 
 
+def stated_in(source: str) -> dict[str, Any]:
+    """Returns the settings that a shipped config or a YAML file states itself; the others keep their default."""
+    return _read_settings(source)
+
+
 def check_config(settings: Mapping[str, Any], source: str) -> Config:
     """Settings as they stand in a YAML file -> Config. `source` is named in errors."""
     try:

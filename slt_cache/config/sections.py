@@ -206,12 +206,14 @@ class LightTConfig(Section):
     """(layers, heads, hidden, feed-forward): tiny (1,4,256,1024), small (2,4,512,2048), base (3,8,512,2048),
     large (4,8,1024,4096) (paper, table 7)."""
     dropout: Probability = 0.1
+    """Of Light-T, in training."""
 
 
 class OptimizerConfig(Section):
     """What both stages and the pre-training share."""
 
     epochs: PositiveInt
+    """Times that every clip (or sentence) is trained on, unless patience ends the training before."""
     batch_size: PositiveInt
     """Clips in a batch."""
     accumulate: PositiveInt = 1
@@ -222,6 +224,7 @@ class OptimizerConfig(Section):
     warmup_steps: NonNegativeInt = 0
     """Updates in which the learning rate rises from 0; then a cosine to 0."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """Of the optimizer."""
     clip_norm: PositiveFloat | None = None
     """Gradients are scaled down to this norm; null for never."""
     label_smoothing: Probability = 0.2
@@ -245,6 +248,7 @@ class VisualTrainingConfig(OptimizerConfig):
     batch_size: PositiveInt = 8
     lr: PositiveFloat = 1e-2
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Of stage 1 (paper: SGD)."""
     momentum: Probability = 0.9
     """Of SGD."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
@@ -310,10 +314,15 @@ class LlmPretrainingConfig(OptimizerConfig):
     vocabulary: Annotated[int, Field(ge=16)] = 500
     """Pieces at most; fewer where the text does not give so many."""
     layers: PositiveInt = 2
+    """Of encoder and decoder each."""
     heads: PositiveInt = 4
+    """Of each attention."""
     hidden: PositiveInt = 192
+    """Width of the model."""
     feed_forward: PositiveInt = 768
+    """Width of the feed-forward layers."""
     dropout: Probability = 0.1
+    """Of the small LLM, in pre-training and, unless llm_training.dropout is set, in stage 2."""
     mask_ratio: Fraction = 0.35
     """Share of the words that is masked (Liu et al. 2020, 2.2)."""
     span_mean: PositiveFloat = 3.5
@@ -393,6 +402,7 @@ class FeaturesConfig(Section):
     """What is cached: frame-wise, sign-wise, or hidden states of Light-T's encoder (paper, table 8); imported: features
     that were made elsewhere and brought in by `slt-cache cache import`."""
     dtype: Literal["float16", "float32"] = "float16"
+    """Of the numbers in the cache."""
     views: Annotated[int, Field(ge=1, le=100)] = 1
     """Of each clip: view 0 is plain, the others are augmented as `augmentation` says; stage 2 draws one a clip and
     epoch."""

@@ -20,6 +20,7 @@ from slt_cache.files import read_json, write_json
 from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look
 from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.terminal import say_what_waits
 
 NOT_PUBLISHED = "not the published count"
 
@@ -117,6 +118,7 @@ def _deviations(reading: Reading, counts: dict[str, int]) -> list[str]:
 def ensure_clips(run: Run) -> list[Clip]:
     """The clips of the run; prepares the corpus where that was not done yet. Raises InputError where the manifest
     is that of another corpus than the run asks for."""
+    say_what_waits()
     if not run.manifest.is_file():
         prepare(run)
     elif run.preparation.is_file():

@@ -233,13 +233,18 @@ class Run:
         for setting in useless:
             stage, made, asked = stage_of(setting), value_of(before, setting), value_of(now, setting)
             if stage is not None and saved is not None and made != asked and self.is_made(stage):
-                again = f"{MADE_BY[stage]} --restart" if stage in ("visual", "pretrained", "llm") else MADE_BY[stage]
                 raise InputError(
-                    f"{setting}: {STAGES[stage]} of {self.folder} was made with {made}, and {name} does not make it "
-                    f"again with {asked}. Leave the setting out; or make it again: "
-                    f"{command(again, set=f'{setting}={asked}', run=self.folder)}"
+                    f"{setting}: made with {made}, asked for {asked}; {name} does not make {STAGES[stage]} of "
+                    f"{self.folder} again. Leave the setting out; or make it again: "
+                    f"{command(self._making(stage), set=f'{setting}={asked}', run=self.folder)}"
                 )
         return useless
+
+    def _making(self, stage: str) -> str:
+        """The command that makes a finished stage again."""
+        if stage == "corpus":
+            return f"prepare {self.config.corpus.name}"
+        return f"{MADE_BY[stage]} --restart" if stage in ("visual", "pretrained", "llm") else MADE_BY[stage]
 
     def with_own_seed(self) -> "Run":
         """The run for `train-llm`: a seed other than that of the stages before it is stage 2's own."""

@@ -17,11 +17,29 @@ SHORT_SECONDS = 0.5
 """What is done sooner needs no bar."""
 
 
+_waiting: list[str] = []
+
+
+def say_first(line: str) -> None:
+    """Has a line come before all others, once there is any: a command that refuses its input says only why."""
+    _waiting.append(line)
+
+
 def say(line: str) -> None:
     """One line of progress, above any bar that runs."""
+    if _waiting:
+        say_what_waits()
     if leads():
         tqdm.write(line, file=sys.stderr)
         sys.stderr.flush()
+
+
+def say_what_waits() -> None:
+    """Says what `say_first` was given, if that was not said before."""
+    lines = list(_waiting)
+    _waiting.clear()
+    for line in lines:
+        say(line)
 
 
 @contextmanager
