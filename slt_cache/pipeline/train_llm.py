@@ -87,11 +87,6 @@ def _llm_plan(
     def make_model() -> SignTranslator:
         return SignTranslator(train_split.dim, make_llm(), tokenizer.start, **config.llm_training.dropouts)
 
-    def keep() -> None:
-        derived.keep()
-        if not run.config_file.exists():
-            run.save_config()  # features made elsewhere: no stage before this one has made the run folder
-
     return _Plan(
         name="stage 2" if config.llm.pretrained else "stage 2 from scratch",
         folder=run.llm if config.llm.pretrained else run.scratch,
@@ -107,7 +102,7 @@ def _llm_plan(
         lr=config.llm_training.lr,
         adapter_lr=config.llm_training.adapter_lr,
         loop=config.llm_training,
-        keep=keep,
+        keep=derived.keep,
     )
 
 
