@@ -12,6 +12,7 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.same_videos import OVERLAP, SAME_IN_SPLIT, SAME_VIDEO, shared_videos
 from tests.commands import TINY, Ran, slt_cache
 from tests.conftest import write_video
+from tests.small_llms import make_small_llm
 
 HEADER = "id\tsplit\tvideo\tstart\tend\ttext"
 LANGUAGE = "llm.language=de_DE"
@@ -109,6 +110,28 @@ def test_a_sentence_longer_than_the_llm_is_named_before_anything_is_trained(own:
     assert [entry.partition(":")[0] for entry in found] == ["long (train)", "also (test)"]
     assert "too many for the LLM's 512 positions" in found[0]
     assert "sentence longer than the LLM" not in problems(prepare(own, "--json", "--set", "llm.name=small-mt5"))
+
+
+def test_clips_and_sentences_are_measured_by_the_llm_that_is_named(own: Path, tmp_path: Path) -> None:
+    make_small_llm("bart", tmp_path / "bart", max_position_embeddings=16)
+    long = "der wind weht schwach bis mäßig an der küste auch stürmisch"
+    append(own, f"long\tdev\tdev.mp4\t\t\t{long}")
+    settings = (f"llm.name={tmp_path / 'bart'}", "llm.language=null", "scoring.preset=plain", "video.keep_rate=1")
+    ran = prepare(own, "--json", *(word for setting in settings for word in ("--set", setting)))
+    assert ran.code == 1
+    found = problems(ran)
+    assert len(found["sentence longer than the LLM"]) == 1
+    assert found["sentence longer than the LLM"][0].startswith("long (dev): ")
+    steps = found["clip longer than the LLM"]
+    assert len(steps) == 4
+    assert steps[0] == "line 2: train: 20 kept frames, too many for the LLM's 16 positions"
+
+
+def test_a_line_of_the_pretraining_text_that_is_too_long_is_named(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("kurz\n" + " ".join(f"wort{number}" for number in range(300)) + "\n")
+    ran = prepare(own, "--set", f"llm_pretraining.text={tmp_path / 'text.txt'}")
+    assert ran.code == 1
+    assert "llm_pretraining.text, sentence 2: " in ran.err
 
 
 def test_text_that_looks_right_and_is_not_is_counted_with_its_lines(own: Path) -> None:

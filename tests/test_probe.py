@@ -93,6 +93,14 @@ def test_what_was_good_is_not_opened_again_until_it_changes(
     assert asked[2:] == [videos[1], videos[2]]
 
 
+def test_the_frames_of_each_clip_are_counted_before_the_keep_rate(tmp_path: Path, make_video: MakeVideo) -> None:
+    video, folder = make_video(tmp_path / "a.mp4", 50), frames(tmp_path / "frames", 7)
+    clips = [clip(video), clip(video, 0.4, 1.0, "cut"), clip(folder)]
+    for _ in range(2):  # the second time from memory
+        assert probe(tmp_path / "run", clips).num_frames == {"a": 50, "cut": 15, "frames": 7}
+    assert probe(tmp_path / "run", clips[:2], fps=12.5).num_frames == {"a": 25, "cut": 8}
+
+
 def test_folders_of_frames_are_opened_again_when_a_rate_is_asked_for(tmp_path: Path) -> None:
     folder = clip(frames(tmp_path / "frames"))
     assert not probe(tmp_path / "run", [folder]).bad
@@ -159,7 +167,7 @@ def test_what_an_interrupted_look_has_opened_is_kept(
 
 
 def test_no_clips_are_no_work(tmp_path: Path) -> None:
-    assert probe(tmp_path, []) == probing.Probe((), ())
+    assert probe(tmp_path, []) == probing.Probe((), (), {})
     assert not (tmp_path / "probed.json").exists()
 
 

@@ -4,6 +4,7 @@ suffice for every sentence. Asks no network, and imports what takes long only if
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ ENDLESS = ("t5", "mt5", "umt5", "m2m_100", "nllb-moe")
 """Families (model_type) whose positions do not end."""
 WITH_CODES = ("mbart", "m2m_100", "nllb-moe")
 """Families whose decoder begins with a language code."""
-MOST_BYTES_A_PIECE_MAY_LACK = 8
-"""No tokenizer makes more pieces of a sentence than it has bytes, and these for start and end."""
+START = 2
+"""Tokens at most that a target begins with (text/framing.py)."""
 
 
 def language_problem(config: Config) -> str | None:
@@ -36,41 +37,60 @@ def language_problem(config: Config) -> str | None:
     return None
 
 
-def too_long(run: Run, clips: Sequence[Clip]) -> list[tuple[Clip, str]]:
-    """Clips whose sentence has more pieces than the LLM has positions, and how many of each."""
-    positions = _positions(run.config.llm.name)
+def too_long(run: Run, clips: Sequence[Clip]) -> list[str]:
+    """Names the clips whose sentence has more pieces than the LLM has positions, and lines of a pre-training text that
+    have, with as many."""
+    positions = positions_of(run.config.llm.name)
     if positions is None:
         return []
-    long = [clip for clip in clips if len(clip.text.encode()) + MOST_BYTES_A_PIECE_MAY_LACK > positions * _room(run)]
-    if not long:
-        return []
-    tokenizer = _tokenizer(run, clips)
+    sentences = [_Sentence(f"{clip.id} ({clip.split})", clip.text, _is_noised(run, clip)) for clip in clips]
+    if run.config.llm_pretraining.text is not None and _is_pretrained(run):
+        from slt_cache.pipeline.language import pretraining_text
+
+        lines = enumerate(pretraining_text(run, clips), start=1)
+        sentences += [_Sentence(f"llm_pretraining.text, sentence {number}", text, True) for number, text in lines]
+    mask_ratio = run.config.llm_pretraining.mask_ratio
+    long = [one for one in sentences if one.needed(one.most_pieces, START, mask_ratio) > positions]
+    tokenizer = _tokenizer(run, clips) if long else None
     if tokenizer is None:
         return []
-    found: list[tuple[Clip, str]] = []
-    for clip in long:
-        pieces = len(tokenizer.encode(clip.text))
-        if _needed(run, clip, pieces, len(tokenizer.start)) > positions:
-            found.append((clip, f"{pieces:,} pieces, too many for the LLM's {positions:,} positions"))
-    return found
+    found = [(one, len(tokenizer.encode(one.text))) for one in long]
+    return [
+        f"{one.place}: {pieces:,} pieces, too many for the LLM's {positions:,} positions"
+        for one, pieces in found
+        if one.needed(pieces, len(tokenizer.start), mask_ratio) > positions
+    ]
 
 
-def _room(run: Run) -> float:
-    """Noise adds masks, so that even fewer bytes may be too many."""
-    return 1 / (1 + run.config.llm_pretraining.mask_ratio) if run.config.llm.name == SMALL_MBART else 1.0
+@dataclass(frozen=True)
+class _Sentence:
+    place: str
+    text: str
+    noised: bool
+    """Whether an LLM is pre-trained on it, which adds masks."""
+
+    @property
+    def most_pieces(self) -> int:
+        """No tokenizer makes more pieces of a sentence than it has bytes, and one for its beginning."""
+        return len(self.text.encode()) + 1
+
+    def needed(self, pieces: int, start: int, mask_ratio: float) -> int:
+        """Positions that it takes (batches/noisy_text.py, batches/feature_batches.py)."""
+        if self.noised:
+            return pieces + round(mask_ratio * len(self.text.split())) + 2
+        return pieces + start
 
 
-def _needed(run: Run, clip: Clip, pieces: int, start: int) -> int:
-    """Positions that a sentence takes; one that the LLM is pre-trained on takes more, with the masks of the noise."""
-    config = run.config
-    pretrained_on = clip.split == "train" and config.llm.name == SMALL_MBART and config.llm.pretrained
-    if pretrained_on and config.llm_pretraining.text is None:
-        return pieces + round(config.llm_pretraining.mask_ratio * len(clip.text.split())) + 2
-    return pieces + start
+def _is_pretrained(run: Run) -> bool:
+    return run.config.llm.name == SMALL_MBART and run.config.llm.pretrained
 
 
-def _positions(name: str) -> int | None:
-    """None if they do not end, or if nothing here tells."""
+def _is_noised(run: Run, clip: Clip) -> bool:
+    return clip.split == "train" and _is_pretrained(run) and run.config.llm_pretraining.text is None
+
+
+def positions_of(name: str) -> int | None:
+    """Positions of an LLM; None if they do not end, or if nothing here tells."""
     if name == SMALL_MBART:
         from slt_cache.models.small_llm import MAX_POSITIONS
 

@@ -1,8 +1,10 @@
 """A corpus of the user's own, a folder with manifest.tsv: its clips, and everything that would stop a training or spoil
 its scores, each with the number of its line. Opens no video itself."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slt_cache.config import CorpusConfig
@@ -22,13 +24,26 @@ PAST_END = "ends after its video does"
 EMPTY_SPLIT = "split without a clip"
 TOO_LONG = "sentence longer than the LLM"
 LANGUAGE = "language"
-TO_CORRECT = (ABSENT, UNREADABLE, PAST_END, EMPTY_SPLIT, TOO_LONG, LANGUAGE)
+TOO_MANY_STEPS = "clip longer than the LLM"
+TO_CORRECT = (ABSENT, UNREADABLE, PAST_END, EMPTY_SPLIT, TOO_LONG, TOO_MANY_STEPS, LANGUAGE)
 """Kinds of problems that a training would meet; the others spoil no training."""
 QUOTES_TAKEN_OFF = "quotes of csv, taken off"
 QUOTES_KEPT = "values that look quoted (kept as they are)"
 
-Look = Callable[[Sequence[Clip]], tuple[list[tuple[Clip, str]], list[tuple[Clip, str]]]]
-"""Opens the videos of clips; gives those that cannot be read and those that end after their video, and why."""
+
+@dataclass(frozen=True)
+class Looked:
+    """What opening the videos of clips has shown."""
+
+    unreadable: Sequence[tuple[Clip, str]] = ()
+    """Clips that cannot be read, and why."""
+    past_end: Sequence[tuple[Clip, str]] = ()
+    """Clips that end after their video does, and where."""
+    num_frames: Mapping[str, int] = field(default_factory=dict)
+    """T of each clip that can be read."""
+
+
+Look = Callable[[Sequence[Clip]], Looked]
 
 
 def read_own(run: Run, corpus: CorpusConfig, look: Look | None) -> Reading:
@@ -40,11 +55,12 @@ def read_own(run: Run, corpus: CorpusConfig, look: Look | None) -> Reading:
     clips = manifest.clips
     lines = {clip.id: number for number, clip in manifest.numbered}
     present = [clip for clip in clips if is_there(clip.video)]
-    unreadable, past_end = ([], []) if look is None else look(present)
+    looked = Looked() if look is None else look(present)
     problems = {
-        ABSENT: [_absent_entry(number, clip) for number, clip in absent(manifest.numbered)],
-        UNREADABLE: [f"line {lines[clip.id]}: {clip.id} ({clip.video}): {reason}" for clip, reason in unreadable],
-        PAST_END: [f"line {lines[clip.id]}: {clip.id} ({clip.video}): {reason}" for clip, reason in past_end],
+        ABSENT: [_place(number, clip) for number, clip in absent(manifest.numbered)],
+        UNREADABLE: [f"{_place(lines[clip.id], clip)}: {reason}" for clip, reason in looked.unreadable],
+        PAST_END: [f"{_place(lines[clip.id], clip)}: {reason}" for clip, reason in looked.past_end],
+        TOO_MANY_STEPS: [f"line {lines[clip_id]}: {clip_id}: {many}" for clip_id, many in _too_many(run, looked)],
         EMPTY_SPLIT: [split for split in SPLITS if not any(clip.split == split for clip in clips)],
         "same video and start on several lines": _repeated(manifest.numbered),
         QUOTES_TAKEN_OFF: [f"line {number}" for number in manifest.unquoted],
@@ -56,12 +72,25 @@ def read_own(run: Run, corpus: CorpusConfig, look: Look | None) -> Reading:
     return Reading(clips, count_by_split(clips), {}, found, {}, [path])
 
 
+def _too_many(run: Run, looked: Looked) -> list[tuple[str, str]]:
+    """Clips of more kept frames than the LLM has positions."""
+    from slt_cache.pipeline.fits_llm import positions_of  # brings torch
+
+    every, positions = run.config.video.keep_every, positions_of(run.config.llm.name)
+    steps = {clip_id: math.ceil(frames / every) for clip_id, frames in looked.num_frames.items()}
+    return [
+        (clip_id, f"{many:,} kept frames, too many for the LLM's {positions:,} positions")
+        for clip_id, many in steps.items()
+        if positions is not None and many > positions
+    ]
+
+
 def absent(numbered: Sequence[tuple[int, Clip]]) -> list[tuple[int, Clip]]:
     """The clips whose video is not there, with their lines."""
     return [(number, clip) for number, clip in numbered if not is_there(clip.video)]
 
 
-def _absent_entry(number: int, clip: Clip) -> str:
+def _place(number: int, clip: Clip) -> str:
     return f"line {number}: {clip.id} ({clip.video})"
 
 

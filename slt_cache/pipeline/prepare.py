@@ -86,7 +86,7 @@ def _for_llm(run: Run, clips: Sequence[Clip]) -> Problems:
     long = [] if language is not None else too_long(run, clips)
     return {
         LANGUAGE: [] if language is None else [language],
-        TOO_LONG: [f"{clip.id} ({clip.split}): {reason}" for clip, reason in long],
+        TOO_LONG: long,
     }
 
 

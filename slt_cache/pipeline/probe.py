@@ -14,7 +14,7 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.pipeline.corpora import absent_videos
-from slt_cache.pipeline.own_corpus import Look
+from slt_cache.pipeline.own_corpus import Look, Looked
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import progress_bar, say
 from slt_cache.processes import gathered, leads
@@ -47,6 +47,8 @@ class Probe:
     """Clips that cannot be read, in the order of the clips."""
     past_end: tuple[BadClip, ...]
     """Clips that can be read, but end after their video does."""
+    num_frames: dict[str, int]
+    """T of each clip that can be read."""
 
 
 def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
@@ -112,10 +114,10 @@ def require_readable(run: Run, clips: Sequence[Clip], fps: float, manifest: Path
 def look_of(run: Run) -> Look:
     """What `prepare` opens videos with."""
 
-    def look(clips: Sequence[Clip]) -> tuple[list[tuple[Clip, str]], list[tuple[Clip, str]]]:
+    def look(clips: Sequence[Clip]) -> Looked:
         found = probe(run.folder, clips, run.config.video.fps)
         unreadable, past_end = ([(one.clip, one.reason) for one in some] for some in (found.bad, found.past_end))
-        return unreadable, past_end
+        return Looked(unreadable, past_end, found.num_frames)
 
     return look
 
@@ -142,7 +144,8 @@ def _summary(clips: Sequence[Clip], found: dict[int, ProbedClip]) -> Probe:
         for number, clip in enumerate(clips)
         if (seconds := found[number].seconds) is not None and found[number].reason is None
     ]
-    return Probe(tuple(bad), tuple(past_end))
+    num_frames = {clip.id: found[number].num_frames for number, clip in enumerate(clips) if not found[number].reason}
+    return Probe(tuple(bad), tuple(past_end), num_frames)
 
 
 def _probed(jobs: Sequence[VideoToProbe]) -> Iterator[tuple[VideoToProbe, list[ProbedClip]]]:
@@ -180,12 +183,15 @@ class _Remembered:
     size: int
     changed: int
     """Nanoseconds"""
-    cuts: dict[str, float | None] = field(default_factory=dict)
-    """Start and end of a good clip -> length of the video in seconds if the clip ends after it."""
+    cuts: dict[str, tuple[int, float | None]] = field(default_factory=dict)
+    """Start and end of a good clip -> its frames, and where the video ends if the clip ends after it."""
 
     @classmethod
     def read(cls, entry: Any) -> "_Remembered":
-        cuts = {str(cut): None if seconds is None else float(seconds) for cut, seconds in entry["cuts"].items()}
+        cuts = {
+            str(cut): (int(frames), None if seconds is None else float(seconds))
+            for cut, (frames, seconds) in entry["cuts"].items()
+        }
         return cls(int(entry["size"]), int(entry["changed"]), cuts)
 
 
@@ -214,8 +220,10 @@ class _Memory:
         known = self.videos.get(_key(clip.video))
         if known is None or (known.size, known.changed) != self._status_of(clip.video):
             return None
-        cut = _cut(clip)
-        return ProbedClip(seconds=known.cuts[cut]) if cut in known.cuts else None
+        if _cut(clip) not in known.cuts:
+            return None
+        num_frames, seconds = known.cuts[_cut(clip)]
+        return ProbedClip(num_frames=num_frames, seconds=seconds)
 
     def add(self, clip: Clip, found: ProbedClip) -> None:
         status = self._status_of(clip.video)
@@ -224,7 +232,7 @@ class _Memory:
         known = self.videos.get(_key(clip.video))
         if known is None or (known.size, known.changed) != status:
             known = self.videos[_key(clip.video)] = _Remembered(*status)
-        known.cuts[_cut(clip)] = found.seconds
+        known.cuts[_cut(clip)] = found.num_frames, found.seconds
         self.new = True
 
     def save(self) -> None:

@@ -32,6 +32,8 @@ class ProbedClip:
 
     reason: str | None = None
     """Why it cannot be read; None for a good clip."""
+    num_frames: int = 0
+    """T of a good clip, frames before the keep rate."""
     seconds: float | None = None
     """Where its video ends, if the clip ends after it."""
     notes: tuple[str, ...] = ()
@@ -47,7 +49,7 @@ def probe_video(job: VideoToProbe) -> list[ProbedClip]:
             if job.video.is_dir():
                 return [_of_folder(clip, job.fps) for clip in job.clips]
             video = VideoFile(first)
-            found = [replace(_of_cut(clip, video.timeline), notes=video.notes) for clip in job.clips]
+            found = [replace(_of_cut(clip, video.timeline, job.fps), notes=video.notes) for clip in job.clips]
             return _with_first_frame(job.clips, found, video)
     except UnreadableVideo as error:
         return [ProbedClip(error.reason)] * len(job.clips)
@@ -65,17 +67,19 @@ def _of_folder(clip: Clip, fps: float) -> ProbedClip:
         return ProbedClip(error.reason)
     except OSError as error:
         return ProbedClip(f"a frame cannot be read ({error.strerror})")
-    return ProbedClip()
+    return ProbedClip(num_frames=len(images))
 
 
-def _of_cut(clip: Clip, timeline: Timeline) -> ProbedClip:
-    if not timeline.cut(clip.start, clip.end):
+def _of_cut(clip: Clip, timeline: Timeline, fps: float) -> ProbedClip:
+    frames = timeline.cut(clip.start, clip.end)
+    if not frames:
         return ProbedClip(timeline.why_empty(clip.start, clip.end))
+    found = ProbedClip(num_frames=len(timeline.resampled(frames, fps)) if fps else len(frames))
     if clip.end is None:
-        return ProbedClip()
+        return found
     tolerance = TOLERANCE + 1 / timeline.fps
     ends_inside = clip.end <= tolerance or bool(timeline.cut(clip.end - tolerance, None))
-    return ProbedClip(seconds=None if ends_inside else timeline.end)
+    return found if ends_inside else replace(found, seconds=timeline.end)
 
 
 def _with_first_frame(clips: Sequence[Clip], found: list[ProbedClip], video: VideoFile) -> list[ProbedClip]:
