@@ -3,6 +3,7 @@
 Reads by memory map, so data-loader workers share pages and no HDF5 handle. Knows nothing of videos or models,
 and needs no torch."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -17,6 +18,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.layout import (
     FACTS,
     FORMAT,
+    SOURCE,
     VERSION,
     Failure,
     SplitContent,
@@ -178,6 +180,26 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return self._strings("text", self.views)
 
     @cached_property
+    def row_sources(self) -> list[str]:
+        """What the features of each row were made of (corpora/fingerprint.py); empty strings if that is not known."""
+        return self._strings(SOURCE) if SOURCE in self._places else [""] * self.rows
+
+    @property
+    def sources(self) -> list[str]:
+        """What the features of each clip were made of."""
+        return self.row_sources[:: self.views]
+
+    @property
+    def clips_sha256(self) -> str:
+        """Over id, sentence and source of every clip that has features, in order; if the source of a clip is not known,
+        the checksum of its features stands for it."""
+        digest = hashlib.sha256()
+        checksums = self.column("checksum")[:: self.views].tolist()
+        for clip_id, text, source, crc in zip(self.ids, self.texts, self.sources, checksums, strict=True):
+            digest.update(f"{clip_id}\t{text}\t{source or crc}\n".encode())
+        return digest.hexdigest()
+
+    @cached_property
     def missing(self) -> tuple[Failure, ...]:
         """Clips of the manifest that have no features, and why."""
         return tuple(map(Failure, self._strings("missing"), self._strings("missing_reason")))
@@ -234,6 +256,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
             steps=np.diff(self.offsets),
             checksums=np.array(self.column("checksum")),
             missing=self.missing,
+            sources=self.row_sources,
         )
         return SplitContent(table, partial(_rows, self.path, self.split, self.attributes), str(self.path))
 

@@ -17,8 +17,10 @@ ALIGNMENT = 64
 """Bytes; datasets begin at a multiple of it, so that a memory map is aligned for every type."""
 NUMBERS = {"offsets": "<i8", "view": "<i2", "num_frames": "<i4", "fps": "<f4", "checksum": "<u4"}
 """Columns of numbers and their types; one value a row, offsets one more."""
-STRINGS = ("clip_id", "text", "missing", "missing_reason")
-"""Columns of UTF-8 strings, as long as the longest needs; the first two have one value a row."""
+SOURCE = "source"
+STRINGS = ("clip_id", "text", "missing", "missing_reason", SOURCE)
+"""Columns of UTF-8 strings, as long as the longest needs; clip_id, text and source have one value a row. A split in
+which no source is known has no such column."""
 UNKNOWN = "unknown"
 """Language of sentences that nobody has named."""
 FACTS = ("corpus", "created", "language", "manifest_sha256", "tool")
@@ -67,6 +69,8 @@ class SplitTable:
     checksums: np.ndarray
     """uint32, CRC-32 of each row's features."""
     missing: Sequence[Failure]
+    sources: Sequence[str] = ()
+    """What the features of each row were made of (corpora/fingerprint.py); empty if nothing is known."""
 
     @property
     def views(self) -> np.ndarray:

@@ -30,6 +30,8 @@ class ClipFeatures:
     """Source frames a second; 0 where nothing tells it."""
     features: np.ndarray
     """[N, C], of the type that the cache stores."""
+    source: str = ""
+    """What they were made of (corpora/fingerprint.py); empty if that is not known."""
 
 
 def parts_folder(cache: Path) -> Path:
@@ -89,6 +91,7 @@ def content_of(
         steps=np.array([len(row.features) for row in rows], np.int64),
         checksums=np.array([checksum(row.features) for row in rows], np.uint32),
         missing=missing,
+        sources=[row.source for row in rows],
     )
     return SplitContent(table, lambda: (row.features for row in rows), source)
 
@@ -109,6 +112,7 @@ def joined(facts: SplitFacts, contents: Sequence[SplitContent]) -> SplitContent:
         steps=column("steps", np.int64),
         checksums=column("checksums", np.uint32),
         missing=[failure for table in tables for failure in table.missing],
+        sources=[source for table in tables for source in table.sources or [""] * len(table.clip_ids)],
     )
     sources = ", ".join(dict.fromkeys(str(Path(content.source).parent) for content in contents))
     return SplitContent(table, lambda: chain.from_iterable(content.rows() for content in contents), sources)

@@ -5,11 +5,12 @@ The block is ASCII: a line `slt-cache seal 1 SIZE CRC`, where SIZE is that of th
 what follows the line; then a line `NAME OFFSET LENGTH CRC` for each column and spec; last `rest 0 0 CRC` for the
 bytes behind the block that lie in no named region. Features have `-` for CRC: each of their rows has its own."""
 
-import mmap
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from slt_cache.errors import InputError
 
@@ -18,6 +19,8 @@ SIZE = 4096
 TITLE = "slt-cache seal 1"
 HEAD = len(f"{TITLE} 00004096 00000000\n")
 REST = "rest"
+PIECE = 1 << 20
+"""Bytes that are read at once."""
 FEATURES = "features"
 """Last part of the name of regions whose rows have checksums of their own."""
 AGAIN = "Put back a copy of the file, or extract it again into another one."
@@ -50,11 +53,10 @@ def block_size(splits: int) -> int:
 def write_seal(path: Path, places: Mapping[str, tuple[int, int]], size: int) -> None:
     """Takes the checksum of each place, (offset, length) by name, and of the rest; fills the block."""
     with path.open("r+b") as file:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            regions = {
-                name: Region(*place, None if _has_own(name) else _crc(data, [place])) for name, place in places.items()
-            }
-            regions[REST] = Region(0, 0, _crc(data, _gaps(regions.values(), size, len(data))))
+        regions = {
+            name: Region(*place, None if _has_own(name) else _crc(file, [place])) for name, place in places.items()
+        }
+        regions[REST] = Region(0, 0, _crc(file, gaps(places.values(), size, _size(file))))
         body = (
             "".join(_line(name, region) for name, region in regions.items()).encode("ascii").ljust(size - HEAD, b"\0")
         )
@@ -85,11 +87,11 @@ def read_seal(path: Path) -> Seal:
             regions = _regions(body, size)
         except ValueError as error:
             raise InputError(f"{path}: no slt-cache wrote its seal ({error}). Name another file.") from error
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            gaps = list(_gaps(regions.values(), size, len(data)))
-            cut_off = any(region.offset + region.length > len(data) for region in regions.values())
-            if cut_off or sum(length for _, length in gaps) > MAX_REST or _crc(data, gaps) != regions[REST].crc:
-                raise InputError(f"{path}: damaged or cut off, in the HDF5 structure. {AGAIN}")
+        end, places = _size(file), [(region.offset, region.length) for region in regions.values()]
+        cut_off = any(offset + length > end for offset, length in places)
+        rest = [] if cut_off else list(gaps(places, size, end))
+        if cut_off or sum(length for _, length in rest) > MAX_REST or _crc(file, rest) != regions[REST].crc:
+            raise InputError(f"{path}: damaged or cut off, in the HDF5 structure. {AGAIN}")
     return regions
 
 
@@ -113,10 +115,10 @@ def _regions(body: bytes, size: int) -> dict[str, Region]:
 
 def damaged(path: Path, seal: Seal, names: Iterable[str]) -> Iterator[str]:
     """Those of the named regions whose bytes do not have their checksum."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with path.open("rb") as file:
         for name in names:
             region = seal[name]
-            if name != REST and region.crc is not None and _crc(data, [(region.offset, region.length)]) != region.crc:
+            if name != REST and region.crc is not None and _crc(file, [(region.offset, region.length)]) != region.crc:
                 yield name
 
 
@@ -137,20 +139,30 @@ def _region(line: str) -> tuple[str, Region]:
     return name, Region(int(offset), int(length), None if crc == "-" else int(crc, 16))
 
 
-def _gaps(regions: Iterable[Region], first: int, end: int) -> Iterator[tuple[int, int]]:
-    """(offset, length) of the bytes from `first` to `end` that lie in no region."""
-    for region in sorted(regions, key=lambda region: region.offset):
-        if region.offset > first:
-            yield first, region.offset - first
-        first = max(first, region.offset + region.length)
+def gaps(places: Iterable[tuple[int, int]], first: int, end: int) -> Iterator[tuple[int, int]]:
+    """(offset, length) of the bytes from `first` to `end` that lie in none of the places, (offset, length) each."""
+    for offset, length in sorted(places):
+        if offset > first:
+            yield first, offset - first
+        first = max(first, offset + length)
     if end != first:
         yield first, end - first
 
 
-def _crc(data: mmap.mmap, places: Iterable[tuple[int, int]]) -> int:
+def read_bytes(file: BinaryIO, offset: int, length: int) -> bytes:
+    """Reads, and maps nothing: a map of a file that another process cuts off, or of a hole where a tmpfs is full, ends
+    the process with SIGBUS. Fewer bytes at the end of the file."""
+    file.seek(offset)
+    return file.read(length)
+
+
+def _crc(file: BinaryIO, places: Iterable[tuple[int, int]]) -> int:
     crc = 0
-    with memoryview(data) as view:
-        for offset, length in places:
-            with view[offset : offset + length] as part:
-                crc = zlib.crc32(part, crc)
+    for offset, length in places:
+        for first in range(offset, offset + length, PIECE):
+            crc = zlib.crc32(read_bytes(file, first, min(PIECE, offset + length - first)), crc)
     return crc
+
+
+def _size(file: BinaryIO) -> int:
+    return file.seek(0, os.SEEK_END)

@@ -13,11 +13,13 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5l, h5o, h5s, h5t
 
-from slt_cache.features.layout import FACTS, NUMBERS, STRINGS
+from slt_cache.features.layout import FACTS, NUMBERS, SOURCE, STRINGS
 from slt_cache.features.seal import FEATURES, Seal
 from slt_cache.features.spec import FeatureSpec
 
 COLUMNS = (*NUMBERS, *STRINGS, FEATURES)
+OPTIONAL = frozenset({SOURCE})
+"""Columns that a split may lack."""
 TEXTS = (*FACTS, "spec", "spec_sha256")
 """Attributes of a split that are strings; `complete` is a number."""
 TYPES = {
@@ -101,7 +103,7 @@ def _members(group: h5py.Group, where: str, kind: int, called: str) -> Iterator[
 
 
 def _require_names(split: str, found: Iterable[str]) -> None:
-    lacking, unknown = sorted(set(COLUMNS) - set(found)), sorted(set(found) - set(COLUMNS))
+    lacking, unknown = sorted(set(COLUMNS) - OPTIONAL - set(found)), sorted(set(found) - set(COLUMNS))
     if lacking:
         raise BadStructure(f"{split} has no column {', '.join(lacking)}")
     if unknown:
@@ -180,7 +182,7 @@ def _require_types(split: str, found: dict[str, h5d.DatasetID], spec: FeatureSpe
     for name, wanted in {**NUMBERS, FEATURES: spec.dtype}.items():
         if not found[name].get_type().equal(TYPES[wanted]):
             raise BadStructure(f"{split}/{name} is {found[name].dtype}, not {np.dtype(wanted)}")
-    for name in STRINGS:
+    for name in filter(found.__contains__, STRINGS):
         kind = found[name].get_type()
         if not isinstance(kind, h5t.TypeStringID) or kind.get_cset() != h5t.CSET_UTF8:
             raise BadStructure(f"{split}/{name} does not hold UTF-8 strings")
@@ -192,6 +194,7 @@ def _require_shapes(split: str, places: dict[str, Place], spec: FeatureSpec) -> 
             raise BadStructure(f"{split}/{name} has {len(place.shape)} dimensions")
     rows, missing = places["clip_id"].shape[0], places["missing"].shape[0]
     lengths = {**dict.fromkeys(NUMBERS, rows), "offsets": rows + 1, "text": rows, "missing_reason": missing}
+    lengths |= dict.fromkeys(OPTIONAL & places.keys(), rows)
     for name, length in lengths.items():
         if places[name].shape[0] != length:
             raise BadStructure(f"{split}/{name} has {places[name].shape[0]:,} values where {length:,} belong")

@@ -23,6 +23,7 @@ from slt_cache.features.layout import (
     FACTS,
     FORMAT,
     NUMBERS,
+    SOURCE,
     STRINGS,
     VERSION,
     Progress,
@@ -173,6 +174,7 @@ def _write_table(file: h5py.File, table: SplitTable) -> None:
         "text": table.texts,
         "missing": [failure.clip_id for failure in table.missing],
         "missing_reason": [failure.reason for failure in table.missing],
+        **({SOURCE: table.sources} if any(table.sources) else {}),
     }
     attributes: dict[str, Any] = {name: getattr(facts, name) for name in FACTS}
     attributes["complete"] = int(not table.missing)
@@ -182,7 +184,7 @@ def _write_table(file: h5py.File, table: SplitTable) -> None:
         group.attrs[name] = value
     for name, dtype in NUMBERS.items():
         group.create_dataset(name, data=numbers[name].astype(dtype))
-    for name in STRINGS:
+    for name in filter(strings.__contains__, STRINGS):
         encoded = [value.encode() for value in strings[name]]
         longest = h5py.string_dtype("utf-8", max(map(len, encoded), default=1) or 1)
         group.create_dataset(name, data=np.array(encoded, longest))

@@ -14,14 +14,14 @@ from typing import Any
 from slt_cache.advice import command
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import FACTS, Failure, SplitFacts
+from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitFacts
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import read_json, replacing
 from slt_cache.pipeline.feature_files import FORMATS, stem_of, write_features
 from slt_cache.pipeline.terminal import counting, say
 
 TABLE = "features.tsv"
-COLUMNS = ("id", "split", "view", "file", "num_frames", "fps", "text")
+COLUMNS = ("id", "split", "view", "file", "num_frames", "fps", "text", SOURCE)
 SPEC_FILE = "spec.json"
 EXPORT_FORMAT = "slt-cache export"
 """Says in spec.json that the folder is ours."""
@@ -119,7 +119,8 @@ def _export(held: FeatureCache, folder: Path, file_format: str, views: int, line
                 row = index * held.views + view
                 file = f"{held.split}/{stem_of(clip_id, view)}.{file_format}"
                 write_features(folder / file, held.row(row))
-                row_values = (clip_id, held.split, view, file, num_frames[row], repr(fps[row]), text)
+                known = (num_frames[row], repr(fps[row]), text, held.row_sources[row])
+                row_values = (clip_id, held.split, view, file, *known)
                 lines.append("\t".join(map(str, row_values)))
             show(index + 1)
     return Exported(held.split, len(held), len(held) * views)

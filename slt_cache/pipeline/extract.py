@@ -168,7 +168,7 @@ def _found(cache: Path, work: SplitWork) -> Extraction | None:
     if not cache.exists() or work.facts.split not in cached_splits(cache):
         return None
     held = FeatureCache(cache, work.facts.split)
-    if held.facts.manifest_sha256 != work.facts.manifest_sha256:
+    if held.facts.manifest_sha256 != work.facts.manifest_sha256 or not work.are_of_these_videos(held):
         return None
     if held.missing and work.any_readable(held.missing, chain.from_iterable(work.stretches)):
         work.adopt(held)

@@ -20,7 +20,7 @@ from slt_cache.device import pick_device
 from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.pipeline.frame_cache import open_frame_cache
-from slt_cache.pipeline.prepare import manifest_sha256, require_split
+from slt_cache.pipeline.prepare import manifest_sha256, require_split, videos_sha256
 from slt_cache.pipeline.probe import readable_clips
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
@@ -145,7 +145,15 @@ def _settings(run: Run, plan: PixelTraining, train_clips: Sequence[Clip]) -> dic
         **plan.settings,
         "tokenizer": {"name": config.llm.name, "language": config.language_code, "sha256": plan.tokenizer.sha256},
         "manifest_sha256": manifest_sha256(train_clips),
+        "videos_sha256": _videos_sha256(plan.folder, train_clips),
     }
+
+
+def _videos_sha256(folder: Path, clips: Sequence[Clip]) -> str | None:
+    """Over what the videos hold. Those of a finished training have not changed by being gone or having moved."""
+    found = videos_sha256(clips)
+    done = read_record(folder / BEST) if found is None else None
+    return found if done is None else done.settings.get("videos_sha256")
 
 
 def _is_finished(folder: Path, settings: dict[str, Any], dev_sha256: str | None) -> bool:

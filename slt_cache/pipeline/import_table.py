@@ -21,7 +21,7 @@ from slt_cache.corpora.own_table import (
     rows_of_own,
 )
 from slt_cache.errors import InputError
-from slt_cache.features.layout import canonical
+from slt_cache.features.layout import SOURCE, canonical
 from slt_cache.pipeline.exchange import TABLE
 from slt_cache.pipeline.feature_files import FORMATS, stem_of
 
@@ -39,6 +39,8 @@ class ListedView:
     """T, source frames; 0 where the table does not say."""
     fps: float
     """Source frames a second; 0 where the table does not say."""
+    source: str = ""
+    """What the features were made of; empty if the table does not say."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def _add(rows: _Rows, header: list[str], values: list[str], folder: Path) -> Non
     views = rows.setdefault((row["split"], row["id"]), {})
     if view in views:
         raise ValueError(f"id {row['id']!r} is in {row['split']} already")
-    found = ListedView(_file_of(row, view, folder), num_frames, _number(row, "fps", 1e6, whole=False))
+    fps = _number(row, "fps", 1e6, whole=False)
+    found = ListedView(_file_of(row, view, folder), num_frames, fps, row.get(SOURCE, ""))
     views[view] = row["text"], found
 
 

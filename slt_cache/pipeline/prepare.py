@@ -11,18 +11,20 @@ from slt_cache.advice import command
 from slt_cache.config import CorpusConfig, differences
 from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.clips import Clip, of_split
+from slt_cache.corpora.fingerprint import has_changed, sources, times_of
 from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.corpora.official import Problems, Reading, count_by_split
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.spec import IMPORTED
 from slt_cache.files import read_json, write_json
 from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look
 from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import say_what_waits
+from slt_cache.pipeline.terminal import say, say_what_waits
 
 NOT_PUBLISHED = "not the published count"
+MAX_NAMED = 3
+"""Clips in a message."""
 
 
 @dataclass(frozen=True)
@@ -170,25 +172,39 @@ def _advice(run: Run, split: str) -> str:
 
 
 def manifest_sha256(clips: Sequence[Clip]) -> str:
-    """Over all that the manifest says of these clips, in order; video paths by their last two parts, so that a
-    corpus may be moved."""
+    """Over id, split, times and sentence of these clips, in order. Neither where the videos lie nor what they hold
+    counts; for the latter see `videos_sha256`."""
     digest = hashlib.sha256()
     for clip in clips:
-        row = (clip.id, clip.split, *clip.video.parts[-2:], clip.start, clip.end, clip.text)
-        digest.update(("\t".join(map(str, row)) + "\n").encode())
+        digest.update(f"{clip.id}\t{clip.split}\t{times_of(clip)}\t{clip.text}\n".encode())
     return digest.hexdigest()
 
 
+def videos_sha256(clips: Sequence[Clip]) -> str | None:
+    """Over what the videos of these clips hold (corpora/fingerprint.py), wherever they lie; None if one of them is not
+    there. Looks at every file, and at every frame of a folder; decodes none."""
+    found = sources(clips)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest() if all(found) else None
+
+
 def require_manifest(run: Run, held: FeatureCache) -> None:
-    """Refuses a cache whose clips or sentences are not those of the run's manifest; without one all caches pass."""
+    """Refuses a cache whose clips, times or sentences are not those of the run's manifest, and says how many videos
+    have changed since they were read; without a manifest all caches pass. What cannot be told of imported features,
+    such as times, is not compared."""
     if not run.manifest.is_file():
         return
     clips = of_split(ensure_clips(run), held.split)
-    if manifest_sha256(clips) != held.facts.manifest_sha256 and not _same_sentences(held, clips):
+    again = run.command("extract-features", split=held.split, features=_named(run, held.path))
+    found = _differences(held, clips)
+    if found:
         raise InputError(
-            f"{held.path}: the clips or sentences of {held.split} are not those of {run.manifest}. "
-            f"Extract again: {run.command('extract-features', split=held.split, features=_named(run, held.path))}"
+            f"{held.path}: the clips or sentences of {held.split} are not those of {run.manifest}: {'; '.join(found)}. "
+            f"Extract again, which reads only what is new: {again}"
         )
+    known = dict(zip(held.ids, held.sources, strict=True))
+    changed = [clip.id for clip in clips if known.get(clip.id) and has_changed(clip.video, known[clip.id])]
+    if changed:
+        say(f"{held.path}: {counted(changed, 'has a video', 'have videos')} that changed since; read again: {again}")
 
 
 def _named(run: Run, cache: Path) -> Path | None:
@@ -196,13 +212,32 @@ def _named(run: Run, cache: Path) -> Path | None:
     return None if cache == run.features else cache
 
 
-def _same_sentences(held: FeatureCache, clips: Sequence[Clip]) -> bool:
-    """Whether imported features, whose maker has seen no manifest, are of just these clips and sentences."""
-    if held.spec.level != IMPORTED:
-        return False
+def _differences(held: FeatureCache, clips: Sequence[Clip]) -> list[str]:
+    """What the manifest says of a split's clips and the cache does not; empty if they agree, in whatever order."""
+    texts, known = (dict(zip(held.ids, values, strict=True)) for values in (held.texts, held.sources))
     missing = {failure.clip_id for failure in held.missing}
-    sentences = {clip.id: clip.text for clip in clips if clip.id not in missing}
-    return sentences == dict(zip(held.ids, held.texts, strict=True))
+    named = {clip.id for clip in clips}
+    there = [clip for clip in clips if clip.id in texts]
+    kinds = {
+        ("is not in the cache", "are not in the cache"): [
+            clip.id for clip in clips if clip.id not in texts and clip.id not in missing
+        ],
+        ("is no longer in the manifest", "are no longer in the manifest"): [
+            clip_id for clip_id in texts if clip_id not in named
+        ],
+        ("has another sentence", "have other sentences"): [clip.id for clip in there if clip.text != texts[clip.id]],
+        ("has other times", "have other times"): [
+            clip.id for clip in there if known[clip.id] and known[clip.id].partition(" ")[2] != times_of(clip)
+        ],
+    }
+    return [counted(ids, *words) for words, ids in kinds.items() if ids]
+
+
+def counted(ids: Sequence[str], one: str, several: str) -> str:
+    """`3 clips VERB (a, b, c)`, the first few named."""
+    more = ", ..." if len(ids) > MAX_NAMED else ""
+    named = ", ".join(map(repr, ids[:MAX_NAMED]))
+    return f"{len(ids):,} {'clip' if len(ids) == 1 else 'clips'} {one if len(ids) == 1 else several} ({named}{more})"
 
 
 def _source_sha256(corpus: CorpusConfig, sources: Sequence[str]) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from slt_cache import __version__
 from slt_cache.checkpoints.visual import VisualCheckpoint
 from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.fingerprint import sources
 from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, encode
 from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
@@ -60,6 +61,14 @@ class SplitWork:
         """The whole split, once all parts are there."""
         return self.parts.content(len(self.stretches))
 
+    def are_of_these_videos(self, held: FeatureCache) -> bool:
+        """Whether no video has changed since the features were made of it; one that is gone has not."""
+        clips = list(chain.from_iterable(self.stretches))
+        known = dict(zip(held.ids, held.sources, strict=True))
+        return all(
+            known.get(clip.id) in (None, "", now) for clip, now in zip(clips, sources(clips), strict=True) if now
+        )
+
     def adopt(self, held: FeatureCache) -> None:
         """Makes parts of what a cache with missing clips holds, so that only those of the missing ones are new."""
         reasons = {failure.clip_id: failure for failure in held.missing}
@@ -67,7 +76,7 @@ class SplitWork:
         num_frames, fps = held.column("num_frames").tolist(), held.column("fps").tolist()
         for number, clips in enumerate(self.stretches):
             features = [
-                ClipFeatures(clip.id, clip.text, num_frames[row], fps[row], held.row(row))
+                ClipFeatures(clip.id, clip.text, num_frames[row], fps[row], held.row(row), held.row_sources[row])
                 for clip in clips
                 if clip.id in rows
                 for row in range(rows[clip.id], rows[clip.id] + held.views)
@@ -124,13 +133,14 @@ class SplitWork:
             number = claimed.popleft()
             clips = self.stretches[number]
             encoded = encode(encoder, _until_end(chain([first], events), len(clips) * views))
+            made_of = dict(zip(clips, sources(clips), strict=True))
             rows: list[ClipFeatures] = []
             failures: list[Failure] = []
             for clip in clips:
                 found = list(islice(encoded, views))
                 lost = [one for one in found if not isinstance(one, EncodedClip)]
                 failures += [Failure(clip.id, one.reason) for one in lost[:1]]
-                rows += [] if lost else [_row(one) for one in found if isinstance(one, EncodedClip)]
+                rows += [] if lost else [_row(one, made_of[clip]) for one in found if isinstance(one, EncodedClip)]
                 show(team.count(self.facts.split, 1))
             self.parts.write(number, rows, failures)
 
@@ -164,6 +174,6 @@ def _until_end(events: Iterator[Event], clips: int) -> Iterator[Event]:
         clips -= isinstance(event, ClipEnd | Exception)
 
 
-def _row(encoded: EncodedClip) -> ClipFeatures:
+def _row(encoded: EncodedClip, source: str) -> ClipFeatures:
     end = encoded.end
-    return ClipFeatures(end.clip.id, end.clip.text, end.num_frames, end.fps, encoded.features.numpy())
+    return ClipFeatures(end.clip.id, end.clip.text, end.num_frames, end.fps, encoded.features.numpy(), source)

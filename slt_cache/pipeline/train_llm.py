@@ -277,8 +277,7 @@ def _cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
     return {
         "seed": run.config.seed,
         "features": train_split.spec.to_json(),
-        "manifest_sha256": train_split.attributes["manifest_sha256"],
         "clips": len(train_split),
-        "clips_sha256": hashlib.sha256("\n".join(train_split.ids).encode()).hexdigest(),
+        "clips_sha256": train_split.clips_sha256,
         "language": run.config.language_code,
     }

@@ -1,0 +1,73 @@
+"""What a clip's video holds, told cheaply: a short text that is the same wherever the video lies and whatever its file
+is called, and another one after its content has changed. Decodes nothing."""
+
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.media import FRAME_SUFFIXES
+
+ENDS = 65_536
+"""Bytes at either end of a file whose checksum counts; its size counts too."""
+THREADS = 8
+"""On a shared disk most of the time goes into waiting."""
+
+
+def fingerprint(video: Path) -> str | None:
+    """`SIZE-CRC-CRC` of a file: its bytes, and CRC-32 of its first and last 64 KiB. `FRAMES-BYTES-CRC` of a folder of
+    frames: CRC-32 over their sizes, in the order of their names. None if the video is not there or cannot be read."""
+    try:
+        return _of_folder(video) if video.is_dir() else _of_file(video)
+    except (OSError, ValueError):
+        return None
+
+
+def sources(clips: Iterable[Clip]) -> list[str]:
+    """What the features of each clip are made of: `FINGERPRINT START END`, a `-` for a time that is not given; empty if
+    its video is not there. A video that several clips share is looked at once."""
+    clips = list(clips)
+    videos = list(dict.fromkeys(clip.video for clip in clips))
+    with ThreadPoolExecutor(THREADS) as pool:
+        prints = dict(zip(videos, pool.map(fingerprint, videos), strict=True))
+    return [_source(clip, prints[clip.video]) for clip in clips]
+
+
+def times_of(clip: Clip) -> str:
+    """The end of a clip's source: `START END`."""
+    return " ".join("-" if time is None else repr(float(time)) for time in (clip.start, clip.end))
+
+
+def has_changed(video: Path, source: str) -> bool:
+    """Whether a video that is there differs from the one of this source in what a look at the folder tells: the size of
+    a file, the number of frames."""
+    try:
+        found = len(_frames(video)) if video.is_dir() else video.stat().st_size
+    except (OSError, ValueError):
+        return False
+    return str(found) != source.partition("-")[0]
+
+
+def _source(clip: Clip, found: str | None) -> str:
+    return "" if found is None else f"{found} {times_of(clip)}"
+
+
+def _of_file(video: Path) -> str:
+    with video.open("rb") as file:
+        first = file.read(ENDS)
+        size = video.stat().st_size
+        file.seek(max(0, size - ENDS))
+        last = file.read(ENDS)
+    return f"{size}-{zlib.crc32(first):08x}-{zlib.crc32(last):08x}"
+
+
+def _of_folder(video: Path) -> str:
+    sizes = [frame.stat().st_size for frame in _frames(video)]
+    return f"{len(sizes)}-{sum(sizes)}-{zlib.crc32(repr(sizes).encode()):08x}"
+
+
+def _frames(folder: Path) -> list[Path]:
+    """Sorted by name, hidden files left out: a Mac puts `._1.png` next to `1.png`."""
+    frames = (path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES)
+    return sorted(path for path in frames if not path.name.startswith("."))
