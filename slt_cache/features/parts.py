@@ -4,7 +4,7 @@ A part is written under a temporary name and renamed when it is on disk; whoever
 and manifest need not make it again."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,10 @@ from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, Progress, SplitContent, SplitFacts, SplitTable, checksum
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
+from slt_cache.files import write_text
+
+ALL = "*"
+"""In place of the splits to drop: none can be read."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,14 @@ def parts_folder(cache: Path) -> Path:
 
 
 class Parts:
-    """The part files of one split, in a folder beside the cache."""
+    """The part files of one split, in a folder beside the cache. Those of another manifest are set aside there, for the
+    clips that have not changed."""
 
     def __init__(self, cache: Path, facts: SplitFacts):
         self.facts = facts
         self.folder = parts_folder(cache) / facts.split
+        self._aside = self.folder / "aside"
+        self._restarted = self.folder / "restarted"
 
     def path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.h5"
@@ -72,6 +79,28 @@ class Parts:
         return joined(
             self.facts, [FeatureCache(self.path(number), self.facts.split).content() for number in range(count)]
         )
+
+    def set_aside(self, fitting: Container[int]) -> None:
+        """Moves the parts away that do not fit, before others get their names."""
+        for path in sorted(self.folder.glob("*.h5")):
+            if not path.stem.isdecimal() or int(path.stem) not in fitting:
+                self._aside.mkdir(exist_ok=True)
+                path.replace(self._aside / f"{len(list(self._aside.iterdir())):06d}.h5")
+
+    @property
+    def aside(self) -> list[Path]:
+        """Parts that were set aside, the oldest first."""
+        return sorted(self._aside.glob("*.h5"))
+
+    def restart(self) -> None:
+        """Deletes the parts, and has every extraction from now on until the split is whole make all of them, whatever
+        the cache holds."""
+        self.remove()
+        write_text(self._restarted, "The cache is to be extracted again as a whole.\n")
+
+    @property
+    def is_restarted(self) -> bool:
+        return self._restarted.is_file()
 
     def remove(self) -> None:
         """Deletes the parts, once the cache holds what they held."""
@@ -118,11 +147,14 @@ def joined(facts: SplitFacts, contents: Sequence[SplitContent]) -> SplitContent:
     return SplitContent(table, lambda: chain.from_iterable(content.rows() for content in contents), sources)
 
 
-def add_splits(cache: Path, contents: Sequence[SplitContent], progress: Progress | None = None) -> None:
-    """Puts splits into a cache file, beside those that it holds already, in one rename.
+def add_splits(
+    cache: Path, contents: Sequence[SplitContent], progress: Progress | None = None, drop: Container[str] = ()
+) -> None:
+    """Puts splits into a cache file, beside those that it holds already, in one rename; leaves out those to `drop`.
 
     What it held is copied into the new file and compared with its checksums on the way; killed at any moment, the old
     file is still there as it was."""
     new = {content.table.facts.split for content in contents}
-    held = [FeatureCache(cache, split) for split in cached_splits(cache) if split not in new] if cache.exists() else []
+    there = cached_splits(cache) if cache.exists() and ALL not in drop else []
+    held = [FeatureCache(cache, split) for split in there if split not in new and split not in drop]
     write_cache(cache, [*(split.content() for split in held), *contents], progress)

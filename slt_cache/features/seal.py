@@ -151,8 +151,8 @@ def gaps(places: Iterable[tuple[int, int]], first: int, end: int) -> Iterator[tu
 
 def read_bytes(file: BinaryIO, offset: int, length: int) -> bytes:
     """Reads, and maps nothing: a map of a file that another process cuts off, or of a hole where a tmpfs is full, ends
-    the process with SIGBUS. Fewer bytes at the end of the file."""
-    file.seek(offset)
+    the process with SIGBUS. Fewer bytes at the end of the file; a place before its beginning is none."""
+    file.seek(max(0, offset))
     return file.read(length)
 
 

@@ -4,26 +4,24 @@ One process or a team of them: the leader plans and assembles, everyone makes pa
 frames are put together, depends on the manifest alone, so the cache has the same bytes whoever made which part, and
 however often the work was cut off."""
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from slt_cache.checkpoints.visual import load_visual, require_visual
 from slt_cache.corpora.clips import SPLITS, no_such_split, of_split
+from slt_cache.device import pick_device
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, SplitTable
-from slt_cache.features.parts import add_splits, parts_folder
-from slt_cache.features.spec import FeatureSpec
+from slt_cache.features.parts import ALL, add_splits, parts_folder
 from slt_cache.files import exclusive
 from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.split_work import SplitWork
-from slt_cache.pipeline.terminal import progress_bar
+from slt_cache.pipeline.terminal import progress_bar, say
 from slt_cache.team import Team
 
 
@@ -66,12 +64,15 @@ def extract(
     restart: bool = False,
     team: Team | None = None,
 ) -> list[Extraction]:
-    """Writes the splits' features into `cache`, beside those that it holds. Goes on where a killed extraction left
-    off. A split with clips that cannot be read is written with `allow_missing` only; its other clips are kept as parts.
+    """Writes the splits' features into `cache`, beside those that it holds. Resumes a killed extraction, and reads no
+    video whose features are there from an earlier manifest. A split with clips that cannot be read is written with
+    `allow_missing` only; its other clips are kept as parts. With `restart` all videos of the splits are read, and what
+    the cache holds stays until they are whole.
 
     Processes that do not lead return nothing. Raises InputError where the cache holds features of another encoder, or
     where another extraction writes it."""
     team = team or Team.from_environment()
+    pick_device(run.config.compute.device, run.config.features.precision, "features.precision")  # before all else
     checkpoint = load_visual(run.visual / "best")
     clips = ensure_clips(run)
     require_corpus(run, [clip for clip in clips if clip.split in splits])
@@ -100,10 +101,10 @@ def _follow(works: dict[str, SplitWork], team: Team) -> list[Extraction]:
 def _lead(
     run: Run, cache: Path, works: dict[str, SplitWork], team: Team, allow_missing: bool, restart: bool
 ) -> list[Extraction]:
-    if restart:
-        forget(cache)
     for work in works.values():
-        _require_fitting(cache, work.facts.spec)
+        if restart:
+            work.parts.restart()
+    drop = _to_drop(cache, works)
     found = {split: _found(cache, work) for split, work in works.items()}
     plan = {split: works[split].to_do(longest_first=team.size > 1) for split, there in found.items() if there is None}
     team.publish("plan", plan)
@@ -113,9 +114,11 @@ def _lead(
             seconds[split] = works[split].make_all(numbers, team)
         contents = {split: works[split].content() for split in plan}
         whole = {split: one for split, one in contents.items() if allow_missing or not one.table.missing}
+        if _would_mix(cache, works, contents.keys() - whole.keys()):
+            whole = {}  # what the cache holds stays until all that is to take its place is whole
         if whole:
             with progress_bar(f"writing {cache.name}", "row") as progress:
-                add_splits(cache, list(whole.values()), progress)
+                add_splits(cache, list(whole.values()), progress, drop)
             if cache == run.features:
                 run.save_config("features")
     except InputError:
@@ -148,30 +151,50 @@ def _not_written(table: SplitTable, seconds: float) -> Extraction:
     )
 
 
-def forget(cache: Path) -> None:
-    """Deletes a cache and its part files, for an extraction that begins anew."""
-    cache.unlink(missing_ok=True)
-    for folder in parts_folder(cache).glob("*"):
-        if folder.is_dir():  # the lock stays: to open and close it would give it away
-            shutil.rmtree(folder, ignore_errors=True)
+def _to_drop(cache: Path, works: Mapping[str, SplitWork]) -> set[str]:
+    """Splits of the cache that cannot stay in one file with those that are extracted again as a whole: of another
+    encoder or other settings; all of a damaged file. Raises InputError if there are such splits and none is extracted
+    again."""
+    spec = next(iter(works.values())).facts.spec
+    restarted = {split for split, work in works.items() if work.parts.is_restarted}
+    if not cache.exists():
+        return set()
+    try:
+        held = [FeatureCache(cache, split) for split in cached_splits(cache) if split not in restarted]
+    except InputError as error:
+        if not restarted:
+            raise
+        say(f"{error} It is replaced as a whole; none of its other splits is kept.")
+        return {ALL}
+    others = [one for one in held if one.spec.differences(spec)]
+    if not restarted:
+        for one in others:
+            one.require_spec(spec)
+    for one in others:
+        fields = "; ".join(one.spec.differences(spec))
+        say(f"{cache}: {one.split} will be left out, since one file holds features of one kind only ({fields})")
+    return {one.split for one in others}
 
 
-def _require_fitting(cache: Path, spec: FeatureSpec) -> None:
-    """All splits of a file come from the same encoder, or none of them could be used together."""
-    if cache.exists():
-        for split in cached_splits(cache):
-            FeatureCache(cache, split).require_spec(spec)
+def _would_mix(cache: Path, works: Mapping[str, SplitWork], unfinished: Container[str]) -> bool:
+    """Whether the cache holds unfinished splits with features of another kind than those that would come to them."""
+    if not cache.exists():
+        return False
+    try:
+        held = [FeatureCache(cache, split) for split in cached_splits(cache) if split in unfinished]
+    except InputError:
+        return False  # damaged, and replaced as a whole
+    return any(one.spec != works[one.split].facts.spec for one in held)
 
 
 def _found(cache: Path, work: SplitWork) -> Extraction | None:
     """The split, where the cache holds it of the same manifest and there is nothing to add."""
-    if not cache.exists() or work.facts.split not in cached_splits(cache):
+    if work.parts.is_restarted or not cache.exists() or work.facts.split not in cached_splits(cache):
         return None
     held = FeatureCache(cache, work.facts.split)
     if held.facts.manifest_sha256 != work.facts.manifest_sha256 or not work.are_of_these_videos(held):
         return None
-    if held.missing and work.any_readable(held.missing, chain.from_iterable(work.stretches)):
-        work.adopt(held)
+    if held.missing and work.any_readable(held.missing, work.clips):
         return None
     work.parts.remove()  # a kill may have left them behind the finished cache
     return _outcome(held, 0.0, fresh=False)

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 
@@ -14,16 +15,28 @@ from slt_cache.corpora.fingerprint import sources
 from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, encode
 from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
+from slt_cache.features.kept import KeptFeatures
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitFacts
 from slt_cache.features.parts import ClipFeatures, Parts
 from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.prepare import manifest_sha256
 from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import counting
+from slt_cache.pipeline.terminal import counting, say
 from slt_cache.team import Team
 from slt_cache.video.pieces import ClipEnd, ClipView, Event, PieceReader, plain
 from slt_cache.video.readers import read_ahead
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A part that is being made."""
+
+    number: int
+    rows: dict[Clip, list[ClipFeatures]]
+    """All views of the clips that are done."""
+    to_read: dict[Clip, str]
+    """Clips whose videos are read, and what they are made of."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,8 @@ class SplitWork:
     run: Run
     checkpoint: VisualCheckpoint
     parts: Parts
+    cache: Path
+    """Where the split will be, and may be already."""
     stretches: Sequence[Sequence[Clip]]
     """The clips of each part."""
 
@@ -51,7 +66,7 @@ class SplitWork:
         )
         size = run.config.features.clips_per_part
         stretches = [clips[first : first + size] for first in range(0, len(clips), size)]
-        return cls(run, checkpoint, Parts(cache, facts), stretches)
+        return cls(run, checkpoint, Parts(cache, facts), cache, stretches)
 
     @property
     def facts(self) -> SplitFacts:
@@ -61,39 +76,56 @@ class SplitWork:
         """The whole split, once all parts are there."""
         return self.parts.content(len(self.stretches))
 
+    @property
+    def clips(self) -> list[Clip]:
+        return list(chain.from_iterable(self.stretches))
+
+    @cached_property
+    def source_of(self) -> dict[str, str]:
+        """What the features of each clip are to be made of, as the videos are now."""
+        clips = self.clips
+        return dict(zip((clip.id for clip in clips), sources(clips), strict=True))
+
     def are_of_these_videos(self, held: FeatureCache) -> bool:
         """Whether no video has changed since the features were made of it; one that is gone has not."""
-        clips = list(chain.from_iterable(self.stretches))
-        known = dict(zip(held.ids, held.sources, strict=True))
-        return all(
-            known.get(clip.id) in (None, "", now) for clip, now in zip(clips, sources(clips), strict=True) if now
-        )
+        found = ((source, self.source_of.get(clip_id)) for clip_id, source in zip(held.ids, held.sources, strict=True))
+        return all(source == now for source, now in found if source and now)
 
-    def adopt(self, held: FeatureCache) -> None:
-        """Makes parts of what a cache with missing clips holds, so that only those of the missing ones are new."""
-        reasons = {failure.clip_id: failure for failure in held.missing}
-        rows = {clip_id: number * held.views for number, clip_id in enumerate(held.ids)}
-        num_frames, fps = held.column("num_frames").tolist(), held.column("fps").tolist()
-        for number, clips in enumerate(self.stretches):
-            features = [
-                ClipFeatures(clip.id, clip.text, num_frames[row], fps[row], held.row(row), held.row_sources[row])
-                for clip in clips
-                if clip.id in rows
-                for row in range(rows[clip.id], rows[clip.id] + held.views)
-            ]
-            self.parts.write(number, features, [reasons[clip.id] for clip in clips if clip.id in reasons])
+    def kept(self) -> KeptFeatures:
+        """What earlier extractions have left; of a cache that is to be extracted again as a whole, only parts."""
+        finished = [] if self.parts.is_restarted or not self.cache.exists() else [self.cache]
+        return KeptFeatures(self.facts, [*finished, *self.parts.aside])
 
     def to_do(self, longest_first: bool) -> list[int]:
         """Parts that are not there, or lack clips that can be read by now; of a team those with the longest videos
-        first, so that no process is left alone with one at the end."""
-        numbers = []
+        first, so that no process is left alone with one at the end. Sets aside what other clips or videos made."""
+        numbers: list[int] = []
+        fitting: set[int] = set()
         for number, clips in enumerate(self.stretches):
             part = self.parts.held(number, [clip.id for clip in clips])
-            if part is None or (part.missing and self.any_readable(part.missing, clips)):
-                numbers.append(number)
+            if part is not None and self.are_of_these_videos(part):
+                fitting.add(number)
+                if not part.missing or not self.any_readable(part.missing, clips):
+                    continue
+            numbers.append(number)
+        self.parts.set_aside(fitting)
+        self._say_kept(numbers)
         if not longest_first:
             return numbers  # to look at every video takes long on a shared disk
         return sorted(numbers, key=lambda number: -sum(map(_weight, self.stretches[number])))
+
+    def _say_kept(self, numbers: Sequence[int]) -> None:
+        """How many clips of a changed manifest keep their features, if any does."""
+        kept = self.kept()
+        todo = [clip for number in numbers for clip in self.stretches[number]]
+        read = [clip.id for clip in todo if not kept.holds(clip, self.source_of[clip.id])]
+        if len(read) == len(todo):
+            return
+        changed = sum(clip_id in kept.ids for clip_id in read)
+        split, of_which = self.facts.split, f" ({len(read) - changed:,} new, {changed:,} changed)" if read else ""
+        gone = len(kept.ids - self.source_of.keys())
+        dropped = f"; {gone:,} that the manifest no longer has are left out" if gone else ""
+        say(f"{split}: {len(todo) - len(read):,} clips keep their features, {len(read):,} are read{of_which}{dropped}")
 
     def any_readable(self, missing: Iterable[Failure], clips: Iterable[Clip]) -> bool:
         """Whether one of the clips that could not be read can be now. What the cache cannot hold has been read."""
@@ -116,33 +148,49 @@ class SplitWork:
         return time.monotonic() - begun
 
     def _make(self, numbers: Sequence[int], team: Team, show: Callable[[int], None]) -> None:
-        """Makes those of the parts that this process claims. Videos are read ahead over the borders of parts."""
-        encoder, views = self._encoder(), self.facts.spec.views
-        claimed: deque[int] = deque()
+        """Makes those of the parts that this process claims. Videos are read ahead over the borders of parts; parts
+        whose clips all keep their features are written without any."""
+        encoder, views, kept = self._encoder(), self.facts.spec.views, self.kept()
+        claimed: deque[_Begun] = deque()
 
         def jobs() -> Iterator[ClipView]:
             for claim in team.claims(self.facts.split, len(numbers)):
-                claimed.append(numbers[claim])
-                for clip in self.stretches[numbers[claim]]:
+                begun = self._begin(kept, numbers[claim])
+                show(team.count(self.facts.split, len(begun.rows)))
+                if not begun.to_read:
+                    self._write(begun, [])
+                    continue
+                claimed.append(begun)
+                for clip in begun.to_read:
                     yield from (ClipView(clip, view) for view in range(views))
 
         config = self.run.config
         reader = PieceReader(self.checkpoint.video, config.augmentation, config.features.view_seed)
         events = read_ahead(jobs(), reader, config.compute.workers)
         for first in events:
-            number = claimed.popleft()
-            clips = self.stretches[number]
-            encoded = encode(encoder, _until_end(chain([first], events), len(clips) * views))
-            made_of = dict(zip(clips, sources(clips), strict=True))
-            rows: list[ClipFeatures] = []
+            begun = claimed.popleft()
+            encoded = encode(encoder, _until_end(chain([first], events), len(begun.to_read) * views))
             failures: list[Failure] = []
-            for clip in clips:
+            for clip, source in begun.to_read.items():
                 found = list(islice(encoded, views))
                 lost = [one for one in found if not isinstance(one, EncodedClip)]
                 failures += [Failure(clip.id, one.reason) for one in lost[:1]]
-                rows += [] if lost else [_row(one, made_of[clip]) for one in found if isinstance(one, EncodedClip)]
+                if not lost:
+                    begun.rows[clip] = [_row(one, source) for one in found if isinstance(one, EncodedClip)]
                 show(team.count(self.facts.split, 1))
-            self.parts.write(number, rows, failures)
+            self._write(begun, failures)
+
+    def _begin(self, kept: KeptFeatures, number: int) -> "_Begun":
+        """A part with the features that are kept, and which clips are to be read."""
+        clips = self.stretches[number]
+        made_of = dict(zip(clips, sources(clips), strict=True))
+        found = {clip: kept.rows(clip, source) for clip, source in made_of.items()}
+        rows = {clip: one for clip, one in found.items() if one is not None}
+        return _Begun(number, rows, {clip: source for clip, source in made_of.items() if clip not in rows})
+
+    def _write(self, part: "_Begun", failures: Sequence[Failure]) -> None:
+        rows = (part.rows.get(clip, []) for clip in self.stretches[part.number])
+        self.parts.write(part.number, list(chain.from_iterable(rows)), failures)
 
     def _encoder(self) -> FrozenEncoder:
         features, spec = self.run.config.features, self.facts.spec
