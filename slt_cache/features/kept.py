@@ -21,6 +21,8 @@ class KeptFeatures:
         """Takes those of the `files` that hold the split with features of the same spec; of two with the same clip, the
         later one."""
         self.split = facts.split
+        self.of_other_manifests = False
+        """Whether some were extracted with another manifest."""
         self._places: dict[tuple[str, str], tuple[Path, int]] = {}
         self._source_of: dict[str, str] = {}
         self._opened: FeatureCache | None = None
@@ -29,6 +31,7 @@ class KeptFeatures:
                 held = FeatureCache(path, facts.split)
                 if held.spec == facts.spec:
                     self._add(held)
+                    self.of_other_manifests |= held.facts != facts
             except UNREADABLE:
                 continue  # what is damaged is extracted again
 

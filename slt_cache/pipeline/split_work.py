@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -118,7 +118,7 @@ class SplitWork:
         """How many clips of a changed manifest keep their features, if any does."""
         kept = self.kept()
         todo = [clip for number in numbers for clip in self.stretches[number]]
-        read = [clip.id for clip in todo if not kept.holds(clip, self.source_of[clip.id])]
+        read = [clip.id for number in numbers for clip in self._to_read(kept, number, self.source_of)]
         if len(read) == len(todo):
             return
         changed = sum(clip_id in kept.ids for clip_id in read)
@@ -183,10 +183,18 @@ class SplitWork:
     def _begin(self, kept: KeptFeatures, number: int) -> "_Begun":
         """A part with the features that are kept, and which clips are to be read."""
         clips = self.stretches[number]
-        made_of = dict(zip(clips, sources(clips), strict=True))
-        found = {clip: kept.rows(clip, source) for clip, source in made_of.items()}
+        source_of = dict(zip((clip.id for clip in clips), sources(clips), strict=True))
+        to_read = {*self._to_read(kept, number, source_of)}
+        found = {clip: kept.rows(clip, source_of[clip.id]) for clip in clips if clip not in to_read}
         rows = {clip: one for clip, one in found.items() if one is not None}
-        return _Begun(number, rows, {clip: source for clip, source in made_of.items() if clip not in rows})
+        return _Begun(number, rows, {clip: source_of[clip.id] for clip in clips if clip not in rows})
+
+    def _to_read(self, kept: KeptFeatures, number: int, source_of: Mapping[str, str]) -> list[Clip]:
+        """The clips of a part whose videos have to be read. If the manifest is the same, all or none of them, so that
+        the bytes are those of an extraction that nothing has interrupted."""
+        clips = self.stretches[number]
+        to_read = [clip for clip in clips if not kept.holds(clip, source_of[clip.id])]
+        return to_read if kept.of_other_manifests or not to_read else list(clips)
 
     def _write(self, part: "_Begun", failures: Sequence[Failure]) -> None:
         rows = (part.rows.get(clip, []) for clip in self.stretches[part.number])
