@@ -190,11 +190,12 @@ class SplitWork:
         return _Begun(number, rows, {clip: source_of[clip.id] for clip in clips if clip not in rows})
 
     def _to_read(self, kept: KeptFeatures, number: int, source_of: Mapping[str, str]) -> list[Clip]:
-        """The clips of a part whose videos have to be read. If the manifest is the same, all or none of them, so that
-        the bytes are those of an extraction that nothing has interrupted."""
+        """The clips of a part whose videos have to be read. If all that changed is that missing ones can be read now,
+        all of the part, so that the bytes are those of an extraction that nothing has interrupted."""
         clips = self.stretches[number]
         to_read = [clip for clip in clips if not kept.holds(clip, source_of[clip.id])]
-        return to_read if kept.of_other_manifests or not to_read else list(clips)
+        repaired = to_read and not kept.of_other_manifests and kept.ids.isdisjoint(clip.id for clip in to_read)
+        return list(clips) if repaired else to_read
 
     def _write(self, part: "_Begun", failures: Sequence[Failure]) -> None:
         rows = (part.rows.get(clip, []) for clip in self.stretches[part.number])
