@@ -185,3 +185,16 @@ def test_a_thousand_videos_are_opened_within_seconds(tmp_path: Path, make_video:
     print(f"{first:.2f} s, then {time.monotonic() - begun:.3f} s")
     assert first < 60
     assert time.monotonic() - begun < 1
+
+
+def test_what_a_user_should_know_of_videos_is_said_once_for_all_of_them(
+    tmp_path: Path, make_video: MakeVideo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = {"a": ("it is in HDR (PQ)",), "b": ("it is in HDR (PQ)",), "c": ()}
+    videos = [make_video(tmp_path / f"{name}.mp4", 10) for name in notes]
+    monkeypatch.setattr(one_video.VideoFile, "notes", property(lambda file: notes[file.clip.video.stem]))
+    clips = [clip(video, start, None, f"{video.stem} {start}") for video in videos for start in (0.0, 0.2)]
+    probe(tmp_path / "run", clips)
+    assert [line for line in capsys.readouterr().err.splitlines() if "HDR" in line] == [
+        "'a.mp4', 'b.mp4': it is in HDR (PQ)."
+    ]

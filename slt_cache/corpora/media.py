@@ -81,17 +81,21 @@ def measure(paths: Iterable[Path], problems: Problems, progress: Progress = no_p
 
 
 def _of_header(path: Path) -> Medium:
-    """Raises ValueError where the file does not open or holds no video."""
+    """Raises ValueError if the file does not open or holds no video."""
     import av  # takes a while to import, and folders of frames need none
 
     try:
-        with av.open(str(path.absolute())) as container:
+        if not path.is_file():  # to open a named pipe may take for ever
+            raise ValueError("it is not a file")
+        with av.open(str(path.absolute()), options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
                 raise ValueError("it holds no video")
             stream = container.streams.video[0]
             seconds = None if container.duration is None else container.duration / av.time_base
             if stream.duration is not None and stream.time_base is not None:
                 seconds = float(stream.duration * stream.time_base)
+                if stream.start_time is not None and container.start_time is not None:  # it may begin after its sound
+                    seconds += float(stream.start_time * stream.time_base) - container.start_time / av.time_base
             return Medium(path, stream.frames or None, seconds)
     except (av.error.FFmpegError, OSError) as error:
         raise ValueError(type(error).__name__) from error

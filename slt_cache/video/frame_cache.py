@@ -28,7 +28,7 @@ from slt_cache.files import TEMPORARY
 from slt_cache.video.frames import UnreadableVideo, kept_indices, open_frames, read_kept_frames
 from slt_cache.video.transforms import square
 
-FORMAT = "slt-cache frames 1"
+FORMAT = "slt-cache frames 2"
 SUFFIX = ".frames"
 LONGEST_LINE = 4_000_000
 """Bytes; of a broken file no more is read in search of the end of its line."""
