@@ -95,7 +95,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     except av.error.ArgumentError as error:  # FFmpeg's word for what is not on the list
         raise ValueError("a playlist, or a container that is not supported") from error
     with container:
-        stream = container.streams.best("video") if container.streams.video else None
+        stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
             raise ValueError("it holds no video")
         decoder: Any = stream.codec_context
@@ -113,7 +113,10 @@ def _packet_index(path: Path, size: int, changed: int) -> PacketIndex:
     """`size` and `changed` tell a file that was written anew."""
     with opened(path) as (container, stream):
         found = head(container, stream)
-        packets = _read(container, stream)
+        try:
+            packets = _read(container, stream)
+        except IndexError as error:  # PyAV's for a packet of a stream that the head does not name
+            raise ValueError("its streams are damaged") from error
     return _index(path, found, packets)
 
 
@@ -178,7 +181,9 @@ def _index(path: Path, found: Head, packets: _Packets) -> PacketIndex:
     # Avi numbers packets as they are stored; where frames are shown in another order, their times are not these.
     if stamps.times is None or not keys.any() or (found.is_avi and found.b_frames):
         return index
-    own_keys = keys & ~np.isnan(stored) & (~shown | np.isin(stored, stamps.times[stamps.own]))
+    own_keys = keys & ~np.isnan(stored)
+    if not stamps.own.all():
+        own_keys &= ~shown | np.isin(stored, stamps.times[stamps.own])
     exact = plain and stored_size == found.square and stored_size[1] >= NARROWEST
     exact = exact and bool(stamps.own.all()) and len(stamps.times) == len(stored) and _in_order(stored, keys)
     pts, key_pts = np.rint(stamps.times).astype(np.int64), np.sort(stored[own_keys]).astype(np.int64)
