@@ -10,6 +10,7 @@ from slt_cache.config.load import (
     stated_in,
 )
 from slt_cache.config.sections import (
+    SMALL_MBART_POSITIONS,
     AugmentationConfig,
     ComputeConfig,
     Config,
@@ -30,6 +31,7 @@ from slt_cache.config.sections import (
 )
 
 __all__ = [
+    "SMALL_MBART_POSITIONS",
     "AugmentationConfig",
     "ComputeConfig",
     "Config",

@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+SMALL_MBART_POSITIONS = 512
+"""Steps; longest input and output of the small MBart that is pre-trained here."""
 AVATAR_LANGUAGE_CODES = {"de": "de_DE", "en": "en_XX", "zh": "zh_CN"}
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]

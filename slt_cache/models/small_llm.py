@@ -2,11 +2,11 @@
 
 from transformers import MBartConfig, MBartForConditionalGeneration, MT5Config, MT5ForConditionalGeneration
 
-from slt_cache.config import LlmPretrainingConfig
+from slt_cache.config import SMALL_MBART_POSITIONS, LlmPretrainingConfig
 from slt_cache.models.seq2seq import give_own_output_layer
 
-MAX_POSITIONS = 512
-"""Steps; MBart's longest input and output. mT5 has no such end."""
+MAX_POSITIONS = SMALL_MBART_POSITIONS
+"""mT5 has no such end."""
 
 
 def make_small_mbart(

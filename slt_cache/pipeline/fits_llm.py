@@ -1,6 +1,7 @@
 """What can be told of a run's LLM before a stage is trained: whether it knows the language, and whether its positions
 suffice for every sentence. Asks no network, and imports what takes long only if it is needed."""
 
+import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slt_cache.config import Config
+from slt_cache.config import SMALL_MBART_POSITIONS, Config
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.errors import InputError
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, Run
@@ -18,6 +19,8 @@ ENDLESS = ("t5", "mt5", "umt5", "m2m_100", "nllb-moe")
 """Families (model_type) whose positions do not end."""
 WITH_CODES = ("mbart", "m2m_100", "nllb-moe")
 """Families whose decoder begins with a language code."""
+_LIKE_MBART = re.compile("[a-z]{2}_[A-Z]{2}")
+"""Codes such as de_DE. Whether MBart has it is asked of transformers, at the latest when a training starts."""
 START = 2
 """Tokens at most that a target begins with (text/framing.py)."""
 
@@ -25,11 +28,15 @@ START = 2
 def language_problem(config: Config) -> str | None:
     """Why the language of the sentences, as it is set, will not do; None if it will."""
     try:
-        if config.llm.name in SMALL_LLMS:
+        if config.llm.name in SMALL_LLMS and not _LIKE_MBART.fullmatch(config.language_code or ""):
             from slt_cache.text.tokenizer import require_mbart_language
 
             require_mbart_language(config.language_code)
-        elif config.language_code is None and _model_type(config.llm.name) in WITH_CODES:
+        if (
+            config.language_code is None
+            and config.llm.name not in SMALL_LLMS
+            and _model_type(config.llm.name) in WITH_CODES
+        ):
             return f"llm.language: not set, and {config.llm.name} wants one. Set it, --set llm.language=CODE."
         preset_of(config)
     except InputError as error:
@@ -92,9 +99,7 @@ def _is_noised(run: Run, clip: Clip) -> bool:
 def positions_of(name: str) -> int | None:
     """Positions of an LLM; None if they do not end, or if nothing here tells."""
     if name == SMALL_MBART:
-        from slt_cache.models.small_llm import MAX_POSITIONS
-
-        return MAX_POSITIONS
+        return SMALL_MBART_POSITIONS
     if name in SMALL_LLMS or _model_type(name) in (None, *ENDLESS):
         return None
     return getattr(_config(name), "max_position_embeddings", None)

@@ -1,14 +1,17 @@
 """Hypotheses of clips -> scores, with the preset of the corpus and the text choices of the settings."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from slt_cache.config import Config
-from slt_cache.decoding.decode import Hypothesis
 from slt_cache.errors import InputError
 from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
 from slt_cache.metrics.text_choices import TextChoices
 from slt_cache.pipeline.terminal import say, stepping
 from slt_cache.text.scripts import has_blanks
+
+if TYPE_CHECKING:
+    from slt_cache.decoding.decode import Hypothesis  # brings torch, which preset_of does without
 
 
 def preset_of(config: Config) -> str:
@@ -29,7 +32,7 @@ def choices_of(config: Config) -> TextChoices:
 
 
 def score_hypotheses(
-    config: Config, hypotheses: Sequence[Hypothesis], references: Sequence[str], bootstrap: int | None = None
+    config: Config, hypotheses: Sequence["Hypothesis"], references: Sequence[str], bootstrap: int | None = None
 ) -> dict[str, Score]:
     """Always against the raw reference text, which only scoring.final_dot and scoring.lowercase change, and both texts
     alike. With `bootstrap`, 95 % intervals from so many resamples."""
