@@ -12,7 +12,7 @@ from slt_cache.checkpoints.record import Record, read_record, require_same, writ
 from slt_cache.config import LlmTrainingConfig, OptimizerConfig, VisualTrainingConfig, differences
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import exclusive
+from slt_cache.files import exclusive, require_writable
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import choices_of, preset_of
 from slt_cache.pipeline.terminal import say
@@ -71,7 +71,7 @@ def training_stage(stage: Stage, restart: bool, work: Callable[[Attempt], Progre
     the training is done. Raises InputError if the folder holds a training with other settings, or if another process
     is training there. Of several processes all do the work, and the leader writes."""
     if not restart and (done := _finished(stage)) is not None:
-        return with_final_dev(stage, stage.folder / BEST, done)
+        return _with_dev_of_now(stage, done)
     try:
         with exclusive(stage.folder / "lock", str(stage.folder)) if leads() else nullcontext():
             return _under_lock(stage, restart, work)
@@ -149,15 +149,32 @@ def _finished(stage: Stage) -> Record | None:
     return done
 
 
+def _with_dev_of_now(stage: Stage, done: Record) -> Record:
+    """A finished training whose dev split or beams are others now has its scores renewed, if they can be saved."""
+    best = stage.folder / BEST
+    if not _dev_is_scored(stage, done):
+        try:
+            require_writable(best)
+        except InputError as error:
+            say(f"{stage.name}: its dev scores are kept as they are, though dev or the beams have changed: {error}")
+            return done
+    return with_final_dev(stage, best, done)
+
+
+def _dev_is_scored(stage: Stage, record: Record) -> bool:
+    """Whether there is nothing to score, or the record has the scores of this dev split with these beams."""
+    if not record.dev or stage.dev_sha256 is None:
+        return True
+    return (record.dev_beams, record.dev_sha256) == (stage.beams, stage.dev_sha256)
+
+
 def with_final_dev(stage: Stage, folder: Path, record: Record) -> Record:
     """Scores the weights in `folder` on dev with the search that `eval` uses, unless that was done, and saves the
     scores in their record.
 
     During the training dev is searched with `generation.dev_beams`, which is quick and decides which weights are the
     best; the scores recorded in the end are comparable with those of `eval`. The metrics log keeps the others."""
-    if not record.dev or stage.dev_sha256 is None:
-        return record
-    if (record.dev_beams, record.dev_sha256) == (stage.beams, stage.dev_sha256):
+    if _dev_is_scored(stage, record):
         return record
     if record.dev_sha256 != stage.dev_sha256:
         say(f"{stage.name}: dev has changed since it chose these weights, epoch {record.best_epoch}; they are kept")
