@@ -6,7 +6,20 @@ from typing import ClassVar
 
 import typer
 
-from . import cache, corpus, features, llm, reproduce, results, settings, training, translating, webpage, whole
+from . import (
+    cache,
+    corpus,
+    features,
+    llm,
+    reproduce,
+    results,
+    settings,
+    training,
+    translating,
+    verify,
+    webpage,
+    whole,
+)
 from .endings import FAILED, INTERRUPTED, end_quietly, fall_silent, misused
 from .help import GroupedCommands, Program
 
@@ -18,7 +31,7 @@ class Commands(GroupedCommands):
         "All at once": ("demo",),
         "The pipeline, in this order": ("prepare", "train-visual", "extract-features", "train-llm", "eval"),
         "Results": ("translate", "app", "report", "score"),
-        "Tools and comparisons": ("config", "cache", "llm", "bench", "reproduce", "train-joint"),
+        "Tools and comparisons": ("verify", "config", "cache", "llm", "bench", "reproduce", "train-joint"),
     }
 
 
@@ -29,7 +42,20 @@ app = Program(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (whole, corpus, training, llm, features, cache, results, translating, webpage, settings, reproduce):
+for commands in (
+    whole,
+    corpus,
+    training,
+    llm,
+    features,
+    cache,
+    results,
+    translating,
+    webpage,
+    settings,
+    reproduce,
+    verify,
+):
     commands.register(app)
 
 

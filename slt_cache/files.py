@@ -283,7 +283,7 @@ def _json_of(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # numbers of too many digits and too many brackets among them
-        raise InputError(f"{path}: damaged or cut off: not whole JSON ({_first_line(error)}). {RESTORE}") from error
+        raise InputError(f"{path}: damaged or cut off: not whole JSON ({first_line(error)}). {RESTORE}") from error
 
 
 def parsed(kind: type[T], text: str) -> T:
@@ -322,5 +322,6 @@ def _adapter(kind: Any) -> Any:
     return TypeAdapter(kind)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The beginning of what an error says; of one that says nothing, its name."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

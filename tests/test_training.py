@@ -22,7 +22,7 @@ from torch.optim import SGD, Optimizer
 from slt_cache.batches.clip_batches import clip_loader
 from slt_cache.batches.feature_batches import feature_loader
 from slt_cache.batches.targets import Targets
-from slt_cache.checkpoints.record import Record
+from slt_cache.checkpoints.record import Record, save_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
 from slt_cache.config import (
     AugmentationConfig,
@@ -878,6 +878,7 @@ def test_equal_weights_are_equal_bytes_and_files_of_older_versions_are_read(
     assert [name for name in names if name in aliases] == [min(aliases)]
     assert_same(load_visual(best).model.state_dict(), model.state_dict())
     save_model(model.translator, str(best / "light_t.safetensors"))
+    save_record(best, Record("stage 1", settings, finished=True))
     assert_same(load_visual(best).model.state_dict(), model.state_dict())
 
 

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
-from safetensors.torch import load_model, save_model
+from safetensors.torch import save_model
 
 from slt_cache.checkpoints.llm import load_llm, save_llm
-from slt_cache.checkpoints.record import Record, read_record, write_record
+from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.checkpoints.visual import ENCODER_FILE, VisualCheckpoint, new_encoder
 from slt_cache.config import EncoderConfig, VideoConfig
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
+from slt_cache.hashes import require_whole
 from slt_cache.models.sign_translator import VisualTranslator
+from slt_cache.models.weights import load_weights
 from slt_cache.text.tokenizer import Tokenizer
 
 LLM_FOLDER = "llm"
@@ -24,7 +26,7 @@ def save_end_to_end(
         temporary.mkdir()
         save_model(model.encoder, str(temporary / ENCODER_FILE))
         save_llm(temporary / LLM_FOLDER, model.translator, tokenizer, llm_record)
-        write_record(temporary, record)
+        save_record(temporary, record)
 
 
 def load_end_to_end(folder: Path, command: str) -> VisualCheckpoint:
@@ -32,9 +34,10 @@ def load_end_to_end(folder: Path, command: str) -> VisualCheckpoint:
     record = read_record(folder)
     if record is None or not record.finished:
         raise InputError(f"{folder}: no finished training here. Train it first: {command}")
+    require_whole(folder)
     llm = load_llm(folder / LLM_FOLDER)
     encoder = new_encoder(
         EncoderConfig.model_validate(record.settings["encoder"]), VideoConfig.model_validate(record.settings["video"])
     )
-    load_model(encoder, folder / ENCODER_FILE)
+    load_weights(encoder, folder / ENCODER_FILE)
     return VisualCheckpoint(VisualTranslator(encoder, llm.model).eval(), llm.tokenizer, record)

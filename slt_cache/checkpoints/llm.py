@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.card import model_card
-from slt_cache.checkpoints.record import Record, read_record, write_record
+from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.errors import InputError
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing, write_text
@@ -57,7 +57,7 @@ def save_llm_record(folder: Path, record: Record) -> None:
     about = _about(record)
     write_about(folder, about)
     write_text(folder / CARD_FILE, model_card(about))
-    write_record(folder, record)
+    save_record(folder, record)
 
 
 def _about(record: Record) -> About:
@@ -84,7 +84,7 @@ def save_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer, r
     """The encoder-decoder alone, as pre-training leaves it."""
     with replacing(folder) as temporary:
         write_seq2seq(temporary, seq2seq, tokenizer)
-        write_record(temporary, record)
+        save_record(temporary, record)
 
 
 def load_llm(folder: Path) -> LlmCheckpoint:

@@ -1,5 +1,6 @@
 """The training record beside the weights: what was trained, with which settings, how well. A plain JSON file."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -9,9 +10,11 @@ from typing import Any
 from slt_cache import __version__
 from slt_cache.config import differences
 from slt_cache.errors import InputError
-from slt_cache.files import read_json, write_json
+from slt_cache.files import RESTORE, parsed
+from slt_cache.hashes import RECORD_FILE, file_sha256, hashes_of, read_signed, write_signed
 
-RECORD_FILE = "record.json"
+LOG_FILE = "metrics.jsonl"
+"""Figures of a training, line by line, in the folder of its stage (training/metrics_log.py)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class Record:
     """What did not decide the weights but tells how to read them: corpus, scoring of dev, generation."""
     threads: int | None = None
     """Threads of each process that trained it on a CPU: with another number the weights differ in rounding."""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of every other file in the folder, by relative path (hashes.py)."""
+    log_sha256: str | None = None
+    """SHA-256 of the training's figures, which lie next to the folder."""
     finished_at: str = ""
     """ISO 8601, UTC."""
     tool: str = f"slt-cache {__version__}"
@@ -47,14 +54,32 @@ class Record:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    write_json(folder / RECORD_FILE, asdict(record))
+    """Writes a record alone, as an unfinished training has one."""
+    write_signed(folder / RECORD_FILE, asdict(record))
+
+
+def save_record(folder: Path, record: Record) -> None:
+    """Writes the record of what lies in the folder, with the hash of every file of it and, if the training is finished,
+    that of its log."""
+    log = log_of(folder)
+    log_sha256 = file_sha256(log) if record.finished and log.is_file() else None
+    write_record(folder, replace(record, files=hashes_of(folder), log_sha256=log_sha256))
+
+
+def log_of(folder: Path) -> Path:
+    """The log of the training whose weights are in the folder."""
+    return folder.parent / LOG_FILE
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record of a checkpoint folder; None where there is none."""
-    if not (folder / RECORD_FILE).is_file():
+    """The record of a checkpoint folder; None where there is none. Raises InputError for a damaged one."""
+    path = folder / RECORD_FILE
+    if not path.is_file():
         return None
-    return Record(**read_json(folder / RECORD_FILE))
+    try:
+        return parsed(Record, json.dumps(read_signed(path)))
+    except ValueError as error:
+        raise InputError(f"{path}: not a record of this version: {error}. {RESTORE}") from error
 
 
 HASHED = {

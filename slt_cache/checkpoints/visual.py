@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, load_model, save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from slt_cache.advice import command
-from slt_cache.checkpoints.record import Record, read_record, write_record
+from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
+from slt_cache.hashes import require_whole
 from slt_cache.models.sign_translator import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.models.visual_encoder import VisualEncoder, tensors_sha256
+from slt_cache.models.weights import load_weights, some_of
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
 ENCODER_FILE = "encoder.safetensors"
+LIGHT_T_FILE = "light_t.safetensors"
+COUNTER = "num_batches_tracked"
+"""Last part of names that older files of a ResNet do not have."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,16 @@ def backbone_weights(name: str) -> Mapping[str, torch.Tensor] | None:
     if not path.is_file():
         raise InputError(f"encoder.weights {name}: no such file. Use imagenet, none, or the path of a state dict.")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights: Mapping[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return weights
+        weights: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except Exception as error:  # each format, and each way of being broken, raises its own
         raise InputError(f"encoder.weights {name}: not a readable file of tensors. Name another file.") from error
+    if not isinstance(weights, Mapping) or not all(isinstance(one, torch.Tensor) for one in weights.values()):
+        raise InputError(f"encoder.weights {name}: not a state dict of tensors alone. Name another file.")
+    return weights
 
 
 def _imagenet_weights() -> Mapping[str, torch.Tensor]:
@@ -104,8 +113,6 @@ def _imagenet_weights() -> Mapping[str, torch.Tensor]:
 
 def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], name: str) -> None:
     """Takes a ResNet-18 state dict, without its classifier. Raises InputError for anything else."""
-    if not isinstance(weights, Mapping):
-        raise InputError(f"encoder.weights {name}: no state dict, but a {type(weights).__name__}. Name another file.")
     if any(str(key).startswith("temporal.") for key in weights):
         raise InputError(
             f"encoder.weights {name}: an encoder that stage 1 has trained. Only its backbone would be taken; its "
@@ -114,23 +121,33 @@ def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], 
         )
     body = {str(key).removeprefix("backbone."): value for key, value in weights.items()}
     body = {key: value for key, value in body.items() if not key.startswith("fc.")}
-    try:
-        encoder.backbone.load_state_dict(body)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError(f"encoder.weights {name}: not the weights of a ResNet-18. Name another file.") from error
+    own = encoder.backbone.state_dict()
+    other = [key for key, value in body.items() if key in own and _kind(value) != _kind(own[key])]
+    alone = sorted(name for name in body.keys() ^ own.keys() if not name.endswith(COUNTER))
+    wrong = [*other, *alone]
+    if wrong:
+        raise InputError(
+            f"encoder.weights {name}: not the weights of a ResNet-18 ({some_of(wrong)}). Name another file."
+        )
+    encoder.backbone.load_state_dict(body)
+
+
+def _kind(tensor: torch.Tensor) -> tuple[torch.Size, bool]:
+    """Shape, and whether it holds fractions, in whatever precision."""
+    return tensor.shape, tensor.is_floating_point()
 
 
 def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, record: Record) -> None:
     with replacing(folder) as temporary:
         temporary.mkdir()
         _save_weights(model.encoder, temporary / ENCODER_FILE)
-        _save_weights(model.translator, temporary / "light_t.safetensors")
+        _save_weights(model.translator, temporary / LIGHT_T_FILE)
         tokenizer.save(temporary / "tokenizer")
-        write_record(temporary, record)
+        save_record(temporary, record)
 
 
 def _save_weights(model: nn.Module, path: Path) -> None:
-    """As safetensors' `load_model` reads them. A tensor that has several names, the word embedding, is kept under the
+    """As `load_weights` reads them. A tensor that has several names, the word embedding, is kept under the
     first of them; `save_model` would note the others in an order that changes from run to run, and equal weights would
     have other bytes."""
     kept: dict[int, str] = {}
@@ -150,8 +167,9 @@ def require_visual(folder: Path) -> Record:
 
 
 def load_visual(folder: Path) -> VisualCheckpoint:
-    """Raises InputError where no finished stage 1 lies in the folder."""
+    """Raises InputError where no finished stage 1 lies in the folder, and where it is damaged."""
     record = require_visual(folder)
+    require_whole(folder)
     settings: dict[str, Any] = record.settings
     tokenizer = load_tokenizer(str(folder / "tokenizer"), settings["tokenizer"]["language"])
     model = _translator(
@@ -160,6 +178,6 @@ def load_visual(folder: Path) -> VisualCheckpoint:
         LightTConfig.model_validate(settings["light_t"]),
         tokenizer,
     )
-    load_model(model.encoder, folder / ENCODER_FILE)
-    load_model(model.translator, folder / "light_t.safetensors")
+    load_weights(model.encoder, folder / ENCODER_FILE)
+    load_weights(model.translator, folder / LIGHT_T_FILE)
     return VisualCheckpoint(model.eval(), tokenizer, record)

@@ -163,6 +163,11 @@ def _relative(video: Path, folder: Path) -> str:
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     """Writes the clips, video paths relative to the manifest where they can be."""
+    write_text(path, manifest_text(path, clips))
+
+
+def manifest_text(path: Path, clips: Iterable[Clip]) -> str:
+    """What `write_manifest` writes at a path."""
     lines = ["\t".join(COLUMNS)]
     for clip in clips:
         video = _relative(clip.video.absolute(), path.parent.absolute())
@@ -171,4 +176,4 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
         if any(character in value for value in row for character in "\t\n\r"):
             raise InputError(f"clip {clip.id!r}: a value holds a tab or a line break, which a manifest cannot.")
         lines.append("\t".join(row))
-    write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"

@@ -89,11 +89,17 @@ def lora_weights(seq2seq: Any) -> tuple[peft.LoraConfig, dict[str, torch.Tensor]
     return seq2seq.peft_config[NAME], named
 
 
-def put_lora(seq2seq: nn.Module, config: peft.LoraConfig, weights: Mapping[str, torch.Tensor]) -> None:
-    """Puts into a model what `lora_weights` took out of one like it."""
+def put_lora(seq2seq: Any, config: peft.LoraConfig, weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Puts into a model what `lora_weights` took out of one like it. Returns the names that only one of both has, or
+    whose shapes differ; then nothing is put in."""
     _insert(seq2seq, config)
     state = {name.removeprefix("base_model.model."): tensor for name, tensor in weights.items()}
-    peft.set_peft_model_state_dict(seq2seq, state, adapter_name=NAME)
+    own = peft.get_peft_model_state_dict(seq2seq, adapter_name=NAME)
+    wrong = sorted(state.keys() ^ own.keys())
+    wrong += [name for name in state.keys() & own.keys() if state[name].shape != own[name].shape]
+    if not wrong:
+        peft.set_peft_model_state_dict(seq2seq, state, adapter_name=NAME)
+    return wrong
 
 
 def merge_lora(seq2seq: nn.Module) -> None:

@@ -4,7 +4,7 @@ beside them the adapter, LoRA's weights where there are any, and what the transl
 All that is needed to translate features lies in it; nothing in it points elsewhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,25 @@ import numpy as np
 import peft
 import torch
 from huggingface_hub import snapshot_download
-from safetensors.torch import load_file, load_model, save_file, save_model
+from safetensors.torch import save_file, save_model
 from transformers import GenerationConfig, PreTrainedModel
 
 from slt_cache.advice import command
 from slt_cache.errors import InputError
-from slt_cache.files import read_json, write_json
+from slt_cache.files import RESTORE, read_as, read_object, write_json
 from slt_cache.models.lora import base_weights, has_lora, lora_weights, put_lora
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.models.weights import load_weights, read_tensors, some_of
+from slt_cache.text.pretrained import loading, require_plain
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
 ADAPTER_FILE = "adapter.safetensors"
 ABOUT_FILE = "sign_translator.json"
 LORA_FOLDER = "lora"
 LORA_WEIGHTS = "adapter_model.safetensors"
-"""peft's name for it."""
+LORA_CONFIG = "adapter_config.json"
+"""peft's names for them."""
 SEARCH = ("num_beams", "max_new_tokens", "length_penalty")
 """Settings of beam search that are saved."""
 
@@ -140,16 +143,33 @@ def read_translator(name: str | Path) -> SavedTranslator:
             f"{name}: there is no {ABOUT_FILE}; stage 2 did not save this folder, or an older version did. "
             f"Name the folder llm/best of a run, or train it again: {command('train-llm --restart')}"
         )
+    with loading(str(folder)):
+        about = _read_about(folder)
+        seq2seq = load_seq2seq(str(folder))
+        if (folder / LORA_FOLDER).is_dir():
+            _read_lora(folder / LORA_FOLDER, seq2seq)
+        model = SavedTranslator(seq2seq, load_tokenizer(str(folder), about.language), about)
+        load_weights(model.adapter, folder / ADAPTER_FILE)
+    return model.eval()
+
+
+def _read_about(folder: Path) -> About:
     saved = GenerationConfig.from_pretrained(folder)
     search = {key: getattr(saved, key) for key in SEARCH if getattr(saved, key) is not None}
-    about = About(**read_json(folder / ABOUT_FILE), generation=search)
-    seq2seq = load_seq2seq(str(folder))
-    if (folder / LORA_FOLDER).is_dir():
-        config = peft.LoraConfig.from_pretrained(str(folder / LORA_FOLDER))
-        put_lora(seq2seq, config, load_file(folder / LORA_FOLDER / LORA_WEIGHTS))
-    model = SavedTranslator(seq2seq, load_tokenizer(str(folder), about.language), about)
-    load_model(model.adapter, folder / ADAPTER_FILE)
-    return model.eval()
+    about = replace(read_as(folder / ABOUT_FILE, About), generation=search)
+    dim = about.features.get("dim")
+    if not isinstance(dim, int) or dim < 1 or "encoder_sha256" not in about.features:
+        raise InputError(f"{folder / ABOUT_FILE}: damaged: its features have no dim and encoder_sha256. {RESTORE}")
+    return about
+
+
+def _read_lora(folder: Path, seq2seq: PreTrainedModel) -> None:
+    require_plain(str(folder), read_object(folder / LORA_CONFIG))
+    unknown = put_lora(seq2seq, peft.LoraConfig.from_pretrained(str(folder)), read_tensors(folder / LORA_WEIGHTS))
+    if unknown:
+        raise InputError(
+            f"{folder / LORA_WEIGHTS}: damaged, or of another model: {some_of(unknown)} do not fit. {RESTORE}"
+        )
 
 
 def _folder_of(name: str) -> Path:

@@ -1,12 +1,20 @@
 """An encoder-decoder of transformers, by hub name or folder."""
 
+import re
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from slt_cache.errors import InputError
-from slt_cache.text.tokenizer import hub_message
+from slt_cache.models.weights import some_of
+from slt_cache.text.pretrained import loading, require_plain
+
+LEFT_OVER = re.compile(r"(^|\.)(version|position_ids|_float_tensor|embed_positions\.weights)$")
+"""Of older versions of fairseq and transformers, in published files: constants that no model has any more."""
 
 logging.disable_progress_bar()  # a bar for each file that is written would tear our own apart
 
@@ -14,23 +22,53 @@ logging.disable_progress_bar()  # a bar for each file that is written would tear
 def load_seq2seq(name: str, pretrained: bool = True, dropout: float | None = None) -> PreTrainedModel:
     """An encoder-decoder by hub name or folder; with `pretrained` false its architecture with fresh weights
     (paper, table 10). Raises InputError where it cannot be had."""
-    try:
-        config = AutoConfig.from_pretrained(name)
+    with loading(name):
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        require_plain(name, config.to_dict())
         if dropout is not None:
             setattr(config, "dropout_rate" if hasattr(config, "dropout_rate") else "dropout", dropout)  # T5's name
         for layerdrop in ("encoder_layerdrop", "decoder_layerdrop"):  # M2M100's; several processes want every gradient
             if getattr(config, layerdrop, 0.0):
                 setattr(config, layerdrop, 0.0)
         if pretrained:
-            model = AutoModelForSeq2SeqLM.from_pretrained(name, config=config, dtype=torch.float32)
+            model = load_whole(name, config=config, dtype=torch.float32)
         else:
-            model = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
+            model = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
             if _has_own_output_layer(config):
                 give_own_output_layer(model)
-    except (OSError, ValueError) as error:
-        raise InputError(hub_message(name, error)) from error
     model.generation_config = ids_alone(model.generation_config)
     return model
+
+
+def load_whole(name: str, **options: Any) -> PreTrainedModel:
+    """The model with all of its weights from the folder or the hub; to be called in `loading`. transformers fills what
+    it does not find with random numbers, and says so in its log; here it is an InputError that names the tensors."""
+    model, found = AutoModelForSeq2SeqLM.from_pretrained(
+        name,
+        trust_remote_code=False,
+        weights_only=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
+        output_loading_info=True,
+        **options,
+    )
+    mismatched = [f"{key} of {_sizes(*sizes)}" for key, *sizes in found["mismatched_keys"]]
+    wrong = {
+        "lacks": sorted(found["missing_keys"]),
+        "has the unknown": sorted(key for key in found["unexpected_keys"] if not LEFT_OVER.search(key)),
+        "has another shape for": sorted(mismatched),
+    }
+    problems = [f"{what} {some_of(keys)}" for what, keys in wrong.items() if keys]
+    if problems or found["error_msgs"]:
+        problem = "; ".join(problems or found["error_msgs"][:1])
+        raise InputError(
+            f"llm.name {name}: its weights are not those of its config.json (the file {problem}). Take config.json and "
+            "weights from one download, or put back a copy."
+        )
+    return model
+
+
+def _sizes(file: Sequence[int], model: Sequence[int]) -> str:
+    return f"{list(file)} and not {list(model)}"
 
 
 def _has_own_output_layer(config: PretrainedConfig) -> bool:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.corpora.clips import SPLITS, of_split
 from slt_cache.errors import InputError
-from slt_cache.files import read_json, write_json
+from slt_cache.files import read_object, write_json
+from slt_cache.hashes import RECORD_FILE
 from slt_cache.pipeline.bench_cache import bench_cache
 from slt_cache.pipeline.evaluate import evaluate, saved_scores
 from slt_cache.pipeline.extract import extract
@@ -160,11 +160,11 @@ def _timing(run: Run, cache: Path) -> dict[str, Any]:
     """Measured once for the weights and the device."""
     path = run.folder / "bench-cache.json"
     made_from = {
-        "llm": read_json(run.llm / "best" / RECORD_FILE),
-        "visual": read_json(run.visual / "best" / RECORD_FILE),
+        "llm": read_object(run.llm / "best" / RECORD_FILE),
+        "visual": read_object(run.visual / "best" / RECORD_FILE),
         "device": run.config.compute.device,
     }
-    if not path.is_file() or read_json(path)["made_from"] != made_from:
+    if not path.is_file() or read_object(path).get("made_from") != made_from:
         write_json(path, {"made_from": made_from, "figures": bench_cache(run, cache)})
-    figures: dict[str, Any] = read_json(path)["figures"]
+    figures: dict[str, Any] = read_object(path)["figures"]
     return figures

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
+from slt_cache.checkpoints.record import Record, read_record, require_same, save_record
 from slt_cache.config import differences
 from slt_cache.files import TEMPORARY, move_into_place
 from slt_cache.pipeline.run import MODELS, Run
@@ -53,7 +53,7 @@ class Derived:
         if begun is None or differences(begun.settings, settings):
             discard(aside)
             make(aside)
-            write_record(aside, Record(stage, settings, finished=True))
+            save_record(aside, Record(stage, settings, finished=True))
         return aside
 
     def keep(self) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from slt_cache.advice import command
 from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
-from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, of_all_processes
@@ -20,7 +19,8 @@ from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import read_json, require_writable, write_json, write_text
+from slt_cache.files import read_json, require_writable, write_text
+from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.metrics.resampling import check_resamples
 from slt_cache.metrics.scores import Score
 from slt_cache.models.sign_translator import SignTranslator
@@ -213,7 +213,7 @@ def _write(
 ) -> None:
     """Next to the table the scores."""
     write_text(table, table_text(hypotheses, references))
-    write_json(
+    write_signed(
         table.with_suffix(".json"),
         {
             "model": model,
@@ -223,6 +223,7 @@ def _write(
             "scores": rounded(scores),
             "signatures": {key: found.signature for key, found in scores.items()},
             "hypotheses": str(table),
+            "table_sha256": file_sha256(table),
             "steps_left_out": {hypothesis.clip_id: hypothesis.cut for hypothesis in hypotheses if hypothesis.cut},
         },
     )
@@ -233,7 +234,7 @@ def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) ->
     path = run.evaluation / f"{file_stem(model, split)}.json"
     if not path.is_file():
         return None
-    saved = read_json(path)
+    saved = read_signed(path, required=False)
     scores: dict[str, float] = saved["scores"]
     return scores if saved["made_from"] == _made_from(run, model, references) else None
 
@@ -243,7 +244,7 @@ def is_of_these_weights(run: Run, model: str, split: str) -> bool:
     path, record = run.evaluation / f"{file_stem(model, split)}.json", _record_file(run, model)
     if not path.is_file() or not record.is_file():
         return False
-    return bool(read_json(path)["made_from"]["weights"] == read_json(record))
+    return bool(read_signed(path, required=False)["made_from"]["weights"] == read_json(record))
 
 
 def file_stem(model: str, split: str) -> str:

@@ -12,11 +12,12 @@ from slt_cache.config import CorpusConfig, differences
 from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.corpora.fingerprint import has_changed, sources, times_of
-from slt_cache.corpora.manifest import read_manifest, write_manifest
+from slt_cache.corpora.manifest import manifest_text, read_manifest
 from slt_cache.corpora.official import Problems, Reading, count_by_split
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
-from slt_cache.files import read_json, write_json
+from slt_cache.files import write_text
+from slt_cache.hashes import read_signed, write_signed
 from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look
 from slt_cache.pipeline.run import Run
@@ -25,6 +26,8 @@ from slt_cache.pipeline.terminal import say, say_what_waits
 NOT_PUBLISHED = "not the published count"
 MAX_NAMED = 3
 """Clips in a message."""
+UNSIGNED = ("source_sha256",)
+"""Key of prepare.json that its own hash does not cover: it is a hash itself."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,10 @@ def prepare(run: Run, look: Look | None = None) -> Preparation:
     published_as = {split: str(size) for split, size in reading.published.items()}
     report = _report(run.config.corpus, reading, {"counts": counts, "published": published, "problems": problems})
     try:
-        write_json(run.preparation, report)  # before the manifest, which says that all of it is there
-        write_manifest(run.manifest, reading.clips)
+        text = manifest_text(run.manifest, reading.clips)
+        report["manifest_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        write_signed(run.preparation, report, UNSIGNED)  # before the manifest, which says that all of it is there
+        write_text(run.manifest, text)
     except UnicodeEncodeError as error:
         raise InputError(
             f"{run.config.corpus.root!a}: a file or folder in it has a name that is not UTF-8 "
@@ -124,7 +129,14 @@ def ensure_clips(run: Run) -> list[Clip]:
     if not run.manifest.is_file():
         prepare(run)
     elif run.preparation.is_file():
-        _check_preparation(run, read_json(run.preparation))
+        made = read_signed(run.preparation, UNSIGNED, required=False)
+        try:
+            _check_preparation(run, made)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{run.preparation}: damaged, or written by another version ({error!r}). Prepare again: "
+                f"{run.command('prepare', run.config.corpus.name, root=run.config.corpus.root)}"
+            ) from error
     return read_manifest(run.manifest)
 
 

@@ -1,7 +1,6 @@
 """Opens the videos of clips before hours are spent on them, in parallel processes that a broken file may crash, and
 names all bad ones at once. What was good is remembered in the run folder by path, size and time of change."""
 
-import json
 import os
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -12,7 +11,7 @@ from typing import Any
 from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.clips import Clip
 from slt_cache.errors import InputError
-from slt_cache.files import write_json
+from slt_cache.hashes import read_signed, write_signed
 from slt_cache.pipeline.corpora import absent_videos
 from slt_cache.pipeline.own_corpus import Look, Looked
 from slt_cache.pipeline.run import Run
@@ -208,11 +207,11 @@ class _Memory:
     def _read(self) -> dict[str, _Remembered]:
         """A file that is damaged, or of another `video.fps`, remembers nothing."""
         try:
-            held = json.loads(self.path.read_text(encoding="utf-8"))
+            held = read_signed(self.path)
             if held["fps"] != self.fps:
                 return {}
             return {str(video): _Remembered.read(entry) for video, entry in held["videos"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (InputError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
     def find(self, clip: Clip) -> ProbedClip | None:
@@ -241,7 +240,7 @@ class _Memory:
                 video: {"size": known.size, "changed": known.changed, "cuts": known.cuts}
                 for video, known in self.videos.items()
             }
-            write_json(self.path, {"fps": self.fps, "videos": videos})
+            write_signed(self.path, {"fps": self.fps, "videos": videos})
 
     def _status_of(self, video: Path) -> tuple[int, int] | None:
         """Size and time of change, as they were when first asked for: before the video is opened."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from slt_cache.checkpoints.record import Record, read_record, require_same, write_record
+from slt_cache.checkpoints.record import Record, read_record, require_same, save_record
 from slt_cache.config import LlmTrainingConfig, OptimizerConfig, VisualTrainingConfig, differences
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError, SltCacheError
@@ -43,7 +43,7 @@ class Stage:
     """Identity of the dev split, which decides what weights are kept, but none of them; None without dev."""
     score: Callable[[Path, int], dict[str, float]] = lambda best, beams: {}
     """Scores the weights in a folder on dev, with so many beams."""
-    save_record: Callable[[Path, Record], None] = write_record
+    save_record: Callable[[Path, Record], None] = save_record
     """Replaces the record of the weights in a folder."""
     keep: Callable[[], None] = lambda: None
     """Puts what was made for the training in its place, once nothing can be refused any more."""

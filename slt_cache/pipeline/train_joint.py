@@ -9,7 +9,7 @@ from typing import Any
 
 from slt_cache.checkpoints.end_to_end import LLM_FOLDER, load_end_to_end, save_end_to_end
 from slt_cache.checkpoints.llm import save_llm_record
-from slt_cache.checkpoints.record import Record, read_record, write_record
+from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
 from slt_cache.config import EncoderConfig, FeaturesConfig, differences
 from slt_cache.errors import InputError
@@ -109,7 +109,7 @@ def _plan(
         llm = read_record(best / LLM_FOLDER)
         assert llm is not None  # saved with the weights
         save_llm_record(best / LLM_FOLDER, replace(llm, dev=record.dev, dev_beams=record.dev_beams))
-        write_record(best, record)
+        save_record(best, record)
 
     return PixelTraining(
         name=folder.name,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from slt_cache.checkpoints.record import Record, write_record
+from slt_cache.checkpoints.record import Record, save_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.pipeline.derived import Derived
@@ -56,7 +56,7 @@ def _plan(run: Run, tokenizer: Tokenizer, derived: Derived) -> PixelTraining:
         make_optimizer=lambda model: visual_optimizer(model, config.visual_training),
         save=save,
         load=lambda best: load_visual(best).model,
-        save_record=write_record,
+        save_record=save_record,
         keep=derived.keep,
         keep_epochs=config.visual_training.keep_epochs,
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from slt_cache.corpora.clips import SPLITS, of_split
@@ -14,10 +13,12 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.sentences import read_sentences
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
+from slt_cache.models.seq2seq import load_whole
 from slt_cache.models.trimming import rows_of, token_ids_of, trim_model
 from slt_cache.pipeline.llm_folders import require_whole_llm
 from slt_cache.pipeline.terminal import counting, say
-from slt_cache.text.tokenizer import as_llm_reads_it, hub_message
+from slt_cache.text.pretrained import loading
+from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
 from slt_cache.text.trimming import Renumbering, cut, folded, require_same_pieces, trim_tokenizer
 
 REPORT_FILE = "trim.json"
@@ -122,7 +123,7 @@ def _trim(
         model.save_pretrained(folder)
         show(3)
         changed = require_same_pieces(tokenizer, folder, renumbering, sentences)
-        trimmed = AutoTokenizer.from_pretrained(folder)
+        trimmed = load_inner(str(folder))
         show(STEPS)
         report = TrimReport(
             name=name,
@@ -178,11 +179,8 @@ def _require_free(out: Path, name: str) -> None:
 
 def _load(name: str) -> tuple[Any, Any]:
     """Model and tokenizer, in the precision that the weights are stored in."""
-    try:
-        model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype="auto")
-        return model.eval(), AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise InputError(hub_message(name, error)) from error
+    with loading(name):
+        return load_whole(name, dtype="auto").eval(), load_inner(name)
 
 
 def _require_rows(tokenizer: Any, renumbering: Renumbering, rows: int) -> None:

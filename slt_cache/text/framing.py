@@ -78,7 +78,7 @@ def _start_of_model(inner: Any, name: str) -> tuple[int, ...]:
     """What the model's own config says; BART's target begins with <s> besides."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(name)
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     start = config.decoder_start_token_id
     if start is None:
         raise InputError(f"llm.name {name}: its config.json names no decoder_start_token_id. Write it in.")

@@ -5,14 +5,16 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from slt_cache.corpora.characters import normalized
 from slt_cache.errors import InputError
-from slt_cache.files import replacing
+from slt_cache.files import read_as, replacing
 from slt_cache.text.framing import language_code, start_tokens
+from slt_cache.text.pretrained import loading
 
 FRAMING_FILE = "framing.json"
 """Beside a saved tokenizer: what its model's config said, which does not lie in every folder."""
@@ -32,6 +34,15 @@ def as_llm_reads_it(text: str) -> str:
 def characters_of(sentences: Iterable[str]) -> set[str]:
     """All but blanks."""
     return set().union(*map(as_llm_reads_it, sentences)) - {" "}
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What lies in framing.json."""
+
+    language: str | None
+    start: tuple[int, ...]
+    """Ids that decoding begins with (text/framing.py)."""
 
 
 class Tokenizer:
@@ -83,38 +94,28 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         self.inner.save_pretrained(folder)
-        framing = {"language": self.language, "start": list(self.start)}
-        (folder / FRAMING_FILE).write_text(json.dumps(framing) + "\n", encoding="utf-8")
+        framing = json.dumps(asdict(Framing(self.language, self.start)))
+        (folder / FRAMING_FILE).write_text(framing + "\n", encoding="utf-8")
 
 
 def load_tokenizer(name: str, language: str | None) -> Tokenizer:
     """From the folder or hub name of a model, or a folder that `Tokenizer.save` wrote. Raises InputError where neither
     has it, or where it wants a language code that is not given."""
-    from transformers import AutoTokenizer
-
-    try:
-        inner = AutoTokenizer.from_pretrained(name)
+    with loading(name):
+        inner = load_inner(name)
         saved = Path(name) / FRAMING_FILE
         if saved.is_file():
-            framing = json.loads(saved.read_text(encoding="utf-8"))
-            if framing["language"] == language:
-                return Tokenizer(inner, language, tuple(framing["start"]))
+            framing = read_as(saved, Framing)
+            if framing.language == language:
+                return Tokenizer(inner, language, framing.start)
         return Tokenizer(inner, language, start_tokens(inner, name, language))
-    except (OSError, ValueError) as error:
-        raise InputError(hub_message(name, error)) from error
 
 
-def hub_message(name: str, error: Exception) -> str:
-    """What to do when a model or tokenizer cannot be loaded."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-    files = "config.json, model.safetensors (or pytorch_model.bin) and the tokenizer (tokenizer.json or *.model)"
-    if Path(name).is_dir():
-        return f"llm.name {name}: no model can be loaded from this folder ({reason}). It must hold {files}."
-    return (
-        f"llm.name {name}: neither a folder with a model nor to be had from the hub ({reason}). Where there is a "
-        f"network, get {files}: hf download {name} --local-dir FOLDER. Then set llm.name to that folder, and "
-        "HF_HUB_OFFLINE=1 so that nothing asks the network."
-    )
+def load_inner(name: str) -> Any:
+    """transformers' own tokenizer of a folder or hub name, which runs no code that comes with it."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
 
 
 def require_mbart_language(language: str | None) -> None:

@@ -21,7 +21,7 @@ from slt_cache.text.pieces import (
     only,
     with_characters,
 )
-from slt_cache.text.tokenizer import as_llm_reads_it
+from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
 
 STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", "vocab.json", "merges.txt")
 """The whole vocabulary in another form, which save_pretrained may copy beside tokenizer.json."""
@@ -80,8 +80,8 @@ def trim_tokenizer(
     )
     _renumber_files(folder, renumbering)
     # Classes of transformers make their own backend of what they read: what they write is what they will read again.
-    _load(folder).save_pretrained(folder)
-    _require_cut_as(build(full), _load(folder), sentences)
+    load_inner(str(folder)).save_pretrained(folder)
+    _require_cut_as(build(full), load_inner(str(folder)), sentences)
     return renumbering
 
 
@@ -101,7 +101,7 @@ def require_same_pieces(
 
     Raises SltCacheError where a token has another id than it should, or where a sentence that came back before is cut
     otherwise now."""
-    new = _load(folder)
+    new = load_inner(str(folder))
     numbered = new.convert_tokens_to_ids(list(renumbering.tokens))
     if numbered != list(range(len(renumbering.tokens))):
         raise SltCacheError(_unsafe(tokenizer, "tokens have other ids once they are read again"))
@@ -184,12 +184,6 @@ def _renumber_files(folder: Path, renumbering: Renumbering) -> None:
     added = folder / "added_tokens.json"
     if added.is_file():
         added.write_text(json.dumps({token: ids[token] for token in read_json(added)}, indent=2), encoding="utf-8")
-
-
-def _load(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder)
 
 
 def _unsafe(tokenizer: Any, what: str) -> str:

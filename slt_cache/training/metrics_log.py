@@ -4,18 +4,21 @@ line an epoch."""
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from slt_cache.files import write_text
+from slt_cache.checkpoints.record import LOG_FILE
+from slt_cache.errors import InputError
+from slt_cache.files import first_line, write_text
 from slt_cache.processes import leads
 from slt_cache.training.bar import duration
 from slt_cache.training.state import Progress
 from slt_cache.training.trackers import Tracker
 
-METRICS_FILE = "metrics.jsonl"
+METRICS_FILE = LOG_FILE
 
 
 class MetricsLog:
@@ -75,13 +78,28 @@ def _done(line: dict[str, Any], progress: Progress) -> bool:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line that was cut off by a kill is left out."""
+    """The lines of a metrics file; a last line that was cut off by a kill is left out. Raises InputError for a damaged
+    file, naming the line."""
     if not path.is_file():
         return []
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    *whole, rest = path.read_bytes().split(b"\n")
+    lines = [_read_line(path, number, line) for number, line in enumerate(whole, start=1)]
+    with suppress(InputError):
+        lines += [_read_line(path, len(whole) + 1, rest)]
     return lines
+
+
+def _read_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(line.decode("utf-8"))
+        scores = value.get("dev", {}).values()
+        numbers = [one for name, one in value.items() if name not in ("kind", "dev")]
+        if not all(isinstance(one, int | float | None) for one in (*numbers, *scores)):
+            raise ValueError("a value that is no number")
+        if value["kind"] not in ("step", "epoch") or ("step" if value["kind"] == "step" else "epoch") not in value:
+            raise ValueError("neither that of an update nor that of an epoch")
+        return value
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path}, line {number}: damaged ({first_line(error)}). Put back a copy of the file, or delete the line."
+        ) from error

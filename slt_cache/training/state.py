@@ -1,5 +1,6 @@
 """A training that is not finished, on disk: enough to go on to the bit, from the middle of an epoch too."""
 
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from slt_cache.files import replacing
+from slt_cache.errors import InputError
+from slt_cache.files import first_line, replacing
 from slt_cache.processes import gathered, leads, rank, size, wait_for_all
 from slt_cache.training.optimizers import load_optimizer
 
@@ -57,6 +59,29 @@ class Progress:
         self.batch, self.loss, self.tokens = 0, 0.0, 0
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """What an unfinished training saved, compared with the checksums that torch put into the file and does not look at
+    when it reads. Raises InputError for a file that is damaged or cut off."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} does not have its checksum")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile and torch have their own for each way of being damaged
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: damaged or cut off ({first_line(error)}). Put back a copy of it, or start the training over with "
+        "--restart."
+    )
+
+
 class TrainingState:
     """Weights, optimizer, loss scaler of fp16, random numbers and progress, as they are and as they were saved."""
 
@@ -99,7 +124,13 @@ class TrainingState:
             torch.save(state, temporary)
 
     def _load(self) -> None:
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        state = read_state(self.path)
+        try:
+            self._take(state)
+        except Exception as error:  # a value that is missing, or of another kind or size than this training's
+            raise _damaged(self.path, error) from error
+
+    def _take(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         load_optimizer(self.optimizer, state["optimizer"])
         if self.scaler is not None and state.get("scaler"):

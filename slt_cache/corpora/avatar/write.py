@@ -19,7 +19,7 @@ from slt_cache.corpora.avatar.lexicon import data_sha256
 from slt_cache.corpora.avatar.plan import AvatarPlan, PlannedClip, plan_avatar
 from slt_cache.corpora.clips import MONOLINGUAL_FILE, Clip
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import exclusive, read_json, remove_abandoned, replacing, write_json, write_text
+from slt_cache.files import exclusive, read_object, remove_abandoned, replacing, write_json, write_text
 
 RENDERER_VERSION = 1
 """Goes up whenever the same settings give other pictures or sentences."""
@@ -68,7 +68,7 @@ def _require_same(folder: Path, settings: dict[str, Any]) -> None:
         if (folder / "videos").is_dir() and any((folder / "videos").iterdir()):
             raise InputError(f"{folder}: holds videos but no {SETTINGS_FILE}. Choose another folder.")
         return
-    there = read_json(path)
+    there = read_object(path)
     differing = [key for key in settings if there.get(key) != settings[key]]
     if differing:
         listed = ", ".join(f"{key}: folder {there.get(key)}, run {settings[key]}" for key in differing)

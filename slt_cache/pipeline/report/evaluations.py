@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.advice import command
-from slt_cache.checkpoints.record import RECORD_FILE
 from slt_cache.corpora.clips import SPLITS
 from slt_cache.errors import InputError
-from slt_cache.files import read_json
+from slt_cache.files import read_object
+from slt_cache.hashes import RECORD_FILE, read_signed
 from slt_cache.metrics.scores import score
 from slt_cache.metrics.text_choices import TextChoices
 from slt_cache.pipeline.report.models import css_colour_of
@@ -89,7 +89,7 @@ def read_evaluations(run: Run) -> list[Evaluation]:
 
 
 def _read(run: Run, path: Path) -> Evaluation:
-    saved = read_json(path)
+    saved = read_signed(path, required=False)
     try:
         made_from = saved.get("made_from", {})
         record = run.folder / saved["model"] / "best" / RECORD_FILE
@@ -101,7 +101,7 @@ def _read(run: Run, path: Path) -> Evaluation:
             clips=saved["clips"],
             scores={key: float(saved["scores"][key]) for key in COLUMNS},
             signatures=dict(saved["signatures"]),
-            earlier_weights=scored is not None and record.is_file() and read_json(record) != scored,
+            earlier_weights=scored is not None and record.is_file() and read_object(record) != scored,
             preset=made_from.get("preset") or preset_of(run.config),
             choices=TextChoices(**made_from["choices"]) if "choices" in made_from else choices_of(run.config),
         )

@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from slt_cache.config import Config
-from slt_cache.files import read_json
+from slt_cache.hashes import read_signed
 from slt_cache.metrics.paired import compare
 from slt_cache.pipeline.evaluate import file_stem
 from slt_cache.pipeline.report.evaluations import read_table
@@ -182,8 +182,7 @@ def _folder(root: Path, seed: int, row: Row, config: Config) -> Path:
 
 
 def _evaluation(root: Path, seed: int, row: Row, config: Config) -> dict[str, Any]:
-    saved: dict[str, Any] = read_json(_folder(root, seed, row, config) / f"{file_stem(row.model, 'test')}.json")
-    return saved
+    return read_signed(_folder(root, seed, row, config) / f"{file_stem(row.model, 'test')}.json", required=False)
 
 
 def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[Difference, ...]:

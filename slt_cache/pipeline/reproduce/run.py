@@ -11,7 +11,7 @@ from slt_cache.advice import command
 from slt_cache.config import Config, load_config, save_config
 from slt_cache.config import differences as config_differences
 from slt_cache.errors import InputError
-from slt_cache.files import exclusive, read_json, write_json
+from slt_cache.files import exclusive, read_object, write_json
 from slt_cache.pipeline.derived import has_trained
 from slt_cache.pipeline.reproduce.estimate import estimate
 from slt_cache.pipeline.reproduce.norms import norms_of
@@ -108,7 +108,7 @@ def _has_begun(root: Path) -> bool:
 def _origin(saved: Path) -> Mapping[str, Any]:
     """What a folder was made with, and not what this call names or leaves out."""
     made = saved.with_name(ORIGIN_FILE)
-    found: dict[str, Any] = read_json(made) if made.is_file() else {"config": str(saved), "set": []}
+    found: dict[str, Any] = read_object(made) if made.is_file() else {"config": str(saved), "set": []}
     return found
 
 

@@ -1,0 +1,140 @@
+"""Models and tokenizers that transformers loads, from a folder or by hub name: what is checked before, and one line
+for whatever goes wrong. Loads nothing itself.
+
+A model folder is data here, never a program: Python files in it are not run (`trust_remote_code=False` wherever
+transformers is asked), pickled weights are read with `weights_only`, and a config that would have transformers fetch an
+attention kernel or a quantizer is refused."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from slt_cache.errors import InputError, SltCacheError
+from slt_cache.files import RESTORE, first_line, read_object
+from slt_cache.hashes import RECORD_FILE, require_whole
+
+CONFIG_FILE = "config.json"
+SMALL_FILES = (
+    CONFIG_FILE,
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "model.safetensors.index.json",
+)
+"""JSON objects that transformers reads or, where they are damaged, passes over without a word."""
+LARGE_FILES = ("tokenizer.json", "vocab.json")
+"""JSON objects whose parsing takes a while; looked at once something went wrong."""
+ADAPTER_FILE = "adapter_config.json"
+IMPLEMENTATIONS = (None, "eager", "sdpa", "flex_attention")
+"""Of attention, that come with torch; transformers fetches others from the hub."""
+FOREIGN_CODE = "trust_remote_code"
+"""Word of transformers' refusals to run code of a model."""
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """A block in which transformers loads from a folder or by hub name. Raises InputError, in one line that names the
+    damaged file where there is one, for whatever is wrong."""
+    try:
+        if Path(name).is_dir():
+            require_plain_folder(Path(name))
+        yield
+    except (SltCacheError, MemoryError):
+        raise
+    except Exception as error:  # every library, and each way of being damaged, raises its own
+        if FOREIGN_CODE in str(error):
+            raise InputError(_wants_code(name)) from error
+        found = _unreadable(Path(name)) if Path(name).is_dir() else None
+        raise found or InputError(hub_message(name, error)) from error
+
+
+def require_plain_folder(folder: Path) -> None:
+    """Raises InputError for a folder whose files are damaged, or whose config asks for more than data."""
+    require_whole(folder)
+    for file in SMALL_FILES:
+        path = folder / file
+        if path.is_file():
+            require_plain(str(folder), _object(path))
+    if (folder / ADAPTER_FILE).is_file() and not (folder / CONFIG_FILE).is_file():
+        raise InputError(
+            f"llm.name {folder}: an adapter alone ({ADAPTER_FILE}), whose model would be fetched by the name that it "
+            "gives. Merge it into its model, and name the folder of that."
+        )
+
+
+def require_plain(name: str, config: Mapping[str, Any]) -> None:
+    """Raises InputError for a config that has transformers fetch or run what the user did not name."""
+    if config.get("quantization_config") or config.get("compression_config"):
+        raise InputError(
+            f"llm.name {name}: its weights are quantized ({CONFIG_FILE}: quantization_config), which training does not "
+            "support. Name the model with its whole weights."
+        )
+    for key, value in _nested(config):
+        if "attn_implementation" in key or "experts_implementation" in key:
+            values = value.values() if isinstance(value, Mapping) else (value,)
+            if any(one not in IMPLEMENTATIONS for one in values):
+                raise InputError(
+                    f"llm.name {name}: its {CONFIG_FILE} asks for the kernel {str(value)[:80]!r} ({key}), which would "
+                    f"be fetched and run. Take {key} out of {CONFIG_FILE}."
+                )
+
+
+def _nested(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        yield str(key), value
+        if isinstance(value, Mapping):
+            yield from _nested(value)
+
+
+def _wants_code(name: str) -> str:
+    return (
+        f"llm.name {name}: it would run Python code of its own, which is never done here. Name a model that "
+        "transformers has a class for, such as MBart, NLLB, M2M100, BART, T5 or mT5."
+    )
+
+
+def _unreadable(folder: Path) -> InputError | None:
+    """Names the first file of a model folder that cannot be read."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.iterdir()):
+        try:
+            if path.name in LARGE_FILES:
+                _object(path)
+            if path.suffix == ".safetensors":
+                with safe_open(path, "pt"):
+                    pass
+        except InputError as error:
+            return error
+        except Exception as error:
+            return InputError(f"{_setting(folder)}{path}: damaged or cut off ({first_line(error)}). {RESTORE}")
+    return None
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        return read_object(path)
+    except InputError as error:
+        raise InputError(f"{_setting(path.parent)}{error}") from error
+
+
+def _setting(folder: Path) -> str:
+    """The setting that named a folder, unless it is a part of a run."""
+    return "" if (folder / RECORD_FILE).is_file() else f"llm.name {folder}: "
+
+
+def hub_message(name: str, error: Exception) -> str:
+    """What to do when a model or tokenizer cannot be loaded."""
+    reason = first_line(error)
+    if (Path(name) / RECORD_FILE).is_file():
+        return f"{name}: cannot be loaded ({reason}). {RESTORE}"
+    files = "config.json, model.safetensors (or pytorch_model.bin) and the tokenizer (tokenizer.json or *.model)"
+    if Path(name).is_dir():
+        return f"llm.name {name}: no model can be loaded from this folder ({reason}). It must hold {files}."
+    return (
+        f"llm.name {name}: neither a folder with a model nor to be had from the hub ({reason}). Where there is a "
+        f"network, get {files}: hf download {name} --local-dir FOLDER. Then set llm.name to that folder, and "
+        "HF_HUB_OFFLINE=1 so that nothing asks the network."
+    )
