@@ -89,7 +89,7 @@ def _config(folder: Path) -> Iterator[str]:
         yield f"{path}: missing"
         return
     load_config(str(path))
-    if not is_as_written(path):
+    if not path.stat().st_size or not is_as_written(path):
         yield (
             f"{path}: damaged or edited since it was written. If you have edited it, let its last line be "
             "'# end of config' alone"
