@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from slt_cache.app import receive as receive_module
 from slt_cache.app import uploads as uploads_module
 from slt_cache.app.gate import Gate, plain_host
 from slt_cache.app.receive import Receiver
@@ -249,6 +250,37 @@ def test_an_upload_that_breaks_off_leaves_nothing(page: Page, monkeypatch: pytes
     assert list(page.uploads.folder.iterdir()) == [] and page.uploads.bytes == 0
 
 
+def test_an_upload_that_falls_silent_is_given_up(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("python_multipart", reason="comes with gradio")
+    monkeypatch.setattr(receive_module, "SILENT_SECONDS", 0.05)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": UPLOAD,
+        "query_string": b"upload_id=x",
+        "server": ("127.0.0.1", 7860),
+        "headers": [
+            (b"host", b"127.0.0.1"),
+            (b"content-type", b"multipart/form-data; boundary=limit"),
+            (b"content-length", b"5000"),
+        ],
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(page.gate(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert page.uploads.bytes == 0
+    sent.clear()
+    asyncio.run(page.gate({**scope, "method": "GET", "path": "/gradio_api/upload_progress"}, receive, send))
+    assert b'"msg": "done"' in sent[-1]["body"]
+
+
 def test_files_that_are_too_large_or_too_many_or_of_unknown_size_are_refused(page: Page) -> None:
     pytest.importorskip("python_multipart", reason="comes with gradio")
     assert page.give(bytes(1_200_000))[0] == 413
@@ -266,12 +298,15 @@ def test_files_that_are_too_large_or_too_many_or_of_unknown_size_are_refused(pag
         ("..", "video"),
         ("", "video"),
         ("x" * 300 + ".mp4", None),
+        ("雪" * 100 + ".mp4", None),
+        ("a\0b\n.mp4", "ab.mp4"),
     ],
 )
 def test_a_hostile_name_stays_in_its_folder(tmp_path: Path, name: str, kept: str | None) -> None:
     path = Uploads(tmp_path, 1).new_path(name)
     assert path.parent.parent == tmp_path
-    assert path.name == (kept or path.name) and len(path.name) <= 100
+    assert path.name == (kept or path.name) and len(path.name.encode()) <= 200
+    path.write_bytes(b"")
 
 
 def test_an_upload_that_nobody_asks_about_is_deleted_soon_and_one_that_waits_is_not(

@@ -17,8 +17,8 @@ FORGOTTEN_SECONDS = 60
 WAITING_SECONDS = 1800
 """One that waits for its turn, after this."""
 SWEEP_SECONDS = 5
-LONGEST_NAME = 100
-"""Characters of a file's name that are kept, its ending among them."""
+LONGEST_NAME = 200
+"""Bytes of a file's name that are kept, its ending among them; most systems take 255."""
 
 
 class NoRoom(Exception):
@@ -66,7 +66,8 @@ class Uploads:
         harmless = "".join(one for one in name.replace("\\", "/").rpartition("/")[2] if one.isprintable())
         folder = self.folder / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
-        return folder / (harmless[-LONGEST_NAME:].strip(". ") or "video")
+        kept = harmless.encode("utf-8", "replace")[-LONGEST_NAME:].decode("utf-8", "ignore")
+        return folder / (kept.strip(". ") or "video")
 
     def hold(self, path: Path) -> None:
         """Takes a file that has arrived at `new_path`."""
