@@ -11,7 +11,7 @@ from PIL import Image
 
 from slt_cache.checkpoints.llm import save_llm
 from slt_cache.checkpoints.record import Record, write_record
-from slt_cache.config import load_config
+from slt_cache.config import load_config, save_config
 from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.features.parts import ClipFeatures
@@ -40,7 +40,7 @@ STEPS = {"film": 5, "frames": 8, "gone": 6, "<script>alert(1)</script>": 1}
 def make_run(folder: Path) -> Run:
     """Both stages trained and scored, by their records; there are no weights, and no cache."""
     run = Run(folder, load_config("avatar"))
-    run.save_config()
+    save_config(run.config, run.config_file)
     write_film(folder / "film.mp4")
     write_frames(folder / "frames", 30)
     write_frames(folder / "markup", 3)
