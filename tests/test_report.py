@@ -288,7 +288,7 @@ def test_the_command_compares_and_names_a_run_that_holds_nothing(run: Run, tmp_p
     assert found.code == 0 and json.loads(found.out) == {"report": str(run.report)}
     assert "Runs side by side" in run.report.read_text(encoding="utf-8")
     found = slt_cache("report", "--run", run.folder, "--compare", tmp_path / "nothing")
-    assert found.code == 2 and "nothing: nothing to report" in found.err
+    assert found.code == 2 and "nothing: there is no such run folder" in found.err
 
 
 def test_a_run_that_was_only_trained_is_reported(run: Run) -> None:
