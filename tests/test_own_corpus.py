@@ -85,6 +85,20 @@ def test_everything_that_a_training_would_stumble_over_is_in_one_table(own: Path
     assert len((own.with_name("run") / "manifest.tsv").read_text().splitlines()) == 10  # written all the same
 
 
+def test_a_folder_without_a_manifest_is_refused_with_what_was_found(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "annotations.csv").touch()
+    ran = prepare(tmp_path / "own")
+    assert ran.code == 2
+    assert "manifest.tsv: there is no such file (found: annotations.csv; expected: UTF-8 text, tab-sep" in ran.err
+
+
+def test_very_many_bad_lines_are_counted(tmp_path: Path) -> None:
+    write(tmp_path / "own", *(f"{number}\tval\tv\t\t\tt" for number in range(1000)))
+    ran = prepare(tmp_path / "own")
+    assert (ran.code, "1000 bad lines" in ran.err, "... and 800 more" in ran.err) == (2, True, True)
+
+
 def test_no_probe_opens_no_video(own: Path) -> None:
     (own / "dev.mp4").write_bytes(b"")
     assert prepare(own).code == 1

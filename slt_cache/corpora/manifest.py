@@ -17,6 +17,7 @@ from slt_cache.corpora.own_table import (
     Rows,
     own_path,
     read_text,
+    remarks,
     require_columns,
     rows_as_they_are,
     rows_of_own,
@@ -57,6 +58,11 @@ class OwnManifest:
     """Lines with values that look quoted, and were kept as they are."""
     broken: list[int]
     """Lines whose sentence held a tab or a line break, which became a blank."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was done about quotes, and what was not."""
+        return remarks(Rows([], self.unquoted, self.doubtful))
 
     @property
     def clips(self) -> list[Clip]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from slt_cache.corpora.clips import SPLITS, Clip, no_such_split, of_split
 from slt_cache.corpora.manifest import read_own_manifest
-from slt_cache.corpora.own_table import lines_named
 from slt_cache.errors import InputError
 from slt_cache.pipeline.own_corpus import SOURCE_MANIFEST
 from slt_cache.pipeline.terminal import say
@@ -37,10 +36,8 @@ def read_list(path: Path, split: str | None) -> ClipList:
     if path.is_dir():
         path = path / SOURCE_MANIFEST
     manifest = read_own_manifest(path)
-    if manifest.unquoted:
-        say(f"{path}: the quotes of csv were taken off, on {lines_named(manifest.unquoted)}")
-    if manifest.doubtful:
-        say(f"{path}: values look quoted and were kept as they are, on {lines_named(manifest.doubtful)}")
+    for remark in manifest.remarks:
+        say(f"{path}: {remark}")
     clips = manifest.clips if split is None else of_split(manifest.clips, split)
     if not clips:
         there = ", ".join(name for name in SPLITS if of_split(manifest.clips, name))

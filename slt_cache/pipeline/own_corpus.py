@@ -10,7 +10,7 @@ from pathlib import Path
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.characters import doubtful, is_there
 from slt_cache.corpora.clips import SPLITS, Clip
-from slt_cache.corpora.manifest import BadLines, OwnManifest, read_own_manifest
+from slt_cache.corpora.manifest import COLUMNS, BadLines, OwnManifest, read_own_manifest
 from slt_cache.corpora.official import BREAK_REPLACED, Problems, Reading, count_by_split
 from slt_cache.corpora.own_table import lines_named
 from slt_cache.errors import InputError
@@ -18,6 +18,9 @@ from slt_cache.pipeline.run import Run
 
 SOURCE_MANIFEST = "manifest.tsv"
 """Name of one's own manifest in corpus.root."""
+TABLE_SUFFIXES = (".tsv", ".csv", ".txt", ".xlsx", ".xls", ".ods")
+MAX_LINES = 200
+"""Bad lines in an error."""
 ABSENT = "video not found"
 UNREADABLE = "video that cannot be read"
 PAST_END = "ends after its video does"
@@ -104,6 +107,13 @@ def _source(run: Run, corpus: CorpusConfig) -> Path:
         raise InputError(f"corpus.root {root}: a file. Name the folder that holds {SOURCE_MANIFEST}.")
     if not root.is_dir():
         raise InputError(f"corpus.root {root}: there is no such folder. Name the folder that holds {SOURCE_MANIFEST}.")
+    if not (root / SOURCE_MANIFEST).exists():
+        tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
+        found = f"found: {', '.join(tables[:5])}; " if tables else ""
+        raise InputError(
+            f"{root / SOURCE_MANIFEST}: there is no such file ({found}expected: UTF-8 text, tab-separated, a line for "
+            f"each clip under the header {' '.join(COLUMNS)})."
+        )
     return root / SOURCE_MANIFEST
 
 
@@ -113,8 +123,9 @@ def _read(path: Path) -> OwnManifest:
     except BadLines as error:
         wrong = [(number, f"video not found: {clip.video}") for number, clip in absent(error.clips)]
         lines = [f"  line {number}: {problem}" for number, problem in sorted([*error.problems, *wrong])]
+        more = f"  ... and {len(lines) - MAX_LINES:,} more" if len(lines) > MAX_LINES else ""
         quoted = f"Values look quoted on {lines_named(error.doubtful)}." if error.doubtful else ""
-        found = [f"{path}: {len(lines)} bad lines; correct them:", *lines, quoted]
+        found = [f"{path}: {len(lines)} bad lines; correct them:", *lines[:MAX_LINES], more, quoted]
         raise InputError("\n".join(filter(None, found))) from error
 
 

@@ -25,6 +25,8 @@ from slt_cache.pipeline.terminal import say
 from slt_cache.processes import leads
 
 DEFAULT_CONFIG = "avatar"
+PREPARATION = "prepare.json"
+"""Name of the report of `prepare`, next to the manifest that it wrote."""
 SMALL_MBART, SMALL_MT5 = "small-mbart", "small-mt5"
 SMALL_LLMS = (SMALL_MBART, SMALL_MT5)
 """Values of llm.name for the LLMs that are pre-trained from the corpus' text."""
@@ -75,7 +77,7 @@ class Run:
 
     @property
     def preparation(self) -> Path:
-        return self.folder / "prepare.json"
+        return self.folder / PREPARATION
 
     @property
     def corpus(self) -> Path:

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from slt_cache.corpora.clips import SPLITS, of_split
-from slt_cache.corpora.manifest import read_manifest
+from slt_cache.corpora.clips import SPLITS, Clip, of_split
+from slt_cache.corpora.manifest import read_manifest, read_own_manifest
 from slt_cache.corpora.sentences import read_sentences
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
 from slt_cache.models.seq2seq import load_whole
 from slt_cache.models.trimming import rows_of, token_ids_of, trim_model
 from slt_cache.pipeline.llm_folders import require_whole_llm
+from slt_cache.pipeline.run import PREPARATION
 from slt_cache.pipeline.terminal import counting, say
 from slt_cache.text.pretrained import loading
 from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
@@ -77,12 +78,22 @@ def read_splits(path: Path) -> tuple[list[str], dict[str, list[str]]]:
     """Sentences of train, and of the splits that are only counted: from a manifest (.tsv), or from a text file with
     one sentence a line, all of it train. Raises InputError where there is no text."""
     if path.suffix == ".tsv":
-        clips = read_manifest(path)
+        clips = _clips(path)
         train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
         if not train:
             raise InputError(f"{path}: no clip of train, whose sentences decide what is kept. Add that split.")
         return train, {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if texts}
     return read_sentences(path, "--text", say), {}
+
+
+def _clips(path: Path) -> list[Clip]:
+    """Of a run's manifest, or of one that a user wrote."""
+    if path.with_name(PREPARATION).is_file():
+        return read_manifest(path)
+    manifest = read_own_manifest(path)
+    for remark in manifest.remarks:
+        say(f"{path}: {remark}")
+    return manifest.clips
 
 
 def trim_llm(
