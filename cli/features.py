@@ -42,7 +42,8 @@ def extract_features(
         bool, typer.Option("--allow-missing", help="Write the cache also where videos cannot be read.")
     ] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Delete the cache first: all of its splits, of whatever encoder.")
+        bool,
+        typer.Option("--restart", help="Read all videos of the split again; the old features stay until it is whole."),
     ] = False,
     run: RunOption = None,
     config: ConfigOption = None,

@@ -1,10 +1,11 @@
 """`train-visual` and `train-llm`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slt_cache.processes import leads
+from slt_cache.processes import join, leader_first, leads
 
 from .options import (
     AllowMissingOption,
@@ -24,8 +25,6 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from slt_cache.checkpoints.record import Record
 
 
@@ -63,6 +62,15 @@ def train_llm(
     features: Annotated[
         str, typer.Option("--features", help="Feature cache, looked up here and in the run folder.")
     ] = "feats.h5",
+    origin: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Begin the new folder --run with the encoder, tokenizer, features and LLM of this run, by links.",
+            show_default=False,
+        ),
+    ] = None,
     run: RunOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -77,6 +85,8 @@ def train_llm(
 
     Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
     """
+    if origin is not None:
+        features = _begun_from(origin, run, features)
     imported = any(one.replace(" ", "") == "features.level=imported" for one in settings or [])
     opened = open_run(run, config, settings, device, seed, draws=not imported, begins=imported).with_own_seed()
     if opened.config.llm_training.unfreeze != "none":
@@ -103,6 +113,18 @@ def train_llm(
         print_trained(record, opened.scratch, as_json, opened.command("eval --model llm-from-scratch", features=named))
         return
     print_trained(record, opened.llm, as_json, opened.command("eval", features=named))
+
+
+def _begun_from(origin: Path, run: Path | None, features: str) -> str:
+    """Makes the new run folder out of another one. Returns the name of its feature cache."""
+    from slt_cache.errors import InputError
+    from slt_cache.pipeline.begin_from import FEATURES, begin_from
+
+    if run is None:
+        raise InputError(f"--from {origin}: name the folder of the new experiment with --run.")
+    join()
+    leader_first(lambda: begin_from(origin, run, features))
+    return str(run / FEATURES)
 
 
 def train_joint(

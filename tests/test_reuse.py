@@ -287,3 +287,59 @@ def test_restart_replaces_a_damaged_file(folder: Path) -> None:
     assert extract(folder).code == 2
     assert extract(folder, "--restart").code == 0
     assert cache.read_bytes() == before
+
+
+# --- another experiment over the same encoder
+
+
+def test_a_second_experiment_takes_encoder_features_and_llm_of_another_run(folder: Path, read: list[str]) -> None:
+    first, second = folder / "run", folder / "second"
+    assert slt_cache("llm", "pretrain", "--run", first).code == 0
+    begun = ("train-llm", "--features", first / "feats.h5", "--run", second, "--from", first)
+    ran = slt_cache(*begun, "--seed", "1", "--set", "llm_training.epochs=1")
+    assert ran.code == 0, ran.err
+    assert "pre-training: trained already" in ran.err
+    assert read == []
+    for name in ("visual/best/encoder.safetensors", "visual/best/light_t.safetensors"):
+        assert (first / name).samefile(second / name)  # copies nothing large
+    ran = slt_cache("eval", "--run", second)
+    assert (ran.code, read) == (0, []), ran.err
+    assert slt_cache("translate", "--run", second, folder / "own" / "videos" / "test-00000.mp4").code == 0
+    assert slt_cache("extract-features", "--run", second).out.count("are there already") == 3
+    assert slt_cache("report", "--run", second).code == 0
+    assert not (first / "llm" / "best").exists()
+
+
+def test_a_change_of_the_first_run_changes_no_experiment_that_was_begun_from_it(folder: Path) -> None:
+    first, second = folder / "run", folder / "second"
+    begun = ("train-llm", "--run", second, "--from", first, "--set", "llm_training.epochs=1")
+    assert slt_cache(*begun).code == 0
+    weights = second / "visual" / "best" / "encoder.safetensors"
+    before = weights.read_bytes()
+    assert slt_cache("train-visual", "--run", first, "--restart", "--set", "seed=7").code == 0
+    assert weights.read_bytes() == before
+    refused = slt_cache(*begun)
+    assert refused.code == 2
+    assert "has changed since" in refused.err
+    assert "visual/best/encoder.safetensors" in refused.err
+    assert slt_cache("eval", "--run", second).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--run", "new", "--from", "nosuch"), "no run folder"),
+        (("--from", "run"), "--run"),
+        (("--run", "run", "--from", "run"), "the run itself"),
+        (("--run", "own", "--from", "run"), "is not empty"),
+        (("--run", "new", "--from", "run", "--features", "nosuch.h5"), "there is no such feature cache"),
+    ],
+)
+def test_an_experiment_that_cannot_begin_makes_no_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(folder)
+    ran = slt_cache("train-llm", *options)
+    assert (ran.code, said in ran.err) == (2, True), ran.err
+    assert not (folder / "new").exists()
+    assert not list(folder.glob("*.tmp"))

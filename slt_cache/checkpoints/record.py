@@ -84,6 +84,7 @@ def read_record(folder: Path) -> Record | None:
 
 HASHED = {
     "manifest_sha256": "other clips, times or sentences of train",
+    "videos_sha256": "videos of train whose content has changed",
     "text_sha256": "other sentences",
     "clips_sha256": "other clips of train in the cache",
     "tokenizer_sha256": "another tokenizer",
