@@ -259,7 +259,7 @@ def read_as(path: Path, kind: type[T]) -> T:
         raise InputError(f"{path}: damaged, or written by another version: {error}. {RESTORE}") from error
 
 
-RESTORE = "Put back a copy of it, or have its command make it again."
+RESTORE = "Put back a copy of it, or make it again (--restart of the command that made it)."
 """What to do about a file of a run that is damaged."""
 
 

@@ -272,6 +272,32 @@ def test_a_damaged_state_is_refused_by_name_and_restart_goes_without_it(
     assert "\n" not in str(refused.value) and "weights_only" not in str(refused.value)
 
 
+@pytest.mark.parametrize("damaged", ["best/record.json", "last/record.json", "last/state.pt"])
+def test_a_restart_replaces_what_is_damaged(tmp_path: Path, damaged: str) -> None:
+    from slt_cache.checkpoints.record import Record, read_record, write_record
+    from slt_cache.pipeline.stage import Attempt, Stage, training_stage
+    from slt_cache.training.state import Progress
+
+    asked = Stage("stage 1", tmp_path, "train-visual", {})
+    write_record(tmp_path / "best", Record("stage 1", {}).finish(1, 1.0))
+    write_record(tmp_path / "last", Record("stage 1", {}))
+    (tmp_path / "last" / "state.pt").write_bytes(b"whole")
+    (tmp_path / damaged).write_bytes(b"{")
+
+    def work(attempt: Attempt) -> Progress:
+        attempt.begin()
+        write_record(attempt.best, Record("stage 1", {}, best_epoch=2))
+        return Progress(epoch=2)
+
+    if damaged.endswith(RECORD_FILE):
+        with pytest.raises(InputError, match=damaged):
+            training_stage(asked, False, work)
+    assert training_stage(asked, True, work).epochs == 2
+    made = read_record(tmp_path / "best")
+    assert made is not None and made.best_epoch == 2
+    assert not (tmp_path / "last").exists()
+
+
 def flip_or_cut(data: bytes, draw: random.Random) -> bytes:
     if draw.random() < 0.2:
         return data[: draw.randrange(len(data))]

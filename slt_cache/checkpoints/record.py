@@ -100,6 +100,14 @@ def _named(difference: str) -> str:
     return next((f"{key}: {meaning}" for end, meaning in HASHED.items() if key.endswith(end)), difference)
 
 
+def whole_record(folder: Path) -> Record | None:
+    """The record of a folder; None also where it is damaged, for what a restart replaces and for mere hints."""
+    try:
+        return read_record(folder)
+    except InputError:
+        return None
+
+
 def require_same(folder: Path, record: Record, asked: Mapping[str, Any], command: str) -> None:
     """Refuses to go on with a training of other settings, naming each."""
     different = differences(record.settings, asked)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slt_cache.checkpoints.record import Record, read_record, require_same, save_record
+from slt_cache.checkpoints.record import Record, read_record, require_same, save_record, whole_record
 from slt_cache.config import differences
 from slt_cache.files import TEMPORARY, move_into_place
 from slt_cache.pipeline.run import MODELS, Run
@@ -40,7 +40,7 @@ class Derived:
         Raises InputError if `place` was made with other settings, unless it is to be replaced: with `restart`, or
         because nothing has been trained with it."""
         aside = place.with_name(f"{place.name}.next{TEMPORARY}")
-        held = read_record(place)
+        held = whole_record(place) if self.restart else read_record(place)
         if held is not None and not differences(held.settings, settings):
             if leads():
                 discard(aside)  # a killed command may have left it
@@ -49,7 +49,7 @@ class Derived:
             require_same(place, held, settings, self.command)
         if leads():
             self._made[place] = aside
-        begun = read_record(aside)
+        begun = whole_record(aside)
         if begun is None or differences(begun.settings, settings):
             discard(aside)
             make(aside)

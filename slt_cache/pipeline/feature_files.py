@@ -85,6 +85,10 @@ def _read_pt(path: Path) -> np.ndarray:
         [loaded] = tensors
     if not isinstance(loaded, torch.Tensor):
         raise BadFile(f"{type(loaded).__name__} instead of a tensor")
+    if loaded.layout != torch.strided or loaded.is_quantized or loaded.is_nested:
+        raise BadFile("a sparse, quantized or nested tensor")
+    if loaded.numel() * loaded.element_size() > path.stat().st_size:
+        raise BadFile(f"shape {list(loaded.shape)}, for which the file is too short")  # strides that repeat its values
     if loaded.dtype == torch.bfloat16:
         loaded = loaded.float()  # numpy has no such type; nothing is lost
     array: np.ndarray = loaded.detach().numpy()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED, FeatureSpec
@@ -25,7 +25,7 @@ def say_outdated_by_stage_1(run: Run) -> None:
     visual = load_visual(run.visual / BEST)
     models = [model for model in FROM_CACHE if not _reads(_record(run, model), visual)]
     models += [model for model in UNFROZEN if not _begins_with(_record(run, model), visual)]
-    pretrained = read_record(run.pretrained / BEST)
+    pretrained = whole_record(run.pretrained / BEST)
     old_tokenizer = pretrained is not None and pretrained.settings["tokenizer_sha256"] != visual.tokenizer.sha256
     old_cache = not _is_of(run, visual)
     named = [
@@ -46,7 +46,7 @@ def say_outdated_by_stage_1(run: Run) -> None:
 
 def say_outdated_by_pretraining(run: Run) -> None:
     """Says which models were trained from an LLM that has been replaced."""
-    made = read_record(run.pretrained / BEST)
+    made = whole_record(run.pretrained / BEST)
     if not leads() or made is None:
         return
     begun = {model: _record(run, model) for model in FROM_PRETRAINED}
@@ -65,7 +65,7 @@ def _commands(run: Run, models: Sequence[str]) -> list[str]:
 
 
 def _record(run: Run, model: str) -> Record | None:
-    return read_record(run.folder / model / BEST)
+    return whole_record(run.folder / model / BEST)
 
 
 def _reads(record: Record | None, visual: VisualCheckpoint) -> bool:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
-from slt_cache.checkpoints.record import read_record
+from slt_cache.checkpoints.record import whole_record
 from slt_cache.config import Config, check_config, expanded, is_as_written, load_config, save_config
 from slt_cache.errors import InputError
 from slt_cache.pipeline.settings_use import (
@@ -148,7 +148,7 @@ class Run:
         if stage == "features":
             return self.features.is_file()
         folder = {"visual": self.visual, "pretrained": self.pretrained, "llm": self.llm, "control": self.control}[stage]
-        record = read_record(folder / "best")
+        record = whole_record(folder / "best")
         return record is not None and record.finished
 
     def stage_in(self, folder: Path) -> str:
@@ -250,7 +250,7 @@ class Run:
 
     def with_own_seed(self) -> "Run":
         """The run for `train-llm`: a seed other than that of the stages before it is stage 2's own."""
-        record = read_record(self.visual / "best") or read_record(self.pretrained / "best")
+        record = whole_record(self.visual / "best") or whole_record(self.pretrained / "best")
         first = None if record is None else record.settings.get("seed")
         if first is None or "seed" not in named(self.overrides):
             return self

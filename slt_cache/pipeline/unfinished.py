@@ -6,7 +6,7 @@ A process may be killed between any two steps here; `settle` completes or undoes
 import shutil
 from pathlib import Path
 
-from slt_cache.checkpoints.record import Record, read_record, write_record
+from slt_cache.checkpoints.record import Record, read_record, whole_record, write_record
 from slt_cache.files import TEMPORARY, move_into_place, restore
 from slt_cache.training.metrics_log import METRICS_FILE
 from slt_cache.training.state import STATE_FILE
@@ -39,9 +39,14 @@ class Unfinished:
         return read_record(self.last)
 
     @property
+    def _has_trained(self) -> bool:
+        """Whether there is a training to be resumed, as far as its record can be read."""
+        return (self.last / STATE_FILE).is_file() and whole_record(self.last) is not None
+
+    @property
     def is_finished(self) -> bool:
         """Whether a process was killed while it made the finished training the stage's own."""
-        record = read_record(self.last)
+        record = whole_record(self.last)
         return record is not None and record.finished
 
     def settle(self) -> None:
@@ -61,7 +66,7 @@ class Unfinished:
 
     def begin(self, record: Record) -> None:
         """Makes room for a new training. An earlier unfinished one is only set aside until the new one has a state."""
-        if self.record is not None:
+        if self._has_trained:
             discard(self._replaced)
             self.last.rename(self._replaced)
         discard(self.last)
@@ -74,7 +79,7 @@ class Unfinished:
 
     def give_up(self) -> None:
         """Undoes `begin` for a training that has saved nothing."""
-        if self.record is not None:
+        if self._has_trained:
             self.state_saved()
             return
         discard(self.last)
