@@ -13,6 +13,7 @@ from .help import Program
 from .options import (
     ConfigOption,
     DeviceOption,
+    DryRunOption,
     JsonOption,
     RestartOption,
     RunOption,
@@ -21,6 +22,7 @@ from .options import (
     VerboseOption,
     guarded,
     open_run,
+    print_dry_run,
     print_json,
     require_used,
 )
@@ -42,6 +44,7 @@ def pretrain(
     device: DeviceOption = None,
     seed: SeedOption = None,
     restart: RestartOption = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -55,6 +58,10 @@ def pretrain(
 
     opened = open_run(run, config, settings, device, seed, draws=True)
     require_used(opened, "llm pretrain", saves=True)
+    if dry_run:
+        small_llm(opened)
+        print_dry_run(opened, "llm pretrain", as_json)
+        return
     small_llm(opened)  # before the corpus is drawn
     join()
     record = pretrain_run(opened, leader_first(lambda: ensure_clips(opened)), restart)

@@ -75,6 +75,10 @@ AllowMissingOption = Annotated[
     bool,
     typer.Option("--allow-missing", help="Train without the clips whose videos cannot be read, and say how many."),
 ]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only say what it would take: clips, steps, hours, memory, disk. Writes nothing."),
+]
 RestartOption = Annotated[bool, typer.Option("--restart", help="Train anew, over what is there.")]
 
 
@@ -182,6 +186,19 @@ def open_run(
             f"For your own videos: {command('prepare tsv --root DIR')}"
         )
     return opened
+
+
+def print_dry_run(opened: "Run", name: str, as_json: bool, cache: Path | None = None) -> None:
+    """What the training command `name` would take."""
+    from slt_cache.pipeline.dry_run import dry_run
+
+    planned = dry_run(opened, name, cache)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    if as_json:
+        print_json(planned.to_json())
+    else:
+        typer.echo(planned.text())
 
 
 def require_used(opened: "Run", name: str, saves: bool = False) -> None:

@@ -11,6 +11,7 @@ from .options import (
     AllowMissingOption,
     ConfigOption,
     DeviceOption,
+    DryRunOption,
     JsonOption,
     RestartOption,
     RunOption,
@@ -20,6 +21,7 @@ from .options import (
     guarded,
     keep_few_kernels,
     open_run,
+    print_dry_run,
     print_json,
     require_used,
 )
@@ -41,6 +43,7 @@ def train_visual(
     device: DeviceOption = None,
     seed: SeedOption = None,
     restart: RestartOption = False,
+    dry_run: DryRunOption = False,
     allow_missing: AllowMissingOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -54,6 +57,9 @@ def train_visual(
 
     opened = open_run(run, config, settings, device, seed, draws=True)
     require_used(opened, "train-visual", saves=True)
+    if dry_run:
+        print_dry_run(opened, "train-visual", as_json)
+        return
     record = train(opened, restart, allow_missing)
     print_trained(record, opened.visual, as_json, opened.command("extract-features --split all"))
 
@@ -77,6 +83,7 @@ def train_llm(
     device: DeviceOption = None,
     seed: SeedOption = None,
     restart: RestartOption = False,
+    dry_run: DryRunOption = False,
     allow_missing: AllowMissingOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -92,6 +99,9 @@ def train_llm(
     if opened.config.llm_training.unfreeze != "none":
         keep_few_kernels()
         require_used(opened, "train-llm unfrozen")
+        if dry_run:
+            print_dry_run(opened, "train-llm", as_json)
+            return
         from slt_cache.pipeline.train_joint import train_unfrozen
 
         record = train_unfrozen(opened, restart, allow_missing)
@@ -107,6 +117,9 @@ def train_llm(
         )
     require_used(opened, "train-llm", saves=opened.config.llm.pretrained)
     cache = opened.find_features(features)
+    if dry_run:
+        print_dry_run(opened, "train-llm", as_json, cache)
+        return
     record = train(opened, cache, restart)
     named = None if cache == opened.features else cache
     if not opened.config.llm.pretrained:
@@ -134,6 +147,7 @@ def train_joint(
     device: DeviceOption = None,
     seed: SeedOption = None,
     restart: RestartOption = False,
+    dry_run: DryRunOption = False,
     allow_missing: AllowMissingOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -147,6 +161,9 @@ def train_joint(
 
     opened = open_run(run, config, settings, device, seed, draws=True)
     require_used(opened, "train-joint", saves=not opened.config_file.is_file())
+    if dry_run:
+        print_dry_run(opened, "train-joint", as_json)
+        return
     record = train(opened, restart, allow_missing)
     print_trained(record, opened.joint, as_json, opened.command(f"eval --model {opened.joint.name}"))
 

@@ -79,7 +79,8 @@ def bench_cache(
     from slt_cache.pipeline.bench_cache import bench_cache as bench
 
     opened = open_run(run, config, settings, device)
-    _print(bench(opened, opened.features if features is None else opened.find_features(features)), as_json)
+    figures = bench(opened, opened.features if features is None else opened.find_features(features))
+    _print(figures, as_json, opened.config.compute.workers)
 
 
 def bench_extract(
@@ -104,7 +105,7 @@ def bench_extract(
     from slt_cache.pipeline.bench_extract import bench_extract as bench
 
     opened = open_run(None, config or "paper", settings, device)
-    _print(bench(opened.config, videos, clips), as_json)
+    _print(bench(opened.config, videos, clips), as_json, opened.config.compute.workers)
 
 
 def bench_llm(
@@ -139,7 +140,7 @@ def bench_llm(
     from slt_cache.pipeline.bench_llm import bench_llm as bench
 
     cache = opened.features if features is None else opened.find_features(features)
-    _print(bench(opened, cache, shape, batches), as_json)
+    _print(bench(opened, cache, shape, batches), as_json, opened.config.compute.workers)
 
 
 def bench_visual(
@@ -162,10 +163,15 @@ def bench_visual(
     keep_few_kernels()
     from slt_cache.pipeline.bench_visual import bench_visual as bench
 
-    _print(bench(open_run(run, config, settings, device, draws=True), batches), as_json)
+    opened = open_run(run, config, settings, device, draws=True)
+    _print(bench(opened, batches), as_json, opened.config.compute.workers)
 
 
-def _print(figures: dict[str, Any], as_json: bool) -> None:
+def _print(figures: dict[str, Any], as_json: bool, workers: int = 0) -> None:
+    """The figures, and that the machine was busy if it was; `workers` read videos."""
+    from slt_cache.pipeline.load import under_load
+
+    figures = figures | under_load(workers)
     if as_json:
         print_json(figures)
         return

@@ -14,6 +14,7 @@ from slt_cache.pipeline.bench_cache import bench_cache
 from slt_cache.pipeline.evaluate import evaluate, saved_scores
 from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.language import pretrain
+from slt_cache.pipeline.load import under_load
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.report import write_report
 from slt_cache.pipeline.run import MODELS, SMALL_LLMS, Run
@@ -44,6 +45,8 @@ class Demo:
     """Reference and translation of some test videos, straight from the mp4."""
     seconds: float
     report: Path
+    load: str = ""
+    """Said beside the seconds if the machine was busy."""
 
     def to_json(self) -> dict[str, Any]:
         samples = [
@@ -114,7 +117,8 @@ def run_demo(run: Run, full: bool) -> Demo:
     except BaseException:
         say(render(done))  # an hour's results are shown even without a page
         raise
-    return replace(done, seconds=time.monotonic() - begun)
+    load = _load(run).get("under_load")
+    return replace(done, seconds=time.monotonic() - begun, load=f"; {load}" if load else "")
 
 
 def render(demo: Demo) -> str:
@@ -128,12 +132,13 @@ def render(demo: Demo) -> str:
         "",
         f"a stage-2 epoch: {cache['epoch_seconds_from_cache']} s from the cache, "
         f"{cache['epoch_seconds_recomputed']} s with the encoder run again ({cache['ratio']} times as long)",
+        *([f"  ({cache['under_load']})"] if "under_load" in cache else []),
         "",
         "straight from the video files:",
     ]
     for reference, found in demo.samples:
         lines += [f"  {found.video.name}: {found.text}", f"  {'reference':>{len(found.video.name)}}: {reference}"]
-    return "\n".join([*lines, "", f"report: {demo.report}   (all of it took {demo.seconds:.0f} s)"])
+    return "\n".join([*lines, "", f"report: {demo.report}   (all of it took {demo.seconds:.0f} s{demo.load})"])
 
 
 def _step(name: str, why: str, work: Callable[[], Result]) -> Result:
@@ -156,6 +161,10 @@ def _test_scores(run: Run, cache: Path, model: str, references: list[str]) -> di
     return saved if saved is not None else rounded(evaluate(run, "test", cache, model).scores)
 
 
+def _load(run: Run) -> dict[str, str]:
+    return under_load(run.config.compute.workers)
+
+
 def _timing(run: Run, cache: Path) -> dict[str, Any]:
     """Measured once for the weights and the device."""
     path = run.folder / "bench-cache.json"
@@ -165,6 +174,6 @@ def _timing(run: Run, cache: Path) -> dict[str, Any]:
         "device": run.config.compute.device,
     }
     if not path.is_file() or read_object(path).get("made_from") != made_from:
-        write_json(path, {"made_from": made_from, "figures": bench_cache(run, cache)})
+        write_json(path, {"made_from": made_from, "figures": bench_cache(run, cache) | _load(run)})
     figures: dict[str, Any] = read_object(path)["figures"]
     return figures

@@ -125,7 +125,7 @@ def read_table(path: Path) -> list[Sentence]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[1:]
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text. Delete it and run slt-cache eval again.") from error
+        raise InputError(f"{path}: not UTF-8 text. Delete it and run {_again(path)} again.") from error
     rows = [line.split("\t", 2) for line in lines if line]
     if not rows or any(len(row) != 3 for row in rows):
         raise InputError(f"{path}: not a table of id, reference, hypothesis. Delete it and run {_again(path)} again.")

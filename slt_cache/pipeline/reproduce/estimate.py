@@ -26,7 +26,7 @@ from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.frame_cache import lengths_of
 from slt_cache.pipeline.reproduce.plan import CONTROL, Step, is_done
 from slt_cache.pipeline.reproduce.variants import run_of
-from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5
+from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5, Run
 from slt_cache.pipeline.terminal import say
 from slt_cache.training.optimizers import AdamW
 
@@ -76,7 +76,9 @@ def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
     steps = list(steps)
     if all(is_done(step, config) for step in steps):
         return dict.fromkeys(steps, 0.0)
-    workload = _workload(steps, config)
+    run = run_of(steps[0].place, config)
+    manifests = [run_of(step.place, config).manifest for step in steps]
+    workload = workload_of(run, [*manifests, steps[0].place.root / run.manifest.name])
     counts = ", ".join(f"{amount.clips:,} {split}" for split, amount in workload.splits.items())
     say(f"estimates for {counts} clips, {workload.source}")
     rates = _Rates(config, workload)
@@ -84,43 +86,50 @@ def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
 
 
 def _seconds(step: Step, config: Config, workload: Workload, rates: "_Rates") -> float:
-    run = run_of(step.place, config, step.model)
-    settings = run.config
+    return seconds_of(step.action, step.model, run_of(step.place, config, step.model).config, workload, rates)
+
+
+def measured(config: Config, workload: Workload) -> "_Rates":
+    """Returns the rates of this device."""
+    return _Rates(config, workload)
+
+
+def seconds_of(action: str, model: str, settings: Config, workload: Workload, rates: "_Rates") -> float:
+    """Returns the seconds of one step: `action` and `model` are named as in a plan's Step."""
     kept = {split: amount.frames * settings.video.keep_rate for split, amount in workload.splits.items()}
     clips = {split: amount.clips for split, amount in workload.splits.items()}
-    of_light_t = step.action == "visual" or step.model in ("visual", CONTROL)
+    of_light_t = action == "visual" or model in ("visual", CONTROL)
     translator = rates.translator(settings.light_t.size if of_light_t else settings.llm.name)
-    if step.action == "pretrain":
+    if action == "pretrain":
         pretraining = settings.llm_pretraining
         updates = workload.sentences / pretraining.batch_size / pretraining.accumulate
         return pretraining.epochs * (workload.sentences * translator.step + updates * translator.update)
-    if step.action == "features":
+    if action == "features":
         return sum(kept.values()) * rates.encoded_frame
-    if step.action == "test":
-        reading = kept["test"] * rates.encoded_frame if step.model.startswith(("joint", "llm-un")) else 0.0
+    if action == "test":
+        reading = kept["test"] * rates.encoded_frame if model.startswith(("joint", "llm-un")) else 0.0
         return reading + clips["test"] * translator.decoding
-    from_pixels = step.action == "visual" or settings.llm_training.unfreeze != "none" or step.model == "joint"
-    loop = settings.visual_training if step.action == "visual" else settings.llm_training
+    from_pixels = action == "visual" or settings.llm_training.unfreeze != "none" or model == "joint"
+    loop = settings.visual_training if action == "visual" else settings.llm_training
     greedy = translator.decoding / settings.generation.num_beams
     updates = clips["train"] / loop.batch_size / loop.accumulate
     an_epoch = clips["train"] * translator.step + updates * translator.update
     a_dev = clips.get("dev", 0) * greedy
     if from_pixels:
-        whole = not step.model.endswith("-temporal")
+        whole = not model.endswith("-temporal")
         an_epoch += kept["train"] * (rates.trained_frame if whole else rates.encoded_frame)
         an_epoch += updates * rates.encoder_update if whole else 0.0
         a_dev += kept.get("dev", 0.0) * rates.encoded_frame
-    begins_anew = step.action == CONTROL and settings.features.level != "sign"  # train_control
+    begins_anew = action == CONTROL and settings.features.level != "sign"  # train_control
     epochs = loop.epochs + (settings.visual_training.epochs if begins_anew else 0)
     return epochs * (an_epoch + a_dev / loop.evaluate_every)
 
 
-def _workload(steps: Sequence[Step], config: Config) -> Workload:
+def workload_of(run: Run, manifests: Sequence[Path]) -> Workload:
     """Of the clips that will be trained on: those of a manifest in the folder, else of the corpus, and only where
     neither is at hand those that were published."""
-    run = run_of(steps[0].place, config)
-    manifests = [run_of(step.place, config).manifest for step in steps]
-    manifest = next(filter(Path.is_file, [*manifests, steps[0].place.root / run.manifest.name]), None)
+    config = run.config
+    manifest = next(filter(Path.is_file, manifests), None)
     if config.corpus.name == "avatar":
         drawn = _drawn(config)
         if manifest is None:
@@ -157,8 +166,8 @@ def _drawn(config: Config) -> Workload:
 
 
 @dataclass(frozen=True)
-class _TranslatorRates:
-    """Seconds."""
+class TranslatorRates:
+    """Seconds, and what it takes of memory."""
 
     step: float
     """A clip forward and backward."""
@@ -166,6 +175,10 @@ class _TranslatorRates:
     """The weights once, by the gradients of a batch."""
     decoding: float
     """A clip by beam search."""
+    parameters: int
+    """Numbers that are trained."""
+    saved_bytes: float
+    """Of a clip between forward and backward pass."""
 
 
 class _Rates:
@@ -177,7 +190,7 @@ class _Rates:
         train = workload.splits["train"]
         self.steps = max(1, round(train.frames / max(train.clips, 1) * config.video.keep_rate))
         self.tokens = max(2, round(workload.tokens))
-        self._translators: dict[str, _TranslatorRates] = {}
+        self._translators: dict[str, TranslatorRates] = {}
         self.trained_frame, self.encoded_frame, self.encoder_update = self._backbone()
 
     def _backbone(self) -> tuple[float, float, float]:
@@ -194,13 +207,13 @@ class _Rates:
             encoded = self._timed(lambda: encoder(frames, lengths))
         return trained / count, encoded / count, update
 
-    def translator(self, name: str) -> _TranslatorRates:
+    def translator(self, name: str) -> TranslatorRates:
         """Of a size of Light-T, or of an LLM by its name."""
         if name not in self._translators:
             self._translators[name] = self._measured(*_make(name, self.config))
         return self._translators[name]
 
-    def _measured(self, seq2seq: Any, layers: int) -> _TranslatorRates:
+    def _measured(self, seq2seq: Any, layers: int) -> TranslatorRates:
         dim = self.config.encoder.dim
         model = SignTranslator(dim, seq2seq, (2,)).to(self.device)
         features = torch.randn(BATCH * self.steps, dim, device=self.device)  # packed
@@ -208,11 +221,20 @@ class _Rates:
         targets = torch.full((BATCH, self.tokens), 5, device=self.device)
         step = self._timed(lambda: model(features, lengths, targets).logsumexp(-1).sum().backward())
         update = self._updated(model)
+        saved = _saved_bytes(lambda: model(features, lengths, targets).logsumexp(-1).sum(), model)
         with torch.no_grad():
             reading = self._timed(lambda: model(features, lengths, targets))
         # A search reads once and then writes token by token for each beam; short passes waste some of the device.
         decoding = reading * self.config.generation.num_beams * 1.5
-        return _TranslatorRates(layers * step / BATCH, layers * update, layers * decoding / BATCH)
+        inner = sum(weight.numel() for weight in model.parameters())
+        embedded = model.seq2seq.get_input_embeddings().weight.numel()
+        return TranslatorRates(
+            step=layers * step / BATCH,
+            update=layers * update,
+            decoding=layers * decoding / BATCH,
+            parameters=embedded + layers * (inner - embedded),
+            saved_bytes=layers * saved / BATCH,
+        )
 
     def _updated(self, model: nn.Module) -> float:
         """Seconds of clipping and an optimizer's step, by the gradients that the model holds."""
@@ -234,6 +256,24 @@ class _Rates:
                 torch.cuda.synchronize(self.device)
             taken.append(time.perf_counter() - begun)
         return min(taken[1:])
+
+
+def _saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module) -> int:
+    """Bytes that a forward pass keeps for the backward pass, besides the weights."""
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept: dict[int, int] = {}
+    alive = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            alive.append(storage)  # else another could be given the same address
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward()
+    return sum(kept.values())
 
 
 def _make(name: str, config: Config) -> tuple[Any, int]:
