@@ -18,6 +18,7 @@ from slt_cache.corpora.avatar import plan_avatar
 from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError
+from slt_cache.pipeline.reproduce import page as page_module
 from slt_cache.pipeline.reproduce import run as run_module
 from slt_cache.pipeline.reproduce.estimate import estimate
 from slt_cache.pipeline.reproduce.norms import norms_of
@@ -239,6 +240,23 @@ def test_results_are_saved_before_the_page_is_written(tmp_path: Path, monkeypatc
     assert json.loads((tmp_path / "r" / "reproduce.json").read_text(encoding="utf-8"))["tables"].keys() == {"fig2"}
 
 
+def test_every_model_of_the_page_has_a_colour_of_its_own_and_the_same_in_all_tables() -> None:
+    known = tables(RICH)
+    results = [
+        replace(
+            result([30], [23]),
+            table=table,
+            rows=tuple(replace(result([30], [23]).rows[0], row=row) for row in table.rows),
+        )
+        for table in known.values()
+    ]
+    colours = page_module._colours(results)
+    assert len(set(colours.values())) == len(colours) > 8
+    assert (colours["base", "visual"], colours["base", "llm"]) == (0, 1)  # as in the report of a run
+    table8 = page_module._colours([found for found in results if found.table.name == "table8"])
+    assert len({colour % 8 for colour in table8.values()}) == len(table8) == 3
+
+
 def test_a_table_shows_mean_and_spread_beside_the_papers_figures() -> None:
     text = table_text(result([30, 20], [23.09, 12.9]))
     assert "20.50 ± 0.71" in text
@@ -335,11 +353,13 @@ def test_figure_2_is_the_norms_of_every_logged_update_of_every_seed(tmp_path: Pa
         log = tmp_path / f"seed{seed}" / "base" / "joint" / "metrics.jsonl"
         log.parent.mkdir(parents=True)
         steps = [
-            {"kind": "step", "grad_norm/encoder": 1.0, "grad_norm/translator": 0.5 + seed + step}
+            {"kind": "step", "step": step, "grad_norm/encoder": 1.0, "grad_norm/translator": 0.5 + seed + step}
             | {"param_norm/encoder": 3.0, "param_norm/translator": 9.0}
             for step in range(2)
         ]
-        log.write_text("".join(json.dumps(line) + "\n" for line in [*steps, {"kind": "epoch"}]), encoding="utf-8")
+        log.write_text(
+            "".join(json.dumps(line) + "\n" for line in [*steps, {"kind": "epoch", "epoch": 1}]), encoding="utf-8"
+        )
     (gradient, parameter), _ = norms_of((0, 1), tmp_path, RICH)
     assert (gradient.kind, gradient.encoder, gradient.llm, gradient.llm_larger, gradient.steps) == (
         "gradient",

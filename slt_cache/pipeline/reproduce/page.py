@@ -1,6 +1,7 @@
 """Results of tables -> one self-contained HTML page in the style of the report: rows, verdicts and curves."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from slt_cache.pipeline.reproduce.render import against, number_text, spread_tex
 from slt_cache.pipeline.reproduce.results import FIGURES, RowResult, TableResult
 from slt_cache.pipeline.reproduce.tables import BASE
 from slt_cache.pipeline.reproduce.variants import Place, place_of, run_of
-from slt_cache.pipeline.run import MODELS
 from slt_cache.training.diagnostics import ENCODER, LLM
 from slt_cache.training.metrics_log import read_metrics
 
@@ -58,11 +58,12 @@ Colours = Mapping[tuple[str, str], int]
 
 
 def _colours(results: Sequence[TableResult]) -> Colours:
-    """Models of the run's own settings have the colours that its report gives them; all others come after these."""
+    """Models of the run's own settings have the colours that its report gives them; the others take what is left of
+    the page's colours, and then the same ones again with other dashes."""
     rows = dict.fromkeys((found.row.variant, found.row.model) for result in results for found in result.rows)
     known = {key: colour for key in rows if key[0] == BASE and (colour := colour_of(key[1])) is not None}
-    others = (key for key in rows if key not in known)
-    return known | {key: len(MODELS) + place for place, key in enumerate(others)}
+    left = (colour for colour in count() if colour not in known.values())
+    return known | {key: next(left) for key in rows if key not in known}
 
 
 def _table(
