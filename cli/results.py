@@ -76,7 +76,8 @@ def evaluate(
         typer.Option(
             "--manifest",
             metavar="FILE",
-            help="Another list of clips to translate and score, from their videos; results go to eval/lists.",
+            help="Another list of clips to translate and score, from their videos; results go to eval/lists. "
+            "[default: the run's own clips]",
             show_default=False,
         ),
     ] = None,
