@@ -73,7 +73,8 @@ def train_llm(
         typer.Option(
             "--from",
             metavar="DIR",
-            help="Begin the new folder --run with the encoder, tokenizer, features and LLM of this run, by links.",
+            help="Begin the new folder --run with the encoder, tokenizer, features and LLM of this run, by links. "
+            "[default: what the folder --run holds]",
             show_default=False,
         ),
     ] = None,
