@@ -5,8 +5,9 @@ object from stdin; answers with one JSON line for each point: what was wrong aft
 
 A point is {"stage": "visual" or "llm", "signal": number, "workers": n} and the moment, either {"event": x} - when this
 share of all openings, renamings, syncs and deletions in the stage's folder has happened - or {"time": x} - after this
-share of the seconds that an uninterrupted training takes. SIGKILL goes to the training alone, whose loaders must see to
-themselves; other signals to all of its processes, as a terminal or a cluster sends them."""
+share of the seconds that an uninterrupted training takes. With {"restart": true} the stage is finished already and is
+trained again with --restart; its old weights must be there after the kill, whole. SIGKILL goes to the training alone,
+whose loaders must see to themselves; other signals to all of its processes, as a terminal or a cluster sends them."""
 
 import json
 import os
@@ -53,9 +54,11 @@ def _measure(whole: Path, place: Path, stage: str) -> tuple[int, float]:
     return int(events.read_text()), seconds
 
 
-def _begin(whole: Path, place: Path, stage: str) -> None:
-    """A run that has all but this stage."""
+def _begin(whole: Path, place: Path, stage: str, restart: bool = False) -> None:
+    """A run that has all but this stage, or all."""
     shutil.copytree(whole, place)
+    if restart:
+        return
     shutil.rmtree(place / stage / "best")
     (place / stage / "metrics.jsonl").unlink()
 
@@ -63,14 +66,15 @@ def _begin(whole: Path, place: Path, stage: str) -> None:
 def _complaint(whole: Path, place: Path, point: dict[str, Any], events: int, seconds: float) -> str | None:
     """Looks at what a signal has left, goes on, and compares with the uninterrupted training."""
     stage, number, workers = point["stage"], point["signal"], point["workers"]
-    _begin(whole, place, stage)
+    restart: bool = point.get("restart", False)
+    _begin(whole, place, stage, restart)
     said = place / "said"
     if "event" in point:
         at = 1 + int(point["event"] * events)
-        code = in_child(lambda: _train(place, stage, workers, said, signal_at=(at, number)))
+        code = in_child(lambda: _train(place, stage, workers, said, signal_at=(at, number), restart=restart))
     else:
         assert number == signal.SIGKILL
-        code = in_child(lambda: _train(place, stage, workers, said), seconds * point["time"])
+        code = in_child(lambda: _train(place, stage, workers, said, restart=restart), seconds * point["time"])
     if number != signal.SIGKILL:
         if code != 130:
             return f"exit code {code}: {said.read_text()}"
@@ -78,12 +82,24 @@ def _complaint(whole: Path, place: Path, point: dict[str, Any], events: int, sec
             return f"does not tell what was saved: {said.read_text()}"
     elif code not in (-signal.SIGKILL, 0):
         return f"not killed: {code}: {said.read_text()}"
+    if restart and not _has_result(whole, place, stage):
+        return "the finished result was lost"
     if in_child(lambda: _train(place, stage, workers, said)) != 0:
         return f"the resumed training failed: {said.read_text()}"
     found = _difference(whole, place, stage)
     if found is None:
         shutil.rmtree(place)
     return found
+
+
+def _has_result(whole: Path, place: Path, stage: str) -> bool:
+    """Whether finished weights are there: under their name or, between the two renames of an exchange, next to it."""
+    folders = [place / stage / name for name in ("best", "best.old.tmp")]
+    wanted = {file.name: file.read_bytes() for file in (whole / stage / "best").glob("*.safetensors")}
+    return any(
+        all((folder / name).is_file() and (folder / name).read_bytes() == data for name, data in wanted.items())
+        for folder in folders
+    )
 
 
 def _difference(whole: Path, place: Path, stage: str) -> str | None:
@@ -107,13 +123,15 @@ def _train(
     said: Path | None = None,
     signal_at: tuple[int, int] | None = None,
     count_into: Path | None = None,
+    restart: bool = False,
 ) -> None:
     """The command as a user gives it."""
     os.dup2(os.open(os.devnull if said is None else said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.dup2(2, 1)  # the program's own stdout is for the answers
     seen = _watch(place / stage, signal_at)
     settings = ["--set", f"compute.workers={workers}", "--set", "compute.save_minutes=0"]
-    sys.argv = ["slt-cache", *COMMANDS[stage], "--run", str(place), "--device", "cpu", *settings]
+    again = ["--restart"] if restart else []
+    sys.argv = ["slt-cache", *COMMANDS[stage], "--run", str(place), "--device", "cpu", *settings, *again]
     try:
         cli()
     except SystemExit as stop:

@@ -52,6 +52,7 @@ KILLED = [
     {"stage": "visual", "signal": signal.SIGKILL, "workers": 2},
     {"stage": "llm", "signal": signal.SIGKILL, "workers": 0},
     {"stage": "llm", "signal": signal.SIGKILL, "workers": 0},
+    {"stage": "llm", "signal": signal.SIGKILL, "workers": 0, "restart": True},
 ]
 STOPPED = [
     {"stage": "visual", "signal": signal.SIGTERM, "workers": 2, "event": 0.4},
@@ -73,6 +74,22 @@ def test_killed_trainings_end_with_the_weights_of_an_uninterrupted_one(a_few: li
 
 def test_ctrl_c_and_sigterm_save_exit_130_and_are_gone_on_with(a_few: list[str | None]) -> None:
     assert a_few[len(KILLED) :] == [None] * len(STOPPED)
+
+
+@pytest.mark.slow
+def test_a_restart_killed_at_sixteen_moments_loses_no_finished_result(whole: Path, tmp_path: Path) -> None:
+    draw = random.Random(16)
+    points = [
+        {
+            "stage": ("visual", "llm")[number % 2],
+            "signal": signal.SIGKILL,
+            "workers": 0,
+            "restart": True,
+            "event": 0.9 + 0.1 * draw.random() if number % 4 > 1 else draw.random(),  # half of them at the very end
+        }
+        for number in range(16)
+    ]
+    assert complaints(whole, tmp_path, points) == [None] * 16
 
 
 @pytest.mark.slow
