@@ -108,9 +108,18 @@ def whole_record(folder: Path) -> Record | None:
         return None
 
 
+def _expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the features' spec, which is JSON in them, field by field."""
+    features = settings.get("features")
+    try:
+        return {**settings, "features": json.loads(features)} if isinstance(features, str) else dict(settings)
+    except json.JSONDecodeError:
+        return dict(settings)  # of a damaged record: compared as it is
+
+
 def require_same(folder: Path, record: Record, asked: Mapping[str, Any], command: str) -> None:
     """Refuses to go on with a training of other settings, naming each."""
-    different = differences(record.settings, asked)
+    different = differences(_expanded(record.settings), _expanded(asked))
     if different:
         raise InputError(
             f"{folder}: {record.stage} was trained with other settings ({'; '.join(map(_named, different))}). "
