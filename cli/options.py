@@ -179,6 +179,7 @@ def open_run(
     overrides = list(settings or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
+    _require_agreement(settings or [], own, seed, device)
     opened = open_(run, config, overrides, default, device, own=own, begins=begins, draws=draws)
     if draws and run is None and config is None and opened.config.corpus.name == "avatar":
         say_first(
@@ -199,6 +200,21 @@ def print_dry_run(opened: "Run", name: str, as_json: bool, cache: Path | None = 
         print_json(planned.to_json())
     else:
         typer.echo(planned.text())
+
+
+def _require_agreement(settings: Sequence[str], own: Sequence[str], seed: int | None, device: str | None) -> None:
+    """Raises InputError if an option and a --set word say different things of one setting."""
+    from slt_cache.errors import InputError
+
+    also = {"seed": seed, "compute.device": device}
+    options = dict(
+        one.split("=", 1) for one in [*own, *(f"{name}={value}" for name, value in also.items() if value is not None)]
+    )
+    for setting in settings:
+        name, _, value = (part.strip() for part in setting.partition("="))
+        if name in options and value != options[name]:
+            option = f"--{name.rpartition('.')[2]} {options[name]}"
+            raise InputError(f"{option} and --set {setting} contradict each other. Leave one of them out.")
 
 
 def require_used(opened: "Run", name: str, saves: bool = False) -> None:

@@ -1,20 +1,26 @@
 """What a changed corpus costs: clips are known by id, times, sentence and what their videos hold, and the features of
 those that did not change are kept."""
 
+import errno
+import json
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from slt_cache.checkpoints.record import read_record, save_record
 from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.fingerprint import ENDS, fingerprint, sources
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.parts import parts_folder
 from slt_cache.features.verify import cache_problems
+from slt_cache.pipeline import evaluate
+from slt_cache.pipeline.run import open_run
 from slt_cache.video.pieces import ClipView, PieceReader
 from tests.commands import TINY, Ran, slt_cache
 
@@ -343,3 +349,116 @@ def test_an_experiment_that_cannot_begin_makes_no_folder(
     assert (ran.code, said in ran.err) == (2, True), ran.err
     assert not (folder / "new").exists()
     assert not list(folder.glob("*.tmp"))
+
+
+# --- results
+
+
+@pytest.fixture(scope="module")
+def translating(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run after stage 2, with its scores on test."""
+    run = Path(shutil.copytree(trained, tmp_path_factory.mktemp("translating") / "copy")) / "run"
+    assert slt_cache("train-llm", "--run", run, "--set", "llm_training.epochs=1").code == 0
+    assert slt_cache("eval", "--run", run).code == 0
+    return run
+
+
+@pytest.fixture
+def scored(translating: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(translating, tmp_path / "scored"))
+
+
+def pair(run: Path, stem: str = "test") -> tuple[bytes, bytes]:
+    return (run / "eval" / f"{stem}.json").read_bytes(), (run / "eval" / f"{stem}.tsv").read_bytes()
+
+
+def test_results_of_other_beams_or_scoring_lie_beside_those_of_the_run(scored: Path) -> None:
+    before = pair(scored)
+    ran = slt_cache("eval", "--run", scored, "--set", "generation.num_beams=1", "--set", "scoring.lowercase=true")
+    assert ran.code == 0, ran.err
+    assert "test.num_beams-1.lowercase-True.tsv" in ran.out
+    assert pair(scored) == before
+    settings = json.loads(pair(scored, "test.num_beams-1.lowercase-True")[0])["settings"]
+    assert settings == {"generation.num_beams": 1, "scoring.lowercase": True}
+    assert slt_cache("report", "--run", scored).code == 0
+    assert slt_cache("eval", "--run", scored, "--set", "generation.num_beams=3").code == 0  # the run's own
+    assert len(list((scored / "eval").iterdir())) == 4
+
+
+def test_scores_of_weights_that_were_replaced_meanwhile_are_filed_under_those(
+    scored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, best = pair(scored), scored / "llm" / "best"
+    decode = evaluate.decode_cached
+
+    def retrained(*arguments: Any) -> Any:
+        record = read_record(best)
+        assert record is not None
+        save_record(best, replace(record, finished_at="2030-01-01T00:00:00+00:00"))
+        return decode(*arguments)
+
+    monkeypatch.setattr(evaluate, "decode_cached", retrained)
+    ran = slt_cache("eval", "--run", scored)
+    assert (ran.code, "trained again while" in ran.err) == (1, True), ran.err
+    assert pair(scored) == before
+    used = json.loads(pair(scored, "test.earlier")[0])["made_from"]["weights"]["finished_at"]
+    assert used == json.loads(before[0])["made_from"]["weights"]["finished_at"]
+    assert not evaluate.is_of_these_weights(open_run(scored, None), "llm", "test")
+
+
+def test_weights_that_are_scored_on_dev_once_more_are_the_same_weights(scored: Path) -> None:
+    best = scored / "llm" / "best"
+    record = read_record(best)
+    assert record is not None
+    save_record(best, replace(record, dev={"bleu4": 1.0}, dev_beams=7))
+    assert evaluate.is_of_these_weights(open_run(scored, None), "llm", "test")
+
+
+def test_a_disk_that_fills_between_table_and_scores_leaves_both_as_they_were(
+    scored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pair(scored)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(evaluate, "write_signed", full)
+    ran = slt_cache("eval", "--run", scored)
+    assert ran.code == 1, ran.err
+    assert pair(scored) == before
+
+
+def test_scores_next_to_the_table_of_another_evaluation_are_no_scores(scored: Path) -> None:
+    table = scored / "eval" / "test.tsv"
+    assert evaluate.is_of_these_weights(open_run(scored, None), "llm", "test")
+    table.write_text(table.read_text(encoding="utf-8") + "more\tx\ty\n", encoding="utf-8")
+    assert not evaluate.is_of_these_weights(open_run(scored, None), "llm", "test")
+
+
+# --- explicit settings
+
+
+@pytest.mark.parametrize(
+    ("command", "setting", "values"),
+    [
+        ("extract-features", "video.keep_rate=0.5", ("0.25", "0.5")),
+        ("extract-features", "video.fit=crop", ("stretch", "crop")),
+        ("extract-features", "encoder.dim=64", ("32", "64")),
+        ("extract-features", "light_t.size=base", ("tiny", "base")),
+        ("eval", "video.keep_rate=0.5", ("0.25", "0.5")),
+        ("eval", "features.level=frame", ("sign", "frame")),
+        ("eval", "llm.name=other", ("small-mbart", "other")),
+        ("cache verify", "video.keep_rate=0.5", ("0.25", "0.5")),
+    ],
+)
+def test_a_setting_that_a_trained_model_overrides_is_refused_with_both_values(
+    translating: Path, command: str, setting: str, values: tuple[str, str]
+) -> None:
+    ran = slt_cache(*command.split(), "--run", translating, "--set", setting)
+    assert ran.code == 2, ran.out
+    assert all(value in ran.err for value in values), ran.err
+
+
+def test_an_option_and_a_setting_that_contradict_each_other_are_refused(translating: Path) -> None:
+    ran = slt_cache("extract-features", "--run", translating, "--level", "sign", "--set", "features.level=frame")
+    assert (ran.code, "--level" in ran.err or "features.level" in ran.err) == (2, True), ran.err

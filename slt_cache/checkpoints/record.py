@@ -11,7 +11,7 @@ from slt_cache import __version__
 from slt_cache.config import differences
 from slt_cache.errors import InputError
 from slt_cache.files import RESTORE, parsed
-from slt_cache.hashes import RECORD_FILE, file_sha256, hashes_of, read_signed, write_signed
+from slt_cache.hashes import OWN_HASH, RECORD_FILE, file_sha256, hashes_of, read_signed, write_signed
 
 LOG_FILE = "metrics.jsonl"
 """Figures of a training, line by line, in the folder of its stage (training/metrics_log.py)."""
@@ -51,6 +51,16 @@ class Record:
     def finish(self, epochs: int, seconds: float) -> "Record":
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         return replace(self, finished=True, epochs=epochs, seconds=seconds, finished_at=now)
+
+
+LATER = {"dev", "dev_beams", "dev_sha256", "context", "files", "log_sha256", OWN_HASH}
+"""What is written again when the same weights are scored on dev once more."""
+
+
+def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What two records, as they are read from disk, have in common if and only if they are of the same weights."""
+    weights = {name: one for name, one in record.get("files", {}).items() if name.endswith(".safetensors")}
+    return {"weights": weights, **{name: value for name, value in record.items() if name not in LATER}}
 
 
 def write_record(folder: Path, record: Record) -> None:

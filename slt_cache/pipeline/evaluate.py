@@ -11,15 +11,16 @@ from typing import Any
 from slt_cache.advice import command
 from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
+from slt_cache.checkpoints.record import identity_of
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, of_all_processes
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.device import pick_device
-from slt_cache.errors import InputError
+from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import read_json, require_writable, write_text
+from slt_cache.files import read_json, replacing, require_writable, write_text
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.metrics.resampling import check_resamples
 from slt_cache.metrics.scores import Score
@@ -31,11 +32,17 @@ from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.probe import require_readable
 from slt_cache.pipeline.run import END_TO_END, MODELS, Run
 from slt_cache.pipeline.scoring import choices_of, preset_of, rounded, score_hypotheses
+from slt_cache.pipeline.settings_use import named
 from slt_cache.pipeline.terminal import counting, say
 from slt_cache.processes import dealt, join, leader_first, leads, wait_for_all
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.pieces import PieceReader, plain
 from slt_cache.video.readers import read_ahead
+
+WEIGHTS = "weights"
+EARLIER = "earlier"
+"""In the names of scores of weights that were replaced while they were being scored."""
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,8 @@ def evaluate(
     preset_of(run.config)  # its error before hours of translating, and not after
     join()
     device = pick_device(run.config.compute.device)
-    translator, tokenizer, spec, visual = load_translator(run, model)
+    (translator, tokenizer, spec, visual), weights = _loaded(run, model)
+    _require_its_features(run, model, spec)
     if leads():
         require_writable(run.evaluation)  # for the same reason
     held = (
@@ -104,7 +112,23 @@ def evaluate(
         say(notice)
     with _kept_until_scored(run, model, split, hypotheses, references):
         scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
-        return _save(run, model, split, hypotheses, references, scores)
+        return _save(run, model, split, hypotheses, references, scores, weights)
+
+
+_Loaded = tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]
+
+
+def _loaded(run: Run, model: str) -> tuple[_Loaded, dict[str, Any]]:
+    """What `load_translator` gives, and the record of just these weights: a training that ends meanwhile replaces
+    both."""
+    for _ in range(ATTEMPTS):
+        path = _best(run, model) / RECORD_FILE
+        before = read_json(path) if path.is_file() else {}
+        loaded = load_translator(run, model)
+        record = read_json(path)
+        if identity_of(before) == identity_of(record):
+            return loaded, record
+    raise SltCacheError(f"{_best(run, model)}: another training replaces it again and again. Run the command later.")
 
 
 def load_translator(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]:
@@ -116,6 +140,17 @@ def load_translator(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, Fe
         return visual.model.translator, visual.tokenizer, spec, visual
     checkpoint: LlmCheckpoint = load_llm(run.folder / model / "best")
     return checkpoint.model, checkpoint.tokenizer, checkpoint.spec, None
+
+
+def _require_its_features(run: Run, model: str, spec: FeatureSpec) -> None:
+    """Raises InputError if the command line asks for other features than the model was trained on."""
+    for name in ("level", "dtype", "precision", "views", "view_seed"):
+        asked, made = getattr(run.config.features, name), getattr(spec, name)
+        if f"features.{name}" in named(run.overrides) and made is not None and asked != made:
+            raise InputError(
+                f"features.{name}: {run.folder / model} was trained with {made}, asked for {asked}. "
+                "Leave the setting out."
+            )
 
 
 def _end_to_end(run: Run, model: str) -> tuple[Path, str]:
@@ -193,58 +228,92 @@ def _save(
     hypotheses: Sequence[Hypothesis],
     references: Sequence[str],
     scores: dict[str, Score],
+    weights: dict[str, Any],
 ) -> Evaluation:
-    stem = file_stem(model, split)
+    replaced = identity_of(read_json(_best(run, model) / RECORD_FILE)) != identity_of(weights)
+    changed = passing_settings(run)
+    stem = ".".join([file_stem(model, split), *map(_in_name, changed.items()), *([EARLIER] if replaced else [])])
     table = run.evaluation / f"{stem}.tsv"
     if leads():
-        _write(run, model, split, hypotheses, references, scores, table)
-    wait_for_all()
-    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
-
-
-def _write(
-    run: Run,
-    model: str,
-    split: str,
-    hypotheses: Sequence[Hypothesis],
-    references: Sequence[str],
-    scores: dict[str, Score],
-    table: Path,
-) -> None:
-    """Next to the table the scores."""
-    write_text(table, table_text(hypotheses, references))
-    write_signed(
-        table.with_suffix(".json"),
-        {
+        values = {
             "model": model,
             "split": split,
-            "made_from": _made_from(run, model, references),
+            "settings": {**changed, **({WEIGHTS: EARLIER} if replaced else {})},
+            "made_from": _made_from(run, weights, references),
             "clips": len(references),
             "scores": rounded(scores),
             "signatures": {key: found.signature for key, found in scores.items()},
             "hypotheses": str(table),
-            "table_sha256": file_sha256(table),
             "steps_left_out": {hypothesis.clip_id: hypothesis.cut for hypothesis in hypotheses if hypothesis.cut},
-        },
-    )
+        }
+        _write(table, table_text(hypotheses, references), values)
+    wait_for_all()
+    if replaced:
+        raise SltCacheError(
+            f"{_best(run, model)}: trained again while its earlier weights were being scored. Their scores are in "
+            f"{table.with_suffix('.json')}; score the new ones: {run.command('eval', split=split, model=model)}"
+        )
+    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
+
+
+def _write(table: Path, text: str, values: dict[str, Any]) -> None:
+    """The table and, next to it, the scores: both are on disk before either takes the place of an earlier one, and the
+    scores name the hash of their table."""
+    with replacing(table.with_suffix(".json")) as new_scores, replacing(table) as new_table:
+        write_text(new_table, text)
+        write_signed(new_scores, {**values, "table_sha256": file_sha256(new_table)})
 
 
 def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) -> dict[str, float] | None:
     """Scores of an earlier evaluation, where it had the same weights, sentences and settings."""
-    path = run.evaluation / f"{file_stem(model, split)}.json"
-    if not path.is_file():
+    saved = _saved(run, model, split)
+    if saved is None:
         return None
-    saved = read_signed(path, required=False)
+    asked = _made_from(run, read_json(_best(run, model) / RECORD_FILE), references)
+    same = all(saved["made_from"][name] == asked[name] for name in asked if name != WEIGHTS)
+    same = same and identity_of(saved["made_from"][WEIGHTS]) == identity_of(asked[WEIGHTS])
     scores: dict[str, float] = saved["scores"]
-    return scores if saved["made_from"] == _made_from(run, model, references) else None
+    return scores if same else None
 
 
 def is_of_these_weights(run: Run, model: str, split: str) -> bool:
     """Whether an earlier evaluation had the weights that the model has now."""
-    path, record = run.evaluation / f"{file_stem(model, split)}.json", _record_file(run, model)
-    if not path.is_file() or not record.is_file():
+    saved, record = _saved(run, model, split), _best(run, model) / RECORD_FILE
+    if saved is None or not record.is_file():
         return False
-    return bool(read_signed(path, required=False)["made_from"]["weights"] == read_json(record))
+    return identity_of(saved["made_from"][WEIGHTS]) == identity_of(read_json(record))
+
+
+def _saved(run: Run, model: str, split: str) -> dict[str, Any] | None:
+    """An earlier evaluation; None if there is none, or if its table is that of another one."""
+    path = run.evaluation / f"{file_stem(model, split)}.json"
+    table = path.with_suffix(".tsv")
+    if not path.is_file():
+        return None
+    saved = read_signed(path, required=False)
+    belongs = table.is_file() and saved.get("table_sha256") in (None, file_sha256(table))
+    return saved if belongs else None
+
+
+def passing_settings(run: Run) -> dict[str, Any]:
+    """Settings of search and scoring on this command line that are not the run's own: their results go beside those of
+    the run's own settings, and not over them."""
+    saved = run.saved_config() if run.overrides or run.named_config is not None else None
+    if saved is None:
+        return {}
+    own, now = (config.model_dump(mode="json") for config in (saved, run.config))
+    return {
+        f"{section}.{name}": value
+        for section in ("generation", "scoring")
+        for name, value in now[section].items()
+        if value != own[section][name] and name not in ("dev_beams", "batch_size")
+    }
+
+
+def _in_name(changed: tuple[str, Any]) -> str:
+    """`num_beams-1`"""
+    setting, value = changed
+    return f"{setting.rpartition('.')[2]}-{re.sub(r'[^A-Za-z0-9_-]', '_', str(value))}"
 
 
 def file_stem(model: str, split: str) -> str:
@@ -253,10 +322,10 @@ def file_stem(model: str, split: str) -> str:
     return f"{folder}{slash}{name if model == 'llm' else f'{model}.{name}'}"
 
 
-def _made_from(run: Run, model: str, references: Sequence[str]) -> dict[str, Any]:
-    """All that decides the scores."""
+def _made_from(run: Run, weights: dict[str, Any], references: Sequence[str]) -> dict[str, Any]:
+    """All that decides the scores; `weights` is the record of those that were used."""
     return {
-        "weights": read_json(_record_file(run, model)),
+        WEIGHTS: weights,
         "generation": run.config.generation.model_dump(mode="json", exclude={"dev_beams"}),
         "preset": preset_of(run.config),
         "choices": asdict(choices_of(run.config)),
@@ -264,5 +333,5 @@ def _made_from(run: Run, model: str, references: Sequence[str]) -> dict[str, Any
     }
 
 
-def _record_file(run: Run, model: str) -> Path:
-    return run.folder / model / "best" / RECORD_FILE
+def _best(run: Run, model: str) -> Path:
+    return run.folder / model / "best"

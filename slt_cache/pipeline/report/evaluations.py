@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.advice import command
+from slt_cache.checkpoints.record import identity_of
 from slt_cache.corpora.clips import SPLITS
 from slt_cache.errors import InputError
 from slt_cache.files import read_object
@@ -83,13 +84,14 @@ class Evaluation:
 
 def read_evaluations(run: Run) -> list[Evaluation]:
     """Every evaluation of the run: test first, then by model in the order of MODELS."""
-    found = [_read(run, path) for path in sorted(run.evaluation.glob("*.json"))]
+    saved = {path: read_signed(path, required=False) for path in sorted(run.evaluation.glob("*.json"))}
+    # Those of other beams or scoring lie next to them, and one model has one row.
+    found = [_read(run, path, one) for path, one in saved.items() if not one.get("settings")]
     splits, models = list(reversed(SPLITS)), list(MODELS)
     return sorted(found, key=lambda one: (_place(one.split, splits), _place(one.model, models)))
 
 
-def _read(run: Run, path: Path) -> Evaluation:
-    saved = read_signed(path, required=False)
+def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
     try:
         made_from = saved.get("made_from", {})
         record = run.folder / saved["model"] / "best" / RECORD_FILE
@@ -101,7 +103,9 @@ def _read(run: Run, path: Path) -> Evaluation:
             clips=saved["clips"],
             scores={key: float(saved["scores"][key]) for key in COLUMNS},
             signatures=dict(saved["signatures"]),
-            earlier_weights=scored is not None and record.is_file() and read_object(record) != scored,
+            earlier_weights=scored is not None
+            and record.is_file()
+            and identity_of(read_object(record)) != identity_of(scored),
             preset=made_from.get("preset") or preset_of(run.config),
             choices=TextChoices(**made_from["choices"]) if "choices" in made_from else choices_of(run.config),
         )
