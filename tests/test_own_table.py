@@ -78,6 +78,14 @@ def test_excel_quotes_a_sentence_for_its_comma_alone(tmp_path: Path) -> None:
     assert [clip.text for clip in own(tmp_path, text).clips] == ["ja, gut", "nein"]
 
 
+def test_a_column_that_is_quoted_on_every_line_is_unquoted(tmp_path: Path) -> None:
+    lines = [f'{name}\ttrain\tv\t\t\t"{text}"' for name, text in (("a", "guten abend"), ("b", "gute nacht"))]
+    read = own(tmp_path, "\n".join(["id\tsplit\tvideo\tstart\tend\ttext", *lines]))
+    assert [clip.text for clip in read.clips] == ["guten abend", "gute nacht"]
+    alone = own(tmp_path, "\n".join(["id\tsplit\tvideo\tstart\tend\ttext", *lines[:1]]))
+    assert ([clip.text for clip in alone.clips], alone.doubtful) == (['"guten abend"'], [2])
+
+
 def test_tabs_and_line_breaks_within_quotes_become_blanks(tmp_path: Path) -> None:
     read = own(tmp_path, by_csv(["eins\nzwei", "drei\tvier", "fünf"], csv.QUOTE_MINIMAL))
     assert [(number, clip.text) for number, clip in read.numbered] == [(2, "eins zwei"), (4, "drei vier"), (5, "fünf")]

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from slt_cache.corpora.characters import normalized
+
 SPLITS = ("train", "dev", "test")
 MONOLINGUAL_FILE = "monolingual.txt"
 """Sentences without video, one a line, beside the videos of a corpus that has them."""
@@ -35,7 +37,7 @@ OTHER_SPLITS = {
 
 def own_name(split: str) -> str | None:
     """What a split of another name is called here, such as dev for `Validation`; None for a name that nobody uses."""
-    found = split.strip().lower()
+    found = normalized(split).strip().lower()
     return next((name for name in SPLITS if found == name or found in OTHER_SPLITS[name]), None)
 
 

@@ -126,7 +126,8 @@ def _as_csv(text: str) -> list[tuple[int, _CsvRow]] | None:
 
 def _is_written_as_csv(rows: Sequence[tuple[int, _CsvRow]]) -> bool:
     """Whether every row has as many values as the header, and something shows that the quotes are those of csv: quotes
-    within quotes, a tab or line break, a quoted header, or, as Excel does it, just the values with commas quoted."""
+    within quotes, a tab or line break, a quoted header, a whole column of quoted values, or, as Excel does it, just the
+    values with commas quoted."""
     columns = len(rows[0][1])
     filled = [row for _, row in rows if row != [("", False)]]
     if any(len(row) != columns for row in filled):
@@ -134,6 +135,9 @@ def _is_written_as_csv(rows: Sequence[tuple[int, _CsvRow]]) -> bool:
     values = [value for row in filled for value in row]
     if any(quoted and _swallows_rows(value, columns) for value, quoted in values):
         return False
+    columns_quoted = [all(quoted for _, quoted in column) for column in zip(*filled[1:], strict=True)]
+    if len(filled) > 2 and any(columns_quoted):
+        return True
     return any(quoted for _, quoted in rows[0][1]) or _quotes_are_of_csv(values)
 
 
