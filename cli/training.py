@@ -93,7 +93,9 @@ def train_llm(
 
     Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
     """
-    if origin is not None:
+    if origin is not None and dry_run:
+        run = origin  # makes nothing, and all that is asked for lies there
+    elif origin is not None:
         features = _begun_from(origin, run, features)
     imported = any(one.replace(" ", "") == "features.level=imported" for one in settings or [])
     opened = open_run(run, config, settings, device, seed, draws=not imported, begins=imported).with_own_seed()
