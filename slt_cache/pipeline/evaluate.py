@@ -206,7 +206,9 @@ def _kept_until_scored(
         yield
     except BaseException:
         if leads():
-            say(f"the translations are kept: {command('score', kept, kept, preset=preset_of(run.config))}")
+            choices = {name: value for name, value in asdict(choices_of(run.config)).items() if value != "keep"}
+            scored = command("score", kept, kept, preset=preset_of(run.config), **choices)
+            say(f"the translations are kept: {scored}")
         raise
     if leads():
         kept.unlink(missing_ok=True)
