@@ -107,6 +107,24 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+@contextmanager
+def rewriting(folder: Path) -> Iterator[Path]:
+    """Gives a copy of a folder, in which some files are to be replaced, and puts it in the folder's place once the
+    block ends well: all of them change at once, or none. Files that stay are hard links, where there are such.
+
+    Only for blocks that replace files: what is written into one changes the original too."""
+    with replacing(folder) as temporary:
+        shutil.copytree(folder, temporary, copy_function=_link_or_copy)
+        yield temporary
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def _stepped_aside(path: Path) -> Path:
     return path.with_name(f"{path.name}.old{TEMPORARY}")
 

@@ -17,7 +17,16 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import exclusive, read_json, remove_abandoned, replacing, require_writable, write_json, write_text
+from slt_cache.files import (
+    exclusive,
+    read_json,
+    remove_abandoned,
+    replacing,
+    require_writable,
+    rewriting,
+    write_json,
+    write_text,
+)
 from tests.small_disks import fill, free, read_only, small_disk
 
 
@@ -316,3 +325,20 @@ def test_what_another_machine_writes_is_removed_once_it_has_not_changed_for_an_h
     os.utime(there, (time.time() - 4000,) * 2)
     write_text(tmp_path / "a.txt", "newer")
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_is_rewritten_all_at_once_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "best"
+    write_folder(folder, weights="w", about="1", record="1")
+    before = (folder / "weights").stat().st_ino
+    with pytest.raises(RuntimeError), rewriting(folder) as temporary:
+        write_text(temporary / "about", "2")
+        raise RuntimeError
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"weights": "w", "about": "1", "record": "1"}
+    with rewriting(folder) as temporary:
+        write_text(temporary / "about", "2")
+        write_text(temporary / "record", "2")
+        assert (folder / "about").read_text() == "1"
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"weights": "w", "about": "2", "record": "2"}
+    assert (folder / "weights").stat().st_ino == before
+    assert names(tmp_path) == ["best"]

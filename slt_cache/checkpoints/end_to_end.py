@@ -1,15 +1,16 @@
 """Encoder and LLM that learned together, on disk: encoder.safetensors beside `llm/`, an ordinary folder of stage 2."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save_model
 
-from slt_cache.checkpoints.llm import load_llm, save_llm
+from slt_cache.checkpoints.llm import load_llm, save_llm, write_llm_record
 from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.checkpoints.visual import ENCODER_FILE, VisualCheckpoint, new_encoder
 from slt_cache.config import EncoderConfig, VideoConfig
 from slt_cache.errors import InputError
-from slt_cache.files import replacing
+from slt_cache.files import replacing, rewriting
 from slt_cache.hashes import require_whole
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.models.weights import load_weights
@@ -26,6 +27,15 @@ def save_end_to_end(
         temporary.mkdir()
         save_model(model.encoder, str(temporary / ENCODER_FILE))
         save_llm(temporary / LLM_FOLDER, model.translator, tokenizer, llm_record)
+        save_record(temporary, record)
+
+
+def save_end_to_end_record(folder: Path, record: Record) -> None:
+    """Replaces the record of both, and that of the LLM with it."""
+    llm = read_record(folder / LLM_FOLDER)
+    assert llm is not None  # saved with the weights
+    with rewriting(folder) as temporary:
+        write_llm_record(temporary / LLM_FOLDER, replace(llm, dev=record.dev, dev_beams=record.dev_beams))
         save_record(temporary, record)
 
 

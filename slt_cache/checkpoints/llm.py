@@ -11,7 +11,7 @@ from slt_cache.checkpoints.card import model_card
 from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.errors import InputError
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import replacing, write_text
+from slt_cache.files import replacing, rewriting, write_text
 from slt_cache.models.saved_translator import (
     ABOUT_FILE,
     About,
@@ -49,11 +49,18 @@ class LlmCheckpoint:
 def save_llm(folder: Path, model: SignTranslator, tokenizer: Tokenizer, record: Record) -> None:
     with replacing(folder) as temporary:
         write_translator(temporary, model, tokenizer, _about(record))
-        save_llm_record(temporary, record)
+        write_llm_record(temporary, record)
 
 
 def save_llm_record(folder: Path, record: Record) -> None:
-    """The record anew, and what is told of it to whoever takes the folder elsewhere."""
+    """Replaces the record, and what is told of it to whoever takes the folder elsewhere: all at once, since the record
+    has the hashes of the others."""
+    with rewriting(folder) as temporary:
+        write_llm_record(temporary, record)
+
+
+def write_llm_record(folder: Path, record: Record) -> None:
+    """Writes them one after another into a folder that nobody reads yet."""
     about = _about(record)
     write_about(folder, about)
     write_text(folder / CARD_FILE, model_card(about))

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slt_cache.checkpoints.end_to_end import LLM_FOLDER, load_end_to_end, save_end_to_end
-from slt_cache.checkpoints.llm import save_llm_record
-from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.checkpoints.end_to_end import load_end_to_end, save_end_to_end, save_end_to_end_record
+from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
 from slt_cache.config import EncoderConfig, FeaturesConfig, differences
 from slt_cache.errors import InputError
@@ -105,12 +104,6 @@ def _plan(
         settings = {**record.settings, "features": spec.to_json(), "language": config.language_code}
         save_end_to_end(best, model, tokenizer, record, replace(record, settings=settings, finished=True))
 
-    def save_record(best: Path, record: Record) -> None:
-        llm = read_record(best / LLM_FOLDER)
-        assert llm is not None  # saved with the weights
-        save_llm_record(best / LLM_FOLDER, replace(llm, dev=record.dev, dev_beams=record.dev_beams))
-        save_record(best, record)
-
     return PixelTraining(
         name=folder.name,
         folder=folder,
@@ -122,6 +115,6 @@ def _plan(
         make_optimizer=partial(joint_optimizer, settings=config.llm_training),
         save=save,
         load=lambda best: load_end_to_end(best, run.command(command)).model,
-        save_record=save_record,
+        save_record=save_end_to_end_record,
         keep=derived.keep,
     )
