@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import slt_cache
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.video.frames import UnreadableVideo, read_kept_frames
@@ -188,3 +189,10 @@ def test_whatever_a_decoder_raises_costs_its_clip_alone(
             refusal(tmp_path)
             [event] = list(PieceReader(VideoConfig(resize=36, size=32)).events(ClipView(clip)))
             assert isinstance(event, UnreadableVideo)
+
+
+def test_no_picture_is_opened_without_the_formats_that_it_may_have() -> None:
+    package = Path(slt_cache.__file__).parent
+    lines = [line for path in package.rglob("*.py") for line in path.read_text().splitlines() if "Image.open(" in line]
+    assert lines
+    assert all("formats=" in line for line in lines)

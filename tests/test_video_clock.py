@@ -195,3 +195,25 @@ def test_a_cut_inside_a_pause_shows_the_held_frame(tmp_path: Path, codec: Coding
     assert shown(video, 3.04, 3.2) == [26, 27, 28, 29]
     assert shown(video, 1.5, 2.5, fps=10.0) == [25] * 10
     assert shown(video, 2.6, 3.2, fps=25.0) == [25] * 11 + [26, 27, 28, 29]
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+@pytest.mark.parametrize("bad", [{17}, {8, 30, 44}])
+def test_stamps_that_repeat_in_a_video_with_b_frames_move_no_other_frame(
+    tmp_path: Path, name: str, bad: set[int]
+) -> None:
+    coding = Coding("source.mp4", x264("keyint=20:min-keyint=20:bframes=2:b-adapt=0:scenecut=0"), times=IRREGULAR)
+    video = encode(tmp_path / coding.name, coding, 60)
+    stamps = sorted(packet for packet in packet_index(video).pts.tolist())  # type: ignore[union-attr]
+
+    def change(number: int, packet: av.Packet) -> av.Packet:
+        place = stamps.index(packet.pts)
+        packet.pts = stamps[place - 1] if place in bad else packet.pts
+        return packet
+
+    repeated = copied(video, tmp_path / f"repeated.{name[2:]}", change)
+    assert shown(repeated) == list(range(60))
+    for start, end in cuts():
+        found, expected = shown(repeated, start, end), shown(video, start, end)
+        assert found == list(range(found[0], found[-1] + 1))
+        assert set(found) ^ set(expected) <= bad | {place - 1 for place in bad}

@@ -10,6 +10,7 @@ import pytest
 
 from slt_cache.corpora.clips import Clip
 from slt_cache.video.frames import UnreadableVideo, read_kept_frames
+from slt_cache.video.packets import packet_index
 from tests.conftest import draw_number, read_number
 from tests.videos import Coding, encode, encode_with_sound, x264
 
@@ -87,8 +88,8 @@ class Pipe(RawIOBase):
         return False
 
 
-@pytest.mark.parametrize("kind", ["matroska", "webm", "flv", "mp4"])
-def test_a_live_recording_that_states_no_length_is_read(tmp_path: Path, kind: str) -> None:
+def recorded(kind: str) -> bytes:
+    """60 frames as a recorder writes them; frame i shows i."""
     pipe = Pipe()
     with av.open(pipe, "w", format=kind, options=FRAGMENTS if kind == "mp4" else {}) as container:
         stream = container.add_stream("libvpx" if kind == "webm" else "libx264", rate=25)
@@ -97,9 +98,30 @@ def test_a_live_recording_that_states_no_length_is_read(tmp_path: Path, kind: st
         for number in range(60):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(draw_number(number), format="rgb24")))
         container.mux(stream.encode())
-    live = tmp_path / f"live.{kind}"
-    live.write_bytes(pipe.data)
+    return bytes(pipe.data)
+
+
+@pytest.mark.parametrize("kind", ["matroska", "webm", "flv", "mp4", "mpegts"])
+def test_a_live_recording_that_states_no_length_is_read(tmp_path: Path, kind: str) -> None:
+    live = tmp_path / "live"
+    live.write_bytes(recorded(kind))
     assert numbers(live) == list(range(60))
+
+
+@pytest.mark.parametrize("kind", ["matroska", "mpegts"])
+def test_a_file_that_states_no_length_and_ends_in_the_middle_of_a_packet_is_read_and_said(
+    tmp_path: Path, kind: str
+) -> None:
+    live = tmp_path / "live"
+    live.write_bytes(data := recorded(kind))
+    assert packet_index(live).notes == ()
+    live.write_bytes(data[: len(data) * 2 // 3])
+    [note] = packet_index(live).notes
+    assert "may be the beginning of a longer video" in note
+    found = numbers(live)
+    assert 20 < len(found) < 60
+    assert found[:20] == list(range(20))
+    assert found == sorted(set(found))  # at the end, frames that need later ones are missing
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.webm"])

@@ -16,7 +16,7 @@ from slt_cache.video.head import UPRIGHT, FirstFrame, Head, Orientation, first_f
 from slt_cache.video.stamps import Stamps, repair
 from slt_cache.video.stream import MOST_PIXELS
 from slt_cache.video.timeline import timeline
-from slt_cache.video.whole import stated
+from slt_cache.video.whole import Stated, stated
 
 SEEKABLE = {"mp4", "matroska", "webm"}
 """Containers with an index by which decord finds the key frames; in the others it lands somewhere near."""
@@ -35,6 +35,7 @@ ROUNDED = 1e-5
 """Seconds by which FFmpeg rounds the beginning of a file's clock, and more."""
 SUPPOSED_FPS = 25.0
 """Frames a second of a file that does not say, to tell where it ends."""
+TORN = "it ends in the middle of a packet and states no length; it may be the beginning of a longer video"
 REPAIRED_QUIETLY = 1
 """Time stamps of a video that are repaired without a word."""
 
@@ -159,7 +160,7 @@ def _index(path: Path, found: Head, packets: _Packets) -> PacketIndex:
         # What a recording that begins between two key frames shows before the first one cannot be decoded.
         shown &= ~(stored < stored[keys.argmax()])
     stamps = repair([packets.pts[number] for number in np.flatnonzero(shown)], found.reordered)
-    first = packets.first or FirstFrame()
+    asked, first = stated(path), packets.first or FirstFrame()
     stored_size = found.stored
     found = replace(found, stored=first.size or stored_size)
     plain = bool(SEEKABLE & found.containers) and first.orientation == UPRIGHT
@@ -173,11 +174,11 @@ def _index(path: Path, found: Head, packets: _Packets) -> PacketIndex:
         key_pts=np.array([], np.int64),
         orientation=first.orientation,
         size=found.square,
-        notes=(*found.notes(), *_stamp_notes(stamps, packets.pts)),
+        notes=(*found.notes(), *_stamp_notes(stamps, packets.pts), *([TORN] if asked.torn else [])),
         cut_off=None,
         exact_seeks=False,
     )
-    index = replace(index, cut_off=_cut_off(path, found, index))
+    index = replace(index, cut_off=_cut_off(path, asked, found, index))
     # Avi numbers packets as they are stored; where frames are shown in another order, their times are not these.
     if stamps.times is None or not keys.any() or (found.is_avi and found.b_frames):
         return index
@@ -218,10 +219,9 @@ def _stamp_notes(stamps: Stamps, pts: Sequence[int | None]) -> Iterator[str]:
         )
 
 
-def _cut_off(path: Path, found: Head, index: PacketIndex) -> str | None:
+def _cut_off(path: Path, asked: Stated, found: Head, index: PacketIndex) -> str | None:
     """Where the file ends, if it is the beginning of a longer one. A length that is only stated may be that of another
     stream, which goes on after the video."""
-    asked = stated(path)
     end = timeline(index.num_frames, index.fps or SUPPOSED_FPS, index.seconds, index.last).end
     if not asked.cut:
         enough = (asked.seconds or 0.0) - 2 / (index.fps or SUPPOSED_FPS)

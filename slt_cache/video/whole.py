@@ -31,18 +31,22 @@ class Stated:
     """It states more bytes than it has; an index at its end may be all that is missing."""
     cut: bool = False
     """It states more bytes of frames than it has."""
+    torn: bool = False
+    """It ends in the middle of a packet, but states neither its size nor its length: it may be a recording that was
+    stopped, or the beginning of a longer one."""
     seconds: float | None = None
     """A length that its frames must reach, or they are cut off; None if it states none, as a live recording, or if its
     bytes are all there."""
 
 
+TORN = Stated(torn=True)
 CUT = Stated(incomplete=True, cut=True)
 WHOLE = Stated()
 
 
 def stated(path: Path) -> Stated:
-    """What a file of the families of mp4, Matroska, avi, flv and asf states; of any other nothing is known. Raises
-    OSError."""
+    """What a file of the families of mp4, Matroska, avi, flv, asf, Ogg and MPEG-TS states; of any other nothing is
+    known. Raises OSError."""
     size = path.stat().st_size
     with path.open("rb") as file, suppress(struct.error, IndexError):  # what is not as it should be states nothing
         head = file.read(12)
@@ -57,6 +61,9 @@ def stated(path: Path) -> Stated:
             return _flv(file)
         if head[:4] == ASF:
             return _asf(file, size)
+        if head[:4] == b"OggS":
+            return _ogg(file, size)
+        return _transport_stream(file, size)
     return WHOLE
 
 
@@ -156,13 +163,14 @@ def _matroska(file: BinaryIO, size: int) -> Stated:
     _, begin, end = segments[0]
     if end is not None and end <= size:
         return WHOLE
-    seconds = 0.0
+    seconds, torn = 0.0, False
     for name, place, behind in _elements(file, begin, size):
         if name == SEGMENT_INFO and behind is not None:
             seconds = _matroska_seconds(file, place, behind)
         if end is not None and name == CLUSTER and (behind is None or behind > size):
             return CUT
-    return Stated(incomplete=end is not None, seconds=seconds or None)
+        torn = behind is not None and behind > size
+    return Stated(incomplete=end is not None, torn=torn and end is None, seconds=seconds or None)
 
 
 def _matroska_seconds(file: BinaryIO, start: int, end: int) -> float:
@@ -216,3 +224,25 @@ def _asf(file: BinaryIO, size: int) -> Stated:
         return WHOLE
     whole, flags = struct.unpack_from("<Q", head, place + 40)[0], struct.unpack_from("<I", head, place + 88)[0]
     return CUT if not flags & 1 and whole > size else WHOLE  # bit 0: a broadcast, of which sizes are not known
+
+
+def _ogg(file: BinaryIO, size: int) -> Stated:
+    """The last page says that it is the last one (RFC 3533, 6)."""
+    file.seek(max(0, size - 2 * HEADER_BYTES))  # no page is larger
+    tail = file.read()
+    place = tail.rfind(b"OggS\0")
+    if place < 0:
+        return TORN
+    count = tail[place + 26]
+    length = 27 + count + sum(tail[place + 27 : place + 27 + count])
+    return WHOLE if tail[place + 5] & 4 and place + length <= len(tail) else TORN
+
+
+def _transport_stream(file: BinaryIO, size: int) -> Stated:
+    """Packets of one size, each of which begins with a G."""
+    file.seek(0)
+    head = file.read(3 * 204)
+    for length, first in ((188, 0), (192, 4), (204, 0)):
+        if len(head) >= first + 2 * length and head[first : first + 2 * length + 1 : length] == b"GGG":
+            return TORN if size % length else WHOLE
+    return WHOLE
