@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 RESTART = 32
-"""Usual frames by which stamps that are stored in order of decoding may run backwards; more is another clock."""
+"""Average frames by which stamps that are stored in order of decoding may run backwards; more is another clock."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def _useless(count: int) -> Stamps:
 
 def _restarts(stored: np.ndarray) -> bool:
     """Whether the clock begins again in the middle, as where two recordings were put one after the other."""
-    steps = np.diff(np.unique(stored))
-    if len(steps) == 0:
+    if len(stored) < 2:
         return False
+    step = (stored.max() - stored.min()) / (len(stored) - 1)
     backwards = np.maximum.accumulate(stored) - stored
-    return bool(np.count_nonzero(backwards > RESTART * np.median(steps)) > 1)
+    return bool(np.count_nonzero(backwards > RESTART * step) > 1)
 
 
 def _rising(times: np.ndarray) -> np.ndarray:
