@@ -177,7 +177,7 @@ def test_advice_carries_the_config_and_settings_that_no_folder_holds_yet(tmp_pat
     run = tmp_path / "a run"
     ran = slt_cache("extract-features", "--run", run, "--config", TINY, "--set", "features.views=2")
     assert ran.code == 2
-    assert f"slt-cache train-visual --run '{run}'" in ran.err
+    assert f"slt-cache train-visual --run '{run}' --config {TINY} --set features.views=2" in ran.err
 
 
 def test_an_edited_config_is_used_and_a_cut_one_refused(finished: Path) -> None:

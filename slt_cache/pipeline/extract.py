@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.checkpoints.visual import load_visual, require_visual
+from slt_cache.checkpoints.visual import load_visual
 from slt_cache.corpora.clips import SPLITS, no_such_split, of_split
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError, SltCacheError
@@ -47,7 +47,9 @@ def splits_to_extract(run: Run, asked: str) -> list[str]:
     """One split, or for `all` those that have clips. Raises InputError before anything is made."""
     if asked not in (*SPLITS, "all"):
         raise InputError(f"--split {asked}: no such split; {no_such_split(asked, ' or all')}.")
-    require_visual(run.visual / "best")
+    if not run.is_made("visual"):  # knows the settings of this command line, which the advice has to repeat
+        first = run.command("train-visual")
+        raise InputError(f"{run.visual / 'best'}: no finished visual encoder here. Train it first: {first}")
     clips = ensure_clips(run)
     if asked == "all":
         return [split for split in SPLITS if of_split(clips, split)]
