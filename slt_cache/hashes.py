@@ -30,14 +30,19 @@ def file_sha256(path: Path) -> str:
         status = path.stat()
         file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if file not in _known:
-            digest = hashlib.sha256()
-            with path.open("rb") as content:
-                while block := content.read(BLOCK):
-                    digest.update(block)
-            _known[file] = digest.hexdigest()
+            _known[file] = read_sha256(path)
         return _known[file]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def read_sha256(path: Path) -> str:
+    """The same, of the bytes that are there now, whatever is known of the file. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as content:
+        while block := content.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def hashes_of(folder: Path) -> dict[str, str]:

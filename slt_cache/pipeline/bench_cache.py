@@ -19,7 +19,7 @@ from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.packing import pad, step_mask
 from slt_cache.models.sign_translator import SignTranslator, token_loss
-from slt_cache.pipeline.bench_reading import bench_checks, bench_reading
+from slt_cache.pipeline.bench_reading import bench_checks, bench_hashes, bench_reading
 from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import open_features
@@ -67,6 +67,7 @@ def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
         "device": str(device),
         **bench_reading(held, llm.tokenizer, batch_size),
         "open_seconds": round(checks["open_seconds"], 4),
+        "file_hashes_percent_of_epoch": round(100 * bench_hashes(run.llm / "best") / from_cache, 3),
         "row_checksums_percent_of_epoch": round(100 * checks["compare_seconds"] / from_cache, 3),
     }
 

@@ -4,6 +4,7 @@ import random
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -14,6 +15,7 @@ from slt_cache.batches.feature_batches import CachedClips, FeatureCollator
 from slt_cache.batches.order import EpochOrder
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import checksum
+from slt_cache.hashes import read_sha256
 from slt_cache.text.tokenizer import Tokenizer
 
 ROUNDS = 7
@@ -65,6 +67,17 @@ def bench_checks(held: FeatureCache) -> dict[str, float]:
 
     taken = {name: [_seconds(work) for _ in range(ROUNDS)] for name, work in (("open", open_it), ("compare", compare))}
     return {f"{name}_seconds": median(seconds) for name, seconds in taken.items()}
+
+
+def bench_hashes(folder: Path) -> float:
+    """Seconds of hashing every file of a saved model, as loading it does once in a process; the median."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+
+    def hash_all() -> None:
+        for path in files:
+            read_sha256(path)
+
+    return median(_seconds(hash_all) for _ in range(ROUNDS))
 
 
 def _seconds(work: Callable[[], None]) -> float:
