@@ -3,8 +3,10 @@
 Knows nothing of what they do."""
 
 import ctypes
+import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -12,6 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, TypeVar
 
 from slt_cache.errors import SltCacheError
@@ -23,6 +26,10 @@ PR_SET_PDEATHSIG = 1
 """Of prctl(2)."""
 LOOK = 1.0
 """Seconds between two looks at whether the parent is still there, on systems that do not report its end."""
+SHARED_MEMORY = Path("/dev/shm")
+"""Through which processes pass on what they have read; containers have often 64 MB of it."""
+REFUSED = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EAGAIN})
+FEWER = "Run the same command with fewer of them (--set compute.workers=1, or 0 for none)."
 MEMORY = "Usually the machine has run out of memory"
 
 
@@ -37,15 +44,31 @@ class ChildEnded(SltCacheError):
 @contextmanager
 def starting() -> Iterator[None]:
     """Start processes within it: they inherit that Ctrl-C is blocked, so that not even one which is still importing
-    its modules answers it with a traceback."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    its modules answers it with a traceback. Raises SltCacheError if the system has no room for them."""
+    masks = threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else None
     try:
         yield
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        raise SltCacheError(
+            f"no process could be started to read or draw clips ({error.strerror}). {shared_memory()} {FEWER}"
+        ) from error
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def shared_memory() -> str:
+    """How much memory there is for what processes share, in a sentence."""
+    if not SHARED_MEMORY.is_dir():
+        return ""
+    usage = shutil.disk_usage(SHARED_MEMORY)
+    return (
+        f"{SHARED_MEMORY} has {usage.total / 1e6:,.1f} MB, {usage.free / 1e6:,.1f} MB of it free now; "
+        "give it more (docker run --shm-size=8g)."
+    )
 
 
 def belong_to(parent: int) -> None:

@@ -27,7 +27,7 @@ from slt_cache.cli import main as cli
 
 from tests.commands import TINY
 from tests.killing import in_child
-from tests.killing_training import _watch as watch
+from tests.killing_training import watch
 from tests.small_disks import fill, free
 
 VOLATILE = re.compile(r"(^|/)(report\.html|filler|probed?\.json|lock|said)$")
@@ -132,7 +132,8 @@ def complaint(whole: Path, run: Path, point: dict[str, Any], measured: Measured)
         code = call(run, command, kill_at=at, kill_after=None if at else point["time"] * measured.seconds)
         if code not in (0, -signal.SIGKILL):
             return f"exit code {code}: {said(run)[-600:]}"
-    lost = [name for name, digest in before.items() if content_of(run).get(name) != digest]
+    now = content_of(run)
+    lost = [name for name, one in before.items() if now.get(name) not in (one, measured.content.get(name))]
     if lost:
         return f"lost or changed: {lost}"
     if call(run, command) != 0 and not ("is there already" in said(run) and content_of(run) == measured.content):

@@ -128,7 +128,7 @@ def _train(
     """The command as a user gives it."""
     os.dup2(os.open(os.devnull if said is None else said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.dup2(2, 1)  # the program's own stdout is for the answers
-    seen = _watch(place / stage, signal_at)
+    seen = watch(place / stage, signal_at)
     settings = ["--set", f"compute.workers={workers}", "--set", "compute.save_minutes=0"]
     again = ["--restart"] if restart else []
     sys.argv = ["slt-cache", *COMMANDS[stage], "--run", str(place), "--device", "cpu", *settings, *again]
@@ -142,7 +142,7 @@ def _train(
             count_into.write_text(str(seen()))
 
 
-def _watch(folder: Path, signal_at: tuple[int, int] | None) -> Callable[[], int]:
+def watch(folder: Path, signal_at: tuple[int, int] | None) -> Callable[[], int]:
     """Counts what happens in the folder; at the event number that is given, the signal is sent."""
     count = 0
     sync = os.fsync

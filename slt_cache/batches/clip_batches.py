@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from slt_cache.batches.loader_errors import starting_loader
+from slt_cache.batches.loader_errors import require_shared_memory
 from slt_cache.batches.order import WHOLE, EpochOrder, Share
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.children import belong_to, starting
@@ -132,7 +132,8 @@ class ClipLoader(DataLoader[Any]):
     """Its processes leave Ctrl-C to this one and end with it."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        with starting_loader(self.num_workers), starting():
+        require_shared_memory(self.num_workers)
+        with starting():
             return super().__iter__()
 
 

@@ -17,6 +17,7 @@ from slt_cache.processes import leads
 from slt_cache.training.bar import duration
 from slt_cache.training.state import Progress
 from slt_cache.training.trackers import Tracker
+from slt_cache.write_errors import write_errors
 
 METRICS_FILE = LOG_FILE
 
@@ -64,7 +65,7 @@ class MetricsLog:
     def _append(self, line: dict[str, Any]) -> None:
         if not leads():
             return
-        with self.path.open("a", encoding="utf-8") as file:
+        with write_errors(self.path, "what was saved before is kept"), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def _track(self, figures: Mapping[str, float], step: int) -> None:

@@ -1,21 +1,20 @@
 """Work on files in a process of its own: one that kills or hangs a library costs itself, and nothing else."""
 
-import ctypes
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from slt_cache.children import belong_to, starting
 from slt_cache.video.stream import FREE_MEMORY, REPAIR
 
 METHOD = "fork" if sys.platform == "linux" else "spawn"
 """As torch's loaders do: fork shares what is loaded already; where it is not the system's way, spawn."""
 PATIENCE = 300
 """Seconds without an answer after which a process is given up."""
-PR_SET_PDEATHSIG = 1
-"""Of prctl(2)."""
 FAULTS = frozenset({"SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGTRAP"})
 """Signals that a library brings upon its process itself."""
 
@@ -60,19 +59,13 @@ def map_apart(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator
             yield answer
 
 
-def belong_to_parent() -> None:
-    """For a new process: Ctrl-C is its parent's to handle, and on Linux it dies with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | NoAnswer]:
     """Of one process, which ends with the first NoAnswer."""
     context: Any = multiprocessing.get_context(METHOD)
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, work, items), daemon=True)
-    process.start()
+    process = context.Process(target=_work, args=(theirs, work, items, os.getpid()), daemon=True)
+    with starting():
+        process.start()
     theirs.close()
     try:
         for _ in items:
@@ -92,7 +85,7 @@ def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
         ours.close()
 
 
-def _work(connection: Connection, work: Callable[[Item], Any], items: Sequence[Item]) -> None:
-    belong_to_parent()
+def _work(connection: Connection, work: Callable[[Item], Any], items: Sequence[Item], parent: int) -> None:
+    belong_to(parent)
     for item in items:
         connection.send(work(item))

@@ -5,6 +5,7 @@ UnreadableVideo. A clip whose reader died is tried once more, for memory may hav
 memory of a fixed size, so readers wait for a slow encoder."""
 
 import ctypes
+import mmap
 import multiprocessing
 import os
 import signal
@@ -21,7 +22,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from slt_cache.video.apart import METHOD, PATIENCE, Died, belong_to_parent
+from slt_cache.children import belong_to, starting
+from slt_cache.video.apart import METHOD, PATIENCE, Died
 from slt_cache.video.frames import UnreadableVideo
 from slt_cache.video.pieces import ClipEnd, ClipView, Event, PieceReader
 
@@ -103,15 +105,16 @@ class _Member:
         context: Any = multiprocessing.get_context(METHOD)
         size = self.reader.video.size
         shape = (SLOTS, max(1, SLOT_BYTES // (3 * size * size)), size, size, 3)
-        memory = context.RawArray(ctypes.c_uint8, int(np.prod(shape)))
-        self.ring = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
-        self.free = context.Semaphore(SLOTS)
-        self.slot = 0
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_read, args=(theirs, memory, shape, self.free, self.reader, os.getpid()), daemon=True
-        )
-        self.process.start()
+        with starting():
+            memory = _shared(context, int(np.prod(shape)))
+            self.ring = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
+            self.free = context.Semaphore(SLOTS)
+            self.slot = 0
+            self.connection, theirs = context.Pipe()
+            self.process = context.Process(
+                target=_read, args=(theirs, memory, shape, self.free, self.reader, os.getpid()), daemon=True
+            )
+            self.process.start()
         theirs.close()
 
     def give(self, job: ClipView) -> None:
@@ -182,11 +185,17 @@ class _Member:
         self.connection.close()
 
 
+def _shared(context: Any, size: int) -> Any:
+    """Bytes that this process and the one it starts both see. A fork needs no file for them, so they do not depend on
+    /dev/shm, which is small in containers and whose end would be that of the process."""
+    return mmap.mmap(-1, size) if METHOD == "fork" else context.RawArray(ctypes.c_uint8, size)
+
+
 def _read(
     connection: Connection, memory: Any, shape: tuple[int, ...], free: Any, reader: PieceReader, parent: int
 ) -> None:
     """The process: jobs in; lengths of pieces, ends and errors out. Ends when its parent does."""
-    belong_to_parent()
+    belong_to(parent)
     if hasattr(os, "nice"):  # Windows has it not
         os.nice(NICENESS)
     torch.set_num_threads(1)
