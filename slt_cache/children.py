@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,22 +43,44 @@ class ChildEnded(SltCacheError):
 
 
 @contextmanager
-def starting() -> Iterator[None]:
+def starting(tracked: bool = True) -> Iterator[None]:
     """Start processes within it: they inherit that Ctrl-C is blocked, so that not even one which is still importing
-    its modules answers it with a traceback. Raises SltCacheError if the system has no room for them."""
-    masks = threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_sigmask")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else None
+    its modules answers it with a traceback. Raises SltCacheError if the system has no room for them.
+
+    `tracked` says whether they are spawned or share semaphores, for which multiprocessing starts one process more."""
+    if tracked and sys.platform != "win32":
+        resource_tracker.ensure_running()  # it unblocks Ctrl-C when it starts, so not in the block
+    with _without_ctrl_c():
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
+            raise SltCacheError(
+                f"no process could be started to read or draw clips ({error.strerror}). {shared_memory()} {FEWER}"
+            ) from error
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Blocks it, for new processes to inherit, and keeps it until the block has ended: the system may give it to
+    another thread, and an interrupt would leave a process without what it still waits for."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    heard: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
-    except OSError as error:
-        if error.errno not in REFUSED:
-            raise
-        raise SltCacheError(
-            f"no process could be started to read or draw clips ({error.strerror}). {shared_memory()} {FEWER}"
-        ) from error
     finally:
-        if before is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if callable(handler):
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def shared_memory() -> str:

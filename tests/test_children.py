@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from slt_cache.children import ChildEnded, ending, likely_cause, spread
+from slt_cache.children import ChildEnded, ending, likely_cause, spread, starting
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.avatar import write_avatar
 from slt_cache.errors import InputError, SltCacheError
@@ -156,6 +157,25 @@ def test_a_killed_drawing_process_is_one_line_and_keeps_the_finished_videos(tmp_
 def is_drawing(process: int) -> bool:
     """Not multiprocessing's own resource tracker."""
     return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def interrupt_itself() -> None:
+    """In the thread that it runs in."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a thread inherits that it is blocked
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+
+def test_ctrl_c_that_another_thread_gets_waits_until_a_process_has_started() -> None:
+    steps: list[str] = []
+    with pytest.raises(KeyboardInterrupt), starting():
+        listener = threading.Thread(target=interrupt_itself)
+        listener.start()
+        listener.join()
+        time.sleep(0.05)
+        steps.append("started")
+    assert steps == ["started"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @LINUX

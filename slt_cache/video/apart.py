@@ -64,7 +64,7 @@ def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
     context: Any = multiprocessing.get_context(METHOD)
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, work, items, os.getpid()), daemon=True)
-    with starting():
+    with starting(tracked=METHOD == "spawn"):
         process.start()
     theirs.close()
     try:
