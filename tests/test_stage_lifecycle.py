@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slt_cache.checkpoints.record import read_record
+from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.config import load_config, save_config
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
@@ -156,7 +156,7 @@ def test_settings_of_a_reproduction_that_never_trained_bind_nobody(tmp_path: Pat
     last = tmp_path / "seed0" / "base" / "visual" / "last"
     last.mkdir(parents=True)
     (last / "state.pt").write_bytes(b"")
-    (last / "record.json").write_text('{"stage": "stage 1", "settings": {}}')
+    write_record(last, Record("stage 1", {}))
     with pytest.raises(InputError, match=r"visual_training\.epochs: made with"):
         order_of(["table4"], "0", tmp_path, "avatar-rich", other)
 

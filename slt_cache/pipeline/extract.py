@@ -4,7 +4,7 @@ One process or a team of them: the leader plans and assembles, everyone makes pa
 frames are put together, depends on the manifest alone, so the cache has the same bytes whoever made which part, and
 however often the work was cut off."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,6 @@ def extract(
     pick_device(run.config.compute.device, run.config.features.precision, "features.precision")  # before all else
     checkpoint = load_visual(run.visual / "best")
     clips = ensure_clips(run)
-    require_corpus(run, [clip for clip in clips if clip.split in splits])
     works = {split: SplitWork.plan(run, checkpoint, cache, split, of_split(clips, split)) for split in splits}
     if not team.leads:
         return _follow(works, team)
@@ -103,11 +102,13 @@ def _follow(works: dict[str, SplitWork], team: Team) -> list[Extraction]:
 def _lead(
     run: Run, cache: Path, works: dict[str, SplitWork], team: Team, allow_missing: bool, restart: bool
 ) -> list[Extraction]:
-    for work in works.values():
-        if restart:
+    if restart:
+        _require_corpus(run, works.values())
+        for work in works.values():
             work.parts.restart()
     drop = _to_drop(cache, works)
     found = {split: _found(cache, work) for split, work in works.items()}
+    _require_corpus(run, [works[split] for split, there in found.items() if there is None])
     plan = {split: works[split].to_do(longest_first=team.size > 1) for split, there in found.items() if there is None}
     team.publish("plan", plan)
     seconds: dict[str, float] = {}
@@ -139,6 +140,11 @@ def _lead(
         else:
             found[split] = _not_written(content.table, seconds[split])
     return [one for one in found.values() if one is not None]
+
+
+def _require_corpus(run: Run, works: Iterable[SplitWork]) -> None:
+    """Raises InputError if the corpus as a whole is no longer where it was."""
+    require_corpus(run, [clip for work in works for clip in work.clips])
 
 
 def _not_written(table: SplitTable, seconds: float) -> Extraction:
