@@ -104,7 +104,16 @@ def _is_alive(process: int) -> bool:
         return False
     except OSError:
         return True
-    return True
+    return not _is_zombie(process)
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether a process has ended and nobody has asked how, as in containers whose first process collects no orphans."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # gone by now, or not Linux
+        return False
+    return status.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 @contextmanager

@@ -313,8 +313,9 @@ def test_what_a_killed_process_was_writing_is_removed_by_the_next_and_what_a_liv
         remove_abandoned(tmp_path)
         assert len(names(tmp_path)) == 2
         process.kill()
-    write_text(path, "newer")
-    assert names(tmp_path) == ["a.txt"]
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and still has its number
+        write_text(path, "newer")
+        assert names(tmp_path) == ["a.txt"]
 
 
 def test_what_another_machine_writes_is_removed_once_it_has_not_changed_for_an_hour(tmp_path: Path) -> None:
