@@ -108,7 +108,7 @@ def _is_alive(process: int) -> bool:
 
 
 def _is_zombie(process: int) -> bool:
-    """Whether a process has ended and nobody has asked how, as in containers whose first process collects no orphans."""
+    """Whether a process has ended but was not collected, as in containers whose first process collects no orphans."""
     try:
         status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:  # gone by now, or not Linux
