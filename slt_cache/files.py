@@ -42,7 +42,7 @@ def replacing(path: Path, sweep: bool = True) -> Iterator[Path]:
     A failed block removes what it wrote and leaves `path` as it was. The temporary name is this process's own, so two
     processes that write the same file do not disturb each other and the last one wins. `sweep` deletes first what
     killed processes left; a caller that writes thousands of files into one folder sweeps it once instead."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{_machine()}{TEMPORARY}")
+    temporary = temporary_path(path)
     try:
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +63,11 @@ def replacing(path: Path, sweep: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a read-only file system refuses to delete what is not there, too
             _remove(temporary)
+
+
+def temporary_path(path: Path) -> Path:
+    """A name for what is to become `path`, this process's own; `remove_abandoned` finds it after a kill."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{_machine()}{TEMPORARY}")
 
 
 @cache

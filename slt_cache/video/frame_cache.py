@@ -8,9 +8,7 @@ of processes may read and write: files are renamed when whole, and who comes las
 import hashlib
 import json
 import os
-import secrets
 import sys
-import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,7 +22,7 @@ from tqdm import tqdm
 
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.clips import Clip
-from slt_cache.files import TEMPORARY
+from slt_cache.files import remove_abandoned, temporary_path
 from slt_cache.video.frames import UnreadableVideo, kept_indices, open_frames, read_kept_frames
 from slt_cache.video.transforms import square
 
@@ -32,8 +30,6 @@ FORMAT = "slt-cache frames 2"
 SUFFIX = ".frames"
 LONGEST_LINE = 4_000_000
 """Bytes; of a broken file no more is read in search of the end of its line."""
-ABANDONED = 3600
-"""Seconds after which a file that is not whole yet is taken for a killed process' and deleted."""
 
 
 class Damaged(Exception):
@@ -81,10 +77,8 @@ class FrameCache:
 
     def clean(self) -> None:
         """Deletes what killed processes left."""
-        for path in self.folder.glob(f"*{TEMPORARY}"):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > ABANDONED:
-                    path.unlink()
+        if self.folder.is_dir():
+            remove_abandoned(self.folder)
 
     def _from_disk(self, clip: Clip, phase: int) -> torch.Tensor:
         side = self.video.resize
@@ -134,8 +128,7 @@ class FrameCache:
         checksums = [zlib.crc32(frame) for piece in pieces for frame in piece]
         facts = {**self.settings, **source, "num_frames": stream.num_frames, "checksums": checksums}
         path = self.path(clip)
-        ours = f"{os.getpid()}.{secrets.token_hex(4)}"  # containers that share a folder may have equal numbers
-        temporary = path.with_name(f"{path.name}.{ours}{TEMPORARY}")
+        temporary = temporary_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
