@@ -20,7 +20,7 @@ from . import (
     webpage,
     whole,
 )
-from .endings import FAILED, INTERRUPTED, end_quietly, fall_silent, misused
+from .endings import FAILED, INTERRUPTED, end_quietly, fall_silent, misused, noticing_ctrl_c
 from .help import GroupedCommands, Program
 
 
@@ -75,7 +75,8 @@ def run() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        code = app(prog_name="slt-cache", standalone_mode=False)
+        with noticing_ctrl_c():
+            code = app(prog_name="slt-cache", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # outside of every command, which say more
             typer.echo("interrupted.", err=True)

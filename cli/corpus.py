@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .endings import Interrupted
 from .help import one_of
 from .options import (
     ConfigOption,
@@ -40,7 +41,7 @@ MAX_ROWS = 60
 
 
 def register(app: typer.Typer) -> None:
-    app.command("prepare")(guarded(prepare))
+    app.command("prepare")(guarded(prepare, Interrupted.RESUMES))
 
 
 def prepare(

@@ -8,9 +8,11 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from enum import Enum
+from types import FrameType
 from typing import Any
 
 from slt_cache.advice import program
@@ -46,6 +48,52 @@ SMALLER = {
     "web_page": "a smaller generation.batch_size, or shorter videos (--max-seconds)",
 }
 """What takes less memory, by the name of the command's function."""
+
+
+class Interrupted(Enum):
+    """What Ctrl-C leaves of a command."""
+
+    RESUMES = "the same command resumes from what is finished"
+    STARTS_OVER = "the same command starts over"
+    CLOSES = ""
+    """Of what runs until Ctrl-C ends it."""
+
+
+class CtrlC:
+    """Whether it was pressed since the command began."""
+
+    pressed = False
+
+
+@contextmanager
+def noticing_ctrl_c() -> Iterator[None]:
+    """Remembers in the block that Ctrl-C was pressed: a library that is just being imported may turn it into an error
+    of its own."""
+
+    def press(number: int, frame: FrameType | None) -> None:
+        CtrlC.pressed = True
+        signal.default_int_handler(number, frame)
+
+    CtrlC.pressed = False
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # not in a shell's background job, which ignores it
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is press:
+            signal.signal(signal.SIGINT, before)
+
+
+def interruption(left: Interrupted, options: Mapping[str, Any]) -> str:
+    """Returns what to print after Ctrl-C, given the options of the command: `--restart` gives up what is saved when it
+    is repeated, and a dry run saves nothing."""
+    if left is Interrupted.RESUMES and options.get("dry_run"):
+        left = Interrupted.STARTS_OVER
+    if left is Interrupted.RESUMES and options.get("restart"):
+        return "interrupted; the same command without --restart resumes from what was saved, with it it starts over."
+    return f"interrupted; {left.value}." if left.value else "interrupted."
 
 
 def explained(error: Exception, command: str) -> tuple[str, int] | None:

@@ -7,6 +7,7 @@ import typer
 
 from slt_cache.advice import command
 
+from .endings import Interrupted
 from .options import JsonOption, RunOption, VerboseOption, find_cache, guarded, print_json
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(cache: typer.Typer) -> None:
     cache.command("export")(guarded(export))
-    cache.command("import")(guarded(import_))
+    cache.command("import")(guarded(import_, Interrupted.RESUMES))
     cache.command("merge")(guarded(merge))
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .endings import Interrupted
 from .help import one_of
 from .options import (
     ConfigOption,
@@ -23,8 +24,8 @@ from .options import (
 
 
 def register(app: typer.Typer) -> None:
-    app.command("extract-features")(guarded(extract_features))
-    app.command("precompute", hidden=True)(guarded(extract_features))
+    app.command("extract-features")(guarded(extract_features, Interrupted.RESUMES))
+    app.command("precompute", hidden=True)(guarded(extract_features, Interrupted.RESUMES))
 
 
 def extract_features(

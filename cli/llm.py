@@ -9,6 +9,7 @@ import typer
 from slt_cache.advice import command
 from slt_cache.processes import join, leader_first
 
+from .endings import Interrupted
 from .help import Program
 from .options import (
     ConfigOption,
@@ -31,7 +32,7 @@ from .training import print_trained
 
 def register(app: typer.Typer) -> None:
     llm = Program(help="Make language models.")
-    llm.command("pretrain")(guarded(pretrain))
+    llm.command("pretrain")(guarded(pretrain, Interrupted.RESUMES))
     llm.command("trim")(guarded(trim))
     llm.command("merge")(guarded(merge))
     app.add_typer(llm, name="llm")

@@ -13,7 +13,7 @@ import typer
 from slt_cache.advice import command
 from slt_cache.processes import leave, say_once
 
-from .endings import FAILED, INTERRUPTED, explained, fall_silent, reader_is_gone
+from .endings import FAILED, INTERRUPTED, CtrlC, Interrupted, explained, fall_silent, interruption, reader_is_gone
 from .help import OUTPUT, RUN, config_names, one_of, setting_names
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ class Verbosity:
     traceback = False
 
 
-def guarded(work: Callable[..., None], goes_on: bool = True) -> Callable[..., None]:
+def guarded(work: Callable[..., None], left: Interrupted = Interrupted.STARTS_OVER) -> Callable[..., None]:
     """The command with its errors turned into exit codes: 1 failed on the way, 2 bad input, 130 interrupted; and with
-    `~` expanded in what it is given. `goes_on` says whether an interrupted one resumes when it is called again."""
+    `~` expanded in what it is given. `left` says what an interruption leaves of it."""
 
     @functools.wraps(work)
     def guard(*arguments: Any, **options: Any) -> None:
@@ -120,14 +120,15 @@ def guarded(work: Callable[..., None], goes_on: bool = True) -> Callable[..., No
                 fall_silent()
                 raise SystemExit(FAILED) from error
             explanation = explained(error, work.__name__)
+            if CtrlC.pressed:
+                explanation = interruption(left, options), INTERRUPTED
             if explanation is None or Verbosity.traceback:
                 raise
             message, code = explanation
             say_once(message, _to_stderr)
             raise SystemExit(code) from error
         except KeyboardInterrupt:
-            more = "; the same command (without --restart) goes on from what is finished." if goes_on else "."
-            say_once(f"interrupted{more}", _to_stderr)
+            say_once(interruption(left, options), _to_stderr)
             raise SystemExit(INTERRUPTED) from None
 
     return guard

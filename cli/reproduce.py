@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .endings import Interrupted
 from .help import RUN
 from .options import (
     ConfigOption,
@@ -19,7 +20,7 @@ from .options import (
 
 
 def register(app: typer.Typer) -> None:
-    app.command("reproduce")(guarded(reproduce))
+    app.command("reproduce")(guarded(reproduce, Interrupted.RESUMES))
 
 
 def reproduce(

@@ -18,7 +18,7 @@ WIDTH = 110
 
 def register(app: typer.Typer) -> None:
     config = Program(help="Look at settings.")
-    config.command("show")(guarded(show, goes_on=False))
+    config.command("show")(guarded(show))
     config.callback()(_config)
     app.add_typer(config, name="config")
 

@@ -7,6 +7,7 @@ import typer
 
 from slt_cache.processes import join, leader_first, leads
 
+from .endings import Interrupted
 from .options import (
     AllowMissingOption,
     ConfigOption,
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("train-visual")(guarded(train_visual))
-    app.command("train-llm")(guarded(train_llm))
-    app.command("train-joint")(guarded(train_joint))
+    app.command("train-visual")(guarded(train_visual, Interrupted.RESUMES))
+    app.command("train-llm")(guarded(train_llm, Interrupted.RESUMES))
+    app.command("train-joint")(guarded(train_joint, Interrupted.RESUMES))
 
 
 def train_visual(

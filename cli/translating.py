@@ -29,7 +29,7 @@ COLUMNS = ("video", "start", "end", "rank", "text", "score", "seconds")
 
 
 def register(app: typer.Typer) -> None:
-    app.command("translate")(guarded(translate, goes_on=False))
+    app.command("translate")(guarded(translate))
 
 
 def translate(

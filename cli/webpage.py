@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from .endings import Interrupted
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -18,7 +19,7 @@ from .options import (
 
 
 def register(app: typer.Typer) -> None:
-    app.command("app")(guarded(web_page, goes_on=False))
+    app.command("app")(guarded(web_page, Interrupted.CLOSES))
 
 
 def web_page(

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .endings import Interrupted
 from .help import Program
 from .options import (
     ConfigOption,
@@ -25,7 +26,7 @@ from .options import (
 
 def register(app: typer.Typer) -> None:
     bench = Program(help="Measure ratios on this machine.")
-    app.command("demo")(guarded(demo))
+    app.command("demo")(guarded(demo, Interrupted.RESUMES))
     bench.command("cache")(guarded(bench_cache))
     bench.command("extract")(guarded(bench_extract))
     bench.command("llm")(guarded(bench_llm))

@@ -128,7 +128,7 @@ def test_ctrl_c_ends_with_130_leaves_nothing_half_and_the_same_command_goes_on(t
     assert slt_cache("train-visual", "--run", whole, *settings).code == 0
     ran = interrupt_at("epoch 2", "train-visual", "--run", interrupted, *settings)
     assert ran.code == 130, ran.err
-    assert "the same command (without --restart) goes on" in ran.err
+    assert "interrupted; the same command resumes from what is finished." in ran.err
     assert "Traceback" not in ran.err
     assert not list(interrupted.rglob("*.tmp"))
     again = slt_cache("train-visual", "--run", interrupted, *settings)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,86 @@ def test_a_tilde_is_expanded_in_options_that_name_paths(tmp_path: Path, monkeypa
         assert str(tmp_path) in ran.err, ran.err
     ran = slt_cache("eval", "--config", "~/c.yaml")
     assert str(tmp_path / "c.yaml") in ran.err
+
+
+RESUMES = "interrupted; the same command resumes from what is finished."
+STARTS_OVER = "interrupted; the same command starts over."
+WITHOUT_RESTART = "interrupted; the same command without --restart resumes from what was saved, with it it starts over."
+INTERRUPTED = [
+    ("demo", RESUMES),
+    ("prepare avatar", RESUMES),
+    ("train-visual", RESUMES),
+    ("train-visual --restart", WITHOUT_RESTART),
+    ("train-visual --dry-run", STARTS_OVER),
+    ("train-visual --restart --dry-run", STARTS_OVER),
+    ("train-llm", RESUMES),
+    ("train-llm --restart", WITHOUT_RESTART),
+    ("train-llm --dry-run", STARTS_OVER),
+    ("train-joint", RESUMES),
+    ("train-joint --restart", WITHOUT_RESTART),
+    ("llm pretrain", RESUMES),
+    ("llm pretrain --restart", WITHOUT_RESTART),
+    ("llm trim --name a --text b --out c", STARTS_OVER),
+    ("llm merge --out a", STARTS_OVER),
+    ("extract-features", RESUMES),
+    ("extract-features --restart", WITHOUT_RESTART),
+    ("precompute", RESUMES),
+    ("eval", STARTS_OVER),
+    ("translate a.mp4", STARTS_OVER),
+    ("score a b", STARTS_OVER),
+    ("report", STARTS_OVER),
+    ("app", "interrupted."),
+    ("verify a", STARTS_OVER),
+    ("config show", STARTS_OVER),
+    ("cache info", STARTS_OVER),
+    ("cache show a", STARTS_OVER),
+    ("cache verify", STARTS_OVER),
+    ("cache export a b", STARTS_OVER),
+    ("cache import a --out b", RESUMES),
+    ("cache merge a --out b", STARTS_OVER),
+    ("bench cache", STARTS_OVER),
+    ("bench extract", STARTS_OVER),
+    ("bench llm", STARTS_OVER),
+    ("bench visual", STARTS_OVER),
+    ("reproduce table4", RESUMES),
+    ("reproduce table4 --dry-run", STARTS_OVER),
+]
+"""Command lines, and what they say after Ctrl-C."""
+
+
+@pytest.mark.parametrize(("line", "says"), INTERRUPTED, ids=[line for line, _ in INTERRUPTED])
+def test_ctrl_c_says_what_the_same_command_would_do(line: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("slt_cache.cli.options._at_home", press)  # the first thing that is done with any option
+    ran = slt_cache(*line.split())
+    assert (ran.code, ran.out, ran.err) == (130, "", f"{says}\n")
+
+
+def test_what_ctrl_c_says_is_known_of_every_command() -> None:
+    from slt_cache.cli.app import app
+    from typer.main import get_command
+
+    def names(command: object, prefix: str = "") -> Iterator[str]:
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from names(inner, f"{prefix}{name} ") if hasattr(inner, "commands") else [f"{prefix}{name}"]
+
+    known = [line for line, _ in INTERRUPTED]
+    unknown = [name for name in names(get_command(app)) if not any(f"{line} ".startswith(f"{name} ") for line in known)]
+    assert unknown == []
+
+
+def test_ctrl_c_that_a_library_turns_into_an_error_is_still_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    def turn(*_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ModuleNotFoundError("Could not import module 'M2M100ForConditionalGeneration'") from None
+
+    monkeypatch.setattr("slt_cache.cli.options._at_home", turn)
+    ran = slt_cache("verify", "a")
+    assert (ran.code, ran.err) == (130, f"{STARTS_OVER}\n")
+    monkeypatch.undo()
+    assert slt_cache("verify", "a").code == 2  # not a word of the press before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
