@@ -1,5 +1,6 @@
 """Whole files or none: everything is written under a temporary name and renamed when it is on disk."""
 
+import ctypes
 import errno
 import hashlib
 import json
@@ -31,6 +32,8 @@ T = TypeVar("T")
 ABANDONED = 3600
 """Seconds without a change after which the temporary file of another machine's process is deleted."""
 PRIVATE = 0o600
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Of linux/fcntl.h and linux/fs.h; macOS has the same number for its RENAME_SWAP."""
 UMASK = os.umask(0)
 os.umask(UMASK)
 
@@ -152,9 +155,13 @@ def restore(path: Path) -> None:
 
 
 def _replace_folder(new: Path, path: Path) -> None:
-    """Folders cannot be swapped in one step: the old one steps aside first and comes back if the new one fails."""
+    """Swaps the two folders in one step, so that readers always find a whole one. On a system or file system that
+    cannot, the old one steps aside first and comes back if the new one fails."""
     if not path.exists():
         new.rename(path)
+        return
+    if _exchange(new, path):
+        _remove(new)  # the old folder, which has that name now
         return
     old = _stepped_aside(path)
     path.rename(old)
@@ -166,9 +173,27 @@ def _replace_folder(new: Path, path: Path) -> None:
     _remove(old)
 
 
+def _exchange(one: Path, other: Path) -> bool:
+    """Swaps the names of two folders at once; False if this system, or this file system (many network ones), cannot."""
+    if os.name != "posix":
+        return False
+    libc = ctypes.CDLL(None)
+    names = os.fsencode(one), os.fsencode(other)
+    if hasattr(libc, "renameat2"):  # Linux
+        return bool(libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)
+    if hasattr(libc, "renamex_np"):  # macOS
+        return bool(libc.renamex_np(*names, RENAME_EXCHANGE) == 0)
+    return False
+
+
+def has_stepped_aside(path: Path) -> bool:
+    """Whether a kill between the two renames of a replacement has left nothing at `path`."""
+    return _stepped_aside(path).exists() and not path.exists()
+
+
 def move_into_place(new: Path, path: Path) -> None:
-    """Gives a whole file or folder the name `path`, in the place of what has it now. Killed in between, the same call
-    completes it as long as `new` exists."""
+    """Gives a whole file or folder the name `path`, in the place of what has it now. After a kill, `new` may hold what
+    was at `path` before, or, if it is still the new one, the same call completes the move."""
     restore(path)
     if new.is_dir():
         _replace_folder(new, path)

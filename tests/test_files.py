@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from slt_cache import files
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import (
     exclusive,
@@ -101,11 +103,47 @@ def test_a_folder_whose_new_one_cannot_take_its_place_comes_back(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     with pytest.raises(SltCacheError):
         write_folder(folder, second="2")
     monkeypatch.undo()
     assert names(folder) == ["first"]
     assert names(tmp_path) == ["best"]
+
+
+def test_a_folder_that_is_replaced_is_whole_at_every_moment(tmp_path: Path) -> None:
+    folder, there, done = tmp_path / "best", set(), threading.Event()
+
+    def replace_it(number: int) -> None:
+        with replacing(folder) as temporary:
+            temporary.mkdir()
+            (temporary / "weights").write_text(str(number))
+
+    def look() -> None:
+        while not done.is_set():
+            there.add(folder.is_dir())
+
+    replace_it(0)
+    reader = threading.Thread(target=look)
+    reader.start()
+    for number in range(1, 200):
+        replace_it(number)
+    done.set()
+    reader.join()
+    assert there == {True}
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_system_that_cannot_swap_folders_replaces_them_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    for content in ("old", "new"):
+        with replacing(tmp_path / "best") as temporary:
+            temporary.mkdir()
+            (temporary / "weights").write_text(content)
+    assert (tmp_path / "best" / "weights").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:

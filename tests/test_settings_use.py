@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from slt_cache.config import load_config
+from slt_cache.checkpoints.record import Record, save_record
+from slt_cache.config import load_config, save_config
 from slt_cache.pipeline.settings_use import OWNED, STAGES, USED
 from tests.commands import TINY, Ran, slt_cache
 from tests.tiny_run import train_tiny
@@ -193,3 +194,42 @@ def test_an_edited_config_is_used_and_a_cut_one_refused(finished: Path) -> None:
     assert "cut off" in ran.err
     assert str(path) in ran.err
     path.write_text(whole, encoding="utf-8")
+
+
+COMMANDS = (
+    ("prepare", "avatar"),
+    ("train-visual",),
+    ("extract-features",),
+    ("llm", "pretrain"),
+    ("train-llm",),
+    ("train-joint",),
+    ("eval",),
+    ("translate", "clip.mp4"),
+    ("report",),
+    ("cache", "verify"),
+    ("config", "show"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("lost", ["all", "end"])
+def test_settings_that_were_lost_are_named_by_every_command(
+    tmp_path: Path, command: tuple[str, ...], lost: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    save_config(load_config("avatar"), path)
+    whole = path.read_text(encoding="utf-8")
+    path.write_text("" if lost == "all" else whole[: len(whole) // 2], encoding="utf-8")
+    refused = slt_cache(*command, "--run", tmp_path)
+    assert refused.code == 2
+    assert str(path) in refused.err and ("empty" if lost == "all" else "cut off") in refused.err
+    assert len(refused.err.strip().splitlines()) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:-1], ids=" ".join)
+def test_a_trained_run_without_its_settings_is_not_read_as_the_demo(tmp_path: Path, command: tuple[str, ...]) -> None:
+    save_record(tmp_path / "visual" / "best", Record("stage 1", {}, finished=True))
+    refused = slt_cache(*command, "--run", tmp_path)
+    assert refused.code == 2
+    assert "config.yaml: missing" in refused.err or "holds no config.yaml" in refused.err

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from slt_cache import files
 from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.config import load_config, save_config
 from slt_cache.corpora.manifest import read_manifest
@@ -68,13 +69,16 @@ def test_killed_before_the_last_scoring_of_dev_the_next_call_does_it(run: Path) 
     assert not (run / "llm" / "last").exists()
 
 
-@pytest.mark.parametrize("done", range(4))
-def test_killed_between_the_last_renames_the_next_call_does_the_rest(run: Path, done: int) -> None:
-    """The old weights step aside, the new ones and their figures take their place, and last/ goes."""
+@pytest.mark.parametrize(
+    ("swaps", "done"), [(True, 0), (True, 1), (True, 2), (False, 1), (False, 2), (False, 3)], ids=str
+)
+def test_killed_between_the_last_renames_every_command_finds_whole_weights(run: Path, done: int, swaps: bool) -> None:
+    """The old and the new weights are swapped (or the old ones step aside first), the figures follow, last/ goes."""
     moved: list[Path] = []
+    old = read_record(run / "llm" / "best")
 
-    def killing(move: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
-        def moving(self: Path, target: Path) -> Path:
+    def killing(move: Callable[[Path, Path], Any]) -> Callable[[Path, Path], Any]:
+        def moving(self: Path, target: Path) -> Any:
             whole = read_record(run / "llm" / "last")
             if whole is not None and whole.finished:
                 if len(moved) == done:
@@ -87,10 +91,15 @@ def test_killed_between_the_last_renames_the_next_call_does_the_rest(run: Path, 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
         patched.setattr(Path, "rename", killing(Path.rename))
         patched.setattr(Path, "replace", killing(Path.replace))
+        patched.setattr(files, "_exchange", killing(files._exchange) if swaps else lambda one, other: False)
         slt_cache(*LLM, run, "--restart")
+    succeed("eval", "--run", run)
+    verified = slt_cache("verify", run)
+    assert verified.code == 0, verified.out
     assert "trained already" in succeed(*LLM, run).err
     record = read_record(run / "llm" / "best")
     assert record is not None and (record.finished, record.dev_beams) == (True, 3)
+    assert old is not None and record.seconds != old.seconds
     assert (run / "llm" / "metrics.jsonl").is_file()
     assert not [path for path in (run / "llm").iterdir() if path.name == "last" or ".tmp" in path.name]
     succeed("eval", "--run", run)

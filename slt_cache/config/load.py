@@ -120,9 +120,15 @@ def _read_text(path: Path, source: str) -> str:
 
 
 def _require_end(text: str, source: str) -> None:
-    """Refuses a saved config that lost its end. One that was cut within its first line has no settings left."""
+    """Refuses a saved config that lost its end. One that was cut within its first line has no settings left, and one
+    without any text would be read as if it asked for all defaults."""
+    if not text.strip("\0 \t\r\n"):
+        raise InputError(
+            f"config {source}: empty. Restore the file from a copy, or write the settings into it (a comment line "
+            "stands for all defaults)."
+        )
     cut = text.startswith(HEADER) and not text.rstrip().rpartition("\n")[2].startswith(END)
-    if cut or (text.strip() and HEADER.startswith(text.strip())):
+    if cut or HEADER.startswith(text.strip()):
         raise InputError(
             f"config {source}: cut off or damaged, for its last line ('{END} ...') is missing. Restore the file from a "
             f"copy; or, if you have edited it and all settings are there, add the line '{END}'."

@@ -10,7 +10,7 @@ from typing import Any
 from slt_cache.checkpoints.record import Record, read_record, require_same, save_record, whole_record
 from slt_cache.config import differences
 from slt_cache.files import TEMPORARY, move_into_place
-from slt_cache.pipeline.run import MODELS, Run
+from slt_cache.pipeline.run import TRAININGS, Run
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.unfinished import BEST, Unfinished, discard
 from slt_cache.processes import leads
@@ -67,5 +67,5 @@ class Derived:
 
 def has_trained(run: Run) -> bool:
     """Whether any training of the run has finished or has a saved state."""
-    folders = [run.pretrained, *(run.folder / model for model in MODELS)]
+    folders = [run.folder / name for name in TRAININGS]
     return any(read_record(folder / BEST) or Unfinished(folder).record for folder in folders)

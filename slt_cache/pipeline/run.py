@@ -1,6 +1,7 @@
 """A run folder: the config it was made with and the path of everything in it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
 from slt_cache.config import Config, check_config, expanded, is_as_written, load_config, save_config
-from slt_cache.errors import InputError
+from slt_cache.errors import InputError, SltCacheError
+from slt_cache.files import exclusive, has_stepped_aside
+from slt_cache.hashes import RECORD_FILE
 from slt_cache.pipeline.settings_use import (
     COMPARISON,
     MADE_BY,
@@ -49,6 +52,8 @@ END_TO_END = {
     "joint-temporal": "train-joint --set llm_training.unfreeze=temporal",
 }
 """Those that have an encoder of their own, which no cache holds the features of; and what trains them."""
+TRAININGS = (*MODELS, "llm/pretrained")
+"""Folders of a run whose weights are in best/ of each."""
 
 
 @dataclass(frozen=True)
@@ -295,13 +300,34 @@ def open_run(
     saved = folder / CONFIG_FILE
     if named_folder and config is None and not begins and not saved.is_file() and (draws or not folder.is_dir()):
         raise InputError(_no_run(folder))
+    if config is None and not begins and not saved.is_file() and _has_weights(folder):
+        raise InputError(
+            f"{saved}: missing, though {folder} holds trained weights. Restore it from a copy, or name the settings "
+            "that they were trained with (--config)."
+        )
+    _complete_replacements(folder)
     source = config or (str(saved) if saved.is_file() else default)
-    if source == str(saved) and not is_as_written(saved):
-        say(f"{saved}: was edited, or is damaged: its last line does not match. Its settings are used as they are.")
     words = [*overrides, *own]
     lasting = load_config(source, words)
+    if source == str(saved) and not is_as_written(saved):
+        say(f"{saved}: was edited, or is damaged: its last line does not match. Its settings are used as they are.")
     passing = lasting if device is None else load_config(source, [*words, f"compute.device={device}"])
     return Run(folder, passing, None if device is None else lasting, config, tuple(overrides))
+
+
+def _complete_replacements(folder: Path) -> None:
+    """Completes a replacement of finished weights that a kill has stopped halfway, on systems that cannot swap folders
+    at once, so that the command finds them. A training that is just replacing them is left alone."""
+    for stage in (folder / name for name in TRAININGS):
+        if has_stepped_aside(stage / "best"):
+            from slt_cache.pipeline.unfinished import Unfinished  # brings torch
+
+            with suppress(SltCacheError), exclusive(stage / "lock", str(stage)):
+                Unfinished(stage).settle()
+
+
+def _has_weights(folder: Path) -> bool:
+    return any((folder / name / "best" / RECORD_FILE).is_file() for name in TRAININGS)
 
 
 def _no_run(folder: Path) -> str:

@@ -4,6 +4,7 @@ figures and its best weights so far. The stage's own `best/` is replaced once, w
 A process may be killed between any two steps here; `settle` completes or undoes what it finds."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from slt_cache.checkpoints.record import Record, read_record, whole_record, write_record
@@ -49,6 +50,13 @@ class Unfinished:
         record = whole_record(self.last)
         return record is not None and record.finished
 
+    @property
+    def _best_is_new(self) -> bool:
+        """Whether last/best holds the weights of this training, and not yet the ones they have replaced, which have
+        that name between the swap and the end of `last/`."""
+        best, own = read_record(self.best), read_record(self.last)
+        return best is None or own is None or (best.finished_at, best.seconds) == (own.finished_at, own.seconds)
+
     def settle(self) -> None:
         """Completes what a killed process had begun: a finished training becomes the stage's own, and one that was
         set aside for a restart comes back unless the restart has saved a state since."""
@@ -88,14 +96,16 @@ class Unfinished:
 
     def finish(self, record: Record) -> None:
         """Makes the best weights, whose record is on disk already, the stage's own."""
-        write_record(self.last, record)  # from here on `settle` completes what a kill interrupts
+        own = replace(record, files={}, log_sha256=None)  # the files are those of last/best
+        write_record(self.last, own)  # from here on `settle` completes what a kill interrupts
         self._promote()
 
     def _promote(self) -> None:
         if self.best.exists():
             for name in KEPT[1:]:
                 discard(self.folder / name)  # belongs to the weights that are replaced
-            move_into_place(self.best, self.folder / BEST)
+            if self._best_is_new:
+                move_into_place(self.best, self.folder / BEST)
         for name in KEPT:
             if (self.last / name).exists():
                 move_into_place(self.last / name, self.folder / name)

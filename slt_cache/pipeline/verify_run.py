@@ -16,14 +16,13 @@ from slt_cache.pipeline.check_cache import check_against_run
 from slt_cache.pipeline.inspect_cache import verify_cache
 from slt_cache.pipeline.prepare import UNSIGNED
 from slt_cache.pipeline.report.evaluations import read_table
-from slt_cache.pipeline.run import MODELS, open_run
+from slt_cache.pipeline.run import TRAININGS, open_run
 from slt_cache.pipeline.unfinished import BEST
 from slt_cache.training.metrics_log import METRICS_FILE, read_metrics
 from slt_cache.training.state import STATE_FILE, read_state
+from slt_cache.training.task import LAST
 
 WEIGHTS = "*.safetensors"
-OF_STAGES = (*MODELS, "llm/pretrained")
-"""Folders of trainings, whose weights are in best/ of each."""
 WITHOUT = ("corpus", "frames")
 """Folders of a run whose files have no hash: videos, and frames that were decoded from them."""
 
@@ -52,7 +51,7 @@ def verify_run(folder: Path) -> Verified:
     for stage in stages:
         problems += _told(_stage, stage)
         notes += [f"{stage / name}: changed since it was written" for name in EDITABLE if _changed(stage, name)]
-    problems += [line for stage in OF_STAGES for line in _without_record(folder / stage / BEST)]
+    problems += [line for stage in TRAININGS for line in _without_record(folder / stage / BEST)]
     problems += [line for path in files for line in _told(_check_of(path), path)]
     if not problems and (folder / "feats.h5").is_file():  # else its encoder or manifest may not be read
         problems += _told(_cache_of_run, folder)
@@ -89,7 +88,7 @@ def _config(folder: Path) -> Iterator[str]:
         yield f"{path}: missing"
         return
     load_config(str(path))
-    if not path.stat().st_size or not is_as_written(path):
+    if not is_as_written(path):
         yield (
             f"{path}: damaged or edited since it was written. If you have edited it, let its last line be "
             "'# end of config' alone"
@@ -120,7 +119,9 @@ def _stage(folder: Path) -> Iterator[str]:
     yield from (f"{folder / name}: {what}" for name, what in damage(folder) if name not in EDITABLE)
     yield from (f"{folder / name}: {RECORD_FILE} does not list it" for name in unlisted(folder))
     log = log_of(folder)
-    if record.log_sha256 is not None and (not log.is_file() or file_sha256(log) != record.log_sha256):
+    waiting = log.parent / LAST / log.name  # where it is after a kill between the moves of weights and log
+    is_same = any(one.is_file() and file_sha256(one) == record.log_sha256 for one in (log, waiting))
+    if record.log_sha256 is not None and not is_same:
         yield f"{log}: {'damaged or changed' if log.is_file() else 'missing'}; {folder / RECORD_FILE} has its SHA-256"
     if not record.files and any(folder.glob(WEIGHTS)):
         yield f"{folder / RECORD_FILE}: lists no files, and cannot tell whether these weights are whole"
