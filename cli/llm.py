@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from slt_cache.advice import command
+from slt_cache.advice import CONFIG_FILE, command
 from slt_cache.processes import join, leader_first
 
 from .endings import Interrupted
@@ -98,7 +98,8 @@ def trim(
         print_json(report.to_json())
         return
     typer.echo(summary(report))
-    typer.echo(f"next: {command('train-llm', set=f'llm.name={out}')}")
+    run = text.parent if (text.parent / CONFIG_FILE).is_file() else None
+    typer.echo(f"next: {command('train-llm', set=f'llm.name={out}', run=run)}")
 
 
 def merge(

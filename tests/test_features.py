@@ -621,6 +621,8 @@ def test_features_of_another_spec_are_refused_with_the_field_and_both_values(cac
         assert refused.value.fields == f"{name}: file {file}, this run {run}"
         assert f"{cache.path} (train) holds other features" in str(refused.value)
         assert f"({name}: file {file}, this run {run})" in str(refused.value)
+        new = cache.path.with_name("NEW.h5")
+        assert f"(slt-cache extract-features --features {new})" in str(refused.value)
 
 
 def test_of_a_mapping_only_its_fields_are_compared(cache: FeatureCache) -> None:

@@ -117,6 +117,16 @@ def test_what_was_translated_is_kept_where_scoring_fails(run: Path, monkeypatch:
     assert not kept.exists()
 
 
+def test_eval_says_that_all_hypotheses_are_empty_and_a_training_which_begins_so_does_not(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = [Hypothesis(clip_id, ("",), (0.0,), 0) for clip_id in FeatureCache(run / "feats.h5", "test").ids]
+    assert evaluate_module.score_hypotheses(open_run(run, None).config, empty, ["es regnet"] * 3)["bleu4"].value == 0
+    assert "empty" not in capsys.readouterr().err
+    monkeypatch.setattr(evaluate_module, "decode_cached", lambda *_: empty)
+    assert "all 3 hypotheses are empty, so every score is 0" in succeed("eval", "--run", run).err
+
+
 def test_settings_that_cannot_be_scored_with_are_told_before_anything_is_translated(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,9 @@
 """The report page of a run: what it shows, what it leaves out and says so, and that texts stay texts."""
 
+import html
 import json
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -297,6 +299,14 @@ def test_a_run_that_was_only_trained_is_reported(run: Run) -> None:
     page = page_of(run)
     assert page.count("slt-cache eval --run") == 2
     assert "<svg" in page
+
+
+def test_what_a_page_advises_can_be_typed(run: Run, tmp_path: Path) -> None:
+    shutil.rmtree(run.evaluation)
+    moved = Run(run.folder.rename(tmp_path / "it's mine"), run.config)
+    page = html.unescape(page_of(moved))
+    assert page.count(f"<code>{moved.command('eval')}</code>") == 2
+    assert f"--run {shlex.quote(str(moved.folder))}" in page
 
 
 def test_a_run_that_was_only_scored_is_reported(run: Run) -> None:

@@ -1,11 +1,14 @@
 """`slt-cache score`: text files in, figures out, and what is refused."""
 
+import csv
 import json
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from slt_cache.hashes import file_sha256, write_signed
 from tests.commands import slt_cache
 
 REFERENCES = ["im süden regnet es", "im norden scheint die sonne .", "heute schneit es in den bergen"] * 5
@@ -216,3 +219,63 @@ def test_ids_are_joined_whatever_form_of_unicode_they_are_stored_in(tmp_path: Pa
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     ran = slt_cache("score", tmp_path / "hypotheses", tmp_path / "references", "--json")
     assert json.loads(ran.out)["scores"]["bleu1"] == 100
+
+
+QUOTED = ['er sagte "hallo" und ging', "guten abend, liebe zuschauer", 'ein | strich und ein " allein', "ohne alles"]
+WRITTEN_AS_CSV = {
+    "pandas": {"quoting": csv.QUOTE_MINIMAL},
+    "everything quoted": {"quoting": csv.QUOTE_ALL},
+    "Windows": {"quoting": csv.QUOTE_MINIMAL, "lineterminator": "\r\n"},
+}
+
+
+def write_csv(path: Path, rows: list[list[str]], **options: Any) -> None:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, **{"delimiter": "\t", "lineterminator": "\n", **options}).writerows(rows)
+
+
+@pytest.mark.parametrize("how", WRITTEN_AS_CSV)
+@pytest.mark.parametrize("kind", ["sentences", "ids", "table"])
+def test_the_quotes_of_a_whole_file_of_csv_are_taken_off(folder: Path, kind: str, how: str) -> None:
+    options = WRITTEN_AS_CSV[how]
+    raw = "\n".join(
+        QUOTED if kind in ("sentences", "raw references") else [f"c{n}|{text}" for n, text in enumerate(QUOTED)]
+    )
+    (folder / "ref.txt").write_text(raw + "\n", encoding="utf-8")
+    if kind in ("sentences", "raw references"):
+        write_csv(folder / "hyp.tsv", [[text] for text in QUOTED], **options)
+    elif kind == "ids":
+        write_csv(folder / "hyp.tsv", [[f"c{n}", text] for n, text in enumerate(QUOTED)], **options, delimiter="|")
+    else:
+        rows = [[f"c{n}", text, text] for n, text in enumerate(QUOTED)]
+        write_csv(folder / "hyp.tsv", [["id", "reference", "hypothesis"], *rows], **options)
+    for files in (("hyp.tsv", "ref.txt"), ("ref.txt", "hyp.tsv")):
+        ran = slt_cache("score", *files, "--preset", "phoenix14t", "--json")
+        assert ran.code == 0, ran.err
+        assert json.loads(ran.out)["scores"]["bleu4"] == 100.0
+        assert "hyp.tsv: the quotes of csv were taken off, on lines " in ran.err
+        assert "other references" not in ran.err
+
+
+def test_quotes_of_raw_sentences_count_and_what_looks_quoted_is_named(folder: Path) -> None:
+    lines = ['"er sagte ""hallo"""', 'sie sagte "nein"', "ohne"]
+    for name in ("hyp.txt", "ref.txt"):
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ran = slt_cache("score", "hyp.txt", "ref.txt", "--json")
+    assert json.loads(ran.out)["scores"]["rouge_l"] == 100.0
+    assert "hyp.txt: values look quoted and were kept as they are, on line 1" in ran.err
+    (folder / "ref.txt").write_text("\n".join(f"c{n}|{line}" for n, line in enumerate(lines)), encoding="utf-8")
+    assert (
+        "ref.txt: values look quoted and were kept as they are, on line 1"
+        in slt_cache("score", "ref.txt", "ref.txt").err
+    )
+
+
+def test_a_table_that_eval_wrote_is_taken_as_it_is(folder: Path) -> None:
+    table = folder / "test.tsv"
+    table.write_text('id\treference\thypothesis\na\tja\t"ja, gut"\nb\tnein\tnein\n', encoding="utf-8")
+    ran = slt_cache("score", table, table, "--preset", "phoenix14t", "--json")
+    assert "the quotes of csv were taken off, on line 2" in ran.err
+    write_signed(table.with_suffix(".json"), {"table_sha256": file_sha256(table)})
+    again = slt_cache("score", table, table, "--preset", "phoenix14t", "--json")
+    assert "quotes" not in again.err

@@ -88,7 +88,7 @@ def read_own_manifest(path: Path) -> OwnManifest:
 def _text(path: Path) -> str:
     if not path.is_file():
         raise InputError(
-            f"{path}: there is no such manifest. Make one with '{command('prepare')}', or name its folder."
+            f"{path}: there is no such manifest. Make one: {command('prepare CORPUS', root='DIR')}; or name its folder."
         )
     return read_text(path)
 

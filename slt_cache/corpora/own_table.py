@@ -30,7 +30,10 @@ MAX_SHOWN = 120
 """Characters of a wrong header in a message."""
 MAX_LINES = 10
 """Line numbers in a message."""
-_FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^"\t\n]*))(\t|\n|\Z)')
+_FIELDS = {
+    separator: re.compile(rf'(?:"([^"]*(?:""[^"]*)*)"|([^"{separator}\n]*))({re.escape(separator)}|\n|\Z)')
+    for separator in "\t|"
+}
 _LIKE_CSV = re.compile(r'".*(?:""|\\").*"|"(?:[^"]*)"')
 
 
@@ -86,38 +89,39 @@ def rows_of_own(text: str) -> Rows:
     return Rows(plain.numbered, [], doubtful)
 
 
-def lines_of_own(text: str) -> Rows:
-    """Returns the lines of a text with one sentence a line, without the quotes of csv if all of it is written so."""
-    plain = Rows([(number, [line]) for number, line in enumerate(text.split("\n"), start=1)], [], [])
+def lines_of_own(text: str, columns: int = 1, separator: str = "\t") -> Rows:
+    """Returns the lines of a text with one sentence a line, without the quotes of csv if all of it is written so. With
+    two `columns` and `|` as separator, lines of `id|sentence`, in which further bars belong to the sentence."""
+    plain = [(number, line.split(separator, columns - 1)) for number, line in enumerate(text.split("\n"), start=1)]
     if '"' not in text:
-        return plain
-    fields = _as_csv(text)
-    if fields is not None and all(len(row) == 1 and "\n" not in row[0][0] for _, row in fields):
-        filled = [row[0] for _, row in fields if row[0][0]]
-        if all(quoted for _, quoted in filled) or _quotes_are_of_csv(filled):
-            unquoted = [number for number, row in fields if row[0][1]]
-            return Rows([(number, [row[0][0]]) for number, row in fields], unquoted, [])
-    return Rows(plain.numbered, [], [number for number, [line] in plain.numbered if _LIKE_CSV.fullmatch(line.strip())])
+        return Rows(plain, [], [])
+    fields = _as_csv(text, separator)
+    if fields is not None and all(len(row) == columns and not any("\n" in one for one, _ in row) for _, row in fields):
+        filled = [row[-1] for _, row in fields if row[-1][0]]
+        if all(quoted for _, quoted in filled) or _quotes_are_of_csv(filled, separator):
+            unquoted = [number for number, row in fields if any(quoted for _, quoted in row)]
+            return Rows([(number, [one for one, _ in row]) for number, row in fields], unquoted, [])
+    return Rows(plain, [], [number for number, row in plain if any(_LIKE_CSV.fullmatch(one.strip()) for one in row)])
 
 
 _CsvRow = list[tuple[str, bool]]
 """Each value, and whether it stood in quotes."""
 
 
-def _as_csv(text: str) -> list[tuple[int, _CsvRow]] | None:
+def _as_csv(text: str, separator: str = "\t") -> list[tuple[int, _CsvRow]] | None:
     """Rows as a reader of csv sees them; None if a quote stands where csv has none."""
     rows: list[tuple[int, _CsvRow]] = []
     row: _CsvRow = []
     number, begun, place = 1, 1, 0
     while True:
-        found = _FIELD.match(text, place)
+        found = _FIELDS[separator].match(text, place)
         if found is None:
             return None
         quoted, bare, end = found.groups()
         row.append((bare, False) if quoted is None else (quoted.replace('""', '"'), True))
         number += found.group().count("\n")
         place = found.end()
-        if end != "\t":
+        if end != separator:
             rows.append((begun, row))
             row, begun = [], number
         if not end:
@@ -141,9 +145,9 @@ def _is_written_as_csv(rows: Sequence[tuple[int, _CsvRow]]) -> bool:
     return any(quoted for _, quoted in rows[0][1]) or _quotes_are_of_csv(values)
 
 
-def _quotes_are_of_csv(values: Sequence[tuple[str, bool]]) -> bool:
+def _quotes_are_of_csv(values: Sequence[tuple[str, bool]], separator: str = "\t") -> bool:
     quoted = [value for value, is_quoted in values if is_quoted]
-    if any(set(value) & set('"\t\n') for value in quoted):
+    if any(set(value) & {'"', "\n", separator} for value in quoted):
         return True
     return all("," in value for value in quoted) and not any(
         "," in value for value, is_quoted in values if not is_quoted

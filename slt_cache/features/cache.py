@@ -43,9 +43,9 @@ class FeaturesDiffer(InputError):
         """Each with both values."""
         super().__init__(
             f"{path} ({split}) holds other features than this run asks for ({fields}). "
-            "Extract into a new file (extract-features --features NEW.h5), replace this one "
-            f"({cache_command('extract-features --restart', path)}), or go back to the settings of the file "
-            "(--set SECTION.KEY=VALUE)."
+            f"Extract into a new file ({cache_command('extract-features', path.with_name('NEW.h5'))}), "
+            f"replace this one ({cache_command('extract-features --restart', path)}), "
+            "or go back to the settings of the file (--set SECTION.KEY=VALUE)."
         )
 
 

@@ -17,8 +17,8 @@ def encoder_of(run: Run, spec: FeatureSpec) -> VisualCheckpoint:
     if spec.level == IMPORTED:
         raise InputError(
             f"{run.llm}: stage 2 was trained on imported features ({spec.source}); it cannot read videos. "
-            f"Import the features of these clips too ({command('cache import')}), and score them: "
-            f"{run.command('eval --features FILE.h5')}"
+            f"Import the features of these clips too ({command('cache import FOLDER', out='FILE.h5')}), "
+            f"and score them: {run.command('eval --features FILE.h5')}"
         )
     visual = load_visual(run.visual / "best")
     different = differs_from(visual, spec)

@@ -110,6 +110,8 @@ def evaluate(
     notice = cut_notice(hypotheses, translator.positions)
     if notice is not None:
         say(notice)
+    if not any(hypothesis.texts[0].strip() for hypothesis in hypotheses):
+        say(f"all {len(hypotheses):,} hypotheses are empty, so every score is 0")
     with _kept_until_scored(run, model, split, hypotheses, references):
         scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
         return _save(run, model, split, hypotheses, references, scores, weights)

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from slt_cache.corpora.characters import nfc
+from slt_cache.corpora.official import without_breaks
+from slt_cache.corpora.own_table import Rows, lines_of_own, remarks, rows_as_they_are, rows_of_own
 from slt_cache.errors import InputError
+from slt_cache.hashes import file_sha256, read_signed
 from slt_cache.metrics.paired import RESAMPLES, Comparison, compare
 from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
 from slt_cache.metrics.text_choices import RAW, TextChoices
@@ -38,7 +41,8 @@ def score_files(
 
     Where every line of the files is `id|sentence`, lines are paired by id, else by number. A table of `eval` (its first
     line names the columns id, reference, hypothesis) is paired by id; hypotheses and references are read from the
-    column of that name. Raises InputError where the files do not pair up, and for references that are all empty."""
+    column of that name. The quotes of csv are taken off if all of a file is written with them, as pandas and
+    spreadsheets do. Raises InputError if the files do not pair up, and for references that are all empty."""
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: no such preset. Use {', '.join(PRESETS)}.")
     ours, wanted = _Sentences.read(hypotheses, "hypothesis"), _Sentences.read(references, "reference")
@@ -93,46 +97,71 @@ class _Sentences:
     def read(cls, path: Path, column: Column) -> "_Sentences":
         """A table of `eval` if the first line names its columns; `id|sentence` if at least half of the lines have a
         bar. Raises InputError for a line without an id, an id that repeats, and a table without the column."""
-        lines = _lines(path)
-        names = lines[0].split("\t")
+        text = _text(path)
+        table = rows_as_they_are(text) if _is_as_eval_wrote_it(path) else rows_of_own(text)
+        (_, names), *numbered = table.numbered
         if names[0] == "id" and {"reference", "hypothesis"} & set(names):
-            rows = _rows(path, names, lines[1:], column)
-            ids = _ids(path, [row["id"] for row in rows], first=2)
+            _remark(path, table)
+            rows = _rows(path, names, numbered, column)
+            ids = _ids(path, [(number, row["id"]) for number, row in rows])
             named = zip(ids, rows, strict=True)
-            references = {clip_id: row["reference"] for clip_id, row in named if "reference" in row}
-            return cls(path, [row[column] for row in rows], ids, references, is_table=True)
-        if 2 * sum("|" in line for line in lines) < len(lines):
-            return cls(path, lines, None)
-        parts = [line.partition("|") for line in lines]
-        for number, (_, bar, _) in enumerate(parts, 1):
-            if not bar:
+            references = {clip_id: row["reference"] for clip_id, (_, row) in named if "reference" in row}
+            return cls(path, [row[column] for _, row in rows], ids, references, is_table=True)
+        lines = lines_of_own(text)
+        sentences = [line for _, [line] in lines.numbered]
+        if 2 * sum("|" in line for line in sentences) < len(sentences):
+            _remark(path, lines)
+            return cls(path, sentences, None)
+        parts = lines_of_own("\n".join(sentences), columns=2, separator="|")
+        _remark(path, lines if lines.unquoted else parts)
+        for number, values in parts.numbered:
+            if len(values) == 1:
                 raise InputError(
                     f"{path}, line {number}: no id, while most lines are id|sentence. Give every line one, or none."
                 )
-        return cls(path, [text for _, _, text in parts], _ids(path, [clip_id for clip_id, _, _ in parts], first=1))
+        ids = _ids(path, [(number, clip_id) for number, (clip_id, _) in parts.numbered])
+        return cls(path, [sentence for _, (_, sentence) in parts.numbered], ids)
 
 
-def _rows(path: Path, names: list[str], lines: list[str], column: Column) -> list[dict[str, str]]:
-    """The lines of a table, by column."""
+def _is_as_eval_wrote_it(path: Path) -> bool:
+    """Whether the scores next to a table name its hash: then quotes in its sentences mean nothing."""
+    scores = path.with_suffix(".json")
+    if path.suffix != ".tsv" or not scores.is_file():
+        return False
+    try:
+        return read_signed(scores, required=False).get("table_sha256") == file_sha256(path)
+    except InputError:  # the scores are damaged, or no scores at all; they are not what was asked for
+        return False
+
+
+def _remark(path: Path, rows: Rows) -> None:
+    for remark in remarks(rows):
+        say(f"{path}: {remark}")
+
+
+def _rows(
+    path: Path, names: list[str], lines: list[tuple[int, list[str]]], column: Column
+) -> list[tuple[int, dict[str, str]]]:
+    """The lines of a table, with their numbers, by column."""
     if column not in names:
         raise InputError(f"{path}: a table without a column {column!r} (it has {', '.join(names)}). Name another file.")
     if not lines:
         raise InputError(f"{path}: a table without a row. Name another file.")
     rows = []
-    for number, line in enumerate(lines, 2):
-        fields = line.split("\t")
+    for number, fields in lines:
         if len(fields) != len(names):
             raise InputError(
                 f"{path}, line {number}: {len(fields)} columns, and the first line names {len(names)}. Repair the line."
             )
-        rows.append(dict(zip(names, fields, strict=True)))
+        rows.append((number, dict(zip(names, map(without_breaks, fields), strict=True))))
     return rows
 
 
-def _ids(path: Path, ids: list[str], first: int) -> list[str]:
-    """The ids, composed (NFC); the first one stands on line `first`. Raises InputError for one that repeats."""
+def _ids(path: Path, numbered: list[tuple[int, str]]) -> list[str]:
+    """The ids, composed (NFC), given with their lines' numbers. Raises InputError for one that repeats."""
     seen: dict[str, int] = {}
-    for number, clip_id in enumerate(map(nfc, ids), first):
+    for number, written in numbered:
+        clip_id = nfc(written)
         if clip_id in seen:
             raise InputError(
                 f"{path}: the id {clip_id!r} stands on two lines, {seen[clip_id]} and {number}. Give each clip one."
@@ -165,7 +194,8 @@ def _paired_with(wanted: _Sentences, found: _Sentences) -> list[str]:
     return found.texts
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
+    """What a file says, its lines ended by line feeds, without the last of them. Raises InputError."""
     try:
         data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError as error:
@@ -181,7 +211,7 @@ def _lines(path: Path) -> list[str]:
         ) from error
     if not text:
         raise InputError(f"{path}: the file is empty. Write one sentence a line.")
-    return _one_line_end(text).removesuffix("\n").split("\n")
+    return _one_line_end(text).removesuffix("\n")
 
 
 def _one_line_end(text: str) -> str:

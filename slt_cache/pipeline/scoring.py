@@ -7,7 +7,7 @@ from slt_cache.config import Config
 from slt_cache.errors import InputError
 from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
 from slt_cache.metrics.text_choices import TextChoices
-from slt_cache.pipeline.terminal import say, stepping
+from slt_cache.pipeline.terminal import stepping
 from slt_cache.text.scripts import has_blanks
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ def score_hypotheses(
     """Always against the raw reference text, which only scoring.final_dot and scoring.lowercase change, and both texts
     alike. With `bootstrap`, 95 % intervals from so many resamples."""
     texts = [hypothesis.texts[0] for hypothesis in hypotheses]
-    if texts and not any(text.strip() for text in texts):
-        say(f"all {len(texts):,} hypotheses are empty, so every score is 0")
     with stepping("scoring", FIGURES, "figure") as step:
         return score(texts, references, preset_of(config), choices_of(config), bootstrap, step)
 

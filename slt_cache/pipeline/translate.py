@@ -179,9 +179,8 @@ def _translation(clip: Clip, best: Hypothesis, frames: int, seconds_a_frame: flo
 def _require_trained(run: Run) -> None:
     if not run.folder.is_dir():
         raise InputError(
-            f"{run.folder}: no such run. `{command('demo')}` makes runs/avatar from drawn videos; for your own see "
-            f"`{command('prepare --help')}`; then train-visual, extract-features, and {command('train-llm')}. "
-            "Name the run with --run."
+            f"{run.folder}: no such run. `{command('demo')}` makes runs/avatar from drawn videos; your own "
+            f"begin with `{command('prepare tsv', root='DIR')}`. Name a trained run with --run."
         )
 
 

@@ -107,7 +107,7 @@ def _head(
         "dev_beams": run.config.generation.dev_beams,
         "num_beams": run.config.generation.num_beams,
         "has_stage_2": any(one.key == "llm" for one in trainings) or any(one.model == "llm" for one in evaluations),
-        "folder": str(run.folder),
+        "eval_command": run.command("eval"),
     }
 
 
