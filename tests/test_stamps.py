@@ -52,6 +52,55 @@ def test_stamps_that_mostly_repeat_or_begin_again_tell_nothing() -> None:
     assert repair([], False).times is None
 
 
+def stored_with_b_frames(frames: int) -> list[int]:
+    """Numbers of the frames in the order in which they are stored: each fourth one before the three that it follows."""
+    return sorted(range(frames), key=lambda number: (number // 4, number % 4 != 3))
+
+
+@pytest.mark.parametrize("place", range(0, 80, 3))
+def test_a_wild_stamp_among_b_frames_is_that_frames_fault_alone(place: int) -> None:
+    order = stored_with_b_frames(100)
+    stored: list[int | None] = [40 * number for number in order]
+    stored[place] = 10_000_000
+    found = repair(stored, True)
+    assert found.times is not None
+    assert found.times.tolist() == [40 * number for number in range(100)]
+    assert found.repaired == 1
+    assert found.own.sum() == 99
+
+
+@pytest.mark.parametrize("bad", [[0], [1], [50], [49, 50], [50, 51, 52, 53], [0, 1, 2, 3, 4], [96, 97, 98, 99]])
+def test_missing_stamps_among_b_frames_go_where_a_frame_is_missing(bad: list[int]) -> None:
+    stored: list[int | None] = [40 * number for number in stored_with_b_frames(100)]
+    for place in bad:
+        stored[place] = None
+    found = repair(stored, True)
+    assert found.times is not None
+    assert found.times.tolist() == [40 * number for number in range(100)]
+    assert found.repaired == len(bad)
+
+
+@pytest.mark.parametrize("place", range(2, 40))
+@pytest.mark.parametrize("of", ["the packet before", "the frame before", "the first frame"])
+def test_a_stamp_among_b_frames_that_repeats_another_moves_no_frame(place: int, of: str) -> None:
+    order = stored_with_b_frames(100)
+    repeated = {"the packet before": order[place - 1], "the frame before": max(order[place] - 1, 0)}.get(of, 0)
+    stored: list[int | None] = [40 * number for number in order]
+    stored[place] = 40 * repeated
+    found = repair(stored, True)
+    assert found.times is not None
+    assert found.times.tolist() == [40 * number for number in range(100)]
+    assert not found.own[repeated]
+
+
+def test_a_clock_that_begins_again_near_the_end_goes_on_as_before() -> None:
+    stored: list[int | None] = [40 * number for number in stored_with_b_frames(100)]
+    found = repair([*stored, *(time for time in stored[:20])], True)
+    assert found.times is not None
+    assert found.times.tolist() == [40 * number for number in range(120)]
+    assert found.repaired == 20
+
+
 def test_sound_stamps_stay_as_they_are() -> None:
     assert repair([0, 120, 40, 80, 160], True).times.tolist() == [0, 40, 80, 120, 160]  # type: ignore[union-attr]
     assert repair([0, 120, 40, 80, 160], True).repaired == 0

@@ -217,3 +217,36 @@ def test_stamps_that_repeat_in_a_video_with_b_frames_move_no_other_frame(
         found, expected = shown(repeated, start, end), shown(video, start, end)
         assert found == list(range(found[0], found[-1] + 1))
         assert set(found) ^ set(expected) <= bad | {place - 1 for place in bad}
+
+
+WITH_B_FRAMES = Coding("source.mp4", x264("keyint=20:min-keyint=20:bframes=3:b-adapt=0:scenecut=0"))
+
+
+@pytest.mark.parametrize("kind", ["ts", "mkv", "flv"])
+@pytest.mark.parametrize(
+    ("wrong", "bad"),
+    [("repeats", {31}), ("repeats", {11, 31, 71}), ("wild", {0, 20}), ("wild", {31}), ("absent", {31})],
+)
+def test_wrong_stamps_in_a_video_with_b_frames_neither_move_frames_nor_make_it_unreadable(
+    tmp_path: Path, kind: str, wrong: str, bad: set[int]
+) -> None:
+    if wrong == "absent" and kind != "ts":
+        pytest.skip("this container has a stamp for each frame")
+    video = encode(tmp_path / WITH_B_FRAMES.name, WITH_B_FRAMES, 90)
+    before = 0
+
+    def change(number: int, packet: av.Packet) -> av.Packet:
+        nonlocal before
+        right = packet.pts
+        if number in bad:
+            packet.pts = {"repeats": before, "wild": right + int(900 / packet.time_base)}.get(wrong)
+        before = right
+        return packet
+
+    damaged = copied(video, tmp_path / f"damaged.{kind}", change)
+    assert packet_index(damaged).seconds is not None
+    assert len(packet_index(damaged).notes) == (len(bad) > 1)
+    assert shown(damaged) == list(range(90))
+    for start in (0.4, 1.0, 1.16, 1.24, 2.0, 3.2):
+        first = round(25 * start)
+        assert shown(damaged, start, start + 0.24) == list(range(first, first + 6))

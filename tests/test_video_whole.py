@@ -124,6 +124,27 @@ def test_a_file_that_states_no_length_and_ends_in_the_middle_of_a_packet_is_read
     assert found == sorted(set(found))  # at the end, frames that need later ones are missing
 
 
+@pytest.mark.parametrize(("name", "coding"), [("a.mpg", ("mpeg2video", "mp2")), ("a.ogv", ("libvpx", "libopus"))])
+def test_a_file_that_ends_within_a_packet_or_its_head_is_said_to_do_so(
+    tmp_path: Path, name: str, coding: tuple[str, str]
+) -> None:
+    video = encode_with_sound(tmp_path / name, 100, 0.0, codec=coding[0], sound=coding[1])
+    data, cut = video.read_bytes(), tmp_path / f"cut.{name}"
+    assert packet_index(video).notes == ()
+    for place in (*range(len(data) * 2 // 3, len(data) * 2 // 3 + 60, 7), len(data) - 10):
+        cut.write_bytes(data[:place])
+        assert "it may be the beginning of a longer video" in packet_index(cut).notes[-1], place
+
+
+def test_an_flv_file_that_has_the_size_it_states_is_whole_whatever_length_it_states(tmp_path: Path) -> None:
+    video = encode(tmp_path / "a.flv", Coding("a.flv", x264("keyint=10")), 60)
+    data = bytearray(video.read_bytes())
+    place = data.index(b"duration") + 9
+    data[place : place + 8] = np.array(9000.0, ">f8").tobytes()
+    video.write_bytes(data)
+    assert numbers(video) == list(range(60))
+
+
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.webm"])
 def test_a_video_that_is_shorter_than_its_sound_is_whole(tmp_path: Path, name: str) -> None:
     codec = {"codec": "libvpx", "sound": "libopus"} if name == "a.webm" else {}

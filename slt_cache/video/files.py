@@ -122,16 +122,21 @@ def _in_pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _by_pyav(clip: Clip, packets: PacketIndex, indices: Sequence[int]) -> Iterator[np.ndarray]:
-    """Frames [H, W, 3], upright, decoded from the last key frame before the first of them on."""
+    """Frames [H, W, 3], upright, decoded from the last key frame before the first of them on. A frame that has no time
+    stamp of its own may come a few places away from where it was supposed; then the next one is shown for it."""
     from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
 
     converter, (height, width) = VideoReformatter(), packets.size
     shown = _pictures(clip.video, packets, indices[0])
+    exact = packets.own is None or bool(packets.own.all())
+    number = -1
+    picture: Any = None
     try:
         for index, same in groupby(indices):
-            number, picture = next(found for found in shown if found[0] >= index)
-            if number > index:
+            while number < index:
+                number, picture = next(shown)
+            if number > index and exact:
                 raise UnreadableVideo(clip.id, clip.video, f"its frame {index} cannot be decoded")
             frame = packets.orientation.apply(converter.reformat(picture, width, height, "rgb24").to_ndarray())
             for _ in same:
@@ -152,7 +157,7 @@ def _pictures(path: Path, packets: PacketIndex, first: int) -> Generator[tuple[i
             if key is not None and seek:
                 container.seek(key, stream=stream)
             last = -1
-            for packet in _from_key(container.demux(stream), key):
+            for packet in _from_key(container.demux(stream), key, packets.key_pts):
                 for picture in packet.decode():
                     number = last + 1 if key is None else _number(packets, picture.pts, key, last)
                     if number is not None:
@@ -166,22 +171,21 @@ def _number(packets: PacketIndex, pts: int | None, key: int, last: int) -> int |
     """Which frame a decoded picture is, after that of number `last`; None for one that is not shown. What comes before
     a key frame but is stored behind it needs frames that were not decoded."""
     assert packets.pts is not None and packets.own is not None
-    if pts is not None and pts < key:
-        return None
     number = len(packets.pts) if pts is None else int(np.searchsorted(packets.pts, pts))
     if number < len(packets.pts) and packets.own[number] and packets.pts[number] == pts:
-        return number
+        return None if pts is not None and pts < key else number
     return None if last < 0 or packets.own.all() else last + 1  # frames come in the order in which they are shown
 
 
-def _from_key(packets: Iterable[Any], key: int | None) -> Iterator[Any]:
-    """The packets from this key frame on; none where seeking led past it."""
+def _from_key(packets: Iterable[Any], key: int | None, keys: np.ndarray) -> Iterator[Any]:
+    """The packets from this key frame on; none where seeking led past it. `keys` are the stamps of all key frames that
+    can be relied on, in ascending order."""
     found = key is None
     for packet in packets:
         if not found and packet.is_keyframe and packet.pts is not None and packet.pts >= key:
-            if packet.pts > key:
+            found = packet.pts == key
+            if not found and keys[np.searchsorted(keys, packet.pts, side="right") - 1] == packet.pts:
                 return
-            found = True
         if found:
             yield packet
 

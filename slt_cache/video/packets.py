@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from slt_cache.video.head import UPRIGHT, FirstFrame, Head, Orientation, first_frame, head
-from slt_cache.video.stamps import Stamps, repair
+from slt_cache.video.stamps import REORDERED, Stamps, repair
 from slt_cache.video.stream import MOST_PIXELS
 from slt_cache.video.timeline import timeline
 from slt_cache.video.whole import Stated, stated
@@ -156,10 +156,9 @@ def _read(container: Any, stream: Any) -> _Packets:
 def _index(path: Path, found: Head, packets: _Packets) -> PacketIndex:
     keys, shown = np.array(packets.keys, bool), np.array(packets.shown, bool)
     stored = np.array([math.nan if time is None else time for time in packets.pts], np.float64)
-    if keys.any():
-        # What a recording that begins between two key frames shows before the first one cannot be decoded.
-        shown &= ~(stored < stored[keys.argmax()])
-    stamps = repair([packets.pts[number] for number in np.flatnonzero(shown)], found.reordered)
+    shown &= ~_before_first_key(stored, keys)
+    reordered = found.reordered and packets.pts != packets.dts  # no decoder delays frames that are shown at once
+    stamps = repair([packets.pts[number] for number in np.flatnonzero(shown)], reordered)
     asked, first = stated(path), packets.first or FirstFrame()
     stored_size = found.stored
     found = replace(found, stored=first.size or stored_size)
@@ -191,6 +190,19 @@ def _index(path: Path, found: Head, packets: _Packets) -> PacketIndex:
     if not len(key_pts) or key_pts[0] > pts[0]:
         return index
     return replace(index, pts=pts, own=stamps.own, key_pts=key_pts, exact_seeks=exact)
+
+
+def _before_first_key(stored: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """bool [n]: what a recording that begins between two key frames shows before the first one, so that it cannot be
+    decoded. It is stored before it, or directly after it."""
+    before = np.zeros(len(stored), bool)
+    if keys.any():
+        first = int(keys.argmax())
+        after = stored[first + 1 :] >= stored[first]
+        leading = int(after.argmax()) if after.any() else 0
+        end = first + 1 + (leading if leading <= REORDERED else 0)
+        before[:end] = stored[:end] < stored[first]
+    return before
 
 
 def _seconds(found: Head, pts: np.ndarray, packets: _Packets, shown: np.ndarray) -> np.ndarray:

@@ -8,8 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 
-RESTART = 32
-"""Average frames by which stamps that are stored in order of decoding may run backwards; more is another clock."""
+REORDERED = 16
+"""Frames by which a frame may be stored away from where it is shown (H.264 and H.265); a stamp that would move it
+farther is wrong."""
+ROOMY = 0.75
+"""Usual steps that must lie on either side of a frame without a stamp that is put between two others."""
 
 
 @dataclass(frozen=True)
@@ -27,36 +30,48 @@ class Stamps:
 def repair(stored: Sequence[int | None], reordered: bool) -> Stamps:
     """`stored` are the stamps of the frames as they are stored. `reordered`: frames may be shown in another order than
     that, so that the stamps alone tell it."""
-    known = np.array([time for time in stored if time is not None], np.float64)
-    if len(known) * 2 <= len(stored) or (reordered and _restarts(known)):
-        return _useless(len(stored))
-    places = np.flatnonzero([time is not None for time in stored])
+    times = np.array([np.nan if time is None else time for time in stored], np.float64)
+    sound = ~np.isnan(times)
     if reordered:
-        known = np.sort(known)
-        places = _places_by_time(known, len(stored))
-    if len(known) == len(stored) and np.all(np.diff(known) > 0):
-        return Stamps(known, np.ones(len(known), bool), 0)
+        sound[sound] = _within_reach(times[sound])
+    if sound.sum() * 2 <= len(times):
+        return _useless(len(times))
+    places, known = _by_time(times, sound) if reordered else (np.flatnonzero(sound), times[sound])
     kept = _rising(known)
-    if kept.sum() * 2 <= len(stored):
-        return _useless(len(stored))
-    sound, own = np.zeros(len(stored), bool), np.zeros(len(stored), bool)
+    if kept.sum() * 2 <= len(times):
+        return _useless(len(times))
+    sound, own = np.zeros(len(times), bool), np.zeros(len(times), bool)
     sound[places[kept]] = True
-    values, counts = np.unique(known, return_counts=True)
+    values, counts = np.unique(times, return_counts=True)
     own[places[kept]] = np.isin(known[kept], values[counts == 1])
-    return Stamps(_filled(sound, known[kept]), own, int(len(stored) - sound.sum()))
+    return Stamps(_filled(sound, known[kept]), own, int(len(times) - sound.sum()))
 
 
 def _useless(count: int) -> Stamps:
     return Stamps(None, np.zeros(count, bool), count)
 
 
-def _restarts(stored: np.ndarray) -> bool:
-    """Whether the clock begins again in the middle, as where two recordings were put one after the other."""
-    if len(stored) < 2:
-        return False
-    step = (stored.max() - stored.min()) / (len(stored) - 1)
-    backwards = np.maximum.accumulate(stored) - stored
-    return bool(np.count_nonzero(backwards > RESTART * step) > 1)
+def _within_reach(times: np.ndarray) -> np.ndarray:
+    """bool [n], for stamps as they are stored: those that move a frame no farther than an encoder does; of equal ones
+    the one that moves least."""
+    sound = np.ones(len(times), bool)
+    while sound.sum() * 2 > len(times):
+        distance = _moved(times[sound])
+        farthest = distance.max()
+        if farthest <= REORDERED:
+            break
+        sound[np.flatnonzero(sound)[distance > max(REORDERED, farthest / 2)]] = False
+    left = np.flatnonzero(sound)
+    nearest_first = left[np.argsort(_moved(times[left]), kind="stable")]
+    _, firsts = np.unique(times[nearest_first], return_index=True)
+    sound[:] = False
+    sound[nearest_first[firsts]] = True
+    return sound
+
+
+def _moved(times: np.ndarray) -> np.ndarray:
+    """int64 [n]: by how many places sorting moves each."""
+    return np.abs(np.argsort(np.argsort(times, kind="stable")) - np.arange(len(times)))
 
 
 def _rising(times: np.ndarray) -> np.ndarray:
@@ -92,13 +107,38 @@ def _choose_of_equal(times: np.ndarray, kept: np.ndarray) -> None:
         kept[first if ahead >= past else behind - 1] = True
 
 
-def _places_by_time(times: np.ndarray, count: int) -> np.ndarray:
-    """int64: where the known stamps, in order of time, come among all. The missing ones go into the widest gaps."""
-    missing = np.zeros(len(times) + 1, np.int64)
-    steps = np.diff(times)
-    for _ in range(count - len(times)):
-        missing[1 + int(np.argmax(steps / (missing[1:-1] + 1)))] += 1
-    return np.arange(len(times)) + np.cumsum(missing[:-1])
+def _by_time(stored: np.ndarray, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the sound stamps come among all frames, and the stamps in order of time. A frame without one goes into the
+    widest gap near the place where it is stored; if all are narrow, before the first or after the last that is near.
+    One that repeats the stamp of another goes next to that unless a gap elsewhere shows that a frame is missing there.
+    """
+    times, reach = np.sort(stored[sound]), int(_moved(stored[sound]).max(initial=0))
+    steps, last = np.diff(times), len(times)
+    usual, most = np.quantile(steps, (0.5, 0.9)) if len(steps) else (0.0, 0.0)
+    missing = np.zeros(last + 1, np.int64)
+    for number in np.flatnonzero(~sound):
+        place, twin = int(sound[:number].sum()), int(np.searchsorted(times, stored[number]))
+        first, end = max(place - reach, 0), min(place + reach, last)
+        near, least = range(max(first, 1), min(end, last - 1) + 1), usual
+        repeats = twin < last and times[twin] == stored[number] and abs(twin - place) <= 2 * reach
+        if repeats:
+            next_to = range(max(twin, 1), min(twin + 1, last - 1) + 1)
+            place, least = twin + 1, most
+            if _roomiest(steps, missing, next_to)[0] >= ROOMY * usual:
+                near, least = next_to, usual
+        room, gap = _roomiest(steps, missing, near)
+        if room >= ROOMY * least:
+            place = gap
+        elif not repeats and (first == 0 or end == last):
+            place = 0 if first == 0 and (end < last or 2 * place < last) else last
+        missing[place] += 1
+    return np.arange(last) + np.cumsum(missing[:-1]), times
+
+
+def _roomiest(steps: np.ndarray, missing: np.ndarray, gaps: range) -> tuple[float, int]:
+    """The gap in which frames are farthest apart with one more than those that are put there already, and how far."""
+    rooms = [(float(steps[gap - 1] / (missing[gap] + 2)), gap) for gap in gaps]
+    return max(rooms, key=lambda one: one[0], default=(-1.0, 0))
 
 
 def _filled(sound: np.ndarray, times: np.ndarray) -> np.ndarray:

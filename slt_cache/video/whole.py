@@ -13,6 +13,7 @@ LARGE = 1
 MP4 = (b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"wide", b"free", b"skip", b"pnot")
 """Boxes with which files of the mp4 family begin."""
 MATROSKA, ASF = bytes.fromhex("1a45dfa3"), bytes.fromhex("3026b275")
+PACK, PROGRAM_END = bytes.fromhex("000001ba"), bytes.fromhex("000001b9")
 FRAMES = (b"mdat", b"moof", b"moov")
 """Boxes of the mp4 family without which frames are missing."""
 SEGMENT, CLUSTER, SEGMENT_INFO = 0x18538067, 0x1F43B675, 0x1549A966
@@ -45,8 +46,8 @@ WHOLE = Stated()
 
 
 def stated(path: Path) -> Stated:
-    """What a file of the families of mp4, Matroska, avi, flv, asf, Ogg and MPEG-TS states; of any other nothing is
-    known. Raises OSError."""
+    """What a file of the families of mp4, Matroska, avi, flv, asf, Ogg, MPEG-PS and MPEG-TS states; of any other
+    nothing is known. Raises OSError."""
     size = path.stat().st_size
     with path.open("rb") as file, suppress(struct.error, IndexError):  # what is not as it should be states nothing
         head = file.read(12)
@@ -58,11 +59,13 @@ def stated(path: Path) -> Stated:
             return _avi(file, size)
         file.seek(0)
         if head[:3] == b"FLV":
-            return _flv(file)
+            return _flv(file, size)
         if head[:4] == ASF:
             return _asf(file, size)
         if head[:4] == b"OggS":
             return _ogg(file, size)
+        if head[:4] == PACK:
+            return _program_stream(file, size)
         return _transport_stream(file, size)
     return WHOLE
 
@@ -208,13 +211,20 @@ def _avi(file: BinaryIO, size: int) -> Stated:
     return Stated(incomplete=True, seconds=seconds) if place > size + 1 else WHOLE
 
 
-def _flv(file: BinaryIO) -> Stated:
-    """The script data at its beginning may have a length (Adobe's FLV specification, E.5)."""
+def _flv(file: BinaryIO, size: int) -> Stated:
+    """The script data at its beginning may have the size of the file and a length (Adobe's FLV specification, E.5)."""
     head = file.read(HEADER_BYTES)
-    place = head.find(key := b"\0\x08duration\0")
-    content = head[place + len(key) : place + len(key) + 8]
-    seconds = struct.unpack(">d", content)[0] if place >= 0 and len(content) == 8 else 0.0
+    if 0 < _flv_number(head, b"filesize") <= size:
+        return WHOLE
+    seconds = _flv_number(head, b"duration")
     return Stated(seconds=seconds if 0 < seconds < 1e7 else None)
+
+
+def _flv_number(head: bytes, name: bytes) -> float:
+    """0 if it is not there."""
+    place = head.find(key := b"\0" + bytes([len(name)]) + name + b"\0")
+    content = head[place + len(key) : place + len(key) + 8]
+    return struct.unpack(">d", content)[0] if place >= 0 and len(content) == 8 else 0.0
 
 
 def _asf(file: BinaryIO, size: int) -> Stated:
@@ -231,11 +241,30 @@ def _ogg(file: BinaryIO, size: int) -> Stated:
     file.seek(max(0, size - 2 * HEADER_BYTES))  # no page is larger
     tail = file.read()
     place = tail.rfind(b"OggS\0")
-    if place < 0:
+    if not 0 <= place <= len(tail) - 27:
         return TORN
     count = tail[place + 26]
     length = 27 + count + sum(tail[place + 27 : place + 27 + count])
     return WHOLE if tail[place + 5] & 4 and place + length <= len(tail) else TORN
+
+
+def _program_stream(file: BinaryIO, size: int) -> Stated:
+    """Packs, each of a header and packets that state their sizes (ISO 13818-1, 2.5.3)."""
+    file.seek(max(0, size - 2 * HEADER_BYTES))  # packs are of some kilobytes
+    tail = file.read()
+    place = tail.rfind(PACK)
+    while 0 <= place < len(tail):
+        code, rest = tail[place : place + 4], len(tail) - place
+        if code == PACK:
+            wide = rest > 13 and tail[place + 4] >> 6 == 1  # of MPEG-2
+            place += 14 + (tail[place + 13] & 7) if wide else 12
+        elif code == PROGRAM_END:
+            return WHOLE
+        elif rest >= 6 and code[:3] == PACK[:3]:
+            place += 6 + int.from_bytes(tail[place + 4 : place + 6], "big")
+        else:
+            return TORN if rest < 6 else WHOLE
+    return TORN if place > len(tail) else WHOLE
 
 
 def _transport_stream(file: BinaryIO, size: int) -> Stated:
