@@ -15,6 +15,7 @@ from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.config import load_config
 from slt_cache.errors import InputError
 from slt_cache.files import write_json, write_text
+from slt_cache.hashes import file_sha256, write_signed
 from slt_cache.pipeline.report import write_report
 from slt_cache.pipeline.run import Run
 from tests.commands import Ran, slt_cache
@@ -342,6 +343,27 @@ def test_scores_of_earlier_weights_are_called_so(run: Run) -> None:
     page = page_of(run)
     assert "scored before its last training" in page
     assert "Where each word looked is not shown: the model was trained on since: slt-cache eval" in page
+
+
+def test_sentences_that_are_not_those_which_were_scored_are_not_shown(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stem in ("test", "visual.test"):
+        path = run.evaluation / f"{stem}.json"
+        write_signed(path, {**json.loads(path.read_text()), "table_sha256": file_sha256(path.with_suffix(".tsv"))})
+    assert "dichte wolken" in page_of(run)
+    assert "warning" not in capsys.readouterr().err
+    table = run.evaluation / "test.tsv"
+    write_text(table, table.read_text(encoding="utf-8").replace("dichte wolken", "helle wolken"))
+    page = page_of(run)
+    said = "test.tsv: not the sentences that test.json has the scores of"
+    assert said in page and "44.56" in page and "helle wolken" not in page
+    assert "sentences of the test split equal their reference to the letter (stage 1 alone)" in page
+    err = capsys.readouterr().err
+    assert f"warning: {table}" in err and f"slt-cache eval --split test --run {run.folder}" in err
+    write_text(run.evaluation / "visual.test.tsv", "no table")
+    assert "None yet" in page_of(run)
+    assert f"--split test --model visual --run {run.folder}" in capsys.readouterr().err
 
 
 def test_nothing_to_report_says_what_to_do(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import time
 
 import numpy as np
 import pytest
@@ -36,6 +37,16 @@ def test_chinese_sentences_are_compared_by_characters() -> None:
         Piece("雨", "missing", ""),
         Piece("雪", "extra", ""),
     ]
+
+
+def test_sentences_of_very_many_words_are_compared_in_little_time() -> None:
+    one, other = (" ".join(f"w{n}" for n in np.random.default_rng(seed).integers(2, size=20_000)) for seed in (0, 1))
+    begun = time.process_time()
+    pieces = compare(one, other)
+    assert time.process_time() - begun < 5  # about 50 s if every pair of equal words is looked at
+    assert " ".join(piece.text for piece in pieces if piece.kind != "missing") == other
+    assert " ".join(piece.text for piece in pieces if piece.kind != "extra") == one
+    assert [piece.kind for piece in compare(one, one)] == ["same"]
 
 
 def test_a_single_word_of_letters_is_a_word() -> None:

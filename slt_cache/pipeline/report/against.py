@@ -124,6 +124,8 @@ def _why_untested(base: Evaluation, other: Evaluation) -> str:
     """A paired test needs the same sentences, scored alike."""
     if (base.preset, base.choices) != (other.preset, other.choices):
         return f"scored in another way ({other.preset})"
+    if base.other_table or other.other_table:
+        return "the sentences that were scored are gone"
     ours, theirs = ({one.clip_id: one.reference for one in found.sentences()} for found in (base, other))
     if not ours or not theirs:
         return "its sentences were not kept"

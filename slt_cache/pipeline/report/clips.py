@@ -104,7 +104,7 @@ class Clips:
 
 def read_clips(run: Run, evaluations: Sequence[Evaluation]) -> tuple[Evaluation, Clips] | None:
     """Rows, without pictures, of the model that the run is about; None without an evaluation."""
-    with_table = [one for one in evaluations if one.table.is_file()]
+    with_table = [one for one in evaluations if one.has_sentences]
     if not with_table:
         return None
     of_model = {one.model: one for one in with_table if one.split == with_table[0].split}

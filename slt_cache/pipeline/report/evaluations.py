@@ -10,7 +10,7 @@ from slt_cache.checkpoints.record import identity_of
 from slt_cache.corpora.clips import SPLITS
 from slt_cache.errors import InputError
 from slt_cache.files import read_object
-from slt_cache.hashes import RECORD_FILE, read_signed
+from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed
 from slt_cache.metrics.scores import score
 from slt_cache.metrics.text_choices import TextChoices
 from slt_cache.pipeline.report.models import css_colour_of
@@ -56,6 +56,8 @@ class Evaluation:
     signatures: dict[str, str]
     earlier_weights: bool
     """The model was trained on since it was scored."""
+    other_table: bool
+    """The table is not the one that was scored: edited, damaged, or of an evaluation that was killed."""
     preset: str
     choices: TextChoices
 
@@ -77,9 +79,14 @@ class Evaluation:
         """id, reference, hypothesis; found beside the file, as a run folder may be moved."""
         return self.file.with_suffix(".tsv")
 
+    @property
+    def has_sentences(self) -> bool:
+        """Whether there is a table, and it is the one that was scored."""
+        return self.table.is_file() and not self.other_table
+
     def sentences(self) -> list[Sentence]:
-        """Empty where there is no table. Raises InputError for a file that is none."""
-        return read_table(self.table) if self.table.is_file() else []
+        """Empty if there are none that were scored. Raises InputError for a file that is no table."""
+        return read_table(self.table) if self.has_sentences else []
 
 
 def read_evaluations(run: Run) -> list[Evaluation]:
@@ -96,6 +103,7 @@ def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
         made_from = saved.get("made_from", {})
         record = run.folder / saved["model"] / "best" / RECORD_FILE
         scored = made_from.get("weights")
+        table = path.with_suffix(".tsv")
         return Evaluation(
             file=path,
             model=saved["model"],
@@ -106,6 +114,7 @@ def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
             earlier_weights=scored is not None
             and record.is_file()
             and identity_of(read_object(record)) != identity_of(scored),
+            other_table=table.is_file() and saved.get("table_sha256") not in (None, file_sha256(table)),
             preset=made_from.get("preset") or preset_of(run.config),
             choices=TextChoices(**made_from["choices"]) if "choices" in made_from else choices_of(run.config),
         )
@@ -115,13 +124,27 @@ def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
         ) from error
 
 
+def table_notices(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What to say of tables that are not those that were scored."""
+    return [
+        f"{one.table}: not the sentences that {one.file.name} has the scores of (edited, damaged, or left by a killed "
+        f"eval), so they are not shown. Score again: {_again(one.file)}"
+        for one in evaluations
+        if one.other_table
+    ]
+
+
 def _place(name: str, order: list[str]) -> int:
     return order.index(name) if name in order else len(order)
 
 
 def _again(path: Path) -> str:
-    """The command that writes an evaluation, which lies in eval/ of its run folder."""
-    return command("eval", run=path.parents[1])
+    """The command that writes an evaluation, eval/SPLIT.json or eval/MODEL.SPLIT.json of its run folder, or its
+    table."""
+    first, *others = path.stem.split(".")
+    model = first if first in MODELS and others else None
+    split = first if model is None else others[0]
+    return command("eval", split=split if split in SPLITS else None, model=model, run=path.parents[1])
 
 
 def read_table(path: Path) -> list[Sentence]:

@@ -25,6 +25,7 @@ from slt_cache.pipeline.report.evaluations import (
     intervals_of,
     read_evaluations,
     signatures_of,
+    table_notices,
     too_few,
 )
 from slt_cache.pipeline.report.lengths import read_lengths
@@ -50,12 +51,15 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
                 f"Train first ({one.command('train-visual')}, or {command('demo')} for everything), "
                 "or name another folder."
             )
+        for notice in table_notices(evaluations):
+            say(f"warning: {notice}")
     _, evaluations, trainings = found[0]
     manifest = read_manifest(run.manifest) if run.manifest.is_file() else []
     shown = read_clips(run, evaluations)
     page: dict[str, Any] = {
         "head": _head(run, manifest, evaluations, trainings),
         "columns": COLUMNS,
+        "table_notices": table_notices(evaluations),
         **_scores(evaluations, rival_runs([(one, scored) for one, scored, _ in found])),
         "beside": lay_beside([run, *others]) if others else None,
         "trainings": trainings,
