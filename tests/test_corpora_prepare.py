@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from slt_cache.corpora.manifest import read_manifest
-from slt_cache.corpora.media import FRAME_SUFFIXES
-from slt_cache.video.images import IMAGE_SUFFIXES
 from tests import official
 from tests.commands import slt_cache
 
@@ -167,7 +165,3 @@ def test_ones_own_missing_videos_are_listed_with_their_lines(tmp_path: Path) -> 
     problems = json.loads((tmp_path / "run" / "prepare.json").read_text())["problems"]
     assert [entry.partition(" (")[0] for entry in problems["video not found"]] == ["line 3: a", "line 4: b"]
     assert "lines 3, 4" in problems["same video and start on several lines"][0]
-
-
-def test_frames_are_what_the_reader_of_frames_reads() -> None:
-    assert set(FRAME_SUFFIXES) == IMAGE_SUFFIXES

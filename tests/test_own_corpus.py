@@ -96,7 +96,7 @@ def test_a_folder_without_a_manifest_is_refused_with_what_was_found(tmp_path: Pa
 def test_very_many_bad_lines_are_counted(tmp_path: Path) -> None:
     write(tmp_path / "own", *(f"{number}\tval\tv\t\t\tt" for number in range(1000)))
     ran = prepare(tmp_path / "own")
-    assert (ran.code, "1000 bad lines" in ran.err, "... and 800 more" in ran.err) == (2, True, True)
+    assert (ran.code, "1,000 bad lines" in ran.err, "... and 800 more" in ran.err) == (2, True, True)
 
 
 def test_no_probe_opens_no_video(own: Path) -> None:

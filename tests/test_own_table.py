@@ -50,6 +50,10 @@ def own(folder: Path, text: str) -> OwnManifest:
     return read_own_manifest(folder / "manifest.tsv")
 
 
+def table(*rows: list[str]) -> str:
+    return "\n".join("\t".join(row) for row in (COLUMNS[:-1], *rows))
+
+
 def refusal(folder: Path, text: str) -> str:
     with pytest.raises(InputError) as refused:
         own(folder, text)
@@ -230,3 +234,32 @@ def test_a_table_of_imported_features_is_unquoted_likewise_unless_an_export_wrot
     assert "taken off, on line 2" in remarks[0]
     [clip] = read_table(tmp_path / "features.tsv", True, remarks.append)["train"]
     assert clip.text == '"er sagte ""hallo"""'
+
+
+@pytest.mark.parametrize("other", ["a\u200b", "\u200ea", " a", "a "])
+def test_ids_that_look_alike_are_refused(tmp_path: Path, other: str) -> None:
+    message = refusal(tmp_path, table(["a", "train", "v", "", "", "eins"], [other, "train", "v", "", "", "zwei"]))
+    assert f"1 bad line; correct it:\n  line 3: id {other!r} is already on line 2" in message
+
+
+@pytest.mark.parametrize("nothing", ["\u200b", " \u200f", "\ufeff"])
+def test_what_nobody_sees_is_neither_an_id_nor_a_sentence(tmp_path: Path, nothing: str) -> None:
+    message = refusal(tmp_path, table([nothing, "train", "v", "", "", "eins"], ["b", "train", "v", "", "", nothing]))
+    assert "line 2: the id is empty\n  line 3: the text is empty" in message
+
+
+@pytest.mark.parametrize(
+    "written", ["\u200ber ging.mp4", " er ging.mp4 ", "er ging.mp4\u00a0", "sub\\er ging.mp4\u200b"]
+)
+def test_a_video_is_found_though_its_name_was_pasted_with_what_nobody_sees(tmp_path: Path, written: str) -> None:
+    (tmp_path / "sub").mkdir()
+    for folder in (tmp_path, tmp_path / "sub"):
+        (folder / "er ging.mp4").touch()
+    [clip] = own(tmp_path, table(["a", "train", written, "", "", "eins"])).clips
+    assert clip.video.is_file()
+    assert (clip.video.parent == tmp_path) == ("sub" not in written)
+
+
+def test_quotes_with_a_blank_after_them_are_said(tmp_path: Path) -> None:
+    read = own(tmp_path, table(["a", "train", "v", "", "", '"er sagte ""ja""" '], ["b", "train", "v", "", "", "nein"]))
+    assert (read.clips[0].text, read.doubtful) == ('"er sagte ""ja""" ', [2])

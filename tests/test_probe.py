@@ -62,6 +62,23 @@ def test_every_bad_clip_is_found_with_its_reason(tmp_path: Path, make_video: Mak
     assert list(found) == [one.id for one in clips if one.id in expected]
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg", "bmp", "webp"])
+def test_a_frame_that_is_cut_off_is_found_wherever_it_lies_in_its_folder(tmp_path: Path, kind: str) -> None:
+    (folder := tmp_path / "frames").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (9, 64, 48, 3), np.uint8)
+    for number, picture in enumerate(noise):
+        Image.fromarray(picture).save(folder / f"{number}.{kind}")
+    assert not probe(tmp_path / "first", [clip(folder)]).bad
+    with (folder / f"2.{kind}").open("ab") as file:
+        file.write(b"a few bytes more")  # as some writers leave; it can be read
+    assert not probe(tmp_path / "second", [clip(folder)]).bad
+    (broken := folder / f"4.{kind}").write_bytes(broken.read_bytes()[:-1500])
+    assert f"frame 4.{kind} is broken" in reasons(probe(tmp_path / "third", [clip(folder)]))["frames"]
+    broken.unlink()
+    broken.mkdir()
+    assert f"frame 4.{kind} cannot be read" in reasons(probe(tmp_path / "third", [clip(folder)]))["frames"]
+
+
 def test_a_cut_that_ends_after_its_video_is_named_and_can_be_read(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "two.mp4", 50)
     ends = {"to the end": 2.0, "rounded up": 2.08, "past the end": 2.5}

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from slt_cache.corpora.clips import Clip
-from slt_cache.corpora.media import FRAME_SUFFIXES
+from slt_cache.corpora.media import frame_files
 
 ENDS = 65_536
 """Bytes at either end of a file whose checksum counts; its size counts too."""
@@ -43,7 +43,7 @@ def has_changed(video: Path, source: str) -> bool:
     """Whether a video that is there differs from the one of this source in what a look at the folder tells: the size of
     a file, the number of frames."""
     try:
-        found = len(_frames(video)) if video.is_dir() else video.stat().st_size
+        found = len(frame_files(video)) if video.is_dir() else video.stat().st_size
     except (OSError, ValueError):
         return False
     return str(found) != source.partition("-")[0]
@@ -63,11 +63,5 @@ def _of_file(video: Path) -> str:
 
 
 def _of_folder(video: Path) -> str:
-    sizes = [frame.stat().st_size for frame in _frames(video)]
+    sizes = [frame.stat().st_size for frame in frame_files(video)]
     return f"{len(sizes)}-{sum(sizes)}-{zlib.crc32(repr(sizes).encode()):08x}"
-
-
-def _frames(folder: Path) -> list[Path]:
-    """Sorted by name, hidden files left out: a Mac puts `._1.png` next to `1.png`."""
-    frames = (path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES)
-    return sorted(path for path in frames if not path.name.startswith("."))

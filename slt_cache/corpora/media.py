@@ -35,6 +35,13 @@ def frame_folders(
     return found
 
 
+def frame_files(folder: Path) -> list[Path]:
+    """Frames that lie directly in a folder, sorted by name, hidden files left out: a Mac puts `._1.png` next to
+    `1.png`. Raises OSError."""
+    frames = (path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES)
+    return sorted(path for path in frames if not path.name.startswith("."))
+
+
 def folder_names(folder: Path) -> list[str]:
     """Composed (NFC) names of the folders in a folder, sorted; files do not count."""
     return [nfc(path.name) for path in _entries(folder) if path.is_dir()]

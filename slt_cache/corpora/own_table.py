@@ -1,5 +1,5 @@
 """Tab-separated tables that users write by hand, with a spreadsheet or with pandas: header and rows out, and what looks
-wrong about them. Knows nothing of what the columns mean.
+wrong about them. Of the columns it knows the id, the split and the sentence, which every table of clips has.
 
 A `"` in a sentence is a character like any other. Only if a whole file is written with the quotes of csv, as
 spreadsheets and pandas do for sentences with quotes in them, are these quotes taken off; else what looks so is said."""
@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.corpora.characters import existing, is_there
+from slt_cache.corpora.characters import existing, is_there, nfc, normalized
+from slt_cache.corpora.clips import SPLITS, no_such_split
 from slt_cache.errors import InputError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "spaces"}
@@ -85,7 +86,7 @@ def rows_of_own(text: str) -> Rows:
     if fields is not None and _is_written_as_csv(fields):
         numbered = [(number, [value for value, _ in row]) for number, row in fields]
         return Rows(numbered, [number for number, row in fields if any(quoted for _, quoted in row)], [])
-    doubtful = [number for number, values in plain.numbered if any(_LIKE_CSV.fullmatch(value) for value in values)]
+    doubtful = [number for number, row in plain.numbered if any(_LIKE_CSV.fullmatch(value.strip()) for value in row)]
     return Rows(plain.numbered, [], doubtful)
 
 
@@ -177,15 +178,37 @@ def lines_named(numbers: Sequence[int]) -> str:
 
 def own_path(name: str, folder: Path) -> Path:
     """A path as a user's table names it: relative to the table's folder, absolute, or beginning with `~`; in the form
-    of Unicode that it has on disk. Windows' `\\` parts folders unless it is part of a name here."""
+    of Unicode that it has on disk. Windows' `\\` parts folders unless it is part of a name here; whitespace around a
+    name, and invisible characters in it, are left out likewise."""
+    found = _path(name, folder)
+    if is_there(found):
+        return found
+    others = (normalized(name).strip(), name.replace("\\", "/"), normalized(name).strip().replace("\\", "/"))
+    return next((path for other in others if other and is_there(path := _path(other, folder))), found)
+
+
+def _path(name: str, folder: Path) -> Path:
     path = Path(name)
     if name.startswith("~"):
         with suppress(RuntimeError):  # no such user: then it is a name like any other
             path = path.expanduser()
-    found = existing(folder / path)
-    if "\\" in name and not is_there(found) and is_there(other := existing(folder / name.replace("\\", "/"))):
-        return other
-    return found
+    return existing(folder / path)
+
+
+def values_by_column(header: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+    """Returns the values of one line by their columns, the id in its composed form. Raises ValueError, which says what
+    is wrong, if there are too few or too many, or if the id, the split or the text is none."""
+    if len(values) != len(header):
+        raise ValueError(f"{len(values)} columns where the header has {len(header)}")
+    row = dict(zip(header, values, strict=True))
+    row["id"] = nfc(row["id"])
+    if not normalized(row["id"]).strip():
+        raise ValueError("the id is empty")
+    if row["split"] not in SPLITS:
+        raise ValueError(f"split {no_such_split(row['split'])}")
+    if not normalized(row["text"]).strip():
+        raise ValueError("the text is empty")
+    return row
 
 
 def require_columns(path: Path, header: Sequence[str], required: Sequence[str], known: Sequence[str]) -> None:

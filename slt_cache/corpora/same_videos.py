@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from slt_cache.corpora.clips import Clip
-from slt_cache.corpora.media import FRAME_SUFFIXES
+from slt_cache.corpora.media import frame_files
 from slt_cache.corpora.official import Problems, note
 
 OVERLAP = "overlapping cuts of one video in different splits"
@@ -69,7 +69,7 @@ def _size(video: Path) -> tuple[int, ...] | None:
     """Of a file its bytes, of a folder those of each frame; None for what cannot be read or is empty."""
     try:
         if video.is_dir():
-            return tuple(frame.stat().st_size for frame in _frames(video)) or None
+            return tuple(frame.stat().st_size for frame in frame_files(video)) or None
         return (video.stat().st_size,) if video.stat().st_size else None
     except (OSError, ValueError):
         return None
@@ -78,19 +78,13 @@ def _size(video: Path) -> tuple[int, ...] | None:
 def _digest(video: Path) -> str | None:
     digest = hashlib.sha256()
     try:
-        for path in _frames(video) if video.is_dir() else [video]:
+        for path in frame_files(video) if video.is_dir() else [video]:
             with path.open("rb") as file:
                 while piece := file.read(HASHED_AT_ONCE):
                     digest.update(piece)
     except OSError:
         return None
     return digest.hexdigest()
-
-
-def _frames(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith(".")
-    )
 
 
 def _overlaps(clips: Sequence[Clip]) -> list[str]:

@@ -25,6 +25,7 @@ from slt_cache.children import belong_to, starting
 from slt_cache.config import Config, VideoConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.manifest import write_manifest
+from slt_cache.corpora.media import FRAME_SUFFIXES
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
@@ -34,7 +35,6 @@ from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.terminal import say
 from slt_cache.text.tokenizer import load_tokenizer, train_tokenizer
 from slt_cache.video.frames import open_frames
-from slt_cache.video.images import IMAGE_SUFFIXES
 
 ROUNDS = 3
 """Times that each is taken, in turns, so that a slow moment of the machine hits all; medians count."""
@@ -168,7 +168,7 @@ def _videos_of(folder: Path, clips: int) -> list[Path]:
         path
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in VIDEO_SUFFIXES
-        or (path.is_dir() and any(frame.suffix.lower() in IMAGE_SUFFIXES for frame in path.iterdir()))
+        or (path.is_dir() and any(frame.suffix.lower() in FRAME_SUFFIXES for frame in path.iterdir()))
     ]
     if not found:
         raise InputError(f"{folder}: no videos here. Name a folder with {', '.join(sorted(VIDEO_SUFFIXES))} files.")

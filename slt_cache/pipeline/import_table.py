@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.corpora.characters import existing, nfc
-from slt_cache.corpora.clips import SPLITS, no_such_split
+from slt_cache.corpora.characters import existing
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import (
     own_path,
@@ -19,6 +18,7 @@ from slt_cache.corpora.own_table import (
     require_columns,
     rows_as_they_are,
     rows_of_own,
+    values_by_column,
 )
 from slt_cache.errors import InputError
 from slt_cache.features.layout import SOURCE, canonical
@@ -100,16 +100,7 @@ _Rows = dict[tuple[str, str], dict[int, tuple[str, ListedView]]]
 
 def _add(rows: _Rows, header: list[str], values: list[str], folder: Path) -> None:
     """Raises ValueError that says what is wrong with a line."""
-    if len(values) != len(header):
-        raise ValueError(f"{len(values)} columns where the header has {len(header)}")
-    row = dict(zip(header, values, strict=True))
-    row["id"] = nfc(row["id"])
-    if not row["id"]:
-        raise ValueError("the id is empty")
-    if row["split"] not in SPLITS:
-        raise ValueError(f"split {no_such_split(row['split'])}")
-    if not row["text"].strip():
-        raise ValueError("the text is empty")
+    row = values_by_column(header, values)
     view = int(_number(row, "view", 99))
     num_frames = int(_number(row, "num_frames", MAX_FRAMES))
     views = rows.setdefault((row["split"], row["id"]), {})

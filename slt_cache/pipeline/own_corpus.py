@@ -10,7 +10,7 @@ from pathlib import Path
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.characters import doubtful, is_there
 from slt_cache.corpora.clips import SPLITS, Clip
-from slt_cache.corpora.manifest import COLUMNS, BadLines, OwnManifest, read_own_manifest
+from slt_cache.corpora.manifest import COLUMNS, BadLines, OwnManifest, bad_lines, read_own_manifest
 from slt_cache.corpora.official import BREAK_REPLACED, Problems, Reading, count_by_split
 from slt_cache.corpora.own_table import lines_named
 from slt_cache.errors import InputError
@@ -125,7 +125,7 @@ def _read(path: Path) -> OwnManifest:
         lines = [f"  line {number}: {problem}" for number, problem in sorted([*error.problems, *wrong])]
         more = f"  ... and {len(lines) - MAX_LINES:,} more" if len(lines) > MAX_LINES else ""
         quoted = f"Values look quoted on {lines_named(error.doubtful)}." if error.doubtful else ""
-        found = [f"{path}: {len(lines)} bad lines; correct them:", *lines[:MAX_LINES], more, quoted]
+        found = [f"{path}: {bad_lines(len(lines))}:", *lines[:MAX_LINES], more, quoted]
         raise InputError("\n".join(filter(None, found))) from error
 
 

@@ -1,5 +1,6 @@
 """Kept frames of a folder of images in natural order. Resizes nothing."""
 
+import os
 import re
 import stat
 import warnings
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.media import frame_files
 from slt_cache.video.stream import FREE_MEMORY, MOST_CHARACTERS, UnreadableVideo, frames_a_piece
 
 if TYPE_CHECKING:
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 """What Pillow may take a file for, whatever its name."""
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+PNG_END = bytes.fromhex("0000000049454e44ae426082")
+JPEG_END = b"\xff\xd9"
+TAIL = 64
+"""Bytes at the end of a file in which its last mark is looked for; some writers put a few more after it."""
 
 
 def list_images(clip: Clip, fps: float) -> list[Path]:
@@ -31,15 +36,26 @@ def list_images(clip: Clip, fps: float) -> list[Path]:
         reason = f"video.fps {fps:g} cannot resample a folder of frames; it has no frame rate. Set video.fps=0"
         raise UnreadableVideo(clip.id, clip.video, reason)
     try:
-        entries = [
-            path for path in clip.video.iterdir() if not path.name.startswith(".")
-        ]  # Macs put ._1.png beside 1.png
+        names = sorted(frame_files(clip.video), key=_natural)
     except OSError as error:
         raise UnreadableVideo(clip.id, clip.video, f"the folder cannot be read ({error.strerror})") from error
-    names = sorted((path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
     if not names:
         raise UnreadableVideo(clip.id, clip.video, "the folder holds no png or jpg frames")
     return names
+
+
+def ends_as_it_should(path: Path) -> bool:
+    """Whether a picture's last bytes are the end that its kind has, or its size the one that it states. False does not
+    mean that it is broken: decoding it shows that. Raises OSError."""
+    with path.open("rb") as file:
+        head, size = file.read(12), os.fstat(file.fileno()).st_size
+        if head[:2] == b"BM":
+            return int.from_bytes(head[2:6], "little") <= size
+        if head[:4] == b"RIFF":
+            return int.from_bytes(head[4:8], "little") + 8 <= size
+        file.seek(max(0, size - TAIL))
+        tail = file.read(TAIL)
+    return tail.endswith(PNG_END) if head[:4] == b"\x89PNG" else head[:2] == b"\xff\xd8" and JPEG_END in tail
 
 
 def read_images(clip: Clip, names: Sequence[Path], first: Path) -> Iterator[np.ndarray]:

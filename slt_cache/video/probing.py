@@ -1,19 +1,24 @@
 """A first look at the videos of clips, before hours are spent on them: does each open, is it whole, does every cut lie
-inside? Reads the packets of a video file and decodes a single frame; of a folder of frames the first and the last."""
+inside? Reads the packets of a video file and decodes a single frame; of a folder of frames the last bytes of each, and
+decodes the first, the last and what does not end as it should."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from slt_cache.corpora.clips import Clip
 from slt_cache.video.files import VideoFile
-from slt_cache.video.images import list_images, read_images
+from slt_cache.video.images import ends_as_it_should, list_images, read_images
 from slt_cache.video.stream import UnreadableVideo, only_unreadable, require_there
 from slt_cache.video.timeline import Timeline
 
 TOLERANCE = 0.1
 """Seconds, beside one frame, that a cut may end after its video: annotation tools round, and audio may outlast the
 pictures."""
+
+MOST_DOUBTFUL = 20
+"""Frames of a folder that are decoded because of their ends; a writer may end all of them in its own way."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,13 @@ def _of_folder(clip: Clip, fps: float) -> ProbedClip:
         for image in images:
             if not image.stat().st_size:
                 raise UnreadableVideo(clip.id, clip.video, f"frame {image.name} is an empty file")
-        for _ in read_images(clip, images[:1] + images[1:][-1:], images[0]):
+        doubtful = (image for image in images[1:-1] if not ends_as_it_should(image))
+        for _ in read_images(clip, [images[0], *islice(doubtful, MOST_DOUBTFUL), *images[1:][-1:]], images[0]):
             pass
     except UnreadableVideo as error:
         return ProbedClip(error.reason)
     except OSError as error:
-        return ProbedClip(f"a frame cannot be read ({error.strerror})")
+        return ProbedClip(f"frame {Path(error.filename or '').name} cannot be read ({error.strerror})")
     return ProbedClip(num_frames=len(images))
 
 
