@@ -13,16 +13,7 @@ from slt_cache.advice import command
 from slt_cache.corpora.characters import normalized
 from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.official import without_breaks
-from slt_cache.corpora.own_table import (
-    Rows,
-    own_path,
-    read_text,
-    remarks,
-    require_columns,
-    rows_as_they_are,
-    rows_of_own,
-    values_by_column,
-)
+from slt_cache.corpora.own_table import Rows, own_path, read_rows, remarks, values_by_column
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
 
@@ -73,12 +64,12 @@ class OwnManifest:
 def read_manifest(path: Path) -> list[Clip]:
     """All clips of a run's manifest, in the order of the file. Raises InputError that lists every bad line, up to
     ten."""
-    return [clip for _, clip in _clips(path, rows_as_they_are(_text(path)))]
+    return [clip for _, clip in _clips(path, _rows(path, as_they_are=True))]
 
 
 def read_own_manifest(path: Path) -> OwnManifest:
     """Reads a manifest that a user wrote. Raises InputError, or BadLines if only some lines are bad."""
-    rows = rows_of_own(_text(path))
+    rows = _rows(path)
     if not rows.unquoted:  # only within quotes may a value hold a tab or a line break
         return OwnManifest(_clips(path, rows), [], rows.doubtful, [])
     plain = [(number, [without_breaks(value) for value in values]) for number, values in rows.numbered]
@@ -86,17 +77,16 @@ def read_own_manifest(path: Path) -> OwnManifest:
     return OwnManifest(_clips(path, Rows(plain, rows.unquoted, [])), rows.unquoted, [], broken)
 
 
-def _text(path: Path) -> str:
+def _rows(path: Path, as_they_are: bool = False) -> Rows:
     if not path.is_file():
         raise InputError(
             f"{path}: there is no such manifest. Make one: {command('prepare CORPUS', root='DIR')}; or name its folder."
         )
-    return read_text(path)
+    return read_rows(path, REQUIRED_COLUMNS, COLUMNS, as_they_are)
 
 
 def _clips(path: Path, rows: Rows) -> list[tuple[int, Clip]]:
     (_, header), *lines = rows.numbered
-    require_columns(path, header, REQUIRED_COLUMNS, COLUMNS)
     clips: list[tuple[int, Clip]] = []
     problems: list[tuple[int, str]] = []
     line_of_id: dict[str, int] = {}

@@ -90,6 +90,15 @@ def rows_of_own(text: str) -> Rows:
     return Rows(plain.numbered, [], doubtful)
 
 
+def read_rows(path: Path, required: Sequence[str], known: Sequence[str], as_they_are: bool = False) -> Rows:
+    """Reads a table of a user, or with `as_they_are` one that was written here, in which quotes mean nothing. Raises
+    InputError unless its header names every required column."""
+    text = read_text(path)
+    rows = rows_as_they_are(text) if as_they_are else rows_of_own(text)
+    require_columns(path, rows.numbered[0][1], required, known)
+    return rows
+
+
 def lines_of_own(text: str, columns: int = 1, separator: str = "\t") -> Rows:
     """Returns the lines of a text with one sentence a line, without the quotes of csv if all of it is written so. With
     two `columns` and `|` as separator, lines of `id|sentence`, in which further bars belong to the sentence."""

@@ -11,15 +11,7 @@ from pathlib import Path
 
 from slt_cache.corpora.characters import existing
 from slt_cache.corpora.official import without_breaks
-from slt_cache.corpora.own_table import (
-    own_path,
-    read_text,
-    remarks,
-    require_columns,
-    rows_as_they_are,
-    rows_of_own,
-    values_by_column,
-)
+from slt_cache.corpora.own_table import own_path, read_rows, remarks, values_by_column
 from slt_cache.errors import InputError
 from slt_cache.features.layout import SOURCE, canonical
 from slt_cache.pipeline.exchange import TABLE
@@ -70,12 +62,10 @@ def find_table(folder: Path) -> Path:
 def read_table(path: Path, as_it_is: bool, remark: Callable[[str], None]) -> dict[str, list[ListedClip]]:
     """The clips of each split, in the order of the file. `as_it_is`: an export wrote it, in which quotes mean nothing.
     `remark` is called with what looks odd. Raises InputError that names the first bad line and how many there are."""
-    text = read_text(path)
-    table = rows_as_they_are(text) if as_it_is else rows_of_own(text)
+    table = read_rows(path, REQUIRED_COLUMNS, COLUMNS, as_it_is)
     for line in remarks(table):
         remark(f"{path}: {line}")
     (_, header), *lines = table.numbered
-    require_columns(path, header, REQUIRED_COLUMNS, COLUMNS)
     problems: list[str] = []
     rows: dict[tuple[str, str], dict[int, tuple[str, ListedView]]] = {}
     for number, values in lines:
