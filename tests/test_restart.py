@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from slt_cache.checkpoints.record import Record, write_record
+from slt_cache.errors import InputError
+from slt_cache.pipeline.llm_folders import require_whole_llm
 from slt_cache.pipeline.unfinished import Unfinished
 from slt_cache.training import trackers
 from tests.commands import TINY, slt_cache
@@ -92,6 +95,37 @@ BAD = {
 }
 
 
+SAYS = {
+    "no such GPU": "compute.device 'cuda:7': this machine has none",
+    "no such device": "compute.device 'gpu': no such kind of device",
+    "fp16 on a CPU": "compute.precision fp16: not on a CPU",
+    "fewer pieces, and fp16 on a CPU": "compute.precision fp16: not on a CPU",
+    "no such weights": "encoder.weights nosuch.pt: no such file",
+    "weights of something else": "other.pt: not the weights of a ResNet-18",
+    "weights that are a list": "list.pt: not a state dict",
+    "broken weights": "broken.pt: not a readable file of tensors",
+    "an encoder of stage 1": "visual/best/encoder.safetensors: an encoder that stage 1 has trained",
+    "a tracker that is not installed": "compute.tracker wandb: its package is not installed",
+    "a rate that gives NaN": "the loss became nan",
+    "rates that give NaN": "the loss became nan",
+    "too few characters": "llm_pretraining.vocabulary 16: the text alone has 26 characters",
+    "no such text": "nosuch.txt: there is no such file",
+    "empty text": "empty.txt: the file is empty",
+    "no such language": "llm.language: MBart has no code 'xx_XX'",
+    "no such LLM": "nosuch: neither a folder with a model nor to be had from the hub",
+    "a corpus that is not there": "corpus.clips: made with 24, asked for 999",
+    "an unknown key": "unknown key visual_training.rate",
+    "no such cache": "nosuch.h5: there is no such feature cache",
+    "wrong LoRA targets": "llm.lora.targets: the LLM has no linear layer called nosuch",
+    "wrong LoRA targets and other text": "llm.lora.targets: the LLM has no linear layer called nosuch",
+    "a translator of stage 2": "llm/best: a translator that stage 2 has trained",
+    "LoRA alone": "lora: LoRA matrices (adapter_config.json), not a whole LLM",
+    "other feature level": "level: file sign, this run frame",
+    "another LLM": "llm.name facebook/bart-base: only small-mbart and small-mt5 are pre-trained here",
+}
+"""What each kind of bad input is called in the error."""
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_restart_with_bad_input_changes_no_file(trained: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
@@ -101,6 +135,7 @@ def test_a_restart_with_bad_input_changes_no_file(trained: Path, name: str, monk
     assert ran.code == (1 if "NaN" in name else 2), ran.err
     said = ran.err.strip().splitlines()[-1]
     assert said.startswith("error: ") and len(said) < 800, ran.err
+    assert SAYS[name.partition(": ")[2]] in said, said
     assert "Traceback" not in ran.err
     assert contents(trained) == before
 
@@ -111,6 +146,31 @@ def test_trimming_from_a_translator_or_onto_something_else_changes_no_file(train
     for name, out in ((trained / "llm" / "best", "new"), (trained.parent / "mbart", "visual"), ("nosuch", "new")):
         assert slt_cache("llm", "trim", "--name", name, *text, "--out", trained / out).code == 2
     assert contents(trained) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("adapter_config.json", "LoRA matrices (adapter_config.json), not a whole LLM"),
+        ("sign_translator.json", "a translator that stage 2 has trained"),
+        ("adapter.safetensors", "a translator that stage 2 has trained"),
+    ],
+)
+def test_adapters_and_translators_on_the_hub_are_refused_by_their_name(
+    file: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's local cache, as a download leaves it: a branch that names a commit, and the commit's files."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    commit = tmp_path / "models--someone--german" / "snapshots" / "0123abc"
+    commit.mkdir(parents=True)
+    (commit / "config.json").write_text("{}")
+    (commit.parents[1] / "refs").mkdir()
+    (commit.parents[1] / "refs" / "main").write_text(commit.name)
+    require_whole_llm("someone/german")
+    (commit / file).write_text("{}")
+    with pytest.raises(InputError, match=r"llm\.name someone/german: ") as refused:
+        require_whole_llm("someone/german")
+    assert says in str(refused.value)
 
 
 # --- failed starts
