@@ -2,7 +2,7 @@
 completes. Plain text, so that it can be searched and piped; typer's own groups come with boxes, and draw them round
 errors too."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, ClassVar
 
@@ -99,19 +99,6 @@ def section_names(incomplete: str) -> list[str]:
 
 def setting_names(incomplete: str) -> list[str]:
     """Completes `section.key=`, with nested sections."""
-    from pydantic import BaseModel
+    from slt_cache.config.describe import describe
 
-    from slt_cache.config import Config
-
-    def names(section: type[BaseModel], prefix: str) -> Iterator[str]:
-        for key, field in section.model_fields.items():
-            inner = [kind for kind in (field.annotation, *getattr(field.annotation, "__args__", ())) if _is(kind)]
-            if inner:
-                yield from names(inner[0], f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}="
-
-    def _is(kind: Any) -> bool:
-        return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-    return one_of(*names(Config, ""))(incomplete)
+    return one_of(*(f"{setting.name}=" for setting in describe()))(incomplete)

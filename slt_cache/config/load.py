@@ -5,10 +5,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from slt_cache.config.describe import section_in
 from slt_cache.config.plain_yaml import dump_yaml, load_yaml, shortened, shortened_text
 from slt_cache.config.sections import Config
 from slt_cache.errors import InputError
@@ -173,10 +174,8 @@ def _keys_beside(path: Sequence[str]) -> list[str]:
     """The keys of the section that `path` points into."""
     section: type[BaseModel] = Config
     for part in path[:-1]:
-        annotation = section.model_fields[part].annotation if part in section.model_fields else None
-        inner = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
-        sections = [one for one in inner if issubclass(one, BaseModel)]
-        if not sections:
+        inner = section_in(section.model_fields[part].annotation) if part in section.model_fields else None
+        if inner is None:
             return []
-        section = sections[0]
+        section = inner
     return list(section.model_fields)
