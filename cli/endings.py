@@ -92,7 +92,7 @@ def interruption(left: Interrupted, options: Mapping[str, Any]) -> str:
     if left is Interrupted.RESUMES and options.get("dry_run"):
         left = Interrupted.STARTS_OVER
     if left is Interrupted.RESUMES and options.get("restart"):
-        return "interrupted; the same command without --restart resumes from what was saved, with it it starts over."
+        return "interrupted; the same command without --restart resumes from what was saved, and with it starts over."
     return f"interrupted; {left.value}." if left.value else "interrupted."
 
 
