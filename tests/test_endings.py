@@ -129,7 +129,9 @@ def test_a_tilde_is_expanded_in_options_that_name_paths(tmp_path: Path, monkeypa
 
 RESUMES = "interrupted; the same command resumes from what is finished."
 STARTS_OVER = "interrupted; the same command starts over."
-WITHOUT_RESTART = "interrupted; the same command without --restart resumes from what was saved, and with it starts over."
+WITHOUT_RESTART = (
+    "interrupted; the same command without --restart resumes from what was saved, and with it starts over."
+)
 INTERRUPTED = [
     ("demo", RESUMES),
     ("prepare avatar", RESUMES),

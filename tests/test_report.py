@@ -342,7 +342,14 @@ def test_scores_of_earlier_weights_are_called_so(run: Run) -> None:
     train(run, "llm", epochs=5)
     page = page_of(run)
     assert "scored before its last training" in page
-    assert "Where each word looked is not shown: the model was trained on since: slt-cache eval" in page
+    said = "Where each word looked is not shown: the model was trained on since: slt-cache eval --split test"
+    assert f"{said} --run" in page
+    path.unlink()
+    path = run.evaluation / "visual.test.json"
+    weights = {"made_from": {"weights": json.loads((run.visual / "best" / "record.json").read_text())}}
+    write_json(path, {**json.loads(path.read_text()), **weights})
+    train(run, "visual", epochs=5)
+    assert f"{said} --model visual --run" in page_of(run)
 
 
 def test_sentences_that_are_not_those_which_were_scored_are_not_shown(

@@ -31,7 +31,8 @@ def read_looks(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) 
     if evaluation.model in END_TO_END:
         return _none("this model has an encoder of its own, which no cache holds the features of")
     if evaluation.earlier_weights:
-        return _none(f"the model was trained on since: {run.command('eval', split=evaluation.split)}")
+        model = None if evaluation.model == "llm" else evaluation.model
+        return _none(f"the model was trained on since: {run.command('eval', split=evaluation.split, model=model)}")
     if not run.features.is_file():
         return _none(f"there is no feature cache: {run.command('extract-features --split all')}")
     try:
