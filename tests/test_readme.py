@@ -98,6 +98,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder whose run folders hold a tiny config, so that each command takes a second."""
     folder = tmp_path_factory.mktemp("readme")
     tiny = yaml.safe_load(TINY.read_text(encoding="utf-8"))
+    for training in ("visual_training", "llm_training"):
+        tiny[training]["epochs"] = 1
     for name, corpus in (("avatar", "avatar"), ("tsv", "tsv"), ("i3d", "avatar")):
         run = folder / "runs" / name
         run.mkdir(parents=True)
@@ -119,6 +121,7 @@ def measured_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slt_cache.pipeline.bench_llm.ROUND_SECONDS", 1e-9)
     monkeypatch.setattr("slt_cache.pipeline.bench_llm.ROUNDS", 1)
     monkeypatch.setattr("slt_cache.pipeline.bench_visual.ROUNDS", 1)
+    monkeypatch.setattr("slt_cache.pipeline.bench_visual.BATCHES", 1)
     monkeypatch.setattr("slt_cache.pipeline.reproduce.estimate._Rates._timed", lambda self, work: 1.0)
 
 
