@@ -225,7 +225,7 @@ def test_the_seal_names_every_region_once_and_leaves_no_byte_out(path: Path) -> 
 
 
 def test_a_reader_of_ones_own_needs_no_more_than_the_documented_facts(path: Path) -> None:
-    """With mmap, struct, zlib and h5py alone, from what the README says of the format."""
+    """With mmap, struct, zlib and h5py alone, from what FORMAT.md says."""
     data = path.read_bytes()
 
     # the seal
