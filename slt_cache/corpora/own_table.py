@@ -190,10 +190,11 @@ def own_path(name: str, folder: Path) -> Path:
     of Unicode that it has on disk. Windows' `\\` parts folders unless it is part of a name here; whitespace around a
     name, and invisible characters in it, are left out likewise."""
     found = _path(name, folder)
-    if is_there(found):
+    plain = normalized(name).strip()
+    others = [other for other in (plain, name.replace("\\", "/"), plain.replace("\\", "/")) if other not in ("", name)]
+    if not others or is_there(found):  # without others nothing is asked of the disk: a corpus may have many clips
         return found
-    others = (normalized(name).strip(), name.replace("\\", "/"), normalized(name).strip().replace("\\", "/"))
-    return next((path for other in others if other and is_there(path := _path(other, folder))), found)
+    return next((path for other in others if is_there(path := _path(other, folder))), found)
 
 
 def _path(name: str, folder: Path) -> Path:

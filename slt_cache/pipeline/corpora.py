@@ -49,7 +49,7 @@ def absent_videos(run: Run, absent: Sequence[Clip], total: int, choice: str = ""
 
 def _advice_on_absent(run: Run, absent: int, total: int, choice: str) -> str:
     if not _has_moved(run, absent, total):
-        return f"Put the videos there, or take the clips out of the manifest{choice}"
+        return f"Put the videos there, or take the clips out of the manifest{choice or '.'}"
     if not run.preparation.is_file():
         return f"If they have moved, correct the paths in {run.manifest}."
     corpus = run.config.corpus

@@ -124,7 +124,9 @@ def look_of(run: Run) -> Look:
 def _refusal(run: Run, clips: Sequence[Clip], bad: Sequence[BadClip], choice: str) -> InputError:
     if not any(is_there(one.clip.video) for one in bad):
         return absent_videos(run, [one.clip for one in bad], len(clips), choice)
-    return InputError(f"{_named(bad, len(clips))}\nRepair the videos, or take the clips out of the manifest{choice}")
+    return InputError(
+        f"{_named(bad, len(clips))}\nRepair the videos, or take the clips out of the manifest{choice or '.'}"
+    )
 
 
 def _named(bad: Sequence[BadClip], total: int) -> str:
