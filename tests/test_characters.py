@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from slt_cache.corpora.characters import LOOK_ALIKE, NOT_COMPOSED, ODD_SPACE, UNSEEN, doubts, existing, normalized
+from slt_cache.corpora.characters import (
+    DAMAGED,
+    LOOK_ALIKE,
+    NOT_COMPOSED,
+    ODD_SPACE,
+    UNSEEN,
+    doubts,
+    existing,
+    normalized,
+)
 from slt_cache.metrics.paired import compare
 from slt_cache.metrics.scores import PRESETS, score
 from slt_cache.text.tokenizer import Tokenizer, as_llm_reads_it
@@ -28,6 +37,8 @@ WRITTEN = {
     "zero-width spaces": lambda text: text.replace("ü", "ü\u200b"),
     "soft hyphens": lambda text: text.replace("größten", "größten\u00ad"),
     "word joiner and direction marks": lambda text: "\u200e" + text.replace(" ,", "\u2060 ,"),
+    "joiners after Latin letters": lambda text: text.replace("ß", "ß\u200b\u200c").replace("e", "e\u200d", 1),
+    "Arabic and Mongolian marks": lambda text: "\u061c" + text.replace(" ,", "\u180e ,\u206f"),
     "accents over invisible characters": lambda text: nfd(text).replace("\u0308", "\u200b\u0308"),
 }
 
@@ -73,6 +84,10 @@ def test_what_is_seen_stays_as_it_is(text: str) -> None:
         (nfd("schön"), [NOT_COMPOSED]),
         ("scho\u00adn", [UNSEEN]),
         ("\ufeffschon", [UNSEEN]),
+        ("hal\u200clo", [UNSEEN]),
+        ("می\u200cخواهم", []),
+        ("sch\ufffdn", [DAMAGED]),
+        ("schon\0", [DAMAGED]),
         ("10\u00a0Grad", [ODD_SPACE]),
         ("ﬁnden", [LOOK_ALIKE]),
         ("\u200b10\u2009Ｇrad", [UNSEEN, ODD_SPACE, LOOK_ALIKE]),

@@ -1,22 +1,28 @@
 """Characters that look alike and are not: one form of a sentence for training and scoring, and what to warn of. Changes
 no file: what a manifest or a table of references holds stays as it was written."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff" + "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+INVISIBLE = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\ufeff" + "".join(
+    map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x2070)))
+)
 """Soft hyphen, zero-width space, word joiner, byte order mark, and marks of the writing direction. The joiners U+200C
-and U+200D are not among them: Persian and Indic scripts spell words with them."""
+and U+200D are among them only after Latin, Greek and Cyrillic letters: Persian and Indic scripts spell words with them.
+"""
 NORMALIZATION = "nfc+no-invisible"
 """Name of what `normalized` does, for signatures."""
 
 NOT_COMPOSED = "letters and accents apart (NFD; read as NFC)"
 UNSEEN = "invisible characters (left out in training and scoring)"
 ODD_SPACE = "no-break or other special spaces (read as spaces)"
+DAMAGED = "control or replacement characters (text that was decoded wrongly)"
 LOOK_ALIKE = "ligatures, full-width or mathematical letters (other letters than the plain ones)"
 
-_WITHOUT_INVISIBLE = str.maketrans("", "", INVISIBLE)
+_UNSEEN = re.compile(rf"(?<=[0-9A-Za-z\u00aa-\u058f])[{INVISIBLE}\u200c\u200d]+|[{INVISIBLE}]+")
+_DAMAGED = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufffd]")
 _COMPATIBLE = ((0xFB00, 0xFB06), (0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A), (0x1D400, 0x1D7FF))
 
 
@@ -28,17 +34,18 @@ def nfc(text: str) -> str:
 def normalized(text: str) -> str:
     """What a sentence is for the LLM and for the scorer: composed (NFC), and without characters that nobody sees. Case,
     punctuation and full-width forms stay."""
-    return text if text.isascii() else nfc(text.translate(_WITHOUT_INVISIBLE))
+    return text if text.isascii() else nfc(_UNSEEN.sub("", text))
 
 
 def doubts(text: str) -> list[str]:
     """Kinds of characters in a sentence that its reader would not notice."""
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return []
     found = {
         NOT_COMPOSED: not unicodedata.is_normalized("NFC", text),
-        UNSEEN: any(character in INVISIBLE for character in text),
+        UNSEEN: _UNSEEN.search(text) is not None,
         ODD_SPACE: any(character.isspace() and character not in " \u3000" for character in text),
+        DAMAGED: _DAMAGED.search(text) is not None,
         LOOK_ALIKE: any(low <= ord(character) <= high for character in text for low, high in _COMPATIBLE),
     }
     return [kind for kind, is_so in found.items() if is_so]
