@@ -20,8 +20,9 @@ from . import (
     webpage,
     whole,
 )
-from .endings import FAILED, INTERRUPTED, end_quietly, fall_silent, misused, noticing_ctrl_c
+from .endings import FAILED, INTERRUPTED, end_quietly, explained, fall_silent, misused, noticing_ctrl_c
 from .help import GroupedCommands, Program
+from .options import Verbosity
 
 
 class Commands(GroupedCommands):
@@ -84,9 +85,10 @@ def run() -> None:
         fall_silent()
         code = FAILED
     except Exception as error:
-        if not hasattr(error, "format_message"):
+        explanation = misused(error) if hasattr(error, "format_message") else explained(error, "")
+        if explanation is None or Verbosity.traceback:
             raise
-        message, code = misused(error)
+        message, code = explanation
         typer.echo(message, err=True)
     finally:
         end_quietly()

@@ -7,6 +7,7 @@ import errno
 import os
 import select
 import signal
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +18,9 @@ from typing import Any
 
 from slt_cache.advice import program
 from slt_cache.errors import SltCacheError
+from slt_cache.write_errors import size_text
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FAILED = 1
 """Exit code of a command that failed on the way."""
 INTERRUPTED = 130
@@ -123,10 +126,26 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _named(error: OSError) -> str:
     """The file and the reason."""
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    if error.filename is None and error.errno in NO_ROOM and (free := _full_stdout()) is not None:
+        return f"standard output: could not be written ({reason}){free}; make room or send it elsewhere, then run again"
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     if error.errno == errno.ENOSPC:
         reason += "; make room on that disk and run the same command again"
     return f"{' -> '.join(names)}: {reason}" if names else f"the system refused to read or write: {reason}"
+
+
+def _full_stdout() -> str | None:
+    """What is free on the disk that standard output goes to, if that takes nothing more; None if it does."""
+    with suppress(ValueError, AttributeError):  # no file of the system
+        output = sys.stdout.fileno()
+        try:
+            os.write(output, b"\n")
+        except OSError:
+            if not stat.S_ISREG(os.fstat(output).st_mode):
+                return ""
+            disk = os.fstatvfs(output)
+            return f"; {size_text(disk.f_bavail * disk.f_frsize)} are free"
+    return None
 
 
 def misused(error: Any) -> tuple[str, int]:

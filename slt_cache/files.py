@@ -282,6 +282,21 @@ def require_writable(folder: Path) -> None:
             file.flush()
 
 
+@contextmanager
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A temporary folder, deleted once the block ends; on the disk for temporary files (TMPDIR) unless `parent` is
+    given. Raises SltCacheError, which names the disk, if there is no room for it or for what the block writes."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="slt-cache-", dir=parent)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SltCacheError(
+            f"no temporary folder can be made ({reason}). Free some space, or set TMPDIR to a folder on another disk."
+        ) from error
+    with folder as name, write_errors(Path(name) / "temporary files", "nothing else was changed"):
+        yield Path(name)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text, whole or not at all."""
     with replacing(path) as temporary:

@@ -52,7 +52,7 @@ def write_errors(path: Path, kept: str | None = None) -> Iterator[None]:
         if kept is None:
             kept = "its previous version is kept" if path.exists() else "what was finished before is kept"
         raise SltCacheError(
-            f"{path}: could not be written ({reason}); {_free_space(path)} are free, and {kept}. "
+            f"{path}: could not be written ({reason}); {free_space(path)} are free, and {kept}. "
             "Free some space or choose another place, then run the same command again."
         ) from error
 
@@ -89,10 +89,15 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
-def _free_space(path: Path) -> str:
-    free = float(shutil.disk_usage(_existing(path)).free)
+def free_space(path: Path) -> str:
+    """Of the disk that has `path`, or would have it, in words."""
+    return size_text(shutil.disk_usage(_existing(path)).free)
+
+
+def size_text(size: float) -> str:
+    """A number of bytes, in words."""
     for unit in ("bytes", "kB", "MB"):
-        if free < 1000:
-            return f"{free:.3g} {unit}"
-        free /= 1000
-    return f"{free:,.1f} GB"
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.1f} GB"

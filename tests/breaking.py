@@ -70,6 +70,15 @@ COMMANDS = {
     "llm trim": Command(
         "llm trim --name RUN/llm/pretrained/best --text RUN/manifest.tsv --out RUN/trimmed", ("trimmed",)
     ),
+    "llm merge": Command("llm merge --run RUN/lora --out RUN/without-lora", ("without-lora",)),
+    "prepare tsv": Command(
+        f"prepare tsv --root RUN/own --run RUN/corrected --config {TINY} --set llm.language=de_DE", ("corrected",)
+    ),
+    "prepare phoenix14t": Command("prepare phoenix14t --root RUN/phoenix --run RUN/official", ("official",)),
+    "train-joint": Command("train-joint --run RUN", ("joint",)),
+    "demo": Command(f"demo --run RUN/demo --config {TINY}", ("demo",)),
+    "reproduce": Command(f"reproduce table8 --run RUN/tables --config {TINY}", ("tables",)),
+    "cache show": Command("cache show train-00000 --features RUN/feats.h5 --plot RUN/clip.png", ("clip.png",)),
 }
 
 
@@ -177,7 +186,7 @@ def call(
         os.dup2(2, 1)  # the program's own stdout is for the answers
         happened = watch(run, None if kill_at is None else (kill_at, signal.SIGKILL))
         sys.argv = ["slt-cache", *command.words.replace("RUN", str(run)).split(), "--device", "cpu"]
-        if command.words.split()[0] in ("cache", "report", "prepare") or "trim" in command.words:
+        if command.words.split()[0] in ("cache", "report", "prepare") or re.match("llm (trim|merge)", command.words):
             del sys.argv[-2:]
         try:
             cli()

@@ -9,6 +9,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from slt_cache.app.uploads import MEGABYTE, NoRoom, Uploads
+from slt_cache.errors import SltCacheError
+from slt_cache.pipeline.terminal import say
+from slt_cache.write_errors import write_errors
 
 FORM_BYTES = 64_000
 """That a form takes besides its file."""
@@ -51,6 +54,9 @@ class Receiver:
             response = PlainTextResponse("The size of the upload was not said.", 411)
         except NoRoom:
             response = PlainTextResponse("Too many files are waiting. Try again in a minute.", 503)
+        except SltCacheError as full:
+            say(str(full))
+            response = PlainTextResponse("The file could not be stored here. Try again later.", 507)
         except (ClientDisconnect, MultiPartException, _NoFile):
             response = PlainTextResponse("No whole file arrived.", 400)
         finally:
@@ -62,12 +68,13 @@ class Receiver:
         from starlette.datastructures import UploadFile
 
         # Starlette keeps a file that is being sent without a name on disk: if it breaks off, nothing is left.
-        async with request.form(max_files=1, max_fields=4) as form:
-            file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
-            if file is None:
-                raise _NoFile
-            path = self.uploads.new_path(file.filename or "")
-            await asyncio.to_thread(_copy, file.file, path)
+        with write_errors(self.uploads.folder / "an upload", "the page stays up"):
+            async with request.form(max_files=1, max_fields=4) as form:
+                file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
+                if file is None:
+                    raise _NoFile
+                path = self.uploads.new_path(file.filename or "")
+                await asyncio.to_thread(_copy, file.file, path)
         self.uploads.hold(path)
         return str(path)
 

@@ -5,7 +5,6 @@ that has learned nothing, since what it computes takes no longer for being usefu
 
 import multiprocessing
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from slt_cache.corpora.media import FRAME_SUFFIXES
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.files import scratch_folder
 from slt_cache.models.frozen import PRECISIONS
 from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.run import Run
@@ -50,14 +50,14 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov"})
 def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, Any]:
     """Times decode, forward and extraction over videos of a folder, or over H.264 files made for it."""
     device = pick_device(config.compute.device, config.features.precision, "features.precision")
-    with tempfile.TemporaryDirectory() as folder:
-        paths = _videos_of(videos, clips) if videos is not None else _write_videos(Path(folder) / "videos", clips)
-        run = untrained_run(Path(folder) / "run", config, paths)
+    with scratch_folder() as folder:
+        paths = _videos_of(videos, clips) if videos is not None else _write_videos(folder / "videos", clips)
+        run = untrained_run(folder / "run", config, paths)
         listed = [_clip(path) for path in paths]
         say(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} times in turns")
         frames = sum(_count((clip, config.video)) for clip in listed)
         forward, batch = _best_forward(config, frames, device)
-        cache = Path(folder) / "feats.h5"
+        cache = folder / "feats.h5"
         with _decoders(config.compute.workers) as pool:
             decode = lambda: sum(pool.imap_unordered(_count, [(clip, config.video) for clip in listed]))  # noqa: E731
             seconds = _in_turns([decode, forward, lambda: extract(run, ["train"], cache, restart=True)])

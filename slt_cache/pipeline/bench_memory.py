@@ -2,7 +2,6 @@
 each in a process of its own, loaded from a folder as a published model would be. Needs no run and no corpus."""
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from slt_cache.children import ChildEnded, spread
 from slt_cache.config import Config, LoraConfig
 from slt_cache.device import pick_device
 from slt_cache.errors import SltCacheError
+from slt_cache.files import scratch_folder
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.pipeline.bench_step import (
     MBART_LARGE,
@@ -45,8 +45,8 @@ def bench_memory(
     lora = config.llm.lora or LoraConfig()
     device = pick_device(config.compute.device, config.compute.precision)
     figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "llm"
+    with scratch_folder() as folder:
+        saved = folder / "llm"
         parameters = _save(saved, shape, vocabulary)
         for name, adapted in (("step", None), ("lora_step", lora)):
             say(f"memory: {UPDATES} updates of {parameters / 1e6:.0f} M parameters{', LoRA' if adapted else ''}")

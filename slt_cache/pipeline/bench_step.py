@@ -2,11 +2,9 @@
 chooses; the bare LLM's step beside it; and an LLM of MBart-large's shape to take them with."""
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from transformers import MBartConfig, MBartForConditionalGeneration
 
 from slt_cache.batches.feature_batches import FeatureBatch
 from slt_cache.config import Config
+from slt_cache.files import scratch_folder
 from slt_cache.models.frozen import PRECISIONS
 from slt_cache.models.lora import add_lora
 from slt_cache.models.packing import step_mask
@@ -110,8 +109,8 @@ def run_loop(task: MeasuredTask, config: Config, device: torch.device) -> None:
     model.to(device)
     settings = config.llm_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
     precision = config.compute.precision
-    with tempfile.TemporaryDirectory() as folder, suppress(_Measured):
-        train(task, Engine(settings, config.seed, 1, precision, device, Path(folder), save_seconds=math.inf))
+    with scratch_folder() as folder, suppress(_Measured):
+        train(task, Engine(settings, config.seed, 1, precision, device, folder, save_seconds=math.inf))
 
 
 def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: FeatureBatch, adapter: bool) -> float:

@@ -4,7 +4,6 @@ how long the model waits for frames, and whether a cache of decoded frames would
 All are taken in turns, in one process. Steps go through the loop of `train-visual` itself, so that whatever comes to
 stand in it is seen here; the weights are thrown away."""
 
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from slt_cache.checkpoints.visual import new_visual_translator
 from slt_cache.config import Config
 from slt_cache.corpora.clips import Clip
 from slt_cache.device import pick_device
+from slt_cache.files import scratch_folder
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.models.visual_memory import frame_bytes
 from slt_cache.pipeline.bench_visual_step import MeasuredPixels, Round, run_loop
@@ -55,7 +55,7 @@ def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
     size = config.visual_training.batch_size
     chosen = _evenly(clips, size * (batches or BATCHES))
     model = _model(config, tokenizer)
-    with tempfile.TemporaryDirectory(dir=_cache_disk(run)) as folder:
+    with scratch_folder(_cache_disk(run)) as folder:
         loader = partial(
             clip_loader,
             chosen,
@@ -67,13 +67,20 @@ def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
             augmentation=config.augmentation,
             pinned=device.type == "cuda",
         )
-        loaders = [loader(), loader(frame_cache=frame_cache_in(Path(folder), config))]
+        cache = frame_cache_in(folder, config)
+        loaders = [loader(), loader(frame_cache=cache)]
         timed, an_epoch = len(loaders[0]), len(EpochOrder(len(clips), size, config.seed, shuffle=True))
         say(f"timing {timed} of {an_epoch} batches on {device}, {ROUNDS} times in turns")
         optimizer = partial(visual_optimizer, model, config.visual_training)
         task = MeasuredPixels("bench", model, loaders[0], optimizer, dict, lambda epoch, dev: None)
         task.measure(loaders, ROUNDS + 1, config, device)
         run_loop(task, config, device)
+        if missing := cache.missing(chosen):
+            raise SltCacheError(
+                f"{folder.parent}: the frames of {len(missing):,} of {len(chosen):,} clips could not be cached, so "
+                f"reading from a frame cache was not timed; {free_space(folder)} are free. Free some space, or name a "
+                "folder on another disk (video.frame_cache=FOLDER)."
+            )
     return {
         **_speeds(task.rounds[1:], sum(task.counts), an_epoch),
         "frame_cache_gb": round(cache_bytes(clips, config) / GIGABYTE, 2),

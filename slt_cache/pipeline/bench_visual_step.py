@@ -2,12 +2,10 @@
 of their frames in turns, and the bare backbone beside it."""
 
 import math
-import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -16,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from slt_cache.batches.clip_batches import ClipBatch
 from slt_cache.config import Config
+from slt_cache.files import scratch_folder
 from slt_cache.models.frozen import PRECISIONS
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.training.from_pixels import FromPixelsTask
@@ -111,8 +110,8 @@ def run_loop(task: MeasuredPixels, config: Config, device: torch.device) -> None
     task.model.to(device)
     settings = config.visual_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
     precision = config.compute.precision
-    with tempfile.TemporaryDirectory() as folder, suppress(_Measured):
-        train(task, Engine(settings, config.seed, 1, precision, device, Path(folder), save_seconds=math.inf))
+    with scratch_folder() as folder, suppress(_Measured):
+        train(task, Engine(settings, config.seed, 1, precision, device, folder, save_seconds=math.inf))
 
 
 def _bare(model: VisualTranslator, config: Config, device: torch.device, counts: Sequence[int]) -> float:

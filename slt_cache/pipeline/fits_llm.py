@@ -2,16 +2,15 @@
 suffice for every sentence. Asks no network, and imports what takes long only if it is needed."""
 
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from slt_cache.config import SMALL_MBART_POSITIONS, Config
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.errors import InputError
+from slt_cache.files import scratch_folder
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, Run
 from slt_cache.pipeline.scoring import preset_of
 
@@ -129,8 +128,8 @@ def _tokenizer(run: Run, clips: Sequence[Clip]) -> Any:
             return load_tokenizer(llm.name, language)
         sentences = pretraining_text(run, clips)
         alone = characters_of(clip.text for clip in of_split(clips, "train")) - characters_of(sentences)
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / "tokenizer"
+        with scratch_folder() as folder:
+            made = folder / "tokenizer"
             vocabulary = run.config.llm_pretraining.vocabulary
             train_tokenizer(sentences, vocabulary, language, made, "".join(sorted(alone)))
             return load_tokenizer(str(made), language)

@@ -4,7 +4,7 @@ line an epoch."""
 import json
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -60,7 +60,8 @@ class MetricsLog:
 
     def close(self) -> None:
         if self.tracker is not None:
-            self.tracker.close()
+            with self._tracking():
+                self.tracker.close()
 
     def _append(self, line: dict[str, Any]) -> None:
         if not leads():
@@ -70,7 +71,11 @@ class MetricsLog:
 
     def _track(self, figures: Mapping[str, float], step: int) -> None:
         if self.tracker is not None:
-            self.tracker.log(figures, step)
+            with self._tracking():
+                self.tracker.log(figures, step)
+
+    def _tracking(self) -> AbstractContextManager[None]:
+        return write_errors(self.path.with_name("the files of the tracker"), "what was saved before is kept")
 
 
 def _done(line: dict[str, Any], progress: Progress) -> bool:

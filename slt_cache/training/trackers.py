@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from slt_cache.errors import InputError
 from slt_cache.training.task import Engine
+from slt_cache.write_errors import write_errors
 
 WANDB_ID_FILE = "wandb-id.txt"
 """In last/: a training that goes on goes on in the same picture, one that begins anew in another."""
@@ -31,10 +32,11 @@ def require_tracker(name: str) -> None:
 def open_tracker(name: str, engine: Engine, title: str, step: int) -> Tracker | None:
     """Opens the tracker of a training that has done `step` updates."""
     require_tracker(name)
-    if name == "tensorboard":
-        return _TensorBoard(engine.last, step)
-    if name == "wandb":
-        return _WeightsAndBiases(engine, title)
+    with write_errors(engine.last / "the files of the tracker"):
+        if name == "tensorboard":
+            return _TensorBoard(engine.last, step)
+        if name == "wandb":
+            return _WeightsAndBiases(engine, title)
     return None
 
 

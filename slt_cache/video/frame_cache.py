@@ -25,6 +25,7 @@ from slt_cache.corpora.clips import Clip
 from slt_cache.files import remove_abandoned, temporary_path
 from slt_cache.video.frames import UnreadableVideo, kept_indices, open_frames, read_kept_frames
 from slt_cache.video.transforms import square
+from slt_cache.write_errors import free_space
 
 FORMAT = "slt-cache frames 2"
 SUFFIX = ".frames"
@@ -115,7 +116,11 @@ class FrameCache:
                 pass  # a frame that is not kept may be the one that cannot be read
             except (Damaged, OSError) as error:
                 self.writes = False
-                self._tell(f"{self.folder}: cannot be written ({error}); frames are decoded every time")
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+                self._tell(
+                    f"{self.folder}: cannot be written ({reason}; {free_space(self.path(clip))} are free). Frames that "
+                    "are there already are kept and read; the others are decoded in every epoch."
+                )
         kept = read_kept_frames(clip, self.video.keep_every, phase, self.video.fps)
         return square(kept.frames, self.video)
 
@@ -142,7 +147,7 @@ class FrameCache:
 
     def _tell(self, line: str) -> None:
         """Once for each kind of trouble and process: a changed setting makes all clips stale."""
-        kind = line.rpartition(self.folder.name)[2]
+        kind = line.rpartition(self.folder.name)[2].partition("; ")[0]  # without a number that changes
         if kind not in self._told:
             self._told.add(kind)
             tqdm.write(line, file=sys.stderr)
