@@ -18,6 +18,7 @@ from slt_cache.checkpoints.visual import new_visual_translator
 from slt_cache.config import Config
 from slt_cache.corpora.clips import Clip
 from slt_cache.device import pick_device
+from slt_cache.errors import SltCacheError
 from slt_cache.files import scratch_folder
 from slt_cache.models.sign_translator import VisualTranslator
 from slt_cache.models.visual_memory import frame_bytes
@@ -32,6 +33,7 @@ from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.visual_training import memory_needed, with_passes
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_pixels import visual_optimizer
+from slt_cache.write_errors import free_space
 
 ROUNDS = 3
 """Times that each is taken, in turns, so that a slow moment of the machine hits all; medians count."""
