@@ -25,13 +25,16 @@ from typing import Any
 import torch
 from slt_cache.cli import main as cli
 
+from slt_cache.features.cache import FeatureCache, cached_splits
 from tests.commands import TINY
 from tests.killing import in_child
 from tests.killing_training import watch
 from tests.small_disks import fill, free
 
-VOLATILE = re.compile(r"(^|/)(report\.html|filler|probed?\.json|lock|said)$")
-"""Files that hold a time of day, or what was seen of a disk."""
+VOLATILE = re.compile(r"(^|/)(report\.html|filler|probed?\.json|lock|said|bench-cache\.json|reproduce\.json)$")
+"""Files that hold a time of day or what was measured, or what was seen of a disk."""
+WITH_STAGE_1 = {"demo", "tables"}
+"""Folders whose commands train the encoder too: the cache says when."""
 TIMES = {"seconds", "finished_at", "made_from", "files", "created", "sha256", "log_sha256"}
 DIGESTS: dict[tuple[int, int, int, int], str] = {}
 """Of files that were seen already."""
@@ -227,6 +230,9 @@ def digest(path: Path) -> str:
 
 
 def plain(path: Path) -> bytes:
+    if path.suffix == ".h5" and WITH_STAGE_1 & set(path.parts):
+        caches = [FeatureCache(path, split) for split in cached_splits(path)]
+        return repr([(one.split, one.ids, one.column("checksum").tolist()) for one in caches]).encode()
     if path.suffix not in (".json", ".jsonl"):
         return path.read_bytes()
     lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]

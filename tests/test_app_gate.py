@@ -14,6 +14,7 @@ from slt_cache.app import uploads as uploads_module
 from slt_cache.app.gate import Gate, plain_host
 from slt_cache.app.receive import Receiver
 from slt_cache.app.uploads import NoRoom, Uploads
+from tests.small_disks import fill, small_disk
 
 JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
 CLIPS = {"clip-1: es regnet"}
@@ -288,6 +289,22 @@ def test_files_that_are_too_large_or_too_many_or_of_unknown_size_are_refused(pag
     form = (("content-type", "multipart/form-data; boundary=limit"),)
     assert page.ask(UPLOAD, method="POST", headers=form)[0] == 411
     assert page.ask(UPLOAD, method="POST", headers=(*form, ("content-length", "5")), body=b"hello")[0] == 400
+
+
+def test_an_upload_that_fills_the_disk_is_told_so_in_a_line_and_the_next_one_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("python_multipart", reason="comes with gradio")
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        page = Page(disk)
+        filler = fill(disk, 500_000)
+        status, answer = page.give(bytes(900_000))
+        assert (status, b"could not be stored" in answer) == (507, True)
+        [line] = capsys.readouterr().err.splitlines()
+        assert "No space left on device); " in line and " are free, and " in line
+        assert (list(disk.iterdir()), page.uploads.bytes) == ([filler], 0)
+        filler.unlink()
+        assert page.give(bytes(900_000))[0] == 200
 
 
 @pytest.mark.parametrize(

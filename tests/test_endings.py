@@ -14,6 +14,7 @@ from slt_cache.cli.options import guarded
 
 from slt_cache.errors import InputError
 from tests.commands import slt_cache
+from tests.small_disks import fill, small_disk
 
 PROGRAM = [sys.executable, "-m", "slt_cache"]
 
@@ -48,6 +49,27 @@ def test_what_the_machine_refuses_ends_with_1_and_one_line(
     assert code == 1
     assert says in err
     assert len(err.strip().splitlines()) == 1
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", ["--help", "--version", "config show", "config show --json"])
+def test_a_full_disk_for_what_is_printed_is_one_line_whatever_prints(words: str) -> None:
+    with FULL.open("w") as full:
+        ran = subprocess.run([*PROGRAM, *words.split()], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ran.returncode == 1
+    [line] = ran.stderr.splitlines()
+    assert line.startswith("error: standard output: could not be written (No space left on device)")
+
+
+def test_the_free_space_of_the_disk_that_is_printed_to_is_named(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        fill(disk, 4096)
+        with (disk / "settings").open("w") as printed:
+            ran = subprocess.run([*PROGRAM, "config", "show"], stdout=printed, stderr=subprocess.PIPE, text=True)
+    assert (ran.returncode, "; 0 bytes are free;" in ran.stderr) == (1, True)
 
 
 def test_torchs_out_of_memory_is_told_by_what_to_reduce(capsys: pytest.CaptureFixture[str]) -> None:

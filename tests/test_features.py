@@ -1,6 +1,7 @@
 """The feature cache: written in parts, put together, read by memory map, refused where it is another."""
 
 import io
+import mmap
 import os
 import pickle
 import subprocess
@@ -109,7 +110,7 @@ def test_features_are_contiguous_and_the_memory_map_equals_h5py(tmp_path: Path, 
         for row, clip_id in enumerate(IDS):
             first, last = file["train/offsets"][row : row + 2]
             assert np.array_equal(dataset[first:last], cache[clip_id])
-    assert isinstance(cache.features.base, np.memmap)
+    assert isinstance(memoryview(cache.features.base.base).obj, mmap.mmap) and not cache.features.flags.writeable
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -779,3 +780,27 @@ def test_a_cache_as_large_as_phoenix_is_hardly_larger_than_its_features(tmp_path
     assert (tmp_path / "feats.h5").stat().st_size / size <= 1.02
     assert peak < 20_000_000
     assert FeatureCache(tmp_path / "feats.h5", "train").num_frames.tolist() == frames.tolist()
+
+
+def test_a_cache_that_is_cut_off_while_it_is_read_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
+    """As by `cp` of a smaller file onto it; the map of a file that is too short would be SIGBUS."""
+    path = tmp_path / "feats.h5"
+    add_split(path, rows_of())
+    reading = """
+        import os, sys
+        from slt_cache.errors import SltCacheError
+        from slt_cache.features.cache import FeatureCache
+
+        cache = FeatureCache(sys.argv[1], "train")
+        assert len(cache[cache.ids[0]])
+        os.truncate(sys.argv[1], 4096)
+        try:
+            cache[cache.ids[1]]
+        except SltCacheError as error:
+            print(error)
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(reading), str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert f"{path}: was cut off while it was read: 4,096 of " in ran.stdout

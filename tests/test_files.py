@@ -26,6 +26,7 @@ from slt_cache.files import (
     replacing,
     require_writable,
     rewriting,
+    scratch_folder,
     write_json,
     write_text,
 )
@@ -274,6 +275,25 @@ def test_a_full_disk_is_noticed_before_hours_of_work(tmp_path: Path) -> None:
         with pytest.raises(SltCacheError, match="No space left") as failed:
             require_writable(disk)
         assert not isinstance(failed.value, InputError)
+
+
+def test_temporary_files_on_a_full_disk_are_one_line_and_gone(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        full = pytest.raises(SltCacheError, match=r"No space left on device\); \S+ \S+ are free")
+        with full as failed, scratch_folder(disk) as folder:
+            (folder / "llm").write_bytes(bytes(2 << 20))
+        assert "\n" not in str(failed.value) and names(disk) == []
+        with scratch_folder(disk) as folder:
+            (folder / "llm").write_bytes(b"small")
+        assert names(disk) == []
+
+
+def test_where_no_temporary_file_can_be_made_it_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(SltCacheError, match="TMPDIR"), scratch_folder():
+        pytest.fail("there is no such folder")
 
 
 def test_a_read_only_file_system_is_the_users_choice(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from slt_cache.video import frame_cache
 from slt_cache.video.frame_cache import FrameCache
 from slt_cache.video.frames import UnreadableVideo, read_kept_frames
 from slt_cache.video.transforms import square
+from tests.small_disks import fill, small_disk
 
 VIDEO = VideoConfig(resize=36, size=32)
 AUGMENTATION = AugmentationConfig(
@@ -226,6 +227,21 @@ def test_where_nothing_can_be_written_frames_are_decoded(
         assert same(cache.read(clip, 0), decoded(clip, 0))
     assert "cannot be written" in capsys.readouterr().err
     assert not cache.writes
+
+
+def test_a_disk_that_fills_up_is_said_once_and_what_was_cached_is_read(
+    clips: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk", 1 << 18) as disk:
+        cache = FrameCache(disk / "frames", VIDEO, 1)
+        cache.read(clips[0], 0)
+        held = cache.path(clips[0])
+        fill(disk, 4096)
+        for clip in clips:
+            assert same(cache.read(clip, 0), decoded(clip, 0))
+        [line] = capsys.readouterr().err.splitlines()
+        assert "(No space left on device; " in line and " are free)" in line and "are kept and read" in line
+        assert list(cache.folder.iterdir()) == [held]
 
 
 def test_an_unreadable_video_is_reported_as_without_it(clips: list[Clip], tmp_path: Path, cache: FrameCache) -> None:

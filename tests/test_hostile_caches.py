@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from h5py import h5d, h5p, h5s, h5t
+from h5py import h5a, h5d, h5p, h5s, h5t
 
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
@@ -110,6 +110,25 @@ def virtual(group: h5py.Group) -> None:
     group.create_virtual_dataset("fps", layout)
 
 
+def named(split: str) -> Change:
+    """Another split, with this name."""
+    return lambda group: group.file.copy("train", split)
+
+
+def string_of(size: int) -> Any:
+    kind = h5t.C_S1.copy()
+    kind.set_size(size)
+    kind.set_cset(h5t.CSET_UTF8)
+    return kind
+
+
+def wide_complete(group: h5py.Group) -> None:
+    kind = h5t.STD_I64LE.copy()
+    kind.set_size(16)
+    del group.attrs["complete"]
+    h5a.create(group.id, b"complete", kind, h5s.create(h5s.SCALAR))
+
+
 VARIABLE, REFERENCE = h5py.string_dtype("utf-8"), h5py.ref_dtype
 PAIR = np.dtype([("a", "<i4"), ("b", "<f4")])
 HOSTILE: dict[str, tuple[Change, str]] = {
@@ -178,8 +197,21 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "offsets past the end": (replaced("offsets", np.array([0, 3, 4, 9, 10**12])), "train/offsets do not rise"),
     "an id twice": (
         replaced("clip_id", [b"a", b"a", b"b", b"c"], dtype=h5py.string_dtype("utf-8", 1)),
-        "clip_id",
+        "train/clip_id has a clip twice",
     ),
+    "an empty id": (
+        replaced("clip_id", [b"", b"a", b"b", b"c"], dtype=h5py.string_dtype("utf-8", 1)),
+        "train/clip_id has an empty id",
+    ),
+    "a split that is the folder above": (named(".."), "'..' is no name of a split"),
+    "a split that colours the terminal": (named("\x1b[31mdev"), "is no name of a split"),
+    "a split without a name": (named(" "), "' ' is no name of a split"),
+    "sentences of two megabytes": (of_kind("text", string_of(2 << 20)), "train/text has strings of 2,097,152 bytes"),
+    "an attribute without a value": (
+        lambda group: group.attrs.create("tool", h5py.Empty("S4")),
+        "attribute tool is neither",
+    ),
+    "a number of sixteen bytes": (wide_complete, "HDF5 cannot read it"),
     "ids that are no UTF-8": (
         replaced("clip_id", np.array([b"\xff"] * 4, h5py.string_dtype("utf-8", 1))),
         "train/clip_id is not UTF-8",
@@ -230,6 +262,16 @@ SEALS: dict[str, Callable[[dict[str, tuple[int, int]]], Any]] = {
 def test_a_seal_that_lies_is_refused(tmp_path: Path, name: str) -> None:
     path = write_hostile(tmp_path / "bad.h5", lambda group: None, SEALS[name])
     with pytest.raises(InputError, match=r"bad\.h5"):
+        read_through(path)
+    assert cache_problems(path)
+
+
+@pytest.mark.parametrize("head", ["00004096012345678", "99999999 00000000", "00000100 00000000", "4.1e3 00000000"])
+def test_a_seal_of_another_size_than_the_file_can_have_is_refused_before_it_is_read(tmp_path: Path, head: str) -> None:
+    path = write_hostile(tmp_path / "bad.h5", lambda group: None)
+    line = f"slt-cache seal 1 {head}".encode().ljust(34) + b"\n"
+    path.write_bytes(line + path.read_bytes()[len(line) :])
+    with pytest.raises(InputError, match=r"bad\.h5: no slt-cache feature cache, or one whose first bytes are damaged"):
         read_through(path)
     assert cache_problems(path)
 

@@ -4,6 +4,8 @@ Reads by memory map, so data-loader workers share pages and no HDF5 handle. Know
 and needs no torch."""
 
 import hashlib
+import math
+import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -102,12 +104,29 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return self.row(self._index_of[clip_id] * self.views + view)
 
     def row(self, row: int) -> np.ndarray:
-        """[N, C] of a row; clip number i has the rows from i * views on. Raises SltCacheError when
-        it is first read in this process and does not have its checksum."""
+        """[N, C] of a row; clip number i has the rows from i * views on. Raises SltCacheError if the file has been cut
+        off, or if the row does not have its checksum when it is first read in this process."""
+        self._require_length()
         features = self.features[self.offsets[row] : self.offsets[row + 1]]
         if self.verify and not self._compared[row]:
             self._require_whole(row, features)
         return features
+
+    @cached_property
+    def _mapped(self) -> mmap.mmap:
+        """The file, which stays readable even if another one takes its name."""
+        with self.path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def _require_length(self) -> None:
+        """Raises SltCacheError if the file has become shorter: to touch a page past its end would end the process with
+        SIGBUS."""
+        size, mapped = self._mapped.size(), len(self._mapped)
+        if size < mapped:
+            raise SltCacheError(
+                f"{self.path}: was cut off while it was read: {size:,} of {mapped:,} bytes are left. {AGAIN} "
+                "Copy nothing onto a cache that is in use."
+            )
 
     @cached_property
     def _compared(self) -> bytearray:
@@ -159,14 +178,15 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     @cached_property
     def ids(self) -> list[str]:
-        """Clips, in manifest order."""
-        return self._strings("clip_id", self.views)
+        """Clips, in manifest order. Raises InputError where one has no id, or two have the same."""
+        return list(self._index_of)
 
     @cached_property
     def _index_of(self) -> dict[str, int]:
-        numbers = dict(zip(self.ids, range(len(self.ids)), strict=True))
-        if len(numbers) != len(self.ids):
-            raise self._foreign(f"{self.split}/clip_id has a clip twice")
+        ids = self._strings("clip_id", self.views)
+        numbers = dict(zip(ids, range(len(ids)), strict=True))
+        if len(numbers) != len(ids) or "" in numbers:
+            raise self._foreign(f"{self.split}/clip_id has {'an empty id' if '' in numbers else 'a clip twice'}")
         return numbers
 
     @cached_property
@@ -232,7 +252,8 @@ class FeatureCache(Mapping[str, np.ndarray]):
             raise SltCacheError(f"{self.path}: {self.split} was replaced while it was read. Run the command again.")
         for column in damaged(self.path, self._seal, [f"{self.split}/{name}"]):
             raise InputError(f"{self.path}: {column} is damaged. {AGAIN}")
-        return np.asarray(np.memmap(self.path, place.dtype, "r", place.offset, place.shape))
+        self._require_length()
+        return np.frombuffer(self._mapped, place.dtype, math.prod(place.shape), place.offset).reshape(place.shape)
 
     def require_spec(self, asked: FeatureSpec | Mapping[str, Any]) -> None:
         """Refuses features that are others than this run asks for; of a mapping, only its fields are compared."""

@@ -76,11 +76,11 @@ def read_seal(path: Path) -> Seal:
         head = file.read(HEAD)
         fields = head.decode("ascii", "replace").split()
         size = int(fields[3]) if fields[3:] and fields[3].isdecimal() else 0
-        if " ".join(fields[:3]) != TITLE or size < SIZE:
+        if " ".join(fields[:3]) != TITLE or not SIZE <= size <= _size(file):
             raise InputError(
                 f"{path}: no slt-cache feature cache, or one whose first bytes are damaged. Name another file."
             )
-        body = file.read(size - HEAD)
+        body = read_bytes(file, HEAD, size - HEAD)
         if _head(size, body) != head:
             raise InputError(f"{path}: damaged in its first {size} bytes, the seal. {AGAIN}")
         try:
@@ -135,7 +135,10 @@ def _line(name: str, region: Region) -> str:
 
 
 def _region(line: str) -> tuple[str, Region]:
-    name, offset, length, crc = line.rsplit(" ", 3)
+    name, *numbers = line.rsplit(" ", 3)
+    if len(numbers) != 3:
+        raise ValueError("a line does not name a region")
+    offset, length, crc = numbers
     return name, Region(int(offset), int(length), None if crc == "-" else int(crc, 16))
 
 

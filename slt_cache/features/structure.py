@@ -5,6 +5,7 @@ A checksum proves that a file is what its maker wrote, not that its maker meant 
 type that holds pointers (variable-length strings, object references), a place outside of the file or a link to another
 one would have the process follow them; so nothing is read from a file that deviates. Reads no column."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,9 @@ TYPES = {
 }
 MAX_ATTRIBUTE = 1 << 20
 """Bytes of an attribute; ours have some hundred."""
+MAX_STRING = 1 << 20
+"""Bytes of an id, a sentence or a reason."""
+SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 MAX_VIEWS = np.iinfo(np.int16).max
 
 
@@ -66,8 +70,13 @@ class SplitHeader:
 
 
 def split_names(file: h5py.File) -> list[str]:
-    """The splits of a file. Raises BadStructure where anything at the root is not a group of this file."""
-    return list(_members(file, "the root", h5o.TYPE_GROUP, "a group"))
+    """The splits of a file. Raises BadStructure where anything at the root is not a group of this file, or has a name
+    that no folder and no terminal should be given."""
+    names = list(_members(file, "the root", h5o.TYPE_GROUP, "a group"))
+    for name in names:
+        if not SPLIT_NAME.fullmatch(name):
+            raise BadStructure(f"{name[:80]!r} is no name of a split")
+    return names
 
 
 def read_root(file: h5py.File) -> tuple[str, int]:
@@ -186,6 +195,8 @@ def _require_types(split: str, found: dict[str, h5d.DatasetID], spec: FeatureSpe
         kind = found[name].get_type()
         if not isinstance(kind, h5t.TypeStringID) or kind.get_cset() != h5t.CSET_UTF8:
             raise BadStructure(f"{split}/{name} does not hold UTF-8 strings")
+        if kind.get_size() > MAX_STRING:
+            raise BadStructure(f"{split}/{name} has strings of {kind.get_size():,} bytes")
 
 
 def _require_shapes(split: str, places: dict[str, Place], spec: FeatureSpec) -> None:
