@@ -404,6 +404,7 @@ def test_scores_of_weights_that_were_replaced_meanwhile_are_filed_under_those(
     used = json.loads(pair(scored, "test.earlier")[0])["made_from"]["weights"]["finished_at"]
     assert used == json.loads(before[0])["made_from"]["weights"]["finished_at"]
     assert not evaluate.is_of_these_weights(open_run(scored, None), "llm", "test")
+    assert f"score the new ones: slt-cache eval --model llm --run {scored}" in ran.err
 
 
 def test_weights_that_are_scored_on_dev_once_more_are_the_same_weights(scored: Path) -> None:

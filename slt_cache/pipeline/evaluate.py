@@ -77,6 +77,7 @@ def evaluate(
         require_split_name(split)
     if manifest is not None and cache is not None:
         raise InputError("--features: the clips of --manifest are read from their videos. Leave one of them out.")
+    again = run.command("eval", split=split, manifest=manifest, model=model)
     listed = None if manifest is None else read_list(manifest, split)
     split = split or "test" if listed is None else listed.label
     if model not in MODELS:
@@ -114,7 +115,7 @@ def evaluate(
         say(f"all {len(hypotheses):,} hypotheses are empty, so every score is 0")
     with _kept_until_scored(run, model, split, hypotheses, references):
         scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
-        return _save(run, model, split, hypotheses, references, scores, weights)
+        return _save(run, model, split, hypotheses, references, scores, weights, again)
 
 
 _Loaded = tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]
@@ -233,7 +234,9 @@ def _save(
     references: Sequence[str],
     scores: dict[str, Score],
     weights: dict[str, Any],
+    again: str,
 ) -> Evaluation:
+    """`again` is the command that scores the same clips once more."""
     replaced = identity_of(read_json(_best(run, model) / RECORD_FILE)) != identity_of(weights)
     changed = passing_settings(run)
     stem = ".".join([file_stem(model, split), *map(_in_name, changed.items()), *([EARLIER] if replaced else [])])
@@ -255,7 +258,7 @@ def _save(
     if replaced:
         raise SltCacheError(
             f"{_best(run, model)}: trained again while its earlier weights were being scored. Their scores are in "
-            f"{table.with_suffix('.json')}; score the new ones: {run.command('eval', split=split, model=model)}"
+            f"{table.with_suffix('.json')}; score the new ones: {again}"
         )
     return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
 
