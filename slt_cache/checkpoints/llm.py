@@ -71,10 +71,11 @@ def _about(record: Record) -> About:
     """What the record says that goes with the weights wherever they go: no paths of this machine."""
     settings = record.settings
     llm = settings.get("llm", {"name": LIGHT_T})  # the control has none
+    name = record.named.get(llm["name"], llm["name"])
     return About(
         features=asdict(FeatureSpec.from_json(settings["features"])),
         language=settings["language"],
-        llm=_public(llm["name"]) + ("" if llm.get("pretrained", True) else " (architecture alone)"),
+        llm=_public(name) + ("" if llm.get("pretrained", True) else " (architecture alone)"),
         lora=llm.get("lora"),
         dev=record.dev or None,
         tool=record.tool,

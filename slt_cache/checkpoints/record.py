@@ -1,6 +1,7 @@
 """The training record beside the weights: what was trained, with which settings, how well. A plain JSON file."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -40,6 +41,8 @@ class Record:
     """What did not decide the weights but tells how to read them: corpus, scoring of dev, generation."""
     threads: int | None = None
     """Threads of each process that trained it on a CPU: with another number the weights differ in rounding."""
+    named: dict[str, str] = field(default_factory=dict)
+    """Where the files and folders lay which the settings know by their content alone (checkpoints/named_files.py)."""
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every other file in the folder, by relative path (hashes.py)."""
     log_sha256: str | None = None
@@ -53,7 +56,7 @@ class Record:
         return replace(self, finished=True, epochs=epochs, seconds=seconds, finished_at=now)
 
 
-LATER = {"dev", "dev_beams", "dev_sha256", "context", "files", "log_sha256", OWN_HASH}
+LATER = {"named", "dev", "dev_beams", "dev_sha256", "context", "files", "log_sha256", OWN_HASH}
 """What is written again when the same weights are scored on dev once more."""
 
 
@@ -92,6 +95,8 @@ def read_record(folder: Path) -> Record | None:
         raise InputError(f"{path}: not a record of this version: {error}. {RESTORE}") from error
 
 
+CONTENT = re.compile(r"sha256:([0-9a-f]{8})[0-9a-f]{56}")
+"""How settings name a file or folder by its content."""
 HASHED = {
     "manifest_sha256": "other clips, times or sentences of train",
     "videos_sha256": "videos of train whose content has changed",
@@ -107,7 +112,9 @@ HASHED = {
 def _named(difference: str) -> str:
     """A difference as it is shown: nobody can read a hash."""
     key = difference.partition(":")[0]
-    return next((f"{key}: {meaning}" for end, meaning in HASHED.items() if key.endswith(end)), difference)
+    found = next((f"{key}: {meaning}" for end, meaning in HASHED.items() if key.endswith(end)), difference)
+    contents = CONTENT.findall(found)
+    return f"{key}: other content" if len(contents) == 2 else CONTENT.sub(r"a file or folder (SHA-256 \1...)", found)
 
 
 def whole_record(folder: Path) -> Record | None:
@@ -127,11 +134,15 @@ def _expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)  # of a damaged record: compared as it is
 
 
+class OtherSettings(InputError):
+    """What is there was made with other settings than those that are asked for."""
+
+
 def require_same(folder: Path, record: Record, asked: Mapping[str, Any], command: str) -> None:
     """Refuses to go on with a training of other settings, naming each."""
     different = differences(_expanded(record.settings), _expanded(asked))
     if different:
-        raise InputError(
+        raise OtherSettings(
             f"{folder}: {record.stage} was trained with other settings ({'; '.join(map(_named, different))}). "
             f"Choose another folder with --run, or start over: {command} --restart"
         )

@@ -340,9 +340,9 @@ class LlmPretrainingConfig(OptimizerConfig):
     label_smoothing: Probability = 0.0
 
     def recorded(self) -> dict[str, Any]:
-        """The seed stands beside it."""
+        """Without the seed and the name of the text file: the seed, and what the file holds, stand in the record."""
         settings = super().recorded()
-        del settings["seed"]
+        del settings["seed"], settings["text"]
         return settings
 
 

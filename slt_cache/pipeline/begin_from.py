@@ -17,6 +17,7 @@ from slt_cache.features.cache import FeatureCache
 from slt_cache.features.seal import SIZE
 from slt_cache.features.spec import IMPORTED
 from slt_cache.files import TEMPORARY, read_json, write_json
+from slt_cache.hashes import RECORD_FILE, file_sha256
 from slt_cache.pipeline.run import Run, open_run
 from slt_cache.pipeline.terminal import say
 
@@ -56,6 +57,15 @@ def begin_from(other: Path, folder: Path, features: str) -> None:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     say(f"{folder} begins with the encoder and features of {other}, linked and not copied")
+
+
+def is_of_other_run(folder: Path, training: str) -> bool:
+    """Whether the finished training in a run folder is the one that came from the run it was begun from."""
+    origin, record = folder / ORIGIN_FILE, folder / training / "best" / RECORD_FILE
+    if not origin.is_file() or not record.is_file():
+        return False
+    files = read_json(origin)["files"]
+    return bool(files.get(f"{training}/best/{RECORD_FILE}") == file_sha256(record))
 
 
 def _source(other: Path, folder: Path) -> Run:

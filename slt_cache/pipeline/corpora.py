@@ -11,7 +11,7 @@ from slt_cache.corpora.same_videos import shared_videos
 from slt_cache.errors import InputError
 from slt_cache.pipeline.own_corpus import Look, read_own
 from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import progress_bar
+from slt_cache.pipeline.terminal import progress_bar, say
 
 
 def read_corpus(run: Run, look: Look | None = None) -> Reading:
@@ -65,10 +65,14 @@ def _has_moved(run: Run, absent: int, total: int) -> bool:
 
 
 def _draw_avatar(run: Run, corpus: CorpusConfig) -> Reading:
-    from slt_cache.corpora.avatar import write_avatar  # brings PyAV; stage 2 comes through this module too
+    from slt_cache.corpora.avatar import is_of_other_settings, write_avatar  # brings PyAV, and stage 2 comes here too
+    from slt_cache.pipeline.derived import has_trained  # brings torch
 
+    replace = corpus.root is None and is_of_other_settings(corpus, run.corpus) and not has_trained(run)
+    if replace:
+        say(f"{run.corpus} is drawn again with the new settings, since nothing was trained on it")
     with progress_bar("drawing clips") as progress:
-        clips = write_avatar(corpus, run.corpus, progress)
+        clips = write_avatar(corpus, run.corpus, progress, replace=replace)
     return Reading(clips, count_by_split(clips), {}, {}, {}, [])
 
 

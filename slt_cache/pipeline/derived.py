@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slt_cache.checkpoints.named_files import named_files
 from slt_cache.checkpoints.record import Record, read_record, require_same, save_record, whole_record
 from slt_cache.config import differences
 from slt_cache.files import TEMPORARY, move_into_place
+from slt_cache.pipeline.begin_from import is_of_other_run
 from slt_cache.pipeline.run import TRAININGS, Run
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.unfinished import BEST, Unfinished, discard
@@ -53,8 +55,13 @@ class Derived:
         if begun is None or differences(begun.settings, settings):
             discard(aside)
             make(aside)
-            save_record(aside, Record(stage, settings, finished=True))
+            save_record(aside, Record(stage, settings, finished=True, named=named_files(self.run.config)))
         return aside
+
+    @property
+    def replaces(self) -> bool:
+        """Whether what was made takes the place of something."""
+        return any(place.exists() for place in self._made)
 
     def keep(self) -> None:
         """Puts everything that was made in its place, on the leader."""
@@ -66,6 +73,7 @@ class Derived:
 
 
 def has_trained(run: Run) -> bool:
-    """Whether any training of the run has finished or has a saved state."""
-    folders = [run.folder / name for name in TRAININGS]
+    """Whether any training of the run has finished or has a saved state; those that it was begun from are another
+    run's."""
+    folders = [run.folder / name for name in TRAININGS if not is_of_other_run(run.folder, name)]
     return any(read_record(folder / BEST) or Unfinished(folder).record for folder in folders)

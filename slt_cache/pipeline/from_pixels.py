@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 
 from slt_cache.batches.clip_batches import clip_loader
 from slt_cache.batches.order import Share
-from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.checkpoints.named_files import content_of
+from slt_cache.checkpoints.record import Record, read_record, whole_record
 from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig, differences
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.decoding.decode import decode, of_all_processes
@@ -75,7 +76,7 @@ def train_from_pixels(
     config, tokenizer = run.config, plan.tokenizer
     train_clips, dev_clips = require_split(run, clips, "train"), of_split(clips, "dev")
     settings = _settings(run, plan, train_clips)
-    if restart or not _is_finished(plan.folder, settings, _dev_sha256(dev_clips)):
+    if restart or not _is_finished(plan.folder, settings, _dev_sha256(plan.folder, dev_clips)):
         readable = readable_clips(run, [*train_clips, *dev_clips], allow_missing, plan.command)
         train_clips, dev_clips = require_split(run, readable, "train"), of_split(readable, "dev")
         settings = _settings(run, plan, train_clips)
@@ -124,7 +125,7 @@ def train_from_pixels(
         plan.command,
         settings,
         beams=config.generation.num_beams,
-        dev_sha256=_dev_sha256(dev_clips),
+        dev_sha256=_dev_sha256(plan.folder, dev_clips),
         score=score,
         save_record=plan.save_record,
         keep=plan.keep,
@@ -136,14 +137,14 @@ def train_from_pixels(
 
 def _settings(run: Run, plan: PixelTraining, train_clips: Sequence[Clip]) -> dict[str, Any]:
     """Everything that decides the weights."""
-    config = run.config
+    config, done = run.config, whole_record(plan.folder / BEST)
     return {
         "seed": config.seed,
         "video": config.video.recorded(),
         "augmentation": config.augmentation.recorded(),
-        "encoder": config.encoder.recorded(),
+        "encoder": {**config.encoder.recorded(), "weights": content_of(config.encoder.weights, done)},
         **plan.settings,
-        "tokenizer": {"name": config.llm.name, "language": config.language_code, "sha256": plan.tokenizer.sha256},
+        "tokenizer": {"language": config.language_code, "sha256": plan.tokenizer.sha256},
         "manifest_sha256": manifest_sha256(train_clips),
         "videos_sha256": _videos_sha256(plan.folder, train_clips),
     }
@@ -162,8 +163,15 @@ def _is_finished(folder: Path, settings: dict[str, Any], dev_sha256: str | None)
     return done is not None and done.dev_sha256 == dev_sha256 and not differences(done.settings, settings)
 
 
-def _dev_sha256(dev_clips: Sequence[Clip]) -> str | None:
-    return manifest_sha256(dev_clips) if dev_clips else None
+def _dev_sha256(folder: Path, dev_clips: Sequence[Clip]) -> str | None:
+    """Identity of the clips of dev and of what their videos hold, which have not changed by being gone."""
+    if not dev_clips:
+        return None
+    listed, held = manifest_sha256(dev_clips), videos_sha256(dev_clips)
+    done = whole_record(folder / BEST) if held is None else None
+    if done is not None and done.dev_sha256 is not None and done.dev_sha256.startswith(f"{listed} "):
+        return done.dev_sha256
+    return f"{listed} {held}"
 
 
 def _dev_scores(

@@ -1,6 +1,7 @@
 """The LLM's side before stage 2: its tokenizer, which stage 1 needs too; trimming it, or making a small one."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,10 +10,12 @@ from typing import Any
 
 import torch
 
+from slt_cache.advice import command
 from slt_cache.batches.noisy_text import NoisyText
 from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_seq2seq
-from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.checkpoints.named_files import content_of
+from slt_cache.checkpoints.record import OtherSettings, Record, read_record, whole_record
 from slt_cache.config import LlmPretrainingConfig, differences
 from slt_cache.corpora.clips import MONOLINGUAL_FILE, SPLITS, Clip, of_split
 from slt_cache.corpora.sentences import read_sentences
@@ -21,10 +24,12 @@ from slt_cache.files import write_json
 from slt_cache.models.lora import add_lora
 from slt_cache.models.seq2seq import load_seq2seq
 from slt_cache.models.small_llm import MAX_POSITIONS, make_small_mbart, make_small_mt5
+from slt_cache.pipeline.begin_from import is_of_other_run
 from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.llm_folders import require_whole_llm
 from slt_cache.pipeline.outdated import say_outdated_by_pretraining
 from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
+from slt_cache.pipeline.settings_use import value_of
 from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
 from slt_cache.pipeline.terminal import say
 from slt_cache.pipeline.trim import REPORT_FILE, summary, trim_llm
@@ -33,6 +38,13 @@ from slt_cache.processes import join, leader_first, rank, size
 from slt_cache.text.tokenizer import Tokenizer, characters_of, load_tokenizer, train_tokenizer
 from slt_cache.training.denoising import DenoisingTask
 from slt_cache.training.state import Progress
+
+DECIDE_TOKENIZER = (
+    *(f"llm.{name}" for name in ("name", "language", "trim", "keep_characters")),
+    *(f"llm_pretraining.{name}" for name in ("text", "vocabulary")),
+)
+"""Settings that stage 1 shares with the LLM."""
+QUOTE = '"'
 
 
 def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
@@ -53,7 +65,7 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
     if not llm.trim:
         return llm.name
     train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
-    settings = {"name": llm.name, "keep_characters": llm.keep_characters, "text_sha256": _sha256(train)}
+    settings = {"name": _content(run), "keep_characters": llm.keep_characters, "text_sha256": _sha256(train)}
 
     def trim(folder: Path) -> None:
         say(f"trimming {llm.name} to the {len(train):,} sentences of train")
@@ -63,6 +75,22 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
         say(summary(report))
 
     return str(derived.ensure(run.trimmed, "trimming", settings, trim))
+
+
+def llm_of(
+    run: Run, clips: Sequence[Clip], derived: Derived, *, saves: bool, check: Callable[[Tokenizer], None] | None = None
+) -> tuple[Tokenizer, dict[str, Any], Callable[[], Any]]:
+    """Returns the tokenizer of the run's encoder-decoder, and what `new_llm` gives. `saves` says that the training
+    saves the settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is pre-trained."""
+    try:
+        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+    except OtherSettings:
+        require_tokenizer_of_stage_1(run, None, derived, saves)
+        raise
+    require_tokenizer_of_stage_1(run, tokenizer, derived, saves)
+    if check is not None:
+        check(tokenizer)
+    return tokenizer, *new_llm(run, clips, tokenizer, derived)
 
 
 def new_llm(
@@ -86,7 +114,7 @@ def _whole_llm(
     run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
     llm, dropout = run.config.llm, run.config.llm_training.dropout
-    settings: dict[str, Any] = {"llm": llm.model_dump(mode="json")}
+    settings: dict[str, Any] = {"llm": {**llm.model_dump(mode="json"), "name": _content(run)}}
     if llm.name not in SMALL_LLMS:
         return settings, partial(load_seq2seq, ensure_llm(run, clips, derived), llm.pretrained, dropout)
     if llm.pretrained:
@@ -99,6 +127,11 @@ def _whole_llm(
     if dropout is not None:
         shape = shape.model_copy(update={"dropout": dropout})
     return settings, partial(_small_llm, llm.name, shape, tokenizer)
+
+
+def _content(run: Run) -> str:
+    """What records call the LLM."""
+    return content_of(run.config.llm.name, whole_record(run.trimmed))
 
 
 def _small_llm(name: str, shape: LlmPretrainingConfig, tokenizer: Tokenizer) -> Any:
@@ -141,6 +174,29 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Token
     return load_tokenizer(str(derived.ensure(run.tokenizer, "tokenizer", settings, make)), language)
 
 
+def require_tokenizer_of_stage_1(run: Run, tokenizer: Tokenizer | None, derived: Derived, saves: bool) -> None:
+    """Raises InputError if settings of this command line give the LLM another tokenizer than stage 1 was trained with.
+    A training that `saves` these settings, or that replaces the tokenizer, would make stage 1 one of other settings.
+    In a run that was begun from another one, stage 1 is the other's and stays as it is. No `tokenizer` stands for one
+    that differs for certain."""
+    made = whole_record(run.visual / BEST)
+    if made is None or not (saves or derived.replaces) or is_of_other_run(run.folder, run.visual.name):
+        return
+    saved, sha256 = run.saved_config(), None if tokenizer is None else tokenizer.sha256
+    if saved is None or made.settings["tokenizer"] == {"language": run.config.language_code, "sha256": sha256}:
+        return
+    before, asked = (one.model_dump(mode="json") for one in (saved, run.lasting or run.config))
+    changed = [name for name in DECIDE_TOKENIZER if value_of(before, name) != value_of(asked, name)]
+    if not changed:
+        return  # the text has changed; `outdated` says what that means
+    words = [f"{name}={json.dumps(value_of(asked, name), ensure_ascii=False).strip(QUOTE)}" for name in changed]
+    other = command("train-llm", **{"from": run.folder}, run="NEW", set=words)
+    raise InputError(
+        f"{', '.join(changed)}: gives another tokenizer than the one that stage 1 of {run.folder} was trained with, so "
+        f"stage 1 would have to be trained again. To keep it, train the LLM in a new run over its features: {other}"
+    )
+
+
 def small_llm(run: Run) -> str:
     """Name of the LLM that the run pre-trains. Raises InputError where it is none of the small ones."""
     name = run.config.llm.name
@@ -159,6 +215,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     join()
     with Derived(run, run.command("llm pretrain"), restart) as derived:
         tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+        require_tokenizer_of_stage_1(run, tokenizer, derived, saves=True)
         record = _pretrain(run, clips, tokenizer, derived, restart)
     say_outdated_by_pretraining(run)
     return record

@@ -140,10 +140,20 @@ def ensure_clips(run: Run) -> list[Clip]:
     return read_manifest(run.manifest)
 
 
+def _has_trained(run: Run) -> bool:
+    from slt_cache.pipeline.derived import has_trained  # brings torch
+
+    return has_trained(run)
+
+
 def _check_preparation(run: Run, made: dict[str, Any]) -> None:
     corpus = run.config.corpus
     settings = {**CorpusConfig().model_dump(mode="json"), **made["corpus"]}  # one made before a setting came has not it
     different = differences(settings, corpus.model_dump(mode="json"), "corpus.")
+    if different and not _has_trained(run):
+        say(f"{run.manifest} is made again, since nothing was trained on it ({'; '.join(different)})")
+        prepare(run)
+        return
     if different:
         raise InputError(
             f"{run.manifest} was prepared with other settings ({'; '.join(different)}). "

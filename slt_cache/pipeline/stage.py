@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from slt_cache.checkpoints.named_files import named_files
 from slt_cache.checkpoints.record import Record, read_record, require_same, save_record
 from slt_cache.config import LlmTrainingConfig, OptimizerConfig, VisualTrainingConfig, differences
 from slt_cache.device import pick_device
@@ -211,6 +212,7 @@ def train_task(
             dev_sha256=stage.dev_sha256 if dev else None,
             context=context,
             threads=torch.get_num_threads(),
+            named=named_files(run.config),
         )
 
     def score_best() -> dict[str, float]:

@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.checkpoints.end_to_end import load_end_to_end, save_end_to_end, save_end_to_end_record
-from slt_cache.checkpoints.record import Record
+from slt_cache.checkpoints.named_files import content_of
+from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
 from slt_cache.config import EncoderConfig, FeaturesConfig, differences
+from slt_cache.corpora.clips import of_split
 from slt_cache.errors import InputError
 from slt_cache.models.sign_translator import SignTranslator, VisualTranslator
 from slt_cache.models.visual_encoder import VisualEncoder
 from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.from_pixels import PixelTraining, train_from_pixels
-from slt_cache.pipeline.language import ensure_tokenizer, new_llm
+from slt_cache.pipeline.language import llm_of
 from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.probe import readable_clips
 from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import preset_of
 from slt_cache.pipeline.stage import require_resources
+from slt_cache.pipeline.unfinished import BEST
 from slt_cache.processes import join, leader_first
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.from_pixels import joint_optimizer
@@ -30,7 +34,11 @@ from slt_cache.training.from_pixels import joint_optimizer
 def train_unfrozen(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:
     """Stage 2 with `llm_training.unfreeze`: the encoder of stage 1 goes on learning, in part or whole."""
     visual = load_visual(run.visual / "best")
-    asked = {name: getattr(run.config, name).recorded() for name in ("video", "encoder")}
+    weights = content_of(run.config.encoder.weights, visual.record)
+    asked = {
+        "video": run.config.video.recorded(),
+        "encoder": {**run.config.encoder.recorded(), "weights": weights},
+    }
     encoder = EncoderConfig.model_validate(visual.record.settings["encoder"])
     made = {"video": visual.video.recorded(), "encoder": encoder.recorded()}
     different = differences(made, asked)
@@ -69,14 +77,21 @@ def _train(
         )
     join()
     clips = leader_first(lambda: ensure_clips(run))
-    require_split(run, clips, "train")
+    train_clips = require_split(run, clips, "train")
+    if restart or not _is_finished(folder):  # all that can be refused, before an LLM is trimmed or pre-trained
+        make_encoder()
+        readable_clips(run, [*train_clips, *of_split(clips, "dev")], allow_missing, run.command(command))
     with Derived(run, run.command(command), restart) as derived:
-        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
-        made_of, make_llm = new_llm(run, clips, tokenizer, derived)
+        tokenizer, made_of, make_llm = llm_of(run, clips, derived, saves=False)
         settings = {**start, **made_of, "llm_training": config.llm_training.recorded()}
         run = run.of_stage_2
         plan = _plan(run, folder, command, settings, tokenizer, make_encoder, make_llm, derived)
         return train_from_pixels(run, clips, plan, restart, allow_missing)
+
+
+def _is_finished(folder: Path) -> bool:
+    record = whole_record(folder / BEST)
+    return record is not None and record.finished
 
 
 def _plan(

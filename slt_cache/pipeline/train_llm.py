@@ -17,7 +17,7 @@ from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_llm, save_llm_record
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
-from slt_cache.config import LightTConfig, OptimizerConfig
+from slt_cache.config import SMALL_MBART_POSITIONS, LightTConfig, OptimizerConfig
 from slt_cache.corpora.clips import Clip
 from slt_cache.decoding.decode import decode_cached
 from slt_cache.errors import InputError
@@ -27,9 +27,9 @@ from slt_cache.models.sign_translator import SignTranslator, make_light_t
 from slt_cache.pipeline.derived import Derived
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.final_dev import score_cached_dev
-from slt_cache.pipeline.language import ensure_tokenizer, new_llm
+from slt_cache.pipeline.language import llm_of
 from slt_cache.pipeline.prepare import ensure_clips
-from slt_cache.pipeline.run import SMALL_LLMS, Run
+from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, Run
 from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
 from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
 from slt_cache.pipeline.terminal import counting, say
@@ -67,8 +67,14 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     train_split, dev_split = _open(run, cache)
     clips = leader_first(lambda: _clips(run, train_split))
     with Derived(run, run.command("train-llm"), restart) as derived:
-        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
-        made_of, make_llm = new_llm(run, clips, tokenizer, derived)
+        positions = SMALL_MBART_POSITIONS if config.llm.name == SMALL_MBART else None
+        tokenizer, made_of, make_llm = llm_of(
+            run,
+            clips,
+            derived,
+            saves=config.llm.pretrained,
+            check=lambda tokenizer: require_positions(train_split, positions, tokenizer),
+        )
         run = run.of_stage_2
         plan = _llm_plan(run, train_split, tokenizer, made_of, make_llm, derived)
         return _train(run, plan, train_split, dev_split, restart)
@@ -265,10 +271,10 @@ def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
 
 
 def _dev_sha256(dev_split: FeatureCache | None) -> str | None:
-    """Identity of the cached clips of dev and of their sentences."""
+    """Identity of the cached clips of dev, of their sentences and of what their videos held."""
     if dev_split is None:
         return None
-    rows = zip(dev_split.ids, dev_split.texts, strict=True)
+    rows = zip(dev_split.ids, dev_split.texts, dev_split.sources, strict=True)
     return hashlib.sha256(repr([dev_split.attributes["manifest_sha256"], *rows]).encode()).hexdigest()
 
 

@@ -6,6 +6,6 @@ Writes no manifest."""
 from slt_cache.corpora.avatar.draw import draw_clip
 from slt_cache.corpora.avatar.plan import AvatarPlan, PlannedClip, plan_avatar
 from slt_cache.corpora.avatar.signers import Signer
-from slt_cache.corpora.avatar.write import write_avatar
+from slt_cache.corpora.avatar.write import is_of_other_settings, write_avatar
 
-__all__ = ["AvatarPlan", "PlannedClip", "Signer", "draw_clip", "plan_avatar", "write_avatar"]
+__all__ = ["AvatarPlan", "PlannedClip", "Signer", "draw_clip", "is_of_other_settings", "plan_avatar", "write_avatar"]

@@ -2,6 +2,7 @@
 
 Keeps what is there: a rerun writes only the missing videos. Writes no manifest."""
 
+import shutil
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
@@ -33,12 +34,18 @@ LOCK = "lock"
 Progress = Callable[[int, int], None]
 
 
-def write_avatar(corpus: CorpusConfig, folder: Path, progress: Progress | None = None, workers: int = 2) -> list[Clip]:
+def write_avatar(
+    corpus: CorpusConfig, folder: Path, progress: Progress | None = None, workers: int = 2, replace: bool = False
+) -> list[Clip]:
     """Draws the corpus into a folder, unless it is there already; the clips in manifest order.
 
-    `progress` gets (videos there, videos in all). With less than two workers no other process is started.
+    `progress` gets (videos there, videos in all). With less than two workers no other process is started. With
+    `replace`, a demo corpus of other settings in the folder is deleted first.
     Raises InputError if the folder holds a corpus of other settings, or if another process draws into it."""
     plan = plan_avatar(corpus)
+    if replace and is_of_other_settings(corpus, folder):
+        with exclusive(folder / LOCK, str(folder)):
+            _delete(folder)
     _require_same(folder, _settings(corpus))
     if not _is_whole(folder, plan):
         with exclusive(folder / LOCK, str(folder)):
@@ -61,6 +68,23 @@ def video_path(folder: Path, clip: PlannedClip) -> Path:
     return folder / "videos" / f"{clip.id}.mp4"
 
 
+def is_of_other_settings(corpus: CorpusConfig, folder: Path) -> bool:
+    """Whether the folder holds a demo corpus, and another one."""
+    path = folder / SETTINGS_FILE
+    return path.is_file() and bool(_differing(read_object(path), _settings(corpus)))
+
+
+def _differing(there: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    return [key for key in settings if there.get(key) != settings[key]]
+
+
+def _delete(folder: Path) -> None:
+    """The settings last: what a kill leaves is still a demo corpus."""
+    shutil.rmtree(folder / "videos", ignore_errors=True)
+    (folder / MONOLINGUAL_FILE).unlink(missing_ok=True)
+    (folder / SETTINGS_FILE).unlink(missing_ok=True)
+
+
 def _require_same(folder: Path, settings: dict[str, Any]) -> None:
     """Refuses a folder that holds a corpus of other settings, or other videos."""
     path = folder / SETTINGS_FILE
@@ -69,7 +93,7 @@ def _require_same(folder: Path, settings: dict[str, Any]) -> None:
             raise InputError(f"{folder}: holds videos but no {SETTINGS_FILE}. Choose another folder.")
         return
     there = read_object(path)
-    differing = [key for key in settings if there.get(key) != settings[key]]
+    differing = _differing(there, settings)
     if differing:
         listed = ", ".join(f"{key}: folder {there.get(key)}, run {settings[key]}" for key in differing)
         raise InputError(
