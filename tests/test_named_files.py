@@ -100,9 +100,7 @@ def test_what_is_gone_is_known_by_the_record_that_has_its_place(tmp_path: Path) 
     assert content_of("none") == "none"
 
 
-def test_an_llm_with_another_tokenizer_belongs_in_a_run_of_its_own(
-    place: Path, run: Path, tmp_path: Path
-) -> None:
+def test_an_llm_with_another_tokenizer_belongs_in_a_run_of_its_own(place: Path, run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     make_small_llm("mt5", other, [clip.text for clip in read_manifest(run / "manifest.tsv")])

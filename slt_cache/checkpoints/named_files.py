@@ -1,5 +1,5 @@
-"""Files and folders that settings name, such as initial weights or an LLM. Records know them by what they hold: one that
-has changed counts as another, and one that was moved or renamed does not."""
+"""Files and folders that settings name, such as initial weights or an LLM. Records know them by what they hold: one
+that has changed counts as another, and one that was moved or renamed does not."""
 
 import hashlib
 from pathlib import Path

@@ -85,7 +85,7 @@ def _artifacts(source: Run, cache: Path) -> dict[str, Path]:
     """What is taken over, by its name in the new folder: files and folders that are there."""
     here = source.folder
     logs = (f"visual/{LOG_FILE}", f"llm/pretrained/{LOG_FILE}")
-    names = ("visual/best", "tokenizer", "llm/pretrained/best", *logs)
+    names = ("visual/best", "visual/clips.json", "tokenizer", "llm/pretrained/best", *logs)
     places = {name: here / name for name in (*names, "llm/trimmed", "prepare.json")}
     if source.config.corpus.root is None:  # then the text of the drawn corpus lies in the run folder
         places[f"corpus/{MONOLINGUAL_FILE}"] = source.corpus / MONOLINGUAL_FILE

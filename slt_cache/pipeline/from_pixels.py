@@ -27,6 +27,7 @@ from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.scoring import rounded, score_hypotheses
 from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, train_task, training_stage
 from slt_cache.pipeline.terminal import counting
+from slt_cache.pipeline.trained_clips import explain_change, write_clips
 from slt_cache.pipeline.unfinished import BEST
 from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
 from slt_cache.processes import dealt, rank, size
@@ -128,6 +129,8 @@ def train_from_pixels(
         dev_sha256=_dev_sha256(plan.folder, dev_clips),
         score=score,
         save_record=plan.save_record,
+        describe=lambda folder: write_clips(folder, train_clips),
+        explain=lambda folder: explain_change(run, folder, train_clips),
         keep=plan.keep,
     )
     record = training_stage(stage, restart, work)

@@ -17,7 +17,7 @@ from slt_cache.corpora.official import Problems, Reading, count_by_split
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.files import write_text
-from slt_cache.hashes import read_signed, write_signed
+from slt_cache.hashes import file_sha256, read_signed, write_signed
 from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look
 from slt_cache.pipeline.run import Run
@@ -134,10 +134,26 @@ def ensure_clips(run: Run) -> list[Clip]:
             _check_preparation(run, made)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"{run.preparation}: damaged, or written by another version ({error!r}). Prepare again: "
-                f"{run.command('prepare', run.config.corpus.name, root=run.config.corpus.root)}"
+                f"{run.preparation}: damaged, or written by another version ({error!r}). Prepare again: {_again(run)}"
             ) from error
+        changed = changed_manifest(run)
+        if changed:
+            say(changed)
     return read_manifest(run.manifest)
+
+
+def _again(run: Run) -> str:
+    return run.command("prepare", run.config.corpus.name, root=run.config.corpus.root)
+
+
+def changed_manifest(run: Run) -> str:
+    """Says that the manifest is not the one that `prepare` wrote; empty if it is, or if that is not known."""
+    if not run.preparation.is_file() or not run.manifest.is_file():
+        return ""
+    written = read_signed(run.preparation, UNSIGNED, required=False).get("manifest_sha256")
+    if written in (None, file_sha256(run.manifest)):
+        return ""
+    return f"{run.manifest} is not as `prepare` wrote it: edited or damaged. To write it again: {_again(run)}"
 
 
 def _has_trained(run: Run) -> bool:
@@ -163,8 +179,7 @@ def _check_preparation(run: Run, made: dict[str, Any]) -> None:
     if _source_sha256(corpus, sources) not in (None, made["source_sha256"]):
         changed = sources[0] if len(sources) == 1 else "an annotation file"
         raise InputError(
-            f"{corpus.root}: {changed} has changed since {run.manifest} was made from it. "
-            f"Prepare again: {run.command('prepare', corpus.name, root=corpus.root)}"
+            f"{corpus.root}: {changed} has changed since {run.manifest} was made from it. Prepare again: {_again(run)}"
         )
 
 

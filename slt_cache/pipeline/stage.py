@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from slt_cache.checkpoints.named_files import named_files
-from slt_cache.checkpoints.record import Record, read_record, require_same, save_record
+from slt_cache.checkpoints.record import OtherSettings, Record, read_record, require_same, save_record
 from slt_cache.config import LlmTrainingConfig, OptimizerConfig, VisualTrainingConfig, differences
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError, SltCacheError
@@ -46,6 +46,10 @@ class Stage:
     """Scores the weights in a folder on dev, with so many beams."""
     save_record: Callable[[Path, Record], None] = save_record
     """Replaces the record of the weights in a folder."""
+    describe: Callable[[Path], None] = lambda folder: None
+    """Writes into a folder what is to be known of the training data later."""
+    explain: Callable[[Path], str] = lambda folder: ""
+    """Says how the data differ from those described in a folder."""
     keep: Callable[[], None] = lambda: None
     """Puts what was made for the training in its place, once nothing can be refused any more."""
 
@@ -91,7 +95,7 @@ def _under_lock(stage: Stage, restart: bool, work: Callable[[Attempt], Progress]
         return done  # by a run that had the lock until now, or was killed when all but the last renames were done
     begun = None if restart else unfinished.record
     if begun is not None:
-        require_same(stage.folder, begun, stage.settings, stage.command)
+        _require_same(stage, begun, unfinished.last)
     wait_for_all()  # all have read what there was
     return _train(stage, unfinished, begun is not None, work)
 
@@ -103,6 +107,7 @@ def _train(stage: Stage, unfinished: Unfinished, resumed: bool, work: Callable[[
             stage.keep()
             if not resumed:
                 unfinished.begin(Record(stage.name, stage.settings))
+                stage.describe(unfinished.last)
         wait_for_all()
 
     try:
@@ -138,7 +143,7 @@ def _finished(stage: Stage) -> Record | None:
         return None
     if begun is not None and not differences(begun.settings, stage.settings):
         return None
-    require_same(stage.folder, done, stage.settings, stage.command)
+    _require_same(stage, done, stage.folder)
     say(f"{stage.name}: trained already, kept in {stage.folder / BEST}; --restart trains again")
     if not done.dev and stage.dev_sha256 is not None:
         say(f"{stage.name}: there was no dev split then, so its last weights are kept, and not the best by dev")
@@ -148,6 +153,16 @@ def _finished(stage: Stage) -> Record | None:
     if leads():
         unfinished.tidy()
     return done
+
+
+def _require_same(stage: Stage, made: Record, described: Path) -> None:
+    """Raises InputError if a training was made with other settings or data. `described` is where its data are."""
+    try:
+        require_same(stage.folder, made, stage.settings, stage.command)
+    except OtherSettings as error:
+        data = "manifest_sha256"
+        more = stage.explain(described) if made.settings.get(data) != stage.settings.get(data) else ""
+        raise OtherSettings(f"{error} {more}".strip()) from None
 
 
 def _with_dev_of_now(stage: Stage, done: Record) -> Record:

@@ -14,7 +14,10 @@ from slt_cache.training.state import STATE_FILE
 from slt_cache.training.task import LAST
 
 BEST = "best"
-KEPT = (METRICS_FILE, "epochs", "tensorboard")
+CLIPS_FILE = "clips.json"
+"""The clips that a stage was trained on (pipeline/trained_clips.py)."""
+OF_WEIGHTS = ("epochs", "tensorboard")
+KEPT = (METRICS_FILE, CLIPS_FILE, *OF_WEIGHTS)
 """What is kept of a finished training besides its weights."""
 
 
@@ -102,7 +105,7 @@ class Unfinished:
 
     def _promote(self) -> None:
         if self.best.exists():
-            for name in KEPT[1:]:
+            for name in OF_WEIGHTS:
                 discard(self.folder / name)  # belongs to the weights that are replaced
             if self._best_is_new:
                 move_into_place(self.best, self.folder / BEST)

@@ -17,7 +17,7 @@ from slt_cache.pipeline.inspect_cache import verify_cache
 from slt_cache.pipeline.prepare import UNSIGNED
 from slt_cache.pipeline.report.evaluations import read_table
 from slt_cache.pipeline.run import TRAININGS, open_run
-from slt_cache.pipeline.unfinished import BEST
+from slt_cache.pipeline.unfinished import BEST, CLIPS_FILE
 from slt_cache.training.metrics_log import METRICS_FILE, read_metrics
 from slt_cache.training.state import STATE_FILE, read_state
 from slt_cache.training.task import LAST
@@ -149,7 +149,7 @@ def _check_of(path: Path) -> Callable[[Path], Iterator[str]]:
         return _cache
     if "eval" in (path.parent.name, path.parent.parent.name):
         return {".json": _evaluation, ".tsv": _table}.get(path.suffix, _nothing)
-    return {"probed.json": _signed, "bench-cache.json": _object}.get(path.name, _nothing)
+    return {"probed.json": _signed, CLIPS_FILE: _signed, "bench-cache.json": _object}.get(path.name, _nothing)
 
 
 def _nothing(path: Path) -> Iterator[str]:
