@@ -10,7 +10,6 @@ command takes; or {"room": x}, with this share of the bytes that the command tak
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -23,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slt_cache.cli import main as cli
 
 from slt_cache.features.cache import FeatureCache, cached_splits
 from tests.commands import TINY
 from tests.killing import in_child
-from tests.killing_training import watch
+from tests.killing_training import call_program
 from tests.small_disks import fill, free
 
 VOLATILE = re.compile(r"(^|/)(report\.html|filler|probed?\.json|lock|said|bench-cache\.json|reproduce\.json)$")
@@ -185,20 +183,11 @@ def call(
     """The command as a user gives it, in a process of its own; its exit code."""
 
     def work() -> None:
-        os.dup2(os.open(saying(run), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-        os.dup2(2, 1)  # the program's own stdout is for the answers
-        happened = watch(run, None if kill_at is None else (kill_at, signal.SIGKILL))
-        sys.argv = ["slt-cache", *command.words.replace("RUN", str(run)).split(), "--device", "cpu"]
-        if command.words.split()[0] in ("cache", "report", "prepare") or re.match("llm (trim|merge)", command.words):
-            del sys.argv[-2:]
-        try:
-            cli()
-        except SystemExit as stop:
-            if stop.code:
-                os._exit(int(stop.code))
-        finally:
-            if count_into is not None:
-                count_into.write_text(str(happened()))
+        words = command.words.replace("RUN", str(run)).split()
+        takes_device = words[0] not in ("cache", "report", "prepare") and words[:2] not in (["llm", "trim"], ["llm", "merge"])
+        device = ["--device", "cpu"] if takes_device else []
+        signal_at = None if kill_at is None else (kill_at, signal.SIGKILL)
+        call_program([*words, *device], saying(run), run, signal_at, count_into)
 
     return in_child(work, kill_after)
 

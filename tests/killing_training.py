@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +126,24 @@ def _train(
     restart: bool = False,
 ) -> None:
     """The command as a user gives it."""
-    os.dup2(os.open(os.devnull if said is None else said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-    os.dup2(2, 1)  # the program's own stdout is for the answers
-    seen = watch(place / stage, signal_at)
     settings = ["--set", f"compute.workers={workers}", "--set", "compute.save_minutes=0"]
     again = ["--restart"] if restart else []
-    sys.argv = ["slt-cache", *COMMANDS[stage], "--run", str(place), "--device", "cpu", *settings, *again]
+    words = [*COMMANDS[stage], "--run", str(place), "--device", "cpu", *settings, *again]
+    call_program(words, said, place / stage, signal_at, count_into)
+
+
+def call_program(
+    words: Sequence[str],
+    said: Path | None,
+    watched: Path,
+    signal_at: tuple[int, int] | None,
+    count_into: Path | None,
+) -> None:
+    """Runs the program in this process, which is a child; its output goes to `said`."""
+    os.dup2(os.open(os.devnull if said is None else said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(2, 1)  # the program's own stdout is for the answers
+    seen = watch(watched, signal_at)
+    sys.argv = ["slt-cache", *words]
     try:
         cli()
     except SystemExit as stop:

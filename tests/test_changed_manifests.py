@@ -51,3 +51,19 @@ def test_clips_that_were_added_or_taken_out_are_counted(trained: Path, tmp_path:
     said = refused(run)
     assert "1 clip was added ('new')" in said
     assert f"2 clips are gone ({gone[0]!r}, {gone[1]!r})" in said
+
+
+def test_dev_is_scored_again_when_what_its_videos_hold_has_changed(trained: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    manifest = run / "manifest.tsv"
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace(str(trained), str(run)), encoding="utf-8")
+    (run / "prepare.json").unlink()
+    assert "dev has changed" not in succeed("train-visual", "--run", run).err
+    dev = [clip.video for clip in read_manifest(manifest) if clip.split == "dev"]
+    before = dev[0].read_bytes()
+    shutil.copyfile(dev[1], dev[0])
+    assert "dev has changed since it chose these weights" in succeed("train-visual", "--run", run).err
+    assert "dev has changed" not in succeed("train-visual", "--run", run).err
+    dev[0].unlink()
+    assert "trained already" in succeed("train-visual", "--run", run).err
+    dev[0].write_bytes(before)

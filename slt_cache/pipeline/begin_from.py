@@ -16,8 +16,8 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.seal import SIZE
 from slt_cache.features.spec import IMPORTED
-from slt_cache.files import TEMPORARY, read_json, write_json
-from slt_cache.hashes import RECORD_FILE, file_sha256
+from slt_cache.files import TEMPORARY
+from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.pipeline.run import Run, open_run
 from slt_cache.pipeline.terminal import say
 
@@ -64,8 +64,13 @@ def is_of_other_run(folder: Path, training: str) -> bool:
     origin, record = folder / ORIGIN_FILE, folder / training / "best" / RECORD_FILE
     if not origin.is_file() or not record.is_file():
         return False
-    files = read_json(origin)["files"]
-    return bool(files.get(f"{training}/best/{RECORD_FILE}") == file_sha256(record))
+    return _begun_with(folder).get(f"{training}/best/{RECORD_FILE}") == file_sha256(record)
+
+
+def _begun_with(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of what a folder was begun with."""
+    files: dict[str, str] = read_signed(folder / ORIGIN_FILE)["files"]
+    return files
 
 
 def _source(other: Path, folder: Path) -> Run:
@@ -114,7 +119,7 @@ def _fill(source: Run, new: Path, cache: Path) -> None:
     if source.manifest.is_file():
         write_manifest(new / "manifest.tsv", read_manifest(source.manifest))
     save_config(source.config, new / "config.yaml")
-    write_json(new / ORIGIN_FILE, {"run": os.path.relpath(source.folder, new.parent), "files": hashes})
+    write_signed(new / ORIGIN_FILE, {"run": os.path.relpath(source.folder, new.parent), "files": hashes})
 
 
 def _refer(path: Path, target: Path) -> None:
@@ -142,7 +147,7 @@ def _sha256(name: str, path: Path) -> str:
 
 def _require_unchanged(source: Run, folder: Path, cache: Path) -> None:
     """Compares what the folder was begun with and what the other run and the named cache are now."""
-    begun = read_json(folder / ORIGIN_FILE)["files"]
+    begun = _begun_with(folder)
     now = dict(_files(_artifacts(source, cache)))
     changed = [name for name, known in begun.items() if name in now and _sha256(name, now[name]) != known]
     if changed:

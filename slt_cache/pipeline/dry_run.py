@@ -22,6 +22,7 @@ from slt_cache.pipeline.load import under_load
 from slt_cache.pipeline.reproduce.estimate import Amount, Workload, measured, seconds_of, workload_of
 from slt_cache.pipeline.run import SMALL_LLMS, Run
 from slt_cache.pipeline.scoring import preset_of
+from slt_cache.pipeline.unfinished import BEST, Unfinished
 from slt_cache.training.bar import duration
 
 FLOAT = 4
@@ -186,8 +187,8 @@ def _pretrains(run: Run) -> bool:
 
 
 def _state(folder: Path) -> str:
-    best, last = (read_record(folder / name) for name in ("best", "last"))
-    if last is not None:
+    best = read_record(folder / BEST)
+    if Unfinished(folder).record is not None:
         return "unfinished, would be resumed if the settings are the same"
     return "finished; --restart trains again" if best is not None and best.finished else "new"
 

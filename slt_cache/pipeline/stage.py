@@ -168,13 +168,16 @@ def _require_same(stage: Stage, made: Record, described: Path) -> None:
 def _with_dev_of_now(stage: Stage, done: Record) -> Record:
     """A finished training whose dev split or beams are others now has its scores renewed, if they can be saved."""
     best = stage.folder / BEST
-    if not _dev_is_scored(stage, done):
-        try:
-            require_writable(best)
-        except InputError as error:
-            say(f"{stage.name}: its dev scores are kept as they are, though dev or the beams have changed: {error}")
-            return done
-    return with_final_dev(stage, best, done)
+    if _dev_is_scored(stage, done):
+        return done
+    try:
+        require_writable(best)
+    except InputError as error:
+        say(f"{stage.name}: its dev scores are kept as they are, though dev or the beams have changed: {error}")
+        return done
+    # else a training that replaces the weights meanwhile would get the scores of the old ones
+    with exclusive(stage.folder / "lock", str(stage.folder)) if leads() else nullcontext():
+        return with_final_dev(stage, best, read_record(best) or done)
 
 
 def _dev_is_scored(stage: Stage, record: Record) -> bool:

@@ -12,6 +12,7 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
 from slt_cache.files import TEMPORARY, read_object
 from slt_cache.hashes import EDITABLE, RECORD_FILE, damage, file_sha256, read_signed, unlisted
+from slt_cache.pipeline.begin_from import ORIGIN_FILE
 from slt_cache.pipeline.check_cache import check_against_run
 from slt_cache.pipeline.inspect_cache import verify_cache
 from slt_cache.pipeline.prepare import UNSIGNED
@@ -149,7 +150,9 @@ def _check_of(path: Path) -> Callable[[Path], Iterator[str]]:
         return _cache
     if "eval" in (path.parent.name, path.parent.parent.name):
         return {".json": _evaluation, ".tsv": _table}.get(path.suffix, _nothing)
-    return {"probed.json": _signed, CLIPS_FILE: _signed, "bench-cache.json": _object}.get(path.name, _nothing)
+    if path.name in ("probed.json", CLIPS_FILE, ORIGIN_FILE):
+        return _signed
+    return _object if path.name == "bench-cache.json" else _nothing
 
 
 def _nothing(path: Path) -> Iterator[str]:
