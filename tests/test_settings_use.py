@@ -196,6 +196,20 @@ def test_an_edited_config_is_used_and_a_cut_one_refused(finished: Path) -> None:
     path.write_text(whole, encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("words", "setting"), [("llm pretrain", "llm.lora.r=4"), ("train-visual", "llm.name=small-mt5")]
+)
+def test_what_a_finished_stage_shares_with_a_finished_later_one_is_not_changed_by_it(
+    finished: Path, words: str, setting: str
+) -> None:
+    before = (finished / "config.yaml").read_bytes()
+    ran = run_in(finished, *words.split(), "--set", setting)
+    assert ran.code == 0, ran.err
+    assert f"{setting} is not saved: stage 2 of {finished} was made with" in ran.err
+    assert (finished / "config.yaml").read_bytes() == before
+    assert "trained already" in run_in(finished, "train-llm").err
+
+
 COMMANDS = (
     ("prepare", "avatar"),
     ("train-visual",),

@@ -66,6 +66,11 @@ def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"weights": weights, **{name: value for name, value in record.items() if name not in LATER}}
 
 
+def is_same_training(one: Record | None, other: Record) -> bool:
+    """Whether two records are of one finished training, if it was scored again in between or not."""
+    return one is not None and (one.finished_at, one.seconds) == (other.finished_at, other.seconds)
+
+
 def write_record(folder: Path, record: Record) -> None:
     """Writes a record alone, as an unfinished training has one."""
     write_signed(folder / RECORD_FILE, asdict(record))

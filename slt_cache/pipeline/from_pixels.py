@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from slt_cache.batches.clip_batches import clip_loader
 from slt_cache.batches.order import Share
 from slt_cache.checkpoints.named_files import content_of
-from slt_cache.checkpoints.record import Record, read_record, whole_record
+from slt_cache.checkpoints.record import Record, is_same_training, read_record, whole_record
 from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig, differences
 from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.decoding.decode import decode, of_all_processes
@@ -133,8 +133,9 @@ def train_from_pixels(
         explain=lambda folder: explain_change(run, folder, train_clips),
         keep=plan.keep,
     )
+    before = whole_record(stage.folder / BEST)
     record = training_stage(stage, restart, work)
-    run.save_config(run.stage_in(stage.folder))
+    run.save_config(run.stage_in(stage.folder), trained=not is_same_training(before, record))
     return record
 
 

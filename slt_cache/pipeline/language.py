@@ -15,7 +15,7 @@ from slt_cache.batches.noisy_text import NoisyText
 from slt_cache.batches.order import Share
 from slt_cache.checkpoints.llm import save_seq2seq
 from slt_cache.checkpoints.named_files import content_of
-from slt_cache.checkpoints.record import OtherSettings, Record, read_record, whole_record
+from slt_cache.checkpoints.record import OtherSettings, Record, is_same_training, read_record, whole_record
 from slt_cache.config import LlmPretrainingConfig, differences
 from slt_cache.corpora.clips import MONOLINGUAL_FILE, SPLITS, Clip, of_split
 from slt_cache.corpora.sentences import read_sentences
@@ -265,8 +265,9 @@ def _pretrain(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: De
         return train_task(seeded, config, attempt, make_task, evaluate_every=config.epochs)
 
     stage = Stage("pre-training", run.pretrained, run.command("llm pretrain"), settings, keep=derived.keep)
+    before = whole_record(stage.folder / BEST)
     record = training_stage(stage, restart, work)
-    run.save_config("pretrained")
+    run.save_config("pretrained", trained=not is_same_training(before, record))
     return record
 
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
@@ -166,10 +167,13 @@ class Run:
         """The same run with stage 2's seed, which is not saved as the run's."""
         return replace(self, config=self.config.of_stage_2, lasting=self.lasting or self.config)
 
-    def save_config(self, made: str) -> None:
+    def save_config(self, made: str, trained: bool = True) -> None:
         """Writes config.yaml for a stage that was made: its settings, those that no single stage decides, and those of
         stages that are still to be made. Those of other finished stages stay as they are saved, and a comparison
-        changes none. So `config.yaml` is always what the run's stages were made with."""
+        changes none. So `config.yaml` is always what the run's stages were made with.
+
+        What a stage shares with later ones is its own if it was `trained` now; if it was finished before, the later
+        ones that are finished keep theirs, which is said."""
         if not leads():
             return
         asked = self.lasting or self.config
@@ -184,9 +188,21 @@ class Run:
                 asked = saved.model_copy(update={section: getattr(asked, section) for section in its})
             keep = [stage for stage in STAGES if stage != made and self.is_made(stage)]
             before, now = saved.model_dump(mode="json"), asked.model_dump(mode="json")
-            asked = check_config(merged(now, before, keep, UPSTREAM.get(made, ())), str(self.config_file))
+            shared = UPSTREAM.get(made, ()) if trained else ()
+            asked = check_config(merged(now, before, keep, shared), str(self.config_file))
+            if not trained:
+                self._say_kept(made, before, now, keep)
         if asked != saved:
             save_config(asked, self.config_file)
+
+    def _say_kept(self, made: str, before: dict[str, Any], now: dict[str, Any], keep: Sequence[str]) -> None:
+        """Says which settings of this command line a finished later stage does not have, so that they are not saved."""
+        for setting in named(self.overrides):
+            stage = stage_of(setting)
+            is_shared = any(setting == one or setting.startswith(f"{one}.") for one in UPSTREAM.get(made, ()))
+            old, new = value_of(before, setting), value_of(now, setting)
+            if is_shared and stage is not None and stage in keep and old != new:
+                say(f"{setting}={new} is not saved: {STAGES[stage]} of {self.folder} was made with {old}")
 
     def saved_config(self) -> Config | None:
         """The settings in config.yaml; None if there is none."""

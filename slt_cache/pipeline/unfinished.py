@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from slt_cache.checkpoints.record import Record, read_record, whole_record, write_record
+from slt_cache.checkpoints.record import Record, is_same_training, read_record, whole_record, write_record
 from slt_cache.files import TEMPORARY, move_into_place, restore
 from slt_cache.training.metrics_log import METRICS_FILE
 from slt_cache.training.state import STATE_FILE
@@ -58,7 +58,7 @@ class Unfinished:
         """Whether last/best holds the weights of this training, and not yet the ones they have replaced, which have
         that name between the swap and the end of `last/`."""
         best, own = read_record(self.best), read_record(self.last)
-        return best is None or own is None or (best.finished_at, best.seconds) == (own.finished_at, own.seconds)
+        return best is None or own is None or is_same_training(best, own)
 
     def settle(self) -> None:
         """Completes what a killed process had begun: a finished training becomes the stage's own, and one that was
