@@ -184,8 +184,8 @@ def call(
 
     def work() -> None:
         words = command.words.replace("RUN", str(run)).split()
-        takes_device = words[0] not in ("cache", "report", "prepare") and words[:2] not in (["llm", "trim"], ["llm", "merge"])
-        device = ["--device", "cpu"] if takes_device else []
+        has_none = words[0] in ("cache", "report", "prepare") or words[:2] in (["llm", "trim"], ["llm", "merge"])
+        device = [] if has_none else ["--device", "cpu"]
         signal_at = None if kill_at is None else (kill_at, signal.SIGKILL)
         call_program([*words, *device], saying(run), run, signal_at, count_into)
 
