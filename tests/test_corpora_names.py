@@ -8,7 +8,7 @@ import pytest
 
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.published import HOW2SIGN
-from slt_cache.pipeline.reproduce.estimate import FRAMES, PUBLISHED
+from slt_cache.pipeline.workload import FRAMES, PUBLISHED
 from tests import official
 from tests.commands import Ran, slt_cache
 

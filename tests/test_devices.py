@@ -212,7 +212,9 @@ def test_features_are_made_on_the_device(llms: dict[str, tuple[Any, Tokenizer]],
     model = visual_of(llms["light-t"]).eval()
 
     def features(device: torch.device) -> list[torch.Tensor]:
-        encoder = FrozenEncoder(model, level=level, dtype="float16", device=device, batch_frames=5)
+        encoder = FrozenEncoder(
+            model.encoder, translator=model.translator, level=level, dtype="float16", device=device, batch_frames=5
+        )
         events: list[Any] = []
         for number, length in enumerate(LENGTHS):
             clip = Clip(str(number), "test", Path(f"{number}.mp4"), None, None, "")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from slt_cache.pipeline import rates
 from slt_cache.pipeline.load import under_load
-from slt_cache.pipeline.reproduce import estimate
 from tests.commands import TINY, slt_cache
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "ROUNDS", 1)
-    monkeypatch.setattr(estimate, "PIXELS", 8000)
+    monkeypatch.setattr(rates, "ROUNDS", 1)
+    monkeypatch.setattr(rates, "PIXELS", 8000)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def model(tokenizer: Tokenizer) -> VisualTranslator:
 
 def frozen(model: VisualTranslator, batch_frames: int | None = None, **options: Any) -> FrozenEncoder:
     return FrozenEncoder(
-        model, **{"level": "sign", "dtype": "float32", "device": CPU, "batch_frames": batch_frames, **options}
+        model.encoder,
+        translator=model.translator,
+        **{"level": "sign", "dtype": "float32", "device": CPU, "batch_frames": batch_frames, **options},
     )
 
 

@@ -2,12 +2,13 @@
 channels-last, no gradients. Knows no files."""
 
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from slt_cache.models.sign_translator import VisualTranslator
+from slt_cache.models.visual_encoder import VisualEncoder
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PIXELS_AT_ONCE = {"cpu": 402_000, "cuda": 12_900_000}
@@ -19,25 +20,28 @@ class FrozenEncoder:
 
     def __init__(
         self,
-        model: VisualTranslator,
+        encoder: VisualEncoder,
         *,
         level: str,
         dtype: str,
         device: torch.device,
         precision: str = "fp32",
         batch_frames: int | None = None,
+        translator: nn.Module | None = None,
     ):
         """`dtype` is what features are rounded to, `precision` that of the backbone; `batch_frames` go through it at
-        once, None for as many as suit the device."""
+        once, None for as many as suit the device. `translator` is the `SignTranslator` whose hidden states are the
+        features of level "hidden"; the other levels need none."""
+        if level == "hidden" and translator is None:
+            raise ValueError("features of level 'hidden' are made by a translator, and there is none")
         self.level = level
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.device = device
         self.batch_frames = batch_frames
         self._computed = PRECISIONS[precision]
-        encoder = model.encoder
         self._backbone = folded(encoder.backbone).to(device, self._computed).to(memory_format=torch.channels_last)
         self._temporal = deepcopy(encoder.temporal).eval().to(device)
-        self._translator = deepcopy(model.translator).eval().to(device) if level == "hidden" else None
+        self._translator: Any = deepcopy(translator).eval().to(device) if translator and level == "hidden" else None
         self._scale = (1 / (255 * encoder.std)).to(device)
         self._shift = (-encoder.mean / encoder.std).to(device)
         self._maps: tuple[torch.Tensor, torch.Tensor] | None = None

@@ -19,10 +19,11 @@ from slt_cache.features.spec import IMPORTED
 from slt_cache.models.visual_memory import step_bytes
 from slt_cache.pipeline.frame_cache import GIGABYTE, cache_bytes
 from slt_cache.pipeline.load import under_load
-from slt_cache.pipeline.reproduce.estimate import Amount, Workload, measured, seconds_of, workload_of
+from slt_cache.pipeline.rates import DeviceRates, seconds_of
 from slt_cache.pipeline.run import SMALL_LLMS, Run
 from slt_cache.pipeline.scoring import preset_of
 from slt_cache.pipeline.unfinished import BEST, Unfinished
+from slt_cache.pipeline.workload import Amount, Workload, workload_of
 from slt_cache.training.bar import duration
 
 FLOAT = 4
@@ -104,7 +105,7 @@ class DryRun:
 
 @dataclass(frozen=True)
 class _Training:
-    """One of the trainings, as reproduce/estimate.py names it."""
+    """One of the trainings, as pipeline/rates.py names it."""
 
     name: str
     folder: Path
@@ -124,7 +125,7 @@ def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
     workload = _workload(run, training, cache)
     if not workload.splits["train"].clips:
         raise InputError(f"{run.manifest}: no clips of split 'train'. Add some, or choose another corpus.")
-    rates = measured(run.config, workload)
+    rates = DeviceRates(run.config, workload)
     seconds = seconds_of(training.action, training.model, run.config, workload, rates)
     if command in ("train-llm", "train-joint") and _pretrains(run):
         seconds += seconds_of("pretrain", "llm", run.config, workload, rates)
@@ -193,7 +194,7 @@ def _state(folder: Path) -> str:
     return "finished; --restart trains again" if best is not None and best.finished else "new"
 
 
-def _memory(run: Run, training: _Training, workload: Workload, rates: Any) -> tuple[int, int]:
+def _memory(run: Run, training: _Training, workload: Workload, rates: DeviceRates) -> tuple[int, int]:
     """Numbers that are trained, and bytes at the peak of an update over clips of middling length."""
     config = run.config
     of_light_t = training.action == "visual"

@@ -51,10 +51,11 @@ def frozen_encoder(
     """An encoder that makes features of this spec, of view 0. A CPU runs it in fp32 whatever the spec says: the same
     features, more exactly."""
     return FrozenEncoder(
-        visual.model,
+        visual.model.encoder,
         level=spec.level,
         dtype=spec.dtype,
         precision="fp32" if device.type == "cpu" else spec.precision or "fp32",
         device=device,
         batch_frames=batch_frames,
+        translator=visual.model.translator,
     )

@@ -192,7 +192,7 @@ def _dev_scores(
     config = run.config
     mine = dealt(dev_clips, generation.batch_size)
     events = read_ahead(plain(mine), PieceReader(config.video), config.compute.workers)
-    encoder = FrozenEncoder(model, level="sign", dtype="float32", device=device)
+    encoder = FrozenEncoder(model.encoder, level="sign", dtype="float32", device=device)
     batches = packed(usable(encode(encoder, events)), generation.batch_size)
     with counting("translating dev", len(dev_clips), 0) as show:
         hypotheses = of_all_processes(

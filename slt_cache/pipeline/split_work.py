@@ -204,12 +204,13 @@ class SplitWork:
     def _encoder(self) -> FrozenEncoder:
         features, spec = self.run.config.features, self.facts.spec
         return FrozenEncoder(
-            self.checkpoint.model,
+            self.checkpoint.model.encoder,
             level=spec.level,
             dtype=spec.dtype,
             precision=features.precision,
             device=pick_device(self.run.config.compute.device, features.precision, "features.precision"),
             batch_frames=features.batch_frames,
+            translator=self.checkpoint.model.translator,
         )
 
 

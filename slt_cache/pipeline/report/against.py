@@ -9,6 +9,7 @@ from markupsafe import Markup
 from slt_cache.metrics.paired import Comparison, compare
 from slt_cache.pipeline.report.evaluations import COLUMNS, FEWEST_TO_COMPARE, RESAMPLES, Evaluation
 from slt_cache.pipeline.report.lines import Chart, Series, draw_lines
+from slt_cache.pipeline.report.models import css_colour_of
 from slt_cache.pipeline.report.trainings import TRAININGS, read_trainings
 from slt_cache.pipeline.run import MODELS, Run
 
@@ -111,11 +112,13 @@ def _names(runs: Sequence[Run]) -> list[str]:
 def compare_rivals(rivals: Rivals, tested: Callable[[], None]) -> ComparedRows:
     """`tested` is called after each of the others."""
     _, base = rivals.base
-    rows = [ComparedRow(rivals.base[0], base.scores, base.colour if rivals.models else "")]
+    rows = [ComparedRow(rivals.base[0], base.scores, css_colour_of(base.model) if rivals.models else "")]
     for name, other in rivals.others:
         untested = _why_untested(base, other)
         tests = {} if untested else _tests(base, other)
-        rows.append(ComparedRow(name, other.scores, other.colour if rivals.models else "", tests, untested))
+        rows.append(
+            ComparedRow(name, other.scores, css_colour_of(other.model) if rivals.models else "", tests, untested)
+        )
         tested()
     return ComparedRows(rivals.title, rows)
 

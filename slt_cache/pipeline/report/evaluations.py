@@ -13,7 +13,6 @@ from slt_cache.files import read_object
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed
 from slt_cache.metrics.scores import score
 from slt_cache.metrics.text_choices import TextChoices
-from slt_cache.pipeline.report.models import css_colour_of
 from slt_cache.pipeline.run import MODELS, Run
 from slt_cache.pipeline.scoring import choices_of, preset_of
 
@@ -68,11 +67,6 @@ class Evaluation:
     @property
     def short_name(self) -> str:
         return self.name.split(" (")[0]
-
-    @property
-    def colour(self) -> str:
-        """In CSS, of its model."""
-        return css_colour_of(self.model)
 
     @property
     def table(self) -> Path:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from slt_cache import __version__
 from slt_cache.pipeline.colours import DARK, LIGHT, variables
+from slt_cache.pipeline.report.models import css_colour_of
 
 
 def render(template: str, values: dict[str, Any], script: str | None = None) -> str:
@@ -38,13 +39,15 @@ def render_part(template: str, macro: str, **values: Any) -> Markup:
 
 @functools.cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("slt_cache.pipeline", "report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["css_colour_of"] = css_colour_of
+    return environment
 
 
 def _digest(code: str) -> str:

@@ -1,0 +1,188 @@
+"""How long the pieces of a training take on this device: short measurements with random numbers, to be multiplied.
+
+Good to a factor of two or so, for planning."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import MBartConfig, MBartForConditionalGeneration, MT5Config, MT5ForConditionalGeneration
+
+from slt_cache.checkpoints.visual import new_encoder
+from slt_cache.config import Config
+from slt_cache.device import pick_device
+from slt_cache.models.sign_translator import SignTranslator, make_light_t
+from slt_cache.models.small_llm import make_small_mbart, make_small_mt5
+from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5
+from slt_cache.pipeline.workload import Workload
+from slt_cache.training.optimizers import AdamW
+
+LLM_LAYERS = 12
+"""Of MBart-large and of mT5-base, a side."""
+TRIMMED_VOCABULARY = 2500
+"""Pieces, about, of an LLM that was trimmed to PHOENIX14T."""
+BATCH = 16
+"""Clips of a measurement."""
+PIXELS = 400_000
+"""Of a measurement of the backbone."""
+ROUNDS = 3
+
+
+def seconds_of(action: str, model: str, settings: Config, workload: Workload, rates: "DeviceRates") -> float:
+    """Returns the seconds of one step: `action` and `model` are named as in a plan's Step."""
+    kept = {split: amount.frames * settings.video.keep_rate for split, amount in workload.splits.items()}
+    clips = {split: amount.clips for split, amount in workload.splits.items()}
+    of_light_t = action == "visual" or model in ("visual", "control")
+    translator = rates.translator(settings.light_t.size if of_light_t else settings.llm.name)
+    if action == "pretrain":
+        pretraining = settings.llm_pretraining
+        updates = workload.sentences / pretraining.batch_size / pretraining.accumulate
+        return pretraining.epochs * (workload.sentences * translator.step + updates * translator.update)
+    if action == "features":
+        return sum(kept.values()) * rates.encoded_frame
+    if action == "test":
+        reading = kept["test"] * rates.encoded_frame if model.startswith(("joint", "llm-un")) else 0.0
+        return reading + clips["test"] * translator.decoding
+    from_pixels = action == "visual" or settings.llm_training.unfreeze != "none" or model == "joint"
+    loop = settings.visual_training if action == "visual" else settings.llm_training
+    greedy = translator.decoding / settings.generation.num_beams
+    updates = clips["train"] / loop.batch_size / loop.accumulate
+    an_epoch = clips["train"] * translator.step + updates * translator.update
+    a_dev = clips.get("dev", 0) * greedy
+    if from_pixels:
+        whole = not model.endswith("-temporal")
+        an_epoch += kept["train"] * (rates.trained_frame if whole else rates.encoded_frame)
+        an_epoch += updates * rates.encoder_update if whole else 0.0
+        a_dev += kept.get("dev", 0.0) * rates.encoded_frame
+    begins_anew = action == "control" and settings.features.level != "sign"  # train_control
+    epochs = loop.epochs + (settings.visual_training.epochs if begins_anew else 0)
+    return epochs * (an_epoch + a_dev / loop.evaluate_every)
+
+
+@dataclass(frozen=True)
+class TranslatorRates:
+    """Seconds, and what it takes of memory."""
+
+    step: float
+    """A clip forward and backward."""
+    update: float
+    """The weights once, by the gradients of a batch."""
+    decoding: float
+    """A clip by beam search."""
+    parameters: int
+    """Numbers that are trained."""
+    saved_bytes: float
+    """Of a clip between forward and backward pass."""
+
+
+class DeviceRates:
+    """Measured when first asked for."""
+
+    def __init__(self, config: Config, workload: Workload):
+        self.config = config
+        self.device = pick_device(config.compute.device, config.compute.precision)
+        train = workload.splits["train"]
+        self.steps = max(1, round(train.frames / max(train.clips, 1) * config.video.keep_rate))
+        self.tokens = max(2, round(workload.tokens))
+        self._translators: dict[str, TranslatorRates] = {}
+        self.trained_frame, self.encoded_frame, self.encoder_update = self._backbone()
+
+    def _backbone(self) -> tuple[float, float, float]:
+        """Seconds of a kept frame forward and backward, of one forward alone, and of updating the weights once."""
+        size = self.config.video.size
+        count = max(8, PIXELS // size**2)
+        encoder = new_encoder(self.config.encoder, self.config.video).to(self.device)
+        frames = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, device=self.device)
+        lengths = torch.tensor([count], device=self.device)
+        trained = self._timed(lambda: encoder(frames, lengths).sum().backward())
+        update = self._updated(encoder)
+        with torch.no_grad():
+            encoder.eval()
+            encoded = self._timed(lambda: encoder(frames, lengths))
+        return trained / count, encoded / count, update
+
+    def translator(self, name: str) -> TranslatorRates:
+        """Of a size of Light-T, or of an LLM by its name."""
+        if name not in self._translators:
+            self._translators[name] = self._measured(*_make(name, self.config))
+        return self._translators[name]
+
+    def _measured(self, seq2seq: Any, layers: int) -> TranslatorRates:
+        dim = self.config.encoder.dim
+        model = SignTranslator(dim, seq2seq, (2,)).to(self.device)
+        features = torch.randn(BATCH * self.steps, dim, device=self.device)  # packed
+        lengths = torch.full((BATCH,), self.steps, device=self.device)
+        targets = torch.full((BATCH, self.tokens), 5, device=self.device)
+        step = self._timed(lambda: model(features, lengths, targets).logsumexp(-1).sum().backward())
+        update = self._updated(model)
+        saved = _saved_bytes(lambda: model(features, lengths, targets).logsumexp(-1).sum(), model)
+        with torch.no_grad():
+            reading = self._timed(lambda: model(features, lengths, targets))
+        # A search reads once and then writes token by token for each beam; short passes waste some of the device.
+        decoding = reading * self.config.generation.num_beams * 1.5
+        inner = sum(weight.numel() for weight in model.parameters())
+        embedded = model.seq2seq.get_input_embeddings().weight.numel()
+        return TranslatorRates(
+            step=layers * step / BATCH,
+            update=layers * update,
+            decoding=layers * decoding / BATCH,
+            parameters=embedded + layers * (inner - embedded),
+            saved_bytes=layers * saved / BATCH,
+        )
+
+    def _updated(self, model: nn.Module) -> float:
+        """Seconds of clipping and an optimizer's step, by the gradients that the model holds."""
+        optimizer = AdamW(model.parameters(), lr=0.0)
+
+        def update() -> None:
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+        return self._timed(update)
+
+    def _timed(self, work: Callable[[], Any]) -> float:
+        """Seconds, the quickest of some rounds behind one to warm up."""
+        taken = []
+        for _ in range(ROUNDS + 1):
+            begun = time.perf_counter()
+            work()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            taken.append(time.perf_counter() - begun)
+        return min(taken[1:])
+
+
+def _saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module) -> int:
+    """Bytes that a forward pass keeps for the backward pass, besides the weights."""
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept: dict[int, int] = {}
+    alive = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            alive.append(storage)  # else another could be given the same address
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward()
+    return sum(kept.values())
+
+
+def _make(name: str, config: Config) -> tuple[Any, int]:
+    """A model to measure, and how many times as many layers the real one has. A large LLM is measured by one of its
+    layers a side, with MBart-large's or mT5-base's shape."""
+    if name in ("tiny", "small", "base", "large"):
+        return make_light_t(name, TRIMMED_VOCABULARY, 1, 2, config.light_t.dropout), 1
+    if name in SMALL_LLMS:
+        make = make_small_mt5 if name == SMALL_MT5 else make_small_mbart
+        return make(config.llm_pretraining, config.llm_pretraining.vocabulary, 1, 2, 4), 1
+    one: Any = {"vocab_size": TRIMMED_VOCABULARY}
+    if "t5" in name.lower():
+        mt5 = MT5Config(**one, num_layers=1, num_decoder_layers=1, d_model=768, d_ff=2048, num_heads=12)
+        return MT5ForConditionalGeneration(mt5), LLM_LAYERS
+    return MBartForConditionalGeneration(MBartConfig(**one, encoder_layers=1, decoder_layers=1)), LLM_LAYERS
