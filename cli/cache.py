@@ -22,7 +22,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from slt_cache.pipeline.inspect_cache import ShownClip
+    from slt_cache.cache_tools.inspect import ShownClip
 
 PathArgument = Annotated[
     Path | None,
@@ -67,8 +67,8 @@ def info(
 
     Example: slt-cache cache info runs/avatar/feats.h5
     """
-    from slt_cache.pipeline.cache_plots import draw_lengths, require_picture
-    from slt_cache.pipeline.inspect_cache import describe_cache, steps_of_clips
+    from slt_cache.cache_tools.inspect import describe_cache, steps_of_clips
+    from slt_cache.cache_tools.plots import draw_lengths, require_picture
 
     require_picture(plot)
     found = find_cache(path, run)
@@ -129,8 +129,8 @@ def show(
 
     Example: slt-cache cache show train-00000 --plot clip.png
     """
-    from slt_cache.pipeline.cache_plots import draw_similarity, require_picture
-    from slt_cache.pipeline.inspect_cache import show_clip
+    from slt_cache.cache_tools.inspect import show_clip
+    from slt_cache.cache_tools.plots import draw_similarity, require_picture
 
     require_picture(plot)
     found = find_cache(features, run)
@@ -176,14 +176,14 @@ def verify(
 
     Example: slt-cache cache verify runs/avatar/feats.h5
     """
-    from slt_cache.pipeline.inspect_cache import verify_cache
+    from slt_cache.cache_tools.inspect import verify_cache
 
     found = find_cache(path, run)
     result: dict[str, Any] = {}
     if run is None and not encoder:
         problems = verify_cache(found)
     else:
-        from slt_cache.pipeline.check_cache import TOLERANCE, check_cache
+        from slt_cache.cache_tools.check import TOLERANCE, check_cache
 
         opened = open_run(run, None, settings, device)
         require_used(opened, "cache verify")

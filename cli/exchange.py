@@ -11,8 +11,8 @@ from .endings import Interrupted
 from .options import JsonOption, RunOption, VerboseOption, find_cache, guarded, print_json
 
 if TYPE_CHECKING:
+    from slt_cache.cache_tools.import_features import Imported
     from slt_cache.features.spec import FeatureSpec
-    from slt_cache.pipeline.import_cache import Imported
 
 
 def register(cache: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def export(
 
     Example: slt-cache cache export feats.h5 features --format npy
     """
-    from slt_cache.pipeline.exchange import TABLE, export_cache
+    from slt_cache.cache_tools.export import TABLE, export_cache
 
     done = export_cache(find_cache(path, run), out, file_format, split, all_views)
     if as_json:
@@ -70,7 +70,7 @@ def import_(
 
     Example: slt-cache cache import features --out i3d.h5 --source "I3D, BOBSL weights"
     """
-    from slt_cache.pipeline.import_cache import import_features
+    from slt_cache.cache_tools.import_features import import_features
 
     spec, done = import_features(
         folder, out, source=source, dtype=dtype, language=language, allow_missing=allow_missing
@@ -129,7 +129,7 @@ def merge(
 
     Example: slt-cache cache merge train.h5 dev.h5 --out feats.h5
     """
-    from slt_cache.pipeline.merge import merge_caches
+    from slt_cache.cache_tools.merge import merge_caches
 
     clips = merge_caches([find_cache(path, run) for path in paths], out)
     if as_json:

@@ -99,6 +99,6 @@ def section_names(incomplete: str) -> list[str]:
 
 def setting_names(incomplete: str) -> list[str]:
     """Completes `section.key=`, with nested sections."""
-    from slt_cache.config.describe import describe
+    from slt_cache.config.reference import describe
 
     return one_of(*(f"{setting.name}=" for setting in describe()))(incomplete)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from slt_cache.advice import CONFIG_FILE, command
-from slt_cache.processes import join, leader_first
+from slt_cache.distributed.processes import join, leader_first
 
 from .endings import Interrupted
 from .help import Program
@@ -53,9 +53,9 @@ def pretrain(
 
     Example: slt-cache llm pretrain --set llm_pretraining.text=sentences.txt
     """
-    from slt_cache.pipeline.language import pretrain as pretrain_run
-    from slt_cache.pipeline.language import small_llm
     from slt_cache.pipeline.prepare import ensure_clips
+    from slt_cache.pipeline.prepare_llm import pretrain as pretrain_run
+    from slt_cache.pipeline.prepare_llm import small_llm
 
     opened = open_run(run, config, settings, device, seed, draws=True)
     require_used(opened, "llm pretrain", saves=True)
@@ -90,7 +90,7 @@ def trim(
 
     Example: slt-cache llm trim --name facebook/mbart-large-cc25 --text runs/phoenix14t/manifest.tsv --out mbart-small
     """
-    from slt_cache.pipeline.trim import read_splits, summary, trim_llm
+    from slt_cache.pipeline.trim_llm import read_splits, summary, trim_llm
 
     train, held_out = read_splits(text)
     report = trim_llm(name, train, held_out, out, keep_characters)

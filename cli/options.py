@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slt_cache.advice import command
-from slt_cache.processes import leave, say_once
+from slt_cache.distributed.processes import leave, say_once
 
 from .endings import FAILED, INTERRUPTED, CtrlC, Interrupted, explained, fall_silent, interruption, reader_is_gone
 from .help import OUTPUT, RUN, config_names, one_of, setting_names
 
 if TYPE_CHECKING:
-    from slt_cache.pipeline.run import Run
+    from slt_cache.runs.run import Run
 
 RunOption = Annotated[
     Path | None,
@@ -136,7 +136,7 @@ def guarded(work: Callable[..., None], left: Interrupted = Interrupted.STARTS_OV
 
 def _say_what_waits() -> None:
     """What a command was to say first, even if it said nothing else."""
-    terminal = sys.modules.get("slt_cache.pipeline.terminal")
+    terminal = sys.modules.get("slt_cache.progress")
     if terminal is not None:
         terminal.say_what_waits()
 
@@ -174,8 +174,8 @@ def open_run(
 
     A command that `begins` runs may be given a new folder alone; one that `draws` the demo corpus where no other is
     named says so."""
-    from slt_cache.pipeline.run import open_run as open_
-    from slt_cache.pipeline.terminal import say_first
+    from slt_cache.progress import say_first
+    from slt_cache.runs.run import open_run as open_
 
     overrides = list(settings or [])
     if seed is not None:
@@ -221,7 +221,7 @@ def _require_agreement(settings: Sequence[str], own: Sequence[str], seed: int | 
 def require_used(opened: "Run", name: str, saves: bool = False) -> None:
     """Refuses `--set` words that contradict a finished stage which the command `name` does not make, and warns of
     those that it does not use at all; with `saves` they are kept for a later command."""
-    from slt_cache.pipeline.terminal import say_first
+    from slt_cache.progress import say_first
 
     for setting in opened.require_used(name):
         if not saves:

@@ -53,8 +53,8 @@ def reproduce(
     Example: slt-cache reproduce table4 --dry-run
     """
     keep_few_kernels()
-    from slt_cache.pipeline.reproduce.run import estimated, order_of, plan_text
-    from slt_cache.pipeline.reproduce.run import reproduce as reproduce_order
+    from slt_cache.reproduce.run_tables import estimated, order_of, plan_text
+    from slt_cache.reproduce.run_tables import reproduce as reproduce_order
 
     order = order_of(tables, seeds, run, config, settings or [], device)
     estimates = estimated(order)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slt_cache.processes import leads
+from slt_cache.distributed.processes import leads
 
 from .help import one_of
 from .options import (
@@ -183,7 +183,7 @@ def report(
 
     Example: slt-cache report --run runs/avatar --compare runs/other
     """
-    from slt_cache.pipeline.report import write_report
+    from slt_cache.report import write_report
 
     others = [open_run(folder, None, None) for folder in compare or []]
     opened = open_run(run, config, settings)
@@ -197,7 +197,7 @@ def report(
 
 def _choices(final_dot: str, lowercase: bool) -> Any:
     from slt_cache.errors import InputError
-    from slt_cache.metrics.text_choices import FINAL_DOTS, TextChoices
+    from slt_cache.metrics.normalization import FINAL_DOTS, TextChoices
 
     for choice in FINAL_DOTS:
         if final_dot == choice:

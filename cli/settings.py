@@ -10,7 +10,7 @@ from .help import Program, section_names
 from .options import ConfigOption, JsonOption, RunOption, SetOption, VerboseOption, guarded, open_run, print_json
 
 if TYPE_CHECKING:
-    from slt_cache.pipeline.show_config import ShownConfig, ShownSetting
+    from slt_cache.runs.show_config import ShownConfig, ShownSetting
 
 WIDTH = 110
 """Characters of a line of description."""
@@ -48,7 +48,7 @@ def show(
 
     Example: slt-cache config show video --run runs/avatar
     """
-    from slt_cache.pipeline.show_config import show_config
+    from slt_cache.runs.show_config import show_config
 
     shown = show_config(open_run(run, config, settings), section)
     if as_json:

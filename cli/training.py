@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slt_cache.processes import join, leader_first, leads
+from slt_cache.distributed.processes import join, leader_first, leads
 
 from .endings import Interrupted
 from .options import (
@@ -135,7 +135,7 @@ def train_llm(
 def _begun_from(origin: Path, run: Path | None, features: str) -> str:
     """Makes the new run folder out of another one. Returns the name of its feature cache."""
     from slt_cache.errors import InputError
-    from slt_cache.pipeline.begin_from import FEATURES, begin_from
+    from slt_cache.runs.begin_from import FEATURES, begin_from
 
     if run is None:
         raise InputError(f"--from {origin}: name the folder of the new experiment with --run.")

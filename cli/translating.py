@@ -76,7 +76,7 @@ def translate(
     sleep_while_waiting()
     from slt_cache.errors import InputError
     from slt_cache.pipeline.translate import Translation, Translator, Untranslated
-    from slt_cache.pipeline.video_paths import find_videos
+    from slt_cache.video.paths import find_videos
 
     if as_json and as_tsv:
         raise InputError("--json and --tsv: both want stdout. Choose one.")

@@ -22,7 +22,7 @@ def verify(
 
     Example: slt-cache verify runs/avatar
     """
-    from slt_cache.pipeline.verify_run import verify_run
+    from slt_cache.cache_tools.verify_run import verify_run
 
     found = verify_run(run)
     if as_json:

@@ -54,7 +54,7 @@ def demo(
     Example: slt-cache demo
     """
     keep_few_kernels()
-    from slt_cache.pipeline.demo import render, run_demo
+    from slt_cache.demo import render, run_demo
 
     done = run_demo(open_run(run, config, settings, device, seed, begins=True), full)
     if as_json:
@@ -77,7 +77,7 @@ def bench_cache(
     Example: slt-cache bench cache
     """
     keep_few_kernels()
-    from slt_cache.pipeline.bench_cache import bench_cache as bench
+    from slt_cache.bench.cache import bench_cache as bench
 
     opened = open_run(run, config, settings, device)
     figures = bench(opened, opened.features if features is None else opened.find_features(features))
@@ -103,7 +103,7 @@ def bench_extract(
     Example: slt-cache bench extract --clips 16
     """
     sleep_while_waiting()
-    from slt_cache.pipeline.bench_extract import bench_extract as bench
+    from slt_cache.bench.extract import bench_extract as bench
 
     opened = open_run(None, config or "paper", settings, device)
     _print(bench(opened.config, videos, clips), as_json, opened.config.compute.workers)
@@ -134,11 +134,11 @@ def bench_llm(
     """
     opened = open_run(run, config, settings, device)
     if memory:
-        from slt_cache.pipeline.bench_memory import bench_memory
+        from slt_cache.bench.memory import bench_memory
 
         _print(bench_memory(opened.config), as_json)
         return
-    from slt_cache.pipeline.bench_llm import bench_llm as bench
+    from slt_cache.bench.llm import bench_llm as bench
 
     cache = opened.features if features is None else opened.find_features(features)
     _print(bench(opened, cache, shape, batches), as_json, opened.config.compute.workers)
@@ -162,7 +162,7 @@ def bench_visual(
     Example: slt-cache bench visual --batches 10
     """
     keep_few_kernels()
-    from slt_cache.pipeline.bench_visual import bench_visual as bench
+    from slt_cache.bench.visual import bench_visual as bench
 
     opened = open_run(run, config, settings, device, draws=True)
     _print(bench(opened, batches), as_json, opened.config.compute.workers)
@@ -170,7 +170,7 @@ def bench_visual(
 
 def _print(figures: dict[str, Any], as_json: bool, workers: int = 0) -> None:
     """The figures, and that the machine was busy if it was; `workers` read videos."""
-    from slt_cache.pipeline.load import under_load
+    from slt_cache.machine_load import under_load
 
     figures = figures | under_load(workers)
     if as_json:

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "FeatureCache": "slt_cache.features.cache",
-    "SignTranslator": "slt_cache.models.sign_translator",
+    "SignTranslator": "slt_cache.models.translators",
     "Translator": "slt_cache.pipeline.translate",
 }
 __all__ = ["FeatureCache", "SignTranslator", "Translator", "__version__"]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from slt_cache.config import LlmPretrainingConfig, VideoConfig
-from slt_cache.models.small_llm import make_small_mbart
+from slt_cache.models.llm.small import make_small_mbart
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 BITS = 8

@@ -12,7 +12,7 @@ import pytest
 
 from slt_cache.advice import cache_command, command, program
 from slt_cache.config import Config
-from slt_cache.pipeline.run import Run
+from slt_cache.runs.run import Run
 
 
 def test_the_program_is_named_as_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:

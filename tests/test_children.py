@@ -15,8 +15,8 @@ from slt_cache.children import ChildEnded, ending, likely_cause, spread, startin
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.avatar import write_avatar
 from slt_cache.errors import InputError, SltCacheError
-from tests.commands import TINY
-from tests.small_disks import fill, read_only, small_disk
+from tests.helpers.commands import TINY
+from tests.helpers.small_disks import fill, read_only, small_disk
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 CLIPS = 24

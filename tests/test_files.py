@@ -30,7 +30,7 @@ from slt_cache.files import (
     write_json,
     write_text,
 )
-from tests.small_disks import fill, free, read_only, small_disk
+from tests.helpers.small_disks import fill, free, read_only, small_disk
 
 
 def names(folder: Path) -> list[str]:

@@ -10,15 +10,15 @@ import numpy as np
 
 from slt_cache.app.film import small_film, video_size
 from slt_cache.app.limits import Limits, limit_memory
-from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.base import Clip
 from slt_cache.decoding.attention import WordAttention, word_attention
-from slt_cache.pipeline.report.seen import seen_frames
-from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.translate import Translation, Translator
+from slt_cache.report.frames_seen import seen_frames
+from slt_cache.runs.run import Run
+from slt_cache.video.chunks import ClipView, Event, PieceReader, plain
 from slt_cache.video.frames import UnreadableVideo
 from slt_cache.video.packets import packet_index
-from slt_cache.video.pieces import ClipView, Event, PieceReader, plain
-from slt_cache.video.readers import read_ahead
+from slt_cache.video.reader_pool import read_ahead
 from slt_cache.video.timeline import timeline
 
 MEGA, GIGA = 1e6, 1e9

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from slt_cache.app.limits import Limits, limit_memory
-from slt_cache.corpora.clips import Clip
-from slt_cache.video.apart import NoAnswer, map_apart
+from slt_cache.corpora.base import Clip
 from slt_cache.video.frames import UnreadableVideo, open_frames
 from slt_cache.video.packets import opened
+from slt_cache.video.subprocess import NoAnswer, map_apart
 
 HEIGHT = 270
 """Pixels of the copy, at most."""

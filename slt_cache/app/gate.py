@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from slt_cache.app.receive import Receiver
 from slt_cache.app.uploads import Uploads
-from slt_cache.pipeline.terminal import say
+from slt_cache.progress import say
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]

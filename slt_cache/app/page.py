@@ -10,9 +10,9 @@ from slt_cache.app.answer import Answer, Answerer, TooMuch
 from slt_cache.app.limits import Limits
 from slt_cache.app.show import show_answer, show_invitation, show_problem
 from slt_cache.app.uploads import Uploads
-from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.base import Clip
 from slt_cache.errors import SltCacheError
-from slt_cache.pipeline.terminal import say
+from slt_cache.progress import say
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-serif")
 """Of the reader's own machine: gradio's would be asked for at Google's."""

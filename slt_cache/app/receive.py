@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from slt_cache.app.uploads import MEGABYTE, NoRoom, Uploads
 from slt_cache.errors import SltCacheError
-from slt_cache.pipeline.terminal import say
+from slt_cache.progress import say
 from slt_cache.write_errors import write_errors
 
 FORM_BYTES = 64_000

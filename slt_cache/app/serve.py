@@ -18,11 +18,11 @@ from slt_cache.app.gate import Gate
 from slt_cache.app.limits import Limits
 from slt_cache.app.receive import Receiver
 from slt_cache.app.uploads import MEGABYTE, Uploads
-from slt_cache.corpora.clips import Clip, of_split
+from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import say
+from slt_cache.progress import say
+from slt_cache.runs.run import Run
 
 STYLE = Path(__file__).with_name("style.css")
 QUIET = {

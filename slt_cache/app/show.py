@@ -4,8 +4,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from slt_cache.app.answer import Answer
-from slt_cache.pipeline.colours import INK
-from slt_cache.pipeline.report.pictures import draw_filmstrip, draw_weights, full_weight
+from slt_cache.colours import INK
+from slt_cache.report.strips import draw_filmstrip, draw_weights, full_weight
 
 if TYPE_CHECKING:
     from jinja2 import Template

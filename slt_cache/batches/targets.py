@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from slt_cache.models.sign_translator import IGNORED
+from slt_cache.models.translators import IGNORED
 from slt_cache.text.tokenizer import Tokenizer
 
 

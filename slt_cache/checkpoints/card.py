@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from slt_cache.models.saved_translator import About
+from slt_cache.models.saved import About
 
 SCORES = {
     "bleu1": "BLEU-1",

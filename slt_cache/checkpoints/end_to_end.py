@@ -5,14 +5,14 @@ from pathlib import Path
 
 from safetensors.torch import save_model
 
-from slt_cache.checkpoints.llm import load_llm, save_llm, write_llm_record
 from slt_cache.checkpoints.record import Record, read_record, save_record
+from slt_cache.checkpoints.translator import load_llm, save_llm, write_llm_record
 from slt_cache.checkpoints.visual import ENCODER_FILE, VisualCheckpoint, new_encoder
 from slt_cache.config import EncoderConfig, VideoConfig
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, rewriting
 from slt_cache.hashes import require_whole
-from slt_cache.models.sign_translator import VisualTranslator
+from slt_cache.models.translators import VisualTranslator
 from slt_cache.models.weights import load_weights
 from slt_cache.text.tokenizer import Tokenizer
 

@@ -12,11 +12,11 @@ from torch import nn
 from slt_cache.advice import command
 from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig
+from slt_cache.encoders.visual_encoder import VisualEncoder, tensors_sha256
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
 from slt_cache.hashes import require_whole
-from slt_cache.models.sign_translator import SignTranslator, VisualTranslator, make_light_t
-from slt_cache.models.visual_encoder import VisualEncoder, tensors_sha256
+from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.models.weights import load_weights, some_of
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 

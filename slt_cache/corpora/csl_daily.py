@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from slt_cache.corpora.base import SPLITS
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.clips import SPLITS
 from slt_cache.corpora.labels import find_labels, read_labels
 from slt_cache.corpora.media import Progress, folder_names, frame_folders, measure, no_progress, video_files
 from slt_cache.corpora.official import (

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from slt_cache.corpora.base import SPLITS, Clip
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.clips import SPLITS, Clip
 from slt_cache.corpora.how2sign_rows import Row, read_rows
 from slt_cache.corpora.media import VIDEO_SUFFIXES, Progress, measure, no_progress
 from slt_cache.corpora.official import (

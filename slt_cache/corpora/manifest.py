@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slt_cache.advice import command
+from slt_cache.corpora.base import Clip
 from slt_cache.corpora.characters import normalized
-from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import Rows, own_path, read_rows, remarks, values_by_column
 from slt_cache.errors import InputError

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.advice import command
+from slt_cache.corpora.base import SPLITS, Clip
 from slt_cache.corpora.characters import doubts
-from slt_cache.corpora.clips import SPLITS, Clip
 from slt_cache.corpora.published import SplitSize
 from slt_cache.errors import InputError
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from slt_cache.corpora.base import SPLITS, no_such_split
 from slt_cache.corpora.characters import existing, is_there, nfc, normalized
-from slt_cache.corpora.clips import SPLITS, no_such_split
 from slt_cache.errors import InputError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "spaces"}

@@ -4,8 +4,8 @@ label files that go around instead of the csv."""
 from dataclasses import replace
 from pathlib import Path
 
+from slt_cache.corpora.base import SPLITS
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.clips import SPLITS
 from slt_cache.corpora.labels import find_labels, read_labels
 from slt_cache.corpora.media import Progress, folder_names, frame_folders, no_progress
 from slt_cache.corpora.official import (

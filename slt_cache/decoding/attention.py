@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from slt_cache.batches.targets import make_targets
-from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.models.translators import SignTranslator
 from slt_cache.text.scripts import is_wide
 from slt_cache.text.tokenizer import Tokenizer
 

@@ -10,10 +10,10 @@ from itertools import islice
 
 import torch
 
+from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.errors import SltCacheError
-from slt_cache.models.frozen import FrozenEncoder
+from slt_cache.video.chunks import ClipEnd, Event
 from slt_cache.video.frames import UnreadableVideo
-from slt_cache.video.pieces import ClipEnd, Event
 
 
 class UnstorableFeatures(SltCacheError):

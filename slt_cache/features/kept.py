@@ -4,7 +4,7 @@ and in part files of another manifest. Reads no video."""
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.base import Clip
 from slt_cache.corpora.fingerprint import times_of
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slt_cache.corpora.clips import SPLITS
+from slt_cache.corpora.base import SPLITS
 from slt_cache.features.spec import FeatureSpec
 
 FORMAT = "slt-cache features"

@@ -4,10 +4,10 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slt_cache.metrics.resampling import check_resamples, paired_p, seed
+from slt_cache.metrics.bootstrap import check_resamples, paired_p, seed
+from slt_cache.metrics.normalization import RAW, TextChoices
 from slt_cache.metrics.rouge import rouge_l
 from slt_cache.metrics.scores import KEYS, PRESETS, ROUGE_NAMES, corpus_metrics, scored_text
-from slt_cache.metrics.text_choices import RAW, TextChoices
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from slt_cache.corpora.characters import NORMALIZATION
 from slt_cache.errors import InputError
-from slt_cache.metrics.resampling import check_resamples, mean_interval, metric_interval, seed
+from slt_cache.metrics.bootstrap import check_resamples, mean_interval, metric_interval, seed
+from slt_cache.metrics.normalization import BLANK_AND_DOT, RAW, TextChoices
 from slt_cache.metrics.rouge import COCO_BETA, rouge_l
-from slt_cache.metrics.text_choices import BLANK_AND_DOT, RAW, TextChoices
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.corpora.clips import SPLITS, Clip, no_such_split, of_split
+from slt_cache.corpora.base import SPLITS, Clip, no_such_split, of_split
 from slt_cache.corpora.manifest import read_own_manifest
 from slt_cache.errors import InputError
 from slt_cache.pipeline.own_corpus import SOURCE_MANIFEST
-from slt_cache.pipeline.terminal import say
+from slt_cache.progress import say
 
 FOLDER = "lists"
 """In eval/, apart from the scores of the run's own splits."""

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slt_cache.config import CorpusConfig
+from slt_cache.corpora.base import Clip
 from slt_cache.corpora.characters import is_there
-from slt_cache.corpora.clips import Clip
 from slt_cache.corpora.official import Reading, count_by_split, existing_root
 from slt_cache.corpora.same_videos import shared_videos
 from slt_cache.errors import InputError
 from slt_cache.pipeline.own_corpus import Look, read_own
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import progress_bar, say
+from slt_cache.progress import progress_bar, say
+from slt_cache.runs.run import Run
 
 
 def read_corpus(run: Run, look: Look | None = None) -> Reading:
@@ -66,7 +66,7 @@ def _has_moved(run: Run, absent: int, total: int) -> bool:
 
 def _draw_avatar(run: Run, corpus: CorpusConfig) -> Reading:
     from slt_cache.corpora.avatar import is_of_other_settings, write_avatar  # brings PyAV, and stage 2 comes here too
-    from slt_cache.pipeline.derived import has_trained  # brings torch
+    from slt_cache.runs.derived import has_trained  # brings torch
 
     replace = corpus.root is None and is_of_other_settings(corpus, run.corpus) and not has_trained(run)
     if replace:

@@ -11,20 +11,20 @@ from typing import Any
 from slt_cache.checkpoints.record import read_record
 from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import OptimizerConfig
-from slt_cache.corpora.clips import of_split
+from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
+from slt_cache.encoders.memory_estimate import step_bytes
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
-from slt_cache.models.visual_memory import step_bytes
-from slt_cache.pipeline.frame_cache import GIGABYTE, cache_bytes
-from slt_cache.pipeline.load import under_load
+from slt_cache.machine_load import under_load
+from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
 from slt_cache.pipeline.rates import DeviceRates, seconds_of
-from slt_cache.pipeline.run import SMALL_LLMS, Run
-from slt_cache.pipeline.scoring import preset_of
-from slt_cache.pipeline.unfinished import BEST, Unfinished
 from slt_cache.pipeline.workload import Amount, Workload, workload_of
-from slt_cache.training.bar import duration
+from slt_cache.runs.run import SMALL_LLMS, Run
+from slt_cache.runs.scoring import preset_of
+from slt_cache.runs.unfinished import BEST, Unfinished
+from slt_cache.training.progress_bar import duration
 
 FLOAT = 4
 """Bytes."""

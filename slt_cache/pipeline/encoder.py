@@ -5,11 +5,11 @@ import torch
 from slt_cache.advice import command
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import AugmentationConfig, FeaturesConfig
+from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.errors import InputError
 from slt_cache.features.spec import IMPORTED, FeatureSpec
-from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.pipeline.feature_spec import feature_spec
-from slt_cache.pipeline.run import Run
+from slt_cache.runs.run import Run
 
 
 def encoder_of(run: Run, spec: FeatureSpec) -> VisualCheckpoint:

@@ -10,34 +10,34 @@ from typing import Any
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.end_to_end import load_end_to_end
-from slt_cache.checkpoints.llm import LlmCheckpoint, load_llm
 from slt_cache.checkpoints.record import identity_of
+from slt_cache.checkpoints.translator import LlmCheckpoint, load_llm
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
-from slt_cache.corpora.clips import Clip
-from slt_cache.decoding.decode import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, of_all_processes
+from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import encode, packed, usable
+from slt_cache.decoding.search import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, of_all_processes
 from slt_cache.device import pick_device
+from slt_cache.distributed.processes import dealt, join, leader_first, leads, wait_for_all
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import read_json, replacing, require_writable, write_text
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
-from slt_cache.metrics.resampling import check_resamples
+from slt_cache.metrics.bootstrap import check_resamples
 from slt_cache.metrics.scores import Score
-from slt_cache.models.sign_translator import SignTranslator
+from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.clip_list import ClipList, read_list, require_split_name
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import feature_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.probe import require_readable
-from slt_cache.pipeline.run import END_TO_END, MODELS, Run
-from slt_cache.pipeline.scoring import choices_of, preset_of, rounded, score_hypotheses
-from slt_cache.pipeline.settings_use import named
-from slt_cache.pipeline.terminal import counting, say
-from slt_cache.processes import dealt, join, leader_first, leads, wait_for_all
+from slt_cache.progress import counting, say
+from slt_cache.runs.run import END_TO_END, MODELS, Run
+from slt_cache.runs.scoring import choices_of, preset_of, rounded, score_hypotheses
+from slt_cache.runs.settings_use import named
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.video.pieces import PieceReader, plain
-from slt_cache.video.readers import read_ahead
+from slt_cache.video.chunks import PieceReader, plain
+from slt_cache.video.reader_pool import read_ahead
 
 WEIGHTS = "weights"
 EARLIER = "earlier"

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slt_cache.checkpoints.visual import load_visual
-from slt_cache.corpora.clips import SPLITS, no_such_split, of_split
+from slt_cache.corpora.base import SPLITS, no_such_split, of_split
 from slt_cache.device import pick_device
+from slt_cache.distributed.work_queue import Team
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, SplitTable
@@ -19,10 +20,9 @@ from slt_cache.files import exclusive
 from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
-from slt_cache.pipeline.run import Run
 from slt_cache.pipeline.split_work import SplitWork
-from slt_cache.pipeline.terminal import progress_bar, say
-from slt_cache.team import Team
+from slt_cache.progress import progress_bar, say
+from slt_cache.runs.run import Run
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import Any
 
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import AugmentationConfig, FeaturesConfig, VideoConfig
+from slt_cache.encoders.visual_encoder import BACKBONE_DIM
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED, FeatureSpec
-from slt_cache.models.visual_encoder import BACKBONE_DIM
 from slt_cache.pipeline.prepare import require_manifest
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import say
+from slt_cache.progress import say
+from slt_cache.runs.run import Run
 
 
 def feature_spec(

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from slt_cache.checkpoints.llm import load_llm
-from slt_cache.decoding.decode import cut_notice, decode_cached
+from slt_cache.checkpoints.translator import load_llm
+from slt_cache.decoding.search import cut_notice, decode_cached
 from slt_cache.device import pick_device
 from slt_cache.features.cache import FeatureCache
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.scoring import rounded, score_hypotheses
-from slt_cache.pipeline.terminal import counting, say
+from slt_cache.progress import counting, say
+from slt_cache.runs.run import Run
+from slt_cache.runs.scoring import rounded, score_hypotheses
 
 
 def score_cached_dev(run: Run, best: Path, dev_split: FeatureCache, beams: int) -> dict[str, float]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from slt_cache.config import SMALL_MBART_POSITIONS, Config
-from slt_cache.corpora.clips import Clip, of_split
+from slt_cache.corpora.base import Clip, of_split
 from slt_cache.errors import InputError
 from slt_cache.files import scratch_folder
-from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, Run
-from slt_cache.pipeline.scoring import preset_of
+from slt_cache.runs.run import SMALL_LLMS, SMALL_MBART, Run
+from slt_cache.runs.scoring import preset_of
 
 ENDLESS = ("t5", "mt5", "umt5", "m2m_100", "nllb-moe")
 """Families (model_type) whose positions do not end."""
@@ -51,7 +51,7 @@ def too_long(run: Run, clips: Sequence[Clip]) -> list[str]:
         return []
     sentences = [_Sentence(f"{clip.id} ({clip.split})", clip.text, _is_noised(run, clip)) for clip in clips]
     if run.config.llm_pretraining.text is not None and _is_pretrained(run):
-        from slt_cache.pipeline.language import pretraining_text
+        from slt_cache.pipeline.prepare_llm import pretraining_text
 
         lines = enumerate(pretraining_text(run, clips), start=1)
         sentences += [_Sentence(f"llm_pretraining.text, sentence {number}", text, True) for number, text in lines]
@@ -119,7 +119,7 @@ def _config(name: str) -> Any:
 
 def _tokenizer(run: Run, clips: Sequence[Clip]) -> Any:
     """The run's tokenizer, or one as it will be trained; None if it cannot be had here."""
-    from slt_cache.pipeline.language import pretraining_text
+    from slt_cache.pipeline.prepare_llm import pretraining_text
     from slt_cache.text.tokenizer import characters_of, load_tokenizer, train_tokenizer
 
     llm, language = run.config.llm, run.config.language_code

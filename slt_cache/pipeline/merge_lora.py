@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from slt_cache.checkpoints.llm import load_llm, save_llm
+from slt_cache.checkpoints.translator import load_llm, save_llm
 from slt_cache.errors import InputError
-from slt_cache.models import lora
-from slt_cache.pipeline.run import Run
+from slt_cache.models.llm import lora
+from slt_cache.runs.run import Run
 
 
 def merge_lora(run: Run, out: Path) -> None:

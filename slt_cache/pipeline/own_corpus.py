@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slt_cache.config import CorpusConfig
+from slt_cache.corpora.base import SPLITS, Clip
 from slt_cache.corpora.characters import doubtful, is_there
-from slt_cache.corpora.clips import SPLITS, Clip
 from slt_cache.corpora.manifest import COLUMNS, BadLines, OwnManifest, bad_lines, read_own_manifest
 from slt_cache.corpora.official import BREAK_REPLACED, Problems, Reading, count_by_split
 from slt_cache.corpora.own_table import lines_named
 from slt_cache.errors import InputError
-from slt_cache.pipeline.run import Run
+from slt_cache.runs.run import Run
 
 SOURCE_MANIFEST = "manifest.tsv"
 """Name of one's own manifest in corpus.root."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from slt_cache.advice import command
 from slt_cache.config import CorpusConfig, differences
+from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.characters import is_there
-from slt_cache.corpora.clips import Clip, of_split
 from slt_cache.corpora.fingerprint import has_changed, sources, times_of
 from slt_cache.corpora.manifest import manifest_text, read_manifest
 from slt_cache.corpora.official import Problems, Reading, count_by_split
@@ -20,8 +20,8 @@ from slt_cache.files import write_text
 from slt_cache.hashes import file_sha256, read_signed, write_signed
 from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import say, say_what_waits
+from slt_cache.progress import say, say_what_waits
+from slt_cache.runs.run import Run
 
 NOT_PUBLISHED = "not the published count"
 MAX_NAMED = 3
@@ -157,7 +157,7 @@ def changed_manifest(run: Run) -> str:
 
 
 def _has_trained(run: Run) -> bool:
-    from slt_cache.pipeline.derived import has_trained  # brings torch
+    from slt_cache.runs.derived import has_trained  # brings torch
 
     return has_trained(run)
 

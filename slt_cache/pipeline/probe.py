@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slt_cache.corpora.base import Clip
 from slt_cache.corpora.characters import is_there
-from slt_cache.corpora.clips import Clip
+from slt_cache.distributed.processes import gathered, leads
 from slt_cache.errors import InputError
 from slt_cache.hashes import read_signed, write_signed
 from slt_cache.pipeline.corpora import absent_videos
 from slt_cache.pipeline.own_corpus import Look, Looked
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import progress_bar, say
-from slt_cache.processes import gathered, leads
-from slt_cache.video.apart import NoAnswer, map_apart
+from slt_cache.progress import progress_bar, say
+from slt_cache.runs.run import Run
 from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
+from slt_cache.video.subprocess import NoAnswer, map_apart
 
 PROBED_FILE = "probed.json"
 MOST_PROCESSES = 16

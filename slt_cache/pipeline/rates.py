@@ -14,10 +14,10 @@ from transformers import MBartConfig, MBartForConditionalGeneration, MT5Config, 
 from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import Config
 from slt_cache.device import pick_device
-from slt_cache.models.sign_translator import SignTranslator, make_light_t
-from slt_cache.models.small_llm import make_small_mbart, make_small_mt5
-from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MT5
+from slt_cache.models.llm.small import make_small_mbart, make_small_mt5
+from slt_cache.models.translators import SignTranslator, make_light_t
 from slt_cache.pipeline.workload import Workload
+from slt_cache.runs.run import SMALL_LLMS, SMALL_MT5
 from slt_cache.training.optimizers import AdamW
 
 LLM_LAYERS = 12

@@ -10,10 +10,10 @@ from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import Rows, lines_of_own, remarks, rows_as_they_are, rows_of_own
 from slt_cache.errors import InputError
 from slt_cache.hashes import file_sha256, read_signed
+from slt_cache.metrics.normalization import RAW, TextChoices
 from slt_cache.metrics.paired import RESAMPLES, Comparison, compare
 from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
-from slt_cache.metrics.text_choices import RAW, TextChoices
-from slt_cache.pipeline.terminal import say, stepping
+from slt_cache.progress import say, stepping
 
 Column = Literal["hypothesis", "reference"]
 """Of a table of `eval`: what is read from it."""

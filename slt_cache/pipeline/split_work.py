@@ -10,22 +10,22 @@ from pathlib import Path
 
 from slt_cache import __version__
 from slt_cache.checkpoints.visual import VisualCheckpoint
-from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.base import Clip
 from slt_cache.corpora.fingerprint import sources
 from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, encode
 from slt_cache.device import pick_device
+from slt_cache.distributed.work_queue import Team
+from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.kept import KeptFeatures
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitFacts
 from slt_cache.features.parts import ClipFeatures, Parts
-from slt_cache.models.frozen import FrozenEncoder
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.prepare import manifest_sha256
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.terminal import counting, say
-from slt_cache.team import Team
-from slt_cache.video.pieces import ClipEnd, ClipView, Event, PieceReader, plain
-from slt_cache.video.readers import read_ahead
+from slt_cache.progress import counting, say
+from slt_cache.runs.run import Run
+from slt_cache.video.chunks import ClipEnd, ClipView, Event, PieceReader, plain
+from slt_cache.video.reader_pool import read_ahead
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,23 @@ from slt_cache.checkpoints.named_files import content_of
 from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
 from slt_cache.config import EncoderConfig, FeaturesConfig, differences
-from slt_cache.corpora.clips import of_split
+from slt_cache.corpora.base import of_split
+from slt_cache.distributed.processes import join, leader_first
+from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
-from slt_cache.models.sign_translator import SignTranslator, VisualTranslator
-from slt_cache.models.visual_encoder import VisualEncoder
-from slt_cache.pipeline.derived import Derived
+from slt_cache.models.translators import SignTranslator, VisualTranslator
 from slt_cache.pipeline.feature_spec import feature_spec
-from slt_cache.pipeline.from_pixels import PixelTraining, train_from_pixels
-from slt_cache.pipeline.language import llm_of
 from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.prepare_llm import llm_of
 from slt_cache.pipeline.probe import readable_clips
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.scoring import preset_of
-from slt_cache.pipeline.stage import require_resources
-from slt_cache.pipeline.unfinished import BEST
-from slt_cache.processes import join, leader_first
+from slt_cache.pipeline.stages import require_resources
+from slt_cache.pipeline.train_from_video import PixelTraining, train_from_pixels
+from slt_cache.runs.derived import Derived
+from slt_cache.runs.run import Run
+from slt_cache.runs.scoring import preset_of
+from slt_cache.runs.unfinished import BEST
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training.from_pixels import joint_optimizer
+from slt_cache.training.tasks.visual import joint_optimizer
 
 
 def train_unfrozen(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:

@@ -12,32 +12,32 @@ from typing import Any
 import torch
 
 from slt_cache.advice import command
-from slt_cache.batches.feature_batches import feature_loader, require_positions
-from slt_cache.batches.order import Share
-from slt_cache.checkpoints.llm import save_llm, save_llm_record
+from slt_cache.batches.features import feature_loader, require_positions
+from slt_cache.batches.sampler import Share
 from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.checkpoints.translator import save_llm, save_llm_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import SMALL_MBART_POSITIONS, LightTConfig, OptimizerConfig
-from slt_cache.corpora.clips import Clip
-from slt_cache.decoding.decode import decode_cached
+from slt_cache.corpora.base import Clip
+from slt_cache.decoding.search import decode_cached
+from slt_cache.distributed.processes import join, leader_first, rank, size
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
-from slt_cache.models.sign_translator import SignTranslator, make_light_t
-from slt_cache.pipeline.derived import Derived
+from slt_cache.models.translators import SignTranslator, make_light_t
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.final_dev import score_cached_dev
-from slt_cache.pipeline.language import llm_of
 from slt_cache.pipeline.prepare import ensure_clips
-from slt_cache.pipeline.run import SMALL_LLMS, SMALL_MBART, Run
-from slt_cache.pipeline.scoring import preset_of, rounded, score_hypotheses
-from slt_cache.pipeline.stage import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
-from slt_cache.pipeline.terminal import counting, say
-from slt_cache.pipeline.unfinished import BEST, Unfinished
-from slt_cache.processes import join, leader_first, rank, size
+from slt_cache.pipeline.prepare_llm import llm_of
+from slt_cache.pipeline.stages import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
+from slt_cache.progress import counting, say
+from slt_cache.runs.derived import Derived
+from slt_cache.runs.run import SMALL_LLMS, SMALL_MBART, Run
+from slt_cache.runs.scoring import preset_of, rounded, score_hypotheses
+from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training.from_cache import FromCacheTask
 from slt_cache.training.state import Progress
+from slt_cache.training.tasks.llm import FromCacheTask
 
 
 @dataclass(frozen=True)

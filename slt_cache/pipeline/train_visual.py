@@ -4,18 +4,18 @@ from pathlib import Path
 
 from slt_cache.checkpoints.record import Record, save_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
-from slt_cache.models.sign_translator import VisualTranslator
-from slt_cache.pipeline.derived import Derived
-from slt_cache.pipeline.from_pixels import PixelTraining, train_from_pixels
-from slt_cache.pipeline.language import ensure_tokenizer
-from slt_cache.pipeline.outdated import say_outdated_by_stage_1
+from slt_cache.distributed.processes import join, leader_first
+from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.prepare import ensure_clips, require_split
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.scoring import preset_of
-from slt_cache.pipeline.stage import require_resources
-from slt_cache.processes import join, leader_first
+from slt_cache.pipeline.prepare_llm import ensure_tokenizer
+from slt_cache.pipeline.stages import require_resources
+from slt_cache.pipeline.train_from_video import PixelTraining, train_from_pixels
+from slt_cache.runs.derived import Derived
+from slt_cache.runs.outdated import say_outdated_by_stage_1
+from slt_cache.runs.run import Run
+from slt_cache.runs.scoring import preset_of
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training.from_pixels import visual_optimizer
+from slt_cache.training.tasks.visual import visual_optimizer
 
 
 def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:

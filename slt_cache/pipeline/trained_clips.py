@@ -5,13 +5,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.base import Clip
 from slt_cache.corpora.fingerprint import times_of
 from slt_cache.errors import InputError
 from slt_cache.hashes import read_signed, write_signed
 from slt_cache.pipeline.prepare import changed_manifest, counted
-from slt_cache.pipeline.run import Run
-from slt_cache.pipeline.unfinished import CLIPS_FILE
+from slt_cache.runs.run import Run
+from slt_cache.runs.unfinished import CLIPS_FILE
 
 
 def write_clips(folder: Path, clips: Sequence[Clip]) -> None:

@@ -8,20 +8,20 @@ from itertools import islice
 from pathlib import Path
 
 from slt_cache.advice import command
-from slt_cache.checkpoints.llm import load_llm
+from slt_cache.checkpoints.translator import load_llm
 from slt_cache.config import ComputeConfig, GenerationConfig
-from slt_cache.corpora.clips import Clip
-from slt_cache.decoding.decode import Hypothesis, cut_notice, decode
+from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import EncodedClip, Unusable, encode, packed, usable
+from slt_cache.decoding.search import Hypothesis, cut_notice, decode
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
-from slt_cache.pipeline.run import Run, open_run
-from slt_cache.pipeline.terminal import counting, say
-from slt_cache.video.apart import NoAnswer, map_apart
-from slt_cache.video.pieces import PieceReader, plain
-from slt_cache.video.readers import read_ahead
+from slt_cache.progress import counting, say
+from slt_cache.runs.run import Run, open_run
+from slt_cache.video.chunks import PieceReader, plain
+from slt_cache.video.reader_pool import read_ahead
 from slt_cache.video.stream import UnreadableVideo
+from slt_cache.video.subprocess import NoAnswer, map_apart
 from slt_cache.video.windows import windows
 
 SHORTEST_WINDOW = 0.1

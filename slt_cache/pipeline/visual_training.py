@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from slt_cache.config import Config, LlmTrainingConfig, VisualTrainingConfig
-from slt_cache.corpora.clips import Clip
-from slt_cache.models.sign_translator import VisualTranslator
-from slt_cache.models.visual_memory import step_bytes
-from slt_cache.pipeline.frame_cache import GIGABYTE, lengths_of
-from slt_cache.pipeline.terminal import say
-from slt_cache.processes import size
+from slt_cache.corpora.base import Clip
+from slt_cache.distributed.processes import size
+from slt_cache.encoders.memory_estimate import step_bytes
+from slt_cache.models.translators import VisualTranslator
+from slt_cache.pipeline.open_frame_cache import GIGABYTE, lengths_of
+from slt_cache.progress import say
 
 
 def with_passes(model: VisualTranslator, config: Config) -> VisualTranslator:

@@ -8,12 +8,12 @@ from pathlib import Path
 from statistics import mean
 
 from slt_cache.config import Config
-from slt_cache.corpora.clips import SPLITS, Clip, of_split
+from slt_cache.corpora.base import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.published import CSL_DAILY, HOW2SIGN, PHOENIX14T
 from slt_cache.pipeline.corpora import read_corpus
-from slt_cache.pipeline.frame_cache import lengths_of
-from slt_cache.pipeline.run import Run
+from slt_cache.pipeline.open_frame_cache import lengths_of
+from slt_cache.runs.run import Run
 
 PUBLISHED = {"phoenix14t": PHOENIX14T, "csl-daily": CSL_DAILY, "how2sign": HOW2SIGN}
 FRAMES = {

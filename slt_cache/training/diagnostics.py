@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from slt_cache.models.sign_translator import SignTranslator, VisualTranslator
+from slt_cache.models.translators import SignTranslator, VisualTranslator
 
 ENCODER, LLM = "encoder", "translator"
 """Names of the two in the metrics log of a training from pixels; in stage 1 the translator is Light-T."""

@@ -11,17 +11,17 @@ from contextlib import closing, nullcontext
 
 import torch
 
-from slt_cache.batches.loader_errors import LoaderFailed, loader_failure
-from slt_cache.processes import leads, rank, size, stopping_together
-from slt_cache.training.bar import EpochBar
-from slt_cache.training.interrupts import Interrupts
-from slt_cache.training.metrics_log import METRICS_FILE, MetricsLog
+from slt_cache.batches.worker_errors import LoaderFailed, loader_failure
+from slt_cache.distributed.processes import leads, rank, size, stopping_together
+from slt_cache.training.logs import METRICS_FILE, MetricsLog
+from slt_cache.training.progress_bar import EpochBar
 from slt_cache.training.schedule import Schedule
-from slt_cache.training.shares import Clock, Group, groups, stop_together
+from slt_cache.training.signals import Interrupts
 from slt_cache.training.state import Progress, TrainingState
+from slt_cache.training.step import Update, Updater
+from slt_cache.training.sync import Clock, Group, groups, stop_together
 from slt_cache.training.task import Engine, Task
 from slt_cache.training.trackers import open_tracker
-from slt_cache.training.updates import Update, Updater
 
 LOG_EVERY = 10
 """Updates between two lines of the metrics log."""

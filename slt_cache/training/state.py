@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from slt_cache.distributed.processes import gathered, leads, rank, size, wait_for_all
 from slt_cache.errors import InputError
 from slt_cache.files import first_line, replacing
-from slt_cache.processes import gathered, leads, rank, size, wait_for_all
 from slt_cache.training.optimizers import load_optimizer
 
 STATE_FILE = "state.pt"

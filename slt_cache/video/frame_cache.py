@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from slt_cache.config import VideoConfig
-from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.base import Clip
 from slt_cache.files import remove_abandoned, temporary_path
 from slt_cache.video.frames import UnreadableVideo, kept_indices, open_frames, read_kept_frames
 from slt_cache.video.transforms import square

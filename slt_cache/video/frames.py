@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slt_cache.corpora.clips import Clip
-from slt_cache.video.files import VideoFile
+from slt_cache.corpora.base import Clip
+from slt_cache.video.decode import VideoFile
 from slt_cache.video.images import list_images, read_images
 from slt_cache.video.stream import FrameStream, UnreadableVideo, only_unreadable, require_there
 

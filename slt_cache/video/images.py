@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.base import Clip
 from slt_cache.corpora.media import frame_files
 from slt_cache.video.stream import FREE_MEMORY, MOST_CHARACTERS, UnreadableVideo, frames_a_piece
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from slt_cache.corpora.clips import Clip
-from slt_cache.video.files import VideoFile
+from slt_cache.corpora.base import Clip
+from slt_cache.video.decode import VideoFile
 from slt_cache.video.images import ends_as_it_should, list_images, read_images
 from slt_cache.video.stream import UnreadableVideo, only_unreadable, require_there
 from slt_cache.video.timeline import Timeline

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slt_cache.corpora.clips import Clip
+from slt_cache.corpora.base import Clip
 from slt_cache.errors import InputError
 
 REPAIR = "Repair the video, or take the clip out of the manifest."

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from slt_cache.corpora.clips import Clip
-from slt_cache.video.files import video_timeline
+from slt_cache.corpora.base import Clip
+from slt_cache.video.decode import video_timeline
 from slt_cache.video.stream import UnreadableVideo
 
 

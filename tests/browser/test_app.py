@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.conftest import Seen
-from tests.tiny_run import TALKING, succeed, train_tiny
+from tests.helpers.tiny_run import TALKING, succeed, train_tiny
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slt_cache.pipeline.report import write_report
+from slt_cache.report import write_report
 from tests.browser.conftest import Seen
-from tests.report_runs import SCORES, SENTENCES, add_model_and_cache, evaluate, make_run
+from tests.helpers.report_runs import SCORES, SENTENCES, add_model_and_cache, evaluate, make_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -10,7 +10,7 @@ from random import Random
 from slt_cache.config.sections import CorpusConfig
 from slt_cache.corpora.avatar.grammar import Grammar, load_grammar
 from slt_cache.corpora.avatar.signers import Signer, make_signers
-from slt_cache.corpora.clips import SPLITS
+from slt_cache.corpora.base import SPLITS
 from slt_cache.errors import InputError
 
 HELD_OUT_LIMIT = 0.5

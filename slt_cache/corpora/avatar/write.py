@@ -18,7 +18,7 @@ from slt_cache.corpora.avatar.draw import draw_clip
 from slt_cache.corpora.avatar.grammar import data_files
 from slt_cache.corpora.avatar.lexicon import data_sha256
 from slt_cache.corpora.avatar.plan import AvatarPlan, PlannedClip, plan_avatar
-from slt_cache.corpora.clips import MONOLINGUAL_FILE, Clip
+from slt_cache.corpora.base import MONOLINGUAL_FILE, Clip
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import exclusive, read_object, remove_abandoned, replacing, write_json, write_text
 

@@ -1,0 +1,168 @@
+"""Clips from video in batches: frames of all clips one after another, without padding."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from slt_cache.batches.sampler import WHOLE, EpochOrder, Share
+from slt_cache.batches.targets import Targets, make_targets
+from slt_cache.batches.worker_errors import require_shared_memory
+from slt_cache.children import belong_to, starting
+from slt_cache.config import AugmentationConfig, VideoConfig
+from slt_cache.corpora.base import Clip
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.video.frame_cache import FrameCache
+from slt_cache.video.frames import UnreadableVideo, read_kept_frames
+from slt_cache.video.stream import only_unreadable
+from slt_cache.video.transforms import augment, square
+
+
+@dataclass(frozen=True)
+class ClipFrames:
+    """One clip as the encoder sees it."""
+
+    clip: Clip
+    images: torch.Tensor
+    """uint8 [T', 3, S, S]"""
+
+
+class AugmentedClips(Dataset[Any]):
+    """Reads clips with the augmentation of stage 1; an item is asked for by (epoch, index). An unreadable clip comes
+    back as its error, for the training to stop at. With a frame cache the frames are decoded in the first epoch alone,
+    and are the same."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        video: VideoConfig,
+        augmentation: AugmentationConfig,
+        seed: int,
+        frame_cache: FrameCache | None = None,
+    ):
+        self.frame_cache = frame_cache
+        self.clips = clips
+        self.video = video
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, item: tuple[int, int]) -> ClipFrames | UnreadableVideo:
+        epoch, index = item
+        random = np.random.default_rng((self.seed, epoch, index))
+        clip, video = self.clips[index], self.video
+        phase = int(random.integers(video.keep_every)) if self.augmentation.phase else 0
+        try:
+            with only_unreadable(clip):
+                if self.frame_cache is not None:
+                    images = self.frame_cache.read(clip, phase)
+                else:
+                    images = square(read_kept_frames(clip, video.keep_every, phase, video.fps).frames, video)
+        except UnreadableVideo as error:
+            return error
+        return ClipFrames(clip, augment(images, video.size, self.augmentation, random))
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Frames of B clips, packed, and their target sentences."""
+
+    ids: tuple[str, ...]
+    frames: torch.Tensor
+    """uint8 [sum T', 3, S, S]"""
+    lengths: torch.Tensor
+    """int64 [B], kept frames of each clip."""
+    targets: Targets
+
+    @property
+    def size(self) -> int:
+        """Kept frames."""
+        return len(self.frames)
+
+    def to(self, device: torch.device) -> "ClipBatch":
+        frames = self.frames.to(device, non_blocking=device.type == "cuda")
+        return ClipBatch(self.ids, frames, self.lengths.to(device), self.targets.to(device))
+
+    def pin_memory(self) -> "ClipBatch":
+        """For the loader: a GPU fetches pinned frames while the processor goes on. The rest is a few kilobytes."""
+        return replace(self, frames=self.frames.pin_memory())
+
+
+class ClipCollator:
+    """Items of `AugmentedClips` -> ClipBatch, or the first unreadable clip's error."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+
+    def __call__(self, items: Sequence[ClipFrames | UnreadableVideo]) -> ClipBatch | UnreadableVideo:
+        clips: list[ClipFrames] = []
+        for item in items:
+            if isinstance(item, UnreadableVideo):
+                return item
+            clips.append(item)
+        batch = ClipBatch(
+            ids=tuple(item.clip.id for item in clips),
+            frames=_joined([item.images for item in clips]),
+            lengths=torch.tensor([len(item.images) for item in clips]),
+            targets=make_targets([self.tokenizer.encode(item.clip.text) for item in clips], self.tokenizer),
+        )
+        if get_worker_info() is not None:
+            for tensor in (batch.lengths, batch.targets.decoder_input_ids, batch.targets.labels):
+                tensor.share_memory_()
+        return batch
+
+
+def _joined(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """All frames, in a loader's process in the memory that it shares: if there is no room left, this raises an error.
+    Shared later, by the thread that sends the batch, it would be lost without one, and waited for without end."""
+    if get_worker_info() is None:
+        return torch.cat(list(images))
+    frames = torch.empty(sum(map(len, images)), *images[0].shape[1:], dtype=images[0].dtype).share_memory_()
+    return torch.cat(list(images), out=frames)
+
+
+class ClipLoader(DataLoader[Any]):
+    """Its processes leave Ctrl-C to this one and end with it."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        require_shared_memory(self.num_workers)
+        with starting():
+            return super().__iter__()
+
+
+def clip_loader(
+    clips: Sequence[Clip],
+    video: VideoConfig,
+    tokenizer: Tokenizer,
+    *,
+    batch_size: int,
+    workers: int,
+    seed: int,
+    augmentation: AugmentationConfig,
+    frame_cache: FrameCache | None = None,
+    pinned: bool = False,
+    share: Share = WHOLE,
+) -> DataLoader[Any]:
+    """Shuffled, augmented training batches; `loader.batch_sampler` chooses the epoch, and where in it they begin. Each
+    worker is two batches ahead, and lives on from one epoch to the next; `pinned` is for a GPU."""
+    return ClipLoader(
+        AugmentedClips(clips, video, augmentation, seed, frame_cache),
+        batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True, share=share),
+        collate_fn=ClipCollator(tokenizer),
+        num_workers=workers,
+        worker_init_fn=partial(_begin, os.getpid()),
+        generator=torch.Generator(),  # or it would draw from the training's, and when depends on the workers
+        persistent_workers=workers > 0,
+        pin_memory=pinned,
+    )
+
+
+def _begin(parent: int, worker: int) -> None:
+    belong_to(parent)

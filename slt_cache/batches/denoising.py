@@ -1,0 +1,165 @@
+"""Sentences and their noised copies in batches, for denoising pre-training (Liu et al. 2020, 2.2). Text only."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+
+from slt_cache.batches.sampler import WHOLE, EpochOrder, Share
+from slt_cache.batches.targets import Targets, make_targets
+from slt_cache.errors import InputError
+from slt_cache.text.scripts import is_wide
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.text.vocabulary import SPACE
+
+SENTENCE_END = re.compile(r"""(?:(?<!\d)\.|[!?。！？])["'”’»“」』)\]]*$""")
+"""Of a word that ends a sentence. Not 10. or 3., which in German is the third."""
+CLOSING = re.compile(r"[”’»」』)\]）》]+")
+"""A word of its own that still belongs to the sentence before it."""
+
+
+@dataclass(frozen=True)
+class NoisyBatch:
+    """B noised lines and the lines to restore."""
+
+    ids: tuple[str, ...]
+    input_ids: torch.Tensor
+    """int64 [B, N], framed as MBart's source: `tokens </s> <language code>`."""
+    mask: torch.Tensor
+    """int64 [B, N], 1 on tokens, 0 on padding."""
+    targets: Targets
+
+    @property
+    def size(self) -> int:
+        """Tokens to restore."""
+        return self.targets.tokens
+
+    def to(self, device: torch.device) -> "NoisyBatch":
+        return NoisyBatch(self.ids, self.input_ids.to(device), self.mask.to(device), self.targets.to(device))
+
+
+def infill(
+    words: Sequence[Sequence[int]],
+    mask: int,
+    mask_ratio: float,
+    span_mean: float,
+    random: np.random.Generator,
+) -> list[int]:
+    """Text infilling: spans of words, lengths Poisson distributed, each become one mask token, until the share
+    `mask_ratio` of the words is gone. A span of length 0 inserts a mask, as in the source. -> token ids"""
+    kept: list[Sequence[int] | None] = list(words)
+    wanted = round(mask_ratio * len(words))
+    gone = 0
+    while gone < wanted:
+        length = min(int(random.poisson(span_mean)), wanted - gone)
+        first = int(random.integers(0, len(kept) - length + 1))
+        span = kept[first : first + length]
+        gone += sum(word is not None for word in span)
+        kept[first : first + length] = [None]
+        if length == 0:
+            gone += 1  # an insertion counts too, or short sentences would fill up with masks
+    return [token for word in kept for token in ([mask] if word is None else word)]
+
+
+def words_of(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
+    """Token ids cut into words at the pieces that begin one; in writing without blanks every piece is a word."""
+    starts = [tokenizer.starts_word(piece) for piece in ids]
+    if sum(starts) <= 1:
+        return [[piece] for piece in ids]
+    words: list[list[int]] = []
+    before = ""
+    for piece, start in zip(ids, starts, strict=True):
+        text = str(tokenizer.inner.convert_ids_to_tokens(piece))
+        # A blank that is a piece of its own goes with what follows.
+        if start or not words or is_wide(before[-1:]) or (is_wide(text[:1]) and before != SPACE):
+            words.append([])
+        words[-1].append(piece)
+        before = text
+    return words
+
+
+def sentences_of(words: Sequence[list[int]], tokenizer: Tokenizer) -> list[list[list[int]]]:
+    """The words of a line cut into sentences, behind each word that ends one."""
+    sentences: list[list[list[int]]] = []
+    before, ended = "", True
+    for word in words:
+        text = "".join(tokenizer.inner.convert_ids_to_tokens(word)).replace("▁", " ")
+        joins = ended and bool(sentences) and CLOSING.fullmatch(text.strip()) is not None
+        if ended and not joins:
+            sentences.append([])
+        sentences[-1].append(word)
+        ended = joins or SENTENCE_END.search(before + text) is not None
+        before = text  # in writing without blanks a word is a piece, and 3.5 three of them
+    return sentences
+
+
+def permuted(sentences: Sequence[Sequence[list[int]]], random: np.random.Generator) -> list[list[int]]:
+    """The words of the sentences, whose order is drawn; a single sentence draws nothing."""
+    order = random.permutation(len(sentences)) if len(sentences) > 1 else range(len(sentences))
+    return [word for place in order for word in sentences[place]]
+
+
+class NoisyText:
+    """Iterable over the batches of an epoch; the noise follows from (seed, epoch, line). A line is an instance: one
+    sentence, or several, whose order is permuted in the source before their words are masked."""
+
+    def __init__(
+        self,
+        lines: Sequence[str],
+        tokenizer: Tokenizer,
+        *,
+        batch_size: int,
+        seed: int,
+        mask_ratio: float,
+        span_mean: float,
+        permute_sentences: bool = False,
+        share: Share = WHOLE,
+    ):
+        self.words = [words_of(tokenizer.encode(line), tokenizer) for line in lines]
+        self.tokenizer = tokenizer
+        self.order = EpochOrder(len(lines), batch_size, seed, shuffle=True, share=share)
+        self.seed = seed
+        self.mask_ratio = mask_ratio
+        self.span_mean = span_mean
+        self.sentences = [sentences_of(words, tokenizer) if permute_sentences else [words] for words in self.words]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def require_positions(self, positions: int) -> None:
+        """Raises InputError that names the first line which, noised, may be longer than a model has positions for:
+        before a training begins, and not in the middle of it."""
+        for number, words in enumerate(self.words, 1):
+            pieces = sum(map(len, words))
+            longest = pieces + round(self.mask_ratio * len(words)) + 2  # inserted masks; </s> and the language code
+            if longest > positions:
+                start = self.tokenizer.decode(list(chain.from_iterable(words))[:12])
+                raise InputError(
+                    f"pre-training text, sentence {number} ({start!r} ...): {pieces} pieces, too long for the "
+                    f"{positions} positions of the LLM. Break it into several lines."
+                )
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[NoisyBatch]:
+        self.order.epoch, self.order.first = epoch, first
+        idle = self.order.idle()
+        for number, items in enumerate(self.order, first):
+            indices = [index for _, index in items]
+            noisy = [self._noised(epoch, index) for index in indices]
+            input_ids = torch.nn.utils.rnn.pad_sequence(noisy, batch_first=True, padding_value=self.tokenizer.pad)
+            lengths = torch.tensor([len(ids) for ids in noisy])
+            targets = make_targets([list(chain.from_iterable(self.words[index])) for index in indices], self.tokenizer)
+            yield NoisyBatch(
+                ids=tuple(f"sentence {index + 1}" for index in indices),
+                input_ids=input_ids,
+                mask=(torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long(),
+                targets=targets.uncounted() if number in idle else targets,
+            )
+
+    def _noised(self, epoch: int, index: int) -> torch.Tensor:
+        random = np.random.default_rng((self.seed, epoch, index))
+        words = permuted(self.sentences[index], random)
+        ids = infill(words, self.tokenizer.mask, self.mask_ratio, self.span_mean, random)
+        return torch.tensor([*ids, self.tokenizer.eos, self.tokenizer.language_code()])

@@ -1,0 +1,226 @@
+"""What an update of stage 2 costs: from the cache, with the frozen encoder run again over the videos, and against the
+bare LLM on tensors in memory.
+
+All are taken in turns, in one run. Steps from the cache and from video go through the loop of `train-llm` itself, so
+that whatever comes to stand in it is seen here."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from slt_cache.batches.features import FeatureBatch, feature_loader, steps_of
+from slt_cache.batches.sampler import EpochOrder, padded_share
+from slt_cache.bench.measure import (
+    MBART_LARGE,
+    VOCABULARY,
+    MeasuredTask,
+    bare_step,
+    make_mbart,
+    make_translator,
+    run_loop,
+    wait_for,
+)
+from slt_cache.bench.recompute import Videos, videos_of
+from slt_cache.checkpoints.translator import load_llm
+from slt_cache.config import Config
+from slt_cache.device import pick_device
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache
+from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.translators import SignTranslator
+from slt_cache.pipeline.feature_spec import open_features
+from slt_cache.progress import say
+from slt_cache.runs.run import Run
+from slt_cache.text.tokenizer import Tokenizer
+
+ROUNDS = 3
+"""In each, all ways are taken in turns, so that a slow moment of the machine hits all; medians count."""
+ROUND_SECONDS = 5.0
+"""A round goes over the batches from the cache again until the bare LLM has taken so long: a small LLM over few clips
+is done in less than a second, and a slow moment, or caches that the encoder has left cold, would be all of it."""
+SHAPES = {"run": None, "mbart-large": 8}
+"""Batches of an epoch that are measured where nothing is said; None for all of them. A step of MBart-large takes
+a CPU many seconds."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Seconds of each way over the same batches."""
+
+    cached: float
+    """Updates from the cache."""
+    bare: float
+    """Steps of the LLM alone."""
+    adapted: float
+    """With the adapter before it."""
+
+
+@dataclass(frozen=True)
+class _Round:
+    passes: list[_Pass]
+    recomputed: float
+    """Seconds of the updates with the encoder run again."""
+    encoder: float
+    """Seconds of the encoder alone."""
+
+
+def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = None) -> dict[str, Any]:
+    """Figures for the run's LLM, or for one of MBart-large's shape in its place, over the first `batches` of a
+    training epoch. Seconds are the medians of all rounds, or passes.
+
+    Raises InputError where stage 2 is not trained yet, where there are no clips to time, or for another shape."""
+    if shape not in SHAPES:
+        raise InputError(f"--shape {shape}: there are {', '.join(SHAPES)}.")
+    config = run.config
+    device = pick_device(config.compute.device, config.compute.precision)
+    trained = load_llm(run.llm / "best")
+    held = open_features(run, cache, "train", trained.spec)
+    loader = _loader(config, held, trained.tokenizer)
+    chosen = _ids_of(loader, held, SHAPES[shape] if batches is None else batches)
+    if not chosen:
+        raise InputError(f"{cache} (train): there are no clips to time.")
+    videos = videos_of(run, trained, chosen, device)
+    model = _translator(run, held.dim, trained.tokenizer, shape)
+    say(f"timing {len(chosen)} of {len(loader)} batches on {device}, in {ROUNDS} rounds")
+    rounds: list[_Round] = []
+
+    def measure(task: MeasuredTask) -> Iterator[FeatureBatch]:
+        for _ in range(ROUNDS + 1):
+            taken = yield from _one_round(task, config, device, len(chosen), videos)
+            rounds.append(taken)
+
+    run_loop(MeasuredTask(config, model, loader, measure, len(chosen)), config, device)
+    return {
+        "llm": shape,
+        "parameters": sum(weight.numel() for weight in model.seq2seq.parameters()),
+        "lora": config.llm.lora is not None,
+        **_figures(rounds[1:], with_videos=videos is not None),  # the first round warms up
+        **_padding(config, held),
+        "batch_size": config.llm_training.batch_size,
+        "batches_timed": len(chosen),
+        "batches_an_epoch": len(loader),
+        "rounds": ROUNDS,
+        "passes": sum(len(one.passes) for one in rounds[1:]),
+        "device": str(device),
+    }
+
+
+def _loader(config: Config, held: FeatureCache, tokenizer: Tokenizer) -> DataLoader[Any]:
+    """As `train-llm` has it."""
+    training = config.llm_training
+    return feature_loader(
+        held,
+        tokenizer,
+        batch_size=training.batch_size,
+        seed=config.seed,
+        shuffle=True,
+        by_length=training.length_buckets,
+    )
+
+
+def _ids_of(loader: DataLoader[Any], held: FeatureCache, batches: int | None) -> list[list[str]]:
+    """The clips of each batch that is measured."""
+    order = loader.batch_sampler
+    assert isinstance(order, EpochOrder)
+    order.epoch = 1
+    return [[held.ids[index] for _, index in batch] for batch in islice(order, batches)]
+
+
+def _translator(run: Run, dim: int, tokenizer: Tokenizer, shape: str) -> SignTranslator:
+    seq2seq: Any
+    if shape == "run":
+        seq2seq = load_seq2seq(str(run.llm / "best"), dropout=run.config.llm_training.dropout)
+    else:
+        seq2seq = make_mbart(MBART_LARGE, max(VOCABULARY, len(tokenizer)), tokenizer.pad, tokenizer.eos)
+    return make_translator(run.config, dim, seq2seq, tokenizer.start)
+
+
+def _one_round(
+    task: MeasuredTask, config: Config, device: torch.device, batches: int, videos: Videos | None
+) -> Generator[FeatureBatch, None, _Round]:
+    batch = next(task.of_the_loader()).to(device)
+
+    def settle() -> None:
+        bare_step(task, config, device, batch, adapter=True)
+
+    settle()  # the last round's readers were forks, too
+    passes: list[_Pass] = []
+    while sum(one.bare for one in passes) < ROUND_SECONDS:
+        taken = yield from _one_pass(task, config, device, batches)
+        passes.append(taken)
+    recomputed = encoder = 0.0
+    if videos is not None:
+        recomputed = yield from videos.updates(settle)
+        encoder = videos.alone()
+    return _Round(passes, recomputed, encoder)
+
+
+def _one_pass(
+    task: MeasuredTask, config: Config, device: torch.device, batches: int
+) -> Generator[FeatureBatch, None, _Pass]:
+    """Updates from the cache and bare steps over the same batches alternate, and change places every other time, so
+    that both meet the same moments of the machine."""
+    cached = bare = adapted = 0.0
+    source = task.of_the_loader()
+
+    def without_cache(batch: FeatureBatch) -> None:
+        nonlocal bare, adapted
+        bare += bare_step(task, config, device, batch.to(device), adapter=False)
+        adapted += bare_step(task, config, device, batch.to(device), adapter=True)
+
+    for number in range(batches):
+        begun = time.perf_counter()
+        batch = next(source)
+        cached += time.perf_counter() - begun
+        if number % 2:
+            without_cache(batch)
+        begun = time.perf_counter()
+        yield batch  # goes on when the loop asks for the next batch, its update done
+        wait_for(device)
+        cached += time.perf_counter() - begun
+        if not number % 2:
+            without_cache(batch)
+    return _Pass(cached, bare, adapted)
+
+
+def _figures(rounds: Sequence[_Round], with_videos: bool) -> dict[str, Any]:
+    passes = [one for a_round in rounds for one in a_round.passes]
+    cached, bare = median(one.cached for one in passes), median(one.bare for one in passes)
+    figures: dict[str, Any] = {
+        "seconds_from_cache": round(cached, 3),
+        "seconds_bare_llm": round(bare, 3),
+        "step_to_bare_llm": round(median(one.cached / one.bare for one in passes), 4),
+        "step_to_bare_with_adapter": round(median(one.cached / one.adapted for one in passes), 4),
+    }
+    if with_videos:
+        recomputed = median(one.recomputed for one in rounds)
+        encoder = median(one.encoder for one in rounds)
+        allowed = (encoder + bare) / bare
+        figures |= {
+            "seconds_recomputed": round(recomputed, 3),
+            "seconds_encoder_alone": round(encoder, 3),
+            "ratio": round(recomputed / cached, 3),
+            "ratio_allowed": round(allowed, 3),
+            "ratio_reached": round(recomputed / cached / allowed, 4),
+        }
+    return figures
+
+
+def _padding(config: Config, held: FeatureCache) -> dict[str, float]:
+    """Share of the positions of an epoch that is padding, with buckets of similar length and without."""
+    lengths, size = steps_of(held), config.llm_training.batch_size
+    orders = {
+        "padding_in_buckets": EpochOrder(len(held), size, config.seed, True, lengths),
+        "padding_shuffled": EpochOrder(len(held), size, config.seed, True),
+    }
+    return {
+        name: round(padded_share(lengths, [[index for _, index in batch] for batch in order]), 4)
+        for name, order in orders.items()
+    }

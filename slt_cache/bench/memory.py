@@ -1,0 +1,123 @@
+"""How much memory a training step of stage 2 takes for an LLM of MBart-large's shape: of the whole LLM and with LoRA,
+each in a process of its own, loaded from a folder as a published model would be. Needs no run and no corpus."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.data import DataLoader
+
+from slt_cache.batches.features import FeatureBatch
+from slt_cache.batches.targets import Targets
+from slt_cache.bench.measure import (
+    MBART_LARGE,
+    VOCABULARY,
+    MeasuredTask,
+    make_mbart,
+    make_translator,
+    run_loop,
+)
+from slt_cache.children import ChildEnded, spread
+from slt_cache.config import Config, LoraConfig
+from slt_cache.device import pick_device
+from slt_cache.errors import SltCacheError
+from slt_cache.files import scratch_folder
+from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.progress import say
+
+CLIPS, STEPS, TOKENS, DIM = 16, 50, 20, 512
+"""B, N, L and C of the batch."""
+UPDATES = 2
+"""The second one has the optimizer's state beside its activations."""
+GIGABYTE = 1e9
+
+Result = TypeVar("Result")
+
+
+def bench_memory(
+    config: Config, shape: Mapping[str, int] = MBART_LARGE, vocabulary: int = VOCABULARY
+) -> dict[str, Any]:
+    """Gigabytes (10^9 bytes) at most, of the process with all that Python and torch take, and on a GPU of what is
+    allocated there. Raises SltCacheError where the machine has not so much."""
+    lora = config.llm.lora or LoraConfig()
+    device = pick_device(config.compute.device, config.compute.precision)
+    figures: dict[str, Any] = {}
+    with scratch_folder() as folder:
+        saved = folder / "llm"
+        parameters = _save(saved, shape, vocabulary)
+        for name, adapted in (("step", None), ("lora_step", lora)):
+            say(f"memory: {UPDATES} updates of {parameters / 1e6:.0f} M parameters{', LoRA' if adapted else ''}")
+            llm = config.llm.model_copy(update={"lora": adapted})
+            peaks = _in_a_process(_peaks, saved, config.model_copy(update={"llm": llm}), vocabulary)
+            figures |= {f"{name}_peak_{where}": round(peak / GIGABYTE, 2) for where, peak in peaks.items()}
+    return {
+        "parameters": parameters,
+        **figures,
+        "lora_rank": lora.r,
+        "clips": CLIPS,
+        "steps_a_clip": STEPS,
+        "tokens_a_clip": TOKENS,
+        "device": str(device),
+    }
+
+
+def _in_a_process(work: Callable[..., Result], *arguments: Any) -> Result:
+    """A fresh one: what another has taken before would count."""
+    try:
+        [result] = spread(partial(_call, work), [arguments], 1, "bench llm --memory: the process that trains")
+    except ChildEnded as error:
+        raise SltCacheError(f"{error} End other programs, or take a machine with more memory.") from error
+    return result
+
+
+def _call(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+    return work(*arguments)
+
+
+def _save(folder: Path, shape: Mapping[str, int], vocabulary: int) -> int:
+    """Returns the number of parameters."""
+    model = make_mbart(shape, vocabulary)
+    model.save_pretrained(folder)
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
+    """Bytes after some updates: in memory, and on the GPU where there is one."""
+    device = pick_device(config.compute.device, config.compute.precision)
+    model = make_translator(config, DIM, load_seq2seq(str(folder), dropout=config.llm_training.dropout), (3,))
+    batch = _batch(vocabulary)
+    one: Any = [batch]
+
+    def measure(task: MeasuredTask) -> Iterator[FeatureBatch]:
+        yield from [batch] * UPDATES
+
+    run_loop(MeasuredTask(config, model, DataLoader(one, batch_size=None), measure), config, device)
+    peaks = {"gigabytes": _most_bytes()}
+    if device.type == "cuda":
+        peaks["gpu_gigabytes"] = torch.cuda.max_memory_allocated(device)
+    return peaks
+
+
+def _batch(vocabulary: int) -> FeatureBatch:
+    tokens = torch.randint(4, vocabulary, (CLIPS, TOKENS))
+    return FeatureBatch(
+        ids=tuple(map(str, range(CLIPS))),
+        features=torch.randn(CLIPS, STEPS, DIM),
+        lengths=torch.full((CLIPS,), STEPS),
+        targets=Targets(tokens, tokens.roll(-1, 1)),
+    )
+
+
+def _most_bytes() -> int:
+    """Resident memory of this process at its peak."""
+    import resource  # not on Windows
+
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux, whose ru_maxrss of a new program begins with what its parent had
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

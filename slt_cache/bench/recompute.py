@@ -1,0 +1,88 @@
+"""Stage 2 as it would be without a cache: its batches from the videos, through the frozen encoder, again."""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import torch
+
+from slt_cache.batches.features import FeatureBatch
+from slt_cache.batches.targets import make_targets
+from slt_cache.bench.measure import wait_for
+from slt_cache.checkpoints.translator import LlmCheckpoint
+from slt_cache.corpora.base import Clip
+from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
+from slt_cache.encoders.frozen import FrozenEncoder
+from slt_cache.encoders.packing import pad, step_mask
+from slt_cache.features.spec import IMPORTED
+from slt_cache.pipeline.corpora import require_corpus
+from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
+from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.progress import say
+from slt_cache.runs.run import Run
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.video.chunks import PieceReader, plain
+from slt_cache.video.reader_pool import read_ahead
+
+
+@dataclass(frozen=True)
+class Videos:
+    """The clips of some batches through the frozen encoder. Each pass starts its readers itself, as an epoch would."""
+
+    encoder: FrozenEncoder
+    reader: PieceReader
+    workers: int
+    tokenizer: Tokenizer
+    chunks: Sequence[Sequence[Clip]]
+    """The clips of each batch."""
+
+    def encoded(self) -> Iterator[EncodedClip]:
+        events = read_ahead(plain(clip for chunk in self.chunks for clip in chunk), self.reader, self.workers)
+        return usable(encode(self.encoder, events))
+
+    def updates(self, settle: Callable[[], None]) -> Generator[FeatureBatch, None, float]:
+        """Yields the batches; returns the seconds of these updates.
+
+        Readers are forks: what is first written behind them, weights and optimizer, the system copies page by page. Of
+        MBart-large that takes a CPU 20 seconds, once an epoch; `settle` does it by a step that a part of an epoch does
+        not count."""
+        encoded = self.encoded()
+        begun = time.perf_counter()
+        first = next(encoded)  # its readers run now
+        taken = time.perf_counter() - begun
+        settle()
+        begun = time.perf_counter() - taken
+        encoded = chain([first], encoded)
+        for chunk in self.chunks:
+            [batch] = packed(islice(encoded, len(chunk)), len(chunk))
+            targets = make_targets([self.tokenizer.encode(clip.text) for clip in chunk], self.tokenizer)
+            features = pad(batch.features.float(), step_mask(batch.lengths))
+            yield FeatureBatch(batch.ids, features, batch.lengths, targets)
+        wait_for(self.encoder.device)
+        return time.perf_counter() - begun
+
+    def alone(self) -> float:
+        """Seconds of the same without an LLM."""
+        begun = time.perf_counter()
+        for _ in islice(self.encoded(), sum(map(len, self.chunks))):
+            pass
+        return time.perf_counter() - begun
+
+
+def videos_of(run: Run, trained: LlmCheckpoint, chosen: Sequence[Sequence[str]], device: torch.device) -> Videos | None:
+    """Of the clips of each batch, by their ids; None where the run has no encoder."""
+    if trained.spec.level == IMPORTED:
+        say("imported features: the run has no encoder that could be run again; only the cache is timed.")
+        return None
+    visual = encoder_of(run, trained.spec)
+    clips = require_split(run, ensure_clips(run), "train")
+    require_corpus(run, clips)
+    by_id = {clip.id: clip for clip in clips}
+    return Videos(
+        encoder=frozen_encoder(visual, trained.spec, device, run.config.features.batch_frames),
+        reader=PieceReader(visual.video),
+        workers=run.config.compute.workers,
+        tokenizer=trained.tokenizer,
+        chunks=[[by_id[clip_id] for clip_id in ids] for ids in chosen],
+    )

@@ -1,0 +1,140 @@
+"""Updates of stage 1 to be measured: the loop of `train-visual` itself, over batches from the videos and from a cache
+of their frames in turns, and the bare backbone beside it."""
+
+import math
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from slt_cache.batches.clips import ClipBatch
+from slt_cache.config import Config
+from slt_cache.encoders.frozen import PRECISIONS
+from slt_cache.files import scratch_folder
+from slt_cache.models.translators import VisualTranslator
+from slt_cache.training.loop import train
+from slt_cache.training.task import Engine
+from slt_cache.training.tasks.visual import FromPixelsTask
+
+BARE_AT_ONCE = 64
+"""Frames, where the whole batch need not fit the memory."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Seconds of the same batches."""
+
+    waits: tuple[float, ...]
+    """For each batch, the first one included, which no step hides."""
+    steps: tuple[float, ...]
+    """Of each update, once its batch is there."""
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.waits) + sum(self.steps)
+
+    def waiting_share(self, batches: int) -> float:
+        """Of an epoch of so many batches, of which these are the first."""
+        later = mean(self.waits[1:]) if len(self.waits) > 1 else self.waits[0]
+        waiting = self.waits[0] + (batches - 1) * later
+        return waiting / (waiting + batches * mean(self.steps))
+
+
+@dataclass(frozen=True)
+class Round:
+    decoding: Epoch
+    """Frames come from the videos."""
+    cached: Epoch
+    """Frames come from the frame cache."""
+    bare: float
+    """Seconds of the backbone alone."""
+    reading: float
+    """Seconds of the videos' frames alone, augmented and packed, with nothing trained beside."""
+    reading_cached: float
+
+
+class MeasuredPixels(FromPixelsTask):
+    """Stage 1's own task over batches that may come from two loaders."""
+
+    rounds: list[Round]
+    counts: list[int]
+    """Kept frames of each batch."""
+
+    def measure(self, loaders: Sequence[DataLoader[Any]], times: int, config: Config, device: torch.device) -> None:
+        """Takes the two loaders, of videos and of the cache, for so many rounds when the loop runs. The first warms up,
+        and writes the frame cache."""
+        self.loaders, self.times, self.config, self.device = loaders, times, config, device
+        self.rounds, self.counts = [], [0]
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[ClipBatch]:
+        for _ in range(self.times):
+            decoding = yield from self._trained(self.loaders[0])
+            cached = yield from self._trained(self.loaders[1])
+            bare = _bare(self.model, self.config, self.device, self.counts)
+            self.rounds.append(Round(decoding, cached, bare, *map(self._read, self.loaders)))
+        raise _Measured
+
+    def _trained(self, loader: DataLoader[Any]) -> Generator[ClipBatch, None, Epoch]:
+        self.loader, self.counts = loader, []
+        waits, steps = [], []
+        source = super().batches(1)
+        begun = time.perf_counter()
+        for batch in source:
+            waits.append(time.perf_counter() - begun)
+            self.counts.append(len(batch.frames))
+            begun = time.perf_counter()
+            yield batch  # goes on when the loop asks for the next batch, its update done
+            _wait_for(self.device)
+            steps.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+        return Epoch(tuple(waits), tuple(steps))
+
+    def _read(self, loader: DataLoader[Any]) -> float:
+        self.loader = loader
+        begun = time.perf_counter()
+        for _ in super().batches(1):
+            pass
+        return time.perf_counter() - begun
+
+
+class _Measured(Exception):
+    """Ends the loop before it saves what nobody wants."""
+
+
+def run_loop(task: MeasuredPixels, config: Config, device: torch.device) -> None:
+    task.model.to(device)
+    settings = config.visual_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
+    precision = config.compute.precision
+    with scratch_folder() as folder, suppress(_Measured):
+        train(task, Engine(settings, config.seed, 1, precision, device, folder, save_seconds=math.inf))
+
+
+def _bare(model: VisualTranslator, config: Config, device: torch.device, counts: Sequence[int]) -> float:
+    """Seconds of forward and backward of the backbone alone, in plain torch, over as many frames as the batches have,
+    which are in memory, normalized. Where the settings save memory, a few frames at a time."""
+    backbone, size, precision = model.encoder.backbone, config.video.size, config.compute.precision
+    spares = config.encoder.checkpointing or config.encoder.chunk_frames
+    seconds = 0.0
+    for count in counts:
+        frames = torch.rand(count, 3, size, size).to(device).contiguous(memory_format=torch.channels_last)
+        pieces = frames.split((config.encoder.chunk_frames or BARE_AT_ONCE) if spares else count)
+        _wait_for(device)
+        begun = time.perf_counter()
+        backbone.zero_grad()
+        for piece in pieces:
+            with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
+                features = backbone(piece)
+            features.float().sum().backward()
+        _wait_for(device)
+        seconds += time.perf_counter() - begun
+    return seconds
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

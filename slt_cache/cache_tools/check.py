@@ -1,0 +1,136 @@
+"""Whether a feature cache is what was written, what a run asks for, and what its encoder makes of the videos. Changes
+nothing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from slt_cache.cache_tools.inspect import verify_cache
+from slt_cache.checkpoints.visual import load_visual
+from slt_cache.config import AugmentationConfig
+from slt_cache.corpora.base import Clip, of_split
+from slt_cache.decoding.encode import EncodedClip, encode
+from slt_cache.device import pick_device
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.spec import IMPORTED
+from slt_cache.pipeline.corpora import require_corpus
+from slt_cache.pipeline.encoder import differs_from, frozen_encoder
+from slt_cache.pipeline.feature_spec import asked_spec, open_features
+from slt_cache.pipeline.prepare import ensure_clips
+from slt_cache.progress import counting
+from slt_cache.runs.run import Run
+from slt_cache.video.chunks import ClipView, PieceReader
+from slt_cache.video.reader_pool import read_ahead
+
+TOLERANCE = 0.01
+"""norm(live - cached) / norm(cached) of a clip; rounding to float16 alone makes about 0.0003."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was compared."""
+
+    problems: tuple[str, ...]
+    """One line each; empty for a good cache."""
+    compared: int = 0
+    """Clips that were extracted again, each with all of its views."""
+    largest_error: float | None = None
+    """Of all that were extracted again; None where nothing was."""
+
+
+def check_against_run(cache: Path, run: Run) -> list[str]:
+    """One line for each split whose features, clips or sentences are not those that the run asks for. Raises
+    InputError where the run folder is not there."""
+    if not run.folder.is_dir():
+        raise InputError(f"{run.folder}: there is no such run folder. Name another with --run.")
+    asked = asked_spec(run)
+    problems = []
+    for split in cached_splits(cache):
+        try:
+            open_features(run, cache, split, asked)
+        except InputError as error:
+            problems.append(str(error))
+    return problems
+
+
+def check_cache(cache: Path, run: Run | None = None, clips: int = 0) -> Check:
+    """Compares every byte with its checksum; with a run, spec and clips with what it asks for; and so many `clips` of
+    each split with what its encoder makes of their videos. Features of a damaged file are not extracted again.
+
+    Raises InputError where there is no such file, or where the run has not what is needed."""
+    problems = verify_cache(cache)
+    if problems or run is None:
+        return Check(tuple(problems))
+    problems = check_against_run(cache, run)
+    errors: list[float] = []
+    if clips:
+        for split in cached_splits(cache):
+            for line, error in _compare(FeatureCache(cache, split), run, clips):
+                errors += [error] if error is not None else []
+                problems += [line] if line else []
+    return Check(tuple(problems), len(errors), max(errors, default=None))
+
+
+def _compare(held: FeatureCache, run: Run, count: int) -> Iterator[tuple[str, float | None]]:
+    """For each clip of a sample, spread evenly over the split: a problem or nothing, and its relative error."""
+    spec = held.spec
+    if spec.level == IMPORTED:
+        raise InputError(f"{held.path}: imported features ({spec.source}); no encoder makes them. Leave --encoder out.")
+    visual = load_visual(run.visual / "best")
+    different = differs_from(visual, spec)
+    if different:
+        yield f"{held.split}: not features of {run.visual} ({'; '.join(different)}); no clip was extracted again", None
+        return
+    if not run.manifest.is_file():
+        raise InputError(f"{run.manifest}: there is no such manifest, so no videos are known. Leave --encoder out.")
+    clips = {clip.id: clip for clip in of_split(ensure_clips(run), held.split)}
+    chosen = [clips[clip_id] for clip_id in _spread(held.ids, count) if clip_id in clips]
+    require_corpus(run, chosen)
+    encoder = frozen_encoder(visual, spec, pick_device(run.config.compute.device), run.config.features.batch_frames)
+    reader = PieceReader(visual.video, AugmentationConfig.model_validate(spec.augmentation or {}), spec.view_seed or 0)
+    jobs = (ClipView(clip, view) for clip in chosen for view in range(held.views))
+    encoded = encode(encoder, read_ahead(jobs, reader, run.config.compute.workers))
+    with counting(f"comparing {held.split}", len(chosen), 0) as show:
+        for number, clip in enumerate(chosen, start=1):
+            found = [
+                one.features.numpy() if isinstance(one, EncodedClip) else str(one.reason)
+                for one in islice(encoded, held.views)
+            ]
+            yield _judged(held, clip, found)
+            show(number)
+
+
+def _spread(ids: Sequence[str], count: int) -> list[str]:
+    """So many, the first and the last among them; all where there are fewer."""
+    if not ids:
+        return []
+    return [ids[index] for index in np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))]
+
+
+def _judged(held: FeatureCache, clip: Clip, found: Sequence[np.ndarray | str]) -> tuple[str, float | None]:
+    """A clip's views extracted again, [N, C] each or why not: a problem or nothing, and the largest relative error."""
+    name, largest = f"{held.split}: clip {clip.id!r}", 0.0
+    for view, live in enumerate(found):
+        where = name if held.views == 1 else f"{name}, view {view},"
+        if isinstance(live, str):
+            return f"{where} cannot be extracted again ({live})", None
+        cached = held.view(clip.id, view)
+        if live.shape != cached.shape:
+            return f"{where} has shape {list(cached.shape)}, and {list(live.shape)} when it is extracted again", None
+        error = relative_error(live, cached)
+        largest = max(largest, error)
+        if not error <= TOLERANCE:
+            said = f"{where} differs from what the encoder makes of its video: relative error {error:.2g}, at most"
+            return f"{said} {TOLERANCE:g} is allowed", largest
+    return "", largest
+
+
+def relative_error(live: np.ndarray, cached: np.ndarray) -> float:
+    """norm(live - cached) / norm(cached)"""
+    live, cached = live.astype(np.float64), cached.astype(np.float64)
+    difference, norm = float(np.linalg.norm(live - cached)), float(np.linalg.norm(cached))
+    return difference / norm if norm else (np.inf if difference else 0.0)

@@ -1,0 +1,256 @@
+"""Features made elsewhere, one file a clip and a table of them, into a feature cache that stage 2 can read.
+
+Interrupted, the same command goes on: clips become part files, 64 a file, and the cache is put together of them. Opens
+no video."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from slt_cache import __version__
+from slt_cache.cache_tools.arrays import BadFile, read_features
+from slt_cache.cache_tools.export import ExportedSplit, lines_sha256, read_export
+from slt_cache.cache_tools.table import ListedClip, ListedView, find_table, read_table
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitFacts
+from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_folder
+from slt_cache.features.spec import IMPORTED, FeatureSpec
+from slt_cache.files import exclusive
+from slt_cache.pipeline.failures import write_failures
+from slt_cache.progress import counting, progress_bar, say
+
+CLIPS_PER_PART = 64
+DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of one split."""
+
+    split: str
+    clips: int
+    """Clips with features."""
+    rows: int
+    """Rows of features over all clips and views."""
+    failed: tuple[Failure, ...]
+    written: bool
+    """Whether the cache holds the split now."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One split to be imported."""
+
+    parts: Parts
+    stretches: Sequence[Sequence[ListedClip]]
+    """The clips of each part."""
+    missing: tuple[Failure, ...]
+    """Clips that the exported cache lacked already."""
+
+
+def import_features(
+    folder: Path,
+    out: Path,
+    *,
+    source: str | None = None,
+    dtype: str | None = None,
+    language: str | None = None,
+    allow_missing: bool = False,
+) -> tuple[FeatureSpec, list[Imported]]:
+    """Writes the splits of the folder's table into `out`, beside those that it holds already. A split with bad files
+    is written with `allow_missing` only; a table beside `out` lists them.
+
+    A folder that an export made gives back the cache it was made of, with its spec and, for each split whose lines
+    are unchanged, all that it said; unless `source` says that the features are others by now. Raises InputError for a
+    bad table, and where `out` holds features of another spec."""
+    if dtype not in (None, *DTYPES):
+        raise InputError(f"--dtype {dtype}: no such type. Use {' or '.join(DTYPES)}.")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder. Name the one with the table of the features.")
+    table = find_table(folder)
+    splits = read_table(table, read_export(folder) is not None, say)
+    exported = (read_export(folder) or {}) if source is None else {}
+    spec = _spec_of(folder, splits, exported, source, dtype)
+    _require_fitting(out, spec)
+    with exclusive(parts_folder(out) / "lock", str(out)):
+        jobs = [_job(out, split, clips, spec, exported.get(split), language) for split, clips in splits.items()]
+        for job in jobs:
+            _make_parts(job, table, exact=bool(exported))
+        contents = [_content(job) for job in jobs]
+        done = [_outcome(job, content, allow_missing) for job, content in zip(jobs, contents, strict=True)]
+        written = [content for one, content in zip(done, contents, strict=True) if one.written]
+        if written:
+            with progress_bar(f"writing {out.name}", "row") as progress:
+                add_splits(out, written, progress)
+        for job, one in zip(jobs, done, strict=True):
+            write_failures(out, one.split, one.failed)
+            if one.written:
+                job.parts.remove()
+    if not any(parts_folder(out).iterdir()):
+        parts_folder(out).rmdir()
+    return spec, done
+
+
+def _spec_of(
+    folder: Path,
+    splits: dict[str, list[ListedClip]],
+    exported: dict[str, ExportedSplit],
+    source: str | None,
+    dtype: str | None,
+) -> FeatureSpec:
+    """That of the export; else one that takes C and the type from the first file that can be read."""
+    clips = [clip for split in splits.values() for clip in split]
+    views = len(clips[0].views)
+    if exported:
+        spec = next(iter(exported.values())).facts.spec
+        if dtype not in (None, spec.dtype) or views != spec.views:
+            raise InputError(
+                f"{folder}: exported as {spec.dtype} with {spec.views} views, and asked for {dtype or spec.dtype} "
+                f"with {views}. Leave --dtype out, or name what these features are now: --source"
+            )
+        return spec
+    first, reason = None, ""
+    for clip in clips:
+        try:
+            first = read_features(clip.views[0].file)
+            break
+        except BadFile as error:
+            reason = reason or f"{clip.views[0].file}: {error}"
+    if first is None:
+        raise InputError(f"{folder}: none of its {len(clips):,} clips can be read. The first: {reason}.")
+    dtype = dtype or (str(first.dtype.name) if first.dtype.name in DTYPES else "float32")
+    named = source or folder.resolve().name
+    return FeatureSpec(encoder_sha256=None, level=IMPORTED, dim=first.shape[1], dtype=dtype, views=views, source=named)
+
+
+def _require_fitting(out: Path, spec: FeatureSpec) -> None:
+    """All splits of a file have the same spec, or none of them could be used together."""
+    if out.is_dir():
+        raise InputError(f"{out}: a folder, not a file. Name a file with --out, such as {out / 'feats.h5'}.")
+    if not out.exists():
+        return
+    for split in cached_splits(out):
+        different = FeatureCache(out, split).spec.differences(spec, there="this folder")
+        if different:
+            raise InputError(
+                f"{out} ({split}) holds other features ({'; '.join(different)}). Name a new file with --out."
+            )
+
+
+def _job(
+    out: Path,
+    split: str,
+    clips: list[ListedClip],
+    spec: FeatureSpec,
+    exported: ExportedSplit | None,
+    language: str | None,
+) -> _Job:
+    digest = lines_sha256(split, ((clip.clip_id, clip.text) for clip in clips))
+    missing: tuple[Failure, ...] = ()
+    if exported is not None and exported.lines_sha256 == digest:
+        facts, missing = exported.facts, exported.missing
+    else:
+        facts = SplitFacts(
+            split=split,
+            spec=spec,
+            corpus=IMPORTED,
+            language=exported.facts.language if exported is not None else UNKNOWN,
+            manifest_sha256=digest,
+            created=_begun(out) or datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            tool=f"slt-cache {__version__}",
+        )
+    if language is not None:
+        facts = replace(facts, language=language)
+    stretches = [clips[first : first + CLIPS_PER_PART] for first in range(0, len(clips), CLIPS_PER_PART)]
+    return _Job(Parts(out, facts), stretches, missing)
+
+
+def _begun(out: Path) -> str | None:
+    """When the interrupted import began that has left parts; they say so."""
+    for path in sorted(parts_folder(out).glob("*/*.h5")):
+        try:
+            return FeatureCache(path, path.parent.name).facts.created
+        except (InputError, OSError):
+            continue
+    return None
+
+
+def _make_parts(job: _Job, table: Path, exact: bool) -> None:
+    """Makes the parts that are not there yet, or are older than one of their files."""
+    split = job.parts.facts.split
+    done = 0
+    with counting(f"importing {split}", sum(map(len, job.stretches)), 0) as show:
+        for number, clips in enumerate(job.stretches):
+            if not _is_held(job, number, table):
+                rows: list[ClipFeatures] = []
+                failures: list[Failure] = []
+                for clip in clips:
+                    try:
+                        rows += [_row(clip, view, job.parts.facts.spec, exact) for view in clip.views]
+                    except BadFile as error:
+                        failures.append(Failure(clip.clip_id, str(error)))
+                job.parts.write(number, rows, failures)
+            done += len(clips)
+            show(done)
+
+
+def _is_held(job: _Job, number: int, table: Path) -> bool:
+    clips = job.stretches[number]
+    part = job.parts.held(number, [clip.clip_id for clip in clips])
+    if part is None or part.missing:
+        return False
+    files = [table, *(view.file for clip in clips for view in clip.views)]
+    return max(map(_changed, files)) < part.path.stat().st_mtime_ns
+
+
+def _changed(path: Path) -> int:
+    """Nanoseconds; when the file's bytes, or the file under this name, last changed. Now, where it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 2**63
+    return max(found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _row(clip: ListedClip, view: ListedView, spec: FeatureSpec, exact: bool) -> ClipFeatures:
+    """Raises BadFile with the whole reason."""
+    try:
+        features = read_features(view.file)
+        if features.shape[1] != spec.dim:
+            raise BadFile(f"{features.shape[1]} channels where the others have {spec.dim}")
+        if exact and features.dtype.name != spec.dtype:
+            raise BadFile(f"{features.dtype}, but exported as {spec.dtype}; name what it is now with --source")
+        if not np.isfinite(features).all():
+            raise BadFile("features that are not finite")
+        with np.errstate(over="ignore"):
+            stored = np.ascontiguousarray(features, np.dtype(spec.dtype).newbyteorder("<"))
+        if not np.isfinite(stored).all():
+            raise BadFile(f"features that are not finite as {spec.dtype}; use --dtype float32")
+    except BadFile as error:
+        raise BadFile(f"{view.file}: {error}") from error
+    except OSError as error:
+        raise BadFile(f"{view.file}: cannot be read ({error.strerror})") from error
+    return ClipFeatures(
+        clip.clip_id, clip.text, view.num_frames, view.fps, np.asarray(stored), view.source if exact else ""
+    )
+
+
+def _content(job: _Job) -> SplitContent:
+    content = job.parts.content(len(job.stretches))
+    return replace(content, table=replace(content.table, missing=[*content.table.missing, *job.missing]))
+
+
+def _outcome(job: _Job, content: SplitContent, allow_missing: bool) -> Imported:
+    table = content.table
+    failed = tuple(table.missing[: len(table.missing) - len(job.missing)])
+    return Imported(
+        split=job.parts.facts.split,
+        clips=len(table.clip_ids) // job.parts.facts.spec.views,
+        rows=int(table.steps.sum()),
+        failed=failed,
+        written=allow_missing or not failed,
+    )

@@ -1,0 +1,148 @@
+"""The table of features that were made elsewhere: a tab-separated file in, clips and where their files lie out. Opens
+no file of features.
+
+One line a clip under a header with id, split and text in any order, and if known file, num_frames and fps; with
+a column view, one line a view."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.cache_tools.arrays import FORMATS, stem_of
+from slt_cache.cache_tools.export import TABLE
+from slt_cache.corpora.characters import existing
+from slt_cache.corpora.official import without_breaks
+from slt_cache.corpora.own_table import own_path, read_rows, remarks, values_by_column
+from slt_cache.errors import InputError
+from slt_cache.features.layout import SOURCE, canonical
+
+REQUIRED_COLUMNS = ("id", "split", "text")
+COLUMNS = (*REQUIRED_COLUMNS, "file", "view", "num_frames", "fps")
+MAX_FRAMES = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class ListedView:
+    """One file of features."""
+
+    file: Path
+    num_frames: int
+    """T, source frames; 0 where the table does not say."""
+    fps: float
+    """Source frames a second; 0 where the table does not say."""
+    source: str = ""
+    """What the features were made of; empty if the table does not say."""
+
+
+@dataclass(frozen=True)
+class ListedClip:
+    """One clip of the table."""
+
+    clip_id: str
+    text: str
+    views: tuple[ListedView, ...]
+    """From view 0 on."""
+
+
+def find_table(folder: Path) -> Path:
+    """features.tsv, else the one .tsv of the folder. Raises InputError where there is none, or several."""
+    if (folder / TABLE).is_file():
+        return folder / TABLE
+    tables = sorted(folder.glob("*.tsv"))
+    if len(tables) != 1:
+        found = ", ".join(table.name for table in tables[:5]) or "none"
+        raise InputError(
+            f"{folder}: one .tsv file is wanted, and there is {found}. Name it {TABLE}: a header with "
+            f"{', '.join(REQUIRED_COLUMNS)}, tab-separated, then a line for each clip."
+        )
+    return tables[0]
+
+
+def read_table(path: Path, as_it_is: bool, remark: Callable[[str], None]) -> dict[str, list[ListedClip]]:
+    """The clips of each split, in the order of the file. `as_it_is`: an export wrote it, in which quotes mean nothing.
+    `remark` is called with what looks odd. Raises InputError that names the first bad line and how many there are."""
+    table = read_rows(path, REQUIRED_COLUMNS, COLUMNS, as_it_is)
+    for line in remarks(table):
+        remark(f"{path}: {line}")
+    (_, header), *lines = table.numbered
+    problems: list[str] = []
+    rows: dict[tuple[str, str], dict[int, tuple[str, ListedView]]] = {}
+    for number, values in lines:
+        if not "".join(values).strip():
+            continue
+        try:
+            _add(rows, header, [without_breaks(value) for value in values], path.parent)
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
+    problems += _incomplete(rows)
+    if problems:
+        more = "" if len(problems) == 1 else f" ({len(problems):,} bad lines in all)"
+        raise InputError(f"{path}: {problems[0]}{more}. Correct the table.")
+    if not rows:
+        raise InputError(f"{path}: no clips under the header. Add a line for each clip.")
+    return _clips(rows)
+
+
+_Rows = dict[tuple[str, str], dict[int, tuple[str, ListedView]]]
+"""(split, id) -> view -> sentence and file."""
+
+
+def _add(rows: _Rows, header: list[str], values: list[str], folder: Path) -> None:
+    """Raises ValueError that says what is wrong with a line."""
+    row = values_by_column(header, values)
+    view = int(_number(row, "view", 99))
+    num_frames = int(_number(row, "num_frames", MAX_FRAMES))
+    views = rows.setdefault((row["split"], row["id"]), {})
+    if view in views:
+        raise ValueError(f"id {row['id']!r} is in {row['split']} already")
+    fps = _number(row, "fps", 1e6, whole=False)
+    found = ListedView(_file_of(row, view, folder), num_frames, fps, row.get(SOURCE, ""))
+    views[view] = row["text"], found
+
+
+def _number(row: dict[str, str], column: str, highest: float, whole: bool = True) -> float:
+    """0 where the table does not say."""
+    value = row.get(column, "").strip()
+    try:
+        number = float(value or 0)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= highest or (whole and number != int(number)):
+        raise ValueError(f"{column} {value!r} is no {'whole ' if whole else ''}number from 0 to {highest:g}")
+    return number
+
+
+def _file_of(row: dict[str, str], view: int, folder: Path) -> Path:
+    """The file that the line names; else the first that is there: in the folder of the split or beside the table,
+    under the id as it stands or percent-encoded."""
+    if row.get("file"):
+        return own_path(row["file"], folder)
+    plain = f"{row['id']}.view{view}" if view else row["id"]
+    stems = [stem_of(row["id"], view), *([] if plain.startswith("/") else [plain])]
+    places = [
+        base / f"{stem}.{suffix}" for base in (folder / row["split"], folder) for stem in stems for suffix in FORMATS
+    ]
+    found = (existing(place) for place in places)
+    return next((place for place in found if place.is_file()), places[0])
+
+
+def _incomplete(rows: _Rows) -> list[str]:
+    """Every clip has as many views as the first, and one sentence."""
+    problems = []
+    views = len(next(iter(rows.values()), {}))
+    for (split, clip_id), found in rows.items():
+        if sorted(found) != list(range(views)):
+            held = ", ".join(map(str, sorted(found)))
+            problems.append(f"clip {clip_id!r} of {split} has the views {held} where the first has {views}, from 0 on")
+        elif len({text for text, _ in found.values()}) > 1:
+            problems.append(f"clip {clip_id!r} of {split} has another sentence in each view")
+    return problems
+
+
+def _clips(rows: _Rows) -> dict[str, list[ListedClip]]:
+    splits: dict[str, list[ListedClip]] = {}
+    for (split, clip_id), found in rows.items():
+        views = tuple(found[view][1] for view in range(len(found)))
+        splits.setdefault(split, []).append(ListedClip(clip_id, found[0][0], views))
+    return {split: splits[split] for split in sorted(splits, key=canonical)}

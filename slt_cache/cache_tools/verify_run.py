@@ -1,0 +1,202 @@
+"""Whether everything in a run folder is what was written there: one line for each file that is not. Changes nothing and
+opens no video."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.cache_tools.check import check_against_run
+from slt_cache.cache_tools.inspect import verify_cache
+from slt_cache.checkpoints.record import log_of, read_record
+from slt_cache.config import is_as_written, load_config
+from slt_cache.corpora.manifest import read_manifest
+from slt_cache.errors import InputError
+from slt_cache.files import TEMPORARY, read_object
+from slt_cache.hashes import EDITABLE, RECORD_FILE, damage, file_sha256, read_signed, unlisted
+from slt_cache.pipeline.prepare import UNSIGNED
+from slt_cache.runs.begin_from import ORIGIN_FILE
+from slt_cache.runs.evaluations import read_table
+from slt_cache.runs.run import TRAININGS, open_run
+from slt_cache.runs.unfinished import BEST, CLIPS_FILE
+from slt_cache.training.logs import METRICS_FILE, read_metrics
+from slt_cache.training.state import STATE_FILE, read_state
+from slt_cache.training.task import LAST
+
+WEIGHTS = "*.safetensors"
+WITHOUT = ("corpus", "frames")
+"""Folders of a run whose files have no hash: videos, and frames that were decoded from them."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What is wrong in a run."""
+
+    problems: tuple[str, ...]
+    """One line each, which begins with the file."""
+    notes: tuple[str, ...]
+    """What has changed and may."""
+    files: int
+    """That were compared."""
+
+
+def verify_run(folder: Path) -> Verified:
+    """Checks config, manifest, records and all files that they list, states, logs, feature caches and evaluations.
+
+    Raises InputError if there is no run in the folder."""
+    files = sorted(_files(folder))
+    stages = [path.parent for path in files if path.name == RECORD_FILE]
+    if not (folder / "config.yaml").is_file() and not stages:
+        raise InputError(f"{folder}: no run here (neither config.yaml nor a {RECORD_FILE}). Name a run folder.")
+    problems, notes = [*_told(_config, folder), *_told(_manifest, folder)], []
+    for stage in stages:
+        problems += _told(_stage, stage)
+        notes += [f"{stage / name}: changed since it was written" for name in EDITABLE if _changed(stage, name)]
+    problems += [line for stage in TRAININGS for line in _without_record(folder / stage / BEST)]
+    problems += [line for path in files for line in _told(_check_of(path), path)]
+    if not problems and (folder / "feats.h5").is_file():  # else its encoder or manifest may not be read
+        problems += _told(_cache_of_run, folder)
+    return Verified(tuple(dict.fromkeys(problems)), tuple(notes), len(files))
+
+
+def _told(check: Callable[[Path], Iterator[str]], path: Path) -> list[str]:
+    """The lines of a check, and its refusal."""
+    lines: list[str] = []
+    try:
+        for line in check(path):
+            lines.append(line)
+    except InputError as error:
+        lines.append(" ".join(str(error).split()))
+    return lines
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a run, also where a folder of it is a link, without what systems leave everywhere and what is not
+    whole yet."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        top = Path(place) == folder
+        folders[:] = [name for name in folders if not _passed_over(name) and not (top and name in WITHOUT)]
+        yield from (Path(place, name) for name in names if not _passed_over(name))
+
+
+def _passed_over(name: str) -> bool:
+    return name.startswith(".") or name.endswith(TEMPORARY)
+
+
+def _config(folder: Path) -> Iterator[str]:
+    path = folder / "config.yaml"
+    if not path.is_file():
+        yield f"{path}: missing"
+        return
+    load_config(str(path))
+    if not is_as_written(path):
+        yield (
+            f"{path}: damaged or edited since it was written. If you have edited it, let its last line be "
+            "'# end of config' alone"
+        )
+
+
+def _manifest(folder: Path) -> Iterator[str]:
+    manifest, preparation = folder / "manifest.tsv", folder / "prepare.json"
+    if not manifest.is_file():
+        return  # features made elsewhere need none
+    yield from _told(_read_manifest, manifest)
+    if not preparation.is_file():
+        return  # it may come from elsewhere
+    made = read_signed(preparation, UNSIGNED)
+    if made.get("manifest_sha256") != file_sha256(manifest):
+        yield f"{manifest}: damaged or edited since it was prepared. Put back a copy of it, or prepare again"
+
+
+def _read_manifest(path: Path) -> Iterator[str]:
+    read_manifest(path)
+    yield from ()
+
+
+def _stage(folder: Path) -> Iterator[str]:
+    """A folder with a record: a finished stage, or what a training needs."""
+    record = read_record(folder)
+    assert record is not None
+    yield from (f"{folder / name}: {what}" for name, what in damage(folder) if name not in EDITABLE)
+    yield from (f"{folder / name}: {RECORD_FILE} does not list it" for name in unlisted(folder))
+    log = log_of(folder)
+    waiting = log.parent / LAST / log.name  # where it is after a kill between the moves of weights and log
+    is_same = any(one.is_file() and file_sha256(one) == record.log_sha256 for one in (log, waiting))
+    if record.log_sha256 is not None and not is_same:
+        yield f"{log}: {'damaged or changed' if log.is_file() else 'missing'}; {folder / RECORD_FILE} has its SHA-256"
+    if not record.files and any(folder.glob(WEIGHTS)):
+        yield f"{folder / RECORD_FILE}: lists no files, and cannot tell whether these weights are whole"
+
+
+def _changed(folder: Path, name: str) -> bool:
+    try:
+        return name in dict(damage(folder))
+    except InputError:
+        return False
+
+
+def _without_record(best: Path) -> Iterator[str]:
+    if best.is_dir() and not (best / RECORD_FILE).is_file():
+        yield f"{best / RECORD_FILE}: missing, and without it {best} cannot be used"
+
+
+def _check_of(path: Path) -> Callable[[Path], Iterator[str]]:
+    """How a file outside of the folders with records is checked."""
+    if path.name == METRICS_FILE:
+        return _log
+    if path.name == STATE_FILE:
+        return _state
+    if path.suffix == ".h5":
+        return _cache
+    if "eval" in (path.parent.name, path.parent.parent.name):
+        return {".json": _evaluation, ".tsv": _table}.get(path.suffix, _nothing)
+    if path.name in ("probed.json", CLIPS_FILE, ORIGIN_FILE):
+        return _signed
+    return _object if path.name == "bench-cache.json" else _nothing
+
+
+def _nothing(path: Path) -> Iterator[str]:
+    yield from ()
+
+
+def _log(path: Path) -> Iterator[str]:
+    read_metrics(path)
+    yield from ()
+
+
+def _state(path: Path) -> Iterator[str]:
+    read_state(path)
+    yield from ()
+
+
+def _signed(path: Path) -> Iterator[str]:
+    read_signed(path)
+    yield from ()
+
+
+def _object(path: Path) -> Iterator[str]:
+    read_object(path)
+    yield from ()
+
+
+def _cache(path: Path) -> Iterator[str]:
+    yield from (line if line.startswith(str(path)) else f"{path}: {line}" for line in verify_cache(path))
+
+
+def _cache_of_run(folder: Path) -> Iterator[str]:
+    """Whether it is that of the run's encoder, settings and manifest."""
+    yield from check_against_run(folder / "feats.h5", open_run(folder, None))
+
+
+def _evaluation(path: Path) -> Iterator[str]:
+    saved = read_signed(path)
+    table = path.with_suffix(".tsv")
+    if not table.is_file():
+        yield f"{table}: missing; {path} has its scores"
+    elif saved.get("table_sha256") != file_sha256(table):
+        yield f"{table}: damaged or edited since it was scored. Score it again"
+
+
+def _table(path: Path) -> Iterator[str]:
+    read_table(path)
+    yield from ()

@@ -1,0 +1,103 @@
+"""The visual encoder as it is run when nothing is learned: evaluation mode, batch norm folded into the convolutions,
+channels-last, no gradients. Knows no files."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from slt_cache.encoders.visual_encoder import VisualEncoder
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PIXELS_AT_ONCE = {"cpu": 402_000, "cuda": 12_900_000}
+"""Pixels in one pass of the backbone: what fits the caches of a CPU, what fills a GPU (8 and 257 frames of 224)."""
+
+
+class FrozenEncoder:
+    """A copy of the encoder that gives features of one level; the model it was made of may be trained on."""
+
+    def __init__(
+        self,
+        encoder: VisualEncoder,
+        *,
+        level: str,
+        dtype: str,
+        device: torch.device,
+        precision: str = "fp32",
+        batch_frames: int | None = None,
+        translator: nn.Module | None = None,
+    ):
+        """`dtype` is what features are rounded to, `precision` that of the backbone; `batch_frames` go through it at
+        once, None for as many as suit the device. `translator` is the `SignTranslator` whose hidden states are the
+        features of level "hidden"; the other levels need none."""
+        if level == "hidden" and translator is None:
+            raise ValueError("features of level 'hidden' are made by a translator, and there is none")
+        self.level = level
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.device = device
+        self.batch_frames = batch_frames
+        self._computed = PRECISIONS[precision]
+        self._backbone = folded(encoder.backbone).to(device, self._computed).to(memory_format=torch.channels_last)
+        self._temporal = deepcopy(encoder.temporal).eval().to(device)
+        self._translator: Any = deepcopy(translator).eval().to(device) if translator and level == "hidden" else None
+        self._scale = (1 / (255 * encoder.std)).to(device)
+        self._shift = (-encoder.mean / encoder.std).to(device)
+        self._maps: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def frames_at_once(self, size: int) -> int:
+        """Frames of `size` x `size` pixels that go through the backbone in one pass."""
+        if self.batch_frames is not None:
+            return self.batch_frames
+        pixels = PIXELS_AT_ONCE.get(self.device.type, PIXELS_AT_ONCE["cpu"])
+        return min(512, max(1, pixels // size**2))
+
+    @torch.inference_mode()
+    def frame_features(self, frames: torch.Tensor) -> torch.Tensor:
+        """uint8 [n, 3, S, S] -> float32 [n, 512]"""
+        scale, shift = self._normalization(frames)
+        images = frames.to(self.device).to(torch.float32, memory_format=torch.channels_last)
+        images = images.mul_(scale).add_(shift)
+        return self._backbone(images.to(self._computed)).float()
+
+    def _normalization(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scale and shift of every pixel: far faster than to broadcast three numbers over a channels-last batch."""
+        if self._maps is None or self._maps[0].shape[1:] != frames.shape[1:]:
+            shape = (1, *frames.shape[1:])
+            scale, shift = (
+                value.expand(shape).contiguous(memory_format=torch.channels_last)
+                for value in (self._scale, self._shift)
+            )
+            self._maps = scale, shift
+        return self._maps
+
+    @torch.inference_mode()
+    def clip_features(self, frame_features: torch.Tensor) -> torch.Tensor:
+        """Frame-wise features of one whole clip [N, 512] -> its features of the level, [N, C], rounded."""
+        features, lengths = frame_features, torch.tensor([len(frame_features)], device=self.device)
+        if self.level != "frame":
+            features = self._temporal(features, lengths)
+        if self._translator is not None:
+            features = self._translator.hidden(features, lengths)
+        return features.to(self.dtype)
+
+
+def folded(backbone: nn.Module) -> nn.Module:
+    """A copy of a ResNet in evaluation mode with every batch norm folded into the convolution before it."""
+    backbone = deepcopy(backbone).eval()
+    for module in list(backbone.modules()):
+        names = list(dict(module.named_children()))
+        for name in names:
+            norm = _norm_after(module, name)
+            conv = getattr(module, name)
+            if norm is not None and isinstance(conv, nn.Conv2d):
+                setattr(module, name, fuse_conv_bn_eval(conv, getattr(module, norm)))
+                setattr(module, norm, nn.Identity())
+    return backbone
+
+
+def _norm_after(module: nn.Module, name: str) -> str | None:
+    """The batch norm of a convolution: bn1 of conv1; in the Sequential of a shortcut 1 of 0."""
+    norm = name.replace("conv", "bn") if name.startswith("conv") else str(int(name) + 1) if name.isdigit() else ""
+    return norm if isinstance(getattr(module, norm, None), nn.BatchNorm2d) else None

@@ -1,0 +1,185 @@
+"""A trained translator as one folder: the LLM as `from_pretrained` reads it, its tokenizer and generation settings, and
+beside them the adapter, LoRA's weights where there are any, and what the translator was trained on.
+
+All that is needed to translate features lies in it; nothing in it points elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import torch
+from huggingface_hub import snapshot_download
+from safetensors.torch import save_file, save_model
+from transformers import GenerationConfig, PreTrainedModel
+
+from slt_cache.advice import command
+from slt_cache.errors import InputError
+from slt_cache.files import RESTORE, read_as, read_object, write_json
+from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.lora import base_weights, has_lora, lora_weights, put_lora
+from slt_cache.models.translators import SignTranslator
+from slt_cache.models.weights import load_weights, read_tensors, some_of
+from slt_cache.text.pretrained import loading, require_plain
+from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
+
+ADAPTER_FILE = "adapter.safetensors"
+ABOUT_FILE = "sign_translator.json"
+LORA_FOLDER = "lora"
+LORA_WEIGHTS = "adapter_model.safetensors"
+LORA_CONFIG = "adapter_config.json"
+"""peft's names for them."""
+SEARCH = ("num_beams", "max_new_tokens", "length_penalty")
+"""Settings of beam search that are saved."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a saved translator says of itself."""
+
+    features: Mapping[str, Any]
+    """The spec of the features that it reads (features/spec.py)."""
+    language: str | None
+    """The LLM's code of it."""
+    llm: str
+    """What was fine-tuned: a hub name, or the last part of a path."""
+    lora: Mapping[str, Any] | None = None
+    """Settings of LoRA, where it was trained so; its weights lie in lora/ unless they were merged."""
+    corpus: str = ""
+    dev: Mapping[str, float] | None = None
+    """Scores of these weights on the dev split."""
+    scoring: Mapping[str, Any] = field(default_factory=dict)
+    """How they were computed: the preset, and what was done to both texts."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """Of beam search, under transformers' names; kept in generation_config.json."""
+    tool: str = ""
+
+    @property
+    def encoder_sha256(self) -> str | None:
+        """Of the visual encoder whose features it reads; None where they were made elsewhere."""
+        return self.features["encoder_sha256"]
+
+
+class SavedTranslator(SignTranslator):
+    """A translator with all that belongs to it, as `SignTranslator.from_pretrained` gives it."""
+
+    def __init__(self, seq2seq: PreTrainedModel, tokenizer: Tokenizer, about: About):
+        super().__init__(about.features["dim"], seq2seq, tokenizer.start)
+        self.tokenizer = tokenizer
+        self.about = about
+
+    def translate(self, features: Sequence[np.ndarray | torch.Tensor], batch_size: int = 32) -> list[str]:
+        """One sentence for each clip, whose features are [N, C]; by beam search with the settings it was saved with.
+
+        Raises InputError for features of another shape."""
+        clips = [self._checked(number, clip) for number, clip in enumerate(features)]
+        texts: list[str] = []
+        for first in range(0, len(clips), batch_size):
+            batch = clips[first : first + batch_size]
+            lengths = torch.tensor([len(clip) for clip in batch], device=batch[0].device)
+            found = self.generate(torch.cat(batch), lengths, do_sample=False, **self.about.generation)
+            texts += [self.tokenizer.decode(ids) for ids in found.sequences[:, len(self.start) :].tolist()]
+        return texts
+
+    def _checked(self, number: int, clip: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """As float32, where the model is."""
+        dim, device = self.about.features["dim"], next(self.parameters()).device
+        if clip.ndim != 2 or clip.shape[1] != dim or not len(clip):
+            raise InputError(
+                f"clip {number}: its features are {tuple(clip.shape)}, and must be [N, {dim}], N at least 1."
+            )
+        if isinstance(clip, torch.Tensor):
+            return clip.to(device, torch.float32)
+        return torch.from_numpy(np.array(clip, dtype=np.float32)).to(device)  # a copy: a cache is mapped read-only
+
+
+def write_translator(folder: Path, model: SignTranslator, tokenizer: Tokenizer, about: About) -> None:
+    """Writes into a folder that `read_translator` reads."""
+    write_seq2seq(folder, model.seq2seq, tokenizer)
+    save_model(model.adapter, str(folder / ADAPTER_FILE))
+    if has_lora(model.seq2seq):
+        config, weights = lora_weights(model.seq2seq)
+        config.save_pretrained(str(folder / LORA_FOLDER))
+        save_file(weights, folder / LORA_FOLDER / LORA_WEIGHTS, metadata={"format": "pt"})
+    _generation_config(model, about.generation).save_pretrained(folder)
+    write_about(folder, about)
+
+
+def write_about(folder: Path, about: About) -> None:
+    """Beside the weights; its generation settings lie in transformers' own file."""
+    values = asdict(about)
+    del values["generation"]
+    write_json(folder / ABOUT_FILE, values)
+
+
+def write_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    """The encoder-decoder as it is without LoRA, and its tokenizer."""
+    if has_lora(seq2seq):
+        seq2seq.save_pretrained(folder, state_dict=base_weights(seq2seq))
+    else:
+        seq2seq.save_pretrained(folder)
+    tokenizer.save(folder)
+
+
+def _generation_config(model: SignTranslator, search: Mapping[str, Any]) -> GenerationConfig:
+    """For transformers' own `generate` too: the start tokens as it calls them. With one beam it takes no length
+    penalty, which would change nothing."""
+    greedy = search.get("num_beams", 1) == 1
+    wanted = {name: search[name] for name in SEARCH if name in search and not (greedy and name == "length_penalty")}
+    first, *second = model.start
+    ids = {**model.seq2seq.generation_config.to_diff_dict(), "decoder_start_token_id": first}
+    return GenerationConfig(**{**ids, **({"forced_bos_token_id": second[0]} if second else {}), **wanted})
+
+
+def read_translator(name: str | Path) -> SavedTranslator:
+    """From a folder, or by the name under which such a folder lies on the hub; in evaluation mode.
+
+    Raises InputError where it is not there, or is no saved translator."""
+    folder = _folder_of(str(name))
+    if not (folder / ABOUT_FILE).is_file():
+        raise InputError(
+            f"{name}: there is no {ABOUT_FILE}; stage 2 did not save this folder, or an older version did. "
+            f"Name the folder llm/best of a run, or train it again: {command('train-llm --restart')}"
+        )
+    with loading(str(folder)):
+        about = _read_about(folder)
+        seq2seq = load_seq2seq(str(folder))
+        if (folder / LORA_FOLDER).is_dir():
+            _read_lora(folder / LORA_FOLDER, seq2seq)
+        model = SavedTranslator(seq2seq, load_tokenizer(str(folder), about.language), about)
+        load_weights(model.adapter, folder / ADAPTER_FILE)
+    return model.eval()
+
+
+def _read_about(folder: Path) -> About:
+    saved = GenerationConfig.from_pretrained(folder)
+    search = {key: getattr(saved, key) for key in SEARCH if getattr(saved, key) is not None}
+    about = replace(read_as(folder / ABOUT_FILE, About), generation=search)
+    dim = about.features.get("dim")
+    if not isinstance(dim, int) or dim < 1 or "encoder_sha256" not in about.features:
+        raise InputError(f"{folder / ABOUT_FILE}: damaged: its features have no dim and encoder_sha256. {RESTORE}")
+    return about
+
+
+def _read_lora(folder: Path, seq2seq: PreTrainedModel) -> None:
+    require_plain(str(folder), read_object(folder / LORA_CONFIG))
+    unknown = put_lora(seq2seq, peft.LoraConfig.from_pretrained(str(folder)), read_tensors(folder / LORA_WEIGHTS))
+    if unknown:
+        raise InputError(
+            f"{folder / LORA_WEIGHTS}: damaged, or of another model: {some_of(unknown)} do not fit. {RESTORE}"
+        )
+
+
+def _folder_of(name: str) -> Path:
+    if Path(name).is_dir():
+        return Path(name)
+    try:
+        return Path(snapshot_download(name))
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise InputError(
+            f"{name}: neither a folder with a saved translator nor to be had from the hub ({reason}). Where there is a "
+            f"network: hf download {name} --local-dir FOLDER. Then name that folder."
+        ) from error

@@ -1,0 +1,275 @@
+"""The LLM's side before stage 2: its tokenizer, which stage 1 needs too; trimming it, or making a small one."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slt_cache.advice import command
+from slt_cache.batches.denoising import NoisyText
+from slt_cache.batches.sampler import Share
+from slt_cache.checkpoints.named_files import content_of
+from slt_cache.checkpoints.record import OtherSettings, Record, is_same_training, read_record, whole_record
+from slt_cache.checkpoints.translator import save_seq2seq
+from slt_cache.config import LlmPretrainingConfig, differences
+from slt_cache.corpora.base import MONOLINGUAL_FILE, SPLITS, Clip, of_split
+from slt_cache.corpora.sentences import read_sentences
+from slt_cache.distributed.processes import join, leader_first, rank, size
+from slt_cache.errors import InputError
+from slt_cache.files import write_json
+from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.lora import add_lora
+from slt_cache.models.llm.small import MAX_POSITIONS, make_small_mbart, make_small_mt5
+from slt_cache.pipeline.stages import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
+from slt_cache.pipeline.trim_llm import REPORT_FILE, summary, trim_llm
+from slt_cache.progress import say
+from slt_cache.runs.begin_from import is_of_other_run
+from slt_cache.runs.derived import Derived
+from slt_cache.runs.llm_folders import require_whole_llm
+from slt_cache.runs.outdated import say_outdated_by_pretraining
+from slt_cache.runs.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
+from slt_cache.runs.settings_use import value_of
+from slt_cache.runs.unfinished import BEST
+from slt_cache.text.tokenizer import Tokenizer, characters_of, load_tokenizer, train_tokenizer
+from slt_cache.training.state import Progress
+from slt_cache.training.tasks.denoising import DenoisingTask
+
+DECIDE_TOKENIZER = (
+    *(f"llm.{name}" for name in ("name", "language", "trim", "keep_characters")),
+    *(f"llm_pretraining.{name}" for name in ("text", "vocabulary")),
+)
+"""Settings that stage 1 shares with the LLM."""
+QUOTE = '"'
+
+
+def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
+    """Sentences without video: the file that the settings name, else the corpus' monolingual sentences, else the
+    sentences of the train split. Raises InputError where the file is missing or empty."""
+    named = run.config.llm_pretraining.text
+    path = Path(named) if named is not None else run.corpus / MONOLINGUAL_FILE
+    if named is None and not path.is_file():
+        return [clip.text for clip in of_split(clips, "train")]
+    return read_sentences(path, "llm_pretraining.text", say)
+
+
+def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
+    """Returns the folder or hub name of an LLM that was made elsewhere; trimmed to the train split's sentences if the
+    settings say so (paper, 4.3)."""
+    llm = run.config.llm
+    require_whole_llm(llm.name)
+    if not llm.trim:
+        return llm.name
+    train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
+    settings = {"name": _content(run), "keep_characters": llm.keep_characters, "text_sha256": _sha256(train)}
+
+    def trim(folder: Path) -> None:
+        say(f"trimming {llm.name} to the {len(train):,} sentences of train")
+        held_out = dict(zip(SPLITS[1:], others, strict=True))
+        report = replace(trim_llm(llm.name, train, held_out, folder, llm.keep_characters), out=str(run.trimmed))
+        write_json(folder / REPORT_FILE, report.to_json())
+        say(summary(report))
+
+    return str(derived.ensure(run.trimmed, "trimming", settings, trim))
+
+
+def llm_of(
+    run: Run, clips: Sequence[Clip], derived: Derived, *, saves: bool, check: Callable[[Tokenizer], None] | None = None
+) -> tuple[Tokenizer, dict[str, Any], Callable[[], Any]]:
+    """Returns the tokenizer of the run's encoder-decoder, and what `new_llm` gives. `saves` says that the training
+    saves the settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is pre-trained."""
+    try:
+        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+    except OtherSettings:
+        require_tokenizer_of_stage_1(run, None, derived, saves)
+        raise
+    require_tokenizer_of_stage_1(run, tokenizer, derived, saves)
+    if check is not None:
+        check(tokenizer)
+    return tokenizer, *new_llm(run, clips, tokenizer, derived)
+
+
+def new_llm(
+    run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived
+) -> tuple[dict[str, Any], Callable[[], Any]]:
+    """Returns what the run's encoder-decoder is made of, to be recorded; and what makes it, a PreTrainedModel, with
+    LoRA if the settings ask for it."""
+    settings, make = _whole_llm(run, clips, tokenizer, derived)
+    lora = run.config.llm.lora
+
+    def make_with_lora() -> Any:
+        seq2seq = make()
+        if lora is not None:
+            add_lora(seq2seq, lora)
+        return seq2seq
+
+    return settings, make_with_lora
+
+
+def _whole_llm(
+    run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived
+) -> tuple[dict[str, Any], Callable[[], Any]]:
+    llm, dropout = run.config.llm, run.config.llm_training.dropout
+    settings: dict[str, Any] = {"llm": {**llm.model_dump(mode="json"), "name": _content(run)}}
+    if llm.name not in SMALL_LLMS:
+        return settings, partial(load_seq2seq, ensure_llm(run, clips, derived), llm.pretrained, dropout)
+    if llm.pretrained:
+        if llm.lora is not None:  # wrong targets should not cost a pre-training
+            add_lora(_small_llm(llm.name, run.config.llm_pretraining, tokenizer), llm.lora)
+        settings["pretraining"] = _pretrained(replace(run, on_the_way=True), clips, tokenizer, derived).settings
+        return settings, partial(load_seq2seq, str(run.pretrained / "best"), dropout=dropout)
+    shape = run.config.llm_pretraining
+    settings["pretraining"] = shape.model_dump(include={"layers", "heads", "hidden", "feed_forward", "dropout"})
+    if dropout is not None:
+        shape = shape.model_copy(update={"dropout": dropout})
+    return settings, partial(_small_llm, llm.name, shape, tokenizer)
+
+
+def _content(run: Run) -> str:
+    """What records call the LLM."""
+    return content_of(run.config.llm.name, whole_record(run.trimmed))
+
+
+def _small_llm(name: str, shape: LlmPretrainingConfig, tokenizer: Tokenizer) -> Any:
+    """Fresh weights; a PreTrainedModel."""
+    make = {SMALL_MBART: make_small_mbart, SMALL_MT5: make_small_mt5}[name]
+    return make(shape, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
+
+
+def _pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived) -> Record:
+    """Pre-trains the small LLM if that was not done; again for a stage that is restarted, if its text or settings have
+    changed since."""
+    made = read_record(run.pretrained / BEST)
+    settings = _pretraining_settings(run, pretraining_text(run, clips), tokenizer)
+    outdated = made is not None and bool(differences(made.settings, settings))
+    return _pretrain(run, clips, tokenizer, derived, restart=derived.restart and outdated)
+
+
+def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
+    """Returns the tokenizer of the run's LLM; that of a small one is trained if that was not done."""
+    llm, language = run.config.llm, run.config.language_code
+    if llm.name not in SMALL_LLMS:
+        return load_tokenizer(ensure_llm(run, clips, derived), language)
+    sentences = pretraining_text(run, clips)
+    settings = {
+        "text_sha256": _sha256(sentences),
+        "vocabulary": run.config.llm_pretraining.vocabulary,
+        "language": language,
+    }
+    characters = characters_of(clip.text for clip in of_split(clips, "train")) - characters_of(sentences)
+    if characters:
+        settings["characters"] = "".join(sorted(characters))
+
+    def make(folder: Path) -> None:
+        say(f"training sentencepiece on {len(sentences):,} sentences")
+        if characters:
+            say(f"only the train split has the characters {' '.join(sorted(characters))}; each gets a piece")
+        vocabulary = run.config.llm_pretraining.vocabulary
+        train_tokenizer(sentences, vocabulary, language, folder, "".join(sorted(characters)))
+
+    return load_tokenizer(str(derived.ensure(run.tokenizer, "tokenizer", settings, make)), language)
+
+
+def require_tokenizer_of_stage_1(run: Run, tokenizer: Tokenizer | None, derived: Derived, saves: bool) -> None:
+    """Raises InputError if settings of this command line give the LLM another tokenizer than stage 1 was trained with.
+    A training that `saves` these settings, or that replaces the tokenizer, would make stage 1 one of other settings.
+    In a run that was begun from another one, stage 1 is the other's and stays as it is. No `tokenizer` stands for one
+    that differs for certain."""
+    made = whole_record(run.visual / BEST)
+    if made is None or not (saves or derived.replaces) or is_of_other_run(run.folder, run.visual.name):
+        return
+    saved, sha256 = run.saved_config(), None if tokenizer is None else tokenizer.sha256
+    if saved is None or made.settings["tokenizer"] == {"language": run.config.language_code, "sha256": sha256}:
+        return
+    before, asked = (one.model_dump(mode="json") for one in (saved, run.lasting or run.config))
+    changed = [name for name in DECIDE_TOKENIZER if value_of(before, name) != value_of(asked, name)]
+    if not changed:
+        return  # the text has changed; `outdated` says what that means
+    words = [f"{name}={json.dumps(value_of(asked, name), ensure_ascii=False).strip(QUOTE)}" for name in changed]
+    other = command("train-llm", **{"from": run.folder}, run="NEW", set=words)
+    raise InputError(
+        f"{', '.join(changed)}: gives another tokenizer than the one that stage 1 of {run.folder} was trained with, so "
+        f"stage 1 would have to be trained again. To keep it, train the LLM in a new run over its features: {other}"
+    )
+
+
+def small_llm(run: Run) -> str:
+    """Name of the LLM that the run pre-trains. Raises InputError where it is none of the small ones."""
+    name = run.config.llm.name
+    if name not in SMALL_LLMS:
+        raise InputError(
+            f"llm.name {name}: only {' and '.join(SMALL_LLMS)} are pre-trained here. Set it to one of them."
+        )
+    return name
+
+
+def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
+    """Pre-trains the small MBart or mT5 into `llm/pretrained/best`, a `from_pretrained` folder. Raises InputError for
+    settings that name another LLM."""
+    small_llm(run)
+    require_resources(run, run.config.llm_pretraining)
+    join()
+    with Derived(run, run.command("llm pretrain"), restart) as derived:
+        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+        require_tokenizer_of_stage_1(run, tokenizer, derived, saves=True)
+        record = _pretrain(run, clips, tokenizer, derived, restart)
+    say_outdated_by_pretraining(run)
+    return record
+
+
+def _pretraining_settings(run: Run, sentences: Sequence[str], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Everything that decides the weights."""
+    config, name = run.config.llm_pretraining, small_llm(run)
+    return {
+        "seed": run.config.seed if config.seed is None else config.seed,
+        "llm_pretraining": config.recorded(),
+        "language": run.config.language_code,
+        "text_sha256": _sha256(sentences),
+        "tokenizer_sha256": tokenizer.sha256,
+        **({} if name == SMALL_MBART else {"name": name}),
+    }
+
+
+def _pretrain(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived, restart: bool) -> Record:
+    name, config = small_llm(run), run.config.llm_pretraining
+    sentences = pretraining_text(run, clips)
+    settings = _pretraining_settings(run, sentences, tokenizer)
+    seed: int = settings["seed"]
+
+    def work(attempt: Attempt) -> Progress:
+        def make_task(device: torch.device, record_of: RecordOf) -> DenoisingTask:
+            model = _small_llm(name, config, tokenizer)
+
+            def save(epoch: int, dev: dict[str, float]) -> None:
+                save_seq2seq(attempt.best, model, tokenizer, record_of(epoch, dev))
+
+            text = NoisyText(
+                sentences,
+                tokenizer,
+                batch_size=config.batch_size,
+                seed=seed,
+                mask_ratio=config.mask_ratio,
+                span_mean=config.span_mean,
+                permute_sentences=config.permute_sentences,
+                share=Share(rank(), size()),
+            )
+            if name == SMALL_MBART:
+                text.require_positions(MAX_POSITIONS)
+            return DenoisingTask(model, text, config, save)
+
+        seeded = replace(run, config=run.config.model_copy(update={"seed": seed}), lasting=run.lasting or run.config)
+        return train_task(seeded, config, attempt, make_task, evaluate_every=config.epochs)
+
+    stage = Stage("pre-training", run.pretrained, run.command("llm pretrain"), settings, keep=derived.keep)
+    before = whole_record(stage.folder / BEST)
+    record = training_stage(stage, restart, work)
+    run.save_config("pretrained", trained=not is_same_training(before, record))
+    return record
+
+
+def _sha256(sentences: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sentences).encode()).hexdigest()

@@ -1,0 +1,229 @@
+"""`llm trim`: an LLM and the text of a corpus in, the same LLM with the vocabulary that the text needs out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging
+
+from slt_cache.corpora.base import SPLITS, Clip, of_split
+from slt_cache.corpora.manifest import read_manifest, read_own_manifest
+from slt_cache.corpora.sentences import read_sentences
+from slt_cache.errors import InputError
+from slt_cache.files import replacing, write_json
+from slt_cache.models.llm.encoder_decoder import load_whole
+from slt_cache.models.llm.trimming import rows_of, token_ids_of, trim_model
+from slt_cache.progress import counting, say
+from slt_cache.runs.llm_folders import require_whole_llm
+from slt_cache.runs.run import PREPARATION
+from slt_cache.text.pretrained import loading
+from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
+from slt_cache.text.trimmed_tokenizer import Renumbering, cut, folded, require_same_pieces, trim_tokenizer
+
+REPORT_FILE = "trim.json"
+IDS_FILE = "trimmed_ids.json"
+STEPS = 4
+"""Of the progress bar."""
+MEGABYTE = 1_000_000
+"""Bytes."""
+SHOWN = 40
+"""Characters of a list in the summary; the report has all."""
+
+logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a split that decided nothing makes of the trimmed vocabulary."""
+
+    pieces: int
+    unknown: int
+    """Of these pieces."""
+    unknown_before: int
+    """With the whole vocabulary."""
+
+
+@dataclass(frozen=True)
+class TrimReport:
+    """What trimming left of a model."""
+
+    name: str
+    out: str
+    vocab_before: int
+    """Rows of the word embedding."""
+    vocab_after: int
+    parameters_before: int
+    parameters_after: int
+    megabytes_before: float
+    """Of the parameters, in the precision that they are stored in; 1 MB is 1,000,000 bytes."""
+    megabytes_after: float
+    megabytes_saved: float
+    train_sentences: int
+    """Different ones."""
+    held_out: dict[str, HeldOut]
+    added: list[str]
+    """Characters that the whole tokenizer lost and that have a piece of their own now."""
+    changed: int
+    """Train sentences that still do not come back from their pieces."""
+    lost: list[str]
+    """Characters that are missing in what comes back of these."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_splits(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """Sentences of train, and of the splits that are only counted: from a manifest (.tsv), or from a text file with
+    one sentence a line, all of it train. Raises InputError where there is no text."""
+    if path.suffix == ".tsv":
+        clips = _clips(path)
+        train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
+        if not train:
+            raise InputError(f"{path}: no clip of train, whose sentences decide what is kept. Add that split.")
+        return train, {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if texts}
+    return read_sentences(path, "--text", say), {}
+
+
+def _clips(path: Path) -> list[Clip]:
+    """Of a run's manifest, or of one that a user wrote."""
+    if path.with_name(PREPARATION).is_file():
+        return read_manifest(path)
+    manifest = read_own_manifest(path)
+    for remark in manifest.remarks:
+        say(f"{path}: {remark}")
+    return manifest.clips
+
+
+def trim_llm(
+    name: str, train: Sequence[str], held_out: Mapping[str, Sequence[str]], out: Path, keep_characters: bool = False
+) -> TrimReport:
+    """Writes the LLM (a folder or a name on the hub) into `out` with the pieces that the train sentences need.
+
+    `held_out` texts by split are counted, and decide nothing. An earlier trimmed LLM in `out` is replaced, nothing
+    else is. Raises InputError where model or text cannot be had, where the tokenizer is of a kind that cannot be
+    trimmed, or where `out` holds something else; SltCacheError where the result would cut a sentence otherwise."""
+    sentences = folded(train)
+    if not sentences:
+        raise InputError("no sentences to trim by: the text is empty. Write one sentence a line.")
+    require_whole_llm(name, "--name")
+    _require_free(out, name)
+    with counting(f"trimming {name}", STEPS, 0, "step") as show:
+        return _trim(name, sentences, held_out, out, keep_characters, show)
+
+
+def _trim(
+    name: str,
+    sentences: Sequence[str],
+    held_out: Mapping[str, Sequence[str]],
+    out: Path,
+    keep_characters: bool,
+    show: Callable[[int], None],
+) -> TrimReport:
+    """`show` is told after loading, choosing pieces, writing, and comparing."""
+    model, tokenizer = _load(name)
+    rows, parameters, size = rows_of(model), _parameters(model), _megabytes(model)
+    show(1)
+    with replacing(out) as folder:
+        folder.mkdir()
+        renumbering = trim_tokenizer(tokenizer, sentences, token_ids_of(model), keep_characters, folder)
+        _require_rows(tokenizer, renumbering, rows)
+        show(2)
+        trim_model(model, renumbering.old_ids, renumbering.like)
+        model.save_pretrained(folder)
+        show(3)
+        changed = require_same_pieces(tokenizer, folder, renumbering, sentences)
+        trimmed = load_inner(str(folder))
+        show(STEPS)
+        report = TrimReport(
+            name=name,
+            out=str(out),
+            vocab_before=rows,
+            vocab_after=rows_of(model),
+            parameters_before=parameters,
+            parameters_after=_parameters(model),
+            megabytes_before=size,
+            megabytes_after=_megabytes(model),
+            megabytes_saved=round(size - _megabytes(model), 3),
+            train_sentences=len(sentences),
+            held_out={split: _held_out(tokenizer, trimmed, texts) for split, texts in held_out.items() if texts},
+            added=list(renumbering.added),
+            changed=len(changed),
+            lost=sorted({one for sentence, back in changed.items() for one in set(sentence) - set(back)}),
+        )
+        write_json(folder / IDS_FILE, _ids(renumbering))
+        write_json(folder / REPORT_FILE, report.to_json())
+    return report
+
+
+def summary(report: TrimReport) -> str:
+    """A line for what was saved, one for each split that was counted, and one each for what was added and lost."""
+    lines = [
+        f"{report.vocab_before:,} -> {report.vocab_after:,} pieces, {report.parameters_before:,} -> "
+        f"{report.parameters_after:,} parameters, {report.megabytes_saved:,.1f} MB saved -> {report.out}"
+    ]
+    for split, counted in report.held_out.items():
+        lines.append(
+            f"{split}: {counted.unknown:,} of {counted.pieces:,} pieces unknown "
+            f"({counted.unknown_before:,} with the whole vocabulary)"
+        )
+    if report.added:
+        lines.append(f"added, for the model's own tokenizer loses them: {_some(report.added)}")
+    if report.changed:
+        missing = f"; what is lost: {_some(report.lost)}" if report.lost else ""
+        lines.append(f"{report.changed:,} train sentences do not come back from their pieces{missing}")
+    return "\n".join(lines)
+
+
+def _some(characters: Sequence[str]) -> str:
+    more = len(characters) - SHOWN
+    return " ".join(characters[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _require_free(out: Path, name: str) -> None:
+    if Path(name).is_dir() and out.resolve() == Path(name).resolve():
+        raise InputError(f"{out}: the model itself; trimming does not replace it. Name another folder with --out.")
+    if out.exists() and not (out / REPORT_FILE).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out}: is there already and is no trimmed LLM. Name another folder with --out.")
+
+
+def _load(name: str) -> tuple[Any, Any]:
+    """Model and tokenizer, in the precision that the weights are stored in."""
+    with loading(name):
+        return load_whole(name, dtype="auto").eval(), load_inner(name)
+
+
+def _require_rows(tokenizer: Any, renumbering: Renumbering, rows: int) -> None:
+    """A special token that was never trained may lack a row (T5's sentinels); a piece of the text may not."""
+    pairs = zip(renumbering.tokens, renumbering.old_ids, strict=True)
+    beyond = {token for token, old in pairs if old is not None and old >= rows} - set(tokenizer.all_special_tokens)
+    if beyond:
+        raise InputError(
+            f"{tokenizer.name_or_path}: the tokenizer has {len(tokenizer):,} tokens and the model rows for {rows:,}; "
+            "they do not belong together. Take both from the same download."
+        )
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _megabytes(model: torch.nn.Module) -> float:
+    return round(sum(one.numel() * one.element_size() for one in model.parameters()) / MEGABYTE, 3)
+
+
+def _held_out(tokenizer: Any, trimmed: Any, texts: Sequence[str]) -> HeldOut:
+    lines = [as_llm_reads_it(text) for text in texts]
+    ids, before = cut(trimmed, lines), cut(tokenizer, lines)
+    return HeldOut(
+        pieces=sum(map(len, ids)),
+        unknown=sum(one.count(trimmed.unk_token_id) for one in ids),
+        unknown_before=sum(one.count(tokenizer.unk_token_id) for one in before),
+    )
+
+
+def _ids(renumbering: Renumbering) -> dict[str, Any]:
+    """By new id the old one, null for an added token; and the old ids of what stood for these before."""
+    like = {renumbering.tokens[new]: list(old) for new, old in renumbering.like.items()}
+    return {"old_ids": list(renumbering.old_ids), "added": like}

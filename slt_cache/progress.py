@@ -1,0 +1,93 @@
+"""What the pipeline says while it works: to stderr, bars on a terminal and plain lines elsewhere. Of several processes
+one speaks."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+
+from tqdm import tqdm
+
+from slt_cache.distributed.processes import leads
+
+QUIET_SECONDS = 30
+"""Between two lines of progress where there is no terminal."""
+SHORT_SECONDS = 0.5
+"""What is done sooner needs no bar."""
+
+
+_waiting: list[str] = []
+
+
+def say_first(line: str) -> None:
+    """Has a line come before all others, once there is any: a command that refuses its input says only why."""
+    _waiting.append(line)
+
+
+def say(line: str) -> None:
+    """One line of progress, above any bar that runs."""
+    if _waiting:
+        say_what_waits()
+    if leads():
+        tqdm.write(line, file=sys.stderr)
+        sys.stderr.flush()
+
+
+def say_what_waits() -> None:
+    """Says what `say_first` was given, if that was not said before."""
+    lines = list(_waiting)
+    _waiting.clear()
+    for line in lines:
+        say(line)
+
+
+@contextmanager
+def counting(
+    what: str, total: int, done: int, unit: str = "clip", quiet: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """Gives a function to call with how many more are done since the beginning: a bar on a terminal, and elsewhere a
+    line now and then. With `quiet` it shows nothing."""
+    with progress_bar(what, unit, quiet, total, done) as show:
+        yield lambda more: show(min(done + more, total), total)
+
+
+@contextmanager
+def stepping(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
+    """Gives a function to call after each of so many steps."""
+    done = count(1)
+    with counting(what, total, 0, unit) as show:
+        yield lambda: show(next(done))
+
+
+@contextmanager
+def progress_bar(
+    what: str, unit: str = "clip", quiet: bool = False, total: int | None = None, begun: int = 0
+) -> Iterator[Callable[[int, int], None]]:
+    """Gives a function to call with (done, total): a bar with its rate and the time left on a terminal, and elsewhere a
+    line now and then. `total` is what is known of it before; `begun` were done before, and count in no rate."""
+    quiet = quiet or not leads()
+    bar = tqdm(
+        desc=what,
+        unit=unit,
+        total=total,
+        initial=begun,
+        disable=quiet or None,  # None: where stderr is no terminal
+        leave=False,
+        delay=SHORT_SECONDS,
+        dynamic_ncols=True,
+    )
+    said = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal said
+        bar.total = total
+        bar.update(done - bar.n)
+        if bar.disable and not quiet and time.monotonic() - said > QUIET_SECONDS:
+            said = time.monotonic()
+            say(f"{what}: {done:,} of {total:,} {unit}s")
+
+    try:
+        yield show
+    finally:
+        bar.close()

@@ -1,0 +1,71 @@
+"""An evaluated model and the cache in, where it looked while it wrote each sentence out. Reads no video."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slt_cache.errors import SltCacheError
+from slt_cache.features.cache import FeatureCache
+from slt_cache.progress import counting
+from slt_cache.runs.evaluations import Evaluation, Sentence
+from slt_cache.runs.run import END_TO_END, Run
+
+if TYPE_CHECKING:
+    from slt_cache.decoding.attention import WordAttention
+
+CLIPS_AT_ONCE = 64
+"""Between two looks at the progress bar."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Cross-attention of the hypotheses."""
+
+    of_clip: "dict[str, WordAttention]"
+    missing: str = ""
+    """Sentence that says why there is none, or not of every clip; empty where there is."""
+
+
+def read_looks(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Looks:
+    """Of the clips that the run's cache holds features of as the model was trained on."""
+    if evaluation.model in END_TO_END:
+        return _none("this model has an encoder of its own, which no cache holds the features of")
+    if evaluation.earlier_weights:
+        model = None if evaluation.model == "llm" else evaluation.model
+        return _none(f"the model was trained on since: {run.command('eval', split=evaluation.split, model=model)}")
+    if not run.features.is_file():
+        return _none(f"there is no feature cache: {run.command('extract-features --split all')}")
+    try:
+        return _read(run, evaluation, sentences)
+    except SltCacheError as error:
+        return _none(str(error).rstrip("."))
+
+
+def _none(why: str) -> Looks:
+    return Looks({}, f"Where each word looked is not shown: {why}.")
+
+
+def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Looks:
+    # Imported here: a report without a model, or without a cache, is there in a second.
+    from slt_cache.decoding.attention import word_attentions
+    from slt_cache.device import pick_device
+    from slt_cache.pipeline.evaluate import load_translator
+
+    cache = FeatureCache(run.features, evaluation.split)
+    translator, tokenizer, spec, _ = load_translator(run, evaluation.model)
+    cache.require_spec(spec)
+    translator.to(pick_device(run.config.compute.device))
+    texts_of = dict(zip(cache.ids, cache.texts, strict=True))
+    known = [one for one in sentences if texts_of.get(one.clip_id) == one.reference]
+    found: dict[str, WordAttention] = {}
+    with counting("attention of words", len(known), 0) as show:
+        for first in range(0, len(known), CLIPS_AT_ONCE):
+            part = known[first : first + CLIPS_AT_ONCE]
+            features, texts = [cache[one.clip_id] for one in part], [one.hypothesis for one in part]
+            attended = word_attentions(translator, tokenizer, features, texts)
+            found |= {one.clip_id: attention for one, attention in zip(part, attended, strict=True)}
+            show(len(found))
+    if len(known) == len(sentences):
+        return Looks(found)
+    number = f"{len(known):,} of {len(sentences):,} clips"
+    return Looks(found, f"Where each word looked is shown of {number}; the others are not in the feature cache.")

@@ -1,0 +1,146 @@
+"""A run folder in, one self-contained HTML page out: scores, clips, curves, lengths, settings, other runs beside it.
+
+Trains and translates nothing: it shows what `train-visual`, `train-llm` and `eval` left behind. What is gone since,
+such as videos or the feature cache, is said on the page in its place."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slt_cache.advice import command
+from slt_cache.corpora.base import SPLITS, Clip, of_split
+from slt_cache.corpora.manifest import read_manifest
+from slt_cache.errors import InputError
+from slt_cache.files import write_text
+from slt_cache.pipeline.corpora import moved_corpus
+from slt_cache.progress import say, stepping
+from slt_cache.report.clip_rows import Clips, read_clips, with_pictures
+from slt_cache.report.comparison import SIGNIFICANT, Rivals, compare_rivals, lay_beside, rival_models, rival_runs
+from slt_cache.report.lengths import read_lengths
+from slt_cache.report.strips import MOST_FRAMES
+from slt_cache.report.template import render
+from slt_cache.report.trainings import Training, draw_curves, draw_norms, read_trainings, shared_axes
+from slt_cache.runs.evaluations import (
+    COLUMNS,
+    FEWEST_TO_COMPARE,
+    Evaluation,
+    best_scores,
+    intervals_of,
+    read_evaluations,
+    signatures_of,
+    table_notices,
+    too_few,
+)
+from slt_cache.runs.run import Run
+
+LANGUAGES = {"de": "German", "en": "English", "zh": "Chinese"}
+MOST_BYTES = 4_900_000
+"""Of the page; pictures of clips are left out where it would be larger."""
+
+
+def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
+    """Writes report.html of the run folder, with the other runs side by side. Raises InputError where there is nothing
+    to report."""
+    found = [(one, read_evaluations(one), read_trainings(one)) for one in (run, *others)]
+    for one, evaluations, trainings in found:
+        if not evaluations and not trainings:
+            raise InputError(
+                f"{one.folder}: nothing to report, it holds neither a training nor an evaluation. "
+                f"Train first ({one.command('train-visual')}, or {command('demo')} for everything), "
+                "or name another folder."
+            )
+        for notice in table_notices(evaluations):
+            say(f"warning: {notice}")
+    _, evaluations, trainings = found[0]
+    manifest = read_manifest(run.manifest) if run.manifest.is_file() else []
+    shown = read_clips(run, evaluations)
+    page: dict[str, Any] = {
+        "head": _head(run, manifest, evaluations, trainings),
+        "columns": COLUMNS,
+        "table_notices": table_notices(evaluations),
+        **_scores(evaluations, rival_runs([(one, scored) for one, scored, _ in found])),
+        "beside": lay_beside([run, *others]) if others else None,
+        "trainings": trainings,
+        "curves": draw_curves(trainings),
+        "shared_axes": shared_axes(trainings),
+        "most_frames": MOST_FRAMES,
+        "norms": draw_norms(trainings),
+        "lengths": read_lengths(run, manifest, shown[0] if shown else None),
+        "config": _config_text(run),
+        "clips": shown[1] if shown else None,
+    }
+    if shown is not None:
+        page["clips"] = _pictured(run, *shown, manifest, page)
+    write_text(run.report, _render(page))
+    return run.report
+
+
+def _render(page: dict[str, Any]) -> str:
+    return render("report.html.jinja", page, script="clips.js")
+
+
+def _pictured(run: Run, evaluation: Evaluation, clips: Clips, manifest: Sequence[Clip], page: dict[str, Any]) -> Clips:
+    """With as many pictures as fit beside all the rest of the page."""
+    room = MOST_BYTES - len(_render(page).encode())
+    moved = moved_corpus(run, manifest)
+    if moved is not None:
+        say(f"report: no pictures of clips; {moved}")
+    pictured = with_pictures(run, evaluation, clips, {clip.id: clip for clip in manifest}, room)
+    if pictured.pictured < len(clips.rows):
+        say(f"report: pictures of {pictured.pictured:,} of {len(clips.rows):,} clips fit into a page of 5 MB")
+    return pictured
+
+
+def _head(
+    run: Run, clips: Sequence[Clip], evaluations: Sequence[Evaluation], trainings: Sequence[Training]
+) -> dict[str, Any]:
+    """Title and introduction."""
+    corpus = run.config.corpus
+    # The sentences of one's own corpus are in the language that decoding starts with.
+    code = corpus.language if corpus.name == "avatar" else (run.config.language_code or "")[:2]
+    return {
+        "name": run.folder.resolve().name,
+        "corpus": corpus.name,
+        "language_code": code,
+        "language": LANGUAGES.get(code, code or "spoken-language"),
+        "counts": {split: len(of_split(clips, split)) for split in SPLITS},
+        "keep_every": run.config.video.keep_every,
+        "size": run.config.video.size,
+        "dev_beams": run.config.generation.dev_beams,
+        "num_beams": run.config.generation.num_beams,
+        "has_stage_2": any(one.key == "llm" for one in trainings) or any(one.model == "llm" for one in evaluations),
+        "eval_command": run.command("eval"),
+    }
+
+
+def _scores(evaluations: Sequence[Evaluation], runs: Sequence[Rivals]) -> dict[str, Any]:
+    """Scores, and all that is computed from resampled sentences."""
+    few = too_few(evaluations)
+    models = rival_models([one for one in evaluations if one.split not in few])
+    total = len(evaluations) + sum(len(rivals.others) for rivals in (*models, *runs))
+    with stepping("report: intervals and paired tests", total, "score") as step:
+        intervals = {}
+        for one in evaluations:
+            intervals[one.file.name] = intervals_of(one)
+            step()
+        models_compared = [compare_rivals(rivals, step) for rivals in models]
+        runs_compared = [compare_rivals(rivals, step) for rivals in runs]
+    return {
+        "evaluations": evaluations,
+        "best": best_scores(evaluations),
+        "too_few": few,
+        "fewest": FEWEST_TO_COMPARE,
+        "intervals": intervals,
+        "signatures": signatures_of(evaluations),
+        "models_compared": models_compared,
+        "runs_compared": runs_compared,
+        "significant": SIGNIFICANT,
+    }
+
+
+def _config_text(run: Run) -> str:
+    if run.config_file.is_file():
+        return run.config_file.read_text(encoding="utf-8")
+    return yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

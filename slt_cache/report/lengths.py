@@ -1,0 +1,109 @@
+"""How long clips and sentences are: steps N by split from the cache, words of references and hypotheses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from slt_cache.cache_tools.inspect import steps_of_clips
+from slt_cache.corpora.base import SPLITS, Clip, of_split
+from slt_cache.errors import SltCacheError
+from slt_cache.report.lines import Chart, Series, draw_lines
+from slt_cache.report.model_colours import colour_of
+from slt_cache.report.sentence_diff import cut, has_words
+from slt_cache.runs.evaluations import Evaluation
+from slt_cache.runs.run import Run
+
+MOST_BINS = 40
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Of one set of clips or sentences."""
+
+    name: str
+    number: int
+    least: int
+    median: float
+    mean: float
+    most: int
+
+
+@dataclass(frozen=True)
+class LengthTables:
+    """Both tables, each with its picture."""
+
+    steps: list[Lengths]
+    steps_drawing: Markup
+    without_steps: str
+    """Why there are none; empty where there are."""
+    words: list[Lengths]
+    words_drawing: Markup
+    unit: str
+    """words, or characters."""
+
+
+def read_lengths(run: Run, clips: Sequence[Clip], evaluation: Evaluation | None) -> LengthTables:
+    """`evaluation` is the one whose hypotheses are counted."""
+    steps, missing = _steps(run)
+    sentences = {f"references of {split}": [clip.text for clip in of_split(clips, split)] for split in SPLITS}
+    if evaluation is not None:
+        table = evaluation.sentences()
+        sentences[f"references of {evaluation.split}"] = [one.reference for one in table]
+        sentences[f"hypotheses of {evaluation.split}, {evaluation.short_name}"] = [one.hypothesis for one in table]
+    sentences = {name: texts for name, texts in sentences.items() if texts}
+    some = [text for texts in sentences.values() for text in texts]
+    by_words = sum(map(has_words, some)) * 2 >= len(some)
+    sample = "a a" if by_words else "字"
+    words = {name: np.array([len(cut(text, sample)) for text in texts]) for name, texts in sentences.items()}
+    unit = "words" if by_words else "characters"
+    model = None if evaluation is None else colour_of(evaluation.model)
+    compared = {name: counts for name, counts in words.items() if evaluation and f"of {evaluation.split}" in name}
+    return LengthTables(
+        steps=[_described(name, counts) for name, counts in steps.items()],
+        steps_drawing=_histogram("steps", "Steps of a clip by split", "N, steps of a clip", "clips", steps),
+        without_steps=missing,
+        words=[_described(name, counts) for name, counts in words.items()],
+        words_drawing=_histogram(
+            "words", f"{unit} of a sentence", f"{unit} of a sentence", "sentences", compared, model
+        ),
+        unit=unit,
+    )
+
+
+def _steps(run: Run) -> tuple[dict[str, np.ndarray], str]:
+    """N by split, or why there are none."""
+    if not run.features.is_file():
+        return {}, f"this run has no feature cache; {run.command('extract-features --split all')} makes it"
+    try:
+        found = steps_of_clips(run.features)
+    except SltCacheError as error:
+        return {}, str(error)
+    return {split: steps for split, steps in found.items() if len(steps)}, ""
+
+
+def _described(name: str, lengths: np.ndarray) -> Lengths:
+    least, most = int(lengths.min()), int(lengths.max())
+    return Lengths(name, len(lengths), least, float(np.median(lengths)), float(lengths.mean()), most)
+
+
+def _histogram(
+    key: str, title: str, x_label: str, what: str, sets: Mapping[str, np.ndarray], model: int | None = None
+) -> Markup:
+    """Shares in percent, so that sets of different size lie on each other. `model` is the colour of hypotheses."""
+    if not sets:
+        return Markup()
+    every = np.concatenate(list(sets.values()))
+    width = max(
+        1, -(-int(every.max() - every.min() + 1) // MOST_BINS)
+    )  # whole steps, so that no bin is empty by itself
+    edges = np.arange(every.min() - width, every.max() + 2 * width + 1, width)  # an empty bin at either end
+    series = []
+    for name, lengths in sets.items():
+        counts, _ = np.histogram(lengths, edges - 0.5)
+        middles = edges[:-1] + (width - 1) / 2
+        shares = 100 * counts / len(lengths)
+        points = tuple(zip(middles.tolist(), shares.tolist(), strict=True))
+        series.append(Series(name, points, model if "hypotheses" in name else None, inked="hypotheses" not in name))
+    return draw_lines(Chart(f"lengths-{key}", title, x_label, f"% of {what}", tuple(series), outline=True))

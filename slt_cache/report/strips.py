@@ -1,0 +1,77 @@
+"""Kept frames of a clip -> one strip; weights of its words over its steps -> one map. Both are data URIs that a page
+lays under each other: column by column the same time of the clip."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from slt_cache.colours import INK
+
+SIZES = ((144, 60), (112, 55), (88, 50), (64, 40))
+"""Height of a frame in pixels, and quality of WebP: the first that is small enough, else the last."""
+MOST_FRAMES = 10
+"""Of a strip; of a longer clip they are an even choice. More would be too small to see side by side."""
+EVEN_TIMES = 4
+LEVELS = 16
+"""Shades of a map: four bits a cell."""
+
+
+@dataclass(frozen=True)
+class Filmstrip:
+    """Some of a clip's kept frames, side by side in one picture, never larger than the encoder saw them."""
+
+    image: str
+    shown: int
+    """Frames of the picture. Each stands for an equal part of the clip."""
+    kept: int
+    """T', of which they are an even choice."""
+
+
+def draw_filmstrip(frames: np.ndarray, most_bytes: int) -> Filmstrip:
+    """uint8 [T', H, W, 3] -> the middle frame of each of at most MOST_FRAMES equal parts; in `most_bytes` bytes where
+    the smallest of SIZES allows it."""
+    kept = len(frames)
+    shown = min(kept, MOST_FRAMES)
+    middles = [Image.fromarray(frames[int((place + 0.5) * kept / shown)]) for place in range(shown)]
+    image = ""
+    for height, quality in SIZES:
+        image = _data_uri(_side_by_side(middles, height), "WEBP", quality=quality, method=6)
+        if len(image) <= most_bytes:
+            break
+    return Filmstrip(image, shown, kept)
+
+
+def _side_by_side(frames: Sequence[Image.Image], most: int) -> Image.Image:
+    """Frames at most `most` pixels high. Smaller ones stay as they are: the page enlarges them, pixel by pixel."""
+    height = min(most, frames[0].height)
+    size = (max(round(frames[0].width * height / frames[0].height), 1), height)
+    strip = Image.new("RGB", (len(frames) * size[0], height))
+    for place, frame in enumerate(frames):
+        shown = frame if frame.size == size else frame.resize(size, Image.Resampling.LANCZOS)
+        strip.paste(shown, (place * size[0], 0))
+    return strip
+
+
+def draw_weights(weights: np.ndarray) -> str:
+    """[words, N] -> one pixel a weight, from nothing to full ink at `full_weight`."""
+    cells = np.rint(weights / full_weight(weights) * (LEVELS - 1)).astype(np.uint8)
+    image = Image.fromarray(cells, "P")
+    image.putpalette(INK * LEVELS)
+    opacity = bytes(round(255 * level / (LEVELS - 1)) for level in range(LEVELS))
+    return _data_uri(image, "PNG", transparency=opacity, bits=4, optimize=True)
+
+
+def full_weight(weights: np.ndarray) -> float:
+    """The weight, 0..1, that a map shows in full colour: the largest of all; where that is less than EVEN_TIMES what
+    each step would have of even attention, this, so that a model that looks nowhere shows pale."""
+    return max(float(weights.max(initial=0.0)), min(EVEN_TIMES / weights.shape[1], 1.0))
+
+
+def _data_uri(image: Image.Image, form: str, **options: object) -> str:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return f"data:image/{form.lower()};base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,54 @@
+"""Templates of this package and values in, one HTML page out that asks for nothing: no font, no script, no picture.
+
+Texts are escaped; only what is Markup, such as a drawing of `lines.draw_lines`, is put in as it is."""
+
+import base64
+import functools
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from slt_cache import __version__
+from slt_cache.colours import DARK, LIGHT, variables
+from slt_cache.report.model_colours import css_colour_of
+
+
+def render(template: str, values: dict[str, Any], script: str | None = None) -> str:
+    """`template` is a file of this package that extends base.html.jinja; `script` is one too, and goes inline. The page
+    allows that script by its hash and no other, so that text which was not escaped would still not run."""
+    environment = _environment()
+    code = None if script is None else Markup(environment.get_template(script).render())
+    return environment.get_template(template).render(
+        **values,
+        script=code,
+        light=variables(LIGHT),
+        dark=variables(DARK),
+        script_sources="'none'" if code is None else f"'sha256-{_digest(code)}'",
+        tool=f"slt-cache {__version__}",
+        date=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
+    )
+
+
+def render_part(template: str, macro: str, **values: Any) -> Markup:
+    """One macro of a template by itself."""
+    return Markup(getattr(_environment().get_template(template).module, macro)(**values))
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("slt_cache", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["css_colour_of"] = css_colour_of
+    return environment
+
+
+def _digest(code: str) -> str:
+    return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()

@@ -1,0 +1,213 @@
+"""The logs of a run's trainings in, drawings out: losses, dev scores, and the norms of gradients and weights."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.report.lines import Chart, Series, draw_lines
+from slt_cache.report.model_colours import colour_of, css_colour_of
+from slt_cache.runs.run import END_TO_END, Run
+from slt_cache.runs.unfinished import metrics_file
+from slt_cache.training.diagnostics import llm_larger
+from slt_cache.training.logs import read_metrics
+
+TRAININGS = {
+    "visual": "stage 1: visual encoder and Light-T",
+    "llm/pretrained": "pre-training of the small LLM on text alone",
+    "llm": "stage 2: the LLM from the cache",
+    "llm-from-scratch": "stage 2 without pre-training",
+    "llm-unfreeze-temporal": "stage 2, temporal module learning on",
+    "llm-unfreeze-all": "stage 2, whole encoder learning on",
+    "joint": "encoder and LLM end to end, no stage 1",
+    "joint-temporal": "the same, backbone frozen",
+    "control": "control: Light-T trained on over the same cache",
+}
+"""Folders of the run, and what was trained in each."""
+NOT_DRAWN = "llm/pretrained"
+"""Trained on another task with another loss: its curve would say nothing beside the others."""
+MODULES = {
+    "encoder": "visual encoder (temporal module)",
+    "adapter": "adapter",
+    "translator": "Light-T",
+    "llm": "LLM",
+}
+"""Whose last layers have their norms logged (training/diagnostics.py), in the order of the legend."""
+TOGETHER = ("joint", "llm-unfreeze-all")
+"""Trainings in which the whole encoder learns with the LLM."""
+HALF = 0.5
+FLAT = 0.4
+"""Of a shared axis: a line that stays lower shows little of its shape."""
+MOST_POINTS = 400
+"""Of a line; a longer log is thinned out evenly, which no eye sees at this size."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One stage's log and record."""
+
+    key: str
+    """Its folder in the run; one of TRAININGS."""
+    lines: list[dict[str, Any]]
+    """Of metrics.jsonl."""
+    record: Record | None
+
+    @property
+    def name(self) -> str:
+        return TRAININGS[self.key]
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """Lines of logged updates."""
+        return [line for line in self.lines if line["kind"] == "step"]
+
+    @property
+    def losses(self) -> tuple[tuple[float, float], ...]:
+        """Of every logged update; a training too short to have any is told by its epochs."""
+        return _thinned((line["step"], line["loss"]) for line in self.steps or self.lines)
+
+    @property
+    def dev(self) -> tuple[tuple[float, float], ...]:
+        """BLEU-4 of every epoch that was evaluated."""
+        epochs = [line for line in self.lines if line["kind"] == "epoch" and "bleu4" in line["dev"]]
+        return tuple((line["epoch"], line["dev"]["bleu4"]) for line in epochs)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Drawings of one training, side by side."""
+
+    name: str
+    drawings: tuple[Markup, ...]
+    finding: str = ""
+    """What they show, in a sentence."""
+    colour: str = ""
+    """Of the model, in CSS."""
+
+
+def read_trainings(run: Run) -> list[Training]:
+    """What was trained in the run, or is being trained."""
+    found = [
+        Training(key, read_metrics(metrics_file(run.folder / key)), read_record(run.folder / key / "best"))
+        for key in TRAININGS
+    ]
+    return [one for one in found if one.lines or one.record]
+
+
+def draw_curves(trainings: Sequence[Training]) -> list[Drawn]:
+    """A loss and a dev picture for each training. All losses share one axis, and so do all dev scores, unless one of
+    them would be a flat line there; then each has its own."""
+    trainings = [one for one in trainings if one.key != NOT_DRAWN and one.losses]
+    loss_top = _common_top([one.losses for one in trainings], step=1)
+    score_top = _common_top([one.dev for one in trainings], step=10)
+    return [
+        Drawn(one.name, (_loss_drawing(one, loss_top), _dev_drawing(one, score_top)), colour=css_colour_of(one.key))
+        for one in trainings
+    ]
+
+
+def shared_axes(trainings: Sequence[Training]) -> list[str]:
+    """What is drawn on one vertical axis for all trainings: losses, dev scores, both, or nothing."""
+    drawn = [one for one in trainings if one.key != NOT_DRAWN and one.losses]
+    shared = {"losses": [one.losses for one in drawn], "dev scores": [one.dev for one in drawn]}
+    return [name for name, lines in shared.items() if len(drawn) > 1 and _common_top(lines, 1) is not None]
+
+
+def _loss_drawing(training: Training, top: float | None) -> Markup:
+    return draw_lines(
+        Chart(
+            key=f"{training.key}-loss",
+            title=f"{training.name}: training loss over update steps",
+            x_label="update step",
+            y_label="loss (nats per token)",
+            series=(Series("loss", training.losses, colour_of(training.key)),),
+            top=top,
+        )
+    )
+
+
+def _dev_drawing(training: Training, top: float | None) -> Markup:
+    return draw_lines(
+        Chart(
+            key=f"{training.key}-dev",
+            title=f"{training.name}: dev BLEU-4 over epochs",
+            x_label="epoch",
+            y_label="dev BLEU-4 (0 to 100)",
+            series=(Series("dev BLEU-4", training.dev, colour_of(training.key)),),
+            top=top,
+            points=True,
+            highest=True,
+        )
+    )
+
+
+def draw_norms(trainings: Sequence[Training]) -> list[Drawn]:
+    """For each training that logged them, norms of gradients and of weights by module (paper, figure 2)."""
+    trainings = [one for one in trainings if one.key != NOT_DRAWN]
+    drawn = [
+        Drawn(
+            one.name,
+            (_norm_drawing(one, "grad_norm", "gradient"), _norm_drawing(one, "param_norm", "weights")),
+            _diagnosis(one),
+            css_colour_of(one.key),
+        )
+        for one in trainings
+    ]
+    return [one for one in drawn if any(one.drawings)]
+
+
+def _diagnosis(training: Training) -> str:
+    """Of encoder and LLM trained together: which of them the loss pulls at harder."""
+    share, updates = llm_larger(training.steps, "grad_norm") if training.key in TOGETHER else (0.0, 0)
+    if not updates:
+        return ""
+    told = f"The LLM's gradient is the larger one in {share:.0%} of the {updates:,} logged updates"
+    if share > HALF:
+        return (
+            f"{told}: it decides this training, as the paper says of joint training. A frozen encoder it cannot reach."
+        )
+    return f"{told}: here the LLM does not drown the encoder, other than in the paper's joint training."
+
+
+def _norm_drawing(training: Training, kind: str, what: str) -> Markup:
+    return draw_lines(
+        Chart(
+            key=f"{training.key}-{kind}",
+            title=f"{training.name}: norm of the {what} of each module's last layer over update steps",
+            x_label="update step",
+            y_label=f"norm of the {what}",
+            series=_of_modules(training, kind),
+            logarithmic=kind == "grad_norm",  # gradients differ by orders of magnitude, weights do not
+        )
+    )
+
+
+def _of_modules(training: Training, kind: str) -> tuple[Series, ...]:
+    def of(key: str) -> tuple[tuple[float, float], ...]:
+        return _thinned((line["step"], line[key]) for line in training.steps if key in line)
+
+    names = dict(MODULES)
+    if training.key == "control":
+        names["llm"] = MODULES["translator"]
+    elif training.key in END_TO_END:
+        names["translator"] = MODULES["llm"]
+    return tuple(Series(name, of(f"{kind}/{module}"), inked=True) for module, name in names.items())
+
+
+def _thinned(points: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    every = list(points)
+    return tuple(every[:: -(-len(every) // MOST_POINTS) or 1])
+
+
+def _common_top(lines: Sequence[Sequence[tuple[float, float]]], step: float) -> float | None:
+    """The end of the axis that all of these share: the next multiple of `step`. None where the highest of one of them
+    is less than FLAT of that of another."""
+    highest = [max(found) for points in lines if (found := [y for _, y in points if math.isfinite(y)])]
+    if not highest:
+        return step
+    if min(highest) < FLAT * max(highest):
+        return None
+    return max(math.ceil(max(highest) / step), 1) * step

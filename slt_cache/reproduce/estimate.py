@@ -1,0 +1,31 @@
+"""What the steps of a plan will take on this device, before any of them.
+
+A guess for planning, good to a factor of two or so; once steps have been done, the time left is corrected by what they
+took."""
+
+from collections.abc import Iterable
+
+from slt_cache.config import Config
+from slt_cache.pipeline.rates import DeviceRates, seconds_of
+from slt_cache.pipeline.workload import Workload, workload_of
+from slt_cache.progress import say
+from slt_cache.reproduce.planning import Step, is_done
+from slt_cache.reproduce.variants import run_of
+
+
+def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
+    """Seconds of each step; 0 for what is done."""
+    steps = list(steps)
+    if all(is_done(step, config) for step in steps):
+        return dict.fromkeys(steps, 0.0)
+    run = run_of(steps[0].place, config)
+    manifests = [run_of(step.place, config).manifest for step in steps]
+    workload = workload_of(run, [*manifests, steps[0].place.root / run.manifest.name])
+    counts = ", ".join(f"{amount.clips:,} {split}" for split, amount in workload.splits.items())
+    say(f"estimates for {counts} clips, {workload.source}")
+    rates = DeviceRates(config, workload)
+    return {step: 0.0 if is_done(step, config) else _seconds(step, config, workload, rates) for step in steps}
+
+
+def _seconds(step: Step, config: Config, workload: Workload, rates: DeviceRates) -> float:
+    return seconds_of(step.action, step.model, run_of(step.place, config, step.model).config, workload, rates)

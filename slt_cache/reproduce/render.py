@@ -1,0 +1,157 @@
+"""Results of tables -> text for the terminal and for RESULTS.md, and plain values for --json."""
+
+from collections.abc import Sequence
+from itertools import combinations, pairwise
+from statistics import mean
+from typing import Any
+
+from slt_cache.reproduce.norms import Norms
+from slt_cache.reproduce.results import (
+    FIGURES,
+    SIGNIFICANT,
+    Difference,
+    RowResult,
+    Spread,
+    TableResult,
+    significant,
+)
+
+AGAINST = 32
+"""Characters of the column that tells the difference from the row that a table compares with."""
+
+
+def table_text(result: TableResult) -> str:
+    """One table: a row of the paper's a line, ours before the paper's."""
+    table, seeds = result.table, len(result.rows[0].scores["bleu4"].values)
+    width = max(len(one.row.label) for one in result.rows) + 2
+    figures = "".join(f"{name:>{_cell(seeds)}}" for name in FIGURES.values())
+    columns = (
+        f"{'control':>{_cell(seeds)}}{'paper R-L':>12}{'B-4':>8}   {f'against row {table.against + 1}':<{AGAINST}}"
+    )
+    head = f"{'':<{width}}{figures}{columns}"
+    if table.hours:
+        head += "stage 1"
+    lines = [
+        f"{table.name}: {table.title} (test, {result.clips} clips, {seeds} {'seed' if seeds == 1 else 'seeds'})",
+        head,
+        *(_line(result, found, width, seeds) for found in result.rows),
+        *verdict(result),
+    ]
+    return "\n".join(lines)
+
+
+def _cell(seeds: int) -> int:
+    return 8 if seeds == 1 else 14
+
+
+def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
+    cell = _cell(seeds)
+    line = f"{found.row.label:<{width}}" + "".join(f"{spread_text(found.scores[key]):>{cell}}" for key in FIGURES)
+    line += f"{spread_text(found.control) if found.control else '-':>{cell}}"
+    line += (
+        f"{number_text(found.row.rouge_l):>12}{number_text(found.row.bleu4):>8}   {against(result, found):<{AGAINST}}"
+    )
+    return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
+
+
+def spread_text(spread: Spread) -> str:
+    deviation = spread.deviation
+    return f"{spread.mean:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
+
+
+def number_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def against(result: TableResult, found: RowResult) -> str:
+    """Difference of BLEU-4 from the row that the table compares with, and whether it is more than chance."""
+    return _told(found.against) if found.against else ""
+
+
+def _told(differences: Sequence[Difference]) -> str:
+    middle = mean(one.value for one in differences)
+    if len(differences) == 1:
+        return f"{middle:+.2f} (p = {differences[0].p:.3f})"
+    return f"{middle:+.2f} (p < {SIGNIFICANT} in {significant(differences)} of {len(differences)})"
+
+
+def verdict(result: TableResult) -> list[str]:
+    """What the paper found, whether the same shows here, and whether the LLM is what made the scores."""
+    return [f"the paper: {result.table.finding}", *_order(result), *_against_control(result)]
+
+
+def _order(result: TableResult) -> list[str]:
+    """The order of the rows by BLEU-4, as far as it is more than chance."""
+    lines = [f"here: {_order_claim(result)}"]
+    unclear = [one.row.label for one in result.rows if one.against and significant(one.against) < len(one.against)]
+    if unclear:
+        reference = result.rows[result.table.against]
+        seeds = " for every seed" if len(reference.scores["bleu4"].values) > 1 else ""
+        lines.append(f"not{seeds} significantly different from {reference.row.label}: {', '.join(unclear)}")
+    return lines
+
+
+def _order_claim(result: TableResult) -> str:
+    ranked = sorted(range(len(result.rows)), key=lambda place: -result.rows[place].bleu4)
+    if not any(one.bleu4 for one in result.rows):
+        return "no order, as every row scores 0 BLEU-4"
+    if len(ranked) > 1 and all(result.leader(*pair) is None for pair in combinations(ranked, 2)):
+        return f"no order, as no difference of BLEU-4 between these rows is more than chance (p < {SIGNIFICANT})"
+    order = result.rows[ranked[0]].row.label
+    for before, place in pairwise(ranked):
+        order += f" {'>' if result.leader(before, place) == before else '≈'} {result.rows[place].row.label}"
+    if not result.pairs:
+        return f"the paper gives no figures to compare the order of these rows with: {order}"
+    if not result.undecided:
+        same = "the same order" if result.agreeing == result.pairs else "another order"
+        return f"{same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}"
+    opposed = result.pairs - result.agreeing - result.undecided
+    return (
+        f"of {result.pairs} pairs of rows {result.agreeing} agree with the paper by BLEU-4, {opposed} disagree, and "
+        f"{result.undecided} may be chance: {order}"
+    )
+
+
+def _against_control(result: TableResult) -> list[str]:
+    told = [f"{one.row.label} {_told(one.against_control)}" for one in result.rows if one.against_control]
+    return [f"against the control: {', '.join(told)}"] if told else []
+
+
+def norms_text(norms: Sequence[Norms], finding: str) -> str:
+    """Figure 2 in words."""
+    lines = ["fig2: norms of the last layer of encoder and LLM in joint training, median of the logged updates"]
+    for one in norms:
+        lines.append(
+            f"{one.kind + ' norm':<16}encoder {one.encoder:9.4f}   LLM {one.llm:9.4f}   "
+            f"the LLM's is larger in {one.llm_larger:.0%} of {one.steps:,} updates"
+        )
+    if not norms:
+        lines.append("no norms were logged (compute.diagnostics=false)")
+    return "\n".join([*lines, f"the paper: {finding}"])
+
+
+def to_json(result: TableResult) -> dict[str, Any]:
+    return {
+        "title": result.table.title,
+        "finding": result.table.finding,
+        "clips": result.clips,
+        "signature": result.signature,
+        "trained": result.trained,
+        "pairs": result.pairs,
+        "agreeing_pairs": result.agreeing,
+        "undecided_pairs": result.undecided,
+        "rows": [
+            {
+                "label": one.row.label,
+                "variant": one.row.variant,
+                "model": one.row.model,
+                "scores": {key: list(spread.values) for key, spread in one.scores.items()},
+                "control_bleu4": list(one.control.values) if one.control else None,
+                "control_p": [each.p for each in one.against_control],
+                "p": [each.p for each in one.against],
+                "stage1_hours": list(one.hours.values) if one.hours else None,
+                "paper": {"rouge_l": one.row.rouge_l, "bleu4": one.row.bleu4},
+            }
+            for one in result.rows
+        ],
+    }

@@ -1,0 +1,205 @@
+"""What the steps left behind -> the rows of a table: our scores over the seeds beside the paper's, and whether both
+tell the same. Trains and translates nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from slt_cache.config import Config
+from slt_cache.hashes import read_signed
+from slt_cache.metrics.paired import compare
+from slt_cache.pipeline.evaluate import file_stem
+from slt_cache.reproduce.planning import CONTROL, Step
+from slt_cache.reproduce.steps import seconds_of
+from slt_cache.reproduce.tables import Row, Table
+from slt_cache.reproduce.variants import place_of, run_of
+from slt_cache.runs.evaluations import read_table
+from slt_cache.runs.run import END_TO_END
+from slt_cache.runs.scoring import choices_of, preset_of
+
+FIGURES = {"bleu1": "B-1", "bleu2": "B-2", "bleu3": "B-3", "bleu4": "B-4", "rouge_l_beta12": "R-L"}
+"""ROUGE-L with the beta of the field's tables, since the paper's stands beside it."""
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One figure over the seeds."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return mean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of a sample; None for a single seed."""
+        return stdev(self.values) if len(self.values) > 1 else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of BLEU-4, between two models of one seed."""
+
+    value: float
+    p: float
+    """By paired bootstrap (metrics/paired.py)."""
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """A row of the paper's with what we measured."""
+
+    row: Row
+    scores: dict[str, Spread]
+    """By FIGURES."""
+    control: Spread | None
+    """BLEU-4 of the Light-T that was trained over the same cache."""
+    against_control: tuple[Difference, ...]
+    """Of each seed; empty where there is no control."""
+    against: tuple[Difference, ...]
+    """Of each seed, from the row that the table compares with; empty for that row itself."""
+    hours: Spread | None
+    """Of stage 1, on this machine."""
+
+    @property
+    def bleu4(self) -> float:
+        return self.scores["bleu4"].mean
+
+
+@dataclass(frozen=True)
+class TableResult:
+    table: Table
+    rows: tuple[RowResult, ...]
+    clips: int
+    """Of the test split."""
+    signature: str
+    """Of BLEU-4."""
+    trained: str
+    """When the last of its models was: ISO 8601, UTC."""
+    between: Mapping[tuple[int, int], tuple[Difference, ...]] = field(default_factory=dict)
+    """Of two rows by their places, the first before the second: differences of BLEU-4, first minus second, by seed."""
+
+    def leader(self, one: int, other: int) -> int | None:
+        """Which of two rows, by their places, has the higher BLEU-4; None if the difference may be chance, that is, if
+        it is not significant and to the same side for every seed."""
+        first, second = sorted((one, other))
+        told = self.between.get((first, second)) or self._from_scores(first, second)
+        if not all(found.value for found in told) or significant(told) < len(told):
+            return None
+        return first if told[0].value > 0 else second
+
+    def _from_scores(self, first: int, second: int) -> tuple[Difference, ...]:
+        """What the rows themselves tell where the pair was not tested."""
+        ours, theirs = self.rows[first], self.rows[second]
+        if second == self.table.against:
+            return ours.against
+        if first == self.table.against:
+            return tuple(Difference(-found.value, found.p) for found in theirs.against)
+        pairs = zip(ours.scores["bleu4"].values, theirs.scores["bleu4"].values, strict=True)
+        return tuple(Difference(value - other, 0.0) for value, other in pairs)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of rows that the paper gives figures for."""
+        return len(self._comparable())
+
+    @property
+    def agreeing(self) -> int:
+        """Pairs of rows in the paper's order by BLEU-4, by more than chance."""
+        return sum(self.leader(*pair) == self._papers_leader(*pair) for pair in self._comparable())
+
+    @property
+    def undecided(self) -> int:
+        """Pairs of rows whose difference may be chance."""
+        return sum(self.leader(*pair) is None for pair in self._comparable())
+
+    def _comparable(self) -> list[tuple[int, int]]:
+        places = [place for place, one in enumerate(self.rows) if one.row.bleu4 is not None]
+        return list(combinations(places, 2))
+
+    def _papers_leader(self, one: int, other: int) -> int:
+        return max(one, other, key=lambda place: self.rows[place].row.bleu4 or 0.0)
+
+
+def significant(differences: Sequence[Difference]) -> int:
+    """Seeds whose difference is more than chance, and to the side to which it is on average."""
+    middle = mean(one.value for one in differences)
+    return sum(one.p < SIGNIFICANT and one.value * middle > 0 for one in differences)
+
+
+def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) -> TableResult:
+    """Reads eval/ of every folder of the table; all its steps must have been done."""
+    rows, signature, clips, trained = [], "", 0, ""
+    between = {
+        (first, second): _differences(root, seeds, table.rows[first], table.rows[second], config)
+        for first, second in combinations(range(len(table.rows)), 2)
+    }
+    for place, row in enumerate(table.rows):
+        found = [_evaluation(root, seed, row, config) for seed in seeds]
+        beside = _control_of(row, root, config)
+        controls = [_evaluation(root, seed, beside, config) for seed in seeds] if beside is not None else []
+        scores = {key: Spread(tuple(one["scores"][key] for one in found)) for key in FIGURES}
+        signature, clips = found[0]["signatures"]["bleu4"], found[0]["clips"]
+        trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in [*found, *controls]))
+        rows.append(
+            RowResult(
+                row,
+                scores,
+                control=Spread(tuple(one["scores"]["bleu4"] for one in controls)) if controls else None,
+                against_control=() if beside is None else _differences(root, seeds, row, beside, config),
+                against=_seen_from(between, place, table.against),
+                hours=_hours(root, seeds, row, config) if table.hours else None,
+            )
+        )
+    return TableResult(table, tuple(rows), clips, signature, trained, between)
+
+
+def _seen_from(
+    between: Mapping[tuple[int, int], tuple[Difference, ...]], place: int, other: int
+) -> tuple[Difference, ...]:
+    """Differences of one row from another; none from itself."""
+    if place == other:
+        return ()
+    if place < other:
+        return between[place, other]
+    return tuple(Difference(-found.value, found.p) for found in between[other, place])
+
+
+def _control_of(row: Row, root: Path, config: Config) -> Row | None:
+    """The control over the cache that the row's model reads; None where that reads videos, or is stage 1 itself."""
+    if row.model in END_TO_END or row.model == "visual":
+        return None
+    return replace(row, variant=place_of(root, 0, row.variant, config).of_cache.variant, model=CONTROL)
+
+
+def _folder(root: Path, seed: int, row: Row, config: Config) -> Path:
+    return run_of(place_of(root, seed, row.variant, config), config).evaluation
+
+
+def _evaluation(root: Path, seed: int, row: Row, config: Config) -> dict[str, Any]:
+    return read_signed(_folder(root, seed, row, config) / f"{file_stem(row.model, 'test')}.json", required=False)
+
+
+def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[Difference, ...]:
+    """Of the row's BLEU-4 from the other's, seed by seed."""
+    found = []
+    for seed in seeds:
+        folder, beside = (_folder(root, seed, one, config) for one in (row, other))
+        table = read_table(folder / f"{file_stem(row.model, 'test')}.tsv")
+        others = {one.clip_id: one.hypothesis for one in read_table(beside / f"{file_stem(other.model, 'test')}.tsv")}
+        ours, theirs = [one.hypothesis for one in table], [others[one.clip_id] for one in table]
+        references = [one.reference for one in table]
+        told = compare(ours, theirs, references, preset_of(config), choices_of(config), figures=("bleu4",))["bleu4"]
+        found.append(Difference(told.value - told.other, told.p))
+    return tuple(found)
+
+
+def _hours(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Spread | None:
+    steps = [Step(place_of(root, seed, row.variant, config), "visual") for seed in seeds]
+    seconds = [seconds_of(step, config) for step in steps]
+    return Spread(tuple(one / 3600 for one in seconds if one is not None)) if None not in seconds else None

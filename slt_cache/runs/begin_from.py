@@ -1,0 +1,158 @@
+"""Another stage-2 experiment over the encoder of a trained run: a new run folder that holds what stage 2 builds on by
+reference. Trains nothing, and copies nothing large."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from slt_cache.advice import command
+from slt_cache.checkpoints.visual import require_visual
+from slt_cache.config import save_config
+from slt_cache.corpora.base import MONOLINGUAL_FILE
+from slt_cache.corpora.manifest import read_manifest, write_manifest
+from slt_cache.errors import InputError, SltCacheError
+from slt_cache.features.cache import FeatureCache
+from slt_cache.features.seal import SIZE
+from slt_cache.features.spec import IMPORTED
+from slt_cache.files import TEMPORARY
+from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
+from slt_cache.progress import say
+from slt_cache.runs.run import Run, open_run
+
+ORIGIN_FILE = "from.json"
+"""In a run folder that was begun from another: which one, and the SHA-256 of everything that came from there."""
+SMALL = 1 << 20
+"""Bytes up to which a file is copied. Larger ones are linked, so that the records, which are small and name the hashes
+of all others, never change with the other run."""
+FEATURES = "feats.h5"
+LOG_FILE = "metrics.jsonl"
+
+
+def begin_from(other: Path, folder: Path, features: str) -> None:
+    """Makes the run folder out of the encoder, the tokenizer, the manifest, the LLM before stage 2 and the `features`
+    of another run; does nothing if that was done before. The new folder keeps what it has when the other run changes.
+
+    Raises InputError if there is nothing to begin from, if the folder is a run of its own, or if the other run has
+    changed since."""
+    source = _source(other, folder)
+    cache = source.find_features(features)
+    FeatureCache(cache, "train")  # its error before anything is made
+    if (folder / ORIGIN_FILE).is_file():
+        _require_unchanged(source, folder, cache)
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: is not empty, and was not begun from {other}. Name a new folder with --run.")
+    temporary = folder.with_name(f"{folder.name}.from{TEMPORARY}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _fill(source, temporary, cache)
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    except OSError as error:
+        raise SltCacheError(f"{folder}: could not be made ({error.strerror or error}).") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    say(f"{folder} begins with the encoder and features of {other}, linked and not copied")
+
+
+def is_of_other_run(folder: Path, training: str) -> bool:
+    """Whether the finished training in a run folder is the one that came from the run it was begun from."""
+    origin, record = folder / ORIGIN_FILE, folder / training / "best" / RECORD_FILE
+    if not origin.is_file() or not record.is_file():
+        return False
+    return _begun_with(folder).get(f"{training}/best/{RECORD_FILE}") == file_sha256(record)
+
+
+def _begun_with(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of what a folder was begun with."""
+    files: dict[str, str] = read_signed(folder / ORIGIN_FILE)["files"]
+    return files
+
+
+def _source(other: Path, folder: Path) -> Run:
+    if not (other / "config.yaml").is_file():
+        raise InputError(
+            f"--from {other}: no run folder, since it has no config.yaml. Name one with a trained encoder."
+        )
+    if folder.exists() and folder.samefile(other):
+        raise InputError(f"--from {other}: the run itself. Name a new folder with --run.")
+    source = open_run(other, None)
+    if source.config.features.level != IMPORTED:
+        require_visual(source.visual / "best")
+    return source
+
+
+def _artifacts(source: Run, cache: Path) -> dict[str, Path]:
+    """What is taken over, by its name in the new folder: files and folders that are there."""
+    here = source.folder
+    logs = (f"visual/{LOG_FILE}", f"llm/pretrained/{LOG_FILE}")
+    names = ("visual/best", "visual/clips.json", "tokenizer", "llm/pretrained/best", *logs)
+    places = {name: here / name for name in (*names, "llm/trimmed", "prepare.json")}
+    if source.config.corpus.root is None:  # then the text of the drawn corpus lies in the run folder
+        places[f"corpus/{MONOLINGUAL_FILE}"] = source.corpus / MONOLINGUAL_FILE
+    return {name: place for name, place in {**places, FEATURES: cache}.items() if place.exists()}
+
+
+def _files(artifacts: dict[str, Path]) -> Iterator[tuple[str, Path]]:
+    """Every single file of them; nothing that is not whole yet."""
+    for name, place in artifacts.items():
+        if place.is_file():
+            yield name, place
+            continue
+        for path in sorted(place.rglob("*")):
+            if path.is_file() and TEMPORARY not in path.name:
+                yield f"{name}/{path.relative_to(place).as_posix()}", path
+
+
+def _fill(source: Run, new: Path, cache: Path) -> None:
+    hashes: dict[str, str] = {}
+    for name, path in _files(_artifacts(source, cache)):
+        target = new / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _refer(path, target)
+        if not name.endswith(LOG_FILE):  # a log may grow
+            hashes[name] = _sha256(name, target)
+    if source.manifest.is_file():
+        write_manifest(new / "manifest.tsv", read_manifest(source.manifest))
+    save_config(source.config, new / "config.yaml")
+    write_signed(new / ORIGIN_FILE, {"run": os.path.relpath(source.folder, new.parent), "files": hashes})
+
+
+def _refer(path: Path, target: Path) -> None:
+    """A copy of a small file; else a hard link, or a symbolic one to another file system."""
+    if path.stat().st_size <= SMALL:
+        shutil.copyfile(path, target)
+        return
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        target.symlink_to(path.resolve())
+
+
+def _sha256(name: str, path: Path) -> str:
+    """Of a feature cache its first bytes alone, the seal, which holds checksums of all others."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if name == FEATURES:
+            digest.update(file.read(SIZE))
+        else:
+            while piece := file.read(SMALL):
+                digest.update(piece)
+    return digest.hexdigest()
+
+
+def _require_unchanged(source: Run, folder: Path, cache: Path) -> None:
+    """Compares what the folder was begun with and what the other run and the named cache are now."""
+    begun = _begun_with(folder)
+    now = dict(_files(_artifacts(source, cache)))
+    changed = [name for name, known in begun.items() if name in now and _sha256(name, now[name]) != known]
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise InputError(
+            f"{source.folder} has changed since {folder} was begun from it ({', '.join(changed[:3])}{more}). {folder} "
+            f"keeps what it had: go on with {command('train-llm', run=folder)}, or begin another folder with --run."
+        )

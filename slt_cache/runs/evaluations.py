@@ -1,0 +1,203 @@
+"""What `eval` left in a run's eval/ folder, and what can be told from it: scores, intervals, signatures, sentences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slt_cache.advice import command
+from slt_cache.checkpoints.record import identity_of
+from slt_cache.corpora.base import SPLITS
+from slt_cache.errors import InputError
+from slt_cache.files import read_object
+from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed
+from slt_cache.metrics.normalization import TextChoices
+from slt_cache.metrics.scores import score
+from slt_cache.runs.run import MODELS, Run
+from slt_cache.runs.scoring import choices_of, preset_of
+
+COLUMNS = {
+    "bleu1": "BLEU-1",
+    "bleu2": "BLEU-2",
+    "bleu3": "BLEU-3",
+    "bleu4": "BLEU-4",
+    "chrf": "chrF",
+    "rouge_l": "ROUGE-L",
+}
+RESAMPLES = 1000
+"""Of the sentences, for intervals and paired tests."""
+FEWEST_SENTENCES = 2
+"""One sentence resampled is always the same one."""
+FEWEST_TO_COMPARE = 30
+"""Clips. Of fewer, no score is called the best and no difference tested: a sentence or two decide."""
+ROUNDED = 0.006
+"""Figures are saved with two places."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One line of an evaluation's table."""
+
+    clip_id: str
+    reference: str
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One eval/*.json, and the table beside it."""
+
+    file: Path
+    model: str
+    split: str
+    clips: int
+    scores: dict[str, float]
+    signatures: dict[str, str]
+    earlier_weights: bool
+    """The model was trained on since it was scored."""
+    other_table: bool
+    """The table is not the one that was scored: edited, damaged, or of an evaluation that was killed."""
+    preset: str
+    choices: TextChoices
+
+    @property
+    def name(self) -> str:
+        return MODELS.get(self.model, self.model)
+
+    @property
+    def short_name(self) -> str:
+        return self.name.split(" (")[0]
+
+    @property
+    def table(self) -> Path:
+        """id, reference, hypothesis; found beside the file, as a run folder may be moved."""
+        return self.file.with_suffix(".tsv")
+
+    @property
+    def has_sentences(self) -> bool:
+        """Whether there is a table, and it is the one that was scored."""
+        return self.table.is_file() and not self.other_table
+
+    def sentences(self) -> list[Sentence]:
+        """Empty if there are none that were scored. Raises InputError for a file that is no table."""
+        return read_table(self.table) if self.has_sentences else []
+
+
+def read_evaluations(run: Run) -> list[Evaluation]:
+    """Every evaluation of the run: test first, then by model in the order of MODELS."""
+    saved = {path: read_signed(path, required=False) for path in sorted(run.evaluation.glob("*.json"))}
+    # Those of other beams or scoring lie next to them, and one model has one row.
+    found = [_read(run, path, one) for path, one in saved.items() if not one.get("settings")]
+    splits, models = list(reversed(SPLITS)), list(MODELS)
+    return sorted(found, key=lambda one: (_place(one.split, splits), _place(one.model, models)))
+
+
+def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
+    try:
+        made_from = saved.get("made_from", {})
+        record = run.folder / saved["model"] / "best" / RECORD_FILE
+        scored = made_from.get("weights")
+        table = path.with_suffix(".tsv")
+        return Evaluation(
+            file=path,
+            model=saved["model"],
+            split=saved["split"],
+            clips=saved["clips"],
+            scores={key: float(saved["scores"][key]) for key in COLUMNS},
+            signatures=dict(saved["signatures"]),
+            earlier_weights=scored is not None
+            and record.is_file()
+            and identity_of(read_object(record)) != identity_of(scored),
+            other_table=table.is_file() and saved.get("table_sha256") not in (None, file_sha256(table)),
+            preset=made_from.get("preset") or preset_of(run.config),
+            choices=TextChoices(**made_from["choices"]) if "choices" in made_from else choices_of(run.config),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{path}: not an evaluation of this version ({error!r}). Delete it and run {_again(path)} again."
+        ) from error
+
+
+def table_notices(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What to say of tables that are not those that were scored."""
+    return [
+        f"{one.table}: not the sentences that {one.file.name} has the scores of (edited, damaged, or left by a killed "
+        f"eval), so they are not shown. Score again: {_again(one.file)}"
+        for one in evaluations
+        if one.other_table
+    ]
+
+
+def _place(name: str, order: list[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _again(path: Path) -> str:
+    """The command that writes an evaluation, eval/SPLIT.json or eval/MODEL.SPLIT.json of its run folder, or its
+    table."""
+    first, *others = path.stem.split(".")
+    model = first if first in MODELS and others else None
+    split = first if model is None else others[0]
+    return command("eval", split=split if split in SPLITS else None, model=model, run=path.parents[1])
+
+
+def read_table(path: Path) -> list[Sentence]:
+    """Raises InputError for a file that is no table of id, reference, hypothesis."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[1:]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text. Delete it and run {_again(path)} again.") from error
+    rows = [line.split("\t", 2) for line in lines if line]
+    if not rows or any(len(row) != 3 for row in rows):
+        raise InputError(f"{path}: not a table of id, reference, hypothesis. Delete it and run {_again(path)} again.")
+    return [Sentence(*row) for row in rows]
+
+
+def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
+    """95 % intervals by bootstrap over the sentences, by column. Without those of figures that the table beside the
+    scores does not give again, as that was changed since; none where there is no table or a single sentence."""
+    sentences = evaluation.sentences()
+    if len(sentences) < FEWEST_SENTENCES:
+        return {}
+    found = score(
+        [one.hypothesis for one in sentences],
+        [one.reference for one in sentences],
+        evaluation.preset,
+        evaluation.choices,
+        RESAMPLES,
+    )
+    return {
+        key: interval
+        for key in COLUMNS
+        if (interval := found[key].interval) is not None and abs(found[key].value - evaluation.scores[key]) < ROUNDED
+    }
+
+
+def best_scores(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
+    """The highest score of each column, of the splits that more than one model was scored on; without columns in which
+    all are equal, and without splits of too few clips to tell."""
+    best: dict[str, dict[str, float]] = {}
+    for split in {one.split for one in evaluations}:
+        rivals = [one.scores for one in evaluations if one.split == split]
+        clips = min(one.clips for one in evaluations if one.split == split)
+        if len(rivals) > 1 and clips >= FEWEST_TO_COMPARE:
+            columns = {key: [scores[key] for scores in rivals] for key in COLUMNS}
+            best[split] = {key: max(values) for key, values in columns.items() if len(set(values)) > 1}
+    return {split: highest for split, highest in best.items() if highest}
+
+
+def too_few(evaluations: Sequence[Evaluation]) -> dict[str, int]:
+    """Splits with too few clips to compare models on, and how many they have."""
+    return {one.split: one.clips for one in evaluations if one.clips < FEWEST_TO_COMPARE}
+
+
+def signatures_of(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Every signature once, with the rows that it holds for where it does not hold for all."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for one in evaluations:
+        for key, name in COLUMNS.items():
+            rows.setdefault((name, one.signatures.get(key, "unknown")), []).append(f"{one.name}, {one.split}")
+    return [
+        {"name": name, "signature": signature, "rows": [] if len(holds) == len(evaluations) else holds}
+        for (name, signature), holds in rows.items()
+    ]

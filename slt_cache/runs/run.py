@@ -1,0 +1,360 @@
+"""A run folder: the config it was made with and the path of everything in it."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
+from slt_cache.checkpoints.record import whole_record
+from slt_cache.config import Config, check_config, expanded, is_as_written, load_config, save_config
+from slt_cache.distributed.processes import leads
+from slt_cache.errors import InputError, SltCacheError
+from slt_cache.files import exclusive, has_stepped_aside
+from slt_cache.hashes import RECORD_FILE
+from slt_cache.progress import say
+from slt_cache.runs.settings_use import (
+    COMPARISON,
+    MADE_BY,
+    OWNED,
+    STAGES,
+    UPSTREAM,
+    is_used,
+    merged,
+    named,
+    stage_of,
+    value_of,
+)
+
+DEFAULT_CONFIG = "avatar"
+PREPARATION = "prepare.json"
+"""Name of the report of `prepare`, next to the manifest that it wrote."""
+SMALL_MBART, SMALL_MT5 = "small-mbart", "small-mt5"
+SMALL_LLMS = (SMALL_MBART, SMALL_MT5)
+"""Values of llm.name for the LLMs that are pre-trained from the corpus' text."""
+
+MODELS = {
+    "visual": "stage 1 alone (Light-T)",
+    "llm": "both stages (MBart from the cache)",
+    "llm-from-scratch": "the same LLM without pre-training",
+    "control": "control: Light-T trained on over the same cache",
+    "llm-unfreeze-temporal": "both stages, temporal module learning on",
+    "llm-unfreeze-all": "both stages, whole encoder learning on",
+    "joint": "encoder and LLM end to end, no stage 1",
+    "joint-temporal": "the same, backbone frozen",
+}
+"""What can be scored, by the name of its run folder, and how tables call it."""
+END_TO_END = {
+    "llm-unfreeze-temporal": "train-llm --set llm_training.unfreeze=temporal",
+    "llm-unfreeze-all": "train-llm --set llm_training.unfreeze=all",
+    "joint": "train-joint",
+    "joint-temporal": "train-joint --set llm_training.unfreeze=temporal",
+}
+"""Those that have an encoder of their own, which no cache holds the features of; and what trains them."""
+TRAININGS = (*MODELS, "llm/pretrained")
+"""Folders of a run whose weights are in best/ of each."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Names every path of a run; makes none of them."""
+
+    folder: Path
+    config: Config
+    """The settings that hold now."""
+    lasting: Config | None = None
+    """The settings to be saved, where a passing choice such as --device changed the others."""
+    named_config: str | None = None
+    """The config that the command line named."""
+    overrides: tuple[str, ...] = ()
+    """The `section.key=value` words of the command line."""
+    on_the_way: bool = False
+    """Whether a stage is made on the way to another one, whose settings are not saved with it."""
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / CONFIG_FILE
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.tsv"
+
+    @property
+    def preparation(self) -> Path:
+        return self.folder / PREPARATION
+
+    @property
+    def corpus(self) -> Path:
+        """Where the demo corpus is drawn."""
+        root = self.config.corpus.root
+        return Path(root) if root is not None else self.folder / "corpus"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The small LLM's tokenizer; made before either stage, since both use it."""
+        return self.folder / "tokenizer"
+
+    @property
+    def visual(self) -> Path:
+        return self.folder / "visual"
+
+    @property
+    def features(self) -> Path:
+        return self.folder / CACHE_FILE
+
+    @property
+    def llm(self) -> Path:
+        return self.folder / "llm"
+
+    @property
+    def pretrained(self) -> Path:
+        """The small LLM."""
+        return self.folder / "llm" / "pretrained"
+
+    @property
+    def trimmed(self) -> Path:
+        """The LLM with the pieces of the train split alone; made before either stage, since both use its tokenizer."""
+        return self.folder / "llm" / "trimmed"
+
+    @property
+    def scratch(self) -> Path:
+        """The same LLM without pre-training (paper, table 10)."""
+        return self.folder / "llm-from-scratch"
+
+    @property
+    def unfrozen(self) -> Path:
+        """Stage 2 in which parts of the encoder learn too (paper, table 9)."""
+        return self.folder / f"llm-unfreeze-{self.config.llm_training.unfreeze}"
+
+    @property
+    def joint(self) -> Path:
+        """Encoder and LLM without stage 1 (paper, table 4), or with the backbone frozen (table 5)."""
+        frozen = self.config.llm_training.unfreeze == "temporal"
+        return self.folder / ("joint-temporal" if frozen else "joint")
+
+    @property
+    def control(self) -> Path:
+        """Light-T trained on over the cache."""
+        return self.folder / "control"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.folder / "eval"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def is_made(self, stage: str) -> bool:
+        """Whether a stage, as settings_use.STAGES names it, is finished."""
+        if stage == "corpus":
+            return self.manifest.is_file()
+        if stage == "features":
+            return self.features.is_file()
+        folder = {"visual": self.visual, "pretrained": self.pretrained, "llm": self.llm, "control": self.control}[stage]
+        record = whole_record(folder / "best")
+        return record is not None and record.finished
+
+    def stage_in(self, folder: Path) -> str:
+        """The stage that a training in this folder makes."""
+        own = {self.visual: "visual", self.pretrained: "pretrained", self.llm: "llm"}
+        return own.get(folder, COMPARISON)
+
+    @property
+    def of_stage_2(self) -> "Run":
+        """The same run with stage 2's seed, which is not saved as the run's."""
+        return replace(self, config=self.config.of_stage_2, lasting=self.lasting or self.config)
+
+    def save_config(self, made: str, trained: bool = True) -> None:
+        """Writes config.yaml for a stage that was made: its settings, those that no single stage decides, and those of
+        stages that are still to be made. Those of other finished stages stay as they are saved, and a comparison
+        changes none. So `config.yaml` is always what the run's stages were made with.
+
+        What a stage shares with later ones is its own if it was `trained` now; if it was finished before, the later
+        ones that are finished keep theirs, which is said."""
+        if not leads():
+            return
+        asked = self.lasting or self.config
+        saved = self.saved_config()
+        if saved is None and self.on_the_way:
+            return
+        if saved is not None:
+            if made == COMPARISON:
+                return
+            if made == "features" or self.on_the_way:
+                its = [section for section, stage in OWNED.items() if stage == made]
+                asked = saved.model_copy(update={section: getattr(asked, section) for section in its})
+            keep = [stage for stage in STAGES if stage != made and self.is_made(stage)]
+            before, now = saved.model_dump(mode="json"), asked.model_dump(mode="json")
+            shared = UPSTREAM.get(made, ()) if trained else ()
+            asked = check_config(merged(now, before, keep, shared), str(self.config_file))
+            if not trained:
+                self._say_kept(made, before, now, keep)
+        if asked != saved:
+            save_config(asked, self.config_file)
+
+    def _say_kept(self, made: str, before: dict[str, Any], now: dict[str, Any], keep: Sequence[str]) -> None:
+        """Says which settings of this command line a finished later stage does not have, so that they are not saved."""
+        for setting in named(self.overrides):
+            stage = stage_of(setting)
+            is_shared = any(setting == one or setting.startswith(f"{one}.") for one in UPSTREAM.get(made, ()))
+            old, new = value_of(before, setting), value_of(now, setting)
+            if is_shared and stage is not None and stage in keep and old != new:
+                say(f"{setting}={new} is not saved: {STAGES[stage]} of {self.folder} was made with {old}")
+
+    def saved_config(self) -> Config | None:
+        """The settings in config.yaml; None if there is none."""
+        return load_config(str(self.config_file), ()) if self.config_file.is_file() else None
+
+    def train_command(self, cache: Path) -> str:
+        """The command that trains stage 2 from a cache that was just extracted, with the settings that it needs."""
+        if cache == self.features:
+            return self.command("train-llm --features feats.h5")
+        saved = (self.saved_config() or Config()).model_dump(mode="json")
+        needed = {"features": self.config.features.model_dump(mode="json")}
+        if self.config.features.views > 1:
+            needed["augmentation"] = self.config.augmentation.model_dump(mode="json")
+        changed = [
+            f"{section}.{name}={value}"
+            for section, settings in needed.items()
+            for name, value in settings.items()
+            if value != saved[section][name]
+        ]
+        return command("train-llm", features=cache, set=changed, run=self.folder)
+
+    def command(self, words: str, *values: object, **options: object) -> str:
+        """A command to advise, for this run, as `advice.command` takes it; with the settings of this command line that
+        are not saved and that the advised command uses."""
+        config, settings = self._unsaved(words)
+        return command(words, *values, **options, run=self.folder, config=config, set=settings)
+
+    def _unsaved(self, words: str) -> tuple[str | None, list[str]]:
+        """The config if the folder has none, and the settings that it has otherwise."""
+        if self.named_config is None and not self.overrides:
+            return None, []
+        saved = self.saved_config()
+        if saved is None:
+            return None if self.named_config == str(self.config_file) else self.named_config, list(self.overrides)
+        name = " ".join(words.split()[: 2 if words.startswith(("llm ", "cache ", "bench ")) else 1])
+        before, now = (one.model_dump(mode="json") for one in (saved, self.lasting or self.config))
+        changed = [
+            one
+            for one in self.overrides
+            if is_used(setting := one.partition("=")[0].strip(), name)
+            and value_of(before, setting) != value_of(now, setting)
+        ]
+        return None, changed
+
+    def require_used(self, name: str) -> list[str]:
+        """Looks at what the command line sets and the command `name` does not use. Raises InputError if it contradicts
+        a finished stage; returns the settings that are only of no use here."""
+        useless = [setting for setting in named(self.overrides) if not is_used(setting, name)]
+        saved = self.saved_config() if useless else None
+        before, now = ({} if one is None else one.model_dump(mode="json") for one in (saved, self.config))
+        for setting in useless:
+            stage, made, asked = stage_of(setting), value_of(before, setting), value_of(now, setting)
+            if stage is not None and saved is not None and made != asked and self.is_made(stage):
+                raise InputError(
+                    f"{setting}: made with {made}, asked for {asked}; {name} does not make {STAGES[stage]} of "
+                    f"{self.folder} again. Leave the setting out; or make it again: "
+                    f"{command(self._making(stage), set=f'{setting}={asked}', run=self.folder)}"
+                )
+        return useless
+
+    def _making(self, stage: str) -> str:
+        """The command that makes a finished stage again."""
+        if stage == "corpus":
+            return f"prepare {self.config.corpus.name}"
+        return f"{MADE_BY[stage]} --restart" if stage in ("visual", "pretrained", "llm") else MADE_BY[stage]
+
+    def with_own_seed(self) -> "Run":
+        """The run for `train-llm`: a seed other than that of the stages before it is stage 2's own."""
+        record = whole_record(self.visual / "best") or whole_record(self.pretrained / "best")
+        first = None if record is None else record.settings.get("seed")
+        if first is None or "seed" not in named(self.overrides):
+            return self
+        return replace(
+            self,
+            config=_seeded(self.config, first),
+            lasting=None if self.lasting is None else _seeded(self.lasting, first),
+        )
+
+    def find_features(self, name: str) -> Path:
+        """A cache named on the command line: a bare name is looked up in the working directory, then here."""
+        path = Path(name)
+        if path.parent == Path() and not path.exists():
+            return self.folder / path
+        return path
+
+
+def _seeded(config: Config, first: int) -> Config:
+    own = None if config.seed == first else config.seed
+    training = config.llm_training.model_copy(update={"seed": own})
+    return config.model_copy(update={"seed": first, "llm_training": training})
+
+
+def open_run(
+    folder: Path | None,
+    config: str | None,
+    overrides: Sequence[str] = (),
+    default: str = DEFAULT_CONFIG,
+    device: str | None = None,
+    *,
+    own: Sequence[str] = (),
+    begins: bool = False,
+    draws: bool = False,
+) -> Run:
+    """The run that the common options name: without a config the folder's own, else the shipped default;
+    without a folder `runs/<config name>`. `own` are settings that options of the command itself stand for.
+
+    Raises InputError for a config that cannot be read; and for a named folder that holds no run, unless the command
+    `begins` one. `draws` says that the command would draw the demo corpus in a folder without a config."""
+    named_folder = folder is not None
+    folder = Path("runs") / Path(config or default).stem if folder is None else Path(expanded(str(folder)))
+    saved = folder / CONFIG_FILE
+    if named_folder and config is None and not begins and not saved.is_file() and (draws or not folder.is_dir()):
+        raise InputError(_no_run(folder))
+    if config is None and not begins and not saved.is_file() and _has_weights(folder):
+        raise InputError(
+            f"{saved}: missing, though {folder} holds trained weights. Restore it from a copy, or name the settings "
+            "that they were trained with (--config)."
+        )
+    _complete_replacements(folder)
+    source = config or (str(saved) if saved.is_file() else default)
+    words = [*overrides, *own]
+    lasting = load_config(source, words)
+    if source == str(saved) and not is_as_written(saved):
+        say(f"{saved}: was edited, or is damaged: its last line does not match. Its settings are used as they are.")
+    passing = lasting if device is None else load_config(source, [*words, f"compute.device={device}"])
+    return Run(folder, passing, None if device is None else lasting, config, tuple(overrides))
+
+
+def _complete_replacements(folder: Path) -> None:
+    """Completes a replacement of finished weights that a kill has stopped halfway, on systems that cannot swap folders
+    at once, so that the command finds them. A training that is just replacing them is left alone."""
+    for stage in (folder / name for name in TRAININGS):
+        if has_stepped_aside(stage / "best"):
+            from slt_cache.runs.unfinished import Unfinished  # brings torch
+
+            with suppress(SltCacheError), exclusive(stage / "lock", str(stage)):
+                Unfinished(stage).settle()
+
+
+def _has_weights(folder: Path) -> bool:
+    return any((folder / name / "best" / RECORD_FILE).is_file() for name in TRAININGS)
+
+
+def _no_run(folder: Path) -> str:
+    """Why a folder is no run, with runs that lie beside it, and what to do."""
+    beside = sorted(one.parent.name for one in folder.parent.glob(f"*/{CONFIG_FILE}"))
+    near = get_close_matches(folder.name, beside, n=1)
+    why = f"holds no {CONFIG_FILE}" if folder.is_dir() else "there is no such run folder"
+    meant = f" Did you mean {folder.parent / near[0]}?" if near else ""
+    runs = f" Runs beside it: {', '.join(beside[:5])}." if beside and not near else ""
+    return (
+        f"{folder}: {why}.{meant}{runs} To start a run there, prepare a corpus "
+        f"({command('prepare tsv', root='DIR', run=folder)}), or name settings with --config "
+        f"(--config {DEFAULT_CONFIG} is the drawn demo corpus)."
+    )

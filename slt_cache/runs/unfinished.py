@@ -1,0 +1,134 @@
+"""Where a training lives until it is finished: `last/` in the folder of its stage, with its state, its record, its
+figures and its best weights so far. The stage's own `best/` is replaced once, when all of it is whole.
+
+A process may be killed between any two steps here; `settle` completes or undoes what it finds."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from slt_cache.checkpoints.record import Record, is_same_training, read_record, whole_record, write_record
+from slt_cache.files import TEMPORARY, move_into_place, restore
+from slt_cache.training.logs import METRICS_FILE
+from slt_cache.training.state import STATE_FILE
+from slt_cache.training.task import LAST
+
+BEST = "best"
+CLIPS_FILE = "clips.json"
+"""The clips that a stage was trained on (pipeline/trained_clips.py)."""
+OF_WEIGHTS = ("epochs", "tensorboard")
+KEPT = (METRICS_FILE, CLIPS_FILE, *OF_WEIGHTS)
+"""What is kept of a finished training besides its weights."""
+
+
+class Unfinished:
+    """The unfinished training of one stage, on disk. One process at a time writes it, under the stage's lock."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.last = folder / LAST
+        self._replaced = folder / f"{LAST}.old{TEMPORARY}"
+
+    @property
+    def best(self) -> Path:
+        """The best weights so far, with their record."""
+        return self.last / BEST
+
+    @property
+    def record(self) -> Record | None:
+        """The record of a training that can be resumed; None if there is none. What has no saved state has not
+        trained, whatever else a failed start has left."""
+        if not (self.last / STATE_FILE).is_file():
+            return None
+        return read_record(self.last)
+
+    @property
+    def _has_trained(self) -> bool:
+        """Whether there is a training to be resumed, as far as its record can be read."""
+        return (self.last / STATE_FILE).is_file() and whole_record(self.last) is not None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a process was killed while it made the finished training the stage's own."""
+        record = whole_record(self.last)
+        return record is not None and record.finished
+
+    @property
+    def _best_is_new(self) -> bool:
+        """Whether last/best holds the weights of this training, and not yet the ones they have replaced, which have
+        that name between the swap and the end of `last/`."""
+        best, own = read_record(self.best), read_record(self.last)
+        return best is None or own is None or is_same_training(best, own)
+
+    def settle(self) -> None:
+        """Completes what a killed process had begun: a finished training becomes the stage's own, and one that was
+        set aside for a restart comes back unless the restart has saved a state since."""
+        restore(self.folder / BEST)
+        if self.is_finished:
+            self._promote()
+        elif self._replaced.exists():
+            self.give_up()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Deletes what is of no use any more."""
+        for name in (LAST, "epochs", "tensorboard"):
+            shutil.rmtree(_gone(self.folder / name), ignore_errors=True)
+
+    def begin(self, record: Record) -> None:
+        """Makes room for a new training. An earlier unfinished one is only set aside until the new one has a state."""
+        if self._has_trained:
+            discard(self._replaced)
+            self.last.rename(self._replaced)
+        discard(self.last)
+        write_record(self.last, record)
+
+    def state_saved(self) -> None:
+        """Deletes the training that was set aside: the new one can be resumed from now on."""
+        if self._replaced.exists():
+            discard(self._replaced)
+
+    def give_up(self) -> None:
+        """Undoes `begin` for a training that has saved nothing."""
+        if self._has_trained:
+            self.state_saved()
+            return
+        discard(self.last)
+        if self._replaced.exists():
+            self._replaced.rename(self.last)
+
+    def finish(self, record: Record) -> None:
+        """Makes the best weights, whose record is on disk already, the stage's own."""
+        own = replace(record, files={}, log_sha256=None)  # the files are those of last/best
+        write_record(self.last, own)  # from here on `settle` completes what a kill interrupts
+        self._promote()
+
+    def _promote(self) -> None:
+        if self.best.exists():
+            for name in OF_WEIGHTS:
+                discard(self.folder / name)  # belongs to the weights that are replaced
+            if self._best_is_new:
+                move_into_place(self.best, self.folder / BEST)
+        for name in KEPT:
+            if (self.last / name).exists():
+                move_into_place(self.last / name, self.folder / name)
+        discard(self.last)
+
+
+def metrics_file(folder: Path) -> Path:
+    """The figures of a stage: those of its finished training, or, while there is none, of the unfinished one."""
+    finished = folder / METRICS_FILE
+    return finished if finished.is_file() else folder / LAST / METRICS_FILE
+
+
+def _gone(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gone{TEMPORARY}")
+
+
+def discard(path: Path) -> None:
+    """Deletes a folder in one step: half a folder, left by a kill, would pass for a whole one."""
+    gone = _gone(path)
+    shutil.rmtree(gone, ignore_errors=True)
+    if path.exists():
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)

@@ -1,0 +1,193 @@
+"""A tokenizer with the pieces alone that a text needs: the tokenizer of an LLM and sentences in, a folder out.
+
+Knows no models: what becomes of their rows is said in a `Renumbering`."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slt_cache.errors import InputError, SltCacheError
+from slt_cache.files import read_json
+from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
+from slt_cache.text.vocabulary import (
+    Blueprint,
+    base_vocabulary,
+    build,
+    equivalents,
+    lost_characters,
+    needed_pieces,
+    only,
+    with_characters,
+)
+
+STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", "vocab.json", "merges.txt")
+"""The whole vocabulary in another form, which save_pretrained may copy beside tokenizer.json."""
+
+
+@dataclass(frozen=True)
+class Renumbering:
+    """What stands behind each new id."""
+
+    tokens: tuple[str, ...]
+    """In the order of their new ids."""
+    old_ids: tuple[int | None, ...]
+    """Where each token was before; None for one that was added."""
+    like: dict[int, tuple[int, ...]]
+    """For the new id of an added token the old ids of what stood for it; none where nothing did."""
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        return tuple(self.tokens[new] for new in self.like)
+
+
+def folded(sentences: Iterable[str]) -> list[str]:
+    """As the LLM reads them: each one once, empty ones left out, in their order."""
+    return list(dict.fromkeys(line for sentence in sentences if (line := as_llm_reads_it(sentence))))
+
+
+def trim_tokenizer(
+    tokenizer: Any, sentences: Sequence[str], also: Iterable[int], keep_characters: bool, folder: Path
+) -> Renumbering:
+    """Writes into the folder what the sentences need of the tokenizer; `also` are ids to keep besides.
+
+    Raises InputError for a kind of tokenizer that cannot be trimmed, and SltCacheError where the sentences would be
+    cut into other pieces than before. What it loses today (characters that are unknown, or that normalization makes
+    into others) is added, a piece for each character, and only sentences with these are cut otherwise."""
+    kept_besides = {*_special(tokenizer), *tokenizer.convert_ids_to_tokens(sorted(set(also)))}
+    if type(tokenizer).__name__ == "M2M100Tokenizer":
+        return _trim_m2m100(tokenizer, sentences, kept_besides, keep_characters, folder)
+    old = _blueprint(tokenizer)
+    base = base_vocabulary(old)
+    lost = lost_characters(old, sentences)
+    full = with_characters(old, lost)
+    kept = needed_pieces(full, sentences, keep_characters) | kept_besides
+    trimmed = only(full, kept)
+    new = list(base_vocabulary(trimmed))
+    ids = {**base, **{token["content"]: token["id"] for token in old["added_tokens"]}}
+    tokens = [*new, *(token["content"] for token in trimmed["added_tokens"] if token["content"] not in set(new))]
+    added = [character for character in lost if character not in ids and character in kept]
+    tokenizer.save_pretrained(folder)
+    for name in STALE_FILES:
+        (folder / name).unlink(missing_ok=True)
+    (folder / "tokenizer.json").write_text(json.dumps(trimmed, ensure_ascii=False), encoding="utf-8")
+    renumbering = Renumbering(
+        tuple(tokens),
+        tuple(ids.get(token) for token in tokens),
+        {tokens.index(one): tuple(old_ids) for one, old_ids in zip(added, equivalents(old, added), strict=True)},
+    )
+    _renumber_files(folder, renumbering)
+    # Classes of transformers make their own backend of what they read: what they write is what they will read again.
+    load_inner(str(folder)).save_pretrained(folder)
+    _require_cut_as(build(full), load_inner(str(folder)), sentences)
+    return renumbering
+
+
+def _require_cut_as(backend: Any, new: Any, sentences: Sequence[str]) -> None:
+    """Whether the trimmed tokenizer cuts as the whole one does once that has the added characters."""
+    encodings = backend.encode_batch(sentences, add_special_tokens=False)
+    for sentence, encoding, ids in zip(sentences, encodings, cut(new, sentences), strict=True):
+        if [backend.id_to_token(piece) for piece in encoding.ids] != new.convert_ids_to_tokens(ids):
+            raise SltCacheError(_unsafe(new, f"{sentence!r} is cut otherwise than with the whole vocabulary"))
+
+
+def require_same_pieces(
+    tokenizer: Any, folder: Path, renumbering: Renumbering, sentences: Sequence[str]
+) -> dict[str, str]:
+    """Holds the folder's tokenizer, read anew, against the whole one; gives the sentences that do not come back as
+    they were, and what comes back.
+
+    Raises SltCacheError where a token has another id than it should, or where a sentence that came back before is cut
+    otherwise now."""
+    new = load_inner(str(folder))
+    numbered = new.convert_tokens_to_ids(list(renumbering.tokens))
+    if numbered != list(range(len(renumbering.tokens))):
+        raise SltCacheError(_unsafe(tokenizer, "tokens have other ids once they are read again"))
+    changed: dict[str, str] = {}
+    for sentence, was, ids in zip(sentences, cut(tokenizer, sentences), cut(new, sentences), strict=True):
+        if (back := decoded(new, ids)) != sentence:
+            changed[sentence] = back
+        lossless = decoded(tokenizer, was) == sentence
+        same = tokenizer.convert_ids_to_tokens(was) == new.convert_ids_to_tokens(ids)
+        if not same and (lossless or not renumbering.added):
+            raise SltCacheError(_unsafe(tokenizer, f"{sentence!r} is cut into other pieces than before"))
+    framed = [one.convert_ids_to_tokens(one("")["input_ids"]) for one in (tokenizer, new)]
+    if framed[0] != framed[1]:
+        raise SltCacheError(_unsafe(tokenizer, f"a sentence is framed by {framed[1]}, before by {framed[0]}"))
+    return changed
+
+
+def cut(tokenizer: Any, sentences: Sequence[str]) -> list[list[int]]:
+    """Ids of each sentence, without frame."""
+    return tokenizer(list(sentences), add_special_tokens=False)["input_ids"] if sentences else []
+
+
+def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+
+
+def _blueprint(tokenizer: Any) -> Blueprint:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    blueprint = {} if backend is None else json.loads(backend.to_str())
+    kind = blueprint.get("model", {}).get("type")
+    if kind not in ("Unigram", "BPE") or blueprint["model"].get("ignore_merges"):
+        raise InputError(
+            f"{tokenizer.name_or_path}: a {type(tokenizer).__name__} ({kind or 'of its own kind'}) cannot be trimmed; "
+            "unigram and BPE vocabularies can. Use the model as it is."
+        )
+    return blueprint
+
+
+def _special(tokenizer: Any) -> set[str]:
+    """Special tokens and language codes, whether or not the tokenizer's folder marks the codes as special."""
+    codes = getattr(sys.modules[type(tokenizer).__module__], "FAIRSEQ_LANGUAGE_CODES", [])
+    known = tokenizer.get_vocab()
+    named = [code for code in codes if code in known] if isinstance(codes, list) else []
+    added = [token.content for token in tokenizer.added_tokens_decoder.values()]
+    return {*tokenizer.all_special_tokens, *added, *named}
+
+
+def _trim_m2m100(
+    tokenizer: Any, sentences: Sequence[str], kept_besides: set[str], keep_characters: bool, folder: Path
+) -> Renumbering:
+    """Its pieces are cut by sentencepiece and only then looked up in vocab.json; the table alone is shortened. So
+    pieces stay as they were for any text, and a word with a piece that is gone has an unknown one in its place."""
+    vocab = dict(sorted(tokenizer.encoder.items(), key=lambda item: item[1]))
+    used = {piece for ids in cut(tokenizer, sentences) for piece in tokenizer.convert_ids_to_tokens(ids)}
+    kept = used | kept_besides | ({"▁"} & vocab.keys())
+    if keep_characters:
+        letters = set("".join(used))
+        kept |= {piece for piece in vocab if len(piece) == 1 and piece in letters}
+    codes = list(tokenizer.lang_token_to_id)
+    tokens = [*(piece for piece in vocab if piece in kept), *codes]
+    renumbering = Renumbering(
+        tuple(tokens), tuple(vocab.get(token, tokenizer.lang_token_to_id.get(token)) for token in tokens), {}
+    )
+    tokenizer.save_pretrained(folder)
+    short = {piece: index for index, piece in enumerate(tokens[: -len(codes)])}
+    (folder / "vocab.json").write_text(json.dumps(short, ensure_ascii=False, indent=2), encoding="utf-8")
+    _renumber_files(folder, renumbering)
+    return renumbering
+
+
+def _renumber_files(folder: Path, renumbering: Renumbering) -> None:
+    """Ids that save_pretrained wrote outside of the vocabulary."""
+    ids = {token: index for index, token in enumerate(renumbering.tokens)}
+    config = folder / "tokenizer_config.json"
+    values = read_json(config)
+    if "added_tokens_decoder" in values:
+        decoder = values["added_tokens_decoder"].values()
+        values["added_tokens_decoder"] = {str(ids[token["content"]]): token for token in decoder}
+        config.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    added = folder / "added_tokens.json"
+    if added.is_file():
+        added.write_text(json.dumps({token: ids[token] for token in read_json(added)}, indent=2), encoding="utf-8")
+
+
+def _unsafe(tokenizer: Any, what: str) -> str:
+    return (
+        f"{tokenizer.name_or_path}: its vocabulary cannot be trimmed safely, for {what}. Nothing was written. "
+        "Use the model as it is."
+    )

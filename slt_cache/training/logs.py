@@ -1,0 +1,111 @@
+"""metrics.jsonl: one line for every logging step and every epoch; the same figures for a tracker; and on the terminal a
+line an epoch."""
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from slt_cache.checkpoints.record import LOG_FILE
+from slt_cache.distributed.processes import leads
+from slt_cache.errors import InputError
+from slt_cache.files import first_line, write_text
+from slt_cache.training.progress_bar import duration
+from slt_cache.training.state import Progress
+from slt_cache.training.trackers import Tracker
+from slt_cache.write_errors import write_errors
+
+METRICS_FILE = LOG_FILE
+
+
+class MetricsLog:
+    """Appends to the file; lines of what comes after `progress`, left by a killed run, are taken out first. Of several
+    processes one writes and speaks."""
+
+    def __init__(self, path: Path, progress: Progress, tracker: Tracker | None = None):
+        self.path = path
+        self.tracker = tracker
+        self.terminal: TextIO = sys.stderr
+        if not leads():
+            return
+        kept = [line for line in read_metrics(path) if _done(line, progress)]
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def step(self, progress: Progress, loss: float, lr: float, norms: Mapping[str, float]) -> None:
+        """Of the update that was done last."""
+        place = {"epoch": progress.epoch + 1, "step": progress.step}
+        self._append({"kind": "step", **place, "loss": loss, "lr": lr, **norms})
+        self._track({"train/loss": loss, "train/lr": lr, **norms}, progress.step)
+
+    def epoch(self, name: str, progress: Progress, scores: dict[str, float], left: float | None) -> None:
+        """Of the epoch that has begun, once all of it is done; `left` are seconds."""
+        epoch, loss, seconds = progress.epoch + 1, progress.mean_loss, progress.seconds
+        place = {"epoch": epoch, "step": progress.step}
+        self._append({"kind": "epoch", **place, "loss": loss, "seconds": seconds, "dev": scores})
+        dev = {f"dev/{metric}": score for metric, score in scores.items()}
+        self._track({"epoch/number": epoch, "epoch/loss": loss, "epoch/seconds": seconds, **dev}, progress.step)
+        bleu4 = f", dev BLEU-4 {scores['bleu4']:.1f}" if scores else ""
+        rest = f", {duration(left)} left" if left else ""
+        self.say(f"{name} epoch {epoch}: loss {loss:.3f}{bleu4}, {seconds:.0f} s{rest}")
+
+    def say(self, line: str) -> None:
+        """On the terminal, above any bar that runs."""
+        if leads():
+            tqdm.write(line, file=self.terminal)
+            self.terminal.flush()
+
+    def close(self) -> None:
+        if self.tracker is not None:
+            with self._tracking():
+                self.tracker.close()
+
+    def _append(self, line: dict[str, Any]) -> None:
+        if not leads():
+            return
+        with write_errors(self.path, "what was saved before is kept"), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _track(self, figures: Mapping[str, float], step: int) -> None:
+        if self.tracker is not None:
+            with self._tracking():
+                self.tracker.log(figures, step)
+
+    def _tracking(self) -> AbstractContextManager[None]:
+        return write_errors(self.path.with_name("the files of the tracker"), "what was saved before is kept")
+
+
+def _done(line: dict[str, Any], progress: Progress) -> bool:
+    """An epoch's line is written once it is evaluated, which may be after its last update was saved."""
+    return line["epoch"] <= progress.epoch if line["kind"] == "epoch" else line["step"] <= progress.step
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; a last line that was cut off by a kill is left out. Raises InputError for a damaged
+    file, naming the line."""
+    if not path.is_file():
+        return []
+    *whole, rest = path.read_bytes().split(b"\n")
+    lines = [_read_line(path, number, line) for number, line in enumerate(whole, start=1)]
+    with suppress(InputError):
+        lines += [_read_line(path, len(whole) + 1, rest)]
+    return lines
+
+
+def _read_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(line.decode("utf-8"))
+        scores = value.get("dev", {}).values()
+        numbers = [one for name, one in value.items() if name not in ("kind", "dev")]
+        if not all(isinstance(one, int | float | None) for one in (*numbers, *scores)):
+            raise ValueError("a value that is no number")
+        if value["kind"] not in ("step", "epoch") or ("step" if value["kind"] == "step" else "epoch") not in value:
+            raise ValueError("neither that of an update nor that of an epoch")
+        return value
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path}, line {number}: damaged ({first_line(error)}). Put back a copy of the file, or delete the line."
+        ) from error

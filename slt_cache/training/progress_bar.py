@@ -1,0 +1,51 @@
+"""What the terminal shows of a training: how far it is, how fast it goes."""
+
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+from slt_cache.distributed.processes import leads
+
+FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+
+
+class EpochBar:
+    """A bar over the updates of an epoch; nothing where there is no terminal."""
+
+    def __init__(self, name: str, unit: str, updates: int, done: int):
+        self.unit = unit
+        self.units = 0
+        self.begun = time.monotonic()
+        self.bar: Any = tqdm(
+            desc=name,
+            total=updates,
+            initial=done,
+            leave=False,
+            disable=None if leads() else True,
+            bar_format=FORMAT,
+            dynamic_ncols=True,
+        )
+
+    def update(self, loss: float, units: int, dev: dict[str, float], left: float | None) -> None:
+        """`units` are the frames, steps or tokens that the update has read; `left` are seconds."""
+        self.units += units
+        if self.bar.disable:
+            return
+        rate = self.units / max(time.monotonic() - self.begun, 1e-9)
+        shown = [f"loss {loss:.3f}", f"{rate:,.0f} {self.unit}/s"]
+        if left is not None:
+            shown.append(f"{duration(left)} left")
+        if dev:
+            shown.append(f"best dev BLEU-4 {dev['bleu4']:.1f}")
+        self.bar.set_postfix_str(", ".join(shown), refresh=False)
+        self.bar.update()
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def duration(seconds: float) -> str:
+    """h:mm:ss"""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -1,0 +1,79 @@
+"""Stage 2: adapter + encoder-decoder from cached features. Sees no pixel.
+
+The LLM with its two learning rates, and the control, a Light-T trained on over the same cache."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from slt_cache.batches.features import FeatureBatch
+from slt_cache.batches.sampler import EpochOrder
+from slt_cache.models.translators import SignTranslator
+from slt_cache.training.diagnostics import last_layers
+from slt_cache.training.optimizers import AdamW
+
+READ_AT_ONCE = 8
+"""Batches. Behind a step nothing that reads is left in the processor's caches: the first batch takes twice as long as
+those that come with it."""
+
+
+class FromCacheTask:
+    """Chen et al. 2024, 4.3: one learning rate for the adapter, one for the encoder-decoder."""
+
+    unit = "steps"
+
+    def __init__(
+        self,
+        name: str,
+        model: SignTranslator,
+        loader: DataLoader[Any],
+        *,
+        lr: float,
+        adapter_lr: float,
+        weight_decay: float,
+        evaluate: Callable[[], dict[str, float]],
+        save_best: Callable[[int, dict[str, float]], None],
+    ):
+        self.name = name
+        self.model = model
+        self.loader = loader
+        self.batches_an_epoch = len(loader)
+        self.rates = (lr, adapter_lr)
+        self.weight_decay = weight_decay
+        self.evaluate = evaluate
+        self.save_best = save_best
+
+    def optimizer(self) -> Optimizer:
+        """Adam; with weight decay its decoupled form, which is the same at 0. With LoRA its matrices are all of the LLM
+        that is learnt."""
+        lr, adapter_lr = self.rates
+        groups = [
+            {"params": [weight for weight in self.model.seq2seq.parameters() if weight.requires_grad], "lr": lr},
+            {"params": list(self.model.adapter.parameters()), "lr": adapter_lr},
+        ]
+        return AdamW(groups, weight_decay=self.weight_decay)
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[FeatureBatch]:
+        order = self.loader.batch_sampler
+        assert isinstance(order, EpochOrder)
+        order.epoch, order.first = epoch, first
+        idle = order.idle()
+        numbered = islice(enumerate(self.loader, first), self.batches_an_epoch - first)
+        while batches := list(islice(numbered, READ_AT_ONCE)):
+            for number, batch in batches:
+                yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
+
+    def logits(self, model: nn.Module, batch: FeatureBatch) -> torch.Tensor:
+        return model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
+
+    def epoch_ended(self, epoch: int) -> None:
+        """Nothing is kept of single epochs."""
+
+    def last_layers(self) -> dict[str, nn.Module]:
+        return last_layers(self.model, "llm")

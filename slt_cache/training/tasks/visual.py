@@ -1,0 +1,86 @@
+"""Training from pixels: stage 1 with Light-T, and the LLM where parts of the encoder learn with it (tables 4, 5, 9)."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import SGD, Optimizer
+from torch.utils.data import DataLoader
+
+from slt_cache.batches.clips import ClipBatch
+from slt_cache.batches.sampler import EpochOrder
+from slt_cache.config import LlmTrainingConfig, VisualTrainingConfig
+from slt_cache.errors import InputError
+from slt_cache.models.translators import VisualTranslator
+from slt_cache.training.diagnostics import last_layers
+from slt_cache.training.optimizers import AdamW
+from slt_cache.video.frames import UnreadableVideo
+
+
+class FromPixelsTask:
+    """Visual encoder and translator, end to end (Chen et al. 2024, 4.2)."""
+
+    unit = "frames"
+
+    def __init__(
+        self,
+        name: str,
+        model: VisualTranslator,
+        loader: DataLoader[Any],
+        optimizer: Callable[[], Optimizer],
+        evaluate: Callable[[], dict[str, float]],
+        save_best: Callable[[int, dict[str, float]], None],
+        epoch_ended: Callable[[int], None] = lambda _: None,
+    ):
+        self.name = name
+        self.model = model
+        self.loader = loader
+        self.optimizer = optimizer
+        self.batches_an_epoch = len(loader)
+        self.evaluate = evaluate
+        self.save_best = save_best
+        self.epoch_ended = epoch_ended
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[ClipBatch]:
+        """Raises UnreadableVideo: a training that goes on without a clip would be another training."""
+        order = self.loader.batch_sampler
+        assert isinstance(order, EpochOrder)
+        order.epoch, order.first = epoch, first
+        if epoch == 1:
+            torch.empty((), dtype=torch.int64).random_()  # as the loader once did: the same seeds give the same weights
+        idle = order.idle()
+        for number, batch in enumerate(self.loader, first):
+            if isinstance(batch, UnreadableVideo):
+                raise batch
+            if len(batch.frames) == 1:
+                raise InputError(
+                    f"clip {batch.ids[0]!r}: a batch of one kept frame cannot be normalized. Give more or longer clips."
+                )
+            yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
+
+    def logits(self, model: nn.Module, batch: ClipBatch) -> torch.Tensor:
+        return model(batch.frames, batch.lengths, batch.targets.decoder_input_ids)
+
+    def last_layers(self) -> dict[str, nn.Module]:
+        return last_layers(self.model, "translator")
+
+
+def visual_optimizer(model: VisualTranslator, settings: VisualTrainingConfig) -> Optimizer:
+    """Stage 1's: SGD in the paper."""
+    if settings.optimizer == "sgd":
+        return SGD(model.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return AdamW(model.parameters(), settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+
+
+def joint_optimizer(model: VisualTranslator, settings: LlmTrainingConfig) -> Optimizer:
+    """Stage 2's, with a rate of its own for what learns of the encoder."""
+    translator = model.translator
+    rates = (
+        (translator.seq2seq, settings.lr),
+        (translator.adapter, settings.adapter_lr),
+        (model.encoder, settings.encoder_lr),
+    )
+    groups = [{"params": [p for p in part.parameters() if p.requires_grad], "lr": lr} for part, lr in rates]
+    return AdamW(groups, weight_decay=settings.weight_decay)

@@ -1,0 +1,224 @@
+"""Kept frames of a video file, or of a cut of it: by decord, and by PyAV where decord would give wrong ones or is not
+there (it has packages for x86-64 Linux). Resizes nothing.
+
+Every reader here is opened for one clip, read once in ascending order and closed: decord leaks when many readers stay
+open. Both decode by FFmpeg and give the same pixels, but for rounding in rare formats."""
+
+import os
+import sys
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slt_cache.corpora.base import Clip
+from slt_cache.video.packets import PacketIndex, opened, packet_index
+from slt_cache.video.stream import GET_WHOLE, UnreadableVideo, frames_a_piece
+from slt_cache.video.timeline import Timeline, timeline
+from slt_cache.video.whole import stated
+
+CUT_OFF = "its frames cannot be read; it may be cut off"
+NO_FRAME_TWICE = 1e-6
+"""Share of the frames that decord may repeat where others do not come out of the file; by default it repeats them
+without a word."""
+
+
+class VideoFile:
+    """A video file that was opened for one clip. Raises UnreadableVideo."""
+
+    def __init__(self, clip: Clip):
+        self.clip = clip
+        self._reader, self._packets = _opened(clip)
+        found = _timeline(self._packets)
+        if found is None:
+            raise UnreadableVideo(clip.id, clip.video, "it tells no frame rate")
+        self.timeline: Timeline = found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the video, though it can be read."""
+        return self._packets.notes
+
+    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """uint8 [n, H, W, 3] pieces of the frames of these indices, which ascend. One that is asked for several times
+        is decoded once."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            return _by_decord(self.clip, reader, indices)
+        return _in_pieces(_by_pyav(self.clip, self._packets, indices))
+
+
+def video_timeline(clip: Clip) -> Timeline | None:
+    """The frames of a clip's video in time, as its packets tell, without decoding; None where the file tells no frame
+    rate. Raises UnreadableVideo."""
+    return _timeline(_packets(clip))
+
+
+def _timeline(packets: PacketIndex) -> Timeline | None:
+    fps, seconds = packets.fps, packets.seconds
+    if fps == 0 and seconds is not None and len(seconds) > 1:
+        fps = (len(seconds) - 1) / float(seconds[-1] - seconds[0])
+    return timeline(packets.num_frames, fps, seconds, packets.last) if fps else None
+
+
+def _opened(clip: Clip) -> tuple[Any, PacketIndex]:
+    """A decord reader, or None where decord is not there, would give wrong frames or, with an FFmpeg of its own that is
+    years old, cannot open what PyAV can (AV1, for one)."""
+    packets = _packets(clip)
+    if not packets.exact_seeks or find_spec("decord") is None:
+        return None, packets
+    reader = _decord_reader(clip)
+    return (reader if reader is not None and packets.num_frames == len(reader) else None), packets
+
+
+def _packets(clip: Clip) -> PacketIndex:
+    from av.error import FFmpegError
+
+    try:
+        packets = packet_index(clip.video)
+    except (FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if _is_incomplete(clip):
+            cut = f"it is cut off, and what is left of it cannot be read ({reason})"
+            raise UnreadableVideo(clip.id, clip.video, cut, GET_WHOLE) from error
+        raise UnreadableVideo(clip.id, clip.video, f"it cannot be read ({reason})") from error
+    if packets.cut_off is not None:
+        raise UnreadableVideo(clip.id, clip.video, packets.cut_off, GET_WHOLE)
+    if packets.num_frames == 0:
+        raise UnreadableVideo(clip.id, clip.video, "the video has no frames")
+    return packets
+
+
+def _by_decord(clip: Clip, reader: Any, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    import decord
+    from decord._ffi.base import DECORDLimitReachedError
+
+    count = 1
+    while indices:
+        asked = np.asarray(indices[:count])
+        once, places = np.unique(asked, return_inverse=True)
+        try:
+            frames = reader.get_batch(once.tolist()).asnumpy()
+        except (decord.DECORDError, DECORDLimitReachedError, RuntimeError) as error:
+            raise UnreadableVideo(clip.id, clip.video, CUT_OFF) from error
+        yield frames if len(once) == len(asked) else frames[places]
+        indices = indices[count:]
+        count = frames_a_piece(frames[0])
+
+
+def _in_pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    piece: list[np.ndarray] = []
+    for frame in frames:
+        piece.append(frame)
+        if len(piece) == frames_a_piece(frame):
+            yield np.stack(piece)
+            piece = []
+    if piece:
+        yield np.stack(piece)
+
+
+def _by_pyav(clip: Clip, packets: PacketIndex, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """Frames [H, W, 3], upright, decoded from the last key frame before the first of them on. A frame that has no time
+    stamp of its own may come a few places away from where it was supposed; then the next one is shown for it."""
+    from av.error import FFmpegError
+    from av.video.reformatter import VideoReformatter
+
+    converter, (height, width) = VideoReformatter(), packets.size
+    shown = _pictures(clip.video, packets, indices[0])
+    exact = packets.own is None or bool(packets.own.all())
+    number = -1
+    picture: Any = None
+    try:
+        for index, same in groupby(indices):
+            while number < index:
+                number, picture = next(shown)
+            if number > index and exact:
+                raise UnreadableVideo(clip.id, clip.video, f"its frame {index} cannot be decoded")
+            frame = packets.orientation.apply(converter.reformat(picture, width, height, "rgb24").to_ndarray())
+            for _ in same:
+                yield frame
+    except (FFmpegError, ValueError, StopIteration) as error:
+        raise UnreadableVideo(clip.id, clip.video, CUT_OFF) from error
+    finally:
+        shown.close()
+
+
+def _pictures(path: Path, packets: PacketIndex, first: int) -> Generator[tuple[int, Any], None, None]:
+    """The frames as PyAV has them, each with its index, from a key frame at or before `first` on."""
+    key = None
+    if packets.pts is not None:
+        key = int(packets.key_pts[np.searchsorted(packets.key_pts, packets.pts[first], side="right") - 1])
+    for seek in (True, False):
+        with opened(path) as (container, stream):
+            if key is not None and seek:
+                container.seek(key, stream=stream)
+            last = -1
+            for packet in _from_key(container.demux(stream), key, packets.key_pts):
+                for picture in packet.decode():
+                    number = last + 1 if key is None else _number(packets, picture.pts, key, last)
+                    if number is not None:
+                        yield number, picture
+                        last = number
+            if last >= 0:
+                return
+
+
+def _number(packets: PacketIndex, pts: int | None, key: int, last: int) -> int | None:
+    """Which frame a decoded picture is, after that of number `last`; None for one that is not shown. What comes before
+    a key frame but is stored behind it needs frames that were not decoded."""
+    assert packets.pts is not None and packets.own is not None
+    number = len(packets.pts) if pts is None else int(np.searchsorted(packets.pts, pts))
+    if number < len(packets.pts) and packets.own[number] and packets.pts[number] == pts:
+        return None if pts is not None and pts < key else number
+    return None if last < 0 or packets.own.all() else last + 1  # frames come in the order in which they are shown
+
+
+def _from_key(packets: Iterable[Any], key: int | None, keys: np.ndarray) -> Iterator[Any]:
+    """The packets from this key frame on; none where seeking led past it. `keys` are the stamps of all key frames that
+    can be relied on, in ascending order."""
+    found = key is None
+    for packet in packets:
+        if not found and packet.is_keyframe and packet.pts is not None and packet.pts >= key:
+            found = packet.pts == key
+            if not found and keys[np.searchsorted(keys, packet.pts, side="right") - 1] == packet.pts:
+                return
+        if found:
+            yield packet
+
+
+def _is_incomplete(clip: Clip) -> bool:
+    try:
+        return stated(clip.video).incomplete
+    except OSError:
+        return False
+
+
+def _decord_reader(clip: Clip) -> Any:
+    """None where decord cannot open the file. What decord and FFmpeg write to the terminal about it is not shown."""
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    with _no_stderr():
+        try:
+            path = str(clip.video.absolute())
+            return decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1, fault_tol=NO_FRAME_TWICE)
+        except (decord.DECORDError, RuntimeError, AssertionError):
+            return None
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """C libraries write to file descriptor 2."""
+    with Path(os.devnull).open("wb") as nowhere:
+        sys.stderr.flush()
+        terminal = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)

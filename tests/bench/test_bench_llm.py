@@ -1,0 +1,127 @@
+"""`bench llm`: which figures there are and how they hang together. How fast a machine is, no test says."""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slt_cache.bench.llm import bench_llm
+from slt_cache.bench.memory import bench_memory
+from slt_cache.config import load_config
+from slt_cache.errors import InputError
+from slt_cache.runs.run import open_run
+from tests.helpers.commands import TINY, slt_cache
+
+TINY_SHAPE = {
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "max_position_embeddings": 64,
+}
+SECONDS = ("seconds_from_cache", "seconds_bare_llm", "seconds_recomputed", "seconds_encoder_alone")
+RATIOS = ("ratio", "ratio_allowed", "ratio_reached", "step_to_bare_llm", "step_to_bare_with_adapter")
+
+
+@pytest.fixture(autouse=True)
+def brief_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass a round."""
+    monkeypatch.setattr("slt_cache.bench.llm.ROUND_SECONDS", 1e-9)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run folder after stage 2; batches of 4."""
+    run = tmp_path_factory.mktemp("trained") / "tiny"
+    brief = ("visual_training.epochs=1", "llm_training.epochs=1", "llm_training.batch_size=4")
+    settings = [word for setting in brief for word in ("--set", setting)]
+    for command in (("train-visual", "--config", TINY, *settings), ("extract-features",), ("train-llm",)):
+        ran = slt_cache(*command, "--run", run, *(("--features", "feats.h5") if command == ("train-llm",) else ()))
+        assert ran.code == 0, ran.err
+    yield run
+
+
+def contents(run: Path) -> dict[str, int]:
+    return {str(path.relative_to(run)): path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+
+
+def test_the_figures_of_an_epoch_hang_together(trained: Path) -> None:
+    before = contents(trained)
+    ran = slt_cache("bench", "llm", "--run", trained, "--json")
+    assert ran.code == 0, ran.err
+    figures = json.loads(ran.out)
+    assert all(not isinstance(value, dict | list) for value in figures.values())
+    assert all(math.isfinite(figures[name]) and figures[name] > 0 for name in (*SECONDS, *RATIOS))
+    assert figures["ratio_allowed"] > 1
+    assert figures["ratio"] == pytest.approx(figures["ratio_reached"] * figures["ratio_allowed"], rel=0.01)
+    assert figures["batches_timed"] == figures["batches_an_epoch"] > 3
+    assert 0 <= figures["padding_in_buckets"] < figures["padding_shuffled"] < 1
+    assert contents(trained) == before  # what was trained for the measurement is thrown away
+
+
+def test_lora_and_a_part_of_an_epoch_are_timed_too(trained: Path) -> None:
+    run = open_run(trained, None, ["llm.lora.r=2", "llm_training.clip_norm=null"])
+    figures = bench_llm(run, run.features, batches=1)
+    assert figures["lora"]
+    assert figures["batches_timed"] == 1 < figures["batches_an_epoch"]
+    assert figures["rounds"] == figures["passes"] == 3
+    assert figures["step_to_bare_llm"] > 0
+
+
+def test_what_is_done_in_a_moment_is_timed_again_within_a_round(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[bool] = []
+
+    def bare_step(*args: Any, adapter: bool) -> float:
+        steps.append(adapter)
+        return 1.0
+
+    monkeypatch.setattr("slt_cache.bench.llm.bare_step", bare_step)
+    monkeypatch.setattr("slt_cache.bench.llm.ROUND_SECONDS", 5.0)
+    run = open_run(trained, None)
+    figures = bench_llm(run, run.features, batches=2)
+    assert figures["passes"] == 3 * 3  # 2 batches of a second each, until there are 5 seconds
+    assert figures["seconds_bare_llm"] == 2.0
+    settling = [True]  # behind the start of readers; not counted
+    assert steps == (settling + [False, True] * 2 * 3 + settling) * 4  # the round that warms up too
+
+
+def test_without_a_clip_there_is_nothing_to_time(trained: Path) -> None:
+    run = open_run(trained, None)
+    with pytest.raises(InputError, match="there are no clips to time"):
+        bench_llm(run, run.features, batches=0)
+
+
+def test_another_shape_takes_the_place_of_the_llm(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slt_cache.bench.llm.MBART_LARGE", TINY_SHAPE)
+    run = open_run(trained, None)
+    figures = bench_llm(run, run.features, "mbart-large")
+    assert figures["llm"] == "mbart-large"
+    assert figures["parameters"] > 2500 * 32
+    assert figures["batches_timed"] == 5
+
+
+def test_without_a_trained_llm_it_says_what_to_do(trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(run / "llm" / "best")
+    ran = slt_cache("bench", "llm", "--run", run)
+    assert ran.code == 2
+    assert "slt-cache train-llm" in ran.err
+    ran = slt_cache("bench", "llm", "--run", trained, "--shape", "gpt")
+    assert ran.code == 2
+    assert "run, mbart-large" in ran.err
+
+
+def test_the_memory_of_a_step_is_that_of_a_process_of_its_own() -> None:
+    config = load_config(str(TINY), ["compute.device=cpu"])
+    figures = bench_memory(config, TINY_SHAPE, vocabulary=60)
+    assert 0.1 < figures["lora_step_peak_gigabytes"] < 2.5
+    assert 0.1 < figures["step_peak_gigabytes"] < 2.5
+    assert figures["parameters"] < 100_000
+    assert all(not isinstance(value, dict | list) for value in figures.values())

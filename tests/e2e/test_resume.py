@@ -1,0 +1,126 @@
+"""Trainings that are killed or interrupted, in processes of their own, and gone on with: the weights are, bit for bit,
+those of an uninterrupted training."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.commands import TINY, slt_cache
+
+SMALL = [
+    "corpus.clips=20",
+    "visual_training.batch_size=4",
+    "llm_training.batch_size=4",
+    "visual_training.evaluate_every=2",
+    "llm_training.evaluate_every=2",
+    "generation.num_beams=1",
+]
+"""Four updates an epoch; the last weights are kept, whatever their scores; and not scored again with more beams."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of both stages that nothing interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "tiny"
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    for arguments in (
+        ["train-visual", "--run", run, "--config", TINY, *settings],
+        ["extract-features", "--split", "all", "--run", run],
+        ["train-llm", "--features", "feats.h5", "--run", run],
+    ):
+        ran = slt_cache(*arguments)
+        assert ran.code == 0, ran.err
+    return run
+
+
+def complaints(whole: Path, folder: Path, points: list[dict[str, Any]]) -> list[str | None]:
+    asked = json.dumps({"whole": str(whole), "folder": str(folder), "points": points})
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.helpers.killing_training"],
+        input=asked,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+KILLED = [
+    {"stage": "visual", "signal": signal.SIGKILL, "workers": 2},
+    {"stage": "llm", "signal": signal.SIGKILL, "workers": 0},
+    {"stage": "llm", "signal": signal.SIGKILL, "workers": 0},
+    {"stage": "llm", "signal": signal.SIGKILL, "workers": 0, "restart": True},
+]
+STOPPED = [
+    {"stage": "visual", "signal": signal.SIGTERM, "workers": 2, "event": 0.4},
+    {"stage": "llm", "signal": signal.SIGINT, "workers": 0, "event": 0.2},
+]
+
+
+@pytest.fixture(scope="module")
+def a_few(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str | None]:
+    """Of both lists, from one program."""
+    draw = random.Random(6)
+    points = [{**point, "event": draw.random()} for point in KILLED] + STOPPED
+    return complaints(whole, tmp_path_factory.mktemp("few"), points)
+
+
+def test_killed_trainings_end_with_the_weights_of_an_uninterrupted_one(a_few: list[str | None]) -> None:
+    assert a_few[: len(KILLED)] == [None] * len(KILLED)
+
+
+def test_ctrl_c_and_sigterm_save_exit_130_and_are_gone_on_with(a_few: list[str | None]) -> None:
+    assert a_few[len(KILLED) :] == [None] * len(STOPPED)
+
+
+@pytest.mark.slow
+def test_a_restart_killed_at_sixteen_moments_loses_no_finished_result(whole: Path, tmp_path: Path) -> None:
+    draw = random.Random(16)
+    points = [
+        {
+            "stage": ("visual", "llm")[number % 2],
+            "signal": signal.SIGKILL,
+            "workers": 0,
+            "restart": True,
+            "event": 0.9 + 0.1 * draw.random() if number % 4 > 1 else draw.random(),  # half of them at the very end
+        }
+        for number in range(16)
+    ]
+    assert complaints(whole, tmp_path, points) == [None] * 16
+
+
+@pytest.mark.slow
+def test_twenty_killed_trainings_end_with_the_weights_of_an_uninterrupted_one(whole: Path, tmp_path: Path) -> None:
+    draw = random.Random(20)
+    points = [
+        {
+            "stage": ("visual", "llm")[number % 2],
+            "signal": signal.SIGKILL,
+            "workers": (0, 0, 2, 0)[number % 4],
+            ("event", "time")[number % 5 == 4]: draw.random(),
+        }
+        for number in range(20)
+    ]
+    assert complaints(whole, tmp_path, points) == [None] * 20
+
+
+@pytest.mark.slow
+def test_signals_at_twelve_moments_of_both_stages_are_obeyed(whole: Path, tmp_path: Path) -> None:
+    draw = random.Random(12)
+    points = [
+        {
+            "stage": ("visual", "llm")[number % 2],
+            "signal": (signal.SIGINT, signal.SIGTERM)[number // 2 % 2],
+            "workers": (2, 0)[number % 2],
+            "event": 0.2 + 0.65 * draw.random(),  # while updates are done
+        }
+        for number in range(12)
+    ]
+    assert complaints(whole, tmp_path, points) == [None] * 12

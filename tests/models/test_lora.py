@@ -1,0 +1,161 @@
+"""LoRA in every family of encoder-decoders: what it changes, what learns, and how it is saved and merged."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM
+
+from slt_cache.config import LoraConfig, load_config
+from slt_cache.errors import InputError
+from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.lora import add_lora, base_weights, has_lora, merge_lora
+from slt_cache.models.saved import About, read_translator, write_translator
+from slt_cache.models.translators import SignTranslator
+from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
+from slt_cache.training.tasks.llm import FromCacheTask
+from tests.helpers.small_llms import FAMILIES, WIDTH, make_small_llm
+
+DIM, RANK = 16, 4
+CODES = {"mbart": "de_DE", "mbart50": "de_DE", "nllb": "deu_Latn", "m2m100": "de"}
+ABOUT = About(features={"encoder_sha256": "0" * 64, "dim": DIM}, language=None, llm="small")
+Make = Callable[[str], tuple[SignTranslator, Tokenizer]]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {family: tmp_path_factory.mktemp("llms") / family for family in FAMILIES}
+
+
+@pytest.fixture
+def make(folders: dict[str, Path]) -> Make:
+    def made(family: str) -> tuple[SignTranslator, Tokenizer]:
+        if not folders[family].exists():
+            make_small_llm(family, folders[family])
+        tokenizer = load_tokenizer(str(folders[family]), CODES.get(family))
+        return SignTranslator(DIM, load_seq2seq(str(folders[family])), tokenizer.start).eval(), tokenizer
+
+    return made
+
+
+def logits_of(model: SignTranslator) -> torch.Tensor:
+    features = torch.randn(7, DIM, generator=torch.Generator().manual_seed(3))
+    return model(features, torch.tensor([4, 3]), torch.tensor([[*model.start, 9, 8], [*model.start, 7, 6]]))
+
+
+def train(model: SignTranslator, steps: int = 3) -> None:
+    """The task's own optimizer, on a loss of no meaning."""
+    task = FromCacheTask(
+        "lora",
+        model,
+        [],  # type: ignore[arg-type]
+        lr=1e-2,
+        adapter_lr=1e-2,
+        weight_decay=0.1,
+        evaluate=dict,
+        save_best=lambda epoch, dev: None,
+    )
+    optimizer = task.optimizer()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        logits_of(model).log_softmax(-1)[..., 5].mean().neg().backward()
+        optimizer.step()
+
+
+def about_of(family: str) -> About:
+    return About(ABOUT.features, CODES.get(family), family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_alone_learns_is_saved_apart_and_merges_into_the_same_model(
+    family: str, make: Make, tmp_path: Path
+) -> None:
+    model, tokenizer = make(family)
+    before = logits_of(model)
+    weights = {name: tensor.clone() for name, tensor in model.seq2seq.state_dict().items()}
+    add_lora(model.seq2seq, LoraConfig(r=RANK))
+    torch.testing.assert_close(logits_of(model), before)
+
+    # 2 layers: 2 attentions of the encoder, 4 of the decoder; in each q and v, of each A and B
+    learnt = [name for name, weight in model.seq2seq.named_parameters() if weight.requires_grad]
+    assert all(".lora_" in name for name in learnt)
+    assert sum(model.seq2seq.get_parameter(name).numel() for name in learnt) == 6 * 2 * 2 * RANK * WIDTH
+
+    train(model)
+    for name, tensor in base_weights(model.seq2seq).items():
+        assert torch.equal(tensor, weights[name]), name
+    assert all(weight.grad is None for weight in model.seq2seq.parameters() if not weight.requires_grad)
+    trained = logits_of(model)
+    assert (trained - before).abs().max() > 1e-2
+
+    write_translator(tmp_path / "apart", model, tokenizer, about_of(family))
+    loaded = read_translator(tmp_path / "apart")
+    torch.testing.assert_close(logits_of(loaded), trained)
+    merge_lora(loaded.seq2seq)
+    assert not has_lora(loaded.seq2seq)
+    write_translator(tmp_path / "merged", loaded, tokenizer, about_of(family))
+    assert not (tmp_path / "merged" / "lora").exists()
+    torch.testing.assert_close(logits_of(read_translator(tmp_path / "merged")), trained, atol=1e-5, rtol=1e-5)
+
+
+def test_the_saved_folder_is_the_base_model_and_an_adapter_of_peft(make: Make, tmp_path: Path) -> None:
+    model, tokenizer = make("mbart")
+    weights = {name: tensor.clone() for name, tensor in model.seq2seq.state_dict().items()}
+    add_lora(model.seq2seq, LoraConfig(r=RANK))
+    train(model)
+    write_translator(tmp_path / "best", model, tokenizer, about_of("mbart"))
+    base = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "best")
+    assert base.state_dict().keys() == weights.keys()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in base.state_dict().items())
+    ids = torch.tensor([[5, 6, 7]])
+    theirs = peft.PeftModel.from_pretrained(base, str(tmp_path / "best" / "lora")).eval()
+    torch.testing.assert_close(
+        theirs(input_ids=ids, decoder_input_ids=ids).logits, model.seq2seq(input_ids=ids, decoder_input_ids=ids).logits
+    )
+
+
+@pytest.mark.parametrize("family", ["mbart", "t5"])
+def test_beam_search_goes_through_lora(family: str, make: Make, tmp_path: Path) -> None:
+    model, _tokenizer = make(family)
+    add_lora(model.seq2seq, LoraConfig(r=RANK))
+    train(model)
+    features, lengths = torch.randn(5, DIM), torch.tensor([3, 2])
+    found = model.generate(features, lengths, num_beams=3, max_new_tokens=6).sequences
+    merge_lora(model.seq2seq)
+    assert torch.equal(model.generate(features, lengths, num_beams=3, max_new_tokens=6).sequences, found)
+
+
+def test_targets_that_match_nothing_are_refused_with_the_layers_that_there_are(make: Make) -> None:
+    model, _ = make("mbart")
+    with pytest.raises(InputError, match=r"no linear layer called query\. There are: fc1, fc2, k_proj, out_proj"):
+        add_lora(model.seq2seq, LoraConfig(targets=("q_proj", "query")))
+    assert not has_lora(model.seq2seq)
+    add_lora(model.seq2seq, LoraConfig(r=RANK, targets=("fc1",)))
+    adapted = {name.split(".")[-2] for name, module in model.seq2seq.named_modules() if name.endswith("base_layer")}
+    assert adapted == {"fc1"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("llm.lora.r=16", {"r": 16, "alpha": 16}),
+        ("llm.lora={r: 4, alpha: 4}", {"r": 4, "alpha": 4}),
+        ("llm.lora={}", {}),
+    ],
+)
+def test_one_setting_turns_lora_on(setting: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    saved = tmp_path / "config.yaml"
+    saved.write_text("llm:\n  lora: null\n", encoding="utf-8")
+    for source in ("avatar", str(saved)):
+        assert load_config(source, [setting]).llm.lora == LoraConfig(**expected)
+    assert load_config(str(saved)).llm.lora is None
+
+
+def test_settings_of_lora_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(InputError, match=r"unknown key llm\.lora\.rank; did you mean|known are r, alpha"):
+        load_config("avatar", ["llm.lora.rank=3"])
+    with pytest.raises(InputError, match="LoRA would leave all weights random"):
+        load_config("avatar", ["llm.lora.r=3", "llm.pretrained=false"])

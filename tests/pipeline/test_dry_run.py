@@ -1,0 +1,81 @@
+"""`--dry-run` of trainings: what it will take, and nothing is written. And timings say that the machine is busy."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from slt_cache.machine_load import under_load
+from slt_cache.pipeline import rates
+from tests.helpers.commands import TINY, slt_cache
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "ROUNDS", 1)
+    monkeypatch.setattr(rates, "PIXELS", 8000)
+
+
+@pytest.mark.parametrize(
+    ("words", "epochs", "batch", "accumulate"),
+    [
+        ("train-visual", 2, 8, 1),
+        ("train-visual --set visual_training.accumulate=2 --set visual_training.batch_size=3", 2, 3, 2),
+        ("train-llm", 2, 16, 1),
+        ("train-llm --set llm_training.unfreeze=all", 2, 16, 1),
+        ("train-joint", 2, 16, 1),
+        ("llm pretrain", 1, 512, 1),
+    ],
+)
+def test_a_dry_run_counts_and_estimates_and_writes_nothing(
+    tmp_path: Path, words: str, epochs: int, batch: int, accumulate: int
+) -> None:
+    run = tmp_path / "run"
+    ran = slt_cache(*words.split(), "--config", TINY, "--run", run, "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    items = found["clips"].get("train", found["clips"].get("sentences"))
+    steps = math.ceil(math.ceil(items / batch) / accumulate)
+    assert (found["epochs"], found["steps_per_epoch"], found["steps"]) == (epochs, steps, epochs * steps)
+    assert sum(found["clips"].values()) >= 24
+    assert min(found[figure] for figure in ("memory_gigabytes", "disk_gigabytes", "free_gigabytes")) > 0
+    assert found["hours"] >= 0
+    assert "measured on this device" in found["how"]
+    assert not run.exists()
+
+
+def test_more_epochs_and_larger_frames_take_more(tmp_path: Path) -> None:
+    def planned(*settings: str) -> dict[str, float]:
+        words = [word for setting in settings for word in ("--set", setting)]
+        ran = slt_cache("train-visual", "--config", TINY, "--run", tmp_path / "r", "--dry-run", "--json", *words)
+        assert ran.code == 0, ran.err
+        return dict(json.loads(ran.out))
+
+    small = planned()
+    large = planned("visual_training.epochs=200", "video.size=128", "video.resize=128")
+    assert large["hours"] > small["hours"]
+    assert large["memory_gigabytes"] > small["memory_gigabytes"]
+
+
+def test_a_dry_run_is_text_without_json_and_refuses_bad_input(tmp_path: Path) -> None:
+    ran = slt_cache("train-visual", "--config", TINY, "--run", tmp_path / "r", "--dry-run")
+    assert ran.code == 0, ran.err
+    for word in ("clips", "steps", "hours", "memory", "disk", "measured on this device"):
+        assert word in ran.out
+    assert (
+        slt_cache("train-visual", "--config", TINY, "--run", tmp_path / "r", "--dry-run", "--device", "abacus").code
+        == 2
+    )
+    assert slt_cache("train-visual", "--run", tmp_path / "none", "--dry-run").code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_busy_machine_is_said_beside_timings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 99.0, 99.0))
+    assert "load average 99.0" in under_load(2)["under_load"]
+    ran = slt_cache("train-visual", "--config", TINY, "--run", tmp_path / "r", "--dry-run")
+    assert "load average 99.0" in ran.out
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.5, 0.5))
+    assert under_load() == {}

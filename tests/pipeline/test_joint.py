@@ -1,0 +1,112 @@
+"""The LLM trained from pixels: behind stage 1 with parts of the encoder (table 9), and without it (tables 4, 5)."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from slt_cache.checkpoints.end_to_end import load_end_to_end
+from slt_cache.checkpoints.translator import load_llm
+from slt_cache.encoders.visual_encoder import tensors_sha256
+from slt_cache.files import read_json
+from tests.helpers.commands import TINY, slt_cache
+
+BRIEF = ("--set", "llm_training.epochs=1", "--set", "compute.workers=0")
+
+
+def succeed(*arguments: str | Path) -> str:
+    ran = slt_cache(*arguments)
+    assert ran.code == 0, ran.err
+    return ran.out
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("joint") / "run"
+    settings = ("--set", "visual_training.epochs=1", "--set", "video.size=24")
+    succeed("train-visual", "--run", run, "--config", TINY, *settings)
+    return run
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "run")
+    # the manifest names videos by path
+    manifest = tmp_path / "run" / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace(str(trained), str(tmp_path / "run")))
+    return tmp_path / "run"
+
+
+def encoder_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "best" / "encoder.safetensors")
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_the_temporal_module_learns_on_and_the_frozen_backbone_keeps_every_bit(run: Path) -> None:
+    said = succeed("train-llm", "--run", run, "--set", "llm_training.unfreeze=temporal", *BRIEF)
+    assert "eval --model llm-unfreeze-temporal" in said
+    folder = run / "llm-unfreeze-temporal"
+    different = changed(encoder_of(run / "visual"), encoder_of(folder))
+    assert different
+    assert all(name.startswith("temporal.") for name in different)
+    assert {"temporal.conv.weight", "temporal.norm.running_mean"} <= different
+    assert not (run / "feats.h5").exists()
+    assert "unfreeze: none" in (run / "config.yaml").read_text()
+
+
+def test_the_whole_encoder_learns_on_with_its_statistics(run: Path) -> None:
+    succeed("train-llm", "--run", run, "--set", "llm_training.unfreeze=all", *BRIEF)
+    different = changed(encoder_of(run / "visual"), encoder_of(run / "llm-unfreeze-all"))
+    assert {"backbone.conv1.weight", "backbone.bn1.running_mean", "temporal.conv.weight"} <= different
+
+
+def test_it_is_scored_from_video_with_its_own_encoder_even_beside_a_cache(run: Path) -> None:
+    unfrozen = ("--set", "llm_training.unfreeze=temporal")
+    succeed("train-llm", "--run", run, *unfrozen, *BRIEF)
+    succeed("extract-features", "--split", "all", "--run", run)
+    ran = slt_cache("eval", "--run", run, "--model", "llm-unfreeze-temporal")
+    assert ran.code == 0, ran.err
+    assert "in no cache for this model" in ran.err
+    assert read_json(run / "eval" / "llm-unfreeze-temporal.test.json")["model"] == "llm-unfreeze-temporal"
+    loaded = load_end_to_end(run / "llm-unfreeze-temporal" / "best", "")
+    llm = load_llm(run / "llm-unfreeze-temporal" / "best" / "llm")
+    assert llm.spec.encoder_sha256 == tensors_sha256(loaded.model.encoder.state_dict())
+    again = slt_cache("train-llm", "--run", run, *unfrozen, *BRIEF)
+    assert (again.code, "trained already" in again.err) == (0, True)
+
+
+def test_joint_training_needs_no_stage_1(run: Path) -> None:
+    shutil.rmtree(run / "visual")
+    said = succeed("train-joint", "--run", run, *BRIEF)
+    assert "eval --model joint" in said
+    assert succeed("eval", "--run", run, "--model", "joint", "--split", "dev").startswith("dev, ")
+    assert encoder_of(run / "joint").keys()
+
+
+def test_without_stage_1_a_frozen_backbone_stays_as_it_began(run: Path, tmp_path: Path) -> None:
+    began = {name.removeprefix("backbone."): t for name, t in encoder_of(run / "visual").items() if "backbone" in name}
+    torch.save(began, tmp_path / "resnet18.pth")
+    weights = ("--set", f"encoder.weights={tmp_path / 'resnet18.pth'}")
+    succeed("train-joint", "--run", run, "--set", "llm_training.unfreeze=temporal", *weights, *BRIEF)
+    ended = encoder_of(run / "joint-temporal")
+    assert not changed(began, {name.removeprefix("backbone."): t for name, t in ended.items() if "backbone" in name})
+
+
+def test_another_feature_level_or_encoder_is_refused(run: Path) -> None:
+    unfrozen = ("train-llm", "--run", run, "--set", "llm_training.unfreeze=all")
+    refused = slt_cache(*unfrozen, "--set", "features.level=frame")
+    assert (refused.code, "features.level frame" in refused.err) == (2, True)
+    refused = slt_cache(*unfrozen, "--set", "encoder.dim=16")
+    assert (refused.code, "encoder.dim: made with 32, asked for 16" in refused.err) == (2, True)
+
+
+def test_a_model_that_is_not_trained_names_its_command(run: Path) -> None:
+    refused = slt_cache("eval", "--run", run, "--model", "joint-temporal")
+    assert refused.code == 2
+    assert f"slt-cache train-joint --set llm_training.unfreeze=temporal --run {run}" in refused.err

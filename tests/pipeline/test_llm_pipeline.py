@@ -1,0 +1,94 @@
+"""LLMs that were made elsewhere through all commands: trimmed first, trained from the cache, scored, translated."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slt_cache.checkpoints.translator import load_llm
+from slt_cache.checkpoints.visual import load_visual
+from slt_cache.corpora.base import of_split
+from slt_cache.corpora.manifest import read_manifest
+from slt_cache.files import read_json
+from tests.helpers.commands import TINY, Ran, slt_cache
+from tests.helpers.small_llms import make_small_llm
+
+LANGUAGES = {"mbart": "de_DE", "nllb": "deu_Latn", "mt5": None}
+
+
+def succeed(*arguments: str | Path) -> Ran:
+    ran = slt_cache(*arguments)
+    assert ran.code == 0, ran.err
+    return ran
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with the corpus drawn, and nothing trained."""
+    run = tmp_path_factory.mktemp("prepared") / "run"
+    succeed("prepare", "avatar", "--run", run, "--config", TINY)
+    return run
+
+
+@pytest.fixture(scope="module")
+def llm_of(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Small models whose pieces were trained on the corpus and on Chinese, which the corpus does not use."""
+    sentences = [clip.text for clip in read_manifest(prepared / "manifest.tsv")]
+    chinese = ["今天天气很好我们去公园散步", "明天北方有雪南方有雨气温下降三度"]
+
+    def make(family: str) -> Path:
+        folder = tmp_path_factory.mktemp(family)
+        make_small_llm(family, folder, [*sentences, *chinese])
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("family", sorted(LANGUAGES))
+def test_all_commands_work_with_it(prepared: Path, llm_of: Callable[[str], Path], family: str, tmp_path: Path) -> None:
+    run, llm = tmp_path / "run", llm_of(family)
+    shutil.copytree(prepared, run)
+    named = ["--set", f"llm.name={llm}", "--set", f"llm.language={LANGUAGES[family] or 'null'}"]
+    brief = ["--set", "visual_training.epochs=1", "--set", "llm_training.epochs=1"]
+    if family == "mt5":
+        named += ["--set", "corpus.language=de", "--set", "scoring.preset=plain"]
+    first = succeed("train-visual", "--run", run, *named, *brief)
+    assert f"trimming {llm} to the" in first.err
+    succeed("extract-features", "--split", "all", "--run", run)
+    second = succeed("train-llm", "--features", "feats.h5", "--run", run)
+    assert "trimming" not in second.err
+    succeed("eval", "--run", run)
+    video = of_split(read_manifest(run / "manifest.tsv"), "test")[0].video
+    succeed("translate", "--run", run, video)
+
+    visual, trained = load_visual(run / "visual" / "best"), load_llm(run / "llm" / "best")
+    report = read_json(run / "llm" / "trimmed" / "trim.json")
+    assert visual.tokenizer.sha256 == trained.tokenizer.sha256
+    assert visual.tokenizer.start == trained.tokenizer.start
+    assert trained.model.seq2seq.config.vocab_size == report["vocab_after"] < report["vocab_before"]
+
+
+def test_without_trimming_the_vocabulary_stays_whole(
+    prepared: Path, llm_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run, llm = tmp_path / "run", llm_of("mbart")
+    shutil.copytree(prepared, run)
+    named = ("--set", f"llm.name={llm}", "--set", "llm.trim=false", "--set", "visual_training.epochs=1")
+    succeed("train-visual", "--run", run, *named)
+    assert not (run / "llm" / "trimmed").exists()
+    from slt_cache.text.tokenizer import load_tokenizer
+
+    assert load_visual(run / "visual" / "best").tokenizer.sha256 == load_tokenizer(str(llm), "de_DE").sha256
+
+
+def test_chinese_without_a_language_is_not_scored_by_blanks(prepared: Path, tmp_path: Path) -> None:
+    """T5 asks for no language, and then nothing says how sentences are cut into words."""
+    clip = of_split(read_manifest(prepared / "manifest.tsv"), "train")[0]
+    (tmp_path / "own").mkdir()
+    lines = ["id\tvideo\tstart\tend\tsplit\ttext", f"a\t{clip.video}\t\t\ttrain\t今天天气很好"]
+    (tmp_path / "own" / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    settings = ("--set", "corpus.name=tsv", "--set", f"corpus.root={tmp_path / 'own'}")
+    ran = slt_cache("train-visual", "--run", tmp_path / "run", "--config", TINY, *settings)
+    assert ran.code == 2
+    assert "scoring.preset: not set, nor is llm.language" in ran.err

@@ -1,0 +1,251 @@
+"""Videos of one's own through a trained run: many at once, windows of long ones, and what cannot be read."""
+
+import csv
+import faulthandler
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slt_cache.corpora.base import Clip
+from slt_cache.errors import InputError, SltCacheError
+from slt_cache.pipeline.translate import Translation, Translator, Untranslated
+from slt_cache.video import subprocess
+from slt_cache.video.frames import UnreadableVideo, open_frames
+from slt_cache.video.paths import find_videos
+from slt_cache.video.windows import borders, windows
+from tests.helpers.commands import slt_cache
+from tests.helpers.tiny_run import succeed, train_tiny
+from tests.helpers.videos import Coding, encode, x264
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_tiny(tmp_path_factory.mktemp("translate") / "tiny", "generation.batch_size=2")
+
+
+@pytest.fixture(scope="module")
+def translator(run: Path) -> Translator:
+    return Translator.from_run(run, device="cpu")
+
+
+@pytest.fixture
+def clips(run: Path) -> list[Path]:
+    return sorted((run / "corpus" / "videos").glob("*.mp4"))[:5]
+
+
+def as_frames(video: Path, folder: Path) -> Path:
+    """The same pictures as a folder of png files."""
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    pieces = open_frames(Clip("all", "test", video, None, None, ""), 1).pieces
+    for number, frame in enumerate(np.concatenate(list(pieces))):
+        Image.fromarray(frame).save(folder / f"images{number}.png")
+    return folder
+
+
+def test_many_videos_are_translated_as_each_alone_and_in_their_order(translator: Translator, clips: list[Path]) -> None:
+    together = list(translator.translate(clips, nbest=3))
+    assert [one.video for one in together] == clips
+    for one, clip in zip(together, clips, strict=True):
+        assert isinstance(one, Translation)
+        alone = translator(clip, nbest=3)
+        assert one.texts == alone.texts
+        assert one.scores == pytest.approx(alone.scores, abs=1e-4)
+        assert one.frames == alone.frames > 20
+    assert len({one.scores for one in together if isinstance(one, Translation)}) == len(clips)
+
+
+def test_a_folder_of_frames_says_what_its_video_says(translator: Translator, clips: list[Path], tmp_path: Path) -> None:
+    frames = translator(as_frames(clips[0], tmp_path / "frames"))
+    assert frames.scores == pytest.approx(translator(clips[0]).scores, abs=1e-3)
+
+
+@pytest.mark.parametrize("rate", [10, 24, 50])
+@pytest.mark.parametrize("size", [(48, 64), (350, 202)], ids=["small", "odd-portrait"])
+def test_any_rate_and_size_is_translated(
+    translator: Translator, tmp_path: Path, rate: int, size: tuple[int, int]
+) -> None:
+    def draw(number: int) -> np.ndarray:
+        return np.full((*size, 3), 5 * number % 256, np.uint8)
+
+    video = encode(tmp_path / "any.mp4", Coding("any.mp4", x264("keyint=12")), 30, draw, rate)
+    assert translator(video).frames == 30
+
+
+def test_bad_files_are_named_at_the_end_and_the_others_translated(run: Path, clips: list[Path], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    arguments = ("translate", "--run", run, clips[0], bad, clips[1], tmp_path / "nowhere.mp4", clips[2])
+    ran = slt_cache(*arguments)
+    assert ran.code == 1
+    assert [line.split("\t")[0] for line in ran.out.splitlines()] == [str(clip) for clip in clips[:3]]
+    *reasons, last = ran.err.splitlines()[-3:]
+    assert reasons[0].startswith(f"failed\t{bad}\tit cannot be read")
+    assert reasons[1] == f"failed\t{tmp_path / 'nowhere.mp4'}\tthere is no such file or folder"
+    assert last == "error: 2 of 5 could not be translated; the reasons stand above."
+    assert "Traceback" not in ran.err
+    answer = json.loads(slt_cache(*arguments, "--json").out)
+    assert [one["video"] for one in answer["translations"]] == [str(clip) for clip in clips[:3]]
+    assert [one["video"] for one in answer["failed"]] == [str(bad), str(tmp_path / "nowhere.mp4")]
+
+
+def test_what_is_translated_is_printed_even_if_the_command_fails_later(
+    run: Path, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Translator.translate
+
+    def failing(self: Translator, *arguments: object, **options: object) -> Iterator[object]:
+        yield next(iter(whole(self, *arguments, **options)))  # type: ignore[arg-type]
+        raise SltCacheError("out of memory")
+
+    monkeypatch.setattr(Translator, "translate", failing)
+    ran = slt_cache("translate", "--run", run, *clips, "--json")
+    assert ran.code == 1 and "out of memory" in ran.err
+    assert [one["video"] for one in json.loads(ran.out)["translations"]] == [str(clips[0])]
+
+
+def test_one_bad_file_alone_is_bad_input_in_one_line(run: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    ran = slt_cache("translate", "--run", run, bad)
+    assert ran.code == 2
+    assert ran.err.startswith(f"error: {bad}: it cannot be read")
+    assert len(ran.err.splitlines()) == 1
+    assert slt_cache("translate", "--run", run, bad, bad).code == 2
+    with pytest.raises(InputError, match="Give a video file"):
+        Translator.from_run(run)(bad)
+
+
+def test_a_name_that_begins_with_a_hyphen_goes_behind_two(
+    run: Path, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(clips[0], tmp_path / "-x.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert slt_cache("translate", "--run", run, "-x.mp4").code == 2
+    assert succeed("translate", "--run", run, "--", "-x.mp4").out.startswith("-x.mp4\t")
+
+
+def test_the_table_has_a_line_for_each_sentence_and_nothing_else(run: Path, clips: list[Path], tmp_path: Path) -> None:
+    tabbed = Path(shutil.copy(clips[0], tmp_path / "a\tb.mp4"))
+    ran = succeed("translate", "--run", run, tabbed, clips[1], "--nbest", "2", "--tsv")
+    rows = list(csv.DictReader(ran.out.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert list(rows[0]) == ["video", "start", "end", "rank", "text", "score", "seconds"]
+    assert [row["rank"] for row in rows] == ["1", "2", "1", "2"]
+    assert rows[0]["video"].endswith("a b.mp4")
+    assert float(rows[0]["score"]) >= float(rows[1]["score"])
+    ran = slt_cache("translate", "--run", run, clips[1], "--tsv", "--json")
+    assert ran.code == 2
+    assert "Choose one" in ran.err
+
+
+def test_windows_hold_every_frame_once(make_video: Callable[..., Path], tmp_path: Path) -> None:
+    for frames, window, starts in ((60, 1.0, [0, 1]), (70, 1.0, [0, 1, 2]), (20, 1.0, [0]), (100, 1.0, [0, 1, 2, 3])):
+        video = make_video(tmp_path / f"{frames}.mp4", frames)
+        parts = windows(Clip("v", "test", video, None, None, ""), window)
+        assert [part.start for part in parts] == starts
+        assert sum(open_frames(part, 1).num_frames for part in parts) == frames
+
+
+def test_a_remainder_under_half_a_window_belongs_to_the_window_before() -> None:
+    assert borders(10.0, 4.0) == [0, 4, 8]
+    assert borders(9.9, 4.0) == [0, 4]
+    assert borders(1.0, 4.0) == [0]
+    assert borders(8.0, 4.0) == [0, 4]
+
+
+def test_windows_are_translated_as_the_same_cut_alone(translator: Translator, clips: list[Path], run: Path) -> None:
+    parts = [one for one in translator.translate([clips[0]], window=0.5) if isinstance(one, Translation)]
+    assert len(parts) >= 2
+    assert parts[0].start == 0.0
+    assert parts[0].end == parts[1].start == 0.5
+    assert parts[-1].end == pytest.approx(parts[-1].start + parts[-1].frames / 25)
+    ran = succeed("translate", "--run", run, clips[0], "--window", "0.5")
+    assert ran.out.splitlines()[0].startswith(
+        f"{clips[0]}\t0.0 to 0.5 s\t{parts[0].text or '(an empty sentence)'}\t(score "
+    )
+    assert f" to {parts[-1].end:.1f} s\t" in ran.out.splitlines()[-1]
+    table = succeed("translate", "--run", run, clips[0], "--window", "0.5", "--tsv").out.splitlines()
+    assert table[-1].split("\t")[2] == f"{parts[-1].end:.3f}"
+    assert json.loads(succeed("translate", "--run", run, clips[0], "--window", "0.5", "--json").out)["translations"][1][
+        "start"
+    ] == pytest.approx(0.5)
+
+
+def test_windows_of_what_has_no_rate_are_refused_and_the_others_translated(
+    run: Path, translator: Translator, clips: list[Path], tmp_path: Path
+) -> None:
+    folder = as_frames(clips[0], tmp_path / "frames")
+    with pytest.raises(UnreadableVideo, match="no frame rate"):
+        windows(Clip("v", "test", folder, None, None, ""), 1.0)
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    found = list(translator.translate([folder, clips[1], bad], window=100.0))
+    assert isinstance(found[0], Untranslated)
+    assert "no frame rate" in found[0].reason
+    assert isinstance(found[1], Translation)
+    assert isinstance(found[2], Untranslated)
+    assert found[2].reason.startswith("it cannot be read")
+    assert found[2].text is None
+    ran = slt_cache("translate", "--run", run, folder, "--window", "1")
+    assert ran.code == 2
+    assert "no frame rate" in ran.err
+
+
+@pytest.mark.skipif(subprocess.METHOD != "fork", reason="what a test puts in place is known to forked processes alone")
+def test_what_kills_or_hangs_the_cut_into_windows_costs_itself_alone(
+    translator: Translator, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(clip: Clip, window: float) -> list[Clip]:
+        if clip.video == clips[0]:
+            faulthandler.disable()  # pytest's, which would tell of it
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if clip.video == clips[2]:
+            time.sleep(1000)
+        return windows(clip, window)
+
+    plain = list(translator.translate([clips[1]], window=0.5))
+    monkeypatch.setattr(translator, "workers", 1)
+    monkeypatch.setattr("slt_cache.pipeline.translate.windows", cut)
+    monkeypatch.setattr(subprocess, "PATIENCE", 2)
+    killed, *parts, hung, folder = translator.translate([*clips[:3], clips[0].parent], window=0.5)
+    assert isinstance(killed, Untranslated) and killed.reason == "the decoder crashed on it twice (SIGSEGV)"
+    assert isinstance(hung, Untranslated) and hung.reason == "the decoder gave no answer in 2 seconds"
+    assert isinstance(folder, Untranslated) and "no frame rate" in folder.reason
+    assert [(one.start, one.text) for one in parts] == [(one.start, one.text) for one in plain]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
+def test_a_window_of_no_length_is_refused(run: Path, clips: list[Path], seconds: str) -> None:
+    ran = slt_cache("translate", "--run", run, clips[0], "--window", seconds)
+    assert ran.code == 2
+    assert "0.1 seconds or more" in ran.err
+
+
+def test_folders_are_searched_for_videos_and_folders_of_frames(tmp_path: Path) -> None:
+    for name in ("b.MP4", "a.mkv", "cover.jpg", "notes.txt", ".hidden.mp4", "sub/c.webm", "sub/deep/1.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    names = [str(path.relative_to(tmp_path)) for path in find_videos([tmp_path])]
+    assert names == ["a.mkv", "b.MP4", "sub/c.webm", "sub/deep"]
+    assert find_videos([tmp_path / "sub" / "deep"]) == [tmp_path / "sub" / "deep"]
+    assert find_videos([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no video"):
+        find_videos([tmp_path / "empty"])
+
+
+def test_without_a_run_the_error_says_what_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = slt_cache("translate", "clip.mp4")
+    assert ran.code == 2
+    assert "slt-cache demo" in ran.err
+    assert "slt-cache train-llm" in ran.err

@@ -1,0 +1,92 @@
+"""Progress on a terminal and elsewhere, of everything that may take longer than a few seconds."""
+
+import io
+import re
+import time
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import pytest
+
+from slt_cache import progress as terminal
+from slt_cache.cache_tools.inspect import verify_cache
+from slt_cache.cache_tools.merge import merge_caches
+from slt_cache.features.layout import Progress
+from slt_cache.features.verify import cache_problems
+from slt_cache.features.writing import write_cache
+from slt_cache.progress import counting, progress_bar
+from tests.helpers.caches import IDS, add_split, facts_of, rows_of
+
+
+class Terminal(io.StringIO):
+    """Has a bar drawn."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every bar is shown at once."""
+    monkeypatch.setattr(terminal, "SHORT_SECONDS", 0)
+
+
+def test_a_bar_shows_rate_and_time_left_and_is_gone_in_the_end(at_once: None) -> None:
+    with redirect_stderr(Terminal()) as screen, counting("drawing", 4, 0) as show:
+        show(1)
+        time.sleep(0.15)  # tqdm draws ten times a second
+        show(2)
+    shown = screen.getvalue()
+    assert re.search(r"drawing:  50%\|.*\| 2/4 \[00:00<00:00, +[0-9.]+clip/s\]", shown)
+    assert shown.rpartition("]")[2].strip() == ""
+
+
+def test_what_takes_a_moment_needs_no_bar() -> None:
+    with redirect_stderr(Terminal()) as screen, counting("drawing", 4, 0) as show:
+        show(4)
+    assert screen.getvalue() == ""
+
+
+def test_elsewhere_plain_lines_come_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "QUIET_SECONDS", -1)
+    with progress_bar("looking at videos") as progress:
+        progress(1, 1200)
+    with counting("importing train", 1200, 400) as show:
+        show(300)
+        show(5000)
+    assert capsys.readouterr().err.splitlines() == [
+        "looking at videos: 1 of 1,200 clips",
+        "importing train: 700 of 1,200 clips",
+        "importing train: 1,200 of 1,200 clips",
+    ]
+    monkeypatch.setattr(terminal, "QUIET_SECONDS", 30)
+    with progress_bar("looking at videos") as progress:
+        progress(1, 1200)
+    assert capsys.readouterr().err == ""
+
+
+def seen_by(calls: list[tuple[int, int]]) -> Progress:
+    return lambda done, total: calls.append((done, total))
+
+
+def test_every_row_that_is_checked_or_written_counts(tmp_path: Path) -> None:
+    held = add_split(tmp_path / "a.h5", rows_of(views=2), facts_of(spec=None))
+    rows = 2 * len(IDS)
+    for work in (
+        lambda progress: cache_problems(tmp_path / "a.h5", progress),
+        lambda progress: write_cache(tmp_path / "b.h5", [held.content()], progress),
+    ):
+        calls: list[tuple[int, int]] = []
+        work(seen_by(calls))
+        assert calls == [(done, rows) for done in range(1, rows + 1)]
+
+
+def test_checking_and_merging_caches_have_bars(tmp_path: Path, at_once: None) -> None:
+    add_split(tmp_path / "a.h5", rows_of())
+    add_split(tmp_path / "b.h5", rows_of(), facts_of("dev"))
+    with redirect_stderr(Terminal()) as screen:
+        assert verify_cache(tmp_path / "a.h5") == []
+        merge_caches([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "c.h5")
+    assert "checking a.h5" in screen.getvalue() and "writing c.h5" in screen.getvalue()
