@@ -80,29 +80,29 @@ def info(
         print_json({"path": str(found), "bytes": size, "splits": splits})
         return
     typer.echo(f"{found}: {_megabytes(size)}")
-    specs = [facts["spec"] for facts in splits.values()]
-    for split, facts in splits.items():
-        _print_split(split, facts)
-        if facts["spec"] != specs[0]:
-            _print_spec(facts["spec"])
+    specs = [metadata["spec"] for metadata in splits.values()]
+    for split, metadata in splits.items():
+        _print_split(split, metadata)
+        if metadata["spec"] != specs[0]:
+            _print_spec(metadata["spec"])
     for spec in specs[:1]:
         typer.echo("spec:")
         _print_spec(spec)
 
 
-def _print_split(split: str, facts: dict[str, Any]) -> None:
-    views = "" if facts["views"] == 1 else f" in {facts['views']} views"
-    without = facts["clips_without_hours"]
-    hours = "hours unknown" if facts["hours"] is None else f"{facts['hours']:,.3g} hours"
-    if without and facts["hours"] is not None:
+def _print_split(split: str, metadata: dict[str, Any]) -> None:
+    views = "" if metadata["views"] == 1 else f" in {metadata['views']} views"
+    without = metadata["clips_without_hours"]
+    hours = "hours unknown" if metadata["hours"] is None else f"{metadata['hours']:,.3g} hours"
+    if without and metadata["hours"] is not None:
         hours += f" (without {without:,} clips that have no frame rate)"
-    whole = "complete" if facts["complete"] else f"INCOMPLETE: {len(facts['missing']):,} clips are missing"
+    whole = "complete" if metadata["complete"] else f"INCOMPLETE: {len(metadata['missing']):,} clips are missing"
     typer.echo(
-        f"{split}: {facts['clips']:,} clips{views}, {hours}, {facts['rows']:,} x {facts['dim']} {facts['dtype']}, "
-        f"{_megabytes(facts['bytes'])}, {whole}"
+        f"{split}: {metadata['clips']:,} clips{views}, {hours}, {metadata['rows']:,} x {metadata['dim']} {metadata['dtype']}, "
+        f"{_megabytes(metadata['bytes'])}, {whole}"
     )
-    if facts["lengths"] is not None:
-        lengths = facts["lengths"]
+    if metadata["lengths"] is not None:
+        lengths = metadata["lengths"]
         typer.echo(f"  N: {lengths['min']:,} to {lengths['max']:,}, median {lengths['median']:g}")
 
 

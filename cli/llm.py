@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from slt_cache.advice import CONFIG_FILE, command
-from slt_cache.distributed.processes import join, leader_first
+from slt_cache.distributed.processes import join, main_process_first
 
 from .endings import Interrupted
 from .help import Program
@@ -65,7 +65,7 @@ def pretrain(
         return
     small_llm(opened)  # before the corpus is drawn
     join()
-    record = pretrain_run(opened, leader_first(lambda: ensure_clips(opened)), restart)
+    record = pretrain_run(opened, main_process_first(lambda: ensure_clips(opened)), restart)
     print_trained(record, opened.pretrained, as_json, opened.command("train-llm --features feats.h5"))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slt_cache.advice import command
-from slt_cache.distributed.processes import leave, say_once
+from slt_cache.distributed.processes import leave, log_once
 
 from .endings import FAILED, INTERRUPTED, CtrlC, Interrupted, explained, fall_silent, interruption, reader_is_gone
 from .help import OUTPUT, RUN, config_names, one_of, setting_names
@@ -125,10 +125,10 @@ def guarded(work: Callable[..., None], left: Interrupted = Interrupted.STARTS_OV
             if explanation is None or Verbosity.traceback:
                 raise
             message, code = explanation
-            say_once(message, _to_stderr)
+            log_once(message, _to_stderr)
             raise SystemExit(code) from error
         except KeyboardInterrupt:
-            say_once(interruption(left, options), _to_stderr)
+            log_once(interruption(left, options), _to_stderr)
             raise SystemExit(INTERRUPTED) from None
 
     return guard
@@ -138,7 +138,7 @@ def _say_what_waits() -> None:
     """What a command was to say first, even if it said nothing else."""
     terminal = sys.modules.get("slt_cache.progress")
     if terminal is not None:
-        terminal.say_what_waits()
+        terminal.log_waiting()
 
 
 def _at_home(name: str, value: Any) -> Any:
@@ -174,7 +174,7 @@ def open_run(
 
     A command that `begins` runs may be given a new folder alone; one that `draws` the demo corpus where no other is
     named says so."""
-    from slt_cache.progress import say_first
+    from slt_cache.progress import log_first
     from slt_cache.runs.run import open_run as open_
 
     overrides = list(settings or [])
@@ -183,7 +183,7 @@ def open_run(
     _require_agreement(settings or [], own, seed, device)
     opened = open_(run, config, overrides, default, device, own=own, begins=begins, draws=draws)
     if draws and run is None and config is None and opened.config.corpus.name == "avatar":
-        say_first(
+        log_first(
             f"no --run and no --config: this is {opened.folder}, the drawn demo corpus. "
             f"For your own videos: {command('prepare tsv --root DIR')}"
         )
@@ -221,11 +221,11 @@ def _require_agreement(settings: Sequence[str], own: Sequence[str], seed: int | 
 def require_used(opened: "Run", name: str, saves: bool = False) -> None:
     """Refuses `--set` words that contradict a finished stage which the command `name` does not make, and warns of
     those that it does not use at all; with `saves` they are kept for a later command."""
-    from slt_cache.progress import say_first
+    from slt_cache.progress import log_first
 
     for setting in opened.require_used(name):
         if not saves:
-            say_first(f"warning: --set {setting}: {name} does not use it, and it is not saved.")
+            log_first(f"warning: --set {setting}: {name} does not use it, and it is not saved.")
 
 
 def find_cache(path: Path | str | None, run: Path | None) -> Path:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slt_cache.distributed.processes import leads
+from slt_cache.distributed.processes import is_main_process
 
 from .help import one_of
 from .options import (
@@ -109,7 +109,7 @@ def evaluate(
     require_used(opened, "eval")
     cache = None if features is None else opened.find_features(features)
     done = evaluate_run(opened, split, cache, model, bootstrap, manifest)
-    if not leads():
+    if not is_main_process():
         return
     if as_json:
         print_json(

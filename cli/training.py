@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slt_cache.distributed.processes import join, leader_first, leads
+from slt_cache.distributed.processes import is_main_process, join, main_process_first
 
 from .endings import Interrupted
 from .options import (
@@ -140,7 +140,7 @@ def _begun_from(origin: Path, run: Path | None, features: str) -> str:
     if run is None:
         raise InputError(f"--from {origin}: name the folder of the new experiment with --run.")
     join()
-    leader_first(lambda: begin_from(origin, run, features))
+    main_process_first(lambda: begin_from(origin, run, features))
     return str(run / FEATURES)
 
 
@@ -174,7 +174,7 @@ def train_joint(
 
 def print_trained(record: "Record", folder: "Path", as_json: bool, then: str) -> None:
     """What a training left in the folder, and the command that comes next."""
-    if not leads():
+    if not is_main_process():
         return
     best = folder / "best"
     if as_json:

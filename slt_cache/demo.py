@@ -20,7 +20,7 @@ from slt_cache.pipeline.prepare_llm import pretrain
 from slt_cache.pipeline.train_llm import train_control, train_llm
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.pipeline.translate import Translation, Translator
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.report import write_report
 from slt_cache.runs.run import MODELS, SMALL_LLMS, Run
 from slt_cache.runs.scoring import rounded
@@ -115,7 +115,7 @@ def run_demo(run: Run, full: bool) -> Demo:
     try:
         write_report(run)
     except BaseException:
-        say(render(done))  # an hour's results are shown even without a page
+        log(render(done))  # an hour's results are shown even without a page
         raise
     load = _load(run).get("under_load")
     return replace(done, seconds=time.monotonic() - begun, load=f"; {load}" if load else "")
@@ -143,10 +143,10 @@ def render(demo: Demo) -> str:
 
 def _step(name: str, why: str, work: Callable[[], Result]) -> Result:
     """Announces a step, and says what it took."""
-    say(f"[{name}] {why}")
+    log(f"[{name}] {why}")
     begun = time.monotonic()
     result = work()
-    say(f"[{name}] {time.monotonic() - begun:.0f} s")
+    log(f"[{name}] {time.monotonic() - begun:.0f} s")
     return result
 
 

@@ -9,7 +9,7 @@ from itertools import count
 
 from tqdm import tqdm
 
-from slt_cache.distributed.processes import leads
+from slt_cache.distributed.processes import is_main_process
 
 QUIET_SECONDS = 30
 """Between two lines of progress where there is no terminal."""
@@ -20,30 +20,30 @@ SHORT_SECONDS = 0.5
 _waiting: list[str] = []
 
 
-def say_first(line: str) -> None:
+def log_first(line: str) -> None:
     """Has a line come before all others, once there is any: a command that refuses its input says only why."""
     _waiting.append(line)
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """One line of progress, above any bar that runs."""
     if _waiting:
-        say_what_waits()
-    if leads():
+        log_waiting()
+    if is_main_process():
         tqdm.write(line, file=sys.stderr)
         sys.stderr.flush()
 
 
-def say_what_waits() -> None:
-    """Says what `say_first` was given, if that was not said before."""
+def log_waiting() -> None:
+    """Says what `log_first` was given, if that was not said before."""
     lines = list(_waiting)
     _waiting.clear()
     for line in lines:
-        say(line)
+        log(line)
 
 
 @contextmanager
-def counting(
+def progress_counter(
     what: str, total: int, done: int, unit: str = "clip", quiet: bool = False
 ) -> Iterator[Callable[[int], None]]:
     """Gives a function to call with how many more are done since the beginning: a bar on a terminal, and elsewhere a
@@ -53,10 +53,10 @@ def counting(
 
 
 @contextmanager
-def stepping(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
+def progress_steps(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
     """Gives a function to call after each of so many steps."""
     done = count(1)
-    with counting(what, total, 0, unit) as show:
+    with progress_counter(what, total, 0, unit) as show:
         yield lambda: show(next(done))
 
 
@@ -66,7 +66,7 @@ def progress_bar(
 ) -> Iterator[Callable[[int, int], None]]:
     """Gives a function to call with (done, total): a bar with its rate and the time left on a terminal, and elsewhere a
     line now and then. `total` is what is known of it before; `begun` were done before, and count in no rate."""
-    quiet = quiet or not leads()
+    quiet = quiet or not is_main_process()
     bar = tqdm(
         desc=what,
         unit=unit,
@@ -85,7 +85,7 @@ def progress_bar(
         bar.update(done - bar.n)
         if bar.disable and not quiet and time.monotonic() - said > QUIET_SECONDS:
             said = time.monotonic()
-            say(f"{what}: {done:,} of {total:,} {unit}s")
+            log(f"{what}: {done:,} of {total:,} {unit}s")
 
     try:
         yield show

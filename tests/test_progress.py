@@ -11,10 +11,10 @@ import pytest
 from slt_cache import progress as terminal
 from slt_cache.cache_tools.inspect import verify_cache
 from slt_cache.cache_tools.merge import merge_caches
-from slt_cache.features.layout import Progress
+from slt_cache.features.layout import ProgressCallback
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
-from slt_cache.progress import counting, progress_bar
+from slt_cache.progress import progress_bar, progress_counter
 from tests.helpers.caches import IDS, add_split, facts_of, rows_of
 
 
@@ -32,7 +32,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bar_shows_rate_and_time_left_and_is_gone_in_the_end(at_once: None) -> None:
-    with redirect_stderr(Terminal()) as screen, counting("drawing", 4, 0) as show:
+    with redirect_stderr(Terminal()) as screen, progress_counter("drawing", 4, 0) as show:
         show(1)
         time.sleep(0.15)  # tqdm draws ten times a second
         show(2)
@@ -42,7 +42,7 @@ def test_a_bar_shows_rate_and_time_left_and_is_gone_in_the_end(at_once: None) ->
 
 
 def test_what_takes_a_moment_needs_no_bar() -> None:
-    with redirect_stderr(Terminal()) as screen, counting("drawing", 4, 0) as show:
+    with redirect_stderr(Terminal()) as screen, progress_counter("drawing", 4, 0) as show:
         show(4)
     assert screen.getvalue() == ""
 
@@ -53,7 +53,7 @@ def test_elsewhere_plain_lines_come_now_and_then(
     monkeypatch.setattr(terminal, "QUIET_SECONDS", -1)
     with progress_bar("looking at videos") as progress:
         progress(1, 1200)
-    with counting("importing train", 1200, 400) as show:
+    with progress_counter("importing train", 1200, 400) as show:
         show(300)
         show(5000)
     assert capsys.readouterr().err.splitlines() == [
@@ -67,7 +67,7 @@ def test_elsewhere_plain_lines_come_now_and_then(
     assert capsys.readouterr().err == ""
 
 
-def seen_by(calls: list[tuple[int, int]]) -> Progress:
+def seen_by(calls: list[tuple[int, int]]) -> ProgressCallback:
     return lambda done, total: calls.append((done, total))
 
 

@@ -13,7 +13,7 @@ from slt_cache.app.limits import Limits, limit_memory
 from slt_cache.corpora.base import Clip
 from slt_cache.video.frames import UnreadableVideo, open_frames
 from slt_cache.video.packets import opened
-from slt_cache.video.subprocess import NoAnswer, map_apart
+from slt_cache.video.subprocess import WorkerDied, map_apart
 
 HEIGHT = 270
 """Pixels of the copy, at most."""
@@ -51,7 +51,7 @@ def small_film(clip: Clip, limits: Limits | None = None) -> str:
     """An mp4 of the clip as a data URI; empty where it cannot be made. Decoded in a process of its own, with no more
     memory than `limits` leave it."""
     [film] = map_apart(partial(_encoded, limits=limits), [clip])
-    if isinstance(film, NoAnswer) or not film:
+    if isinstance(film, WorkerDied) or not film:
         return ""
     return "data:video/mp4;base64," + base64.b64encode(film).decode("ascii")
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from slt_cache.app.receive import Receiver
 from slt_cache.app.uploads import Uploads
-from slt_cache.progress import say
+from slt_cache.progress import log
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -88,7 +88,7 @@ class Gate:
         except Refused as refused:
             await answer_json(send_with_policy, refused.status, {"detail": str(refused)})
         except Exception as error:  # one line in place of the server's traceback
-            say(f"{scope.get('method')} {scope.get('path', '')[:100]!a} failed: {type(error).__name__}: {error}"[:400])
+            log(f"{scope.get('method')} {scope.get('path', '')[:100]!a} failed: {type(error).__name__}: {error}"[:400])
             if not begun:
                 await answer_json(send_with_policy, 500, {"detail": "This request failed."})
         finally:

@@ -12,7 +12,7 @@ from slt_cache.app.show import show_answer, show_invitation, show_problem
 from slt_cache.app.uploads import Uploads
 from slt_cache.corpora.base import Clip
 from slt_cache.errors import SltCacheError
-from slt_cache.progress import say
+from slt_cache.progress import log
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-serif")
 """Of the reader's own machine: gradio's would be asked for at Google's."""
@@ -90,5 +90,5 @@ def _html(answer: Callable[[], Answer], what: str, reference: str = "") -> str:
             what, str(getattr(error, "reason", error)).rstrip("."), "Give a video, such as mp4 or webm."
         )
     except Exception as error:
-        say(f"{what}: {type(error).__name__}: {error}")
+        log(f"{what}: {type(error).__name__}: {error}")
         return show_problem(what, f"something failed here ({type(error).__name__})", "The terminal says what.")

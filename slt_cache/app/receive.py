@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from slt_cache.app.uploads import MEGABYTE, NoRoom, Uploads
 from slt_cache.errors import SltCacheError
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.write_errors import write_errors
 
 FORM_BYTES = 64_000
@@ -55,7 +55,7 @@ class Receiver:
         except NoRoom:
             response = PlainTextResponse("Too many files are waiting. Try again in a minute.", 503)
         except SltCacheError as full:
-            say(str(full))
+            log(str(full))
             response = PlainTextResponse("The file could not be stored here. Try again later.", 507)
         except (ClientDisconnect, MultiPartException, _NoFile):
             response = PlainTextResponse("No whole file arrived.", 400)

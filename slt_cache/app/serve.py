@@ -21,7 +21,7 @@ from slt_cache.app.uploads import MEGABYTE, Uploads
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.run import Run
 
 STYLE = Path(__file__).with_name("style.css")
@@ -50,12 +50,12 @@ def serve(run: Run, host: str, port: int | None, limits: Limits, allowed: Sequen
         questions = page_module.questions_of(page, clips)
         app.middleware_stack = Gate(app.middleware_stack, [host, *allowed], uploads, receiver, questions)
         if not is_loopback(host):
-            say(
+            log(
                 f"warning: listening on {host}: everyone who can reach this machine may use this page, unencrypted and "
                 "without a password. It answers to its addresses; for a name, add --allow-host NAME. For you alone, "
                 "leave out --host, and use ssh -L from elsewhere."
             )
-        say(f"{address} (Ctrl-C ends it)")
+        log(f"{address} (Ctrl-C ends it)")
         try:
             with uploads.swept():
                 _wait()

@@ -31,7 +31,7 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.files import scratch_folder
 from slt_cache.pipeline.extract import extract
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import load_tokenizer, train_tokenizer
 from slt_cache.video.frames import open_frames
@@ -54,7 +54,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
         paths = _videos_of(videos, clips) if videos is not None else _write_videos(folder / "videos", clips)
         run = untrained_run(folder / "run", config, paths)
         listed = [_clip(path) for path in paths]
-        say(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} times in turns")
+        log(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} times in turns")
         frames = sum(_count((clip, config.video)) for clip in listed)
         forward, batch = _best_forward(config, frames, device)
         cache = folder / "feats.h5"

@@ -36,7 +36,7 @@ from slt_cache.features.cache import FeatureCache
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.feature_spec import open_features
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -88,7 +88,7 @@ def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = N
         raise InputError(f"{cache} (train): there are no clips to time.")
     videos = videos_of(run, trained, chosen, device)
     model = _translator(run, held.dim, trained.tokenizer, shape)
-    say(f"timing {len(chosen)} of {len(loader)} batches on {device}, in {ROUNDS} rounds")
+    log(f"timing {len(chosen)} of {len(loader)} batches on {device}, in {ROUNDS} rounds")
     rounds: list[_Round] = []
 
     def measure(task: MeasuredTask) -> Iterator[FeatureBatch]:

@@ -22,7 +22,7 @@ from slt_cache.files import scratch_folder
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.translators import IGNORED, SignTranslator
 from slt_cache.training.loop import train
-from slt_cache.training.task import Engine
+from slt_cache.training.task import TrainerOptions
 from slt_cache.training.tasks.llm import FromCacheTask
 
 VOCABULARY = 2500
@@ -59,7 +59,7 @@ class MeasuredTask(FromCacheTask):
     """Stage 2's own task, but for its batches: those that `measure` yields, which may look at the clock between them.
     The weights are thrown away."""
 
-    stepping: Optimizer
+    progress_steps: Optimizer
     """The loop's optimizer, once it has asked for it."""
 
     def __init__(
@@ -87,8 +87,8 @@ class MeasuredTask(FromCacheTask):
             self.batches_an_epoch = batches  # several are read at once, and none that is not measured
 
     def optimizer(self) -> Optimizer:
-        self.stepping = super().optimizer()
-        return self.stepping
+        self.progress_steps = super().optimizer()
+        return self.progress_steps
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[FeatureBatch]:
         yield from self.measure(self)
@@ -110,7 +110,7 @@ def run_loop(task: MeasuredTask, config: Config, device: torch.device) -> None:
     settings = config.llm_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
     precision = config.compute.precision
     with scratch_folder() as folder, suppress(_Measured):
-        train(task, Engine(settings, config.seed, 1, precision, device, folder, save_seconds=math.inf))
+        train(task, TrainerOptions(settings, config.seed, 1, precision, device, folder, save_seconds=math.inf))
 
 
 def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: FeatureBatch, adapter: bool) -> float:
@@ -135,7 +135,7 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
     loss.backward()
     if training.clip_norm is not None:
         nn.utils.clip_grad_norm_(learning.parameters(), training.clip_norm)
-    task.stepping.step()
+    task.progress_steps.step()
     wait_for(device)
     return time.perf_counter() - begun
 

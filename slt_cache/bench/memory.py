@@ -26,7 +26,7 @@ from slt_cache.device import pick_device
 from slt_cache.errors import SltCacheError
 from slt_cache.files import scratch_folder
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
-from slt_cache.progress import say
+from slt_cache.progress import log
 
 CLIPS, STEPS, TOKENS, DIM = 16, 50, 20, 512
 """B, N, L and C of the batch."""
@@ -49,7 +49,7 @@ def bench_memory(
         saved = folder / "llm"
         parameters = _save(saved, shape, vocabulary)
         for name, adapted in (("step", None), ("lora_step", lora)):
-            say(f"memory: {UPDATES} updates of {parameters / 1e6:.0f} M parameters{', LoRA' if adapted else ''}")
+            log(f"memory: {UPDATES} updates of {parameters / 1e6:.0f} M parameters{', LoRA' if adapted else ''}")
             llm = config.llm.model_copy(update={"lora": adapted})
             peaks = _in_a_process(_peaks, saved, config.model_copy(update={"llm": llm}), vocabulary)
             figures |= {f"{name}_peak_{where}": round(peak / GIGABYTE, 2) for where, peak in peaks.items()}

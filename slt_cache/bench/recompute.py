@@ -19,7 +19,7 @@ from slt_cache.features.spec import IMPORTED
 from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.prepare import ensure_clips, require_split
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.chunks import PieceReader, plain
@@ -73,7 +73,7 @@ class Videos:
 def videos_of(run: Run, trained: LlmCheckpoint, chosen: Sequence[Sequence[str]], device: torch.device) -> Videos | None:
     """Of the clips of each batch, by their ids; None where the run has no encoder."""
     if trained.spec.level == IMPORTED:
-        say("imported features: the run has no encoder that could be run again; only the cache is timed.")
+        log("imported features: the run has no encoder that could be run again; only the cache is timed.")
         return None
     visual = encoder_of(run, trained.spec)
     clips = require_split(run, ensure_clips(run), "train")

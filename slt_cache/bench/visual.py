@@ -28,7 +28,7 @@ from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes, frame_cac
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.prepare_llm import ensure_tokenizer
 from slt_cache.pipeline.visual_training import memory_needed, with_passes
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import Tokenizer
@@ -72,7 +72,7 @@ def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
         cache = frame_cache_in(folder, config)
         loaders = [loader(), loader(frame_cache=cache)]
         timed, an_epoch = len(loaders[0]), len(EpochOrder(len(clips), size, config.seed, shuffle=True))
-        say(f"timing {timed} of {an_epoch} batches on {device}, {ROUNDS} times in turns")
+        log(f"timing {timed} of {an_epoch} batches on {device}, {ROUNDS} times in turns")
         optimizer = partial(visual_optimizer, model, config.visual_training)
         task = MeasuredPixels("bench", model, loaders[0], optimizer, dict, lambda epoch, dev: None)
         task.measure(loaders, ROUNDS + 1, config, device)

@@ -18,7 +18,7 @@ from slt_cache.encoders.frozen import PRECISIONS
 from slt_cache.files import scratch_folder
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.training.loop import train
-from slt_cache.training.task import Engine
+from slt_cache.training.task import TrainerOptions
 from slt_cache.training.tasks.visual import FromPixelsTask
 
 BARE_AT_ONCE = 64
@@ -111,7 +111,7 @@ def run_loop(task: MeasuredPixels, config: Config, device: torch.device) -> None
     settings = config.visual_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
     precision = config.compute.precision
     with scratch_folder() as folder, suppress(_Measured):
-        train(task, Engine(settings, config.seed, 1, precision, device, folder, save_seconds=math.inf))
+        train(task, TrainerOptions(settings, config.seed, 1, precision, device, folder, save_seconds=math.inf))
 
 
 def _bare(model: VisualTranslator, config: Config, device: torch.device, counts: Sequence[int]) -> float:

@@ -21,7 +21,7 @@ from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.encoder import differs_from, frozen_encoder
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips
-from slt_cache.progress import counting
+from slt_cache.progress import progress_counter
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ClipView, PieceReader
 from slt_cache.video.reader_pool import read_ahead
@@ -94,7 +94,7 @@ def _compare(held: FeatureCache, run: Run, count: int) -> Iterator[tuple[str, fl
     reader = PieceReader(visual.video, AugmentationConfig.model_validate(spec.augmentation or {}), spec.view_seed or 0)
     jobs = (ClipView(clip, view) for clip in chosen for view in range(held.views))
     encoded = encode(encoder, read_ahead(jobs, reader, run.config.compute.workers))
-    with counting(f"comparing {held.split}", len(chosen), 0) as show:
+    with progress_counter(f"comparing {held.split}", len(chosen), 0) as show:
         for number, clip in enumerate(chosen, start=1):
             found = [
                 one.features.numpy() if isinstance(one, EncodedClip) else str(one.reason)

@@ -15,10 +15,10 @@ from slt_cache.advice import command
 from slt_cache.cache_tools.arrays import FORMATS, stem_of, write_features
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitFacts
+from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitMetadata
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import read_json, replacing
-from slt_cache.progress import counting, say
+from slt_cache.progress import log, progress_counter
 
 TABLE = "features.tsv"
 COLUMNS = ("id", "split", "view", "file", "num_frames", "fps", "text", SOURCE)
@@ -41,7 +41,7 @@ class Exported:
 class ExportedSplit:
     """What spec.json says of a split beside the spec."""
 
-    facts: SplitFacts
+    metadata: SplitMetadata
     missing: tuple[Failure, ...]
     lines_sha256: str
     """Over the split's lines of features.tsv; where they have changed, the facts hold no longer."""
@@ -83,7 +83,7 @@ def export_cache(
         (temporary / SPEC_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
     for held in caches:
         if not held.complete:
-            say(f"{cache}: {len(held.missing)} clips of {held.split} are missing, and so they are in {out}.")
+            log(f"{cache}: {len(held.missing)} clips of {held.split} are missing, and so they are in {out}.")
     return done
 
 
@@ -113,7 +113,7 @@ def _export(held: FeatureCache, folder: Path, file_format: str, views: int, line
     """Writes the files of a split and adds its lines."""
     (folder / held.split).mkdir()
     num_frames, fps = (held.column(name).tolist() for name in ("num_frames", "fps"))
-    with counting(f"exporting {held.split}", len(held), 0) as show:
+    with progress_counter(f"exporting {held.split}", len(held), 0) as show:
         for index, (clip_id, text) in enumerate(zip(held.ids, held.texts, strict=True)):
             for view in range(views):
                 row = index * held.views + view
@@ -169,6 +169,6 @@ def _splits(said: dict[str, Any]) -> Iterator[tuple[str, ExportedSplit]]:
         raise ValueError(f"version {said['version']}")
     for split, known in said["splits"].items():
         spec = FeatureSpec.from_json(json.dumps(said["spec"]))
-        facts = SplitFacts(split=split, spec=spec, **{name: str(known[name]) for name in FACTS})
+        metadata = SplitMetadata(split=split, spec=spec, **{name: str(known[name]) for name in FACTS})
         missing = tuple(Failure(str(one["clip_id"]), str(one["reason"])) for one in known["missing"])
-        yield split, ExportedSplit(facts, missing, str(known["lines_sha256"]))
+        yield split, ExportedSplit(metadata, missing, str(known["lines_sha256"]))

@@ -16,12 +16,12 @@ from slt_cache.cache_tools.export import ExportedSplit, lines_sha256, read_expor
 from slt_cache.cache_tools.table import ListedClip, ListedView, find_table, read_table
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitFacts
+from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_folder
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.files import exclusive
 from slt_cache.pipeline.failures import write_failures
-from slt_cache.progress import counting, progress_bar, say
+from slt_cache.progress import log, progress_bar, progress_counter
 
 CLIPS_PER_PART = 64
 DTYPES = ("float16", "float32")
@@ -46,7 +46,7 @@ class _Job:
     """One split to be imported."""
 
     parts: Parts
-    stretches: Sequence[Sequence[ListedClip]]
+    chunks: Sequence[Sequence[ListedClip]]
     """The clips of each part."""
     missing: tuple[Failure, ...]
     """Clips that the exported cache lacked already."""
@@ -72,7 +72,7 @@ def import_features(
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Name the one with the table of the features.")
     table = find_table(folder)
-    splits = read_table(table, read_export(folder) is not None, say)
+    splits = read_table(table, read_export(folder) is not None, log)
     exported = (read_export(folder) or {}) if source is None else {}
     spec = _spec_of(folder, splits, exported, source, dtype)
     _require_fitting(out, spec)
@@ -106,7 +106,7 @@ def _spec_of(
     clips = [clip for split in splits.values() for clip in split]
     views = len(clips[0].views)
     if exported:
-        spec = next(iter(exported.values())).facts.spec
+        spec = next(iter(exported.values())).metadata.spec
         if dtype not in (None, spec.dtype) or views != spec.views:
             raise InputError(
                 f"{folder}: exported as {spec.dtype} with {spec.views} views, and asked for {dtype or spec.dtype} "
@@ -152,28 +152,28 @@ def _job(
     digest = lines_sha256(split, ((clip.clip_id, clip.text) for clip in clips))
     missing: tuple[Failure, ...] = ()
     if exported is not None and exported.lines_sha256 == digest:
-        facts, missing = exported.facts, exported.missing
+        metadata, missing = exported.metadata, exported.missing
     else:
-        facts = SplitFacts(
+        metadata = SplitMetadata(
             split=split,
             spec=spec,
             corpus=IMPORTED,
-            language=exported.facts.language if exported is not None else UNKNOWN,
+            language=exported.metadata.language if exported is not None else UNKNOWN,
             manifest_sha256=digest,
             created=_begun(out) or datetime.now(timezone.utc).isoformat(timespec="seconds"),
             tool=f"slt-cache {__version__}",
         )
     if language is not None:
-        facts = replace(facts, language=language)
-    stretches = [clips[first : first + CLIPS_PER_PART] for first in range(0, len(clips), CLIPS_PER_PART)]
-    return _Job(Parts(out, facts), stretches, missing)
+        metadata = replace(metadata, language=language)
+    chunks = [clips[first : first + CLIPS_PER_PART] for first in range(0, len(clips), CLIPS_PER_PART)]
+    return _Job(Parts(out, metadata), chunks, missing)
 
 
 def _begun(out: Path) -> str | None:
     """When the interrupted import began that has left parts; they say so."""
     for path in sorted(parts_folder(out).glob("*/*.h5")):
         try:
-            return FeatureCache(path, path.parent.name).facts.created
+            return FeatureCache(path, path.parent.name).metadata.created
         except (InputError, OSError):
             continue
     return None
@@ -181,16 +181,16 @@ def _begun(out: Path) -> str | None:
 
 def _make_parts(job: _Job, table: Path, exact: bool) -> None:
     """Makes the parts that are not there yet, or are older than one of their files."""
-    split = job.parts.facts.split
+    split = job.parts.metadata.split
     done = 0
-    with counting(f"importing {split}", sum(map(len, job.stretches)), 0) as show:
-        for number, clips in enumerate(job.stretches):
+    with progress_counter(f"importing {split}", sum(map(len, job.chunks)), 0) as show:
+        for number, clips in enumerate(job.chunks):
             if not _is_held(job, number, table):
                 rows: list[ClipFeatures] = []
                 failures: list[Failure] = []
                 for clip in clips:
                     try:
-                        rows += [_row(clip, view, job.parts.facts.spec, exact) for view in clip.views]
+                        rows += [_row(clip, view, job.parts.metadata.spec, exact) for view in clip.views]
                     except BadFile as error:
                         failures.append(Failure(clip.clip_id, str(error)))
                 job.parts.write(number, rows, failures)
@@ -199,7 +199,7 @@ def _make_parts(job: _Job, table: Path, exact: bool) -> None:
 
 
 def _is_held(job: _Job, number: int, table: Path) -> bool:
-    clips = job.stretches[number]
+    clips = job.chunks[number]
     part = job.parts.held(number, [clip.clip_id for clip in clips])
     if part is None or part.missing:
         return False
@@ -240,7 +240,7 @@ def _row(clip: ListedClip, view: ListedView, spec: FeatureSpec, exact: bool) -> 
 
 
 def _content(job: _Job) -> SplitContent:
-    content = job.parts.content(len(job.stretches))
+    content = job.parts.content(len(job.chunks))
     return replace(content, table=replace(content.table, missing=[*content.table.missing, *job.missing]))
 
 
@@ -248,8 +248,8 @@ def _outcome(job: _Job, content: SplitContent, allow_missing: bool) -> Imported:
     table = content.table
     failed = tuple(table.missing[: len(table.missing) - len(job.missing)])
     return Imported(
-        split=job.parts.facts.split,
-        clips=len(table.clip_ids) // job.parts.facts.spec.views,
+        split=job.parts.metadata.split,
+        clips=len(table.clip_ids) // job.parts.metadata.spec.views,
         rows=int(table.steps.sum()),
         failed=failed,
         written=allow_missing or not failed,

@@ -82,10 +82,10 @@ def _describe(held: FeatureCache) -> dict[str, Any]:
         "lengths": _lengths(np.diff(held.offsets)),
         "complete": held.complete,
         "missing": [asdict(failure) for failure in held.missing],
-        "corpus": held.facts.corpus,
-        "language": held.facts.language,
-        "created": held.facts.created,
-        "tool": held.facts.tool,
+        "corpus": held.metadata.corpus,
+        "language": held.metadata.language,
+        "created": held.metadata.created,
+        "tool": held.metadata.tool,
         "spec": asdict(held.spec),
     }
 

@@ -50,8 +50,8 @@ def _require_same(caches: Sequence[FeatureCache]) -> None:
     for cache in caches[1:]:
         first = caches[0]
         different = first.spec.differences(cache.spec, here="first", there="second")
-        if cache.facts.language != first.facts.language:
-            different.append(f"language: first {first.facts.language}, second {cache.facts.language}")
+        if cache.metadata.language != first.metadata.language:
+            different.append(f"language: first {first.metadata.language}, second {cache.metadata.language}")
         if different:
             raise InputError(
                 f"{first.path} and {cache.path} hold different features ({'; '.join(different)}). "
@@ -77,15 +77,15 @@ def _joined(caches: Sequence[FeatureCache]) -> SplitContent:
     contents = [cache.content() for cache in caches]
     if len(contents) == 1:
         return contents[0]
-    every = [content.table.facts for content in contents]
-    facts = replace(
+    every = [content.table.metadata for content in contents]
+    metadata = replace(
         every[0],
         corpus="+".join(dict.fromkeys(one.corpus for one in every)),
         manifest_sha256=hashlib.sha256("".join(one.manifest_sha256 for one in every).encode()).hexdigest(),
         created=max(one.created for one in every),
         tool=f"slt-cache {__version__}",
     )
-    content = joined(facts, contents)
+    content = joined(metadata, contents)
     there = set(content.table.clip_ids)
     missing = {failure.clip_id: failure for failure in content.table.missing if failure.clip_id not in there}
     return replace(

@@ -14,7 +14,7 @@ from slt_cache.colours import INK, LIGHT
 from slt_cache.errors import InputError
 from slt_cache.features.spec import IMPORTED
 from slt_cache.files import replacing
-from slt_cache.progress import say
+from slt_cache.progress import log
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,7 +125,7 @@ def _figure(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
             warnings.simplefilter("always")
             figure.savefig(temporary, format=path.suffix.lower().removeprefix("."), dpi=DOTS_PER_INCH)
     if any("missing from font" in str(warning.message) for warning in warned):
-        say(f"{path}: no font of this machine shows all characters of the title; install Noto Sans CJK, for example.")
+        log(f"{path}: no font of this machine shows all characters of the title; install Noto Sans CJK, for example.")
 
 
 def _wrapped(text: str) -> str:

@@ -8,22 +8,22 @@ from typing import Any
 from slt_cache.corpora.base import SPLITS
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.labels import find_labels, read_labels
-from slt_cache.corpora.media import Progress, folder_names, frame_folders, measure, no_progress, video_files
+from slt_cache.corpora.media import ProgressCallback, folder_names, frame_folders, measure, no_progress, video_files
 from slt_cache.corpora.official import (
     NO_ANNOTATION,
     NO_FOLDER,
     UNNAMED,
     UNREADABLE_ROW,
-    Medium,
+    CorpusScan,
+    MediaFile,
     Problems,
-    Reading,
     Sentence,
+    add_issue,
     compare_names,
     count_by_split,
     extremes,
     find,
     join,
-    note,
     read_table,
     usable,
 )
@@ -44,7 +44,7 @@ VIDEO_FOLDERS = ("sentence-crop", "sentence/sentence-crop")
 NO_SPLIT = ""
 
 
-def read_csl_daily(root: Path, progress: Progress = no_progress) -> Reading:
+def read_csl_daily(root: Path, progress: ProgressCallback = no_progress) -> CorpusScan:
     """Clips of the three splits. Raises InputError where no annotation is found or a file is broken."""
     problems: Problems = {}
     sentences, split_of, sources = _annotation(root, problems)
@@ -53,13 +53,13 @@ def read_csl_daily(root: Path, progress: Progress = no_progress) -> Reading:
     if folder is not None:
         named = {sentence.id for sentence in sentences} | split_of.keys()
         on_disk = {*folder_names(folder), *video_files(folder)}
-        note(problems, UNNAMED, sorted(on_disk - named))
+        add_issue(problems, UNNAMED, sorted(on_disk - named))
     clips = join(kept, media, lambda sentence: (folder or root / FRAME_FOLDERS[0]) / sentence.id, problems)
     lengths = {clip.id: frames for clip in clips if clip.id in media and (frames := media[clip.id].frames) is not None}
     found = {"annotation": [str(path) for path in sources], "videos": None if folder is None else str(folder)}
     of_split = {split: list(split_of.values()).count(split) for split in SPLITS}
     named_rows = of_split if split_of else count_by_split(sentences)
-    return Reading(clips, named_rows, CSL_DAILY, problems, {**found, **extremes(lengths, "frames")}, sources)
+    return CorpusScan(clips, named_rows, CSL_DAILY, problems, {**found, **extremes(lengths, "frames")}, sources)
 
 
 def _annotation(root: Path, problems: Problems) -> tuple[list[Sentence], dict[str, str], list[Path]]:
@@ -87,7 +87,7 @@ def _of_labels(
     for split in SPLITS:
         path = find_labels(root, split, problems, alone=True)
         if path is None:
-            note(problems, NO_ANNOTATION, f"{split}: {PICKLE} or labels.{split}")
+            add_issue(problems, NO_ANNOTATION, f"{split}: {PICKLE} or labels.{split}")
             continue
         found = read_labels(path, split, problems)
         if splits is not None:
@@ -107,9 +107,9 @@ def _split_of(path: Path, problems: Problems) -> dict[str, str]:
     split_of: dict[str, str] = {}
     for number, (name, split) in read_table(path, "|", ("name", "split"), problems):
         if split not in SPLITS:
-            note(problems, UNREADABLE_ROW, f"{path.name} line {number}: split {split[:40]!r} is none of {SPLITS}")
+            add_issue(problems, UNREADABLE_ROW, f"{path.name} line {number}: split {split[:40]!r} is none of {SPLITS}")
         elif (first := split_of.setdefault(nfc(name), split)) != split:
-            note(problems, "in two splits (the first is taken)", f"{name}: {first}, and {split}")
+            add_issue(problems, "in two splits (the first is taken)", f"{name}: {first}, and {split}")
     return split_of
 
 
@@ -136,7 +136,7 @@ def _read_pickle(path: Path, problems: Problems) -> list[Sentence]:
         place = f"{path.name} item {number}"
         sentence = _sentence(item, place)
         if sentence is None:
-            note(problems, UNREADABLE_ROW, f"{place}: no name and label_char")
+            add_issue(problems, UNREADABLE_ROW, f"{place}: no name and label_char")
         else:
             sentences.append(sentence)
     return sentences
@@ -161,8 +161,8 @@ def _sentence(item: Any, place: str) -> Sentence | None:
 
 
 def _media(
-    root: Path, sentences: list[Sentence], problems: Problems, progress: Progress
-) -> tuple[dict[str, Medium], Path | None]:
+    root: Path, sentences: list[Sentence], problems: Problems, progress: ProgressCallback
+) -> tuple[dict[str, MediaFile], Path | None]:
     """Frames or cropped video of each clip, and the folder they lie in; frames where both are there."""
     names = [sentence.id for sentence in sentences]
     folder = find(root, FRAME_FOLDERS, problems, folder=True)
@@ -170,7 +170,7 @@ def _media(
         return frame_folders(folder, names, problems, progress), folder
     folder = find(root, VIDEO_FOLDERS, problems, folder=True)
     if folder is None:
-        note(problems, NO_FOLDER, f"{FRAME_FOLDERS[0]}, {FRAME_FOLDERS[2]} or {VIDEO_FOLDERS[0]}")
+        add_issue(problems, NO_FOLDER, f"{FRAME_FOLDERS[0]}, {FRAME_FOLDERS[2]} or {VIDEO_FOLDERS[0]}")
         return {}, None
     files = video_files(folder)
     wanted = [files[name] for name in names if name in files]

@@ -9,19 +9,19 @@ from typing import Any
 from slt_cache.corpora.base import SPLITS, Clip
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.how2sign_rows import Row, read_rows
-from slt_cache.corpora.media import VIDEO_SUFFIXES, Progress, measure, no_progress
+from slt_cache.corpora.media import VIDEO_SUFFIXES, ProgressCallback, measure, no_progress
 from slt_cache.corpora.official import (
     ABSENT,
     ALSO_THERE,
     NO_ANNOTATION,
     UNNAMED,
-    Medium,
+    CorpusScan,
+    MediaFile,
     Problems,
-    Reading,
     Sentence,
+    add_issue,
     count_by_split,
     extremes,
-    note,
     unreadable,
     usable,
 )
@@ -37,7 +37,7 @@ BEGINS_PAST_END = "begins past the end of the video (left out)"
 READY_CUT = "ready-cut clip taken, the full video is not there or cannot be opened"
 
 
-def read_how2sign(root: Path, clips_from: str = "auto", progress: Progress = no_progress) -> Reading:
+def read_how2sign(root: Path, clips_from: str = "auto", progress: ProgressCallback = no_progress) -> CorpusScan:
     """Clips of the three splits. `clips_from`: videos (full videos, cut), clips (ready-cut), auto (videos where they
     are there, else clips). Raises InputError where no annotation is found or a file is broken."""
     problems: Problems = {}
@@ -62,7 +62,7 @@ def read_how2sign(root: Path, clips_from: str = "auto", progress: Progress = no_
     clips = _clips(kept, videos, root, clips_from, problems, progress)
     lengths = {sentence.id: round(row.end - row.start, 3) for row, sentence in kept}
     found = {"annotation": [str(path) for path in sources], **_taken(clips)}
-    return Reading(
+    return CorpusScan(
         clips, count_by_split(sentences), HOW2SIGN, problems, {**found, **extremes(lengths, "seconds")}, sources
     )
 
@@ -95,10 +95,10 @@ def _annotation(files: list[Path], split: str, problems: Problems) -> Path | Non
     wanted = [f"how2sign_realigned_{name}.{suffix}" for name in FILE_NAMES[split] for suffix in ("csv", "tsv")]
     found = [path for path in files if path.name in wanted]
     if not found:
-        note(problems, NO_ANNOTATION, f"{split}: {wanted[0]}")
+        add_issue(problems, NO_ANNOTATION, f"{split}: {wanted[0]}")
         return None
     if len(found) > 1:
-        note(problems, ALSO_THERE, ", ".join(map(str, found)))
+        add_issue(problems, ALSO_THERE, ", ".join(map(str, found)))
     return found[0]
 
 
@@ -107,13 +107,13 @@ def _videos(files: list[Path], problems: Problems) -> dict[str, Path]:
     videos: dict[str, Path] = {}
     for path in files:
         if path.suffix.lower() in VIDEO_SUFFIXES and videos.setdefault(nfc(path.stem), path) != path:
-            note(problems, ALSO_THERE, f"{videos[nfc(path.stem)]}, {path}")
+            add_issue(problems, ALSO_THERE, f"{videos[nfc(path.stem)]}, {path}")
     return videos
 
 
 def _note_unnamed(videos: dict[str, Path], rows: Iterable[Row], problems: Problems) -> None:
     named = {name for row in rows for name in (row.video, row.clip)}
-    note(problems, UNNAMED, sorted(name for name in videos if name not in named))
+    add_issue(problems, UNNAMED, sorted(name for name in videos if name not in named))
 
 
 def _clips(
@@ -122,7 +122,7 @@ def _clips(
     root: Path,
     clips_from: str,
     problems: Problems,
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> list[Clip]:
     full = {row.video: videos[row.video] for row, _ in rows if row.video in videos and clips_from != "clips"}
     media = measure(full.values(), problems, progress)
@@ -139,9 +139,9 @@ def _clips(
             elif row.clip in videos and clips_from != "videos":
                 found.append(Clip(sentence.id, split, videos[row.clip], None, None, sentence.text))
                 if clips_from == "auto" and media:
-                    note(problems, READY_CUT, sentence.id)
+                    add_issue(problems, READY_CUT, sentence.id)
             else:
-                note(problems, ABSENT, sentence.id)
+                add_issue(problems, ABSENT, sentence.id)
         # the annotation alone: imported features need no videos
         clips += found or [
             Clip(sentence.id, split, root / f"{sentence.id}.mp4", None, None, sentence.text) for _, sentence in of_split
@@ -149,14 +149,14 @@ def _clips(
     return clips
 
 
-def _cut(row: Row, sentence: Sentence, medium: Medium, problems: Problems) -> list[Clip]:
+def _cut(row: Row, sentence: Sentence, medium: MediaFile, problems: Problems) -> list[Clip]:
     """The clip, unless nothing of it lies in the video."""
     seconds = medium.seconds
     if seconds is not None and row.start >= seconds:
-        note(problems, BEGINS_PAST_END, f"{sentence.id}: begins at {row.start} s of {seconds:.2f} s")
+        add_issue(problems, BEGINS_PAST_END, f"{sentence.id}: begins at {row.start} s of {seconds:.2f} s")
         return []
     if seconds is not None and row.end > seconds:
-        note(problems, PAST_END, f"{sentence.id}: ends at {row.end} s of {seconds:.2f} s")
+        add_issue(problems, PAST_END, f"{sentence.id}: ends at {row.end} s of {seconds:.2f} s")
     return [Clip(sentence.id, sentence.split, medium.path, row.start, row.end, sentence.text)]
 
 

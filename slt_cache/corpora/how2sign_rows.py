@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.official import UNREADABLE_ROW, Problems, note, read_lines
+from slt_cache.corpora.official import UNREADABLE_ROW, Problems, add_issue, read_lines
 from slt_cache.errors import InputError
 
 COLUMNS = ("VIDEO_NAME", "SENTENCE_NAME", "START_REALIGNED", "END_REALIGNED", "SENTENCE")
@@ -50,7 +50,7 @@ def read_rows(path: Path, problems: Problems) -> list[Row]:
         try:
             rows.append(_row(dict(zip(header, _checked(line, separator, len(header)), strict=True)), place))
         except ValueError as error:
-            note(problems, UNREADABLE_ROW, f"{place}: {error}")
+            add_issue(problems, UNREADABLE_ROW, f"{place}: {error}")
     return rows
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.official import UNREADABLE_ROW, Problems, Sentence, find, note
+from slt_cache.corpora.official import UNREADABLE_ROW, Problems, Sentence, add_issue, find
 from slt_cache.corpora.pickles import load_plain
 from slt_cache.errors import InputError
 
@@ -27,7 +27,7 @@ def read_labels(path: Path, split: str, problems: Problems) -> list[Sentence]:
         place = f"{path.name} item {number}"
         sentence = _sentence(key, item, split, place)
         if sentence is None:
-            note(problems, UNREADABLE_ROW, f"{place} ({str(key)[:80]!r}): no name and text")
+            add_issue(problems, UNREADABLE_ROW, f"{place} ({str(key)[:80]!r}): no name and text")
         else:
             sentences.append(sentence)
     if held and not sentences:

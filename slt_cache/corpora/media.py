@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.official import NO_FRAME, STRAY_FILE, Medium, Problems, note, unreadable
+from slt_cache.corpora.official import NO_FRAME, STRAY_FILE, MediaFile, Problems, add_issue, unreadable
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 """What `video.frames` reads."""
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 UNREADABLE_VIDEO = "video that cannot be opened"
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called with how many are done and how many there are."""
 
 
@@ -19,16 +19,16 @@ def no_progress(done: int, total: int) -> None:
 
 
 def frame_folders(
-    folder: Path, names: Iterable[str], problems: Problems, progress: Progress = no_progress
-) -> dict[str, Medium]:
+    folder: Path, names: Iterable[str], problems: Problems, progress: ProgressCallback = no_progress
+) -> dict[str, MediaFile]:
     """The folders of these names that hold frames, with how many."""
     there = {nfc(path.name): path for path in _entries(folder) if path.is_dir()}
     named = [name for name in names if name in there]
-    found: dict[str, Medium] = {}
+    found: dict[str, MediaFile] = {}
     for done, name in enumerate(named, start=1):
         medium = _frames(there[name], problems)
         if medium is None:
-            note(problems, NO_FRAME, name)
+            add_issue(problems, NO_FRAME, name)
         else:
             found[name] = medium
         progress(done, len(named))
@@ -47,16 +47,16 @@ def folder_names(folder: Path) -> list[str]:
     return [nfc(path.name) for path in _entries(folder) if path.is_dir()]
 
 
-def _frames(folder: Path, problems: Problems) -> Medium | None:
+def _frames(folder: Path, problems: Problems) -> MediaFile | None:
     """Frames lie directly in the clip's folder; in some copies in its `1`, as the official csv says."""
     for place in (folder, folder / "1"):
         entries = _entries(place)
         frames = [path for path in entries if path.suffix.lower() in FRAME_SUFFIXES]
         others = (path for path in entries if path.suffix.lower() not in FRAME_SUFFIXES)
         strays = [path for path in others if not path.is_dir()]
-        note(problems, STRAY_FILE, (f"{folder.name}/{path.name}" for path in strays))
+        add_issue(problems, STRAY_FILE, (f"{folder.name}/{path.name}" for path in strays))
         if frames:
-            return Medium(place, len(frames))
+            return MediaFile(place, len(frames))
     return None
 
 
@@ -73,21 +73,23 @@ def video_files(folder: Path) -> dict[str, Path]:
     return {nfc(path.stem): path for path in _entries(folder) if path.suffix.lower() in VIDEO_SUFFIXES}
 
 
-def measure(paths: Iterable[Path], problems: Problems, progress: Progress = no_progress) -> dict[Path, Medium]:
+def measure(
+    paths: Iterable[Path], problems: Problems, progress: ProgressCallback = no_progress
+) -> dict[Path, MediaFile]:
     """Length of each video as its header tells it; a video that does not open is noted and has none."""
-    found: dict[Path, Medium] = {}
+    found: dict[Path, MediaFile] = {}
     wanted = list(paths)
     for done, path in enumerate(wanted, start=1):
         try:
             found[path] = _of_header(path)
         except ValueError as error:
-            note(problems, UNREADABLE_VIDEO, f"{path.name}: {error}")
-            found[path] = Medium(path)
+            add_issue(problems, UNREADABLE_VIDEO, f"{path.name}: {error}")
+            found[path] = MediaFile(path)
         progress(done, len(wanted))
     return found
 
 
-def _of_header(path: Path) -> Medium:
+def _of_header(path: Path) -> MediaFile:
     """Raises ValueError if the file does not open or holds no video."""
     import av  # takes a while to import, and folders of frames need none
 
@@ -103,6 +105,6 @@ def _of_header(path: Path) -> Medium:
                 seconds = float(stream.duration * stream.time_base)
                 if stream.start_time is not None and container.start_time is not None:  # it may begin after its sound
                     seconds += float(stream.start_time * stream.time_base) - container.start_time / av.time_base
-            return Medium(path, stream.frames or None, seconds)
+            return MediaFile(path, stream.frames or None, seconds)
     except (av.error.FFmpegError, OSError) as error:
         raise ValueError(type(error).__name__) from error

@@ -46,7 +46,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Medium:
+class MediaFile:
     """The video of one clip."""
 
     path: Path
@@ -57,7 +57,7 @@ class Medium:
 
 
 @dataclass(frozen=True)
-class Reading:
+class CorpusScan:
     """A corpus as its official files describe it and as it lies on disk."""
 
     clips: list[Clip]
@@ -72,7 +72,7 @@ class Reading:
     """The annotation files."""
 
 
-def note(problems: Problems, kind: str, entries: str | Iterable[str]) -> None:
+def add_issue(problems: Problems, kind: str, entries: str | Iterable[str]) -> None:
     """Adds entries to a kind of problem; without entries the kind does not appear."""
     found = [entries] if isinstance(entries, str) else list(entries)
     if found:
@@ -107,7 +107,7 @@ def find(root: Path, patterns: Sequence[str], problems: Problems, folder: bool =
             ]
             if found:
                 if len(found) > 1:
-                    note(problems, ALSO_THERE, ", ".join(str(path.relative_to(root)) for path in found))
+                    add_issue(problems, ALSO_THERE, ", ".join(str(path.relative_to(root)) for path in found))
                 return found[0]
     return None
 
@@ -143,7 +143,7 @@ def read_table(path: Path, separator: str, columns: Sequence[str], problems: Pro
             rows.append((number, [values[place] for place in places]))
         elif line.strip():
             wrong = f"{path.name} line {number}: {len(values)} columns where the header has {len(header)}"
-            note(problems, UNREADABLE_ROW, wrong)
+            add_issue(problems, UNREADABLE_ROW, wrong)
     return rows
 
 
@@ -153,19 +153,19 @@ def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
     for sentence in sentences:
         clip_id = sentence.id
         if not is_name(clip_id) or not _is_unicode(sentence.text):
-            note(problems, UNREADABLE_ROW, f"{sentence.place}: {clip_id[:100]!r} is no usable name or sentence")
+            add_issue(problems, UNREADABLE_ROW, f"{sentence.place}: {clip_id[:100]!r} is no usable name or sentence")
         elif clip_id in taken:
             first = taken[clip_id]
             other = f" of {sentence.split}, first in {first.split}" if sentence.split != first.split else ""
-            note(problems, NAMED_TWICE, f"{clip_id}{other} ({sentence.place})")
+            add_issue(problems, NAMED_TWICE, f"{clip_id}{other} ({sentence.place})")
         elif not sentence.text.strip():
-            note(problems, EMPTY_SENTENCE, clip_id)
+            add_issue(problems, EMPTY_SENTENCE, clip_id)
         else:
             for kind in doubts(sentence.text):
-                note(problems, kind, f"{clip_id} ({sentence.place})")
+                add_issue(problems, kind, f"{clip_id} ({sentence.place})")
             text = without_breaks(sentence.text)
             if text != sentence.text:
-                note(problems, BREAK_REPLACED, clip_id)
+                add_issue(problems, BREAK_REPLACED, clip_id)
             taken[clip_id] = Sentence(
                 clip_id,
                 sentence.split,
@@ -193,7 +193,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def join(
-    sentences: Sequence[Sentence], media: Mapping[str, Medium], place: Callable[[Sentence], Path], problems: Problems
+    sentences: Sequence[Sentence], media: Mapping[str, MediaFile], place: Callable[[Sentence], Path], problems: Problems
 ) -> list[Clip]:
     """Clips of the sentences that have a video. Where a whole split has none, as with the annotation alone, its
     clips are kept with the `place` at which their video should lie: imported features need no videos."""
@@ -201,14 +201,14 @@ def join(
     for split in SPLITS:
         of_split = [sentence for sentence in sentences if sentence.split == split]
         found = [sentence for sentence in of_split if sentence.id in media]
-        note(problems, ABSENT, (sentence.id for sentence in of_split if sentence.id not in media))
+        add_issue(problems, ABSENT, (sentence.id for sentence in of_split if sentence.id not in media))
         for sentence in found or of_split:
             path = media[sentence.id].path if sentence.id in media else place(sentence)
             clips.append(Clip(sentence.id, split, path, None, None, sentence.text, sentence.signer))
     for sentence in sentences:
         frames = media[sentence.id].frames if sentence.id in media else None
         if None not in (frames, sentence.length) and frames != sentence.length:
-            note(problems, LENGTH_DIFFERS, f"{sentence.id}: annotation {sentence.length}, on disk {frames}")
+            add_issue(problems, LENGTH_DIFFERS, f"{sentence.id}: annotation {sentence.length}, on disk {frames}")
     return clips
 
 
@@ -231,5 +231,5 @@ def extremes(lengths: Mapping[str, float], unit: str, many: int = 10) -> dict[st
 def compare_names(one: Iterable[str], one_name: str, other: Iterable[str], other_name: str, problems: Problems) -> None:
     """Notes what only one of two annotation files names."""
     these, those = set(one), set(other)
-    note(problems, f"named by {one_name} and not by {other_name}", sorted(these - those))
-    note(problems, f"named by {other_name} and not by {one_name}", sorted(those - these))
+    add_issue(problems, f"named by {one_name} and not by {other_name}", sorted(these - those))
+    add_issue(problems, f"named by {other_name} and not by {one_name}", sorted(those - these))

@@ -7,21 +7,21 @@ from pathlib import Path
 from slt_cache.corpora.base import SPLITS
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.labels import find_labels, read_labels
-from slt_cache.corpora.media import Progress, folder_names, frame_folders, no_progress
+from slt_cache.corpora.media import ProgressCallback, folder_names, frame_folders, no_progress
 from slt_cache.corpora.official import (
     NO_ANNOTATION,
     NO_FOLDER,
     UNNAMED,
-    Medium,
+    CorpusScan,
+    MediaFile,
     Problems,
-    Reading,
     Sentence,
+    add_issue,
     compare_names,
     count_by_split,
     extremes,
     find,
     join,
-    note,
     read_table,
     usable,
 )
@@ -32,7 +32,7 @@ COLUMNS = ("name", "speaker", "translation")
 """Neither `orth`, which is the gloss, nor `video`, whose `/1/*.png` is not where the frames lie."""
 
 
-def read_phoenix14t(root: Path, progress: Progress = no_progress) -> Reading:
+def read_phoenix14t(root: Path, progress: ProgressCallback = no_progress) -> CorpusScan:
     """Clips of the three splits. Raises InputError where no annotation is found or a file is broken."""
     problems: Problems = {}
     sources: list[Path] = []
@@ -51,7 +51,7 @@ def read_phoenix14t(root: Path, progress: Progress = no_progress) -> Reading:
     frames_folder = root / "features" / "fullFrame-210x260px"
     clips = join(kept, media, lambda sentence: frames_folder / sentence.split / sentence.id, problems)
     lengths = {clip.id: frames for clip in clips if (frames := _frames(clip.id, media)) is not None}
-    return Reading(
+    return CorpusScan(
         clips,
         count_by_split(sentences),
         PHOENIX14T,
@@ -61,7 +61,7 @@ def read_phoenix14t(root: Path, progress: Progress = no_progress) -> Reading:
     )
 
 
-def _frames(clip_id: str, media: dict[str, Medium]) -> int | None:
+def _frames(clip_id: str, media: dict[str, MediaFile]) -> int | None:
     return media[clip_id].frames if clip_id in media else None
 
 
@@ -73,7 +73,7 @@ def _annotation(root: Path, split: str, problems: Problems) -> tuple[list[Senten
     of_labels = read_labels(labels, split, problems) if labels is not None else []
     if csv is None:
         if labels is None:
-            note(problems, NO_ANNOTATION, f"{split}: {name} or labels.{split}")
+            add_issue(problems, NO_ANNOTATION, f"{split}: {name} or labels.{split}")
         return of_labels, [] if labels is None else [labels]
     of_csv = [
         Sentence(nfc(clip_id), split, text, signer, place=f"{csv.name} line {number}")
@@ -88,10 +88,10 @@ def _annotation(root: Path, split: str, problems: Problems) -> tuple[list[Senten
 
 
 def _media(
-    root: Path, sentences: list[Sentence], named: set[str], problems: Problems, progress: Progress
-) -> tuple[dict[str, Medium], dict[str, str]]:
+    root: Path, sentences: list[Sentence], named: set[str], problems: Problems, progress: ProgressCallback
+) -> tuple[dict[str, MediaFile], dict[str, str]]:
     """Folders of frames by clip, and where the splits were found. `named` are also the sentences that are not kept."""
-    media: dict[str, Medium] = {}
+    media: dict[str, MediaFile] = {}
     folders: dict[str, str] = {}
     for split in SPLITS:
         sizes = ("fullFrame-210x260px", "fullFrame-*")
@@ -100,10 +100,10 @@ def _media(
         if folder is None and (root / split).is_dir():
             folder = root / split
         if folder is None:
-            note(problems, NO_FOLDER, f"{split}: {places[0]}")
+            add_issue(problems, NO_FOLDER, f"{split}: {places[0]}")
             continue
         folders[split] = str(folder)
         names = [sentence.id for sentence in sentences if sentence.split == split]
         media |= frame_folders(folder, names, problems, progress)
-        note(problems, UNNAMED, (f"{split}/{name}" for name in folder_names(folder) if name not in named))
+        add_issue(problems, UNNAMED, (f"{split}/{name}" for name in folder_names(folder) if name not in named))
     return media, folders

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.media import frame_files
-from slt_cache.corpora.official import Problems, note
+from slt_cache.corpora.official import Problems, add_issue
 
 OVERLAP = "overlapping cuts of one video in different splits"
 SAME_VIDEO = "one video under several names in different splits"
@@ -28,9 +28,9 @@ def shared_videos(clips: Sequence[Clip], contents: bool = True) -> Problems:
         splits = sorted({clip.split for clip in same})
         if len(videos) > 1:
             kind = SAME_VIDEO if len(splits) > 1 else SAME_IN_SPLIT
-            note(problems, kind, f"{', '.join(map(str, videos))} (clips of {', '.join(splits)})")
+            add_issue(problems, kind, f"{', '.join(map(str, videos))} (clips of {', '.join(splits)})")
         if len(splits) > 1:
-            note(problems, OVERLAP, _overlaps(same))
+            add_issue(problems, OVERLAP, _overlaps(same))
     return problems
 
 

@@ -10,7 +10,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 
 from slt_cache.batches.features import feature_loader
 from slt_cache.config import GenerationConfig
-from slt_cache.distributed.processes import gathered, rank, size, until_stopped
+from slt_cache.distributed.processes import gather_object, rank, size, until_stopped
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.translators import SignTranslator
 from slt_cache.text.tokenizer import Tokenizer
@@ -81,12 +81,12 @@ def decode_cached(
     several processes each decodes some of the batches, and all get all hypotheses."""
     batches = feature_loader(cache, tokenizer, batch_size=generation.batch_size, shuffle=False, by_length=True)
     mine = islice(batches, rank(), None, size())
-    return of_all_processes(cache.ids, lambda: decode(translator, mine, tokenizer, generation, show=show))
+    return gather_hypotheses(cache.ids, lambda: decode(translator, mine, tokenizer, generation, show=show))
 
 
-def of_all_processes(ids: Sequence[str], make: Callable[[], list[Hypothesis]]) -> list[Hypothesis]:
+def gather_hypotheses(ids: Sequence[str], make: Callable[[], list[Hypothesis]]) -> list[Hypothesis]:
     """The hypotheses that each process makes of its share of the clips, in the order of `ids`."""
-    found = gathered(make)
+    found = gather_object(make)
     assert len(found) == len(ids), f"{len(found)} hypotheses of {len(ids)} clips"
     by_id = {hypothesis.clip_id: hypothesis for hypothesis in found}
     return [by_id[clip_id] for clip_id in ids]

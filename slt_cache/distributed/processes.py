@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from slt_cache.distributed.work_queue import Team
+from slt_cache.distributed.work_queue import WorkQueue
 from slt_cache.errors import InputError, SltCacheError
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ GRACE = timedelta(seconds=10)
 LOOK = 0.02
 """Seconds between two looks at whether this process is asked to stop, while it waits for others."""
 
-_ALONE = Team()
+_ALONE = WorkQueue()
 _team = _ALONE
 _asked: Callable[[], bool] | None = None
 """Whether this process is asked to stop, where all are to stop then."""
@@ -36,7 +36,7 @@ class Stopped(KeyboardInterrupt):
 def join() -> None:
     """Has the processes that torchrun has started meet; to be called by all of them."""
     global _team
-    team = Team.from_environment() if _team is _ALONE else _ALONE
+    team = WorkQueue.from_environment() if _team is _ALONE else _ALONE
     if team.store is None:
         return
     import torch
@@ -67,12 +67,12 @@ def size() -> int:
     return _team.size
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this is the one process that writes and speaks."""
-    return _team.leads
+    return _team.is_main_process
 
 
-def summed(figures: Sequence[float], error: Exception | None = None) -> list[float]:
+def all_reduce_sum(figures: Sequence[float], error: Exception | None = None) -> list[float]:
     """Each figure summed over all processes. An error that any of them brings is raised by all: one that stopped alone
     would leave the others waiting."""
     if size() == 1:
@@ -91,11 +91,11 @@ def summed(figures: Sequence[float], error: Exception | None = None) -> list[flo
     return sums
 
 
-def wait_for_all() -> None:
-    summed([])
+def barrier() -> None:
+    all_reduce_sum([])
 
 
-def gathered(make: Callable[[], list[T]]) -> list[T]:
+def gather_object(make: Callable[[], list[T]]) -> list[T]:
     """What all processes make, one list after another; all of them get all of it. Raises what one of them raised, and
     Stopped where one of them was stopped."""
     if size() == 1:
@@ -109,29 +109,29 @@ def gathered(make: Callable[[], list[T]]) -> list[T]:
         error = caught
     except Stopped:
         stopped = True
-    if summed([stopped], error)[0]:
+    if all_reduce_sum([stopped], error)[0]:
         raise Stopped
     return [one for part in _all_of(mine) for one in part]
 
 
-def leader_first(make: Callable[[], T]) -> T:
+def main_process_first(make: Callable[[], T]) -> T:
     """For what is made once, and only read where it is there: the leader makes it, and then the others read it."""
     if size() == 1:
         return make()
     made: list[T] = []
     error: Exception | None = None
-    if leads():
+    if is_main_process():
         try:
             made.append(make())
         except SltCacheError as caught:
             error = caught
-    summed([], error)
-    return made[0] if leads() else make()
+    all_reduce_sum([], error)
+    return made[0] if is_main_process() else make()
 
 
 @contextmanager
 def stopping_together(asked: Callable[[], bool]) -> Iterator[None]:
-    """Within it, what several processes make by `gathered` out of items `until_stopped` is given up by all of them when
+    """Within it, what several processes make by `gather_object` out of items `until_stopped` is given up by all of them when
     `asked` says in any of them that it is to stop."""
     global _asked
     _asked = asked
@@ -169,29 +169,29 @@ def _look_while(meeting: Any) -> None:
     meeting.wait()
 
 
-def dealt(items: Sequence[T], at_once: int) -> list[T]:
+def shard(items: Sequence[T], at_once: int) -> list[T]:
     """This process's share of items that are worked on so many at once, dealt out like cards: what is worked on
     together is the same, however many processes there are."""
     firsts = range(rank() * at_once, len(items), size() * at_once)
     return [item for first in firsts for item in items[first : first + at_once]]
 
 
-def say_once(message: str, say: Callable[[str], None]) -> None:
+def log_once(message: str, log: Callable[[str], None]) -> None:
     """Says why a command ends; not what the leader says already."""
     team = _team
     if team is _ALONE:
         try:
-            team = Team.from_environment()
+            team = WorkQueue.from_environment()
         except (RuntimeError, OSError):
             team = _ALONE
-    if not team.leads and _said_by_leader(team) == message:
+    if not team.is_main_process and _said_by_leader(team) == message:
         return
-    say(message)
-    if team.leads:
+    log(message)
+    if team.is_main_process:
         team.publish("said", message)
 
 
-def _said_by_leader(team: Team) -> str | None:
+def _said_by_leader(team: WorkQueue) -> str | None:
     try:
         team.store.wait(["said"], GRACE)
     except RuntimeError:

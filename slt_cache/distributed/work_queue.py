@@ -16,7 +16,7 @@ FOREVER = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Team:
+class WorkQueue:
     """This process among the others."""
 
     rank: int = 0
@@ -27,7 +27,7 @@ class Team:
     """Of a process that is alone."""
 
     @classmethod
-    def from_environment(cls) -> "Team":
+    def from_environment(cls) -> "WorkQueue":
         """The team that torchrun has started; a process alone where it has not."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1 or "RANK" not in os.environ:
@@ -42,7 +42,7 @@ class Team:
         return cls(rank, size, PrefixStore(f"slt-cache/{attempt}", store))
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this is the one process that plans, assembles and speaks."""
         return self.rank == 0
 
@@ -60,7 +60,7 @@ class Team:
         self.store.wait([name], FOREVER)
         return json.loads(self.store.get(name))
 
-    def claims(self, name: str, count: int) -> Iterator[int]:
+    def claim_next(self, name: str, count: int) -> Iterator[int]:
         """Numbers below `count`, each given to one process of the team, when it asks for its next one."""
         if self.store is None:
             yield from range(count)
@@ -80,6 +80,6 @@ class Team:
         if self.store is None:
             return
         self.store.add(f"{name}/done", 1)
-        while self.leads and self.store.add(f"{name}/done", 0) < self.size:
+        while self.is_main_process and self.store.add(f"{name}/done", 0) < self.size:
             yield
             time.sleep(0.5)

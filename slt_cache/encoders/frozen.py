@@ -39,7 +39,7 @@ class FrozenEncoder:
         self.device = device
         self.batch_frames = batch_frames
         self._computed = PRECISIONS[precision]
-        self._backbone = folded(encoder.backbone).to(device, self._computed).to(memory_format=torch.channels_last)
+        self._backbone = fused(encoder.backbone).to(device, self._computed).to(memory_format=torch.channels_last)
         self._temporal = deepcopy(encoder.temporal).eval().to(device)
         self._translator: Any = deepcopy(translator).eval().to(device) if translator and level == "hidden" else None
         self._scale = (1 / (255 * encoder.std)).to(device)
@@ -83,7 +83,7 @@ class FrozenEncoder:
         return features.to(self.dtype)
 
 
-def folded(backbone: nn.Module) -> nn.Module:
+def fused(backbone: nn.Module) -> nn.Module:
     """A copy of a ResNet in evaluation mode with every batch norm folded into the convolution before it."""
     backbone = deepcopy(backbone).eval()
     for module in list(backbone.modules()):

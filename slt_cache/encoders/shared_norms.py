@@ -63,7 +63,7 @@ SHARED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def share_batch_norms(model: nn.Module) -> int:
+def sync_batch_norms(model: nn.Module) -> int:
     """Turns the batch norms of a model into shared ones, weights and names as they were; returns how many they are."""
     found = [module for module in model.modules() if type(module) in SHARED]
     for module in found:

@@ -24,12 +24,12 @@ from slt_cache.features.layout import (
     VERSION,
     Failure,
     SplitContent,
-    SplitFacts,
+    SplitMetadata,
     SplitTable,
     canonical,
     checksum,
 )
-from slt_cache.features.seal import AGAIN, Seal, damaged, read_seal
+from slt_cache.features.seal import AGAIN, ChecksumHeader, damaged, read_checksum_header
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.features.structure import BadStructure, read_root, read_split, split_names
 
@@ -64,7 +64,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
         self.split = split
         self.verify = verify
         with _opened(self.path) as (file, seal):
-            self._seal: Seal = seal
+            self._seal: ChecksumHeader = seal
             held = split_names(file)
             if split not in held:
                 raise InputError(
@@ -248,7 +248,9 @@ class FeatureCache(Mapping[str, np.ndarray]):
         place = self._places[name]
         if 0 in place.shape:
             return np.empty(place.shape, place.dtype)
-        if read_seal(self.path) != self._seal:  # else another split added meanwhile would shift what is read here
+        if (
+            read_checksum_header(self.path) != self._seal
+        ):  # else another split added meanwhile would shift what is read here
             raise SltCacheError(f"{self.path}: {self.split} was replaced while it was read. Run the command again.")
         for column in damaged(self.path, self._seal, [f"{self.split}/{name}"]):
             raise InputError(f"{self.path}: {column} is damaged. {AGAIN}")
@@ -262,14 +264,14 @@ class FeatureCache(Mapping[str, np.ndarray]):
             raise FeaturesDiffer(self.path, self.split, "; ".join(different))
 
     @property
-    def facts(self) -> SplitFacts:
-        return SplitFacts(self.split, self.spec, **{name: self.attributes[name] for name in FACTS})
+    def metadata(self) -> SplitMetadata:
+        return SplitMetadata(self.split, self.spec, **{name: self.attributes[name] for name in FACTS})
 
     def content(self) -> SplitContent:
         """The split as it is copied into another file. Keeps nothing open: a cache is put together of thousands of
         parts, each of whose maps is an open file, and a process may have a thousand."""
         table = SplitTable(
-            facts=self.facts,
+            metadata=self.metadata,
             clip_ids=self.row_ids,
             texts=self.row_texts,
             num_frames=np.array(self.column("num_frames")),
@@ -300,14 +302,14 @@ FOREIGN = "no slt-cache wrote this file, and nothing is read from it. Extract th
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[h5py.File, Seal]]:
+def _opened(path: Path) -> Iterator[tuple[h5py.File, ChecksumHeader]]:
     """A feature cache, open for reading, and its seal. Raises InputError for anything else, for damage outside of
     columns, and for a structure that is not that of the format."""
     if not path.is_file():
         raise InputError(
             f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
         )
-    seal = read_seal(path)
+    seal = read_checksum_header(path)
     for place in damaged(path, seal, [name for name in seal if name.endswith("/spec")]):
         raise InputError(f"{path}: {place} is damaged. {AGAIN}")
     try:

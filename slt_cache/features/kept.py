@@ -8,7 +8,7 @@ from slt_cache.corpora.base import Clip
 from slt_cache.corpora.fingerprint import times_of
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.layout import SplitFacts
+from slt_cache.features.layout import SplitMetadata
 from slt_cache.features.parts import ClipFeatures
 
 UNREADABLE = (InputError, OSError, KeyError, ValueError, TypeError, RuntimeError)
@@ -17,10 +17,10 @@ UNREADABLE = (InputError, OSError, KeyError, ValueError, TypeError, RuntimeError
 class KeptFeatures:
     """Where the features of each clip lie, by its id and what they were made of."""
 
-    def __init__(self, facts: SplitFacts, files: Sequence[Path]):
+    def __init__(self, metadata: SplitMetadata, files: Sequence[Path]):
         """Takes those of the `files` that hold the split with features of the same spec; of two with the same clip, the
         later one."""
-        self.split = facts.split
+        self.split = metadata.split
         self.of_other_manifests = False
         """Whether some were extracted with another manifest."""
         self._places: dict[tuple[str, str], tuple[Path, int]] = {}
@@ -28,10 +28,10 @@ class KeptFeatures:
         self._opened: FeatureCache | None = None
         for path in files:
             try:
-                held = FeatureCache(path, facts.split)
-                if held.spec == facts.spec:
+                held = FeatureCache(path, metadata.split)
+                if held.spec == metadata.spec:
                     self._add(held)
-                    self.of_other_manifests |= held.facts != facts
+                    self.of_other_manifests |= held.metadata != metadata
             except UNREADABLE:
                 continue  # what is damaged is extracted again
 

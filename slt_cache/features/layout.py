@@ -11,7 +11,7 @@ from slt_cache.features.spec import FeatureSpec
 
 FORMAT = "slt-cache features"
 VERSION = 1
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called now and then with rows done and rows in all, by what goes through a whole cache."""
 ALIGNMENT = 64
 """Bytes; datasets begin at a multiple of it, so that a memory map is aligned for every type."""
@@ -36,7 +36,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class SplitFacts:
+class SplitMetadata:
     """What a cache says of a split beside its features."""
 
     split: str
@@ -57,7 +57,7 @@ class SplitTable:
 
     Rows are in manifest order; the views of a clip follow one another, from 0."""
 
-    facts: SplitFacts
+    metadata: SplitMetadata
     clip_ids: Sequence[str]
     texts: Sequence[str]
     num_frames: np.ndarray
@@ -75,7 +75,7 @@ class SplitTable:
     @property
     def views(self) -> np.ndarray:
         """int16, the view of each row."""
-        return (np.arange(len(self.clip_ids)) % self.facts.spec.views).astype(np.int16)
+        return (np.arange(len(self.clip_ids)) % self.metadata.spec.views).astype(np.int16)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import Failure, Progress, SplitContent, SplitFacts, SplitTable, checksum
+from slt_cache.features.layout import Failure, ProgressCallback, SplitContent, SplitMetadata, SplitTable, checksum
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
 from slt_cache.files import write_text
@@ -47,9 +47,9 @@ class Parts:
     """The part files of one split, in a folder beside the cache. Those of another manifest are set aside there, for the
     clips that have not changed."""
 
-    def __init__(self, cache: Path, facts: SplitFacts):
-        self.facts = facts
-        self.folder = parts_folder(cache) / facts.split
+    def __init__(self, cache: Path, metadata: SplitMetadata):
+        self.metadata = metadata
+        self.folder = parts_folder(cache) / metadata.split
         self._aside = self.folder / "aside"
         self._restarted = self.folder / "restarted"
 
@@ -62,8 +62,8 @@ class Parts:
         if not path.is_file():
             return None
         try:
-            part = FeatureCache(path, self.facts.split)
-            if part.facts != self.facts or cache_problems(path):
+            part = FeatureCache(path, self.metadata.split)
+            if part.metadata != self.metadata or cache_problems(path):
                 return None
         except (InputError, OSError, KeyError, ValueError, TypeError, RuntimeError):
             return None
@@ -72,12 +72,12 @@ class Parts:
 
     def write(self, number: int, rows: Sequence[ClipFeatures], missing: Sequence[Failure]) -> None:
         """Writes one part, whole or not at all. All views of a clip follow one another in `rows`."""
-        write_cache(self.path(number), [content_of(self.facts, rows, missing, str(self.path(number)))])
+        write_cache(self.path(number), [content_of(self.metadata, rows, missing, str(self.path(number)))])
 
     def content(self, count: int) -> SplitContent:
         """The split that the first `count` parts make."""
         return joined(
-            self.facts, [FeatureCache(self.path(number), self.facts.split).content() for number in range(count)]
+            self.metadata, [FeatureCache(self.path(number), self.metadata.split).content() for number in range(count)]
         )
 
     def set_aside(self, fitting: Container[int]) -> None:
@@ -108,11 +108,11 @@ class Parts:
 
 
 def content_of(
-    facts: SplitFacts, rows: Sequence[ClipFeatures], missing: Sequence[Failure] = (), source: str = "memory"
+    metadata: SplitMetadata, rows: Sequence[ClipFeatures], missing: Sequence[Failure] = (), source: str = "memory"
 ) -> SplitContent:
     """Rows in memory, as they are written. All views of a clip follow one another."""
     table = SplitTable(
-        facts=facts,
+        metadata=metadata,
         clip_ids=[row.clip_id for row in rows],
         texts=[row.text for row in rows],
         num_frames=np.array([row.num_frames for row in rows], np.int32),
@@ -125,7 +125,7 @@ def content_of(
     return SplitContent(table, lambda: (row.features for row in rows), source)
 
 
-def joined(facts: SplitFacts, contents: Sequence[SplitContent]) -> SplitContent:
+def joined(metadata: SplitMetadata, contents: Sequence[SplitContent]) -> SplitContent:
     """Contents one after another, as one split."""
     tables = [content.table for content in contents]
 
@@ -133,7 +133,7 @@ def joined(facts: SplitFacts, contents: Sequence[SplitContent]) -> SplitContent:
         return np.concatenate([np.empty(0, dtype), *(getattr(table, name) for table in tables)])
 
     table = SplitTable(
-        facts=facts,
+        metadata=metadata,
         clip_ids=[clip_id for table in tables for clip_id in table.clip_ids],
         texts=[text for table in tables for text in table.texts],
         num_frames=column("num_frames", np.int32),
@@ -148,13 +148,13 @@ def joined(facts: SplitFacts, contents: Sequence[SplitContent]) -> SplitContent:
 
 
 def add_splits(
-    cache: Path, contents: Sequence[SplitContent], progress: Progress | None = None, drop: Container[str] = ()
+    cache: Path, contents: Sequence[SplitContent], progress: ProgressCallback | None = None, drop: Container[str] = ()
 ) -> None:
     """Puts splits into a cache file, beside those that it holds already, in one rename; leaves out those to `drop`.
 
     What it held is copied into the new file and compared with its checksums on the way; killed at any moment, the old
     file is still there as it was."""
-    new = {content.table.facts.split for content in contents}
+    new = {content.table.metadata.split for content in contents}
     there = cached_splits(cache) if cache.exists() and ALL not in drop else []
     held = [FeatureCache(cache, split) for split in there if split not in new and split not in drop]
     write_cache(cache, [*(split.content() for split in held), *contents], progress)

@@ -39,7 +39,7 @@ class Region:
     """CRC-32; None for features."""
 
 
-Seal = Mapping[str, Region]
+ChecksumHeader = Mapping[str, Region]
 
 
 def block_size(splits: int) -> int:
@@ -65,7 +65,7 @@ def write_seal(path: Path, places: Mapping[str, tuple[int, int]], size: int) -> 
         file.write(_head(size, body) + body)
 
 
-def read_seal(path: Path) -> Seal:
+def read_checksum_header(path: Path) -> ChecksumHeader:
     """Raises InputError where the file has no seal, or where the seal or the bytes of no region are damaged. Named
     regions are compared when they are read."""
     try:
@@ -113,7 +113,7 @@ def _regions(body: bytes, size: int) -> dict[str, Region]:
     return regions
 
 
-def damaged(path: Path, seal: Seal, names: Iterable[str]) -> Iterator[str]:
+def damaged(path: Path, seal: ChecksumHeader, names: Iterable[str]) -> Iterator[str]:
     """Those of the named regions whose bytes do not have their checksum."""
     with path.open("rb") as file:
         for name in names:

@@ -15,7 +15,7 @@ import numpy as np
 from h5py import h5a, h5d, h5l, h5o, h5s, h5t
 
 from slt_cache.features.layout import FACTS, NUMBERS, SOURCE, STRINGS
-from slt_cache.features.seal import FEATURES, Seal
+from slt_cache.features.seal import FEATURES, ChecksumHeader
 from slt_cache.features.spec import FeatureSpec
 
 COLUMNS = (*NUMBERS, *STRINGS, FEATURES)
@@ -87,7 +87,7 @@ def read_root(file: h5py.File) -> tuple[str, int]:
     return form, version
 
 
-def read_split(file: h5py.File, split: str, seal: Seal) -> SplitHeader:
+def read_split(file: h5py.File, split: str, seal: ChecksumHeader) -> SplitHeader:
     """Attributes and places of a split. Raises BadStructure for anything that format version 1 does not have."""
     group = file[split]
     found = {name: h5d.open(group.id, name.encode()) for name in _members(group, split, h5o.TYPE_DATASET, "a dataset")}
@@ -166,7 +166,7 @@ def _spec(split: str, text: str) -> FeatureSpec:
     return spec
 
 
-def _place(dataset: h5d.DatasetID, name: str, seal: Seal) -> Place:
+def _place(dataset: h5d.DatasetID, name: str, seal: ChecksumHeader) -> Place:
     """Contiguous, in this file, and just where the seal says."""
     space, plan = dataset.get_space(), dataset.get_create_plist()
     if space.get_simple_extent_type() != h5s.SIMPLE or space.get_simple_extent_ndims() not in (1, 2):

@@ -9,11 +9,11 @@ import numpy as np
 from slt_cache.advice import cache_command
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.layout import Progress, checksum
-from slt_cache.features.seal import damaged, read_seal
+from slt_cache.features.layout import ProgressCallback, checksum
+from slt_cache.features.seal import damaged, read_checksum_header
 
 
-def cache_problems(path: Path, progress: Progress | None = None) -> list[str]:
+def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list[str]:
     """One line for every damaged place of a cache file. Empty for a whole one, also where clips are missing: that is
     no damage. Raises InputError where there is no file at all."""
     if not path.is_file():
@@ -21,7 +21,7 @@ def cache_problems(path: Path, progress: Progress | None = None) -> list[str]:
             f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
         )
     try:
-        seal = read_seal(path)
+        seal = read_checksum_header(path)
     except InputError as error:
         return [str(error)]
     places = list(damaged(path, seal, seal))

@@ -26,7 +26,7 @@ from slt_cache.features.layout import (
     SOURCE,
     STRINGS,
     VERSION,
-    Progress,
+    ProgressCallback,
     SplitContent,
     SplitTable,
     canonical,
@@ -39,11 +39,11 @@ HDF5_VERSION = ("v110", "v110")
 """Read by HDF5 1.10 and later."""
 
 
-def write_cache(path: Path, contents: Sequence[SplitContent], progress: Progress | None = None) -> None:
+def write_cache(path: Path, contents: Sequence[SplitContent], progress: ProgressCallback | None = None) -> None:
     """Writes a cache of these splits in place of what stands there.
 
     Raises SltCacheError where a source does not give what its table says: nothing damaged is ever copied."""
-    contents = sorted(contents, key=lambda content: canonical(content.table.facts.split))
+    contents = sorted(contents, key=lambda content: canonical(content.table.metadata.split))
     with replacing(path) as temporary:
         _require_room(temporary, sum(map(_size, contents)))
         size = block_size(len(contents))
@@ -51,7 +51,7 @@ def write_cache(path: Path, contents: Sequence[SplitContent], progress: Progress
         rows, written = sum(len(content.table.clip_ids) for content in contents), count(1)
         with temporary.open("r+b") as file:
             for content in contents:
-                file.seek(places.get(f"{content.table.facts.split}/{FEATURES}", (size, 0))[0])
+                file.seek(places.get(f"{content.table.metadata.split}/{FEATURES}", (size, 0))[0])
                 for features in _checked(content):
                     file.write(features)
                     if progress is not None:
@@ -61,7 +61,7 @@ def write_cache(path: Path, contents: Sequence[SplitContent], progress: Progress
 
 def _size(content: SplitContent) -> int:
     """Bytes of the features."""
-    spec = content.table.facts.spec
+    spec = content.table.metadata.spec
     return int(content.table.steps.sum()) * spec.dim * np.dtype(spec.dtype).itemsize
 
 
@@ -121,7 +121,9 @@ def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[
                 _write_table(file, table)
             for table in tables:  # last, so that all that is small lies together at the beginning
                 _make_room(
-                    file[table.facts.split], (int(table.steps.sum()), table.facts.spec.dim), table.facts.spec.dtype
+                    file[table.metadata.split],
+                    (int(table.steps.sum()), table.metadata.spec.dim),
+                    table.metadata.spec.dtype,
                 )
             places = {
                 f"{split}/{name}": (dataset.id.get_offset(), dataset.id.get_storage_size())
@@ -151,17 +153,17 @@ def _spec_places(data: bytes, tables: Sequence[SplitTable]) -> dict[str, tuple[i
     places: dict[str, tuple[int, int]] = {}
     behind: dict[bytes, int] = {}  # of each spec, not of all: HDF5 fills gaps, so a later one may lie before
     for table in tables:
-        spec = table.facts.spec.to_json().encode()
+        spec = table.metadata.spec.to_json().encode()
         offset = data.find(spec, behind.get(spec, 0))
         assert offset >= 0, "HDF5 wrote no spec"
-        places[f"{table.facts.split}/spec"] = (offset, len(spec))
+        places[f"{table.metadata.split}/spec"] = (offset, len(spec))
         behind[spec] = offset + len(spec)
     return places
 
 
 def _write_table(file: h5py.File, table: SplitTable) -> None:
-    facts = table.facts
-    group = file.create_group(facts.split)
+    metadata = table.metadata
+    group = file.create_group(metadata.split)
     numbers: dict[str, np.ndarray] = {
         "offsets": np.concatenate([[0], np.cumsum(table.steps)]),
         "view": table.views,
@@ -176,10 +178,10 @@ def _write_table(file: h5py.File, table: SplitTable) -> None:
         "missing_reason": [failure.reason for failure in table.missing],
         **({SOURCE: table.sources} if any(table.sources) else {}),
     }
-    attributes: dict[str, Any] = {name: getattr(facts, name) for name in FACTS}
+    attributes: dict[str, Any] = {name: getattr(metadata, name) for name in FACTS}
     attributes["complete"] = int(not table.missing)
-    attributes["spec_sha256"] = facts.spec.sha256
-    attributes["spec"] = facts.spec.to_json()
+    attributes["spec_sha256"] = metadata.spec.sha256
+    attributes["spec"] = metadata.spec.to_json()
     for name, value in attributes.items():
         group.attrs[name] = value
     for name, dtype in NUMBERS.items():
@@ -203,7 +205,7 @@ def _make_room(group: h5py.Group, shape: tuple[int, int], dtype: str) -> None:
 
 def _checked(content: SplitContent) -> Iterable[np.ndarray]:
     """The rows, each compared with what the table says of it."""
-    table, spec = content.table, content.table.facts.spec
+    table, spec = content.table, content.table.metadata.spec
     dtype = np.dtype(spec.dtype).newbyteorder("<")
     for row, features in enumerate(content.rows()):
         if features.shape != (table.steps[row], spec.dim) or features.dtype != dtype:
@@ -216,6 +218,6 @@ def _checked(content: SplitContent) -> Iterable[np.ndarray]:
 def _damaged(content: SplitContent, row: int) -> SltCacheError:
     return SltCacheError(
         f"{content.source}: the features of clip {content.table.clip_ids[row]!r} are damaged; nothing was written. "
-        f"See all damage: {command('cache verify', content.source)}; and extract {content.table.facts.split} again "
+        f"See all damage: {command('cache verify', content.source)}; and extract {content.table.metadata.split} again "
         "into another file."
     )

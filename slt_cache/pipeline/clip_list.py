@@ -9,7 +9,7 @@ from slt_cache.corpora.base import SPLITS, Clip, no_such_split, of_split
 from slt_cache.corpora.manifest import read_own_manifest
 from slt_cache.errors import InputError
 from slt_cache.pipeline.own_corpus import SOURCE_MANIFEST
-from slt_cache.progress import say
+from slt_cache.progress import log
 
 FOLDER = "lists"
 """In eval/, apart from the scores of the run's own splits."""
@@ -37,7 +37,7 @@ def read_list(path: Path, split: str | None) -> ClipList:
         path = path / SOURCE_MANIFEST
     manifest = read_own_manifest(path)
     for remark in manifest.remarks:
-        say(f"{path}: {remark}")
+        log(f"{path}: {remark}")
     clips = manifest.clips if split is None else of_split(manifest.clips, split)
     if not clips:
         there = ", ".join(name for name in SPLITS if of_split(manifest.clips, name))

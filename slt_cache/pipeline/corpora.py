@@ -6,15 +6,15 @@ from pathlib import Path
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.characters import is_there
-from slt_cache.corpora.official import Reading, count_by_split, existing_root
+from slt_cache.corpora.official import CorpusScan, count_by_split, existing_root
 from slt_cache.corpora.same_videos import shared_videos
 from slt_cache.errors import InputError
 from slt_cache.pipeline.own_corpus import Look, read_own
-from slt_cache.progress import progress_bar, say
+from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run
 
 
-def read_corpus(run: Run, look: Look | None = None) -> Reading:
+def read_corpus(run: Run, look: Look | None = None) -> CorpusScan:
     """The run's corpus; the videos of one's own are opened if there is a `look`. Raises InputError where there is
     nothing to read, or where it is broken."""
     corpus = run.config.corpus
@@ -64,19 +64,19 @@ def _has_moved(run: Run, absent: int, total: int) -> bool:
     return absent > 0 and (2 * absent > total or (root is not None and not is_there(Path(root))))
 
 
-def _draw_avatar(run: Run, corpus: CorpusConfig) -> Reading:
+def _draw_avatar(run: Run, corpus: CorpusConfig) -> CorpusScan:
     from slt_cache.corpora.avatar import is_of_other_settings, write_avatar  # brings PyAV, and stage 2 comes here too
     from slt_cache.runs.derived import has_trained  # brings torch
 
     replace = corpus.root is None and is_of_other_settings(corpus, run.corpus) and not has_trained(run)
     if replace:
-        say(f"{run.corpus} is drawn again with the new settings, since nothing was trained on it")
+        log(f"{run.corpus} is drawn again with the new settings, since nothing was trained on it")
     with progress_bar("drawing clips") as progress:
         clips = write_avatar(corpus, run.corpus, progress, replace=replace)
-    return Reading(clips, count_by_split(clips), {}, {}, {}, [])
+    return CorpusScan(clips, count_by_split(clips), {}, {}, {}, [])
 
 
-def _read_official(corpus: CorpusConfig) -> Reading:
+def _read_official(corpus: CorpusConfig) -> CorpusScan:
     from slt_cache.corpora.csl_daily import read_csl_daily
     from slt_cache.corpora.how2sign import read_how2sign
     from slt_cache.corpora.phoenix14t import read_phoenix14t

@@ -15,9 +15,9 @@ from slt_cache.checkpoints.translator import LlmCheckpoint, load_llm
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import encode, packed, usable
-from slt_cache.decoding.search import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, of_all_processes
+from slt_cache.decoding.search import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, gather_hypotheses
 from slt_cache.device import pick_device
-from slt_cache.distributed.processes import dealt, join, leader_first, leads, wait_for_all
+from slt_cache.distributed.processes import barrier, is_main_process, join, main_process_first, shard
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
 from slt_cache.features.spec import FeatureSpec
@@ -31,7 +31,7 @@ from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import feature_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.probe import require_readable
-from slt_cache.progress import counting, say
+from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import END_TO_END, MODELS, Run
 from slt_cache.runs.scoring import choices_of, preset_of, rounded, score_hypotheses
 from slt_cache.runs.settings_use import named
@@ -89,7 +89,7 @@ def evaluate(
     device = pick_device(run.config.compute.device)
     (translator, tokenizer, spec, visual), weights = _loaded(run, model)
     _require_its_features(run, model, spec)
-    if leads():
+    if is_main_process():
         require_writable(run.evaluation)  # for the same reason
     held = (
         None if listed else _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
@@ -97,22 +97,22 @@ def evaluate(
     translator.to(device)
     if held is not None:
         references = held.texts
-        with counting(f"translating {split}", len(held), 0) as show:
+        with progress_counter(f"translating {split}", len(held), 0) as show:
             hypotheses = decode_cached(translator, held, tokenizer, run.config.generation, show)
     else:
-        clips = listed.clips if listed else require_split(run, leader_first(lambda: ensure_clips(run)), split)
+        clips = listed.clips if listed else require_split(run, main_process_first(lambda: ensure_clips(run)), split)
         batches = _from_video(run, clips, spec, visual, listed)
         references = [clip.text for clip in clips]
-        with counting(f"translating {split}", len(clips), 0) as show:
-            hypotheses = of_all_processes(
+        with progress_counter(f"translating {split}", len(clips), 0) as show:
+            hypotheses = gather_hypotheses(
                 [clip.id for clip in clips],
                 lambda: decode(translator, batches, tokenizer, run.config.generation, show=show),
             )
     notice = cut_notice(hypotheses, translator.positions)
     if notice is not None:
-        say(notice)
+        log(notice)
     if not any(hypothesis.texts[0].strip() for hypothesis in hypotheses):
-        say(f"all {len(hypotheses):,} hypotheses are empty, so every score is 0")
+        log(f"all {len(hypotheses):,} hypotheses are empty, so every score is 0")
     with _kept_until_scored(run, model, split, hypotheses, references):
         scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
         return _save(run, model, split, hypotheses, references, scores, weights, again)
@@ -188,8 +188,8 @@ def _from_video(
     require_readable(run, clips, visual.video.fps, None if listed is None else listed.path)
     device = pick_device(run.config.compute.device)
     where = "" if listed else f"{clips[0].split} is in no cache for this model: "
-    say(f"{where}reading {len(clips)} videos")
-    mine = dealt(clips, run.config.generation.batch_size)
+    log(f"{where}reading {len(clips)} videos")
+    mine = shard(clips, run.config.generation.batch_size)
     events = read_ahead(plain(mine), PieceReader(visual.video), run.config.compute.workers)
     encoded = usable(encode(frozen_encoder(visual, spec, device, run.config.features.batch_frames), events))
     return packed(encoded, run.config.generation.batch_size)
@@ -203,17 +203,17 @@ def _kept_until_scored(
 
     It does not take the place of the table of an earlier evaluation, whose scores would then be others."""
     kept = run.evaluation / f"{file_stem(model, split)}.unscored.tsv"
-    if leads():
+    if is_main_process():
         write_text(kept, table_text(hypotheses, references))
     try:
         yield
     except BaseException:
-        if leads():
+        if is_main_process():
             choices = {name: value for name, value in asdict(choices_of(run.config)).items() if value != "keep"}
             scored = command("score", kept, kept, preset=preset_of(run.config), **choices)
-            say(f"the translations are kept: {scored}")
+            log(f"the translations are kept: {scored}")
         raise
-    if leads():
+    if is_main_process():
         kept.unlink(missing_ok=True)
 
 
@@ -241,7 +241,7 @@ def _save(
     changed = passing_settings(run)
     stem = ".".join([file_stem(model, split), *map(_in_name, changed.items()), *([EARLIER] if replaced else [])])
     table = run.evaluation / f"{stem}.tsv"
-    if leads():
+    if is_main_process():
         values = {
             "model": model,
             "split": split,
@@ -254,7 +254,7 @@ def _save(
             "steps_left_out": {hypothesis.clip_id: hypothesis.cut for hypothesis in hypotheses if hypothesis.cut},
         }
         _write(table, table_text(hypotheses, references), values)
-    wait_for_all()
+    barrier()
     if replaced:
         raise SltCacheError(
             f"{_best(run, model)}: trained again while its earlier weights were being scored. Their scores are in "

@@ -11,7 +11,7 @@ from pathlib import Path
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.corpora.base import SPLITS, no_such_split, of_split
 from slt_cache.device import pick_device
-from slt_cache.distributed.work_queue import Team
+from slt_cache.distributed.work_queue import WorkQueue
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, SplitTable
@@ -21,7 +21,7 @@ from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.split_work import SplitWork
-from slt_cache.progress import progress_bar, say
+from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run
 
 
@@ -64,7 +64,7 @@ def extract(
     *,
     allow_missing: bool = False,
     restart: bool = False,
-    team: Team | None = None,
+    team: WorkQueue | None = None,
 ) -> list[Extraction]:
     """Writes the splits' features into `cache`, beside those that it holds. Resumes a killed extraction, and reads no
     video whose features are there from an earlier manifest. A split with clips that cannot be read is written with
@@ -73,12 +73,12 @@ def extract(
 
     Processes that do not lead return nothing. Raises InputError where the cache holds features of another encoder, or
     where another extraction writes it."""
-    team = team or Team.from_environment()
+    team = team or WorkQueue.from_environment()
     pick_device(run.config.compute.device, run.config.features.precision, "features.precision")  # before all else
     checkpoint = load_visual(run.visual / "best")
     clips = ensure_clips(run)
     works = {split: SplitWork.plan(run, checkpoint, cache, split, of_split(clips, split)) for split in splits}
-    if not team.leads:
+    if not team.is_main_process:
         return _follow(works, team)
     try:
         with exclusive(parts_folder(cache) / "lock", str(cache)):
@@ -90,7 +90,7 @@ def extract(
         _remove_if_empty(parts_folder(cache))
 
 
-def _follow(works: dict[str, SplitWork], team: Team) -> list[Extraction]:
+def _follow(works: dict[str, SplitWork], team: WorkQueue) -> list[Extraction]:
     plan = team.await_published("plan")
     if plan is None:
         raise SltCacheError("the first process has stopped; its message says why.")
@@ -100,7 +100,7 @@ def _follow(works: dict[str, SplitWork], team: Team) -> list[Extraction]:
 
 
 def _lead(
-    run: Run, cache: Path, works: dict[str, SplitWork], team: Team, allow_missing: bool, restart: bool
+    run: Run, cache: Path, works: dict[str, SplitWork], team: WorkQueue, allow_missing: bool, restart: bool
 ) -> list[Extraction]:
     if restart:
         _require_corpus(run, works.values())
@@ -128,7 +128,7 @@ def _lead(
         raise
     except SltCacheError as error:
         kept = sum(len(list(works[split].parts.folder.glob("*.h5"))) for split in plan)
-        of_all = sum(len(works[split].stretches) for split in plan)
+        of_all = sum(len(works[split].chunks) for split in plan)
         raise SltCacheError(
             f"{error} {kept} of {of_all} parts are kept in {parts_folder(cache)}; the same command goes on from there."
         ) from error
@@ -149,8 +149,8 @@ def _require_corpus(run: Run, works: Iterable[SplitWork]) -> None:
 
 def _not_written(table: SplitTable, seconds: float) -> Extraction:
     return Extraction(
-        split=table.facts.split,
-        clips=len(table.steps) // table.facts.spec.views,
+        split=table.metadata.split,
+        clips=len(table.steps) // table.metadata.spec.views,
         frames=int(table.steps.sum()),
         seconds=seconds,
         failed=tuple(table.missing),
@@ -163,7 +163,7 @@ def _to_drop(cache: Path, works: Mapping[str, SplitWork]) -> set[str]:
     """Splits of the cache that cannot stay in one file with those that are extracted again as a whole: of another
     encoder or other settings; all of a damaged file. Raises InputError if there are such splits and none is extracted
     again."""
-    spec = next(iter(works.values())).facts.spec
+    spec = next(iter(works.values())).metadata.spec
     restarted = {split for split, work in works.items() if work.parts.is_restarted}
     if not cache.exists():
         return set()
@@ -172,7 +172,7 @@ def _to_drop(cache: Path, works: Mapping[str, SplitWork]) -> set[str]:
     except InputError as error:
         if not restarted:
             raise
-        say(f"{error} It is replaced as a whole; none of its other splits is kept.")
+        log(f"{error} It is replaced as a whole; none of its other splits is kept.")
         return {ALL}
     others = [one for one in held if one.spec.differences(spec)]
     if not restarted:
@@ -180,7 +180,7 @@ def _to_drop(cache: Path, works: Mapping[str, SplitWork]) -> set[str]:
             one.require_spec(spec)
     for one in others:
         fields = "; ".join(one.spec.differences(spec))
-        say(f"{cache}: {one.split} will be left out, since one file holds features of one kind only ({fields})")
+        log(f"{cache}: {one.split} will be left out, since one file holds features of one kind only ({fields})")
     return {one.split for one in others}
 
 
@@ -192,15 +192,15 @@ def _would_mix(cache: Path, works: Mapping[str, SplitWork], unfinished: Containe
         held = [FeatureCache(cache, split) for split in cached_splits(cache) if split in unfinished]
     except InputError:
         return False  # damaged, and replaced as a whole
-    return any(one.spec != works[one.split].facts.spec for one in held)
+    return any(one.spec != works[one.split].metadata.spec for one in held)
 
 
 def _found(cache: Path, work: SplitWork) -> Extraction | None:
     """The split, where the cache holds it of the same manifest and there is nothing to add."""
-    if work.parts.is_restarted or not cache.exists() or work.facts.split not in cached_splits(cache):
+    if work.parts.is_restarted or not cache.exists() or work.metadata.split not in cached_splits(cache):
         return None
-    held = FeatureCache(cache, work.facts.split)
-    if held.facts.manifest_sha256 != work.facts.manifest_sha256 or not work.are_of_these_videos(held):
+    held = FeatureCache(cache, work.metadata.split)
+    if held.metadata.manifest_sha256 != work.metadata.manifest_sha256 or not work.are_of_these_videos(held):
         return None
     if held.missing and work.any_readable(held.missing, work.clips):
         return None

@@ -11,7 +11,7 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.pipeline.prepare import require_manifest
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.run import Run
 
 
@@ -76,5 +76,5 @@ def open_features(run: Run, cache: Path, split: str, asked: FeatureSpec | Mappin
     held.require_spec(asked)
     require_manifest(run, held)
     if not held.complete:
-        say(f"{cache}: {len(held.missing)} clips of {split} are missing; all that follows is without them.")
+        log(f"{cache}: {len(held.missing)} clips of {split} are missing; all that follows is without them.")
     return held

@@ -9,7 +9,7 @@ from statistics import mean
 from slt_cache.config import Config, VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.errors import InputError
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.video.frame_cache import FrameCache
 from slt_cache.video.frames import UnreadableVideo, open_frames
@@ -40,7 +40,7 @@ def open_frame_cache(run: Run, clips: Sequence[Clip]) -> FrameCache | None:
                 f"{cache.folder}: {size} are to be written, and {free / GIGABYTE:.1f} GB are free. Make room, name a "
                 "folder on another disk (video.frame_cache=FOLDER), or decode every epoch (video.frame_cache=false)."
             )
-        say(f"{cache.folder}: {size} are written in the first epoch; {free / GIGABYTE:.1f} GB are free")
+        log(f"{cache.folder}: {size} are written in the first epoch; {free / GIGABYTE:.1f} GB are free")
     return cache
 
 

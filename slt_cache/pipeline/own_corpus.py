@@ -11,7 +11,7 @@ from slt_cache.config import CorpusConfig
 from slt_cache.corpora.base import SPLITS, Clip
 from slt_cache.corpora.characters import doubtful, is_there
 from slt_cache.corpora.manifest import COLUMNS, BadLines, OwnManifest, bad_lines, read_own_manifest
-from slt_cache.corpora.official import BREAK_REPLACED, Problems, Reading, count_by_split
+from slt_cache.corpora.official import BREAK_REPLACED, CorpusScan, Problems, count_by_split
 from slt_cache.corpora.own_table import lines_named
 from slt_cache.errors import InputError
 from slt_cache.runs.run import Run
@@ -49,7 +49,7 @@ class Looked:
 Look = Callable[[Sequence[Clip]], Looked]
 
 
-def read_own(run: Run, corpus: CorpusConfig, look: Look | None) -> Reading:
+def read_own(run: Run, corpus: CorpusConfig, look: Look | None) -> CorpusScan:
     """The clips of corpus.root/manifest.tsv, and what is wrong with them; videos are opened if there is a `look`.
 
     Raises InputError that names all bad lines, absent videos among them."""
@@ -72,7 +72,7 @@ def read_own(run: Run, corpus: CorpusConfig, look: Look | None) -> Reading:
         **doubtful((f"line {number}: {clip.id}", clip.text) for number, clip in manifest.numbered),
     }
     found: Problems = {kind: entries for kind, entries in problems.items() if entries}
-    return Reading(clips, count_by_split(clips), {}, found, {}, [path])
+    return CorpusScan(clips, count_by_split(clips), {}, found, {}, [path])
 
 
 def _too_many(run: Run, looked: Looked) -> list[tuple[str, str]]:

@@ -13,14 +13,14 @@ from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.fingerprint import has_changed, sources, times_of
 from slt_cache.corpora.manifest import manifest_text, read_manifest
-from slt_cache.corpora.official import Problems, Reading, count_by_split
+from slt_cache.corpora.official import CorpusScan, Problems, count_by_split
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.files import write_text
 from slt_cache.hashes import file_sha256, read_signed, write_signed
 from slt_cache.pipeline.corpora import read_corpus
 from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look
-from slt_cache.progress import say, say_what_waits
+from slt_cache.progress import log, log_waiting
 from slt_cache.runs.run import Run
 
 NOT_PUBLISHED = "not the published count"
@@ -97,7 +97,7 @@ def _for_llm(run: Run, clips: Sequence[Clip]) -> Problems:
     }
 
 
-def _report(corpus: CorpusConfig, reading: Reading, results: dict[str, Any]) -> dict[str, Any]:
+def _report(corpus: CorpusConfig, reading: CorpusScan, results: dict[str, Any]) -> dict[str, Any]:
     """What prepare.json holds."""
     # named below the corpus' folder, so that the corpus may be moved
     sources = [str(path.relative_to(corpus.root or "")) for path in reading.sources]
@@ -112,7 +112,7 @@ def _report(corpus: CorpusConfig, reading: Reading, results: dict[str, Any]) -> 
     }
 
 
-def _deviations(reading: Reading, counts: dict[str, int]) -> list[str]:
+def _deviations(reading: CorpusScan, counts: dict[str, int]) -> list[str]:
     """Splits with another number of rows or clips than published."""
     lines: list[str] = []
     for split, size in reading.published.items():
@@ -125,7 +125,7 @@ def _deviations(reading: Reading, counts: dict[str, int]) -> list[str]:
 def ensure_clips(run: Run) -> list[Clip]:
     """The clips of the run; prepares the corpus where that was not done yet. Raises InputError where the manifest
     is that of another corpus than the run asks for."""
-    say_what_waits()
+    log_waiting()
     if not run.manifest.is_file():
         prepare(run)
     elif run.preparation.is_file():
@@ -138,7 +138,7 @@ def ensure_clips(run: Run) -> list[Clip]:
             ) from error
         changed = changed_manifest(run)
         if changed:
-            say(changed)
+            log(changed)
     return read_manifest(run.manifest)
 
 
@@ -167,7 +167,7 @@ def _check_preparation(run: Run, made: dict[str, Any]) -> None:
     settings = {**CorpusConfig().model_dump(mode="json"), **made["corpus"]}  # one made before a setting came has not it
     different = differences(settings, corpus.model_dump(mode="json"), "corpus.")
     if different and not _has_trained(run):
-        say(f"{run.manifest} is made again, since nothing was trained on it ({'; '.join(different)})")
+        log(f"{run.manifest} is made again, since nothing was trained on it ({'; '.join(different)})")
         prepare(run)
         return
     if different:
@@ -241,7 +241,7 @@ def require_manifest(run: Run, held: FeatureCache) -> None:
     known = dict(zip(held.ids, held.sources, strict=True))
     changed = [clip.id for clip in clips if known.get(clip.id) and has_changed(clip.video, known[clip.id])]
     if changed:
-        say(f"{held.path}: {counted(changed, 'has a video', 'have videos')} that changed since; read again: {again}")
+        log(f"{held.path}: {counted(changed, 'has a video', 'have videos')} that changed since; read again: {again}")
 
 
 def _named(run: Run, cache: Path) -> Path | None:

@@ -19,7 +19,7 @@ from slt_cache.checkpoints.translator import save_seq2seq
 from slt_cache.config import LlmPretrainingConfig, differences
 from slt_cache.corpora.base import MONOLINGUAL_FILE, SPLITS, Clip, of_split
 from slt_cache.corpora.sentences import read_sentences
-from slt_cache.distributed.processes import join, leader_first, rank, size
+from slt_cache.distributed.processes import join, main_process_first, rank, size
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
@@ -27,7 +27,7 @@ from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import MAX_POSITIONS, make_small_mbart, make_small_mt5
 from slt_cache.pipeline.stages import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
 from slt_cache.pipeline.trim_llm import REPORT_FILE, summary, trim_llm
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.begin_from import is_of_other_run
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.llm_folders import require_whole_llm
@@ -36,7 +36,7 @@ from slt_cache.runs.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
 from slt_cache.runs.settings_use import value_of
 from slt_cache.runs.unfinished import BEST
 from slt_cache.text.tokenizer import Tokenizer, characters_of, load_tokenizer, train_tokenizer
-from slt_cache.training.state import Progress
+from slt_cache.training.state import TrainerState
 from slt_cache.training.tasks.denoising import DenoisingTask
 
 DECIDE_TOKENIZER = (
@@ -54,7 +54,7 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
     path = Path(named) if named is not None else run.corpus / MONOLINGUAL_FILE
     if named is None and not path.is_file():
         return [clip.text for clip in of_split(clips, "train")]
-    return read_sentences(path, "llm_pretraining.text", say)
+    return read_sentences(path, "llm_pretraining.text", log)
 
 
 def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
@@ -68,11 +68,11 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
     settings = {"name": _content(run), "keep_characters": llm.keep_characters, "text_sha256": _sha256(train)}
 
     def trim(folder: Path) -> None:
-        say(f"trimming {llm.name} to the {len(train):,} sentences of train")
+        log(f"trimming {llm.name} to the {len(train):,} sentences of train")
         held_out = dict(zip(SPLITS[1:], others, strict=True))
         report = replace(trim_llm(llm.name, train, held_out, folder, llm.keep_characters), out=str(run.trimmed))
         write_json(folder / REPORT_FILE, report.to_json())
-        say(summary(report))
+        log(summary(report))
 
     return str(derived.ensure(run.trimmed, "trimming", settings, trim))
 
@@ -83,7 +83,7 @@ def llm_of(
     """Returns the tokenizer of the run's encoder-decoder, and what `new_llm` gives. `saves` says that the training
     saves the settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is pre-trained."""
     try:
-        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+        tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
     except OtherSettings:
         require_tokenizer_of_stage_1(run, None, derived, saves)
         raise
@@ -165,9 +165,9 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Token
         settings["characters"] = "".join(sorted(characters))
 
     def make(folder: Path) -> None:
-        say(f"training sentencepiece on {len(sentences):,} sentences")
+        log(f"training sentencepiece on {len(sentences):,} sentences")
         if characters:
-            say(f"only the train split has the characters {' '.join(sorted(characters))}; each gets a piece")
+            log(f"only the train split has the characters {' '.join(sorted(characters))}; each gets a piece")
         vocabulary = run.config.llm_pretraining.vocabulary
         train_tokenizer(sentences, vocabulary, language, folder, "".join(sorted(characters)))
 
@@ -214,7 +214,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     require_resources(run, run.config.llm_pretraining)
     join()
     with Derived(run, run.command("llm pretrain"), restart) as derived:
-        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+        tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
         require_tokenizer_of_stage_1(run, tokenizer, derived, saves=True)
         record = _pretrain(run, clips, tokenizer, derived, restart)
     say_outdated_by_pretraining(run)
@@ -240,7 +240,7 @@ def _pretrain(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: De
     settings = _pretraining_settings(run, sentences, tokenizer)
     seed: int = settings["seed"]
 
-    def work(attempt: Attempt) -> Progress:
+    def work(attempt: Attempt) -> TrainerState:
         def make_task(device: torch.device, record_of: RecordOf) -> DenoisingTask:
             model = _small_llm(name, config, tokenizer)
 

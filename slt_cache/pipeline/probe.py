@@ -10,15 +10,15 @@ from typing import Any
 
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.characters import is_there
-from slt_cache.distributed.processes import gathered, leads
+from slt_cache.distributed.processes import gather_object, is_main_process
 from slt_cache.errors import InputError
 from slt_cache.hashes import read_signed, write_signed
 from slt_cache.pipeline.corpora import absent_videos
 from slt_cache.pipeline.own_corpus import Look, Looked
-from slt_cache.progress import progress_bar, say
+from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run
 from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
-from slt_cache.video.subprocess import NoAnswer, map_apart
+from slt_cache.video.subprocess import WorkerDied, map_apart
 
 PROBED_FILE = "probed.json"
 MOST_PROCESSES = 16
@@ -67,16 +67,16 @@ def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
     try:
         with progress_bar("opening videos", "video", total=len(jobs)) as show:
             for done, (job, answer) in enumerate(_probed(jobs), start=1):
-                for note in answer[0].notes:
-                    notes.setdefault(note, []).append(job.video.name)
+                for add_issue in answer[0].notes:
+                    notes.setdefault(add_issue, []).append(job.video.name)
                 for number, clip, one in zip(open_now[job.video], job.clips, answer, strict=True):
                     found[number] = one
                     memory.add(clip, one)
                 show(done, len(jobs))
     finally:
         memory.save()
-    for note, videos in notes.items():
-        say(f"{_listed(videos)}: {note}.")
+    for add_issue, videos in notes.items():
+        log(f"{_listed(videos)}: {add_issue}.")
     return _summary(clips, found)
 
 
@@ -85,25 +85,25 @@ def readable_clips(run: Run, clips: Sequence[Clip], allow_missing: bool, command
 
     Raises InputError that names all others at once, unless `allow_missing` leaves them out, which is said. `command`
     is the training, to be advised."""
-    [found] = gathered(lambda: [probe(run.folder, clips, run.config.video.fps)] if leads() else [])
+    [found] = gather_object(lambda: [probe(run.folder, clips, run.config.video.fps)] if is_main_process() else [])
     if found.past_end:
         many = len(found.past_end)
         ends = "1 clip ends after its video does, and is" if many == 1 else f"{many:,} clips end after theirs, and are"
-        say(f"{ends} read up to the video's end: {_listed([bad.clip.id for bad in found.past_end])}")
+        log(f"{ends} read up to the video's end: {_listed([bad.clip.id for bad in found.past_end])}")
     if not found.bad:
         return list(clips)
     if not allow_missing or len(found.bad) == len(clips):
         choice = "" if allow_missing else f", or train without them: {command} --allow-missing"
         raise _refusal(run, clips, found.bad, choice)
     unreadable = {bad.clip.id for bad in found.bad}
-    say(f"training without {len(found.bad):,} of {len(clips):,} clips, which cannot be read: {_listed(unreadable)}")
+    log(f"training without {len(found.bad):,} of {len(clips):,} clips, which cannot be read: {_listed(unreadable)}")
     return [clip for clip in clips if clip.id not in unreadable]
 
 
 def require_readable(run: Run, clips: Sequence[Clip], fps: float, manifest: Path | None = None) -> None:
     """Raises InputError that names all clips that cannot be read, before the others are translated. `manifest` is the
     user's file that they come from, if they are not the run's own."""
-    [found] = gathered(lambda: [probe(run.folder, clips, fps)] if leads() else [])
+    [found] = gather_object(lambda: [probe(run.folder, clips, fps)] if is_main_process() else [])
     if found.bad and manifest is not None:
         raise InputError(f"{_named(found.bad, len(clips))}\nCorrect {manifest}, or repair the videos.")
     if found.bad:
@@ -167,7 +167,7 @@ def _probed(jobs: Sequence[VideoToProbe]) -> Iterator[tuple[VideoToProbe, list[P
 def _answers(jobs: Sequence[VideoToProbe]) -> Generator[tuple[VideoToProbe, list[ProbedClip]], None, None]:
     """What one process at a time finds."""
     for job, answer in zip(jobs, map_apart(probe_video, jobs), strict=True):
-        if isinstance(answer, NoAnswer):
+        if isinstance(answer, WorkerDied):
             answer = [ProbedClip(str(answer))] * len(job.clips)
         yield job, answer
 
@@ -237,7 +237,7 @@ class _Memory:
         self.new = True
 
     def save(self) -> None:
-        if self.new and leads():
+        if self.new and is_main_process():
             videos = {
                 video: {"size": known.size, "changed": known.changed, "cuts": known.cuts}
                 for video, known in self.videos.items()

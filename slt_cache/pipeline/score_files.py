@@ -13,7 +13,7 @@ from slt_cache.hashes import file_sha256, read_signed
 from slt_cache.metrics.normalization import RAW, TextChoices
 from slt_cache.metrics.paired import RESAMPLES, Comparison, compare
 from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
-from slt_cache.progress import say, stepping
+from slt_cache.progress import log, progress_steps
 
 Column = Literal["hypothesis", "reference"]
 """Of a table of `eval`: what is read from it."""
@@ -53,8 +53,8 @@ def score_files(
         if one is not None:
             _say_what_is_odd(one, wanted)
     if len(found) == 1 and (bootstrap is not None or against is not None):
-        say("one sentence resampled is always the same one: intervals and p-values say nothing here")
-    with stepping("scoring", FIGURES if others is None else 2 * FIGURES, "figure") as step:
+        log("one sentence resampled is always the same one: intervals and p-values say nothing here")
+    with progress_steps("scoring", FIGURES if others is None else 2 * FIGURES, "figure") as step:
         scores = score(found, wanted.texts, preset, choices, bootstrap, step)
         if others is None:
             return ScoredFiles(len(wanted.texts), scores, {})
@@ -69,13 +69,13 @@ def _say_what_is_odd(found: "_Sentences", wanted: "_Sentences") -> None:
     if len(empty) == len(wanted.texts):
         raise InputError(f"{wanted.path}: all {len(empty):,} references are empty. Name a file with sentences.")
     if empty:
-        say(f"{wanted.path}: {len(empty):,} of {len(wanted.texts):,} references are empty, such as number {empty[0]}")
+        log(f"{wanted.path}: {len(empty):,} of {len(wanted.texts):,} references are empty, such as number {empty[0]}")
     if not any(text.strip() for text in found.texts):
-        say(f"{found.path}: all {len(found.texts):,} hypotheses are empty, so every score is 0")
+        log(f"{found.path}: all {len(found.texts):,} hypotheses are empty, so every score is 0")
     pairs = zip(wanted.ids or (), wanted.texts, strict=False)
     differ = [clip_id for clip_id, text in pairs if found.references.get(clip_id, text) != text]
     if differ:
-        say(
+        log(
             f"{found.path} has other references for {len(differ):,} of {len(wanted.texts):,} clips, such as "
             f"{differ[0]!r}; those of {wanted.path} are used"
         )
@@ -136,7 +136,7 @@ def _is_as_eval_wrote_it(path: Path) -> bool:
 
 def _remark(path: Path, rows: Rows) -> None:
     for remark in remarks(rows):
-        say(f"{path}: {remark}")
+        log(f"{path}: {remark}")
 
 
 def _rows(

@@ -14,15 +14,15 @@ from slt_cache.corpora.base import Clip
 from slt_cache.corpora.fingerprint import sources
 from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, encode
 from slt_cache.device import pick_device
-from slt_cache.distributed.work_queue import Team
+from slt_cache.distributed.work_queue import WorkQueue
 from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.kept import KeptFeatures
-from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitFacts
+from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.prepare import manifest_sha256
-from slt_cache.progress import counting, say
+from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ClipEnd, ClipView, Event, PieceReader, plain
 from slt_cache.video.reader_pool import read_ahead
@@ -48,14 +48,14 @@ class SplitWork:
     parts: Parts
     cache: Path
     """Where the split will be, and may be already."""
-    stretches: Sequence[Sequence[Clip]]
+    chunks: Sequence[Sequence[Clip]]
     """The clips of each part."""
 
     @classmethod
     def plan(
         cls, run: Run, checkpoint: VisualCheckpoint, cache: Path, split: str, clips: Sequence[Clip]
     ) -> "SplitWork":
-        facts = SplitFacts(
+        metadata = SplitMetadata(
             split=split,
             spec=feature_spec(checkpoint, run.config.features, run.config.augmentation),
             corpus=run.config.corpus.name,
@@ -65,20 +65,20 @@ class SplitWork:
             tool=f"slt-cache {__version__}",
         )
         size = run.config.features.clips_per_part
-        stretches = [clips[first : first + size] for first in range(0, len(clips), size)]
-        return cls(run, checkpoint, Parts(cache, facts), cache, stretches)
+        chunks = [clips[first : first + size] for first in range(0, len(clips), size)]
+        return cls(run, checkpoint, Parts(cache, metadata), cache, chunks)
 
     @property
-    def facts(self) -> SplitFacts:
-        return self.parts.facts
+    def metadata(self) -> SplitMetadata:
+        return self.parts.metadata
 
     def content(self) -> SplitContent:
         """The whole split, once all parts are there."""
-        return self.parts.content(len(self.stretches))
+        return self.parts.content(len(self.chunks))
 
     @property
     def clips(self) -> list[Clip]:
-        return list(chain.from_iterable(self.stretches))
+        return list(chain.from_iterable(self.chunks))
 
     @cached_property
     def source_of(self) -> dict[str, str]:
@@ -94,14 +94,14 @@ class SplitWork:
     def kept(self) -> KeptFeatures:
         """What earlier extractions have left; of a cache that is to be extracted again as a whole, only parts."""
         finished = [] if self.parts.is_restarted or not self.cache.exists() else [self.cache]
-        return KeptFeatures(self.facts, [*finished, *self.parts.aside])
+        return KeptFeatures(self.metadata, [*finished, *self.parts.aside])
 
     def to_do(self, longest_first: bool) -> list[int]:
         """Parts that are not there, or lack clips that can be read by now; of a team those with the longest videos
         first, so that no process is left alone with one at the end. Sets aside what other clips or videos made."""
         numbers: list[int] = []
         fitting: set[int] = set()
-        for number, clips in enumerate(self.stretches):
+        for number, clips in enumerate(self.chunks):
             part = self.parts.held(number, [clip.id for clip in clips])
             if part is not None and self.are_of_these_videos(part):
                 fitting.add(number)
@@ -112,51 +112,53 @@ class SplitWork:
         self._say_kept(numbers)
         if not longest_first:
             return numbers  # to look at every video takes long on a shared disk
-        return sorted(numbers, key=lambda number: -sum(map(_weight, self.stretches[number])))
+        return sorted(numbers, key=lambda number: -sum(map(_weight, self.chunks[number])))
 
     def _say_kept(self, numbers: Sequence[int]) -> None:
         """How many clips of a changed manifest keep their features, if any does."""
         kept = self.kept()
-        todo = [clip for number in numbers for clip in self.stretches[number]]
+        todo = [clip for number in numbers for clip in self.chunks[number]]
         read = [clip.id for number in numbers for clip in self._to_read(kept, number, self.source_of)]
         if len(read) == len(todo):
             return
         changed = sum(clip_id in kept.ids for clip_id in read)
-        split, of_which = self.facts.split, f" ({len(read) - changed:,} new, {changed:,} changed)" if read else ""
+        split, of_which = self.metadata.split, f" ({len(read) - changed:,} new, {changed:,} changed)" if read else ""
         gone = len(kept.ids - self.source_of.keys())
         dropped = f"; {gone:,} that the manifest no longer has are left out" if gone else ""
-        say(f"{split}: {len(todo) - len(read):,} clips keep their features, {len(read):,} are read{of_which}{dropped}")
+        log(f"{split}: {len(todo) - len(read):,} clips keep their features, {len(read):,} are read{of_which}{dropped}")
 
     def any_readable(self, missing: Iterable[Failure], clips: Iterable[Clip]) -> bool:
         """Whether one of the clips that could not be read can be now. What the cache cannot hold has been read."""
-        unstorable = UnstorableFeatures.reason_for(self.facts.spec.dtype)
+        unstorable = UnstorableFeatures.reason_for(self.metadata.spec.dtype)
         lost = {failure.clip_id for failure in missing if failure.reason != unstorable}
         workers = min(1, self.run.config.compute.workers)
         read_again = plain(clip for clip in clips if clip.id in lost)
         events = read_ahead(read_again, PieceReader(self.checkpoint.video), workers)
         return any(isinstance(event, ClipEnd) for event in events)
 
-    def make_all(self, numbers: Sequence[int], team: Team) -> float:
+    def make_all(self, numbers: Sequence[int], team: WorkQueue) -> float:
         """Makes parts until the whole team has made all of these. Returns seconds."""
         begun = time.monotonic()
-        clips = sum(map(len, self.stretches))
-        todo = sum(len(self.stretches[number]) for number in numbers)
-        with counting(f"extracting {self.facts.split}", clips, clips - todo, quiet=not team.leads) as show:
+        clips = sum(map(len, self.chunks))
+        todo = sum(len(self.chunks[number]) for number in numbers)
+        with progress_counter(
+            f"extracting {self.metadata.split}", clips, clips - todo, quiet=not team.is_main_process
+        ) as show:
             self._make(numbers, team, show)
-            for _ in team.await_all(self.facts.split):
-                show(team.count(self.facts.split, 0))
+            for _ in team.await_all(self.metadata.split):
+                show(team.count(self.metadata.split, 0))
         return time.monotonic() - begun
 
-    def _make(self, numbers: Sequence[int], team: Team, show: Callable[[int], None]) -> None:
+    def _make(self, numbers: Sequence[int], team: WorkQueue, show: Callable[[int], None]) -> None:
         """Makes those of the parts that this process claims. Videos are read ahead over the borders of parts; parts
         whose clips all keep their features are written without any."""
-        encoder, views, kept = self._encoder(), self.facts.spec.views, self.kept()
+        encoder, views, kept = self._encoder(), self.metadata.spec.views, self.kept()
         claimed: deque[_Begun] = deque()
 
         def jobs() -> Iterator[ClipView]:
-            for claim in team.claims(self.facts.split, len(numbers)):
+            for claim in team.claim_next(self.metadata.split, len(numbers)):
                 begun = self._begin(kept, numbers[claim])
-                show(team.count(self.facts.split, len(begun.rows)))
+                show(team.count(self.metadata.split, len(begun.rows)))
                 if not begun.to_read:
                     self._write(begun, [])
                     continue
@@ -177,12 +179,12 @@ class SplitWork:
                 failures += [Failure(clip.id, one.reason) for one in lost[:1]]
                 if not lost:
                     begun.rows[clip] = [_row(one, source) for one in found if isinstance(one, EncodedClip)]
-                show(team.count(self.facts.split, 1))
+                show(team.count(self.metadata.split, 1))
             self._write(begun, failures)
 
     def _begin(self, kept: KeptFeatures, number: int) -> "_Begun":
         """A part with the features that are kept, and which clips are to be read."""
-        clips = self.stretches[number]
+        clips = self.chunks[number]
         source_of = dict(zip((clip.id for clip in clips), sources(clips), strict=True))
         to_read = {*self._to_read(kept, number, source_of)}
         found = {clip: kept.rows(clip, source_of[clip.id]) for clip in clips if clip not in to_read}
@@ -192,17 +194,17 @@ class SplitWork:
     def _to_read(self, kept: KeptFeatures, number: int, source_of: Mapping[str, str]) -> list[Clip]:
         """The clips of a part whose videos have to be read. If all that changed is that missing ones can be read now,
         all of the part, so that the bytes are those of an extraction that nothing has interrupted."""
-        clips = self.stretches[number]
+        clips = self.chunks[number]
         to_read = [clip for clip in clips if not kept.holds(clip, source_of[clip.id])]
         repaired = to_read and not kept.of_other_manifests and kept.ids.isdisjoint(clip.id for clip in to_read)
         return list(clips) if repaired else to_read
 
     def _write(self, part: "_Begun", failures: Sequence[Failure]) -> None:
-        rows = (part.rows.get(clip, []) for clip in self.stretches[part.number])
+        rows = (part.rows.get(clip, []) for clip in self.chunks[part.number])
         self.parts.write(part.number, list(chain.from_iterable(rows)), failures)
 
     def _encoder(self) -> FrozenEncoder:
-        features, spec = self.run.config.features, self.facts.spec
+        features, spec = self.run.config.features, self.metadata.spec
         return FrozenEncoder(
             self.checkpoint.model.encoder,
             level=spec.level,

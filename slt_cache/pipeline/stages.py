@@ -12,16 +12,16 @@ from slt_cache.checkpoints.named_files import named_files
 from slt_cache.checkpoints.record import OtherSettings, Record, read_record, require_same, save_record
 from slt_cache.config import LlmTrainingConfig, OptimizerConfig, VisualTrainingConfig, differences
 from slt_cache.device import pick_device
-from slt_cache.distributed.processes import leads, size, wait_for_all
+from slt_cache.distributed.processes import barrier, is_main_process, size
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import exclusive, require_writable
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import choices_of, preset_of
 from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.training.loop import train
-from slt_cache.training.state import Progress
-from slt_cache.training.task import Engine, Task
+from slt_cache.training.state import TrainerState
+from slt_cache.training.task import Task, TrainerOptions
 from slt_cache.training.trackers import require_tracker
 
 RecordOf = Callable[[int, dict[str, float]], Record]
@@ -69,7 +69,7 @@ class Attempt:
         return Unfinished(self.stage.folder).best
 
 
-def training_stage(stage: Stage, restart: bool, work: Callable[[Attempt], Progress]) -> Record:
+def training_stage(stage: Stage, restart: bool, work: Callable[[Attempt], TrainerState]) -> Record:
     """Trains into `stage.folder/best`, unless a training with the same settings is finished there already.
 
     `work` trains, and saves the best weights in `Attempt.best`; they take the place of an earlier result once all of
@@ -78,65 +78,65 @@ def training_stage(stage: Stage, restart: bool, work: Callable[[Attempt], Progre
     if not restart and (done := _finished(stage)) is not None:
         return _with_dev_of_now(stage, done)
     try:
-        with exclusive(stage.folder / "lock", str(stage.folder)) if leads() else nullcontext():
+        with exclusive(stage.folder / "lock", str(stage.folder)) if is_main_process() else nullcontext():
             return _under_lock(stage, restart, work)
     finally:
-        if leads():
+        if is_main_process():
             with suppress(OSError):
                 stage.folder.rmdir()  # of a failed start: there is nothing in it
 
 
-def _under_lock(stage: Stage, restart: bool, work: Callable[[Attempt], Progress]) -> Record:
+def _under_lock(stage: Stage, restart: bool, work: Callable[[Attempt], TrainerState]) -> Record:
     unfinished = Unfinished(stage.folder)
-    if leads():
+    if is_main_process():
         unfinished.settle()
-    wait_for_all()
+    barrier()
     if not restart and (done := _finished(stage)) is not None:
         return done  # by a run that had the lock until now, or was killed when all but the last renames were done
     begun = None if restart else unfinished.record
     if begun is not None:
         _require_same(stage, begun, unfinished.last)
-    wait_for_all()  # all have read what there was
+    barrier()  # all have read what there was
     return _train(stage, unfinished, begun is not None, work)
 
 
-def _train(stage: Stage, unfinished: Unfinished, resumed: bool, work: Callable[[Attempt], Progress]) -> Record:
+def _train(stage: Stage, unfinished: Unfinished, resumed: bool, work: Callable[[Attempt], TrainerState]) -> Record:
     def begin() -> None:
-        wait_for_all()
-        if leads():
+        barrier()
+        if is_main_process():
             stage.keep()
             if not resumed:
                 unfinished.begin(Record(stage.name, stage.settings))
                 stage.describe(unfinished.last)
-        wait_for_all()
+        barrier()
 
     try:
         progress = work(Attempt(stage, begin, unfinished.state_saved))
     except BaseException:
-        if leads() and not resumed:
+        if is_main_process() and not resumed:
             unfinished.give_up()
         raise
-    wait_for_all()
+    barrier()
     best = read_record(unfinished.best)
     if best is None:
         raise SltCacheError(
             f"{unfinished.last}: the training ended without weights. Start over: {stage.command} --restart"
         )
     finished = best.finish(progress.epoch, progress.seconds)
-    wait_for_all()
-    if leads():
+    barrier()
+    if is_main_process():
         stage.save_record(unfinished.best, finished)  # a record of finished weights: they can be loaded and scored
-    wait_for_all()
+    barrier()
     finished = with_final_dev(stage, unfinished.best, finished)
-    if leads():
+    if is_main_process():
         unfinished.finish(finished)
-    wait_for_all()
+    barrier()
     return finished
 
 
 def _finished(stage: Stage) -> Record | None:
     """The record of a finished training, unless a later one with the same settings can be resumed."""
-    wait_for_all()
+    barrier()
     unfinished, done = Unfinished(stage.folder), read_record(stage.folder / BEST)
     begun = unfinished.record
     if done is None or unfinished.is_finished:
@@ -144,13 +144,13 @@ def _finished(stage: Stage) -> Record | None:
     if begun is not None and not differences(begun.settings, stage.settings):
         return None
     _require_same(stage, done, stage.folder)
-    say(f"{stage.name}: trained already, kept in {stage.folder / BEST}; --restart trains again")
+    log(f"{stage.name}: trained already, kept in {stage.folder / BEST}; --restart trains again")
     if not done.dev and stage.dev_sha256 is not None:
-        say(f"{stage.name}: there was no dev split then, so its last weights are kept, and not the best by dev")
+        log(f"{stage.name}: there was no dev split then, so its last weights are kept, and not the best by dev")
     if begun is not None:
-        say(f"{unfinished.last} holds an unfinished training with other settings: give these to resume it")
-    wait_for_all()
-    if leads():
+        log(f"{unfinished.last} holds an unfinished training with other settings: give these to resume it")
+    barrier()
+    if is_main_process():
         unfinished.tidy()
     return done
 
@@ -173,10 +173,10 @@ def _with_dev_of_now(stage: Stage, done: Record) -> Record:
     try:
         require_writable(best)
     except InputError as error:
-        say(f"{stage.name}: its dev scores are kept as they are, though dev or the beams have changed: {error}")
+        log(f"{stage.name}: its dev scores are kept as they are, though dev or the beams have changed: {error}")
         return done
     # else a training that replaces the weights meanwhile would get the scores of the old ones
-    with exclusive(stage.folder / "lock", str(stage.folder)) if leads() else nullcontext():
+    with exclusive(stage.folder / "lock", str(stage.folder)) if is_main_process() else nullcontext():
         return with_final_dev(stage, best, read_record(best) or done)
 
 
@@ -196,12 +196,12 @@ def with_final_dev(stage: Stage, folder: Path, record: Record) -> Record:
     if _dev_is_scored(stage, record):
         return record
     if record.dev_sha256 != stage.dev_sha256:
-        say(f"{stage.name}: dev has changed since it chose these weights, epoch {record.best_epoch}; they are kept")
-    say(f"{stage.name}: scoring the best weights on dev with {stage.beams} beams")
+        log(f"{stage.name}: dev has changed since it chose these weights, epoch {record.best_epoch}; they are kept")
+    log(f"{stage.name}: scoring the best weights on dev with {stage.beams} beams")
     final = replace(record, dev=stage.score(folder, stage.beams), dev_beams=stage.beams, dev_sha256=stage.dev_sha256)
-    if leads():
+    if is_main_process():
         stage.save_record(folder, final)
-    wait_for_all()
+    barrier()
     return final
 
 
@@ -211,7 +211,7 @@ def train_task(
     attempt: Attempt,
     make_task: Callable[[torch.device, RecordOf], Task],
     evaluate_every: int,
-) -> Progress:
+) -> TrainerState:
     """Runs the loop on the task that `make_task(device, record_of)` builds.
 
     `record_of(epoch, dev)` is the record to be saved with the best weights of that epoch."""
@@ -237,14 +237,14 @@ def train_task(
         """Of the best weights so far, whose record then names the dev split that there is now."""
         best = read_record(attempt.best)
         assert best is not None  # saved before the state that is resumed
-        if leads():
+        if is_main_process():
             stage.save_record(attempt.best, replace(best, finished=True))  # else it could not be loaded
-        wait_for_all()
+        barrier()
         beams = run.config.generation.dev_beams
         again = replace(best, dev=stage.score(attempt.best, beams), dev_beams=beams, dev_sha256=stage.dev_sha256)
-        if leads():
+        if is_main_process():
             stage.save_record(attempt.best, again)
-        wait_for_all()
+        barrier()
         return again.dev or {}
 
     def state_saved() -> None:
@@ -255,11 +255,11 @@ def train_task(
     task = make_task(device, record_of)
     _say_effective_batch(task.name, settings)
     if size() > 1 and compute.sync_batchnorm:
-        from slt_cache.encoders.shared_norms import share_batch_norms  # wants a torch that was built for it
+        from slt_cache.encoders.shared_norms import sync_batch_norms  # wants a torch that was built for it
 
-        share_batch_norms(task.model)
+        sync_batch_norms(task.model)
     task.model.to(device)
-    engine = Engine(
+    engine = TrainerOptions(
         settings,
         run.config.seed,
         evaluate_every,
@@ -314,7 +314,7 @@ def _say_effective_batch(name: str, settings: OptimizerConfig) -> None:
         made.append(f"{settings.accumulate} batches" + ("" if made else f" of {settings.batch_size}"))
     how = f" ({', '.join(made)})" if made else ""
     paper = f"; the paper's is {recipe}" if recipe is not None else ""
-    say(f"{name}: effective batch {effective}{how}{paper}")
+    log(f"{name}: effective batch {effective}{how}{paper}")
 
 
 def _context(run: Run, scored: bool) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from slt_cache.checkpoints.record import Record, is_same_training, read_record, 
 from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig, differences
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.decoding.encode import encode, packed, usable
-from slt_cache.decoding.search import decode, of_all_processes
+from slt_cache.decoding.search import decode, gather_hypotheses
 from slt_cache.device import pick_device
-from slt_cache.distributed.processes import dealt, rank, size
+from slt_cache.distributed.processes import rank, shard, size
 from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.open_frame_cache import open_frame_cache
@@ -27,12 +27,12 @@ from slt_cache.pipeline.probe import readable_clips
 from slt_cache.pipeline.stages import Attempt, RecordOf, Stage, train_task, training_stage
 from slt_cache.pipeline.trained_clips import explain_change, write_clips
 from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
-from slt_cache.progress import counting
+from slt_cache.progress import progress_counter
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import rounded, score_hypotheses
 from slt_cache.runs.unfinished import BEST
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training.state import Progress
+from slt_cache.training.state import TrainerState
 from slt_cache.training.task import LAST
 from slt_cache.training.tasks.visual import FromPixelsTask
 from slt_cache.video.chunks import PieceReader, plain
@@ -82,7 +82,7 @@ def train_from_pixels(
         train_clips, dev_clips = require_split(run, readable, "train"), of_split(readable, "dev")
         settings = _settings(run, plan, train_clips)
 
-    def work(attempt: Attempt) -> Progress:
+    def work(attempt: Attempt) -> TrainerState:
         def make_task(device: torch.device, record_of: RecordOf) -> FromPixelsTask:
             model = with_passes(plan.make_model(), config)
             warn_of_memory(model, config, plan.loop, train_clips, device)
@@ -190,12 +190,12 @@ def _dev_scores(
     if not dev_clips:
         return {}
     config = run.config
-    mine = dealt(dev_clips, generation.batch_size)
+    mine = shard(dev_clips, generation.batch_size)
     events = read_ahead(plain(mine), PieceReader(config.video), config.compute.workers)
     encoder = FrozenEncoder(model.encoder, level="sign", dtype="float32", device=device)
     batches = packed(usable(encode(encoder, events)), generation.batch_size)
-    with counting("translating dev", len(dev_clips), 0) as show:
-        hypotheses = of_all_processes(
+    with progress_counter("translating dev", len(dev_clips), 0) as show:
+        hypotheses = gather_hypotheses(
             [clip.id for clip in dev_clips], lambda: decode(model.translator, batches, tokenizer, generation, show=show)
         )
     return rounded(score_hypotheses(config, hypotheses, [clip.text for clip in dev_clips]))

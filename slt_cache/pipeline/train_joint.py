@@ -13,7 +13,7 @@ from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
 from slt_cache.config import EncoderConfig, FeaturesConfig, differences
 from slt_cache.corpora.base import of_split
-from slt_cache.distributed.processes import join, leader_first
+from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
 from slt_cache.models.translators import SignTranslator, VisualTranslator
@@ -76,7 +76,7 @@ def _train(
             f"features.level {config.features.level}: an encoder that learns gives sign-wise features. Set it to sign."
         )
     join()
-    clips = leader_first(lambda: ensure_clips(run))
+    clips = main_process_first(lambda: ensure_clips(run))
     train_clips = require_split(run, clips, "train")
     if restart or not _is_finished(folder):  # all that can be refused, before an LLM is trimmed or pre-trained
         make_encoder()

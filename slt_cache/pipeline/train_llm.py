@@ -20,7 +20,7 @@ from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import SMALL_MBART_POSITIONS, LightTConfig, OptimizerConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.search import decode_cached
-from slt_cache.distributed.processes import join, leader_first, rank, size
+from slt_cache.distributed.processes import join, main_process_first, rank, size
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
@@ -30,13 +30,13 @@ from slt_cache.pipeline.final_dev import score_cached_dev
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.prepare_llm import llm_of
 from slt_cache.pipeline.stages import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
-from slt_cache.progress import counting, say
+from slt_cache.progress import log, progress_counter
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import SMALL_LLMS, SMALL_MBART, Run
 from slt_cache.runs.scoring import preset_of, rounded, score_hypotheses
 from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training.state import Progress
+from slt_cache.training.state import TrainerState
 from slt_cache.training.tasks.llm import FromCacheTask
 
 
@@ -65,7 +65,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     preset_of(config)
     join()
     train_split, dev_split = _open(run, cache)
-    clips = leader_first(lambda: _clips(run, train_split))
+    clips = main_process_first(lambda: _clips(run, train_split))
     with Derived(run, run.command("train-llm"), restart) as derived:
         positions = SMALL_MBART_POSITIONS if config.llm.name == SMALL_MBART else None
         tokenizer, made_of, make_llm = llm_of(
@@ -190,7 +190,7 @@ def _new_light_t(visual: VisualCheckpoint, dim: int) -> SignTranslator:
 
 
 def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureCache | None, restart: bool) -> Record:
-    def work(attempt: Attempt) -> Progress:
+    def work(attempt: Attempt) -> TrainerState:
         def make_task(device: torch.device, record_of: RecordOf) -> FromCacheTask:
             model = plan.make_model()
             require_positions(train_split, model.positions, plan.tokenizer)
@@ -198,7 +198,7 @@ def _train(run: Run, plan: _Plan, train_split: FeatureCache, dev_split: FeatureC
             def evaluate() -> dict[str, float]:
                 if dev_split is None:
                     return {}
-                with counting("translating dev", len(dev_split), 0) as show:
+                with progress_counter("translating dev", len(dev_split), 0) as show:
                     hypotheses = decode_cached(model, dev_split, plan.tokenizer, run.config.generation.on_dev, show)
                 return rounded(score_hypotheses(run.config, hypotheses, dev_split.texts))
 
@@ -263,7 +263,7 @@ def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
         how = run.command("extract-features --split dev", features=cache)
         if train_split.spec.level == IMPORTED:
             how = f"lines of dev in the table, and {command('cache import DIR', out=cache)}"
-        say(f"{cache} holds no dev split: the last weights will be kept, not the best. Add it: {how}")
+        log(f"{cache} holds no dev split: the last weights will be kept, not the best. Add it: {how}")
     for split in filter(None, (train_split, dev_split)):
         if not len(split):
             raise InputError(f"{cache}: the split {split.split} is empty. Extract again from readable videos.")

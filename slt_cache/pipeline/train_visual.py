@@ -4,7 +4,7 @@ from pathlib import Path
 
 from slt_cache.checkpoints.record import Record, save_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
-from slt_cache.distributed.processes import join, leader_first
+from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.prepare_llm import ensure_tokenizer
@@ -26,10 +26,10 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     require_resources(run, config.visual_training)
     preset_of(config)
     join()
-    clips = leader_first(lambda: ensure_clips(run))
+    clips = main_process_first(lambda: ensure_clips(run))
     require_split(run, clips, "train")
     with Derived(run, run.command("train-visual"), restart) as derived:
-        tokenizer = leader_first(lambda: ensure_tokenizer(run, clips, derived))
+        tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
         plan = _plan(run, tokenizer, derived)
         record = train_from_pixels(run, clips, plan, restart, allow_missing)
     say_outdated_by_stage_1(run)

@@ -16,12 +16,12 @@ from slt_cache.decoding.search import Hypothesis, cut_notice, decode
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
-from slt_cache.progress import counting, say
+from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run, open_run
 from slt_cache.video.chunks import PieceReader, plain
 from slt_cache.video.reader_pool import read_ahead
 from slt_cache.video.stream import UnreadableVideo
-from slt_cache.video.subprocess import NoAnswer, map_apart
+from slt_cache.video.subprocess import WorkerDied, map_apart
 from slt_cache.video.windows import windows
 
 SHORTEST_WINDOW = 0.1
@@ -112,7 +112,7 @@ class Translator:
         while done < len(jobs):
             begun = time.monotonic()
             # The bar ends with each batch, so that whoever prints the sentences does not print into it.
-            with counting("translating", len(jobs), done, unit, quiet or len(jobs) == 1) as show:
+            with progress_counter("translating", len(jobs), done, unit, quiet or len(jobs) == 1) as show:
                 batch: list[_Read] = []
                 for one in islice(read, self.generation.batch_size):
                     batch.append(one)
@@ -155,7 +155,7 @@ class Translator:
         hypotheses = decode(self.llm.model, batches, self.llm.tokenizer, self.generation, nbest)
         notice = cut_notice(hypotheses, self.llm.model.positions)
         if notice is not None:
-            say(f"{notice}. Windows of some seconds are all read: --window SECONDS.")
+            log(f"{notice}. Windows of some seconds are all read: --window SECONDS.")
         a_frame = (time.monotonic() - begun) / max(1, sum(clip.end.num_frames for clip in good))
         best = iter(hypotheses)
         return [
@@ -189,7 +189,7 @@ def _cut(clips: Sequence[Clip], window: float, apart: bool) -> list[_Job]:
     cut = partial(_windows, window=window)
     jobs: list[_Job] = []
     for clip, found in zip(clips, map_apart(cut, clips) if apart else map(cut, clips), strict=True):
-        if isinstance(found, NoAnswer):
+        if isinstance(found, WorkerDied):
             found = UnreadableVideo(clip.id, clip.video, str(found))
         jobs += [(clip, found)] if isinstance(found, UnreadableVideo) else [(part, None) for part in found]
     return jobs

@@ -15,12 +15,12 @@ from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
 from slt_cache.models.llm.encoder_decoder import load_whole
 from slt_cache.models.llm.trimming import rows_of, token_ids_of, trim_model
-from slt_cache.progress import counting, say
+from slt_cache.progress import log, progress_counter
 from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.run import PREPARATION
 from slt_cache.text.pretrained import loading
 from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
-from slt_cache.text.trimmed_tokenizer import Renumbering, cut, folded, require_same_pieces, trim_tokenizer
+from slt_cache.text.trimmed_tokenizer import IdMap, cut, deduplicated, require_same_pieces, trim_tokenizer
 
 REPORT_FILE = "trim.json"
 IDS_FILE = "trimmed_ids.json"
@@ -83,7 +83,7 @@ def read_splits(path: Path) -> tuple[list[str], dict[str, list[str]]]:
         if not train:
             raise InputError(f"{path}: no clip of train, whose sentences decide what is kept. Add that split.")
         return train, {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if texts}
-    return read_sentences(path, "--text", say), {}
+    return read_sentences(path, "--text", log), {}
 
 
 def _clips(path: Path) -> list[Clip]:
@@ -92,7 +92,7 @@ def _clips(path: Path) -> list[Clip]:
         return read_manifest(path)
     manifest = read_own_manifest(path)
     for remark in manifest.remarks:
-        say(f"{path}: {remark}")
+        log(f"{path}: {remark}")
     return manifest.clips
 
 
@@ -104,12 +104,12 @@ def trim_llm(
     `held_out` texts by split are counted, and decide nothing. An earlier trimmed LLM in `out` is replaced, nothing
     else is. Raises InputError where model or text cannot be had, where the tokenizer is of a kind that cannot be
     trimmed, or where `out` holds something else; SltCacheError where the result would cut a sentence otherwise."""
-    sentences = folded(train)
+    sentences = deduplicated(train)
     if not sentences:
         raise InputError("no sentences to trim by: the text is empty. Write one sentence a line.")
     require_whole_llm(name, "--name")
     _require_free(out, name)
-    with counting(f"trimming {name}", STEPS, 0, "step") as show:
+    with progress_counter(f"trimming {name}", STEPS, 0, "step") as show:
         return _trim(name, sentences, held_out, out, keep_characters, show)
 
 
@@ -194,7 +194,7 @@ def _load(name: str) -> tuple[Any, Any]:
         return load_whole(name, dtype="auto").eval(), load_inner(name)
 
 
-def _require_rows(tokenizer: Any, renumbering: Renumbering, rows: int) -> None:
+def _require_rows(tokenizer: Any, renumbering: IdMap, rows: int) -> None:
     """A special token that was never trained may lack a row (T5's sentinels); a piece of the text may not."""
     pairs = zip(renumbering.tokens, renumbering.old_ids, strict=True)
     beyond = {token for token, old in pairs if old is not None and old >= rows} - set(tokenizer.all_special_tokens)
@@ -223,7 +223,7 @@ def _held_out(tokenizer: Any, trimmed: Any, texts: Sequence[str]) -> HeldOut:
     )
 
 
-def _ids(renumbering: Renumbering) -> dict[str, Any]:
+def _ids(renumbering: IdMap) -> dict[str, Any]:
     """By new id the old one, null for an added token; and the old ids of what stood for these before."""
     like = {renumbering.tokens[new]: list(old) for new, old in renumbering.like.items()}
     return {"old_ids": list(renumbering.old_ids), "added": like}

@@ -13,7 +13,7 @@ from slt_cache.distributed.processes import size
 from slt_cache.encoders.memory_estimate import step_bytes
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, lengths_of
-from slt_cache.progress import say
+from slt_cache.progress import log
 
 
 def with_passes(model: VisualTranslator, config: Config) -> VisualTranslator:
@@ -53,7 +53,7 @@ def warn_of_memory(
     needed = memory_needed(model, config, frames, adam=_uses_adam(loop))
     free, _ = torch.cuda.mem_get_info(device)
     if needed > free:
-        say(
+        log(
             f"batches of up to {frames:,} frames take about {needed / GIGABYTE:.1f} GB, and {free / GIGABYTE:.1f} GB "
             "are free: set compute.precision=bf16, encoder.checkpointing=true, encoder.chunk_frames (another "
             "training), or a smaller batch_size"

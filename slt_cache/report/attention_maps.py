@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from slt_cache.errors import SltCacheError
 from slt_cache.features.cache import FeatureCache
-from slt_cache.progress import counting
+from slt_cache.progress import progress_counter
 from slt_cache.runs.evaluations import Evaluation, Sentence
 from slt_cache.runs.run import END_TO_END, Run
 
@@ -18,7 +18,7 @@ CLIPS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Looks:
+class CrossAttention:
     """Cross-attention of the hypotheses."""
 
     of_clip: "dict[str, WordAttention]"
@@ -26,7 +26,7 @@ class Looks:
     """Sentence that says why there is none, or not of every clip; empty where there is."""
 
 
-def read_looks(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Looks:
+def read_cross_attention(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
     """Of the clips that the run's cache holds features of as the model was trained on."""
     if evaluation.model in END_TO_END:
         return _none("this model has an encoder of its own, which no cache holds the features of")
@@ -41,11 +41,11 @@ def read_looks(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) 
         return _none(str(error).rstrip("."))
 
 
-def _none(why: str) -> Looks:
-    return Looks({}, f"Where each word looked is not shown: {why}.")
+def _none(why: str) -> CrossAttention:
+    return CrossAttention({}, f"Where each word looked is not shown: {why}.")
 
 
-def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Looks:
+def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
     # Imported here: a report without a model, or without a cache, is there in a second.
     from slt_cache.decoding.attention import word_attentions
     from slt_cache.device import pick_device
@@ -58,7 +58,7 @@ def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Lo
     texts_of = dict(zip(cache.ids, cache.texts, strict=True))
     known = [one for one in sentences if texts_of.get(one.clip_id) == one.reference]
     found: dict[str, WordAttention] = {}
-    with counting("attention of words", len(known), 0) as show:
+    with progress_counter("attention of words", len(known), 0) as show:
         for first in range(0, len(known), CLIPS_AT_ONCE):
             part = known[first : first + CLIPS_AT_ONCE]
             features, texts = [cache[one.clip_id] for one in part], [one.hypothesis for one in part]
@@ -66,6 +66,8 @@ def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Lo
             found |= {one.clip_id: attention for one, attention in zip(part, attended, strict=True)}
             show(len(found))
     if len(known) == len(sentences):
-        return Looks(found)
+        return CrossAttention(found)
     number = f"{len(known):,} of {len(sentences):,} clips"
-    return Looks(found, f"Where each word looked is shown of {number}; the others are not in the feature cache.")
+    return CrossAttention(
+        found, f"Where each word looked is shown of {number}; the others are not in the feature cache."
+    )

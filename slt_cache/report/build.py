@@ -15,9 +15,16 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
 from slt_cache.pipeline.corpora import moved_corpus
-from slt_cache.progress import say, stepping
+from slt_cache.progress import log, progress_steps
 from slt_cache.report.clip_rows import Clips, read_clips, with_pictures
-from slt_cache.report.comparison import SIGNIFICANT, Rivals, compare_rivals, lay_beside, rival_models, rival_runs
+from slt_cache.report.comparison import (
+    SIGNIFICANT,
+    Compared,
+    compare_evaluations,
+    compare_to_paper,
+    rival_models,
+    rival_runs,
+)
 from slt_cache.report.lengths import read_lengths
 from slt_cache.report.strips import MOST_FRAMES
 from slt_cache.report.template import render
@@ -52,7 +59,7 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
                 "or name another folder."
             )
         for notice in table_notices(evaluations):
-            say(f"warning: {notice}")
+            log(f"warning: {notice}")
     _, evaluations, trainings = found[0]
     manifest = read_manifest(run.manifest) if run.manifest.is_file() else []
     shown = read_clips(run, evaluations)
@@ -61,7 +68,7 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
         "columns": COLUMNS,
         "table_notices": table_notices(evaluations),
         **_scores(evaluations, rival_runs([(one, scored) for one, scored, _ in found])),
-        "beside": lay_beside([run, *others]) if others else None,
+        "beside": compare_to_paper([run, *others]) if others else None,
         "trainings": trainings,
         "curves": draw_curves(trainings),
         "shared_axes": shared_axes(trainings),
@@ -86,10 +93,10 @@ def _pictured(run: Run, evaluation: Evaluation, clips: Clips, manifest: Sequence
     room = MOST_BYTES - len(_render(page).encode())
     moved = moved_corpus(run, manifest)
     if moved is not None:
-        say(f"report: no pictures of clips; {moved}")
+        log(f"report: no pictures of clips; {moved}")
     pictured = with_pictures(run, evaluation, clips, {clip.id: clip for clip in manifest}, room)
     if pictured.pictured < len(clips.rows):
-        say(f"report: pictures of {pictured.pictured:,} of {len(clips.rows):,} clips fit into a page of 5 MB")
+        log(f"report: pictures of {pictured.pictured:,} of {len(clips.rows):,} clips fit into a page of 5 MB")
     return pictured
 
 
@@ -115,18 +122,18 @@ def _head(
     }
 
 
-def _scores(evaluations: Sequence[Evaluation], runs: Sequence[Rivals]) -> dict[str, Any]:
+def _scores(evaluations: Sequence[Evaluation], runs: Sequence[Compared]) -> dict[str, Any]:
     """Scores, and all that is computed from resampled sentences."""
     few = too_few(evaluations)
     models = rival_models([one for one in evaluations if one.split not in few])
-    total = len(evaluations) + sum(len(rivals.others) for rivals in (*models, *runs))
-    with stepping("report: intervals and paired tests", total, "score") as step:
+    total = len(evaluations) + sum(len(compared.others) for compared in (*models, *runs))
+    with progress_steps("report: intervals and paired tests", total, "score") as step:
         intervals = {}
         for one in evaluations:
             intervals[one.file.name] = intervals_of(one)
             step()
-        models_compared = [compare_rivals(rivals, step) for rivals in models]
-        runs_compared = [compare_rivals(rivals, step) for rivals in runs]
+        models_compared = [compare_evaluations(compared, step) for compared in models]
+        runs_compared = [compare_evaluations(compared, step) for compared in runs]
     return {
         "evaluations": evaluations,
         "best": best_scores(evaluations),

@@ -9,8 +9,8 @@ from markupsafe import Markup
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.metrics.scores import PRESETS
-from slt_cache.progress import counting, say
-from slt_cache.report.attention_maps import read_looks
+from slt_cache.progress import log, progress_counter
+from slt_cache.report.attention_maps import read_cross_attention
 from slt_cache.report.frames_seen import seen_frames
 from slt_cache.report.sentence_diff import Piece, compare, cut, has_words, sentence_scores
 from slt_cache.report.strips import MOST_FRAMES, Filmstrip, draw_filmstrip, draw_weights, full_weight
@@ -155,18 +155,18 @@ def with_pictures(run: Run, evaluation: Evaluation, clips: Clips, manifest: Mapp
     """The rows with their pictures, as far as these take no more than `room` bytes of the page: those of the highest
     and of the lowest score first. No video is read once there is no room."""
     sentences = {one.clip_id: one for one in evaluation.sentences()}
-    looks = read_looks(run, evaluation, [sentences[row.clip_id] for row in clips.rows])
-    if looks.missing:
-        say(f"report: {looks.missing}")
-    rows = [_with_steps(row, looks.of_clip.get(row.clip_id)) for row in clips.rows]
+    cross_attention = read_cross_attention(run, evaluation, [sentences[row.clip_id] for row in clips.rows])
+    if cross_attention.missing:
+        log(f"report: {cross_attention.missing}")
+    rows = [_with_steps(row, cross_attention.of_clip.get(row.clip_id)) for row in clips.rows]
     share = room // max(len(rows), 1) - REST_OF_PICTURE
     gone: list[str] = []
     tried = 0
-    with counting("report: frames of clips", len(rows), 0) as show:
+    with progress_counter("report: frames of clips", len(rows), 0) as show:
         for place in _from_both_ends(rows):
             clip_id = rows[place].clip_id
             strip = _filmstrip(manifest.get(clip_id), run.config.video, share)
-            picture = _picture(clip_id, strip, looks.of_clip.get(clip_id))
+            picture = _picture(clip_id, strip, cross_attention.of_clip.get(clip_id))
             room -= len(picture.encode())
             if room < 0:
                 break
@@ -178,13 +178,13 @@ def with_pictures(run: Run, evaluation: Evaluation, clips: Clips, manifest: Mapp
             show(tried)
     if gone:
         named = ", ".join(map(repr, gone[:3])) + (" and others" if len(gone) > 3 else "")
-        say(f"report: {len(gone):,} of {tried:,} videos cannot be read, such as {named}; shown without frames.")
+        log(f"report: {len(gone):,} of {tried:,} videos cannot be read, such as {named}; shown without frames.")
     return replace(
         clips,
         rows=rows,
         pictured=tried,
         without_video=tuple(gone),
-        without_attention=looks.missing,
+        without_attention=cross_attention.missing,
     )
 
 

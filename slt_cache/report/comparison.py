@@ -22,7 +22,7 @@ Named = tuple[str, Evaluation]
 
 
 @dataclass(frozen=True)
-class Rivals:
+class Compared:
     """Evaluations of one split to be compared."""
 
     title: str
@@ -73,30 +73,30 @@ class RunsBeside:
     """Settings that differ, and their value in each run."""
 
 
-def rival_models(evaluations: Sequence[Evaluation]) -> list[Rivals]:
+def rival_models(evaluations: Sequence[Evaluation]) -> list[Compared]:
     """Within a run: on each split the other models against both stages, or against the first where there is none."""
     found = []
     for split in dict.fromkeys(one.split for one in evaluations):
-        rivals = [one for one in evaluations if one.split == split]
-        base = next((one for one in rivals if one.model == "llm"), rivals[0])
-        found.append(Rivals(split, (base.name, base), [(one.name, one) for one in rivals if one is not base], True))
+        compared = [one for one in evaluations if one.split == split]
+        base = next((one for one in compared if one.model == "llm"), compared[0])
+        found.append(Compared(split, (base.name, base), [(one.name, one) for one in compared if one is not base], True))
     return [one for one in found if one.others]
 
 
-def rival_runs(runs: Sequence[tuple[Run, Sequence[Evaluation]]]) -> list[Rivals]:
+def rival_runs(runs: Sequence[tuple[Run, Sequence[Evaluation]]]) -> list[Compared]:
     """The first against each of the others, wherever both were scored with the same model on the same split."""
     found: dict[tuple[str, str], list[Named]] = {}
     for name, (_, evaluations) in zip(_names([run for run, _ in runs]), runs, strict=True):
         for one in evaluations:
             found.setdefault((one.split, one.model), []).append((name, one))
     return [
-        Rivals(f"{MODELS.get(model, model)}, {split}", named[0], named[1:], False)
+        Compared(f"{MODELS.get(model, model)}, {split}", named[0], named[1:], False)
         for (split, model), named in found.items()
         if len(named) > 1
     ]
 
 
-def lay_beside(runs: Sequence[Run]) -> RunsBeside:
+def compare_to_paper(runs: Sequence[Run]) -> RunsBeside:
     """Dev scores of all runs in one drawing a stage, and the settings that differ."""
     names = _names(runs)
     drawings = [_dev_drawing(key, names, runs) for key in SIDE_BY_SIDE]
@@ -109,18 +109,18 @@ def _names(runs: Sequence[Run]) -> list[str]:
     return [name if short.count(name) == 1 else str(run.folder) for name, run in zip(short, runs, strict=True)]
 
 
-def compare_rivals(rivals: Rivals, tested: Callable[[], None]) -> ComparedRows:
+def compare_evaluations(compared: Compared, tested: Callable[[], None]) -> ComparedRows:
     """`tested` is called after each of the others."""
-    _, base = rivals.base
-    rows = [ComparedRow(rivals.base[0], base.scores, css_colour_of(base.model) if rivals.models else "")]
-    for name, other in rivals.others:
+    _, base = compared.base
+    rows = [ComparedRow(compared.base[0], base.scores, css_colour_of(base.model) if compared.models else "")]
+    for name, other in compared.others:
         untested = _why_untested(base, other)
         tests = {} if untested else _tests(base, other)
         rows.append(
-            ComparedRow(name, other.scores, css_colour_of(other.model) if rivals.models else "", tests, untested)
+            ComparedRow(name, other.scores, css_colour_of(other.model) if compared.models else "", tests, untested)
         )
         tested()
-    return ComparedRows(rivals.title, rows)
+    return ComparedRows(compared.title, rows)
 
 
 def _why_untested(base: Evaluation, other: Evaluation) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from slt_cache.config import Config
 from slt_cache.pipeline.rates import DeviceRates, seconds_of
 from slt_cache.pipeline.workload import Workload, workload_of
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.reproduce.planning import Step, is_done
 from slt_cache.reproduce.variants import run_of
 
@@ -22,7 +22,7 @@ def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
     manifests = [run_of(step.place, config).manifest for step in steps]
     workload = workload_of(run, [*manifests, steps[0].place.root / run.manifest.name])
     counts = ", ".join(f"{amount.clips:,} {split}" for split, amount in workload.splits.items())
-    say(f"estimates for {counts} clips, {workload.source}")
+    log(f"estimates for {counts} clips, {workload.source}")
     rates = DeviceRates(config, workload)
     return {step: 0.0 if is_done(step, config) else _seconds(step, config, workload, rates) for step in steps}
 

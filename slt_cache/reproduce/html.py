@@ -16,7 +16,7 @@ from slt_cache.reproduce.norms import KINDS
 from slt_cache.reproduce.render import against, number_text, spread_text, verdict
 from slt_cache.reproduce.results import FIGURES, RowResult, TableResult
 from slt_cache.reproduce.tables import BASE
-from slt_cache.reproduce.variants import Place, place_of, run_of
+from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
 from slt_cache.training.diagnostics import ENCODER, LLM
 from slt_cache.training.logs import read_metrics
 
@@ -36,7 +36,7 @@ def write_page(
     colours = _colours(results)
     tables = [_table(result, origins[result.table.name], seeds, root, config, colours) for result in results]
     if norms:
-        drawings = _norm_drawings(place_of(root, seeds[0], BASE, config), config)
+        drawings = _norm_drawings(folder_of(root, seeds[0], BASE, config), config)
         title = "gradient and parameter norms of joint training"
         tables.append(
             {"name": "fig2", "title": title, "rows": [], "lines": norms, "drawings": drawings, "hours": False}
@@ -75,7 +75,7 @@ def _table(
         "rows": [_row(result, found) for found in result.rows],
         "lines": [*verdict(result), origin],
         "hours": result.table.hours,
-        "drawings": _drawings(result, place_of(root, seeds[0], BASE, config), config, colours),
+        "drawings": _drawings(result, folder_of(root, seeds[0], BASE, config), config, colours),
     }
 
 
@@ -92,7 +92,7 @@ def _row(result: TableResult, found: RowResult) -> dict[str, Any]:
     }
 
 
-def _drawings(result: TableResult, base: Place, config: Config, colours: Colours) -> list[Markup]:
+def _drawings(result: TableResult, base: RunFolder, config: Config, colours: Colours) -> list[Markup]:
     """Dev BLEU-4 while the table's models were trained, of the first seed; for figure 4 test BLEU-4 over epochs too."""
     drawings = [_dev_drawing(result, base, config, colours)]
     if result.table.name == FIGURE_4:
@@ -113,7 +113,7 @@ def _drawings(result: TableResult, base: Place, config: Config, colours: Colours
     return [drawing for drawing in drawings if drawing]
 
 
-def _dev_drawing(result: TableResult, base: Place, config: Config, colours: Colours) -> Markup:
+def _dev_drawing(result: TableResult, base: RunFolder, config: Config, colours: Colours) -> Markup:
     series = []
     for found in result.rows:
         run = run_of(base.beside(found.row.variant), config)
@@ -131,7 +131,7 @@ def _dev_drawing(result: TableResult, base: Place, config: Config, colours: Colo
     )
 
 
-def _norm_drawings(base: Place, config: Config) -> list[Markup]:
+def _norm_drawings(base: RunFolder, config: Config) -> list[Markup]:
     """(paper, figure 2)"""
     lines = [line for line in read_metrics(run_of(base, config).joint / "metrics.jsonl") if line["kind"] == "step"]
 

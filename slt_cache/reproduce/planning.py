@@ -11,7 +11,7 @@ from slt_cache.features.cache import cached_splits
 from slt_cache.pipeline.evaluate import is_of_these_weights
 from slt_cache.pipeline.train_llm import has_control
 from slt_cache.reproduce.tables import Row, Table
-from slt_cache.reproduce.variants import Place, place_of, run_of
+from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
 from slt_cache.runs.run import END_TO_END, SMALL_LLMS
 
 CONTROL = "control"
@@ -32,7 +32,7 @@ TRAININGS = {
 class Step:
     """One piece of work in one folder."""
 
-    place: Place
+    place: RunFolder
     action: str
     """visual, pretrain, features, train, control, test."""
     model: str = "llm"
@@ -56,11 +56,11 @@ def plan(tables: Iterable[Table], seeds: Sequence[int], root: Path, config: Conf
     for seed in seeds:
         for table in listed:
             for row in table.rows:
-                steps.update(dict.fromkeys(_steps_of(place_of(root, seed, row.variant, config), row, config)))
+                steps.update(dict.fromkeys(_steps_of(folder_of(root, seed, row.variant, config), row, config)))
     return list(steps)
 
 
-def _steps_of(place: Place, row: Row, config: Config) -> Iterator[Step]:
+def _steps_of(place: RunFolder, row: Row, config: Config) -> Iterator[Step]:
     pretrain = Step(place.of_llm, "pretrain")
     small = run_of(place.of_llm, config).config.llm.name in SMALL_LLMS
     if row.model in END_TO_END:

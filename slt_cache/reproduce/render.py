@@ -9,9 +9,9 @@ from slt_cache.reproduce.norms import Norms
 from slt_cache.reproduce.results import (
     FIGURES,
     SIGNIFICANT,
-    Difference,
+    Delta,
+    MeanAndStd,
     RowResult,
-    Spread,
     TableResult,
     significant,
 )
@@ -54,7 +54,7 @@ def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
     return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
 
 
-def spread_text(spread: Spread) -> str:
+def spread_text(spread: MeanAndStd) -> str:
     deviation = spread.deviation
     return f"{spread.mean:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
 
@@ -68,7 +68,7 @@ def against(result: TableResult, found: RowResult) -> str:
     return _told(found.against) if found.against else ""
 
 
-def _told(differences: Sequence[Difference]) -> str:
+def _told(differences: Sequence[Delta]) -> str:
     middle = mean(one.value for one in differences)
     if len(differences) == 1:
         return f"{middle:+.2f} (p = {differences[0].p:.3f})"

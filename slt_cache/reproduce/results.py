@@ -15,7 +15,7 @@ from slt_cache.pipeline.evaluate import file_stem
 from slt_cache.reproduce.planning import CONTROL, Step
 from slt_cache.reproduce.steps import seconds_of
 from slt_cache.reproduce.tables import Row, Table
-from slt_cache.reproduce.variants import place_of, run_of
+from slt_cache.reproduce.variants import folder_of, run_of
 from slt_cache.runs.evaluations import read_table
 from slt_cache.runs.run import END_TO_END
 from slt_cache.runs.scoring import choices_of, preset_of
@@ -26,7 +26,7 @@ SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanAndStd:
     """One figure over the seeds."""
 
     values: tuple[float, ...]
@@ -42,7 +42,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Delta:
     """Of BLEU-4, between two models of one seed."""
 
     value: float
@@ -55,15 +55,15 @@ class RowResult:
     """A row of the paper's with what we measured."""
 
     row: Row
-    scores: dict[str, Spread]
+    scores: dict[str, MeanAndStd]
     """By FIGURES."""
-    control: Spread | None
+    control: MeanAndStd | None
     """BLEU-4 of the Light-T that was trained over the same cache."""
-    against_control: tuple[Difference, ...]
+    against_control: tuple[Delta, ...]
     """Of each seed; empty where there is no control."""
-    against: tuple[Difference, ...]
+    against: tuple[Delta, ...]
     """Of each seed, from the row that the table compares with; empty for that row itself."""
-    hours: Spread | None
+    hours: MeanAndStd | None
     """Of stage 1, on this machine."""
 
     @property
@@ -81,7 +81,7 @@ class TableResult:
     """Of BLEU-4."""
     trained: str
     """When the last of its models was: ISO 8601, UTC."""
-    between: Mapping[tuple[int, int], tuple[Difference, ...]] = field(default_factory=dict)
+    between: Mapping[tuple[int, int], tuple[Delta, ...]] = field(default_factory=dict)
     """Of two rows by their places, the first before the second: differences of BLEU-4, first minus second, by seed."""
 
     def leader(self, one: int, other: int) -> int | None:
@@ -93,15 +93,15 @@ class TableResult:
             return None
         return first if told[0].value > 0 else second
 
-    def _from_scores(self, first: int, second: int) -> tuple[Difference, ...]:
+    def _from_scores(self, first: int, second: int) -> tuple[Delta, ...]:
         """What the rows themselves tell where the pair was not tested."""
         ours, theirs = self.rows[first], self.rows[second]
         if second == self.table.against:
             return ours.against
         if first == self.table.against:
-            return tuple(Difference(-found.value, found.p) for found in theirs.against)
+            return tuple(Delta(-found.value, found.p) for found in theirs.against)
         pairs = zip(ours.scores["bleu4"].values, theirs.scores["bleu4"].values, strict=True)
-        return tuple(Difference(value - other, 0.0) for value, other in pairs)
+        return tuple(Delta(value - other, 0.0) for value, other in pairs)
 
     @property
     def pairs(self) -> int:
@@ -126,7 +126,7 @@ class TableResult:
         return max(one, other, key=lambda place: self.rows[place].row.bleu4 or 0.0)
 
 
-def significant(differences: Sequence[Difference]) -> int:
+def significant(differences: Sequence[Delta]) -> int:
     """Seeds whose difference is more than chance, and to the side to which it is on average."""
     middle = mean(one.value for one in differences)
     return sum(one.p < SIGNIFICANT and one.value * middle > 0 for one in differences)
@@ -143,14 +143,14 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
         found = [_evaluation(root, seed, row, config) for seed in seeds]
         beside = _control_of(row, root, config)
         controls = [_evaluation(root, seed, beside, config) for seed in seeds] if beside is not None else []
-        scores = {key: Spread(tuple(one["scores"][key] for one in found)) for key in FIGURES}
+        scores = {key: MeanAndStd(tuple(one["scores"][key] for one in found)) for key in FIGURES}
         signature, clips = found[0]["signatures"]["bleu4"], found[0]["clips"]
         trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in [*found, *controls]))
         rows.append(
             RowResult(
                 row,
                 scores,
-                control=Spread(tuple(one["scores"]["bleu4"] for one in controls)) if controls else None,
+                control=MeanAndStd(tuple(one["scores"]["bleu4"] for one in controls)) if controls else None,
                 against_control=() if beside is None else _differences(root, seeds, row, beside, config),
                 against=_seen_from(between, place, table.against),
                 hours=_hours(root, seeds, row, config) if table.hours else None,
@@ -159,33 +159,31 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
     return TableResult(table, tuple(rows), clips, signature, trained, between)
 
 
-def _seen_from(
-    between: Mapping[tuple[int, int], tuple[Difference, ...]], place: int, other: int
-) -> tuple[Difference, ...]:
+def _seen_from(between: Mapping[tuple[int, int], tuple[Delta, ...]], place: int, other: int) -> tuple[Delta, ...]:
     """Differences of one row from another; none from itself."""
     if place == other:
         return ()
     if place < other:
         return between[place, other]
-    return tuple(Difference(-found.value, found.p) for found in between[other, place])
+    return tuple(Delta(-found.value, found.p) for found in between[other, place])
 
 
 def _control_of(row: Row, root: Path, config: Config) -> Row | None:
     """The control over the cache that the row's model reads; None where that reads videos, or is stage 1 itself."""
     if row.model in END_TO_END or row.model == "visual":
         return None
-    return replace(row, variant=place_of(root, 0, row.variant, config).of_cache.variant, model=CONTROL)
+    return replace(row, variant=folder_of(root, 0, row.variant, config).of_cache.variant, model=CONTROL)
 
 
 def _folder(root: Path, seed: int, row: Row, config: Config) -> Path:
-    return run_of(place_of(root, seed, row.variant, config), config).evaluation
+    return run_of(folder_of(root, seed, row.variant, config), config).evaluation
 
 
 def _evaluation(root: Path, seed: int, row: Row, config: Config) -> dict[str, Any]:
     return read_signed(_folder(root, seed, row, config) / f"{file_stem(row.model, 'test')}.json", required=False)
 
 
-def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[Difference, ...]:
+def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[Delta, ...]:
     """Of the row's BLEU-4 from the other's, seed by seed."""
     found = []
     for seed in seeds:
@@ -195,11 +193,11 @@ def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config:
         ours, theirs = [one.hypothesis for one in table], [others[one.clip_id] for one in table]
         references = [one.reference for one in table]
         told = compare(ours, theirs, references, preset_of(config), choices_of(config), figures=("bleu4",))["bleu4"]
-        found.append(Difference(told.value - told.other, told.p))
+        found.append(Delta(told.value - told.other, told.p))
     return tuple(found)
 
 
-def _hours(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Spread | None:
-    steps = [Step(place_of(root, seed, row.variant, config), "visual") for seed in seeds]
+def _hours(root: Path, seeds: Sequence[int], row: Row, config: Config) -> MeanAndStd | None:
+    steps = [Step(folder_of(root, seed, row.variant, config), "visual") for seed in seeds]
     seconds = [seconds_of(step, config) for step in steps]
-    return Spread(tuple(one / 3600 for one in seconds if one is not None)) if None not in seconds else None
+    return MeanAndStd(tuple(one / 3600 for one in seconds if one is not None)) if None not in seconds else None

@@ -35,7 +35,7 @@ ORIGIN_FILE = "origin.json"
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What is asked for, checked."""
 
     tables: tuple[Table, ...]
@@ -72,7 +72,7 @@ def order_of(
     config: str | None,
     settings: Sequence[str],
     device: str | None = None,
-) -> Order:
+) -> Request:
     """Raises InputError for unknown tables, seeds that are no numbers, and a folder that holds other settings."""
     numbers = _seeds(seeds)
     name = config or DEFAULT_CONFIG
@@ -97,7 +97,7 @@ def order_of(
     chosen = tuple(known.values()) if ALL in names else tuple(table for table in known.values() if table.name in names)
     lasting, passing = loaded, {} if device is None else {"compute.device": device}
     origin = _origin(saved) if begun else {"config": name, "set": list(settings)}
-    return Order(chosen, numbers, root, with_settings(loaded, passing), lasting, origin)
+    return Request(chosen, numbers, root, with_settings(loaded, passing), lasting, origin)
 
 
 def _has_begun(root: Path) -> bool:
@@ -122,7 +122,7 @@ def _seeds(seeds: str) -> tuple[int, ...]:
     return numbers
 
 
-def plan_text(order: Order, estimates: dict[Step, float]) -> str:
+def plan_text(order: Request, estimates: dict[Step, float]) -> str:
     """Every step with what it will take, and the sum."""
     lines = [f"{len(order.steps)} steps in {order.root}; estimates from short measurements on this device:"]
     for step in order.steps:
@@ -132,12 +132,12 @@ def plan_text(order: Order, estimates: dict[Step, float]) -> str:
     return "\n".join(lines)
 
 
-def estimated(order: Order) -> dict[Step, float]:
+def estimated(order: Request) -> dict[Step, float]:
     """Seconds of each step."""
     return estimate(order.steps, order.config)
 
 
-def reproduce(order: Order, estimates: dict[Step, float]) -> dict[str, Any]:
+def reproduce(order: Request, estimates: dict[Step, float]) -> dict[str, Any]:
     """Does what is left to do; the results by table, also in `reproduce.json`. Raises InputError under torchrun, and
     where another reproduction works in the folder."""
     if size() > 1:
@@ -150,7 +150,7 @@ def reproduce(order: Order, estimates: dict[Step, float]) -> dict[str, Any]:
         return results_of(order)
 
 
-def results_of(order: Order) -> dict[str, Any]:
+def results_of(order: Request) -> dict[str, Any]:
     """Of each table its rows as plain values and its text, saved in reproduce.json before report.html shows them."""
     found = [
         result_of(table, order.seeds, order.root, order.config) for table in order.tables if table.name != FIGURE_2

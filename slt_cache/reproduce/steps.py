@@ -16,9 +16,9 @@ from slt_cache.pipeline.prepare_llm import pretrain
 from slt_cache.pipeline.train_joint import train_joint, train_unfrozen
 from slt_cache.pipeline.train_llm import train_control, train_llm
 from slt_cache.pipeline.train_visual import train_visual
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.reproduce.planning import Step, is_done
-from slt_cache.reproduce.variants import run_of, take_over
+from slt_cache.reproduce.variants import link_artifacts, run_of
 from slt_cache.runs.run import Run
 from slt_cache.training.progress_bar import duration
 
@@ -30,7 +30,7 @@ def do_all(steps: Sequence[Step], config: Config, estimates: dict[Step, float]) 
     for number, step in enumerate(open_steps, 1):
         left = sum(estimates[one] for one in open_steps[number - 1 :])
         pace = taken / expected if expected else 1.0
-        say(f"[{number} of {len(open_steps)}] {step.name} (about {duration(left * pace)} left in all)")
+        log(f"[{number} of {len(open_steps)}] {step.name} (about {duration(left * pace)} left in all)")
         begun = time.monotonic()
         do(step, config)
         taken += time.monotonic() - begun
@@ -39,7 +39,7 @@ def do_all(steps: Sequence[Step], config: Config, estimates: dict[Step, float]) 
 
 def do(step: Step, config: Config) -> None:
     """Raises InputError where its folder holds the same step with other settings."""
-    take_over(step.place)
+    link_artifacts(step.place)
     run = run_of(step.place, config, step.model)
     work: dict[str, Callable[[Run], Any]] = {
         "visual": train_visual,

@@ -31,7 +31,7 @@ EPOCHS_OF_BOTH = ("joint", "joint-temporal")
 
 
 @dataclass(frozen=True)
-class Place:
+class RunFolder:
     """The folder of one variant and seed."""
 
     root: Path
@@ -44,31 +44,31 @@ class Place:
     def folder(self) -> Path:
         return self.root / f"seed{self.seed}" / self.variant
 
-    def beside(self, variant: str) -> "Place":
+    def beside(self, variant: str) -> "RunFolder":
         return replace(self, variant=variant)
 
     @property
-    def of_llm(self) -> "Place":
+    def of_llm(self) -> "RunFolder":
         """Where the LLM of this variant is pre-trained."""
         return replace(self, seed=self.llm_seed, variant=MT5 if self.variant == MT5 else BASE)
 
     @property
-    def of_encoder(self) -> "Place":
+    def of_encoder(self) -> "RunFolder":
         """Where the encoder of this variant is trained."""
         shares = self.variant in (*LEVELS, MT5) or self.variant.startswith("epoch-")
         return self.beside(BASE) if shares else self
 
     @property
-    def of_cache(self) -> "Place":
+    def of_cache(self) -> "RunFolder":
         """Where the features of this variant are extracted, and where the control over them stands."""
         return self.beside(BASE) if self.variant == MT5 else self
 
 
-def place_of(root: Path, seed: int, variant: str, config: Config) -> Place:
-    return Place(root, seed, variant, config.seed)
+def folder_of(root: Path, seed: int, variant: str, config: Config) -> RunFolder:
+    return RunFolder(root, seed, variant, config.seed)
 
 
-def settings_of(place: Place, config: Config, model: str = "llm") -> dict[str, Any]:
+def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[str, Any]:
     """`section.key` -> value: what differs from the run's own settings."""
     own: dict[str, Any] = {
         "seed": place.seed,
@@ -97,7 +97,7 @@ def settings_of(place: Place, config: Config, model: str = "llm") -> dict[str, A
     return own
 
 
-def run_of(place: Place, config: Config, model: str = "llm") -> Run:
+def run_of(place: RunFolder, config: Config, model: str = "llm") -> Run:
     """The run of a variant with the settings that one of its models is trained with."""
     return Run(place.folder, with_settings(config, settings_of(place, config, model)))
 
@@ -114,7 +114,7 @@ def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
     return check_config(settings, ", ".join(f"{name}={value}" for name, value in changes.items()))
 
 
-def taken_over(place: Place) -> dict[Path, Path]:
+def linked_artifacts(place: RunFolder) -> dict[Path, Path]:
     """Path in the variant's folder -> where it is taken from, for what another variant has made already."""
     run, encoder, cache, llm, tokenizer = (
         Run(other.folder, Config())
@@ -131,10 +131,10 @@ def taken_over(place: Place) -> dict[Path, Path]:
     return {here: there for here, there in paths.items() if here != there}
 
 
-def take_over(place: Place) -> None:
+def link_artifacts(place: RunFolder) -> None:
     """Links (or copies, where the disk has no links) what others have made and is not here yet. Files that are taken
     over are never written to: everything in a run folder is replaced whole."""
-    for here, there in taken_over(place).items():
+    for here, there in linked_artifacts(place).items():
         if here.exists() or not there.exists():
             continue
         here.parent.mkdir(parents=True, exist_ok=True)

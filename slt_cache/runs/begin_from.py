@@ -18,7 +18,7 @@ from slt_cache.features.seal import SIZE
 from slt_cache.features.spec import IMPORTED
 from slt_cache.files import TEMPORARY
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.run import Run, open_run
 
 ORIGIN_FILE = "from.json"
@@ -56,7 +56,7 @@ def begin_from(other: Path, folder: Path, features: str) -> None:
         raise SltCacheError(f"{folder}: could not be made ({error.strerror or error}).") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    say(f"{folder} begins with the encoder and features of {other}, linked and not copied")
+    log(f"{folder} begins with the encoder and features of {other}, linked and not copied")
 
 
 def is_of_other_run(folder: Path, training: str) -> bool:

@@ -10,9 +10,9 @@ from typing import Any
 from slt_cache.checkpoints.named_files import named_files
 from slt_cache.checkpoints.record import Record, read_record, require_same, save_record, whole_record
 from slt_cache.config import differences
-from slt_cache.distributed.processes import leads
+from slt_cache.distributed.processes import is_main_process
 from slt_cache.files import TEMPORARY, move_into_place
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.begin_from import is_of_other_run
 from slt_cache.runs.run import TRAININGS, Run
 from slt_cache.runs.unfinished import BEST, Unfinished, discard
@@ -32,7 +32,7 @@ class Derived:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if leads():
+        if is_main_process():
             for aside in self._made.values():
                 discard(aside)
 
@@ -44,12 +44,12 @@ class Derived:
         aside = place.with_name(f"{place.name}.next{TEMPORARY}")
         held = whole_record(place) if self.restart else read_record(place)
         if held is not None and not differences(held.settings, settings):
-            if leads():
+            if is_main_process():
                 discard(aside)  # a killed command may have left it
             return place
         if held is not None and not self.restart and has_trained(self.run):
             require_same(place, held, settings, self.command)
-        if leads():
+        if is_main_process():
             self._made[place] = aside
         begun = whole_record(aside)
         if begun is None or differences(begun.settings, settings):
@@ -68,7 +68,7 @@ class Derived:
         while self._made:
             place, aside = self._made.popitem()
             if place.exists():
-                say(f"{place} is replaced: it was made with other text or settings")
+                log(f"{place} is replaced: it was made with other text or settings")
             move_into_place(aside, place)
 
 

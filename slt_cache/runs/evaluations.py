@@ -178,10 +178,10 @@ def best_scores(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]
     all are equal, and without splits of too few clips to tell."""
     best: dict[str, dict[str, float]] = {}
     for split in {one.split for one in evaluations}:
-        rivals = [one.scores for one in evaluations if one.split == split]
+        compared = [one.scores for one in evaluations if one.split == split]
         clips = min(one.clips for one in evaluations if one.split == split)
-        if len(rivals) > 1 and clips >= FEWEST_TO_COMPARE:
-            columns = {key: [scores[key] for scores in rivals] for key in COLUMNS}
+        if len(compared) > 1 and clips >= FEWEST_TO_COMPARE:
+            columns = {key: [scores[key] for scores in compared] for key in COLUMNS}
             best[split] = {key: max(values) for key, values in columns.items() if len(set(values)) > 1}
     return {split: highest for split, highest in best.items() if highest}
 

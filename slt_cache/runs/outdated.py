@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
-from slt_cache.distributed.processes import leads
+from slt_cache.distributed.processes import is_main_process
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED, FeatureSpec
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.run import END_TO_END, Run
 from slt_cache.runs.unfinished import BEST
 
@@ -20,7 +20,7 @@ FROM_PRETRAINED = ("llm", *UNFROZEN, "joint", "joint-temporal")
 
 def say_outdated_by_stage_1(run: Run) -> None:
     """Says what in the run is not of the encoder or the tokenizer that stage 1 has now."""
-    if not leads():
+    if not is_main_process():
         return
     visual = load_visual(run.visual / BEST)
     models = [model for model in FROM_CACHE if not _reads(_record(run, model), visual)]
@@ -38,7 +38,7 @@ def say_outdated_by_stage_1(run: Run) -> None:
     commands = [run.command("extract-features --split all --restart")] if old_cache else []
     if old_tokenizer and "llm" not in models:
         commands.append(run.command("llm pretrain --restart"))
-    say(
+    log(
         f"out of date, since stage 1 was trained again: {', '.join(named)}. Renew what you need: "
         f"{'; '.join([*commands, *_commands(run, models)])}"
     )
@@ -47,12 +47,12 @@ def say_outdated_by_stage_1(run: Run) -> None:
 def say_outdated_by_pretraining(run: Run) -> None:
     """Says which models were trained from an LLM that has been replaced."""
     made = whole_record(run.pretrained / BEST)
-    if not leads() or made is None:
+    if not is_main_process() or made is None:
         return
     begun = {model: _record(run, model) for model in FROM_PRETRAINED}
     named = [model for model, record in begun.items() if record and record.settings["pretraining"] != made.settings]
     if named:
-        say(
+        log(
             f"out of date, since the LLM was pre-trained again: {', '.join(named)}. Renew what you need: "
             f"{'; '.join(_commands(run, named))}"
         )

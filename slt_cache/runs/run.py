@@ -10,11 +10,11 @@ from typing import Any
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
 from slt_cache.config import Config, check_config, expanded, is_as_written, load_config, save_config
-from slt_cache.distributed.processes import leads
+from slt_cache.distributed.processes import is_main_process
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import exclusive, has_stepped_aside
 from slt_cache.hashes import RECORD_FILE
-from slt_cache.progress import say
+from slt_cache.progress import log
 from slt_cache.runs.settings_use import (
     COMPARISON,
     MADE_BY,
@@ -174,7 +174,7 @@ class Run:
 
         What a stage shares with later ones is its own if it was `trained` now; if it was finished before, the later
         ones that are finished keep theirs, which is said."""
-        if not leads():
+        if not is_main_process():
             return
         asked = self.lasting or self.config
         saved = self.saved_config()
@@ -202,7 +202,7 @@ class Run:
             is_shared = any(setting == one or setting.startswith(f"{one}.") for one in UPSTREAM.get(made, ()))
             old, new = value_of(before, setting), value_of(now, setting)
             if is_shared and stage is not None and stage in keep and old != new:
-                say(f"{setting}={new} is not saved: {STAGES[stage]} of {self.folder} was made with {old}")
+                log(f"{setting}={new} is not saved: {STAGES[stage]} of {self.folder} was made with {old}")
 
     def saved_config(self) -> Config | None:
         """The settings in config.yaml; None if there is none."""
@@ -326,7 +326,7 @@ def open_run(
     words = [*overrides, *own]
     lasting = load_config(source, words)
     if source == str(saved) and not is_as_written(saved):
-        say(f"{saved}: was edited, or is damaged: its last line does not match. Its settings are used as they are.")
+        log(f"{saved}: was edited, or is damaged: its last line does not match. Its settings are used as they are.")
     passing = lasting if device is None else load_config(source, [*words, f"compute.device={device}"])
     return Run(folder, passing, None if device is None else lasting, config, tuple(overrides))
 

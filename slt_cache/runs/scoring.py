@@ -7,7 +7,7 @@ from slt_cache.config import Config
 from slt_cache.errors import InputError
 from slt_cache.metrics.normalization import TextChoices
 from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
-from slt_cache.progress import stepping
+from slt_cache.progress import progress_steps
 from slt_cache.text.scripts import has_blanks
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def score_hypotheses(
     """Always against the raw reference text, which only scoring.final_dot and scoring.lowercase change, and both texts
     alike. With `bootstrap`, 95 % intervals from so many resamples."""
     texts = [hypothesis.texts[0] for hypothesis in hypotheses]
-    with stepping("scoring", FIGURES, "figure") as step:
+    with progress_steps("scoring", FIGURES, "figure") as step:
         return score(texts, references, preset_of(config), choices_of(config), bootstrap, step)
 
 

@@ -1,6 +1,6 @@
 """A tokenizer with the pieces alone that a text needs: the tokenizer of an LLM and sentences in, a folder out.
 
-Knows no models: what becomes of their rows is said in a `Renumbering`."""
+Knows no models: what becomes of their rows is said in a `IdMap`."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import read_json
 from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
 from slt_cache.text.vocabulary import (
-    Blueprint,
+    TokenizerJson,
     base_vocabulary,
     build,
     equivalents,
@@ -28,7 +28,7 @@ STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", "vocab.json", "merges.
 
 
 @dataclass(frozen=True)
-class Renumbering:
+class IdMap:
     """What stands behind each new id."""
 
     tokens: tuple[str, ...]
@@ -43,14 +43,14 @@ class Renumbering:
         return tuple(self.tokens[new] for new in self.like)
 
 
-def folded(sentences: Iterable[str]) -> list[str]:
+def deduplicated(sentences: Iterable[str]) -> list[str]:
     """As the LLM reads them: each one once, empty ones left out, in their order."""
     return list(dict.fromkeys(line for sentence in sentences if (line := as_llm_reads_it(sentence))))
 
 
 def trim_tokenizer(
     tokenizer: Any, sentences: Sequence[str], also: Iterable[int], keep_characters: bool, folder: Path
-) -> Renumbering:
+) -> IdMap:
     """Writes into the folder what the sentences need of the tokenizer; `also` are ids to keep besides.
 
     Raises InputError for a kind of tokenizer that cannot be trimmed, and SltCacheError where the sentences would be
@@ -73,7 +73,7 @@ def trim_tokenizer(
     for name in STALE_FILES:
         (folder / name).unlink(missing_ok=True)
     (folder / "tokenizer.json").write_text(json.dumps(trimmed, ensure_ascii=False), encoding="utf-8")
-    renumbering = Renumbering(
+    renumbering = IdMap(
         tuple(tokens),
         tuple(ids.get(token) for token in tokens),
         {tokens.index(one): tuple(old_ids) for one, old_ids in zip(added, equivalents(old, added), strict=True)},
@@ -93,9 +93,7 @@ def _require_cut_as(backend: Any, new: Any, sentences: Sequence[str]) -> None:
             raise SltCacheError(_unsafe(new, f"{sentence!r} is cut otherwise than with the whole vocabulary"))
 
 
-def require_same_pieces(
-    tokenizer: Any, folder: Path, renumbering: Renumbering, sentences: Sequence[str]
-) -> dict[str, str]:
+def require_same_pieces(tokenizer: Any, folder: Path, renumbering: IdMap, sentences: Sequence[str]) -> dict[str, str]:
     """Holds the folder's tokenizer, read anew, against the whole one; gives the sentences that do not come back as
     they were, and what comes back.
 
@@ -128,7 +126,7 @@ def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
     return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
 
 
-def _blueprint(tokenizer: Any) -> Blueprint:
+def _blueprint(tokenizer: Any) -> TokenizerJson:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     blueprint = {} if backend is None else json.loads(backend.to_str())
     kind = blueprint.get("model", {}).get("type")
@@ -151,7 +149,7 @@ def _special(tokenizer: Any) -> set[str]:
 
 def _trim_m2m100(
     tokenizer: Any, sentences: Sequence[str], kept_besides: set[str], keep_characters: bool, folder: Path
-) -> Renumbering:
+) -> IdMap:
     """Its pieces are cut by sentencepiece and only then looked up in vocab.json; the table alone is shortened. So
     pieces stay as they were for any text, and a word with a piece that is gone has an unknown one in its place."""
     vocab = dict(sorted(tokenizer.encoder.items(), key=lambda item: item[1]))
@@ -162,7 +160,7 @@ def _trim_m2m100(
         kept |= {piece for piece in vocab if len(piece) == 1 and piece in letters}
     codes = list(tokenizer.lang_token_to_id)
     tokens = [*(piece for piece in vocab if piece in kept), *codes]
-    renumbering = Renumbering(
+    renumbering = IdMap(
         tuple(tokens), tuple(vocab.get(token, tokenizer.lang_token_to_id.get(token)) for token in tokens), {}
     )
     tokenizer.save_pretrained(folder)
@@ -172,7 +170,7 @@ def _trim_m2m100(
     return renumbering
 
 
-def _renumber_files(folder: Path, renumbering: Renumbering) -> None:
+def _renumber_files(folder: Path, renumbering: IdMap) -> None:
     """Ids that save_pretrained wrote outside of the vocabulary."""
     ids = {token: index for index, token in enumerate(renumbering.tokens)}
     config = folder / "tokenizer_config.json"

@@ -11,11 +11,11 @@ from typing import Any
 
 from slt_cache.text.charsmap import Charsmap
 
-Blueprint = dict[str, Any]
+TokenizerJson = dict[str, Any]
 SPACE = "▁"
 
 
-def base_vocabulary(blueprint: Blueprint) -> dict[str, int]:
+def base_vocabulary(blueprint: TokenizerJson) -> dict[str, int]:
     """Ids of the model's own pieces, in their order; added tokens that stand outside of it are left out."""
     vocab = blueprint["model"]["vocab"]
     if isinstance(vocab, dict):
@@ -23,14 +23,14 @@ def base_vocabulary(blueprint: Blueprint) -> dict[str, int]:
     return {piece: index for index, (piece, _) in enumerate(vocab)}
 
 
-def build(blueprint: Blueprint) -> Any:
+def build(blueprint: TokenizerJson) -> Any:
     """The tokenizer of the tokenizers library that the blueprint describes."""
     from tokenizers import Tokenizer
 
     return Tokenizer.from_str(json.dumps(blueprint))
 
 
-def needed_pieces(blueprint: Blueprint, sentences: Sequence[str], keep_characters: bool) -> set[str]:
+def needed_pieces(blueprint: TokenizerJson, sentences: Sequence[str], keep_characters: bool) -> set[str]:
     """The least that cuts the sentences as all pieces do, with characters of their scripts on demand."""
     backend = build(blueprint)
     base = base_vocabulary(blueprint)
@@ -58,7 +58,7 @@ def _script(character: str) -> str:
     return unicodedata.name(character, "").partition(" ")[0]
 
 
-def _merged_pieces(blueprint: Blueprint, backend: Any, sentences: Sequence[str]) -> set[str]:
+def _merged_pieces(blueprint: TokenizerJson, backend: Any, sentences: Sequence[str]) -> set[str]:
     """Every piece that stands at some step of BPE's way from the characters of the sentences to their pieces.
 
     A vocabulary with these pieces and the merges between them goes the same way: at each step the merge of lowest
@@ -83,7 +83,7 @@ def _merged_pieces(blueprint: Blueprint, backend: Any, sentences: Sequence[str])
     return seen & base.keys()
 
 
-def lost_characters(blueprint: Blueprint, sentences: Iterable[str]) -> list[str]:
+def lost_characters(blueprint: TokenizerJson, sentences: Iterable[str]) -> list[str]:
     """Characters that do not come back: unknown ones, and ones that normalization makes into others. In the order of
     Unicode."""
     backend = build(blueprint)
@@ -100,14 +100,14 @@ def lost_characters(blueprint: Blueprint, sentences: Iterable[str]) -> list[str]
     return sorted(lost - {" "})
 
 
-def unknown_token(blueprint: Blueprint) -> str | None:
+def unknown_token(blueprint: TokenizerJson) -> str | None:
     model = blueprint["model"]
     if model["type"] == "BPE":
         return model["unk_token"]
     return None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
 
 
-def with_characters(blueprint: Blueprint, characters: Sequence[str]) -> Blueprint:
+def with_characters(blueprint: TokenizerJson, characters: Sequence[str]) -> TokenizerJson:
     """A blueprint that has each of the characters as a piece of its own, where nothing makes it into another first.
 
     No other text is cut otherwise: a character that was unknown or normalized away is in no piece."""
@@ -146,7 +146,7 @@ def _keeping(normalizer: Any, characters: Sequence[str]) -> Any:
     return {**normalizer, "precompiled_charsmap": base64.b64encode(table.to_bytes()).decode()}
 
 
-def only(blueprint: Blueprint, kept: set[str]) -> Blueprint:
+def only(blueprint: TokenizerJson, kept: set[str]) -> TokenizerJson:
     """The blueprint with the kept pieces alone, in their order; ids are counted anew."""
     model = blueprint["model"]
     base = [piece for piece in base_vocabulary(blueprint) if piece in kept]
@@ -179,7 +179,7 @@ def _renumbered(processor: Any, ids: dict[str, int]) -> Any:
     return processor
 
 
-def equivalents(blueprint: Blueprint, characters: Iterable[str]) -> Iterator[list[int]]:
+def equivalents(blueprint: TokenizerJson, characters: Iterable[str]) -> Iterator[list[int]]:
     """For each character the ids of the pieces that stood for it, or for its NFKC form; none where there are none."""
     backend = build(blueprint)
     base = base_vocabulary(blueprint)

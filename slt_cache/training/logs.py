@@ -11,11 +11,11 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from slt_cache.checkpoints.record import LOG_FILE
-from slt_cache.distributed.processes import leads
+from slt_cache.distributed.processes import is_main_process
 from slt_cache.errors import InputError
 from slt_cache.files import first_line, write_text
 from slt_cache.training.progress_bar import duration
-from slt_cache.training.state import Progress
+from slt_cache.training.state import TrainerState
 from slt_cache.training.trackers import Tracker
 from slt_cache.write_errors import write_errors
 
@@ -26,22 +26,22 @@ class MetricsLog:
     """Appends to the file; lines of what comes after `progress`, left by a killed run, are taken out first. Of several
     processes one writes and speaks."""
 
-    def __init__(self, path: Path, progress: Progress, tracker: Tracker | None = None):
+    def __init__(self, path: Path, progress: TrainerState, tracker: Tracker | None = None):
         self.path = path
         self.tracker = tracker
         self.terminal: TextIO = sys.stderr
-        if not leads():
+        if not is_main_process():
             return
         kept = [line for line in read_metrics(path) if _done(line, progress)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
-    def step(self, progress: Progress, loss: float, lr: float, norms: Mapping[str, float]) -> None:
+    def step(self, progress: TrainerState, loss: float, lr: float, norms: Mapping[str, float]) -> None:
         """Of the update that was done last."""
         place = {"epoch": progress.epoch + 1, "step": progress.step}
         self._append({"kind": "step", **place, "loss": loss, "lr": lr, **norms})
         self._track({"train/loss": loss, "train/lr": lr, **norms}, progress.step)
 
-    def epoch(self, name: str, progress: Progress, scores: dict[str, float], left: float | None) -> None:
+    def epoch(self, name: str, progress: TrainerState, scores: dict[str, float], left: float | None) -> None:
         """Of the epoch that has begun, once all of it is done; `left` are seconds."""
         epoch, loss, seconds = progress.epoch + 1, progress.mean_loss, progress.seconds
         place = {"epoch": epoch, "step": progress.step}
@@ -50,11 +50,11 @@ class MetricsLog:
         self._track({"epoch/number": epoch, "epoch/loss": loss, "epoch/seconds": seconds, **dev}, progress.step)
         bleu4 = f", dev BLEU-4 {scores['bleu4']:.1f}" if scores else ""
         rest = f", {duration(left)} left" if left else ""
-        self.say(f"{name} epoch {epoch}: loss {loss:.3f}{bleu4}, {seconds:.0f} s{rest}")
+        self.log(f"{name} epoch {epoch}: loss {loss:.3f}{bleu4}, {seconds:.0f} s{rest}")
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """On the terminal, above any bar that runs."""
-        if leads():
+        if is_main_process():
             tqdm.write(line, file=self.terminal)
             self.terminal.flush()
 
@@ -64,7 +64,7 @@ class MetricsLog:
                 self.tracker.close()
 
     def _append(self, line: dict[str, Any]) -> None:
-        if not leads():
+        if not is_main_process():
             return
         with write_errors(self.path, "what was saved before is kept"), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -78,7 +78,7 @@ class MetricsLog:
         return write_errors(self.path.with_name("the files of the tracker"), "what was saved before is kept")
 
 
-def _done(line: dict[str, Any], progress: Progress) -> bool:
+def _done(line: dict[str, Any], progress: TrainerState) -> bool:
     """An epoch's line is written once it is evaluated, which may be after its last update was saved."""
     return line["epoch"] <= progress.epoch if line["kind"] == "epoch" else line["step"] <= progress.step
 

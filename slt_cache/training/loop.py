@@ -12,29 +12,29 @@ from contextlib import closing, nullcontext
 import torch
 
 from slt_cache.batches.worker_errors import LoaderFailed, loader_failure
-from slt_cache.distributed.processes import leads, rank, size, stopping_together
+from slt_cache.distributed.processes import is_main_process, rank, size, stopping_together
 from slt_cache.training.logs import METRICS_FILE, MetricsLog
 from slt_cache.training.progress_bar import EpochBar
 from slt_cache.training.schedule import Schedule
 from slt_cache.training.signals import Interrupts
-from slt_cache.training.state import Progress, TrainingState
-from slt_cache.training.step import Update, Updater
-from slt_cache.training.sync import Clock, Group, groups, stop_together
-from slt_cache.training.task import Engine, Task
+from slt_cache.training.state import TrainerState, TrainingState
+from slt_cache.training.step import StepResult, TrainStep
+from slt_cache.training.sync import Clock, MicroBatches, groups, stop_together
+from slt_cache.training.task import Task, TrainerOptions
 from slt_cache.training.trackers import open_tracker
 
 LOG_EVERY = 10
 """Updates between two lines of the metrics log."""
 
 
-def train(task: Task, engine: Engine) -> Progress:
+def train(task: Task, engine: TrainerOptions) -> TrainerState:
     """Trains `task.model` and keeps its best weights; goes on from `last/` where an earlier run left off.
 
     Raises SltCacheError on a loss that is not finite, naming the clips of the batch; KeyboardInterrupt on Ctrl-C and
     SIGTERM, once the state is saved."""
-    updater = Updater(task, engine)
+    updater = TrainStep(task, engine)
     state = TrainingState(engine.last, task.model, updater.optimizer, updater.scaler, engine.device)
-    tracker = open_tracker(engine.tracker, engine, task.name, state.progress.step) if leads() else None
+    tracker = open_tracker(engine.tracker, engine, task.name, state.progress.step) if is_main_process() else None
     log = MetricsLog(engine.last / METRICS_FILE, state.progress, tracker)
     with closing(log), Interrupts(deferred=size() > 1) as interrupts:
         _Training(task, engine, updater, state, log, interrupts).run()
@@ -47,8 +47,8 @@ class _Training:
     def __init__(
         self,
         task: Task,
-        engine: Engine,
-        updater: Updater,
+        engine: TrainerOptions,
+        updater: TrainStep,
         state: TrainingState,
         log: MetricsLog,
         interrupts: Interrupts,
@@ -66,7 +66,7 @@ class _Training:
 
     def run(self) -> None:
         if self.progress.step:
-            self.log.say(f"{self.task.name}: goes on {self._place()}{self._other_processes()}{self._other_threads()}")
+            self.log.log(f"{self.task.name}: goes on {self._place()}{self._other_processes()}{self._other_threads()}")
         try:
             if self.progress.dev_sha256 != self.engine.dev_sha256:
                 self._look_at_other_dev()
@@ -97,11 +97,11 @@ class _Training:
             return
         if self.engine.dev_sha256 is None:
             progress.dev = {}
-            self.log.say(f"{name}: there is no dev split any more; the last weights will be kept, not the best")
+            self.log.log(f"{name}: there is no dev split any more; the last weights will be kept, not the best")
             return
         with self.interrupts.held():
             progress.dev = self.engine.score_best()
-        self.log.say(
+        self.log.log(
             f"{name}: dev has changed since epoch {progress.best_epoch} was the best so far: BLEU-4 "
             f"{before['bleu4']:.2f} then, {progress.dev['bleu4']:.2f} now. Other epochs cannot be compared again; from "
             "here on dev as it is now decides"
@@ -109,7 +109,7 @@ class _Training:
 
     def _say_out_of_patience(self) -> None:
         progress, settings = self.progress, self.engine.settings
-        self.log.say(
+        self.log.log(
             f"{self.task.name}: stops after epoch {progress.epoch} of {settings.epochs}: no better dev BLEU-4 than "
             f"{progress.dev['bleu4']:.2f} (epoch {progress.best_epoch}) in {settings.patience} evaluations "
             f"(patience {settings.patience}; null trains all epochs)"
@@ -130,7 +130,7 @@ class _Training:
                     update = self._update(group)
                 bar.update(update.loss, group.units, progress.dev, schedule.left(progress))
 
-    def _update(self, group: Group) -> Update:
+    def _update(self, group: MicroBatches) -> StepResult:
         """Changes the weights, and keeps account of it."""
         logged = (self.progress.step + 1) % LOG_EVERY == 0
         update = self.update(group, self.watched if logged else {})
@@ -154,7 +154,7 @@ class _Training:
             # Killed behind this, a resumed run finds the same scores, and the same weights saved.
             with self.interrupts.held():
                 epoch = self.progress.epoch + 1
-                if leads():
+                if is_main_process():
                     self.task.save_best(epoch, scores)
                 self.progress.best_epoch, self.progress.dev = epoch, scores
         return scores
@@ -162,14 +162,14 @@ class _Training:
     def _end_epoch(self, scores: dict[str, float]) -> None:
         self.progress.seconds = self.clock.seconds()
         self.log.epoch(self.task.name, self.progress, scores, self.schedule.left(self.progress))
-        if leads():
+        if is_main_process():
             self.task.epoch_ended(self.progress.epoch + 1)
         self.progress.end_epoch()
         self._save_state()
 
     def _save_state(self) -> None:
         self.state.save()
-        if leads():
+        if is_main_process():
             self.engine.state_saved()
         self.clock.state_is_saved()
 
@@ -177,11 +177,11 @@ class _Training:
         if self.engine.save_seconds == math.inf:
             return
         if not self.progress.step:
-            self.log.say(f"{self.task.name}: interrupted before the first update; there is nothing to save")
+            self.log.log(f"{self.task.name}: interrupted before the first update; there is nothing to save")
             return
         self.progress.seconds = self.clock.seconds()
         self._save_state()
-        self.log.say(f"{self.task.name}: interrupted {self._place()}; saved in {self.state.path.parent}")
+        self.log.log(f"{self.task.name}: interrupted {self._place()}; saved in {self.state.path.parent}")
 
     def _save_what_loaders_left(self, failure: LoaderFailed) -> None:
         """The training itself is whole. Of several processes those that have lost no loader wait elsewhere, so what

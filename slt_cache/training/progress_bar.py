@@ -5,7 +5,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from slt_cache.distributed.processes import leads
+from slt_cache.distributed.processes import is_main_process
 
 FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
@@ -22,7 +22,7 @@ class EpochBar:
             total=updates,
             initial=done,
             leave=False,
-            disable=None if leads() else True,
+            disable=None if is_main_process() else True,
             bar_format=FORMAT,
             dynamic_ncols=True,
         )

@@ -3,21 +3,21 @@
 import math
 import time
 
-from slt_cache.training.state import Progress
-from slt_cache.training.task import Engine
+from slt_cache.training.state import TrainerState
+from slt_cache.training.task import TrainerOptions
 
 
 class Schedule:
     """Of a training that has done what `progress` says when it begins."""
 
-    def __init__(self, engine: Engine, batches_an_epoch: int, progress: Progress):
+    def __init__(self, engine: TrainerOptions, batches_an_epoch: int, progress: TrainerState):
         self.engine = engine
         self.updates = math.ceil(batches_an_epoch / engine.settings.accumulate)
         """Of an epoch."""
         self._begun = time.monotonic()
         self._first = progress.step
 
-    def rate(self, progress: Progress) -> float:
+    def rate(self, progress: TrainerState) -> float:
         """What the learning rates' peaks are multiplied by: linear warm-up to 1, then a cosine to 0 (method.md: cosine
         annealing)."""
         warmup = self.engine.settings.warmup_steps
@@ -27,22 +27,22 @@ class Schedule:
         done = (progress.step - warmup) / max(steps - warmup, 1)
         return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
-    def finished(self, progress: Progress) -> bool:
+    def finished(self, progress: TrainerState) -> bool:
         """Whether the epochs are used up, or dev has not improved for too long."""
         return self.out_of_patience(progress) or progress.epoch >= self.engine.settings.epochs
 
-    def out_of_patience(self, progress: Progress) -> bool:
+    def out_of_patience(self, progress: TrainerState) -> bool:
         """Whether dev has not improved for too long."""
         patience = self.engine.settings.patience
         stale = progress.epoch - progress.best_epoch
         return patience is not None and bool(progress.dev) and stale >= patience * self.engine.evaluate_every
 
-    def dev_is_due(self, progress: Progress) -> bool:
+    def dev_is_due(self, progress: TrainerState) -> bool:
         """Behind the epoch that has begun, once all of it is done."""
         epoch = progress.epoch + 1
         return epoch % self.engine.evaluate_every == 0 or epoch >= self.engine.settings.epochs
 
-    def left(self, progress: Progress) -> float | None:
+    def left(self, progress: TrainerState) -> float | None:
         """Seconds until training ends, if it does not end early; evaluations go into its pace. None before there is
         anything to go by."""
         done = progress.step - self._first

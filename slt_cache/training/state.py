@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from slt_cache.distributed.processes import gathered, leads, rank, size, wait_for_all
+from slt_cache.distributed.processes import barrier, gather_object, is_main_process, rank, size
 from slt_cache.errors import InputError
 from slt_cache.files import first_line, replacing
 from slt_cache.training.optimizers import load_optimizer
@@ -18,7 +18,7 @@ STATE_FILE = "state.pt"
 
 
 @dataclass
-class Progress:
+class TrainerState:
     """What grows while training goes on."""
 
     epoch: int = 0
@@ -92,7 +92,7 @@ class TrainingState:
         self.optimizer = optimizer
         self.scaler = scaler
         self.device = device
-        self.progress = Progress()
+        self.progress = TrainerState()
         self.random: dict[str, torch.Tensor] = {}
         self.processes = size()
         """That saved the state."""
@@ -104,11 +104,11 @@ class TrainingState:
     def save(self) -> None:
         """Whole or not at all: a kill meanwhile leaves what was saved before. Of several processes all take part, for
         each has random numbers of its own, and the leader writes."""
-        randoms = gathered(lambda: [self.random])
-        if leads():
+        randoms = gather_object(lambda: [self.random])
+        if is_main_process():
             self._write(randoms)
         if size() > 1:
-            wait_for_all()
+            barrier()
 
     def _write(self, randoms: list[dict[str, torch.Tensor]]) -> None:
         state = {
@@ -138,7 +138,7 @@ class TrainingState:
         randoms = [state.get("random", {}), *state.get("others", [])]
         self.processes, self.threads = len(randoms), state.get("threads", self.threads)
         self.random = randoms[rank()] if rank() < len(randoms) else {}  # more than before: seeded by epoch and rank
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainerState(**state["progress"])
 
     def remember_random(self) -> None:
         """To be called behind an update: what is read for the next one may draw, and will be read anew on resume."""

@@ -13,16 +13,16 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from slt_cache.distributed.processes import size, summed
+from slt_cache.distributed.processes import all_reduce_sum, size
 from slt_cache.errors import SltCacheError
 from slt_cache.models.translators import token_loss
 from slt_cache.training.diagnostics import norms
-from slt_cache.training.sync import Group
-from slt_cache.training.task import Engine, Task
+from slt_cache.training.sync import MicroBatches
+from slt_cache.training.task import Task, TrainerOptions
 
 
 @dataclass(frozen=True)
-class Update:
+class StepResult:
     """Of the weights, once."""
 
     loss: float
@@ -31,10 +31,10 @@ class Update:
     norms: dict[str, float]
 
 
-class Updater:
+class TrainStep:
     """Model and optimizer as accelerate wraps them: for mixed precision, and for several processes."""
 
-    def __init__(self, task: Task, engine: Engine):
+    def __init__(self, task: Task, engine: TrainerOptions):
         self.task = task
         self.engine = engine
         self._mixed = engine.precision != "fp32"
@@ -62,7 +62,7 @@ class Updater:
         """Learning rate of the first group."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def __call__(self, group: Group, watched: Mapping[str, nn.Module]) -> Update:
+    def __call__(self, group: MicroBatches, watched: Mapping[str, nn.Module]) -> StepResult:
         """Updates the weights by the mean loss of the target tokens of all batches of the group, over all processes:
         each batch counts for as much as it has tokens, as if it were one large batch. Norms of the `watched` layers
         come with it.
@@ -73,16 +73,16 @@ class Updater:
         losses = [self._backward(batch, group, last=batch is group.batches[-1]) for batch in group.batches]
         # Not before the last backward: until then a GPU has more to do, and nobody to wait for.
         values = [loss.item() for loss in losses]
-        total = summed([sum(values) / size()], self._not_finite(group, values))[0]
+        total = all_reduce_sum([sum(values) / size()], self._not_finite(group, values))[0]
         found = norms(watched, 1.0 if self.scaler is None else self.scaler.get_scale()) if watched else {}
         if self.engine.settings.clip_norm is not None:
             if self.scaler is not None:
                 self._accelerator.unscale_gradients()
             nn.utils.clip_grad_norm_(self._weights, self.engine.settings.clip_norm)
         self._step()
-        return Update(total, group.tokens, found)
+        return StepResult(total, group.tokens, found)
 
-    def _backward(self, batch: Any, group: Group, last: bool) -> torch.Tensor:
+    def _backward(self, batch: Any, group: MicroBatches, last: bool) -> torch.Tensor:
         """Adds to the gradients; returns the loss, a scalar. Several processes exchange gradients behind the last
         batch alone."""
         batch = batch.to(self.engine.device)
@@ -95,7 +95,7 @@ class Updater:
             self._accelerator.backward(loss)
         return loss.detach()
 
-    def _not_finite(self, group: Group, losses: list[float]) -> SltCacheError | None:
+    def _not_finite(self, group: MicroBatches, losses: list[float]) -> SltCacheError | None:
         for batch, loss in zip(group.batches, losses, strict=True):
             if not math.isfinite(loss):
                 return SltCacheError(

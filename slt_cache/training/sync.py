@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Any
 
 from slt_cache.batches.worker_errors import loader_failure
-from slt_cache.distributed.processes import leads, size, summed
+from slt_cache.distributed.processes import all_reduce_sum, is_main_process, size
 from slt_cache.errors import SltCacheError
 from slt_cache.training.signals import Interrupts
 from slt_cache.training.state import TrainingState
-from slt_cache.training.task import Engine, Task
+from slt_cache.training.task import Task, TrainerOptions
 
 
 @dataclass
@@ -36,14 +36,14 @@ class Clock:
         return time.monotonic() - self.begun
 
     def due(self, every: float) -> bool:
-        return leads() and time.monotonic() - self.saved >= every
+        return is_main_process() and time.monotonic() - self.saved >= every
 
     def state_is_saved(self) -> None:
         self.saved = time.monotonic()
 
 
 @dataclass(frozen=True)
-class Group:
+class MicroBatches:
     """This process's share of the batches of an update, and what all processes have agreed on."""
 
     batches: list[Any]
@@ -57,7 +57,9 @@ class Group:
         return int(sum(batch.size for batch in self.batches)) * size()
 
 
-def groups(task: Task, engine: Engine, state: TrainingState, interrupts: Interrupts, clock: Clock) -> Iterator[Group]:
+def groups(
+    task: Task, engine: TrainerOptions, state: TrainingState, interrupts: Interrupts, clock: Clock
+) -> Iterator[MicroBatches]:
     """The batches of each update, from where the epoch stands."""
     resumed = state.progress.batch > 0
     batches = iter(task.batches(state.progress.epoch + 1, state.progress.batch))
@@ -68,13 +70,13 @@ def groups(task: Task, engine: Engine, state: TrainingState, interrupts: Interru
         stop = interrupts.asked or isinstance(error, KeyboardInterrupt)
         agreed = [sum(batch.targets.tokens for batch in loaded), clock.due(engine.save_seconds), stop]
         with interrupts.held() if size() > 1 else nullcontext():
-            tokens, save, stopping = summed(agreed, error if isinstance(error, Exception) else None)
+            tokens, save, stopping = all_reduce_sum(agreed, error if isinstance(error, Exception) else None)
         if stopping:
             interrupts.stop()
         if resumed:
             state.restore_random()  # not before: a loader draws when it begins, as it did at the epoch's beginning
             resumed = False
-        yield Group(loaded, int(tokens), bool(save))
+        yield MicroBatches(loaded, int(tokens), bool(save))
 
 
 def _load(batches: Iterator[Any], count: int, interrupts: Interrupts) -> tuple[list[Any], BaseException | None]:
@@ -91,5 +93,5 @@ def _load(batches: Iterator[Any], count: int, interrupts: Interrupts) -> tuple[l
 
 def stop_together(interrupts: Interrupts) -> None:
     """Behind an epoch, where any of several processes has been asked to stop."""
-    if size() > 1 and summed([interrupts.asked])[0]:
+    if size() > 1 and all_reduce_sum([interrupts.asked])[0]:
         interrupts.stop()

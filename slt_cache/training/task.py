@@ -66,7 +66,7 @@ LAST = "last"
 
 
 @dataclass(frozen=True)
-class Engine:
+class TrainerOptions:
     """How to train, whatever is trained."""
 
     settings: OptimizerConfig

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from slt_cache.errors import InputError
-from slt_cache.training.task import Engine
+from slt_cache.training.task import TrainerOptions
 from slt_cache.write_errors import write_errors
 
 WANDB_ID_FILE = "wandb-id.txt"
@@ -29,7 +29,7 @@ def require_tracker(name: str) -> None:
         )
 
 
-def open_tracker(name: str, engine: Engine, title: str, step: int) -> Tracker | None:
+def open_tracker(name: str, engine: TrainerOptions, title: str, step: int) -> Tracker | None:
     """Opens the tracker of a training that has done `step` updates."""
     require_tracker(name)
     with write_errors(engine.last / "the files of the tracker"):
@@ -60,7 +60,7 @@ class _TensorBoard:
 class _WeightsAndBiases:
     """Where to, and whether online, is for the environment to say (WANDB_MODE, WANDB_PROJECT)."""
 
-    def __init__(self, engine: Engine, title: str):
+    def __init__(self, engine: TrainerOptions, title: str):
         import wandb
 
         kept = engine.last / WANDB_ID_FILE

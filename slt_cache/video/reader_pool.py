@@ -61,10 +61,10 @@ def _read_ahead(jobs: Iterable[ClipView], reader: PieceReader, workers: int) -> 
 
 
 def _say(end: ClipEnd) -> None:
-    for note in end.notes:
-        if (end.clip.video, note) not in _said:
-            _said.add((end.clip.video, note))
-            tqdm.write(f"{end.clip.video}: {note}.", file=sys.stderr)
+    for add_issue in end.notes:
+        if (end.clip.video, add_issue) not in _said:
+            _said.add((end.clip.video, add_issue))
+            tqdm.write(f"{end.clip.video}: {add_issue}.", file=sys.stderr)
 
 
 class _Readers:

@@ -22,11 +22,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class NoAnswer(Exception):
+class WorkerDied(Exception):
     """The process died or hung; says how."""
 
 
-class Died(NoAnswer):
+class Died(WorkerDied):
     """The process died. Another one may do better, if memory had run out or somebody killed it."""
 
     def __init__(self, exitcode: int):
@@ -46,7 +46,7 @@ class Died(NoAnswer):
         return FREE_MEMORY if self.killed else REPAIR
 
 
-def map_apart(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | NoAnswer]:
+def map_apart(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | WorkerDied]:
     """What `work` returns for each item, in their order; NoAnswer if its process hangs, or dies or raises twice. One
     process takes one item after another and is then replaced; all of it must be picklable."""
     done, tried = 0, False
@@ -59,7 +59,7 @@ def map_apart(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator
             yield answer
 
 
-def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | NoAnswer]:
+def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | WorkerDied]:
     """Of one process, which ends with the first NoAnswer."""
     context: Any = multiprocessing.get_context(METHOD)
     ours, theirs = context.Pipe(duplex=False)
@@ -70,7 +70,7 @@ def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
     try:
         for _ in items:
             if not ours.poll(PATIENCE):
-                yield NoAnswer(f"the decoder gave no answer in {PATIENCE} seconds")
+                yield WorkerDied(f"the decoder gave no answer in {PATIENCE} seconds")
                 return
             try:
                 answer = ours.recv()

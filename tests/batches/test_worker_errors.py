@@ -32,7 +32,7 @@ from slt_cache.config import (
 from slt_cache.corpora.base import Clip
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.loop import train
-from slt_cache.training.task import Engine
+from slt_cache.training.task import TrainerOptions
 from slt_cache.training.tasks.visual import FromPixelsTask, visual_optimizer
 from tests.helpers.commands import TINY
 from tests.helpers.small_disks import small_disk
@@ -74,8 +74,8 @@ def make_task(clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer)
     return make
 
 
-def engine_of(folder: Path) -> Engine:
-    return Engine(SETTINGS, 0, 1, "fp32", torch.device("cpu"), folder)
+def engine_of(folder: Path) -> TrainerOptions:
+    return TrainerOptions(SETTINGS, 0, 1, "fp32", torch.device("cpu"), folder)
 
 
 def killing(number: int) -> Callable[[list[int]], None]:

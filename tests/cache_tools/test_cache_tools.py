@@ -63,15 +63,15 @@ def cache(tmp_path: Path) -> Path:
 def test_info_counts_what_the_cache_holds(cache: Path) -> None:
     told = asked("cache", "info", cache)
     assert told["bytes"] == cache.stat().st_size
-    facts, held = told["splits"]["train"], FeatureCache(cache, "train")
+    metadata, held = told["splits"]["train"], FeatureCache(cache, "train")
     steps = np.diff(held.offsets)
-    assert (facts["clips"], facts["views"]) == (len(IDS), 3)
-    assert facts["rows"] == steps.sum() == len(held.features)
-    assert facts["bytes"] == held.features.nbytes
-    assert facts["lengths"] == {"min": steps.min(), "median": np.median(steps), "max": steps.max()}
-    assert facts["hours"] == pytest.approx(sum(4 * length - 1 for length in LENGTHS) / 25 / 3600)
-    assert facts["complete"] is True
-    assert FeatureSpec.from_json(json.dumps(facts["spec"])) == held.spec
+    assert (metadata["clips"], metadata["views"]) == (len(IDS), 3)
+    assert metadata["rows"] == steps.sum() == len(held.features)
+    assert metadata["bytes"] == held.features.nbytes
+    assert metadata["lengths"] == {"min": steps.min(), "median": np.median(steps), "max": steps.max()}
+    assert metadata["hours"] == pytest.approx(sum(4 * length - 1 for length in LENGTHS) / 25 / 3600)
+    assert metadata["complete"] is True
+    assert FeatureSpec.from_json(json.dumps(metadata["spec"])) == held.spec
     printed = succeed("cache", "info", cache).out
     assert "train: 4 clips in 3 views" in printed
     assert "complete" in printed
@@ -86,9 +86,9 @@ def test_info_says_what_is_missing_and_which_clips_have_no_frame_rate(tmp_path: 
     assert "INCOMPLETE: 1 clips are missing" in printed
     assert "without 1 clips that have no frame rate" in printed
     assert "hours unknown" in printed
-    facts = asked("cache", "info", tmp_path / "a.h5")["splits"]
-    assert facts["train"]["missing"] == [{"clip_id": IDS[3], "reason": "no such file"}]
-    assert facts["dev"]["hours"] is None
+    metadata = asked("cache", "info", tmp_path / "a.h5")["splits"]
+    assert metadata["train"]["missing"] == [{"clip_id": IDS[3], "reason": "no such file"}]
+    assert metadata["dev"]["hours"] is None
 
 
 def test_show_gives_the_figures_of_numpy(cache: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_cache_of_the_run_is_found_by_its_bare_name(tmp_path: Path, monkeypatc
 def columns(path: Path, split: str) -> list[Any]:
     held = FeatureCache(path, split)
     numbers = [held.column(name).tolist() for name in ("view", "num_frames", "fps", "checksum")]
-    return [held.facts, held.row_ids, held.row_texts, held.features.tobytes(), held.offsets.tolist(), *numbers]
+    return [held.metadata, held.row_ids, held.row_texts, held.features.tobytes(), held.offsets.tolist(), *numbers]
 
 
 @pytest.mark.parametrize("file_format", ["npy", "pt"])
@@ -264,7 +264,7 @@ def test_features_made_elsewhere_become_a_cache(tmp_path: Path) -> None:
     assert (train.ids, dev.ids) == (["c0", "c1", "c3", "c4"], ["c2"])
     assert train.texts[1] == "satz nummer 1"
     assert (train["c3"] == features[3]).all()
-    assert (train.facts.corpus, train.facts.language) == ("imported", "de_DE")
+    assert (train.metadata.corpus, train.metadata.language) == ("imported", "de_DE")
     assert not cache_problems(tmp_path / "x.h5")
 
 
@@ -448,15 +448,15 @@ def test_splits_of_several_caches_come_into_one_file(tmp_path: Path) -> None:
 def test_halves_of_a_split_are_joined_in_the_order_of_the_arguments(tmp_path: Path) -> None:
     rows = rows_of(views=2)
     lost = Failure(IDS[3], "no such file")
-    facts = facts_of(spec=spec_with_views(2))
-    first = add_split(tmp_path / "a.h5", rows[:2], facts, missing=(lost, Failure(IDS[2], "cut off")))
-    second = add_split(tmp_path / "b.h5", rows[4:6], replace(facts, corpus="other", manifest_sha256="n" * 64))
+    metadata = facts_of(spec=spec_with_views(2))
+    first = add_split(tmp_path / "a.h5", rows[:2], metadata, missing=(lost, Failure(IDS[2], "cut off")))
+    second = add_split(tmp_path / "b.h5", rows[4:6], replace(metadata, corpus="other", manifest_sha256="n" * 64))
     succeed("cache", "merge", second.path, first.path, "--out", tmp_path / "m.h5")
     merged = FeatureCache(tmp_path / "m.h5", "train")
     assert merged.ids == [IDS[2], IDS[0]]
     assert (merged.view(IDS[2], 1) == second.view(IDS[2], 1)).all()
     assert merged.missing == (lost,)  # the other one is in the second half
-    assert merged.facts.corpus == "other+tsv"
+    assert merged.metadata.corpus == "other+tsv"
     assert not cache_problems(merged.path)
 
 
@@ -507,7 +507,7 @@ def with_changed_clip(cache: Path, out: Path, clip_id: str, factor: float) -> No
         for row in rows:
             if row.clip_id == clip_id:
                 row.features[:] = (row.features * factor).astype(row.features.dtype)
-        contents.append(content_of(held.facts, rows))
+        contents.append(content_of(held.metadata, rows))
     write_cache(out, contents)
 
 

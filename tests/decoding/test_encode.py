@@ -11,7 +11,7 @@ import torch
 
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, _Packer, encode, packed, usable
-from slt_cache.encoders.frozen import FrozenEncoder, folded
+from slt_cache.encoders.frozen import FrozenEncoder, fused
 from slt_cache.encoders.visual_encoder import BACKBONE_DIM, VisualEncoder
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.text.tokenizer import Tokenizer
@@ -92,11 +92,11 @@ def test_the_folded_backbone_computes_the_same(model: VisualTranslator) -> None:
     backbone = model.encoder.backbone.eval()
     images = torch.randn(6, 3, SIZE, SIZE)
     with torch.no_grad():
-        assert_close(folded(backbone)(images), backbone(images))
+        assert_close(fused(backbone)(images), backbone(images))
 
 
 def test_no_batch_norm_is_left_in_the_folded_backbone(model: VisualTranslator) -> None:
-    norms = [module for module in folded(model.encoder.backbone).modules() if "BatchNorm" in type(module).__name__]
+    norms = [module for module in fused(model.encoder.backbone).modules() if "BatchNorm" in type(module).__name__]
     assert norms == []
     before = [module for module in model.encoder.backbone.modules() if "BatchNorm" in type(module).__name__]
     assert len(before) == 20  # of a ResNet-18
@@ -346,13 +346,13 @@ def test_the_buffer_holds_the_frames_of_one_pass(model: VisualTranslator) -> Non
 def counted(events: Iterable[Event]) -> tuple[Iterator[Event], Callable[[], int]]:
     taken = 0
 
-    def counting() -> Iterator[Event]:
+    def progress_counter() -> Iterator[Event]:
         nonlocal taken
         for event in events:
             taken += 1
             yield event
 
-    return counting(), lambda: taken
+    return progress_counter(), lambda: taken
 
 
 def test_events_are_taken_as_they_are_needed(model: VisualTranslator) -> None:

@@ -279,7 +279,7 @@ def test_a_damaged_state_is_refused_by_name_and_restart_goes_without_it(
 def test_a_restart_replaces_what_is_damaged(tmp_path: Path, damaged: str) -> None:
     from slt_cache.checkpoints.record import Record, read_record, write_record
     from slt_cache.pipeline.stages import Attempt, Stage, training_stage
-    from slt_cache.training.state import Progress
+    from slt_cache.training.state import TrainerState
 
     asked = Stage("stage 1", tmp_path, "train-visual", {})
     write_record(tmp_path / "best", Record("stage 1", {}).finish(1, 1.0))
@@ -287,10 +287,10 @@ def test_a_restart_replaces_what_is_damaged(tmp_path: Path, damaged: str) -> Non
     (tmp_path / "last" / "state.pt").write_bytes(b"whole")
     (tmp_path / damaged).write_bytes(b"{")
 
-    def work(attempt: Attempt) -> Progress:
+    def work(attempt: Attempt) -> TrainerState:
         attempt.begin()
         write_record(attempt.best, Record("stage 1", {}, best_epoch=2))
-        return Progress(epoch=2)
+        return TrainerState(epoch=2)
 
     if damaged.endswith(RECORD_FILE):
         with pytest.raises(InputError, match=damaged):

@@ -28,9 +28,9 @@ from slt_cache.models.llm.small import make_small_mbart
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from slt_cache.training import step
-from slt_cache.training.step import Updater
-from slt_cache.training.sync import Group
-from slt_cache.training.task import Engine
+from slt_cache.training.step import TrainStep
+from slt_cache.training.sync import MicroBatches
+from slt_cache.training.task import TrainerOptions
 from slt_cache.training.tasks.denoising import DenoisingTask
 from slt_cache.training.tasks.llm import FromCacheTask
 from slt_cache.training.tasks.visual import FromPixelsTask
@@ -115,7 +115,9 @@ def sgd(weights: Any, lr: float = 1e-3, **_: Any) -> optim.Optimizer:
 
 def updated(make: Callable[[], tuple[Any, Any]], device: torch.device, folder: Path) -> tuple[Any, dict[str, Any]]:
     """What the second of two updates tells, and the weights behind it."""
-    engine = Engine(OptimizerConfig(epochs=1, batch_size=3, lr=1e-3, clip_norm=1.0), 0, 1, "fp32", device, folder)
+    engine = TrainerOptions(
+        OptimizerConfig(epochs=1, batch_size=3, lr=1e-3, clip_norm=1.0), 0, 1, "fp32", device, folder
+    )
     with pytest.MonkeyPatch.context() as patch:
         # accelerate and the fused optimizers know only the devices that torch has kernels for.
         patch.setattr(step.Accelerator, "device", property(lambda _: device))
@@ -123,10 +125,10 @@ def updated(make: Callable[[], tuple[Any, Any]], device: torch.device, folder: P
             patch.setattr(f"slt_cache.training.{module}.AdamW", sgd)
         task, batch = make()
         model: nn.Module = task.model.to(device)
-        updater = Updater(task, engine)
+        updater = TrainStep(task, engine)
     torch.manual_seed(4)
     model.train()
-    group = Group([batch], batch.targets.tokens, save=False)
+    group = MicroBatches([batch], batch.targets.tokens, save=False)
     updater(group, {})
     told = updater(group, task.last_layers())
     assert all(weight.device == device for weight in model.parameters())

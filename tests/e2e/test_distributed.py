@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from slt_cache.batches.sampler import EpochOrder, Share
-from slt_cache.distributed.processes import dealt, gathered, leader_first, leads, summed
-from slt_cache.encoders.shared_norms import share_batch_norms
+from slt_cache.distributed.processes import all_reduce_sum, gather_object, is_main_process, main_process_first, shard
+from slt_cache.encoders.shared_norms import sync_batch_norms
 from slt_cache.training.logs import read_metrics
 from tests.helpers.commands import TINY, slt_cache
 
@@ -28,7 +28,7 @@ EXIT_CODE = re.compile(r"exitcode\s*: (-?\d+)")
 
 
 @dataclass(frozen=True)
-class Team:
+class WorkQueue:
     """What became of two processes."""
 
     code: int
@@ -64,17 +64,17 @@ def signal_last(running: "subprocess.Popen[str]", number: signal.Signals) -> Non
     os.kill(int(children[-1]), number)
 
 
-def finish(running: "subprocess.Popen[str]", logs: Path) -> Team:
+def finish(running: "subprocess.Popen[str]", logs: Path) -> WorkQueue:
     try:
         torchrun, _ = running.communicate(timeout=120)
     except subprocess.TimeoutExpired:
         os.killpg(running.pid, signal.SIGKILL)
         raise
     codes = {int(code) for code in EXIT_CODE.findall(torchrun)}
-    return Team(running.returncode, codes, said(logs, "stdout"), said(logs, "stderr"))
+    return WorkQueue(running.returncode, codes, said(logs, "stdout"), said(logs, "stderr"))
 
 
-def two(logs: Path, *arguments: str | Path) -> Team:
+def two(logs: Path, *arguments: str | Path) -> WorkQueue:
     return finish(start(logs, *arguments), logs)
 
 
@@ -298,11 +298,14 @@ def test_the_demo_is_for_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_a_process_that_is_alone_waits_for_nobody() -> None:
     assert (
-        leads() and summed([1.0, 2.0]) == [1.0, 2.0] and gathered(lambda: [3]) == [3] and leader_first(lambda: 4) == 4
+        is_main_process()
+        and all_reduce_sum([1.0, 2.0]) == [1.0, 2.0]
+        and gather_object(lambda: [3]) == [3]
+        and main_process_first(lambda: 4) == 4
     )
-    assert dealt([1, 2, 3], at_once=2) == [1, 2, 3]
+    assert shard([1, 2, 3], at_once=2) == [1, 2, 3]
     with pytest.raises(ValueError, match="mine"):
-        summed([], ValueError("mine"))
+        all_reduce_sum([], ValueError("mine"))
 
 
 def test_shared_batch_norms_keep_names_and_kinds() -> None:
@@ -310,7 +313,7 @@ def test_shared_batch_norms_keep_names_and_kinds() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     pictures = torch.rand(2, 3, 4, 4)
     expected = model.eval()(pictures)
-    assert share_batch_norms(model) == 2
+    assert sync_batch_norms(model) == 2
     assert torch.equal(model(pictures), expected)  # scoring needs nobody else
     assert model.state_dict().keys() == before.keys()
     assert isinstance(model[1], nn.BatchNorm2d) and isinstance(model[3], nn.BatchNorm1d)

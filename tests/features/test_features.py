@@ -89,7 +89,7 @@ def test_features_come_back_as_they_were_written(tmp_path: Path, dtype: str) -> 
     assert cache.missing == ()
     assert (cache.dim, cache.views, cache.rows) == (DIM, 1, 4)
     assert cache.spec == spec_of(dtype)
-    assert cache.facts == facts_of(spec=spec_of(dtype))
+    assert cache.metadata == facts_of(spec=spec_of(dtype))
     assert cache.attributes["spec_sha256"] == spec_of(dtype).sha256
     assert cache_problems(cache.path) == []
 
@@ -115,8 +115,8 @@ def test_features_are_contiguous_and_the_memory_map_equals_h5py(tmp_path: Path, 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_the_file_has_the_documented_layout(tmp_path: Path, dtype: str) -> None:
-    facts = facts_of(spec=spec_of(dtype))
-    cache = add_split(tmp_path / "feats.h5", rows_of(dtype), facts, (Failure("ünlesbar", "there is no such file"),))
+    metadata = facts_of(spec=spec_of(dtype))
+    cache = add_split(tmp_path / "feats.h5", rows_of(dtype), metadata, (Failure("ünlesbar", "there is no such file"),))
     add_split(cache.path, rows_of(), facts_of("dev"))
     types = {
         "features": {"float16": "<f2", "float32": "<f4"}[dtype],
@@ -536,8 +536,8 @@ def test_a_part_is_held_with_just_its_clips(parts: Parts) -> None:
         facts_of("dev"),
     ],
 )
-def test_a_part_of_another_spec_manifest_or_split_is_not_held(parts: Parts, tmp_path: Path, facts: Any) -> None:
-    other = Parts(tmp_path / "feats.h5", facts)
+def test_a_part_of_another_spec_manifest_or_split_is_not_held(parts: Parts, tmp_path: Path, metadata: Any) -> None:
+    other = Parts(tmp_path / "feats.h5", metadata)
     other.path(3).parent.mkdir(exist_ok=True)
     if not other.path(3).exists():
         other.path(3).write_bytes(parts.path(3).read_bytes())
@@ -701,7 +701,7 @@ def many_clips(count: int, features: np.ndarray) -> SplitContent:
     """Clips of one step each; a thousand different ones, again and again."""
     kinds, _, dim = features.shape
     table = SplitTable(
-        facts=facts_of(spec=spec_of(dim=dim)),
+        metadata=facts_of(spec=spec_of(dim=dim)),
         clip_ids=[f"clip-{n:08d}" for n in range(count)],
         texts=[f"satz {n % kinds}" for n in range(count)],
         num_frames=np.full(count, 4, np.int32),
@@ -761,7 +761,7 @@ def test_a_cache_as_large_as_phoenix_is_hardly_larger_than_its_features(tmp_path
     zeros = np.zeros((int(steps.max()), dim), np.float16)
     sums = {n: checksum(zeros[:n]) for n in set(steps.tolist())}
     table = SplitTable(
-        facts=facts_of(spec=spec_of(dim=dim)),
+        metadata=facts_of(spec=spec_of(dim=dim)),
         clip_ids=[f"01April_2010_Thursday_heute_default-{n:09d}".ljust(45, "x") for n in range(count)],
         texts=["".join(random.choice(letters, length)) for length in lengths],
         num_frames=frames,

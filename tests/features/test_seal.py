@@ -17,7 +17,7 @@ import pytest
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, checksum
-from slt_cache.features.seal import read_seal
+from slt_cache.features.seal import read_checksum_header
 from slt_cache.features.verify import cache_problems
 from tests.helpers.caches import DIM, IDS, LENGTHS, TEXTS, add_split, facts_of, rows_of, spec_with_views
 
@@ -214,7 +214,7 @@ def test_a_split_is_not_added_to_a_file_with_a_damaged_clip(path: Path) -> None:
 
 
 def test_the_seal_names_every_region_once_and_leaves_no_byte_out(path: Path) -> None:
-    seal = read_seal(path)
+    seal = read_checksum_header(path)
     with h5py.File(path, "r") as file:
         columns = {f"{split}/{name}" for split in file for name, dataset in file[split].items() if dataset.size}
     assert set(seal) == columns | {"train/spec", "dev/spec", "rest"}

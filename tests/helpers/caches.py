@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.layout import Failure, SplitFacts
+from slt_cache.features.layout import Failure, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits
 from slt_cache.features.spec import FeatureSpec
 
@@ -42,8 +42,10 @@ def spec_with_views(views: int) -> FeatureSpec:
     return spec_of(views=views, view_seed=7, augmentation=AUGMENTATION)
 
 
-def facts_of(split: str = "train", spec: FeatureSpec | None = None, manifest: str = "m" * 64) -> SplitFacts:
-    return SplitFacts(split, spec or spec_of(), "tsv", "de_DE", manifest, "2024-05-01T00:00:00+00:00", "slt-cache test")
+def facts_of(split: str = "train", spec: FeatureSpec | None = None, manifest: str = "m" * 64) -> SplitMetadata:
+    return SplitMetadata(
+        split, spec or spec_of(), "tsv", "de_DE", manifest, "2024-05-01T00:00:00+00:00", "slt-cache test"
+    )
 
 
 def rows_of(dtype: str = "float16", seed: int = 0, views: int = 1) -> list[ClipFeatures]:
@@ -56,14 +58,14 @@ def rows_of(dtype: str = "float16", seed: int = 0, views: int = 1) -> list[ClipF
 
 
 def add_split(
-    path: Path, rows: list[ClipFeatures], facts: SplitFacts | None = None, missing: tuple[Failure, ...] = ()
+    path: Path, rows: list[ClipFeatures], metadata: SplitMetadata | None = None, missing: tuple[Failure, ...] = ()
 ) -> FeatureCache:
     """Two parts, the missing clips in the second."""
-    facts = facts or facts_of()
-    cut = 3 * facts.spec.views
-    parts = Parts(path, facts)
+    metadata = metadata or facts_of()
+    cut = 3 * metadata.spec.views
+    parts = Parts(path, metadata)
     parts.write(0, rows[:cut], [])
     parts.write(1, rows[cut:], missing)
     add_splits(path, [parts.content(2)])
     parts.remove()
-    return FeatureCache(path, facts.split)
+    return FeatureCache(path, metadata.split)

@@ -24,10 +24,10 @@ from slt_cache.reproduce.estimate import estimate
 from slt_cache.reproduce.norms import norms_of
 from slt_cache.reproduce.planning import plan
 from slt_cache.reproduce.render import norms_text, table_text, verdict
-from slt_cache.reproduce.results import Difference, RowResult, Spread, TableResult
+from slt_cache.reproduce.results import Delta, MeanAndStd, RowResult, TableResult
 from slt_cache.reproduce.run_tables import order_of
 from slt_cache.reproduce.tables import Row, Table, tables
-from slt_cache.reproduce.variants import place_of, run_of, settings_of, take_over
+from slt_cache.reproduce.variants import folder_of, link_artifacts, run_of, settings_of
 from tests.helpers.commands import slt_cache
 
 TINY = str(Path(__file__).parents[1] / "helpers" / "tiny.yaml")
@@ -82,10 +82,10 @@ def test_every_cache_that_a_score_is_of_has_one_control() -> None:
 
 def test_variants_differ_from_the_run_in_what_their_table_is_about() -> None:
     def changed(variant: str, model: str = "llm") -> dict[str, object]:
-        base = settings_of(place_of(Path("r"), 0, "base", RICH), RICH)
+        base = settings_of(folder_of(Path("r"), 0, "base", RICH), RICH)
         return {
             key: value
-            for key, value in settings_of(place_of(Path("r"), 0, variant, RICH), RICH, model).items()
+            for key, value in settings_of(folder_of(Path("r"), 0, variant, RICH), RICH, model).items()
             if base.get(key) != value and key != "visual_training.keep_epochs"
         }
 
@@ -108,14 +108,14 @@ def test_every_config_can_be_planned(config: str) -> None:
 
 
 def test_what_is_taken_over_is_linked_and_stays_where_it_was(tmp_path: Path) -> None:
-    base, frame = (place_of(tmp_path, 0, variant, RICH) for variant in ("base", "frame"))
+    base, frame = (folder_of(tmp_path, 0, variant, RICH) for variant in ("base", "frame"))
     weights = base.folder / "visual" / "best" / "encoder.safetensors"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"weights")
-    take_over(frame)
+    link_artifacts(frame)
     taken = frame.folder / "visual" / "best" / "encoder.safetensors"
     assert taken.samefile(weights)
-    take_over(frame)
+    link_artifacts(frame)
     assert not list(tmp_path.rglob("*.tmp"))
 
 
@@ -125,12 +125,10 @@ def result(ours: list[float], papers: list[float | None], p: float = 0.01, last:
     found = tuple(
         RowResult(
             row,
-            {key: Spread((value, value + 1)) for key in ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l_beta12")},
-            Spread((value - 5, value - 3)) if index == 0 else None,
-            (Difference(5.0, 0.2), Difference(4.0, 0.01)) if index == 0 else (),
-            ()
-            if index == 0
-            else (Difference(value - ours[0], p), Difference(value - ours[0] if last is None else last, 0.01)),
+            {key: MeanAndStd((value, value + 1)) for key in ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l_beta12")},
+            MeanAndStd((value - 5, value - 3)) if index == 0 else None,
+            (Delta(5.0, 0.2), Delta(4.0, 0.01)) if index == 0 else (),
+            () if index == 0 else (Delta(value - ours[0], p), Delta(value - ours[0] if last is None else last, 0.01)),
             None,
         )
         for index, (row, value) in enumerate(zip(rows, ours, strict=True))
@@ -178,12 +176,10 @@ CLAIMS = ("same order", "another order", " > ", "agree", "holds")
 @pytest.mark.parametrize(("ours", "p"), [([0, 0, 0], 1.0), ([20, 20, 20], 1.0), ([20, 20.4, 19.8], 0.4)])
 def test_no_order_is_claimed_of_scores_that_are_0_or_equal_or_within_noise(ours: list[float], p: float) -> None:
     rows = [
-        replace(one, scores={key: Spread((spread.values[0],)) for key, spread in one.scores.items()})
+        replace(one, scores={key: MeanAndStd((spread.values[0],)) for key, spread in one.scores.items()})
         for one in result(ours, [23, 20, 6]).rows
     ]
-    between = {
-        (first, second): (Difference(ours[first] - ours[second], p),) for first, second in ((0, 1), (0, 2), (1, 2))
-    }
+    between = {(first, second): (Delta(ours[first] - ours[second], p),) for first, second in ((0, 1), (0, 2), (1, 2))}
     rows = [replace(one, against=between.get((0, place), ())) for place, one in enumerate(rows)]
     found = replace(result(ours, [23, 20, 6]), rows=tuple(rows), between=between)
     told = next(line for line in verdict(found) if line.startswith("here: "))
@@ -195,10 +191,8 @@ def test_no_order_is_claimed_of_scores_that_are_0_or_equal_or_within_noise(ours:
 
 def test_pairs_that_may_be_chance_are_counted_apart_from_those_that_agree_and_that_do_not() -> None:
     found = result([30, 20, 19], [23, 6, 20])
-    both = (Difference(10.0, 0.01), Difference(10.0, 0.01))
-    unclear = replace(
-        found, between={(0, 1): both, (0, 2): both, (1, 2): (Difference(1.0, 0.3), Difference(1.0, 0.01))}
-    )
+    both = (Delta(10.0, 0.01), Delta(10.0, 0.01))
+    unclear = replace(found, between={(0, 1): both, (0, 2): both, (1, 2): (Delta(1.0, 0.3), Delta(1.0, 0.01))})
     assert (
         "of 3 pairs of rows 2 agree with the paper by BLEU-4, 0 disagree, and 1 may be chance: row 0 > row 1 ≈ row 2"
         in "\n".join(verdict(unclear))

@@ -45,8 +45,8 @@ from slt_cache.training.logs import MetricsLog, read_metrics
 from slt_cache.training.loop import train
 from slt_cache.training.optimizers import AdamW
 from slt_cache.training.progress_bar import duration
-from slt_cache.training.state import STATE_FILE, Progress
-from slt_cache.training.task import Engine
+from slt_cache.training.state import STATE_FILE, TrainerState
+from slt_cache.training.task import TrainerOptions
 from slt_cache.training.tasks.llm import FromCacheTask
 from slt_cache.training.tasks.visual import FromPixelsTask, visual_optimizer
 from slt_cache.training.trackers import require_tracker
@@ -154,9 +154,9 @@ class ToyTask:
         self.saved[epoch] = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
 
-def engine_of(folder: Path, evaluate_every: int = 1, **settings: Any) -> Engine:
+def engine_of(folder: Path, evaluate_every: int = 1, **settings: Any) -> TrainerOptions:
     options = OptimizerConfig(**({"epochs": 4, "batch_size": BATCH, "lr": 0.1} | settings))
-    return Engine(options, 3, evaluate_every, "fp32", torch.device("cpu"), folder)
+    return TrainerOptions(options, 3, evaluate_every, "fp32", torch.device("cpu"), folder)
 
 
 def without_seconds(folder: Path) -> list[dict[str, Any]]:
@@ -682,24 +682,24 @@ def test_lines_of_a_killed_epoch_are_dropped_on_resume(tmp_path: Path) -> None:
         train(ToyTask([1.0] * 4, kill=(2, 11)), engine_of(tmp_path))
     before = read_metrics(tmp_path / "last" / "metrics.jsonl")
     assert (before[-1]["kind"], before[-1]["epoch"]) == ("step", 2)
-    log = MetricsLog(tmp_path / "last" / "metrics.jsonl", Progress(epoch=1, step=STEPS))
+    log = MetricsLog(tmp_path / "last" / "metrics.jsonl", TrainerState(epoch=1, step=STEPS))
     assert read_metrics(tmp_path / "last" / "metrics.jsonl") == before[:-1]
-    log.step(Progress(epoch=1, step=20), 0.5, 0.1, {})
+    log.step(TrainerState(epoch=1, step=20), 0.5, 0.1, {})
     assert read_metrics(tmp_path / "last" / "metrics.jsonl")[-1]["loss"] == 0.5
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps({"kind": "epoch", "epoch": 1}) + '\n{"kind": "st')
-    MetricsLog(path, Progress(epoch=1, step=STEPS)).step(Progress(epoch=1, step=20), 0.5, 0.1, {})
+    MetricsLog(path, TrainerState(epoch=1, step=STEPS)).step(TrainerState(epoch=1, step=20), 0.5, 0.1, {})
     assert [line["epoch"] for line in read_metrics(path)] == [1, 2]
 
 
 def test_progress_without_scores_is_always_better() -> None:
-    assert Progress().better({})
-    assert Progress().better({"bleu4": 0.0})
-    assert not Progress(dev={"bleu4": 3.0}).better({"bleu4": 3.0})
-    assert Progress(dev={"bleu4": 3.0}).better({"bleu4": 3.1})
+    assert TrainerState().better({})
+    assert TrainerState().better({"bleu4": 0.0})
+    assert not TrainerState(dev={"bleu4": 3.0}).better({"bleu4": 3.0})
+    assert TrainerState(dev={"bleu4": 3.0}).better({"bleu4": 3.1})
 
 
 # --- the tasks of both stages
@@ -775,7 +775,7 @@ def test_stage_1_reaches_every_weight_from_pixels(
     first = visual.encoder.backbone.conv1.weight.clone()
     saved: list[int] = []
     task = task_of(visual, loader, lambda: {"bleu4": 1.0}, lambda epoch, dev: saved.append(epoch))
-    train(task, Engine(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
+    train(task, TrainerOptions(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
     silent = {name for name, tensor in visual.named_parameters() if tensor.grad is None or not tensor.grad.any()}
     assert silent <= {"encoder.temporal.conv.bias"}  # batch normalization takes a constant out again
     assert not torch.equal(visual.encoder.backbone.conv1.weight, first)
@@ -791,7 +791,7 @@ def test_stage_1_does_not_go_on_without_an_unreadable_clip(
     )
     task = task_of(visual, loader, dict, lambda epoch, dev: None)
     with pytest.raises(UnreadableVideo, match="'gone'"):
-        train(task, Engine(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
+        train(task, TrainerOptions(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
 
 
 def test_stage_2_has_one_rate_for_the_adapter_and_one_for_the_rest(
@@ -822,7 +822,7 @@ def test_stage_2_has_one_rate_for_the_adapter_and_one_for_the_rest(
         (1e-2, 4),
     ]
     settings = OptimizerConfig(epochs=40, batch_size=2, lr=5e-3, label_smoothing=0.0)
-    train(task, Engine(settings, 0, 10, "fp32", torch.device("cpu"), tmp_path))
+    train(task, TrainerOptions(settings, 0, 10, "fp32", torch.device("cpu"), tmp_path))
     losses = [line["loss"] for line in read_metrics(tmp_path / "last" / "metrics.jsonl") if line["kind"] == "epoch"]
     assert losses[-1] < 0.5 * losses[0]
 

@@ -157,8 +157,8 @@ def test_one_time_stamp_that_repeats_moves_no_other_frame_and_is_no_news(
 
 def test_many_time_stamps_that_repeat_are_said(irregular: Path, tmp_path: Path) -> None:
     video = with_repeated(irregular, tmp_path / "dups.mkv", set(range(5, 60, 6)))
-    [note] = packet_index(video).notes
-    assert note.startswith("10 of the time stamps of its 60 frames repeat")
+    [add_issue] = packet_index(video).notes
+    assert add_issue.startswith("10 of the time stamps of its 60 frames repeat")
     assert shown(video) == list(range(60))
     start, end = cuts()[1]
     assert abs(shown(video, start, end)[0] - shown(irregular, start, end)[0]) <= 1

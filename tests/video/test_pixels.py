@@ -91,8 +91,8 @@ def test_an_absurd_pixel_aspect_is_said_and_not_applied(tmp_path: Path) -> None:
     place = data.index(b"pasp") + 4
     video.write_bytes(data[:place] + struct.pack(">II", 200, 1) + data[place + 8 :])
     assert read_kept_frames(clip_of(video), 1).frames.shape == (10, 96, 128, 3)
-    [note] = packet_index(video).notes
-    assert "200 times as wide" in note
+    [add_issue] = packet_index(video).notes
+    assert "200 times as wide" in add_issue
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (1, None)])

@@ -116,8 +116,8 @@ def test_a_file_that_states_no_length_and_ends_in_the_middle_of_a_packet_is_read
     live.write_bytes(data := recorded(kind))
     assert packet_index(live).notes == ()
     live.write_bytes(data[: len(data) * 2 // 3])
-    [note] = packet_index(live).notes
-    assert "may be the beginning of a longer video" in note
+    [add_issue] = packet_index(live).notes
+    assert "may be the beginning of a longer video" in add_issue
     found = numbers(live)
     assert 20 < len(found) < 60
     assert found[:20] == list(range(20))

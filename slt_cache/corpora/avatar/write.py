@@ -31,11 +31,15 @@ QUALITY = 20
 SETTINGS_FILE = "corpus.json"
 LOCK = "lock"
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 def write_avatar(
-    corpus: CorpusConfig, folder: Path, progress: Progress | None = None, workers: int = 2, replace: bool = False
+    corpus: CorpusConfig,
+    folder: Path,
+    progress: ProgressCallback | None = None,
+    workers: int = 2,
+    replace: bool = False,
 ) -> list[Clip]:
     """Draws the corpus into a folder, unless it is there already; the clips in manifest order.
 
@@ -120,7 +124,9 @@ def _monolingual(plan: AvatarPlan) -> str:
     return "\n".join(plan.monolingual) + "\n"
 
 
-def _draw(corpus: CorpusConfig, plan: AvatarPlan, folder: Path, progress: Progress | None, workers: int) -> None:
+def _draw(
+    corpus: CorpusConfig, plan: AvatarPlan, folder: Path, progress: ProgressCallback | None, workers: int
+) -> None:
     """Writes what is missing."""
     settings = _settings(corpus)
     _require_same(folder, settings)  # once more: another process had the lock until now
