@@ -98,7 +98,8 @@ def _print_split(split: str, metadata: dict[str, Any]) -> None:
         hours += f" (without {without:,} clips that have no frame rate)"
     whole = "complete" if metadata["complete"] else f"INCOMPLETE: {len(metadata['missing']):,} clips are missing"
     typer.echo(
-        f"{split}: {metadata['clips']:,} clips{views}, {hours}, {metadata['rows']:,} x {metadata['dim']} {metadata['dtype']}, "
+        f"{split}: {metadata['clips']:,} clips{views}, {hours}, "
+        f"{metadata['rows']:,} x {metadata['dim']} {metadata['dtype']}, "
         f"{_megabytes(metadata['bytes'])}, {whole}"
     )
     if metadata["lengths"] is not None:

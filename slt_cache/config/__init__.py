@@ -1,5 +1,7 @@
 """Settings of a run."""
 
+from slt_cache.config.data import AugmentationConfig, CorpusConfig, ScoringConfig, VideoConfig
+from slt_cache.config.llm import GenerationConfig, LlmConfig, LlmPretrainingConfig, LlmTrainingConfig, LoraConfig
 from slt_cache.config.load import (
     check_config,
     differences,
@@ -9,26 +11,10 @@ from slt_cache.config.load import (
     shipped_configs,
     stated_in,
 )
-from slt_cache.config.sections import (
-    SMALL_MBART_POSITIONS,
-    AugmentationConfig,
-    ComputeConfig,
-    Config,
-    CorpusConfig,
-    EncoderConfig,
-    FeaturesConfig,
-    GenerationConfig,
-    LightTConfig,
-    LlmConfig,
-    LlmPretrainingConfig,
-    LlmTrainingConfig,
-    LoraConfig,
-    OptimizerConfig,
-    ScoringConfig,
-    VideoConfig,
-    VisualTrainingConfig,
-    expanded,
-)
+from slt_cache.config.optimizer import OptimizerConfig
+from slt_cache.config.run import ComputeConfig, Config
+from slt_cache.config.section import SMALL_MBART_POSITIONS, expanded
+from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
 
 __all__ = [
     "SMALL_MBART_POSITIONS",

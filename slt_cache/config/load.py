@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from slt_cache.config.plain_yaml import dump_yaml, load_yaml, shortened, shortened_text
 from slt_cache.config.reference import section_in
-from slt_cache.config.sections import Config
+from slt_cache.config.run import Config
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
 

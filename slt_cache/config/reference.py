@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from slt_cache.config.sections import Config
+from slt_cache.config.run import Config
 
 
 @dataclass(frozen=True)

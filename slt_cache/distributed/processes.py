@@ -131,8 +131,8 @@ def main_process_first(make: Callable[[], T]) -> T:
 
 @contextmanager
 def stopping_together(asked: Callable[[], bool]) -> Iterator[None]:
-    """Within it, what several processes make by `gather_object` out of items `until_stopped` is given up by all of them when
-    `asked` says in any of them that it is to stop."""
+    """Stops all processes together: what they make by `gather_object` out of items `until_stopped` is given up by all
+    of them as soon as `asked` says in any of them that it is to stop."""
     global _asked
     _asked = asked
     try:

@@ -1,6 +1,7 @@
 """Extracts one video of the paper's size with an untrained encoder; prints as JSON the megabytes before and at most.
 
-Run as a program: `python -m tests.helpers.memory VIDEO FOLDER`. Counts this process and its readers, shared pages once."""
+Run as a program: `python -m tests.helpers.memory VIDEO FOLDER`. Counts this process and its readers, and shared pages
+once."""
 
 import json
 import sys

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from sacrebleu import corpus_bleu
 
-from slt_cache.config.sections import CorpusConfig
+from slt_cache.config.data import CorpusConfig
 from slt_cache.corpora.avatar.draw import draw_clip
 from slt_cache.corpora.avatar.grammar import LANGUAGES, load_grammar
 from slt_cache.corpora.avatar.motion import clip_poses

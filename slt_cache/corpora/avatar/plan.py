@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, cycle
 from random import Random
 
-from slt_cache.config.sections import CorpusConfig
+from slt_cache.config.data import CorpusConfig
 from slt_cache.corpora.avatar.grammar import Grammar, load_grammar
 from slt_cache.corpora.avatar.signers import Signer, make_signers
 from slt_cache.corpora.base import SPLITS

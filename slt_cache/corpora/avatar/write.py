@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from slt_cache.children import ChildEnded, spread
-from slt_cache.config.sections import CorpusConfig
+from slt_cache.config.data import CorpusConfig
 from slt_cache.corpora.avatar.draw import draw_clip
 from slt_cache.corpora.avatar.grammar import data_files
 from slt_cache.corpora.avatar.lexicon import data_sha256

@@ -1,0 +1,73 @@
+"""The base of every section of settings: unknown keys are refused, and `off` is read as null or false."""
+
+from collections.abc import Set
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+SMALL_MBART_POSITIONS = 512
+"""Steps; longest input and output of the small MBart that is pre-trained here."""
+
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def expanded(path: str) -> str:
+    """Returns a path with `~` or `~name` at its beginning replaced by that home folder, if there is one."""
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        return path
+
+
+def _switch(value: Any) -> Any:
+    """YAML 1.1's other words for true and false, which would else be names of folders."""
+    words = {"yes": True, "on": True, "no": False, "off": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
+PathName = Annotated[str, AfterValidator(expanded)]
+"""A path, or another name that does not begin with `~`."""
+
+
+class Section(BaseModel):
+    """Strict and frozen: an unknown key is an error, a value never changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, values: Any) -> Any:
+        """Refuses true and false for numbers, which pydantic would take for 1 and 0, by giving them as words."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: str(value).lower() if _is_wrong_switch(cls, name, value) else value for name, value in values.items()
+        }
+
+
+def _is_wrong_switch(section: type[Section], name: Any, value: Any) -> bool:
+    if not isinstance(value, bool) or name not in section.model_fields:
+        return False
+    return not {bool, str} & set(_kinds(section.model_fields[name].annotation))
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types that an annotation allows."""
+    inner = get_args(annotation)
+    return [annotation] if not inner else [kind for one in inner for kind in _kinds(one)]
+
+
+def _without_off(section: Section, later: Set[str]) -> dict[str, Any]:
+    """The settings, but for those that came `later` where they are off (false or 0)."""
+    return {name: value for name, value in section.model_dump(mode="json").items() if value or name not in later}
