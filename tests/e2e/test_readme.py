@@ -122,7 +122,7 @@ def measured_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slt_cache.bench.llm.ROUNDS", 1)
     monkeypatch.setattr("slt_cache.bench.visual.ROUNDS", 1)
     monkeypatch.setattr("slt_cache.bench.visual.BATCHES", 1)
-    monkeypatch.setattr("slt_cache.reproduce.estimate._Rates._timed", lambda self, work: 1.0)
+    monkeypatch.setattr("slt_cache.pipeline.rates.DeviceRates._timed", lambda self, work: 1.0)
 
 
 def test_every_command_of_the_documents_runs(
