@@ -15,7 +15,7 @@ from slt_cache.features.layout import ProgressCallback
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
 from slt_cache.progress import progress_bar, progress_counter
-from tests.helpers.caches import IDS, add_split, facts_of, rows_of
+from tests.helpers.caches import IDS, add_split, facts_of, rows_of, spec_with_views
 
 
 class Terminal(io.StringIO):
@@ -72,7 +72,7 @@ def seen_by(calls: list[tuple[int, int]]) -> ProgressCallback:
 
 
 def test_every_row_that_is_checked_or_written_counts(tmp_path: Path) -> None:
-    held = add_split(tmp_path / "a.h5", rows_of(views=2), facts_of(spec=None))
+    held = add_split(tmp_path / "a.h5", rows_of(views=2), facts_of(spec=spec_with_views(2)))
     rows = 2 * len(IDS)
     for work in (
         lambda progress: cache_problems(tmp_path / "a.h5", progress),

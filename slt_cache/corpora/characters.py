@@ -44,7 +44,7 @@ def doubts(text: str) -> list[str]:
     found = {
         NOT_COMPOSED: not unicodedata.is_normalized("NFC", text),
         UNSEEN: _UNSEEN.search(text) is not None,
-        ODD_SPACE: any(character.isspace() and character not in " \u3000" for character in text),
+        ODD_SPACE: any(one.isspace() and not one.isascii() and one != "\u3000" for one in text),
         DAMAGED: _DAMAGED.search(text) is not None,
         LOOK_ALIKE: any(low <= ord(character) <= high for character in text for low, high in _COMPATIBLE),
     }

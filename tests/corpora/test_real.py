@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slt_cache.corpora.characters import DAMAGED
 from slt_cache.corpora.csl_daily import read_csl_daily
 from slt_cache.corpora.how2sign import read_how2sign
 from slt_cache.corpora.official import (
@@ -71,7 +72,8 @@ def test_both_real_dialects_of_how2sign_give_the_same_published_dev_set(tmp_path
         (tmp_path / name).mkdir()
         shutil.copyfile(REAL / "how2sign" / name, tmp_path / name / "how2sign_realigned_val.csv")
         found = read_how2sign(tmp_path / name)
-        assert set(found.problems) == {NO_ANNOTATION, ABSENT}
+        assert set(found.problems) == {NO_ANNOTATION, ABSENT, DAMAGED}
+        assert len(found.problems[DAMAGED]) == 2  # UTF-8 that was read as another encoding: "non-verbal\u00e2\x80\x99s"
         read.append([(clip.id, clip.split, clip.text) for clip in found.clips])
     assert len(read[0]) == 1741
     assert read[0] == read[1]

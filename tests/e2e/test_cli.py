@@ -14,6 +14,7 @@ from tests.helpers.commands import TINY, Ran, interrupt_at, slt_cache
 PROJECT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_help_answers_within_half_a_second() -> None:
     seconds = []
     for _ in range(5):
@@ -49,7 +50,7 @@ def test_help_imports_no_heavy_library() -> None:
         (("eval",), "slt-cache train-llm"),
         (("eval", "--split", "tset"), "train, dev, test"),
         (("eval", "--model", "nonsense"), "visual, llm"),
-        (("translate", "clip.mp4"), "slt-cache train-llm"),
+        (("translate", "clip.mp4"), "slt-cache prepare tsv --root DIR"),
         (("report",), "slt-cache"),
         (("prepare", "tsv", "--root", "nowhere"), "no such folder"),
         (("prepare", "nonsense"), "avatar"),

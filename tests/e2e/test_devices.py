@@ -121,8 +121,8 @@ def updated(make: Callable[[], tuple[Any, Any]], device: torch.device, folder: P
     with pytest.MonkeyPatch.context() as patch:
         # accelerate and the fused optimizers know only the devices that torch has kernels for.
         patch.setattr(step.Accelerator, "device", property(lambda _: device))
-        for module in ("from_cache", "denoising"):
-            patch.setattr(f"slt_cache.training.{module}.AdamW", sgd)
+        for module in ("llm", "denoising"):
+            patch.setattr(f"slt_cache.training.tasks.{module}.AdamW", sgd)
         task, batch = make()
         model: nn.Module = task.model.to(device)
         updater = TrainStep(task, engine)

@@ -248,4 +248,4 @@ def test_without_a_run_the_error_says_what_makes_one(tmp_path: Path, monkeypatch
     ran = slt_cache("translate", "clip.mp4")
     assert ran.code == 2
     assert "slt-cache demo" in ran.err
-    assert "slt-cache train-llm" in ran.err
+    assert "slt-cache prepare tsv --root DIR" in ran.err
