@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slt_cache.corpora.registry import CORPORA, corpus_named
+
 from .endings import Interrupted
 from .help import one_of
 from .options import (
@@ -24,20 +26,12 @@ from .options import (
 if TYPE_CHECKING:
     from slt_cache.pipeline.prepare import Preparation
 
-CONFIGS = {
-    "avatar": "avatar",
-    "phoenix14t": "phoenix14t",
-    "csl-daily": "csl_daily",
-    "how2sign": "how2sign",
-    "tsv": "tsv",
-}
-"""Shipped config of each corpus."""
 EXAMPLES = 3
-"""Of each kind of problem that are printed."""
+"""Examples of each kind of problem that are printed."""
 MAX_CHARACTERS = 200
-"""Of one example on the terminal."""
+"""Characters of one example on the terminal."""
 MAX_ROWS = 60
-"""Of the table of what is to be corrected."""
+"""Rows of the table of problems to correct."""
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +42,8 @@ def prepare(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="avatar (drawn), phoenix14t, csl-daily, how2sign, or tsv (your own).", autocompletion=one_of(*CONFIGS)
+            help=f"{', '.join(CORPORA)}. avatar is drawn, tsv is your own manifest.tsv.",
+            autocompletion=one_of(*CORPORA),
         ),
     ],
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the corpus.", show_default=False)] = None,
@@ -68,27 +63,21 @@ def prepare(
 ) -> None:
     """Build a run's manifest.tsv from a corpus and report irregularities.
 
-    Exit code 1: a split of an official corpus has no clip with a video, or a manifest of your own has something that a
-    training would stumble over, such as a video that cannot be read; the run's manifest is written all the same.
+    Exit code 1: a split of an official corpus has no clip with a video, or your own manifest has a problem that would
+    stop a training, such as a video that cannot be read; the run's manifest is written all the same.
 
     Example: slt-cache prepare phoenix14t --root PHOENIX-2014-T
     """
-    from slt_cache.errors import InputError
     from slt_cache.pipeline.prepare import prepare as prepare_run
+    from slt_cache.pipeline.probe import probe_clips
 
-    if corpus not in CONFIGS:
-        raise InputError(f"prepare {corpus}: no such corpus. Use {', '.join(CONFIGS)}.")
+    default = corpus_named(corpus, "prepare").config
     own = [f"corpus.name={corpus}"]
     if root is not None:
         own.append(f"corpus.root={json.dumps(str(root.absolute()), ensure_ascii=False)}")  # --set reads YAML
-    opened = open_run(out or run, config, settings, seed=seed, default=CONFIGS[corpus], own=own, begins=True)
+    opened = open_run(out or run, config, settings, seed=seed, default=default, own=own, begins=True)
     require_used(opened, "prepare", saves=True)
-    look = None
-    if corpus == "tsv" and not no_probe:
-        from slt_cache.pipeline.probe import look_of
-
-        look = look_of(opened)
-    done = prepare_run(opened, look)
+    done = prepare_run(opened, None if no_probe else probe_clips)
     opened.save_config("corpus")
     if as_json:
         print_json(
@@ -104,7 +93,7 @@ def prepare(
         _print_short(done)
     if done.unusable:
         typer.echo(
-            f"error: no clip with a video in {', '.join(done.unusable)}. {done.report} says what was missed.",
+            f"error: no clip with a video in {', '.join(done.unusable)}. See what was looked for in {done.report}.",
             err=True,
         )
     if done.to_correct:
@@ -127,7 +116,7 @@ def _print_short(done: "Preparation") -> None:
 
 
 def _print_table(done: "Preparation") -> None:
-    """What a training would stumble over, all of it up to a length."""
+    """Prints the problems that would stop a training, up to a number of rows."""
     rows = [(kind, entry) for kind in done.to_correct for entry in done.findings[kind]]
     width = max(len(kind) for kind, _ in rows)
     for kind, entry in rows[:MAX_ROWS]:
@@ -139,7 +128,7 @@ def _print_table(done: "Preparation") -> None:
 
 
 def _published(done: "Preparation", split: str) -> str:
-    """The published number after the one that was found."""
+    """Returns the published number, to stand after the one that was found."""
     if split not in done.published:
         return ""
     [rows, *others] = done.published[split]

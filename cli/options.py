@@ -174,6 +174,7 @@ def open_run(
 
     A command that `begins` runs may be given a new folder alone; one that `draws` the demo corpus where no other is
     named says so."""
+    from slt_cache.corpora.registry import corpus_of
     from slt_cache.progress import log_first
     from slt_cache.runs.run import open_run as open_
 
@@ -182,7 +183,7 @@ def open_run(
         overrides.append(f"seed={seed}")
     _require_agreement(settings or [], own, seed, device)
     opened = open_(run, config, overrides, default, device, own=own, begins=begins, draws=draws)
-    if draws and run is None and config is None and opened.config.corpus.name == "avatar":
+    if draws and run is None and config is None and corpus_of(opened.config).is_drawn:
         log_first(
             f"no --run and no --config: this is {opened.folder}, the drawn demo corpus. "
             f"For your own videos: {command('prepare tsv --root DIR')}"

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from slt_cache.bench.cache import bench_cache
 from slt_cache.corpora.base import SPLITS, of_split
+from slt_cache.corpora.registry import corpus_of
 from slt_cache.distributed.processes import join, size
 from slt_cache.errors import InputError
 from slt_cache.files import read_object, write_json
@@ -71,7 +72,7 @@ def run_demo(run: Run, full: bool) -> Demo:
             f"demo: is for one process, and {size()} were started. Start it without torchrun; train-visual, "
             "extract-features, train-llm and eval share their work."
         )
-    if (run.config.corpus.name, run.config.features.level) != ("avatar", "sign"):
+    if not corpus_of(run.config).is_drawn or run.config.features.level != "sign":
         raise InputError("demo: shows the avatar corpus with sign-wise features. Use the single commands for others.")
     begun = time.monotonic()
     cache = run.features

@@ -13,7 +13,7 @@ import pytest
 
 from slt_cache.children import ChildEnded, ending, likely_cause, spread, starting
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.avatar import write_avatar
+from slt_cache.corpora.avatar.write import write_avatar
 from slt_cache.errors import InputError, SltCacheError
 from tests.helpers.commands import TINY
 from tests.helpers.small_disks import fill, read_only, small_disk

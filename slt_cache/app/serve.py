@@ -20,6 +20,7 @@ from slt_cache.app.receive import Receiver
 from slt_cache.app.uploads import MEGABYTE, Uploads
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
+from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
@@ -41,7 +42,7 @@ def serve(run: Run, host: str, port: int | None, limits: Limits, allowed: Sequen
         page_module = _page_module()
         answerer = Answerer(run, limits)
         uploads = Uploads(home, limits.total_megabytes * MEGABYTE)
-        clips, drawn = test_clips(run), run.config.corpus.name == "avatar"
+        clips, drawn = test_clips(run), corpus_of(run.config).is_drawn
         page = page_module.make_page(answerer, str(run.folder), clips, drawn, limits, uploads)
         address = _launch(page, page_module.theme(), host, port, limits)
         app = page.server_app

@@ -20,10 +20,10 @@ from slt_cache.device import pick_device
 from slt_cache.encoders.packing import pad, step_mask
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.translators import SignTranslator, token_loss
-from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.runs.run import Run
 from slt_cache.training.optimizers import AdamW
 from slt_cache.video.chunks import PieceReader, plain

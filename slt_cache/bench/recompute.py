@@ -16,9 +16,9 @@ from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
 from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.encoders.packing import pad, step_mask
 from slt_cache.features.spec import IMPORTED
-from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import Tokenizer

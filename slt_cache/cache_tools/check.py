@@ -17,10 +17,10 @@ from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.spec import IMPORTED
-from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.encoder import differs_from, frozen_encoder
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips
+from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.progress import progress_counter
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ClipView, PieceReader

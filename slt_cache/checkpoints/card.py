@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from slt_cache.corpora.registry import CORPORA, corpus_named
 from slt_cache.models.saved import About
 
 SCORES = {
@@ -22,8 +23,6 @@ SPEC = ("level", "dim", "keep_rate", "resize", "crop", "fit", "dtype", "precisio
 LIMITS = """It was trained on one narrow corpus and writes fluent sentences for whatever features it is given, also
 where it understood nothing: its sentences are no evidence of what was signed. It must not decide, or help to decide,
 about deaf people's lives (medicine, law, police, schools, authorities): there an interpreter translates."""
-STAND_IN = """The corpus `avatar` consists of drawn figures with an invented lexicon, a stand-in to try the pipeline
-with. **It is not sign language**, and this model translates no sign language."""
 
 LOAD = """```python
 from slt_cache import FeatureCache, SignTranslator
@@ -47,13 +46,18 @@ def model_card(about: About) -> str:
         "## How to load it\n",
         LOAD.replace("{dim}", str(about.features["dim"])) + "\n",
         "## Limits\n",
-        (f"{STAND_IN}\n\n" if about.corpus == "avatar" else "") + LIMITS + "\n",
+        _notice(about.corpus) + LIMITS + "\n",
         "Licences of the corpus and of the encoder-decoder it began with hold for these weights too.\n",
         "## Cite\n",
         "Chen, Z., Zhou, B., Li, J., Wan, J., Lei, Z., Jiang, N., Lu, Q., Zhao, G.: Factorized Learning Assisted with "
         "Large Language Model for Gloss-free Sign Language Translation. LREC-COLING 2024, arXiv 2403.12556.\n",
     ]
     return "\n".join(sections)
+
+
+def _notice(corpus: str) -> str:
+    notice = corpus_named(corpus).notice if corpus in CORPORA else ""
+    return f"{notice}\n\n" if notice else ""
 
 
 def _front_matter(about: About) -> dict[str, Any]:

@@ -25,8 +25,8 @@ def _one_in_a_whole_number(rate: float) -> float:
 
 
 class CorpusConfig(Section):
-    name: Literal["avatar", "phoenix14t", "csl-daily", "how2sign", "tsv"] = "avatar"
-    """The drawn demo corpus, the official files of a real one, or one's own manifest.tsv."""
+    name: str = "avatar"
+    """The drawn demo corpus (avatar), the official files of a real one, or your own manifest.tsv (tsv)."""
     root: PathName | None = None
     """Folder of the corpus; tsv: the one that holds manifest.tsv. avatar: where the clips are drawn; null: `corpus` in
     the run folder."""

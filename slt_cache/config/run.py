@@ -13,8 +13,6 @@ from slt_cache.config.llm import ControlConfig, GenerationConfig, LlmConfig, Llm
 from slt_cache.config.section import Section
 from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
 
-AVATAR_LANGUAGE_CODES = {"de": "de_DE", "en": "en_XX", "zh": "zh_CN"}
-
 
 class ComputeConfig(Section):
     device: str = "auto"
@@ -74,10 +72,3 @@ class Config(Section):
         """The same settings with stage 2's seed."""
         own = self.llm_training.seed
         return self if own is None else self.model_copy(update={"seed": own})
-
-    @property
-    def language_code(self) -> str | None:
-        """The LLM's code of the sentences' language; None where nothing tells it, which models without codes allow."""
-        if self.llm.language is None and self.corpus.name == "avatar":
-            return AVATAR_LANGUAGE_CODES[self.corpus.language]
-        return self.llm.language

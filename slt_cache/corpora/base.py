@@ -1,10 +1,16 @@
-"""A clip, one video segment with its one sentence. Opens no file."""
+"""A clip, one video segment with its one sentence; and what a corpus is: everything that a command has to know of one.
+Opens no file."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from slt_cache.corpora.characters import normalized
+from slt_cache.corpora.published import SplitSize
+
+if TYPE_CHECKING:
+    from slt_cache.config import CorpusConfig
 
 SPLITS = ("train", "dev", "test")
 MONOLINGUAL_FILE = "monolingual.txt"
@@ -51,3 +57,85 @@ def no_such_split(split: str, also: str = "") -> str:
 def of_split(clips: Iterable[Clip], split: str) -> list[Clip]:
     """The clips of one split, in manifest order."""
     return [clip for clip in clips if clip.split == split]
+
+
+def count_by_split(items: Iterable[Any]) -> dict[str, int]:
+    """Counts the items of each split; works for anything that has a split."""
+    splits = [item.split for item in items]
+    return {split: splits.count(split) for split in SPLITS}
+
+
+Problems = dict[str, list[str]]
+"""Irregularities by kind; each entry names the clip, the line or the file."""
+
+
+@dataclass(frozen=True)
+class CorpusScan:
+    """A corpus as its files describe it and as it lies on disk."""
+
+    clips: list[Clip]
+    named: dict[str, int]
+    """Rows of the annotation by split, including those without a video."""
+    problems: Problems = field(default_factory=dict)
+    findings: dict[str, Any] = field(default_factory=dict)
+    """Facts that are no problem: which files were used, the longest and the shortest clips."""
+    sources: list[Path] = field(default_factory=list)
+    """The annotation files."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Line of each clip, by id, in a table that the user wrote."""
+
+
+@dataclass(frozen=True)
+class PlannedSize:
+    """The size of a corpus that is not on disk yet."""
+
+    clips: Mapping[str, int]
+    """By split."""
+    frames: Mapping[str, float]
+    """By split, before the keep rate."""
+    sentences: int
+    """For pre-training."""
+    source: str
+    """Where the numbers come from, as the end of a sentence."""
+    words: float | None = None
+    """Mean of a sentence; None if there are no sentences yet."""
+
+
+class Corpus(Protocol):
+    """Everything that is known of one corpus. To add one, write a file with a subclass and an instance `CORPUS` of it,
+    and name the file in corpora/registry.py."""
+
+    config: str = "tsv"
+    """Name of the shipped config that `prepare` starts from."""
+    root_holds: str | None = None
+    """What the folder corpus.root holds, for messages; None if the corpus needs no such folder."""
+    is_drawn: bool = False
+    """Whether the clips are drawn here and stand in for a real corpus."""
+    is_own: bool = False
+    """Whether the user wrote the annotation and can correct what a training would stumble over."""
+    compares_bytes: bool = False
+    """Whether copies of a video under different names are searched for by content."""
+    notice: str = ""
+    """What the card of a model that was trained on it must say."""
+    preset: str | None = None
+    """Scoring preset of the corpus; None for the one that suits the language."""
+    published: ClassVar[Mapping[str, SplitSize]] = {}
+    """Published size of each split; empty for a corpus that is not an official one."""
+
+    def read(self, settings: "CorpusConfig", folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
+        """Reads the corpus in a folder, which is there unless the corpus is drawn. `may_replace` says whether a drawn
+        corpus with different settings may be deleted. Raises InputError if there is nothing to read or if it is
+        broken."""
+        ...
+
+    def language_code(self, settings: "CorpusConfig") -> str | None:
+        """Returns MBart's code of the sentences' language; None if only the user knows it."""
+        return None
+
+    def planned(self, settings: "CorpusConfig") -> PlannedSize | None:
+        """Returns the size to expect without reading any file; None if it is unknown."""
+        if not self.published:
+            return None
+        clips = {split: size.clips for split, size in self.published.items()}
+        frames = {split: size.frames for split, size in self.published.items()}
+        return PlannedSize(clips, frames, clips["train"], "as published: corpus.root is not set")

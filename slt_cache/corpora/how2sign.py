@@ -2,11 +2,12 @@
 realigned times, or with the ready-cut clips, which are reported to be misaligned."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from slt_cache.corpora.base import SPLITS, Clip
+from slt_cache.config import CorpusConfig
+from slt_cache.corpora.base import SPLITS, Clip, Corpus, CorpusScan, Problems, count_by_split
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.how2sign_rows import Row, read_rows
 from slt_cache.corpora.media import VIDEO_SUFFIXES, ProgressCallback, measure, no_progress
@@ -15,18 +16,16 @@ from slt_cache.corpora.official import (
     ALSO_THERE,
     NO_ANNOTATION,
     UNNAMED,
-    CorpusScan,
     MediaFile,
-    Problems,
     Sentence,
     add_issue,
-    count_by_split,
     extremes,
     unreadable,
     usable,
 )
-from slt_cache.corpora.published import HOW2SIGN
+from slt_cache.corpora.published import SplitSize
 from slt_cache.errors import InputError
+from slt_cache.progress import progress_bar
 
 FILE_NAMES = {"train": ("train",), "dev": ("val", "dev"), "test": ("test",)}
 """How its files call the splits."""
@@ -62,9 +61,7 @@ def read_how2sign(root: Path, clips_from: str = "auto", progress: ProgressCallba
     clips = _clips(kept, videos, root, clips_from, problems, progress)
     lengths = {sentence.id: round(row.end - row.start, 3) for row, sentence in kept}
     found = {"annotation": [str(path) for path in sources], **_taken(clips)}
-    return CorpusScan(
-        clips, count_by_split(sentences), HOW2SIGN, problems, {**found, **extremes(lengths, "seconds")}, sources
-    )
+    return CorpusScan(clips, count_by_split(sentences), problems, {**found, **extremes(lengths, "seconds")}, sources)
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -163,3 +160,29 @@ def _cut(row: Row, sentence: Sentence, medium: MediaFile, problems: Problems) ->
 def _taken(clips: list[Clip]) -> dict[str, Any]:
     cut = sum(clip.start is not None for clip in clips)
     return {"cut_from_full_videos": cut, "ready_cut": len(clips) - cut}
+
+
+class How2Sign(Corpus):
+    """How2Sign. Rows are those of how2sign_realigned_{train,val,test}.csv, ready-cut clips as Duarte et al. 2021 give
+    them out; the paper counts one less than the rows of each split and does not say which. Frames are estimated from
+    its hours at 24 frames a second."""
+
+    config = "how2sign"
+    root_holds = "How2Sign"
+    compares_bytes = True
+    preset = "how2sign"
+    published: ClassVar = {
+        "train": SplitSize(31_165, frames=5_064_000, ready_cut=31_048, in_paper=31_164),
+        "dev": SplitSize(1_741, frames=282_800, ready_cut=1_739, in_paper=1_740),
+        "test": SplitSize(2_357, frames=382_900, ready_cut=2_343, in_paper=2_356),
+    }
+
+    def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
+        with progress_bar("looking at videos") as progress:
+            return read_how2sign(folder, settings.clips_from, progress)
+
+    def language_code(self, settings: CorpusConfig) -> str | None:
+        return "en_XX"
+
+
+CORPUS: Corpus = How2Sign()

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from slt_cache.corpora.base import Problems
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.official import UNREADABLE_ROW, Problems, add_issue, read_lines
+from slt_cache.corpora.official import UNREADABLE_ROW, add_issue, read_lines
 from slt_cache.errors import InputError
 
 COLUMNS = ("VIDEO_NAME", "SENTENCE_NAME", "START_REALIGNED", "END_REALIGNED", "SENTENCE")

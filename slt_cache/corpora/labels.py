@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from slt_cache.corpora.base import Problems
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.official import UNREADABLE_ROW, Problems, Sentence, add_issue, find
+from slt_cache.corpora.official import UNREADABLE_ROW, Sentence, add_issue, find
 from slt_cache.corpora.pickles import load_plain
 from slt_cache.errors import InputError
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from slt_cache.corpora.base import Problems
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.official import NO_FRAME, STRAY_FILE, MediaFile, Problems, add_issue, unreadable
+from slt_cache.corpora.official import NO_FRAME, STRAY_FILE, MediaFile, add_issue, unreadable
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 """What `video.frames` reads."""

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slt_cache.advice import command
-from slt_cache.corpora.base import SPLITS, Clip
+from slt_cache.corpora.base import SPLITS, Clip, Problems
 from slt_cache.corpora.characters import doubts
-from slt_cache.corpora.published import SplitSize
 from slt_cache.errors import InputError
-
-Problems = dict[str, list[str]]
-"""What was found, by kind; each entry names the clip, the line or the file."""
 
 ABSENT = "named but not on disk"
 UNNAMED = "on disk but not named"
@@ -56,22 +51,6 @@ class MediaFile:
     """None where it is not known."""
 
 
-@dataclass(frozen=True)
-class CorpusScan:
-    """A corpus as its official files describe it and as it lies on disk."""
-
-    clips: list[Clip]
-    named: dict[str, int]
-    """Rows of the annotation by split, also those without a video."""
-    published: Mapping[str, SplitSize]
-    """By split; empty for a corpus that is not an official one."""
-    problems: Problems
-    findings: dict[str, Any]
-    """What is no problem: what was taken from where, the longest and the shortest clips."""
-    sources: list[Path]
-    """The annotation files."""
-
-
 def add_issue(problems: Problems, kind: str, entries: str | Iterable[str]) -> None:
     """Adds entries to a kind of problem; without entries the kind does not appear."""
     found = [entries] if isinstance(entries, str) else list(entries)
@@ -87,15 +66,6 @@ def _writable(text: str) -> str:
 def unreadable(error: OSError) -> InputError:
     """What to raise for a file or folder that the system does not let us read."""
     return InputError(f"{error.filename}: cannot be read ({error.strerror}).")
-
-
-def existing_root(root: str | None, corpus: str) -> Path:
-    """The folder of a corpus. Raises InputError where it is not named or not there."""
-    if root is None:
-        raise InputError(f"corpus.root: not set. Name the corpus' folder: {command('prepare', corpus, root='DIR')}")
-    if not Path(root).is_dir():
-        raise InputError(f"corpus.root {root}: there is no such folder. Name the folder that holds {corpus}.")
-    return Path(root)
 
 
 def find(root: Path, patterns: Sequence[str], problems: Problems, folder: bool = False) -> Path | None:
@@ -161,9 +131,9 @@ def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
         elif not sentence.text.strip():
             add_issue(problems, EMPTY_SENTENCE, clip_id)
         else:
-            for kind in doubts(sentence.text):
-                add_issue(problems, kind, f"{clip_id} ({sentence.place})")
             text = without_breaks(sentence.text)
+            for kind in doubts(text):
+                add_issue(problems, kind, f"{clip_id} ({sentence.place})")
             if text != sentence.text:
                 add_issue(problems, BREAK_REPLACED, clip_id)
             taken[clip_id] = Sentence(
@@ -210,12 +180,6 @@ def join(
         if None not in (frames, sentence.length) and frames != sentence.length:
             add_issue(problems, LENGTH_DIFFERS, f"{sentence.id}: annotation {sentence.length}, on disk {frames}")
     return clips
-
-
-def count_by_split(sentences: Iterable[Any]) -> dict[str, int]:
-    """How many of each split; works for whatever has a split."""
-    splits = [sentence.split for sentence in sentences]
-    return {split: splits.count(split) for split in SPLITS}
 
 
 def extremes(lengths: Mapping[str, float], unit: str, many: int = 10) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """PHOENIX14T (RWTH-PHOENIX-Weather 2014 T, Camgoz et al. 2018): the official csv files and folders of frames, or the
 label files that go around instead of the csv."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
-from slt_cache.corpora.base import SPLITS
+from slt_cache.config import CorpusConfig
+from slt_cache.corpora.base import SPLITS, Corpus, CorpusScan, Problems, count_by_split
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.labels import find_labels, read_labels
 from slt_cache.corpora.media import ProgressCallback, folder_names, frame_folders, no_progress
@@ -12,21 +15,19 @@ from slt_cache.corpora.official import (
     NO_ANNOTATION,
     NO_FOLDER,
     UNNAMED,
-    CorpusScan,
     MediaFile,
-    Problems,
     Sentence,
     add_issue,
     compare_names,
-    count_by_split,
     extremes,
     find,
     join,
     read_table,
     usable,
 )
-from slt_cache.corpora.published import PHOENIX14T
+from slt_cache.corpora.published import SplitSize
 from slt_cache.errors import InputError
+from slt_cache.progress import progress_bar
 
 COLUMNS = ("name", "speaker", "translation")
 """Neither `orth`, which is the gloss, nor `video`, whose `/1/*.png` is not where the frames lie."""
@@ -54,7 +55,6 @@ def read_phoenix14t(root: Path, progress: ProgressCallback = no_progress) -> Cor
     return CorpusScan(
         clips,
         count_by_split(sentences),
-        PHOENIX14T,
         problems,
         {"annotation": [str(path) for path in sources], "frames": folders, **extremes(lengths, "frames")},
         sources,
@@ -107,3 +107,26 @@ def _media(
         media |= frame_folders(folder, names, problems, progress)
         add_issue(problems, UNNAMED, (f"{split}/{name}" for name in folder_names(folder) if name not in named))
     return media, folders
+
+
+class Phoenix14T(Corpus):
+    """PHOENIX14T; sizes as Camgoz et al. 2018 publish them."""
+
+    config = "phoenix14t"
+    root_holds = "PHOENIX14T"
+    preset = "phoenix14t"
+    published: ClassVar = {
+        "train": SplitSize(7_096, frames=827_354),
+        "dev": SplitSize(519, frames=55_775),
+        "test": SplitSize(642, frames=64_627),
+    }
+
+    def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
+        with progress_bar("looking at videos") as progress:
+            return read_phoenix14t(folder, progress)
+
+    def language_code(self, settings: CorpusConfig) -> str | None:
+        return "de_DE"
+
+
+CORPUS: Corpus = Phoenix14T()

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from slt_cache.corpora.base import Clip
+from slt_cache.corpora.base import Clip, Problems
 from slt_cache.corpora.media import frame_files
-from slt_cache.corpora.official import Problems, add_issue
+from slt_cache.corpora.official import add_issue
 
 OVERLAP = "overlapping cuts of one video in different splits"
 SAME_VIDEO = "one video under several names in different splits"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from slt_cache.corpora.base import SPLITS, Clip, no_such_split, of_split
 from slt_cache.corpora.manifest import read_own_manifest
+from slt_cache.corpora.own import SOURCE_MANIFEST
 from slt_cache.errors import InputError
-from slt_cache.pipeline.own_corpus import SOURCE_MANIFEST
 from slt_cache.progress import log
 
 FOLDER = "lists"

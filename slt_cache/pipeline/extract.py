@@ -17,9 +17,9 @@ from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, SplitTable
 from slt_cache.features.parts import ALL, add_splits, parts_folder
 from slt_cache.files import exclusive
-from slt_cache.pipeline.corpora import require_corpus
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
+from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.pipeline.split_work import SplitWork
 from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run

@@ -9,6 +9,7 @@ from typing import Any
 
 from slt_cache.config import SMALL_MBART_POSITIONS, Config
 from slt_cache.corpora.base import Clip, of_split
+from slt_cache.corpora.registry import language_code
 from slt_cache.errors import InputError
 from slt_cache.files import scratch_folder
 from slt_cache.runs.run import SMALL_LLMS, SMALL_MBART, Run
@@ -27,12 +28,12 @@ START = 2
 def language_problem(config: Config) -> str | None:
     """Why the language of the sentences, as it is set, will not do; None if it will."""
     try:
-        if config.llm.name in SMALL_LLMS and not _LIKE_MBART.fullmatch(config.language_code or ""):
+        if config.llm.name in SMALL_LLMS and not _LIKE_MBART.fullmatch(language_code(config) or ""):
             from slt_cache.text.tokenizer import require_mbart_language
 
-            require_mbart_language(config.language_code)
+            require_mbart_language(language_code(config))
         if (
-            config.language_code is None
+            language_code(config) is None
             and config.llm.name not in SMALL_LLMS
             and _model_type(config.llm.name) in WITH_CODES
         ):
@@ -122,7 +123,7 @@ def _tokenizer(run: Run, clips: Sequence[Clip]) -> Any:
     from slt_cache.pipeline.prepare_llm import pretraining_text
     from slt_cache.text.tokenizer import characters_of, load_tokenizer, train_tokenizer
 
-    llm, language = run.config.llm, run.config.language_code
+    llm, language = run.config.llm, language_code(run.config)
     try:
         if llm.name not in SMALL_LLMS:
             return load_tokenizer(llm.name, language)

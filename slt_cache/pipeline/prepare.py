@@ -1,29 +1,38 @@
 """A corpus in, the run's manifest and preparation report out."""
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slt_cache.advice import command
 from slt_cache.config import CorpusConfig, differences
-from slt_cache.corpora.base import Clip, of_split
+from slt_cache.corpora.base import Clip, CorpusScan, Problems, count_by_split, of_split
 from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.fingerprint import has_changed, sources, times_of
 from slt_cache.corpora.manifest import manifest_text, read_manifest
-from slt_cache.corpora.official import CorpusScan, Problems, count_by_split
+from slt_cache.corpora.own import ABSENT, EMPTY_SPLIT
+from slt_cache.corpora.published import SplitSize
+from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.files import write_text
 from slt_cache.hashes import file_sha256, read_signed, write_signed
-from slt_cache.pipeline.corpora import read_corpus
-from slt_cache.pipeline.own_corpus import LANGUAGE, SOURCE_MANIFEST, TO_CORRECT, TOO_LONG, Look
+from slt_cache.pipeline.run_corpus import Look, Probe, has_trained, read_corpus
 from slt_cache.progress import log, log_waiting
 from slt_cache.runs.run import Run
 
 NOT_PUBLISHED = "not the published count"
+UNREADABLE = "video that cannot be read"
+PAST_END = "ends after its video does"
+TOO_LONG = "sentence longer than the LLM"
+LANGUAGE = "language"
+TOO_MANY_STEPS = "clip longer than the LLM"
+TO_CORRECT = (ABSENT, UNREADABLE, PAST_END, EMPTY_SPLIT, TOO_LONG, TOO_MANY_STEPS, LANGUAGE)
+"""Kinds of problems that stop a training; the others do not."""
 MAX_NAMED = 3
 """Clips in a message."""
 UNSIGNED = ("source_sha256",)
@@ -57,17 +66,23 @@ class Preparation:
 
 
 def prepare(run: Run, look: Look | None = None) -> Preparation:
-    """Makes the manifest of the run's corpus; the videos of one's own are opened if there is a `look`. Raises
-    InputError where there is nothing to make it of."""
-    reading = read_corpus(run, look)
-    counts = count_by_split(reading.clips)
-    found = {NOT_PUBLISHED: _deviations(reading, counts), **reading.problems, **_for_llm(run, reading.clips)}
+    """Writes the manifest of the run's corpus. The videos of your own corpus are opened if there is a `look`. Raises
+    InputError if there is nothing to read."""
+    corpus = corpus_of(run.config)
+    scan = read_corpus(run)
+    counts = count_by_split(scan.clips)
+    found = {
+        NOT_PUBLISHED: _deviations(corpus.published, scan.named, counts),
+        **scan.problems,
+        **(_of_videos(run, scan, look) if corpus.is_own and look is not None else {}),
+        **({} if corpus.is_drawn else _for_llm(run, scan.clips, corpus.is_own)),
+    }
     problems = {kind: entries for kind, entries in found.items() if entries}
-    published = {split: list(size.numbers) for split, size in reading.published.items()}
-    published_as = {split: str(size) for split, size in reading.published.items()}
-    report = _report(run.config.corpus, reading, {"counts": counts, "published": published, "problems": problems})
+    published = {split: list(size.numbers) for split, size in corpus.published.items()}
+    published_as = {split: str(size) for split, size in corpus.published.items()}
+    report = _report(run.config.corpus, scan, {"counts": counts, "published": published, "problems": problems})
     try:
-        text = manifest_text(run.manifest, reading.clips)
+        text = manifest_text(run.manifest, scan.clips)
         report["manifest_sha256"] = hashlib.sha256(text.encode()).hexdigest()
         write_signed(run.preparation, report, UNSIGNED)  # before the manifest, which says that all of it is there
         write_text(run.manifest, text)
@@ -76,48 +91,68 @@ def prepare(run: Run, look: Look | None = None) -> Preparation:
             f"{run.config.corpus.root!a}: a file or folder in it has a name that is not UTF-8 "
             f"({error.object[max(0, error.start - 40) : error.end]!a}). Rename it."
         ) from error
-    unusable = [
-        split for split in published if not any(is_there(clip.video) for clip in of_split(reading.clips, split))
-    ]
-    to_correct = [kind for kind in TO_CORRECT if kind in problems and run.config.corpus.name == "tsv"]
+    unusable = [split for split in published if not any(is_there(clip.video) for clip in of_split(scan.clips, split))]
+    to_correct = [kind for kind in TO_CORRECT if kind in problems and corpus.is_own]
     return Preparation(run.manifest, counts, published, published_as, problems, unusable, to_correct, run.preparation)
 
 
-def _for_llm(run: Run, clips: Sequence[Clip]) -> Problems:
-    """What the LLM would stumble over, after stage 1 was trained."""
-    if run.config.corpus.name == "avatar":
-        return {}
-    from slt_cache.pipeline.fits_llm import language_problem, too_long  # brings torch
-
-    language = language_problem(run.config) if run.config.corpus.name == "tsv" else None
-    long = [] if language is not None else too_long(run, clips)
+def _of_videos(run: Run, scan: CorpusScan, look: Look) -> Problems:
+    """Returns what opening the videos shows."""
+    probe = look(run, [clip for clip in scan.clips if is_there(clip.video)])
+    lines = scan.lines
+    places = {clip.id: f"line {lines[clip.id]}: {clip.id}" if clip.id in lines else clip.id for clip in scan.clips}
     return {
-        LANGUAGE: [] if language is None else [language],
-        TOO_LONG: long,
+        UNREADABLE: [f"{places[bad.clip.id]} ({bad.clip.video}): {bad.reason}" for bad in probe.bad],
+        PAST_END: [f"{places[late.clip.id]} ({late.clip.video}): {late.reason}" for late in probe.past_end],
+        TOO_MANY_STEPS: [f"{places[clip_id]}: {reason}" for clip_id, reason in _too_many_steps(run, probe)],
     }
 
 
-def _report(corpus: CorpusConfig, reading: CorpusScan, results: dict[str, Any]) -> dict[str, Any]:
-    """What prepare.json holds."""
+def _too_many_steps(run: Run, probe: Probe) -> list[tuple[str, str]]:
+    """Returns the clips with more kept frames than the LLM has positions, each with its reason."""
+    from slt_cache.pipeline.fits_llm import positions_of  # imports torch
+
+    every, positions = run.config.video.keep_every, positions_of(run.config.llm.name)
+    steps = {clip_id: math.ceil(frames / every) for clip_id, frames in probe.num_frames.items()}
+    return [
+        (clip_id, f"{many:,} kept frames, too many for the LLM's {positions:,} positions")
+        for clip_id, many in steps.items()
+        if positions is not None and many > positions
+    ]
+
+
+def _for_llm(run: Run, clips: Sequence[Clip], checks_language: bool) -> Problems:
+    """Returns what the LLM would refuse after stage 1 is trained."""
+    from slt_cache.pipeline.fits_llm import language_problem, too_long  # imports torch
+
+    language = language_problem(run.config) if checks_language else None
+    return {
+        LANGUAGE: [] if language is None else [language],
+        TOO_LONG: too_long(run, clips) if language is None else [],
+    }
+
+
+def _report(corpus: CorpusConfig, scan: CorpusScan, results: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of prepare.json."""
     # named below the corpus' folder, so that the corpus may be moved
-    sources = [str(path.relative_to(corpus.root or "")) for path in reading.sources]
+    sources = [str(path.relative_to(corpus.root or "")) for path in scan.sources]
     return {
         "corpus": corpus.model_dump(mode="json"),
         "sources": sources,
         "source_sha256": _source_sha256(corpus, sources),
-        "named": reading.named,
-        "signers": dict(Counter(clip.signer for clip in reading.clips if clip.signer)),
+        "named": scan.named,
+        "signers": dict(Counter(clip.signer for clip in scan.clips if clip.signer)),
         **results,
-        "findings": reading.findings,
+        "findings": scan.findings,
     }
 
 
-def _deviations(reading: CorpusScan, counts: dict[str, int]) -> list[str]:
-    """Splits with another number of rows or clips than published."""
+def _deviations(published: Mapping[str, SplitSize], named: dict[str, int], counts: dict[str, int]) -> list[str]:
+    """Returns the splits whose number of rows or clips is not the published one."""
     lines: list[str] = []
-    for split, size in reading.published.items():
-        if reading.named[split] != size.rows or counts[split] not in size.numbers:
-            here = f"{counts[split]:,} clips of {reading.named[split]:,} rows"
+    for split, size in published.items():
+        if named[split] != size.rows or counts[split] not in size.numbers:
+            here = f"{counts[split]:,} clips of {named[split]:,} rows"
             lines.append(f"{split}: {here}; published are {size}")
     return lines
 
@@ -156,17 +191,11 @@ def changed_manifest(run: Run) -> str:
     return f"{run.manifest} is not as `prepare` wrote it: edited or damaged. To write it again: {_again(run)}"
 
 
-def _has_trained(run: Run) -> bool:
-    from slt_cache.runs.derived import has_trained  # brings torch
-
-    return has_trained(run)
-
-
 def _check_preparation(run: Run, made: dict[str, Any]) -> None:
     corpus = run.config.corpus
     settings = {**CorpusConfig().model_dump(mode="json"), **made["corpus"]}  # one made before a setting came has not it
     different = differences(settings, corpus.model_dump(mode="json"), "corpus.")
-    if different and not _has_trained(run):
+    if different and not has_trained(run):
         log(f"{run.manifest} is made again, since nothing was trained on it ({'; '.join(different)})")
         prepare(run)
         return
@@ -175,7 +204,7 @@ def _check_preparation(run: Run, made: dict[str, Any]) -> None:
             f"{run.manifest} was prepared with other settings ({'; '.join(different)}). "
             "Choose another run folder with --run, or go back to these settings."
         )
-    sources = made.get("sources", [SOURCE_MANIFEST] if corpus.name == "tsv" else [])
+    sources = made["sources"]
     if _source_sha256(corpus, sources) not in (None, made["source_sha256"]):
         changed = sources[0] if len(sources) == 1 else "an annotation file"
         raise InputError(
@@ -199,7 +228,8 @@ def _counted(clips: Sequence[Clip]) -> str:
 
 def _advice(run: Run, split: str) -> str:
     """What to do without clips of a split."""
-    own = Path(run.config.corpus.root or "") / SOURCE_MANIFEST if run.config.corpus.name == "tsv" else None
+    corpus = corpus_of(run.config)
+    own = Path(run.config.corpus.root or "") / str(corpus.root_holds) if corpus.is_own else None
     if split != "train":
         return f"Add some to {own or 'the corpus'} and prepare again, or choose another split."
     return (

@@ -18,6 +18,7 @@ from slt_cache.checkpoints.record import OtherSettings, Record, is_same_training
 from slt_cache.checkpoints.translator import save_seq2seq
 from slt_cache.config import LlmPretrainingConfig, differences
 from slt_cache.corpora.base import MONOLINGUAL_FILE, SPLITS, Clip, of_split
+from slt_cache.corpora.registry import language_code
 from slt_cache.corpora.sentences import read_sentences
 from slt_cache.distributed.processes import join, main_process_first, rank, size
 from slt_cache.errors import InputError
@@ -151,7 +152,7 @@ def _pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: 
 
 def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
     """Returns the tokenizer of the run's LLM; that of a small one is trained if that was not done."""
-    llm, language = run.config.llm, run.config.language_code
+    llm, language = run.config.llm, language_code(run.config)
     if llm.name not in SMALL_LLMS:
         return load_tokenizer(ensure_llm(run, clips, derived), language)
     sentences = pretraining_text(run, clips)
@@ -183,7 +184,7 @@ def require_tokenizer_of_stage_1(run: Run, tokenizer: Tokenizer | None, derived:
     if made is None or not (saves or derived.replaces) or is_of_other_run(run.folder, run.visual.name):
         return
     saved, sha256 = run.saved_config(), None if tokenizer is None else tokenizer.sha256
-    if saved is None or made.settings["tokenizer"] == {"language": run.config.language_code, "sha256": sha256}:
+    if saved is None or made.settings["tokenizer"] == {"language": language_code(run.config), "sha256": sha256}:
         return
     before, asked = (one.model_dump(mode="json") for one in (saved, run.lasting or run.config))
     changed = [name for name in DECIDE_TOKENIZER if value_of(before, name) != value_of(asked, name)]
@@ -227,7 +228,7 @@ def _pretraining_settings(run: Run, sentences: Sequence[str], tokenizer: Tokeniz
     return {
         "seed": run.config.seed if config.seed is None else config.seed,
         "llm_pretraining": config.recorded(),
-        "language": run.config.language_code,
+        "language": language_code(run.config),
         "text_sha256": _sha256(sentences),
         "tokenizer_sha256": tokenizer.sha256,
         **({} if name == SMALL_MBART else {"name": name}),

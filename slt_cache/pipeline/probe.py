@@ -13,8 +13,7 @@ from slt_cache.corpora.characters import is_there
 from slt_cache.distributed.processes import gather_object, is_main_process
 from slt_cache.errors import InputError
 from slt_cache.hashes import read_signed, write_signed
-from slt_cache.pipeline.corpora import absent_videos
-from slt_cache.pipeline.own_corpus import Look, Looked
+from slt_cache.pipeline.run_corpus import BadClip, Probe, absent_videos
 from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run
 from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
@@ -25,29 +24,6 @@ MOST_PROCESSES = 16
 """Disks gain nothing from more."""
 MAX_NAMED = 10
 """Clips on a line of progress; an error names all."""
-
-
-@dataclass(frozen=True)
-class BadClip:
-    """A clip that cannot be read, and why."""
-
-    clip: Clip
-    reason: str
-
-    def __str__(self) -> str:
-        return f"clip {self.clip.id!r} ({self.clip.video}): {self.reason}"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a look at all videos has found."""
-
-    bad: tuple[BadClip, ...]
-    """Clips that cannot be read, in the order of the clips."""
-    past_end: tuple[BadClip, ...]
-    """Clips that can be read, but end after their video does."""
-    num_frames: dict[str, int]
-    """T of each clip that can be read."""
 
 
 def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
@@ -67,16 +43,16 @@ def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
     try:
         with progress_bar("opening videos", "video", total=len(jobs)) as show:
             for done, (job, answer) in enumerate(_probed(jobs), start=1):
-                for add_issue in answer[0].notes:
-                    notes.setdefault(add_issue, []).append(job.video.name)
+                for note in answer[0].notes:
+                    notes.setdefault(note, []).append(job.video.name)
                 for number, clip, one in zip(open_now[job.video], job.clips, answer, strict=True):
                     found[number] = one
                     memory.add(clip, one)
                 show(done, len(jobs))
     finally:
         memory.save()
-    for add_issue, videos in notes.items():
-        log(f"{_listed(videos)}: {add_issue}.")
+    for note, videos in notes.items():
+        log(f"{_listed(videos)}: {note}.")
     return _summary(clips, found)
 
 
@@ -85,7 +61,7 @@ def readable_clips(run: Run, clips: Sequence[Clip], allow_missing: bool, command
 
     Raises InputError that names all others at once, unless `allow_missing` leaves them out, which is said. `command`
     is the training, to be advised."""
-    [found] = gather_object(lambda: [probe(run.folder, clips, run.config.video.fps)] if is_main_process() else [])
+    [found] = gather_object(lambda: [probe_clips(run, clips)] if is_main_process() else [])
     if found.past_end:
         many = len(found.past_end)
         ends = "1 clip ends after its video does, and is" if many == 1 else f"{many:,} clips end after theirs, and are"
@@ -110,15 +86,9 @@ def require_readable(run: Run, clips: Sequence[Clip], fps: float, manifest: Path
         raise _refusal(run, clips, found.bad, "")
 
 
-def look_of(run: Run) -> Look:
-    """What `prepare` opens videos with."""
-
-    def look(clips: Sequence[Clip]) -> Looked:
-        found = probe(run.folder, clips, run.config.video.fps)
-        unreadable, past_end = ([(one.clip, one.reason) for one in some] for some in (found.bad, found.past_end))
-        return Looked(unreadable, past_end, found.num_frames)
-
-    return look
+def probe_clips(run: Run, clips: Sequence[Clip]) -> Probe:
+    """Opens the video of every clip, as `probe` does, with the settings and the memory of a run."""
+    return probe(run.folder, clips, run.config.video.fps)
 
 
 def _refusal(run: Run, clips: Sequence[Clip], bad: Sequence[BadClip], choice: str) -> InputError:

@@ -12,6 +12,7 @@ from slt_cache import __version__
 from slt_cache.checkpoints.visual import VisualCheckpoint
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.fingerprint import sources
+from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, encode
 from slt_cache.device import pick_device
 from slt_cache.distributed.work_queue import WorkQueue
@@ -59,7 +60,7 @@ class SplitWork:
             split=split,
             spec=feature_spec(checkpoint, run.config.features, run.config.augmentation),
             corpus=run.config.corpus.name,
-            language=run.config.language_code or UNKNOWN,
+            language=language_code(run.config) or UNKNOWN,
             manifest_sha256=manifest_sha256(clips),
             created=checkpoint.record.finished_at,
             tool=f"slt-cache {__version__}",

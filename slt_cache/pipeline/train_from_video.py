@@ -15,6 +15,7 @@ from slt_cache.checkpoints.named_files import content_of
 from slt_cache.checkpoints.record import Record, is_same_training, read_record, whole_record
 from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig, differences
 from slt_cache.corpora.base import Clip, of_split
+from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.decoding.search import decode, gather_hypotheses
 from slt_cache.device import pick_device
@@ -148,7 +149,7 @@ def _settings(run: Run, plan: PixelTraining, train_clips: Sequence[Clip]) -> dic
         "augmentation": config.augmentation.recorded(),
         "encoder": {**config.encoder.recorded(), "weights": content_of(config.encoder.weights, done)},
         **plan.settings,
-        "tokenizer": {"language": config.language_code, "sha256": plan.tokenizer.sha256},
+        "tokenizer": {"language": language_code(config), "sha256": plan.tokenizer.sha256},
         "manifest_sha256": manifest_sha256(train_clips),
         "videos_sha256": _videos_sha256(plan.folder, train_clips),
     }

@@ -13,6 +13,7 @@ from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
 from slt_cache.config import EncoderConfig, FeaturesConfig, differences
 from slt_cache.corpora.base import of_split
+from slt_cache.corpora.registry import language_code
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
@@ -116,7 +117,7 @@ def _plan(
 
     def save(best: Path, model: VisualTranslator, record: Record) -> None:
         spec = feature_spec(VisualCheckpoint(model, tokenizer, record), FeaturesConfig(), config.augmentation)
-        settings = {**record.settings, "features": spec.to_json(), "language": config.language_code}
+        settings = {**record.settings, "features": spec.to_json(), "language": language_code(config)}
         save_end_to_end(best, model, tokenizer, record, replace(record, settings=settings, finished=True))
 
     return PixelTraining(

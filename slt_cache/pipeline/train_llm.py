@@ -19,6 +19,7 @@ from slt_cache.checkpoints.translator import save_llm, save_llm_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import SMALL_MBART_POSITIONS, LightTConfig, OptimizerConfig
 from slt_cache.corpora.base import Clip
+from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.search import decode_cached
 from slt_cache.distributed.processes import join, main_process_first, rank, size
 from slt_cache.errors import InputError
@@ -285,5 +286,5 @@ def _cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
         "features": train_split.spec.to_json(),
         "clips": len(train_split),
         "clips_sha256": train_split.clips_sha256,
-        "language": run.config.language_code,
+        "language": language_code(run.config),
     }

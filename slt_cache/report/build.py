@@ -12,9 +12,10 @@ import yaml
 from slt_cache.advice import command
 from slt_cache.corpora.base import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
+from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
-from slt_cache.pipeline.corpora import moved_corpus
+from slt_cache.pipeline.run_corpus import moved_corpus
 from slt_cache.progress import log, progress_steps
 from slt_cache.report.clip_rows import Clips, read_clips, with_pictures
 from slt_cache.report.comparison import (
@@ -105,8 +106,8 @@ def _head(
 ) -> dict[str, Any]:
     """Title and introduction."""
     corpus = run.config.corpus
-    # The sentences of one's own corpus are in the language that decoding starts with.
-    code = corpus.language if corpus.name == "avatar" else (run.config.language_code or "")[:2]
+    # The sentences of your own corpus are in the language that decoding starts with.
+    code = (corpus_of(run.config).language_code(corpus) or run.config.llm.language or "")[:2]
     return {
         "name": run.folder.resolve().name,
         "corpus": corpus.name,

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from slt_cache.config import Config
+from slt_cache.corpora.registry import corpus_of
 from slt_cache.files import write_text
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.model_colours import colour_of
@@ -41,9 +42,9 @@ def write_page(
         tables.append(
             {"name": "fig2", "title": title, "rows": [], "lines": norms, "drawings": drawings, "hours": False}
         )
-    drawn = config.corpus.name == "avatar"
+    drawn = corpus_of(config).is_drawn
     values = {
-        "corpus": f"avatar, difficulty {config.corpus.difficulty}" if drawn else config.corpus.name,
+        "corpus": f"{config.corpus.name}, difficulty {config.corpus.difficulty}" if drawn else config.corpus.name,
         "drawn": drawn,
         "seeds": list(seeds),
         "figures": list(FIGURES.values()),

@@ -23,6 +23,7 @@ from slt_cache.reproduce.steps import do_all
 from slt_cache.reproduce.tables import Table, tables
 from slt_cache.reproduce.variants import with_settings
 from slt_cache.runs.derived import has_trained
+from slt_cache.runs.open_names import require_known_names
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.training.progress_bar import duration
@@ -87,6 +88,7 @@ def order_of(
                 f"{root}: holds a reproduction with other settings ({'; '.join(different)}). "
                 "Name another folder with --run."
             )
+    require_known_names(loaded)
     preset_of(loaded)
     if loaded.features.level != "sign":
         raise InputError(f"features.level {loaded.features.level}: table 8 compares the levels. Set it to sign.")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.config import Config, check_config
+from slt_cache.corpora.registry import corpus_of
 from slt_cache.files import replacing
 from slt_cache.pipeline.train_from_video import epoch_folder
 from slt_cache.reproduce.tables import BASE, kept_epochs
@@ -75,7 +76,7 @@ def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[st
         "llm_pretraining.seed": place.llm_seed,
         "visual_training.keep_epochs": list(kept_epochs(config)) if place.variant == BASE else [],
     }
-    if config.corpus.name == "avatar" and config.corpus.root is None:
+    if corpus_of(config).is_drawn and config.corpus.root is None:
         own["corpus.root"] = str(place.root / "corpus")
     if config.video.frame_cache is True:
         own["video.frame_cache"] = str(place.root / "frames")

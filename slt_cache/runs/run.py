@@ -15,6 +15,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import exclusive, has_stepped_aside
 from slt_cache.hashes import RECORD_FILE
 from slt_cache.progress import log
+from slt_cache.runs.open_names import require_known_names
 from slt_cache.runs.settings_use import (
     COMPARISON,
     MADE_BY,
@@ -325,6 +326,7 @@ def open_run(
     source = config or (str(saved) if saved.is_file() else default)
     words = [*overrides, *own]
     lasting = load_config(source, words)
+    require_known_names(lasting)
     if source == str(saved) and not is_as_written(saved):
         log(f"{saved}: was edited, or is damaged: its last line does not match. Its settings are used as they are.")
     passing = lasting if device is None else load_config(source, [*words, f"compute.device={device}"])

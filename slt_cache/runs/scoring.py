@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from slt_cache.config import Config
+from slt_cache.corpora.registry import corpus_of, language_code
 from slt_cache.errors import InputError
 from slt_cache.metrics.normalization import TextChoices
-from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
+from slt_cache.metrics.scores import FIGURES, Score, score
 from slt_cache.progress import progress_steps
 from slt_cache.text.scripts import has_blanks
 
@@ -19,11 +20,13 @@ def preset_of(config: Config) -> str:
     where nothing tells it: cut into words by blanks, a language that is written without would score next to nothing."""
     if config.scoring.preset is not None:
         return config.scoring.preset
-    if config.corpus.name in PRESETS:
-        return config.corpus.name
-    if config.language_code is None:
+    preset = corpus_of(config).preset
+    if preset is not None:
+        return preset
+    code = language_code(config)
+    if code is None:
         raise InputError("scoring.preset: not set, nor is llm.language. Set one, such as --set scoring.preset=plain.")
-    return "plain" if has_blanks(config.language_code) else "csl-daily"
+    return "plain" if has_blanks(code) else "csl-daily"
 
 
 def choices_of(config: Config) -> TextChoices:

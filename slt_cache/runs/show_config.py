@@ -9,6 +9,7 @@ from typing import Any
 from slt_cache.config import stated_in
 from slt_cache.config.reference import Setting, describe, section_names
 from slt_cache.errors import InputError
+from slt_cache.runs.open_names import REGISTRIES
 from slt_cache.runs.run import DEFAULT_CONFIG, Run
 from slt_cache.runs.settings_use import named, value_of
 
@@ -51,13 +52,17 @@ def show_config(run: Run, part: str | None = None) -> ShownConfig:
     source_of = _sources(run)
     shown = [
         ShownSetting(
-            one.name, value_of(values, one.name), one.default, source_of(one.name), one.description, one.choices
+            one.name, value_of(values, one.name), one.default, source_of(one.name), one.description, _choices(one)
         )
         for one in settings
     ]
     off = {one.name for one in shown if one.value is None}
     there = [one for one in shown if not isinstance(one.value, dict) and one.name.rpartition(".")[0] not in off]
     return ShownConfig(run.folder, there)
+
+
+def _choices(setting: Setting) -> tuple[Any, ...]:
+    return tuple(REGISTRIES.get(setting.name, setting.choices))
 
 
 def _sources(run: Run) -> Callable[[str], str]:

@@ -62,7 +62,7 @@ def test_the_defaults_are_the_papers() -> None:
 def test_the_configs_of_the_papers_corpora_have_the_papers_settings(name: str, language: str, preset: str) -> None:
     config = load_config(name)
     assert config.corpus.name == name.replace("_", "-")
-    assert (config.language_code, config.scoring.preset) == (language, preset)
+    assert (config.llm.language, config.scoring.preset) == (language, preset)
     for section in ("encoder", "light_t", "visual_training", "llm_training", "features", "generation"):
         assert getattr(config, section) == getattr(Config(), section)
     assert (config.video.keep_rate, config.video.size) == (0.25, 224)

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from slt_cache.config.data import CorpusConfig
-from slt_cache.corpora.avatar import AvatarPlan, PlannedClip, draw_clip, plan_avatar, write_avatar
 from slt_cache.corpora.avatar.describe import describe, draw_sheet
+from slt_cache.corpora.avatar.draw import draw_clip
 from slt_cache.corpora.avatar.grammar import LANGUAGES, load_grammar, wording_file
 from slt_cache.corpora.avatar.lexicon import lexicon, read_data
 from slt_cache.corpora.avatar.motion import clip_poses
+from slt_cache.corpora.avatar.plan import AvatarPlan, PlannedClip, plan_avatar
+from slt_cache.corpora.avatar.write import write_avatar
 from slt_cache.errors import InputError
 
 SMALL = CorpusConfig(clips=20)
@@ -48,7 +50,7 @@ def test_another_seed_gives_other_sentences_signers_and_frames() -> None:
 def test_the_plan_does_not_depend_on_pythons_hash_seed() -> None:
     program = (
         "import hashlib; from slt_cache.config.data import CorpusConfig; "
-        "from slt_cache.corpora.avatar import plan_avatar; "
+        "from slt_cache.corpora.avatar.plan import plan_avatar; "
         "print(hashlib.sha256(repr(plan_avatar(CorpusConfig(clips=50, difficulty=2))).encode()).hexdigest())"
     )
     digests = {

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from slt_cache.corpora.manifest import read_manifest
-from slt_cache.corpora.published import HOW2SIGN
-from slt_cache.pipeline.workload import FRAMES, PUBLISHED
+from slt_cache.corpora.registry import corpus_named
 from tests.helpers import official
 from tests.helpers.commands import Ran, slt_cache
 
@@ -64,11 +63,10 @@ def test_the_published_counts_of_how2sign_stand_in_one_place_and_are_all_named(t
     rows = {"train": 31_165, "dev": 1_741, "test": 2_357}
     paper = {"train": 31_164, "dev": 1_740, "test": 2_356}
     ready_cut = {"train": 31_048, "dev": 1_739, "test": 2_343}
-    assert {split: (size.rows, size.in_paper, size.ready_cut) for split, size in HOW2SIGN.items()} == {
+    published = corpus_named("how2sign").published
+    assert {split: (size.rows, size.in_paper, size.ready_cut) for split, size in published.items()} == {
         split: (rows[split], paper[split], ready_cut[split]) for split in rows
     }
-    assert PUBLISHED["how2sign"] is HOW2SIGN
-    assert FRAMES.keys() == PUBLISHED.keys()
     root = official.full_videos(official.how2sign(tmp_path / "root"))
     ran = slt_cache("prepare", "how2sign", "--root", root, "--run", tmp_path / "run")
     assert "(published 31,165 rows, 31,048 ready-cut clips, 31,164 clips in the paper)" in ran.out

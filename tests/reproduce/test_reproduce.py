@@ -14,7 +14,7 @@ import pytest
 from slt_cache import __version__
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import load_config
-from slt_cache.corpora.avatar import plan_avatar
+from slt_cache.corpora.avatar.plan import plan_avatar
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError

@@ -1,0 +1,42 @@
+"""The corpora by name. To add one, write its file (see `Corpus` in corpora/base.py) and add its line here.
+
+Light, so that --help and shell completion know the names: the file of a corpus is imported when it is asked for."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from slt_cache.errors import InputError
+
+if TYPE_CHECKING:
+    from slt_cache.config import Config
+    from slt_cache.corpora.base import Corpus
+
+CORPORA = {
+    "avatar": "slt_cache.corpora.avatar.corpus",
+    "phoenix14t": "slt_cache.corpora.phoenix14t",
+    "csl-daily": "slt_cache.corpora.csl_daily",
+    "how2sign": "slt_cache.corpora.how2sign",
+    "tsv": "slt_cache.corpora.own",
+}
+"""Name, as in corpus.name and `prepare NAME` -> the module whose `CORPUS` it is."""
+
+
+def corpus_named(name: str, said_in: str = "corpus.name") -> "Corpus":
+    """Returns the corpus of this name. Raises InputError that lists all names; `said_in` is where it was named."""
+    if name not in CORPORA:
+        raise InputError(f"{said_in} {name}: no such corpus. Choose one of {', '.join(CORPORA)}.")
+    corpus: Corpus = import_module(CORPORA[name]).CORPUS
+    return corpus
+
+
+def corpus_of(config: "Config") -> "Corpus":
+    """Returns the corpus that the settings name. Raises InputError for an unknown name."""
+    return corpus_named(config.corpus.name)
+
+
+def language_code(config: "Config") -> str | None:
+    """Returns the LLM's code of the sentences' language: the one that is set, else that of the corpus; None if neither
+    tells it, which models without codes allow."""
+    if config.llm.language is not None:
+        return config.llm.language
+    return corpus_of(config).language_code(config.corpus)

@@ -1,0 +1,106 @@
+"""The corpus of a run: read it, open its videos, and say what to do if they are gone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slt_cache.corpora.base import Clip, CorpusScan
+from slt_cache.corpora.characters import is_there
+from slt_cache.corpora.registry import corpus_of
+from slt_cache.corpora.same_videos import shared_videos
+from slt_cache.errors import InputError
+from slt_cache.runs.run import Run
+
+
+@dataclass(frozen=True)
+class BadClip:
+    """A clip that cannot be read, and why."""
+
+    clip: Clip
+    reason: str
+
+    def __str__(self) -> str:
+        return f"clip {self.clip.id!r} ({self.clip.video}): {self.reason}"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The result of opening all videos."""
+
+    bad: tuple[BadClip, ...]
+    """Clips that cannot be read, in the order of the clips."""
+    past_end: tuple[BadClip, ...]
+    """Clips that can be read, but end after their video does."""
+    num_frames: dict[str, int]
+    """T of each clip that can be read."""
+
+
+Look = Callable[[Run, Sequence[Clip]], Probe]
+"""Opens the videos of a run's clips."""
+
+
+def read_corpus(run: Run) -> CorpusScan:
+    """Reads the run's corpus. Raises InputError if there is nothing to read, or if it is broken."""
+    corpus = corpus_of(run.config)
+    if corpus.root_holds is not None:
+        _require_root(run, corpus.root_holds)
+    scan = corpus.read(run.config.corpus, run.corpus, lambda: not has_trained(run))
+    if not corpus.is_drawn:
+        scan.problems.update(shared_videos(scan.clips, contents=corpus.compares_bytes))
+    return scan
+
+
+def _require_root(run: Run, holds: str) -> None:
+    name, root = run.config.corpus.name, run.config.corpus.root
+    if root is None:
+        again = run.command("prepare", name, root="DIR")
+        raise InputError(f"corpus.root: not set. Name the folder of {holds}: {again}")
+    if not Path(root).is_dir():
+        found = "a file" if Path(root).is_file() else "there is no such folder"
+        raise InputError(f"corpus.root {root}: {found}. Name the folder of {holds}.")
+
+
+def has_trained(run: Run) -> bool:
+    """Returns whether anything was trained in the run folder."""
+    from slt_cache.runs import derived  # imports torch
+
+    return derived.has_trained(run)
+
+
+def require_corpus(run: Run, clips: Sequence[Clip]) -> None:
+    """Raises InputError if the corpus as a whole is no longer where it was; single clips without a video pass."""
+    error = moved_corpus(run, clips)
+    if error is not None:
+        raise error
+
+
+def moved_corpus(run: Run, clips: Sequence[Clip]) -> InputError | None:
+    """Says what to do if the corpus as a whole is no longer where it was."""
+    absent = [clip for clip in clips if not is_there(clip.video)]
+    return absent_videos(run, absent, len(clips)) if _has_moved(run, len(absent), len(clips)) else None
+
+
+def absent_videos(run: Run, absent: Sequence[Clip], total: int, choice: str = "") -> InputError:
+    """Says how many clips, out of `total`, have no video, and what to do: about a corpus that has moved, or about
+    single clips, which leave one more `choice`."""
+    named = ", ".join(f"{clip.id!r} ({clip.video})" for clip in absent[:3])
+    more = f", and {len(absent) - 3:,} more" if len(absent) > 3 else ""
+    advice = _advice_on_absent(run, len(absent), total, choice)
+    return InputError(f"{len(absent)} of {total} clips have no video, such as {named}{more}. {advice}")
+
+
+def _advice_on_absent(run: Run, absent: int, total: int, choice: str) -> str:
+    if not _has_moved(run, absent, total):
+        return f"Put the videos there, or take the clips out of the manifest{choice or '.'}"
+    if not run.preparation.is_file():
+        return f"If they have moved, correct the paths in {run.manifest}."
+    corpus = run.config.corpus
+    if corpus_of(run.config).is_drawn and corpus.root is None:
+        return f"Draw them again: {run.command('prepare', corpus.name)}"
+    return f"If the corpus has moved, name its new folder: {run.command('prepare', corpus.name, root='DIR')}"
+
+
+def _has_moved(run: Run, absent: int, total: int) -> bool:
+    """Whether it is the corpus that is missing and not single clips."""
+    root = run.config.corpus.root
+    return absent > 0 and (2 * absent > total or (root is not None and not is_there(Path(root))))

@@ -1,0 +1,21 @@
+"""Settings whose values are the names of a registry: what there is, and a refusal of anything else. Such a setting is
+plain text in the config, which knows no registry."""
+
+from collections.abc import Iterable, Mapping
+
+from slt_cache.config import Config
+from slt_cache.corpora.registry import CORPORA
+from slt_cache.errors import InputError
+from slt_cache.runs.settings_use import value_of
+
+REGISTRIES: Mapping[str, Iterable[str]] = {"corpus.name": CORPORA}
+"""`section.key` -> the names that it may have."""
+
+
+def require_known_names(config: Config) -> None:
+    """Raises InputError for a name that its registry does not have; the message lists those that there are."""
+    settings = config.model_dump(mode="json")
+    for setting, names in REGISTRIES.items():
+        name = value_of(settings, setting)
+        if name is not None and name not in names:
+            raise InputError(f"{setting} {name}: unknown. Choose one of {', '.join(names)}.")
