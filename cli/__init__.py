@@ -4,7 +4,7 @@
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 failed on the way, 2 bad input, 130 interrupted."""
     try:
-        from .app import run  # within the block: Ctrl-C may come while it is imported
+        from .program import run  # within the block: Ctrl-C may come while it is imported
 
         run()
     except KeyboardInterrupt:

@@ -1,95 +1,59 @@
-"""The `slt-cache` program and its commands."""
+"""`app`."""
 
-import os
-import sys
-from typing import ClassVar
+from typing import Annotated
 
 import typer
 
-from . import (
-    cache,
-    corpus,
-    features,
-    llm,
-    reproduce,
-    results,
-    settings,
-    training,
-    translating,
-    verify,
-    webpage,
-    whole,
-)
-from .endings import FAILED, INTERRUPTED, end_quietly, explained, fall_silent, misused, noticing_ctrl_c
-from .help import GroupedCommands, Program
-from .options import Verbosity
+from .endings import Interrupted
+from .options import RUN_OPTIONS, Options, require_used, sleep_while_waiting, takes
 
 
-class Commands(GroupedCommands):
-    """What there is, by purpose."""
-
-    groups: ClassVar = {
-        "All at once": ("demo",),
-        "The pipeline, in this order": ("prepare", "train-visual", "extract-features", "train-llm", "eval"),
-        "Results": ("translate", "app", "report", "score"),
-        "Tools and comparisons": ("verify", "config", "cache", "llm", "bench", "reproduce", "train-joint"),
-    }
-
-
-app = Program(
-    Commands,
-    help="Gloss-free sign language translation in two stages, built around a feature cache. To begin with: "
-    "slt-cache demo. What a command takes: slt-cache COMMAND --help.",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for commands in (
-    whole,
-    corpus,
-    training,
-    llm,
-    features,
-    cache,
-    results,
-    translating,
-    webpage,
-    settings,
-    reproduce,
-    verify,
-):
-    commands.register(app)
-
-
-@app.callback(invoke_without_command=True)
-def version(
-    show: bool = typer.Option(False, "--version", help="Print the version and exit."),
+@takes("app", *RUN_OPTIONS, "device", left=Interrupted.CLOSES)
+def app(
+    options: Options,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets in everybody who can reach this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65535, help="[default: the first free one, starting at 7860]"),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Another name that browsers may call the page by, such as that of a proxy. Repeatable. "
+            "[default: only --host and localhost]",
+        ),
+    ] = None,
+    max_megabytes: Annotated[int, typer.Option("--max-megabytes", min=1, help="Largest file that is accepted.")] = 100,
+    max_total_megabytes: Annotated[
+        int, typer.Option("--max-total-megabytes", min=1, help="Total size of the files that it holds at a time.")
+    ] = 1000,
+    max_seconds: Annotated[
+        float, typer.Option("--max-seconds", min=0.1, help="Longest video that is accepted.")
+    ] = 60.0,
+    max_megapixels: Annotated[
+        float, typer.Option("--max-megapixels", min=0.01, help="Largest frame: width x height.")
+    ] = 9.0,
+    max_gigapixels: Annotated[
+        float, typer.Option("--max-gigapixels", min=0.01, help="Largest video: width x height x frames.")
+    ] = 16.0,
+    max_waiting: Annotated[int, typer.Option("--max-waiting", min=1, help="Videos that may wait for their turn.")] = 16,
 ) -> None:
-    if show:
-        from slt_cache import __version__
+    """Show a trained run on a local web page: drop a video, see its sentence and the frames that each word attends to.
 
-        typer.echo(f"slt-cache {__version__}")
-        raise typer.Exit
+    Needs gradio: pip install 'gradio>=6'. The page loads nothing from other machines; uploads are deleted as
+    soon as they are translated.
 
+    Example: slt-cache app --run runs/avatar
+    """
+    sleep_while_waiting()
+    from slt_cache.app.limits import Limits
+    from slt_cache.app.serve import serve
 
-def run() -> None:
-    """Runs the command that the command line names, and exits with its code."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        with noticing_ctrl_c():
-            code = app(prog_name="slt-cache", standalone_mode=False)
-        sys.stdout.flush()
-        if code == INTERRUPTED:  # outside of every command, which say more
-            typer.echo("interrupted.", err=True)
-    except BrokenPipeError:
-        fall_silent()
-        code = FAILED
-    except Exception as error:
-        explanation = misused(error) if hasattr(error, "format_message") else explained(error, "")
-        if explanation is None or Verbosity.traceback:
-            raise
-        message, code = explanation
-        typer.echo(message, err=True)
-    finally:
-        end_quietly()
-    raise SystemExit(code or 0)
+    limits = Limits(max_megabytes, max_total_megabytes, max_seconds, max_megapixels, max_gigapixels, max_waiting)
+    opened = options.open_run()
+    require_used(opened, "app")
+    serve(opened, host, port, limits, allow_host or [])

@@ -1,4 +1,4 @@
-"""How a command ends that did not end well: an error in, one or two lines and an exit code out.
+"""How a command ends that did not succeed: an error in, one or two lines and an exit code out.
 
 Imports nothing heavy."""
 
@@ -9,7 +9,7 @@ import select
 import signal
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from enum import Enum
@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from slt_cache.advice import program
+from slt_cache.distributed.processes import leave, log_once
 from slt_cache.errors import SltCacheError
 from slt_cache.write_errors import size_text
 
@@ -34,23 +35,29 @@ OUT_OF_MEMORY = (
     "unable to allocate",
     "alloc_failed",
 )
-"""What torch, its allocators and numpy say, in lower case."""
+"""Phrases of torch, its allocators and numpy, in lower case."""
 PIXELS = (
     "a smaller batch_size with accumulate in its place, compute.precision=bf16, encoder.checkpointing=true, or "
     "encoder.chunk_frames=64 (another training)"
 )
 SMALLER = {
-    "train_visual": PIXELS.replace("batch_size", "visual_training.batch_size", 1),
-    "train_joint": PIXELS.replace("batch_size", "llm_training.batch_size", 1),
-    "train_llm": "a smaller llm_training.batch_size with llm_training.accumulate in its place, compute.precision=bf16, "
+    "train-visual": PIXELS.replace("batch_size", "visual_training.batch_size", 1),
+    "train-joint": PIXELS.replace("batch_size", "llm_training.batch_size", 1),
+    "train-llm": "a smaller llm_training.batch_size with llm_training.accumulate in its place, compute.precision=bf16, "
     "or LoRA (llm.lora.r=8)",
     "pretrain": "a smaller llm_pretraining.batch_size with llm_pretraining.accumulate in its place",
-    "extract_features": "a smaller features.batch_frames, or fewer compute.workers",
-    "evaluate": "a smaller generation.batch_size, or fewer generation.num_beams",
+    "extract-features": "a smaller features.batch_frames, or fewer compute.workers",
+    "eval": "a smaller generation.batch_size, or fewer generation.num_beams",
     "translate": "a smaller generation.batch_size, shorter windows (--window 10), or fewer compute.workers",
-    "web_page": "a smaller generation.batch_size, or shorter videos (--max-seconds)",
+    "app": "a smaller generation.batch_size, or shorter videos (--max-seconds)",
 }
-"""What takes less memory, by the name of the command's function."""
+"""Settings that take less memory, by command."""
+
+
+class Verbosity:
+    """Whether -v was given; the error handler of `program.run`, outside every command, reads it too."""
+
+    traceback = False
 
 
 class Interrupted(Enum):
@@ -59,19 +66,19 @@ class Interrupted(Enum):
     RESUMES = "the same command resumes from what is finished"
     STARTS_OVER = "the same command starts over"
     CLOSES = ""
-    """Of what runs until Ctrl-C ends it."""
+    """For a command that runs until Ctrl-C ends it."""
 
 
 class CtrlC:
-    """Whether it was pressed since the command began."""
+    """Whether Ctrl-C was pressed since the command started."""
 
     pressed = False
 
 
 @contextmanager
 def noticing_ctrl_c() -> Iterator[None]:
-    """Remembers in the block that Ctrl-C was pressed: a library that is just being imported may turn it into an error
-    of its own."""
+    """Remembers inside the block that Ctrl-C was pressed: a library that is being imported may turn it into an error of
+    its own."""
 
     def press(number: int, frame: FrameType | None) -> None:
         CtrlC.pressed = True
@@ -89,6 +96,42 @@ def noticing_ctrl_c() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
+def with_errors_as_exit_codes(work: Callable[[], None], name: str, left: Interrupted, options: dict[str, Any]) -> None:
+    """Runs the command `name`; exits with its code, and with a message of one or two lines, if it fails."""
+    try:
+        work()
+        leave()
+        _log_waiting()
+        sys.stdout.flush()
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and reader_is_gone():
+            fall_silent()
+            raise SystemExit(FAILED) from error
+        explanation = explained(error, name)
+        if CtrlC.pressed:
+            explanation = interruption(left, options), INTERRUPTED
+        if explanation is None or Verbosity.traceback:
+            raise
+        message, code = explanation
+        log_once(message, _print_error)
+        raise SystemExit(code) from error
+    except KeyboardInterrupt:
+        log_once(interruption(left, options), _print_error)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _log_waiting() -> None:
+    """Logs what a command had to say first, even if it said nothing else."""
+    progress = sys.modules.get("slt_cache.progress")
+    if progress is not None:
+        progress.log_waiting()
+
+
+def _print_error(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 def interruption(left: Interrupted, options: Mapping[str, Any]) -> str:
     """Returns what to print after Ctrl-C, given the options of the command: `--restart` gives up what is saved when it
     is repeated, and a dry run saves nothing."""
@@ -100,22 +143,22 @@ def interruption(left: Interrupted, options: Mapping[str, Any]) -> str:
 
 
 def explained(error: Exception, command: str) -> tuple[str, int] | None:
-    """Returns what to print about an error, and the exit code; None for what is a mistake of the program itself, whose
-    traceback is wanted. `command` is the name of the command's function."""
+    """Returns what to print about an error, and the exit code; None for a bug of the program itself, whose
+    traceback is wanted. `command` is the name of the command."""
     if isinstance(error, SltCacheError):
         return f"error: {error}", error.exit_code
     if is_out_of_memory(error):
         smaller = SMALLER.get(command, "a smaller batch_size, or fewer compute.workers")
         reason = " ".join(str(error).split())[:160]
-        what = f"the memory does not suffice{f' ({reason})' if reason else ''}"
-        return f"error: {what}. Set {smaller}; or end other programs. What was finished is kept.", FAILED
+        what = f"there is not enough memory{f' ({reason})' if reason else ''}"
+        return f"error: {what}. Set {smaller}; or close other programs. What was finished is kept.", FAILED
     if isinstance(error, OSError):
         return f"error: {_named(error)}. What was finished is kept.", FAILED
     return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the machine or its GPU had not the memory that was asked for."""
+    """Returns whether the machine or its GPU ran out of memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
@@ -124,19 +167,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _named(error: OSError) -> str:
-    """The file and the reason."""
+    """Returns the file and the reason."""
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     if error.filename is None and error.errno in NO_ROOM and (free := _full_stdout()) is not None:
-        return f"standard output: could not be written ({reason}){free}; make room or send it elsewhere, then run again"
+        return f"standard output: could not be written ({reason}){free}; free some space or write to another disk"
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     if error.errno == errno.ENOSPC:
-        reason += "; make room on that disk and run the same command again"
+        reason += "; free some space on that disk and run the same command again"
     return f"{' -> '.join(names)}: {reason}" if names else f"the system refused to read or write: {reason}"
 
 
 def _full_stdout() -> str | None:
-    """What is free on the disk that standard output goes to, if that takes nothing more; None if it does."""
-    with suppress(ValueError, AttributeError):  # no file of the system
+    """Returns what is free on the disk that standard output is written to; None if it still takes output."""
+    with suppress(ValueError, AttributeError):  # not a file of the operating system
         output = sys.stdout.fileno()
         try:
             os.write(output, b"\n")
@@ -173,7 +216,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def reader_is_gone() -> bool:
-    """Whether nobody reads stdout or stderr any more, as after `| head`."""
+    """Returns whether nobody reads stdout or stderr any more, as after `| head`."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             look = select.poll()
@@ -193,6 +236,6 @@ def fall_silent() -> None:
 
 
 def end_quietly() -> None:
-    """Has Ctrl-C end the interpreter without a word while it shuts down; registered last, it comes first."""
+    """Makes Ctrl-C end the interpreter silently while it shuts down; registered last, it runs first."""
     with suppress(ValueError):  # not the main thread
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)

@@ -1,24 +1,23 @@
-"""How commands present themselves: options and commands in groups, an example that can be copied, and what a shell
-completes. Plain text, so that it can be searched and piped; typer's own groups come with boxes, and draw them round
-errors too."""
+"""How commands present themselves: options and commands in panels, an example that can be copied, and what a shell
+completes. The help is plain text, which can be searched and piped; typer's own panels draw boxes, also around errors,
+and need rich, which takes a while to import."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, ClassVar
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+ARGUMENTS = "Arguments"
+OPTIONS = "Options"
 RUN = "Run, settings and device"
 OUTPUT = "Output and help"
-OPTIONS = "Options"
 COMMANDS = "Commands"
-PANEL = "rich_help_panel"
-"""Attribute in which typer keeps the group of an option or command, with or without rich."""
 
 
-class GroupedCommand(TyperCommand):
-    """A command whose options stand in groups: its own, those that every command shares, output."""
+class PanelCommand(TyperCommand):
+    """A command whose options stand in panels: its own, those that name a run, output."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
@@ -26,55 +25,53 @@ class GroupedCommand(TyperCommand):
         self.help = (self.help or "").replace("\n\nExample: ", "\n\n\b\nExample: ")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        shown = [(param, record) for param in self.get_params(ctx) if (record := param.get_help_record(ctx))]
-        _write(formatter, (("Arguments", row) for param, row in shown if param.param_type_name == "argument"))
-        rows = [(_group(param), row) for param, row in shown if param.param_type_name == "option"]
-        order = [OPTIONS, RUN, OUTPUT]
-        _write(formatter, sorted(rows, key=lambda row: order.index(row[0])))
+        panels: dict[str, list[tuple[str, str]]] = {ARGUMENTS: [], OPTIONS: [], RUN: [], OUTPUT: []}
+        for param in self.get_params(ctx):
+            if row := param.get_help_record(ctx):
+                default = ARGUMENTS if param.param_type_name == "argument" else OPTIONS
+                panels[OUTPUT if param.name == "help" else _panel(param, default)].append(row)
+        _write(formatter, panels)
 
 
-def _group(param: Any) -> str:
-    return OUTPUT if param.name == "help" else getattr(param, PANEL, None) or OPTIONS
-
-
-class GroupedCommands(TyperGroup):
-    """A program whose commands stand in groups, each with the whole of its first sentence."""
-
-    groups: ClassVar[Mapping[str, Sequence[str]]] = {}
-    """Title -> names of its commands, in the order in which they are shown. The others follow."""
+class PanelGroup(TyperGroup):
+    """A program whose commands stand in panels, each with the whole of its first sentence."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        rows = {
-            name: (name, command.get_short_help_str(limit=1000))
-            for name in self.list_commands(ctx)
-            if (command := self.get_command(ctx, name)) is not None and not command.hidden
-        }
-        grouped = [(title, rows.pop(name)) for title, names in self.groups.items() for name in names]
-        _write(formatter, [*grouped, *((COMMANDS, row) for row in rows.values())])
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            if not command.hidden:
+                row = name, command.get_short_help_str(limit=1000)
+                panels.setdefault(_panel(command, COMMANDS), []).append(row)
+        _write(formatter, panels)
 
 
-def _write(formatter: Any, rows: Iterable[tuple[str, tuple[str, str]]]) -> None:
-    """A section for each group; rows of one group follow one another."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for group, row in rows:
-        groups.setdefault(group, []).append(row)
-    for group, its in groups.items():
-        with formatter.section(group):
-            formatter.write_dl(its)
+def _panel(shown: Any, default: str) -> str:
+    """Returns the panel that typer keeps with an option or command, with or without rich."""
+    panel = shown.rich_help_panel
+    return panel if isinstance(panel, str) else default
+
+
+def _write(formatter: Any, panels: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    for title, rows in panels.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 class Program(typer.Typer):
-    """A typer application whose commands are grouped ones."""
+    """A typer application whose help has panels, and whose commands bear the names that `options.takes` gave them."""
 
-    def __init__(self, cls: type[GroupedCommands] = GroupedCommands, **options: Any):
-        super().__init__(cls=cls, no_args_is_help=True, rich_markup_mode=None, **options)
+    def __init__(self, *commands: Callable[..., None], **options: Any):
+        super().__init__(cls=PanelGroup, no_args_is_help=True, rich_markup_mode=None, **options)
+        for command in commands:
+            self.command()(command)
 
-    def command(self, name: str | None = None, *, cls: Any = GroupedCommand, **options: Any) -> Any:
+    def command(self, name: str | None = None, *, cls: Any = PanelCommand, **options: Any) -> Any:
         return super().command(name, cls=cls, **options)
 
 
 def one_of(*words: str) -> Callable[[str], list[str]]:
-    """Completes these words."""
+    """Returns a function that completes these words."""
 
     def complete(incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete)]
@@ -83,7 +80,7 @@ def one_of(*words: str) -> Callable[[str], list[str]]:
 
 
 def config_names(incomplete: str) -> list[str]:
-    """Completes the shipped configs' names; where none fits, the shell completes files."""
+    """Completes the names of the shipped configs; if none fits, the shell completes files."""
     from importlib.resources import files
 
     names = sorted(PurePath(file.name).stem for file in files("slt_cache.configs").iterdir() if ".yaml" in file.name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from slt_cache.cli.endings import explained
-from slt_cache.cli.options import guarded
+from slt_cache.cli.options import Options, takes
 
 from slt_cache.errors import InputError
 from tests.helpers.commands import slt_cache
@@ -20,11 +20,12 @@ PROGRAM = [sys.executable, "-m", "slt_cache"]
 
 
 def ended(error: Exception, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    def train_llm() -> None:
+    @takes("train-llm")
+    def train_llm(options: Options) -> None:
         raise error
 
     with pytest.raises(SystemExit) as stop:
-        guarded(train_llm)()
+        train_llm(verbose=False)
     return int(stop.value.code or 0), capsys.readouterr().err
 
 
@@ -34,7 +35,7 @@ def ended(error: Exception, capsys: pytest.CaptureFixture[str]) -> tuple[int, st
         (MemoryError(), "llm_training.batch_size"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"), "batch_size"),
         (RuntimeError("CUDA error: out of memory"), "llm_training.accumulate"),
-        (OSError(12, "Cannot allocate memory"), "memory does not suffice"),
+        (OSError(12, "Cannot allocate memory"), "not enough memory"),
         (OSError(28, "No space left on device", "/data/x.bin"), "/data/x.bin: No space left on device"),
         (PermissionError(13, "Permission denied", "/root/a"), "/root/a: Permission denied"),
         (OSError("odd"), "odd"),
@@ -79,7 +80,7 @@ def test_torchs_out_of_memory_is_told_by_what_to_reduce(capsys: pytest.CaptureFi
     assert (code, "llm_training.batch_size" in err, "20.00 GiB" in err) == (1, True, True)
     with pytest.raises(RuntimeError) as refused:
         torch.empty(1 << 50)
-    assert explained(refused.value, "extract_features") is not None
+    assert explained(refused.value, "extract-features") is not None
 
 
 def test_bad_input_is_2_and_a_mistake_of_the_program_keeps_its_traceback() -> None:
@@ -207,7 +208,7 @@ def test_ctrl_c_says_what_the_same_command_would_do(line: str, says: str, monkey
 
 
 def test_what_ctrl_c_says_is_known_of_every_command() -> None:
-    from slt_cache.cli.app import app
+    from slt_cache.cli.program import program
     from typer.main import get_command
 
     def names(command: object, prefix: str = "") -> Iterator[str]:
@@ -215,7 +216,9 @@ def test_what_ctrl_c_says_is_known_of_every_command() -> None:
             yield from names(inner, f"{prefix}{name} ") if hasattr(inner, "commands") else [f"{prefix}{name}"]
 
     known = [line for line, _ in INTERRUPTED]
-    unknown = [name for name in names(get_command(app)) if not any(f"{line} ".startswith(f"{name} ") for line in known)]
+    unknown = [
+        name for name in names(get_command(program)) if not any(f"{line} ".startswith(f"{name} ") for line in known)
+    ]
     assert unknown == []
 
 

@@ -12,16 +12,18 @@ from typing import Any
 
 import pytest
 import typer
-from slt_cache.cli.app import Commands, app
+from slt_cache.cli.eval import MODELS
 from slt_cache.cli.help import OUTPUT, RUN
-from slt_cache.cli.results import MODELS, PRESETS
+from slt_cache.cli.program import PANELS, program
+from slt_cache.cli.score import PRESETS
 
 from slt_cache.config import shipped_configs
 from slt_cache.metrics.scores import PRESETS as SCORING
 from slt_cache.runs.run import MODELS as SCORED
 from tests.helpers.commands import slt_cache
 
-PROGRAM: Any = typer.main.get_command(app)
+PROGRAM: Any = typer.main.get_command(program)
+CLI = Path(__file__).parents[2] / "cli"
 NOTHING_WITHOUT = {"--root", "--out", "--bootstrap", "--against", "--level", "--views", "--dtype", "--split", "--plot"}
 NOTHING_WITHOUT |= {"--set", "--compare", "--language"}
 """Options that have no default: without them the thing is not done, or the config decides."""
@@ -79,14 +81,26 @@ def test_options_that_commands_share_stand_in_groups_of_their_own(path: tuple[st
         assert "--run" in parts[0].split(f"{RUN}:")[1]
 
 
-def test_every_command_stands_in_a_group_of_its_purpose() -> None:
-    grouped = [name for names in Commands.groups.values() for name in names]
-    visible = [name for name, command in PROGRAM.commands.items() if not command.hidden]
-    assert sorted(grouped) == sorted(visible)
+def test_every_command_stands_in_a_panel_of_its_purpose() -> None:
     text = help_of(())
-    places = [text.index(f"{title}:") for title in Commands.groups]
+    assert "Commands:" not in text
+    places = [text.index(f"{title}:") for title in PANELS]
     assert places == sorted(places)
     assert "..." not in text.partition("Options:")[2]
+
+
+@pytest.mark.parametrize(("path", "command"), ALL)
+def test_every_command_lies_in_the_file_of_its_name(path: tuple[str, ...], command: Any) -> None:
+    """A group's file holds its small commands; the others have files of their own."""
+    first, *_ = words = [word.replace("-", "_") for word in path]
+    module = command.callback.__module__.rpartition(".")[2]
+    assert module in {first, "_".join(words)} or path == ("precompute",)
+
+
+def test_every_file_of_the_command_line_is_a_command_or_shared_by_several() -> None:
+    shared = {"__init__", "program", "options", "output", "help", "endings"}
+    named = {command.callback.__module__.rpartition(".")[2] for _, command in commands()}
+    assert {path.stem for path in CLI.glob("*.py")} == named | shared
 
 
 def test_what_is_completed_is_what_there_is() -> None:

@@ -118,7 +118,7 @@ def test_verbose_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyP
     from slt_cache.errors import InputError
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("slt_cache.cli.options.Verbosity.traceback", False)  # undone afterwards, whatever -v made of it
+    monkeypatch.setattr("slt_cache.cli.endings.Verbosity.traceback", False)  # undone afterwards, whatever -v made of it
     with pytest.raises(InputError):
         slt_cache("report", "-v")
 

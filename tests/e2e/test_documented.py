@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import typer
-from slt_cache.cli.app import app
+from slt_cache.cli.program import program
 
 from slt_cache.config.load import shipped_configs
 from slt_cache.features.layout import FACTS, NUMBERS, STRINGS
@@ -26,15 +26,15 @@ def code_in_first_column(document: str, heading: str) -> set[str]:
 
 
 def test_every_command_has_a_line_in_the_list_of_commands() -> None:
-    program = typer.main.get_command(app)
     table = (PROJECT / "cli/README.md").read_text(encoding="utf-8").split("\n## ")[0]
     named = set(re.findall(r"\[`([a-z-]+)`\]", table))
-    assert named == {name for name, command in program.commands.items() if not command.hidden}
+    listed = typer.main.get_command(program).commands
+    assert named == {name for name, command in listed.items() if not command.hidden}
 
 
 def test_every_command_of_a_group_is_named_where_the_group_is_described() -> None:
     text = (PROJECT / "cli/README.md").read_text(encoding="utf-8")
-    for group, command in typer.main.get_command(app).commands.items():
+    for group, command in typer.main.get_command(program).commands.items():
         for name in getattr(command, "commands", ()):
             assert f"{group} {name}" in text, (group, name)
 

@@ -85,7 +85,7 @@ def test_a_finished_stage_is_not_done_again(run: Path) -> None:
     weights = (run / "visual/best/encoder.safetensors").stat().st_mtime_ns
     cache = (run / "feats.h5").stat().st_mtime_ns
     assert "trained already" in succeed("train-visual", "--run", run).err
-    assert "are there already" in succeed("extract-features", "--split", "all", "--run", run).out
+    assert "already exist" in succeed("extract-features", "--split", "all", "--run", run).out
     assert "trained already" in succeed("train-llm", "--features", "feats.h5", "--run", run).err
     assert (run / "visual/best/encoder.safetensors").stat().st_mtime_ns == weights
     assert (run / "feats.h5").stat().st_mtime_ns == cache

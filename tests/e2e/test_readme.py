@@ -20,7 +20,7 @@ import pytest
 import typer
 import yaml
 from pydantic import BaseModel
-from slt_cache.cli.app import app
+from slt_cache.cli.program import program
 
 from slt_cache.config import Config
 from tests.helpers.commands import TINY, slt_cache
@@ -85,7 +85,7 @@ def spans() -> Iterator[tuple[str, str]]:
 
 def parse(words: list[str]) -> None:
     """Fails where the program has no such command or option."""
-    path, command = [], typer.main.get_command(app)
+    path, command = [], typer.main.get_command(program)
     while hasattr(command, "commands"):
         path.append(words[len(path)])
         command = command.commands[path[-1]]
@@ -167,7 +167,7 @@ def test_every_command_and_option_that_a_sentence_names_exists() -> None:
             ("slt-cache seal ", "slt-cache COMMAND", "slt-cache f")
         ):
             continue  # the first line of a cache's user block, any command, the attribute `format`
-        words, command = span.split()[1:], typer.main.get_command(app)
+        words, command = span.split()[1:], typer.main.get_command(program)
         while hasattr(command, "commands") and words and not words[0].startswith("-"):
             command = command.commands[words.pop(0)]
         known = {option for param in command.params for option in (*param.opts, "--help", "--version")}

@@ -139,7 +139,7 @@ def test_a_corpus_that_moved_makes_no_finished_stage_refuse(folder: Path, read: 
     ran = slt_cache("train-visual", "--run", folder / "run")
     assert (ran.code, "trained already" in ran.err) == (0, True), ran.err
     ran = extract(folder)
-    assert (ran.code, ran.out.count("are there already"), read) == (0, 3, [])
+    assert (ran.code, ran.out.count("already exist"), read) == (0, 3, [])
 
 
 def test_videos_named_by_absolute_paths_under_new_names_are_the_same_clips(folder: Path, read: list[str]) -> None:
@@ -311,7 +311,7 @@ def test_a_second_experiment_takes_encoder_features_and_llm_of_another_run(folde
     ran = slt_cache("eval", "--run", second)
     assert (ran.code, read) == (0, []), ran.err
     assert slt_cache("translate", "--run", second, folder / "own" / "videos" / "test-00000.mp4").code == 0
-    assert slt_cache("extract-features", "--run", second).out.count("are there already") == 3
+    assert slt_cache("extract-features", "--run", second).out.count("already exist") == 3
     assert slt_cache("report", "--run", second).code == 0
     assert not (first / "llm" / "best").exists()
 

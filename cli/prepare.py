@@ -1,6 +1,7 @@
 """`prepare`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,18 +11,7 @@ from slt_cache.corpora.registry import CORPORA, corpus_named
 
 from .endings import Interrupted
 from .help import one_of
-from .options import (
-    ConfigOption,
-    JsonOption,
-    RunOption,
-    SeedOption,
-    SetOption,
-    VerboseOption,
-    guarded,
-    open_run,
-    print_json,
-    require_used,
-)
+from .options import RUN_OPTIONS, Options, require_used, takes
 
 if TYPE_CHECKING:
     from slt_cache.pipeline.prepare import Preparation
@@ -34,11 +24,9 @@ MAX_ROWS = 60
 """Rows of the table of problems to correct."""
 
 
-def register(app: typer.Typer) -> None:
-    app.command("prepare")(guarded(prepare, Interrupted.RESUMES))
-
-
+@takes("prepare", *RUN_OPTIONS, "seed", "json", left=Interrupted.RESUMES)
 def prepare(
+    options: Options,
     corpus: Annotated[
         str,
         typer.Argument(
@@ -46,24 +34,18 @@ def prepare(
             autocompletion=one_of(*CORPORA),
         ),
     ],
-    root: Annotated[Path | None, typer.Option("--root", help="Folder of the corpus.", show_default=False)] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="Folder of the corpus.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Run folder to write into; same as --run.", show_default=False),
+        typer.Option("--out", help="Run folder to write to; the same as --run."),
     ] = None,
     no_probe: Annotated[
-        bool, typer.Option("--no-probe", help="tsv: do not open the videos, which finds those that cannot be read.")
+        bool, typer.Option("--no-probe", help="tsv only: do not open the videos to find those that cannot be read.")
     ] = False,
-    run: RunOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    seed: SeedOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
 ) -> None:
     """Build a run's manifest.tsv from a corpus and report irregularities.
 
-    Exit code 1: a split of an official corpus has no clip with a video, or your own manifest has a problem that would
+    Exits with 1 if a split of an official corpus has no clip with a video, or your own manifest has a problem that would
     stop a training, such as a video that cannot be read; the run's manifest is written all the same.
 
     Example: slt-cache prepare phoenix14t --root PHOENIX-2014-T
@@ -75,22 +57,22 @@ def prepare(
     own = [f"corpus.name={corpus}"]
     if root is not None:
         own.append(f"corpus.root={json.dumps(str(root.absolute()), ensure_ascii=False)}")  # --set reads YAML
-    opened = open_run(out or run, config, settings, seed=seed, default=default, own=own, begins=True)
+    opened = replace(options, run=out or options.run).open_run(default=default, own=own, begins=True)
     require_used(opened, "prepare", saves=True)
     done = prepare_run(opened, None if no_probe else probe_clips)
     opened.save_config("corpus")
-    if as_json:
-        print_json(
-            {
-                "manifest": str(done.manifest),
-                "counts": done.counts,
-                "published": done.published,
-                "problems": done.problems,
-                "report": str(done.report),
-            }
-        )
-    else:
-        _print_short(done)
+    options.print(
+        {
+            "manifest": str(done.manifest),
+            "counts": done.counts,
+            "published": done.published,
+            "problems": done.problems,
+            "report": str(done.report),
+        },
+        f"{done.manifest}: {_counts(done)} clips",
+    )
+    if not options.json:
+        _print_warnings(done)
     if done.unusable:
         typer.echo(
             f"error: no clip with a video in {', '.join(done.unusable)}. See what was looked for in {done.report}.",
@@ -102,9 +84,12 @@ def prepare(
         raise typer.Exit(1)
 
 
-def _print_short(done: "Preparation") -> None:
-    counts = ", ".join(f"{split} {count:,}{_published(done, split)}" for split, count in done.counts.items())
-    typer.echo(f"{done.manifest}: {counts} clips")
+def _counts(done: "Preparation") -> str:
+    return ", ".join(f"{split} {count:,}{_published(done, split)}" for split, count in done.counts.items())
+
+
+def _print_warnings(done: "Preparation") -> None:
+    """Prints what is irregular, but would stop no training, with some examples."""
     for kind, entries in done.findings.items():
         if kind in done.to_correct:
             continue
@@ -112,7 +97,7 @@ def _print_short(done: "Preparation") -> None:
         examples = "; ".join(entry[:MAX_CHARACTERS] for entry in entries[:EXAMPLES])
         typer.echo(f"warning: {kind}: {len(entries):,} ({examples}{more})", err=True)
     if set(done.findings) - set(done.to_correct):
-        typer.echo(f"all of them are listed in {done.report}", err=True)
+        typer.echo(f"all of these are listed in {done.report}", err=True)
 
 
 def _print_table(done: "Preparation") -> None:
@@ -124,7 +109,7 @@ def _print_table(done: "Preparation") -> None:
     if len(rows) > MAX_ROWS:
         typer.echo(f"  ... and {len(rows) - MAX_ROWS:,} more in {done.report}", err=True)
     many = "1 problem" if len(rows) == 1 else f"{len(rows):,} problems"
-    typer.echo(f"error: {many} to correct (see above); then prepare again. {done.manifest} is written.", err=True)
+    typer.echo(f"error: {many} to correct (see above); then run prepare again. {done.manifest} is written.", err=True)
 
 
 def _published(done: "Preparation", split: str) -> str:

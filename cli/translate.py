@@ -7,32 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .help import OUTPUT
-from .options import (
-    ConfigOption,
-    DeviceOption,
-    JsonOption,
-    RunOption,
-    SetOption,
-    VerboseOption,
-    guarded,
-    open_run,
-    print_json,
-    require_used,
-    sleep_while_waiting,
-)
+from .options import RUN_OPTIONS, Options, require_used, sleep_while_waiting, takes
 
 if TYPE_CHECKING:
     from slt_cache.pipeline.translate import Translation, Untranslated
 
 COLUMNS = ("video", "start", "end", "rank", "text", "score", "seconds")
-"""Of --tsv."""
+"""Columns of --tsv."""
 
 
-def register(app: typer.Typer) -> None:
-    app.command("translate")(guarded(translate))
-
-
+@takes("translate", *RUN_OPTIONS, "device", "json")
 def translate(
+    options: Options,
     videos: Annotated[
         list[Path],
         typer.Argument(
@@ -46,30 +32,23 @@ def translate(
         typer.Option(
             "--window",
             metavar="SECONDS",
-            help="Cut each video into windows of so many seconds, and translate each; what is left at the end is a "
-            "window too, or, if shorter than half of one, part of the last. [default: the whole video at once]",
-            show_default=False,
+            help="Split each video into windows of this many seconds and translate each. The remainder is a window of "
+            "its own if it is at least half as long, and part of the last window otherwise. [default: the whole video]",
         ),
     ] = None,
-    run: RunOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    device: DeviceOption = None,
-    as_json: JsonOption = False,
     as_tsv: Annotated[
         bool,
         typer.Option(
             "--tsv",
-            help=f"Print a table on stdout, a line a sentence: {', '.join(COLUMNS)}.",
+            help=f"Print a table on stdout, one sentence per line: {', '.join(COLUMNS)}.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    verbose: VerboseOption = False,
 ) -> None:
-    """Translate videos of any rate and size with a trained run.
+    """Translate videos of any frame rate and size with a trained run.
 
-    What cannot be read is named at the end, and the others are translated all the same: exit code 1, or 2 where there
-    was nothing to translate.
+    Videos that cannot be read are listed at the end, and do not affect the others. Exits with 1 if there are any, or
+    with 2 if nothing was translated.
 
     Example: slt-cache translate clip.mp4 --nbest 3
     """
@@ -78,9 +57,9 @@ def translate(
     from slt_cache.pipeline.translate import Translation, Translator, Untranslated
     from slt_cache.video.paths import find_videos
 
-    if as_json and as_tsv:
-        raise InputError("--json and --tsv: both want stdout. Choose one.")
-    opened = open_run(run, config, settings, device)
+    if options.json and as_tsv:
+        raise InputError("--json and --tsv: both print to stdout. Choose one.")
+    opened = options.open_run()
     require_used(opened, "translate")
     translator = Translator(opened)
     found = find_videos(videos)
@@ -94,16 +73,18 @@ def translate(
                 failed.append(one)
                 continue
             done.append(one)
-            if not as_json:
+            if not options.json:
                 typer.echo(_table(one) if as_tsv else _shown(one))
     finally:  # what is translated is printed even if a later video ends the command
-        if as_json and (done or failed):
-            print_json({"translations": [_to_json(one) for one in done], "failed": [_failure(one) for one in failed]})
+        if options.json and (done or failed):
+            options.print(
+                {"translations": [_to_json(one) for one in done], "failed": [_failure(one) for one in failed]}
+            )
     _end(len(done), failed)
 
 
 def _end(done: int, failed: "list[Untranslated]") -> None:
-    """Names what has no sentence, and leaves with the exit code that it deserves."""
+    """Lists the videos without a sentence, and exits with the code that they call for."""
     from slt_cache.errors import InputError
 
     if not failed:
@@ -114,7 +95,7 @@ def _end(done: int, failed: "list[Untranslated]") -> None:
     for one in failed:
         typer.echo(f"failed\t{_named(one)}\t{one.reason}", err=True)
     typer.echo(
-        f"error: {len(failed)} of {done + len(failed)} could not be translated; the reasons stand above.", err=True
+        f"error: {len(failed)} of {done + len(failed)} could not be translated; see the reasons above.", err=True
     )
     raise typer.Exit(1 if done else 2)
 
@@ -125,7 +106,7 @@ def _named(one: "Translation | Untranslated") -> str:
 
 
 def _span(one: "Translation | Untranslated") -> str:
-    """Empty where the video was not cut."""
+    """Returns the times of the window; empty if the video was not split."""
     if one.start is None or one.end is None:
         return ""
     return f"{one.start:.1f} to {one.end:.1f} s"
@@ -138,7 +119,7 @@ def _shown(one: "Translation") -> str:
 
 
 def _table(one: "Translation") -> str:
-    """A line for each sentence. A tab or a line's end in a file's name or a sentence would break the table."""
+    """Returns a line for each sentence, without the tabs and line ends of names and sentences, which would break it."""
     start, end = ("" if second is None else f"{second:.3f}" for second in (one.start, one.end))
     rows = [
         (str(one.video), start, end, str(rank), text, f"{score:.4f}", f"{one.seconds:.3f}")

@@ -1,0 +1,115 @@
+"""`bench`: measured ratios, one flat object each."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .help import Program
+from .options import RUN_OPTIONS, Options, keep_few_kernels, sleep_while_waiting, takes
+
+if TYPE_CHECKING:
+    from slt_cache.runs.run import Run
+
+
+@takes("cache", "features", *RUN_OPTIONS, "device", "json")
+def cache(options: Options) -> None:
+    """Time a stage-2 epoch from the cache against one that runs the frozen encoder again.
+
+    Example: slt-cache bench cache
+    """
+    keep_few_kernels()
+    from slt_cache.bench.cache import bench_cache
+
+    opened = options.open_run()
+    _print(options, bench_cache(opened, _features(options, opened)), opened.config.compute.workers)
+
+
+@takes("extract", "config", "settings", "device", "json")
+def extract(
+    options: Options,
+    videos: Annotated[
+        Path | None,
+        typer.Option("--videos", help="Folder of videos. [default: H.264 files of 256 pixels, made for this]"),
+    ] = None,
+    clips: Annotated[int, typer.Option("--clips", min=1, help="Largest number of videos.")] = 48,
+) -> None:
+    """Time extraction against its limits: reading the kept frames alone, and the bare backbone alone.
+
+    Without --config, the paper's settings: 224 pixels, one frame in four.
+
+    Example: slt-cache bench extract --clips 16
+    """
+    sleep_while_waiting()
+    from slt_cache.bench.extract import bench_extract
+
+    opened = replace(options, config=options.config or "paper").open_run()
+    _print(options, bench_extract(opened.config, videos, clips), opened.config.compute.workers)
+
+
+@takes("llm", "features", *RUN_OPTIONS, "device", "json")
+def llm(
+    options: Options,
+    shape: Annotated[str, typer.Option("--shape", help="The LLM: that of the run, or mbart-large.")] = "run",
+    batches: Annotated[
+        int | None,
+        typer.Option("--batches", min=1, help="Batches of an epoch. [default: all; 8 for mbart-large]"),
+    ] = None,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Only measure the memory that a step of MBart-large takes; needs no run.")
+    ] = False,
+) -> None:
+    """Time steps of stage 2: from the cache, with the encoder run again, and the bare LLM in memory.
+
+    A step is forward, loss, backward, clipping (if set) and the optimizer's step, for the bare LLM too.
+
+    Example: slt-cache bench llm --shape mbart-large
+    """
+    opened = options.open_run()
+    if memory:
+        from slt_cache.bench.memory import bench_memory
+
+        _print(options, bench_memory(opened.config))
+        return
+    from slt_cache.bench.llm import bench_llm
+
+    measured = bench_llm(opened, _features(options, opened), shape, batches)
+    _print(options, measured, opened.config.compute.workers)
+
+
+@takes("visual", *RUN_OPTIONS, "device", "json")
+def visual(
+    options: Options,
+    batches: Annotated[
+        int | None,
+        typer.Option("--batches", min=2, help="Batches of an epoch. [default: 20, or all if fewer]"),
+    ] = None,
+) -> None:
+    """Time steps of stage 1 over real videos against the bare backbone; say whether video.frame_cache pays.
+
+    Needs no training; draws the demo corpus if there is none.
+
+    Example: slt-cache bench visual --batches 10
+    """
+    keep_few_kernels()
+    from slt_cache.bench.visual import bench_visual
+
+    opened = options.open_run(draws=True)
+    _print(options, bench_visual(opened, batches), opened.config.compute.workers)
+
+
+def _features(options: Options, opened: "Run") -> Path:
+    return opened.features if options.features is None else opened.find_features(options.features)
+
+
+def _print(options: Options, values: dict[str, Any], workers: int = 0) -> None:
+    """Prints the values, and that the machine was busy if it was; `workers` read videos."""
+    from slt_cache.machine_load import under_load
+
+    values = values | under_load(workers)
+    width = max(map(len, values)) + 2
+    options.print(values, *(f"{name:<{width}}{value}" for name, value in values.items()))
+
+
+bench = Program(cache, extract, llm, visual, name="bench", help="Measure ratios on this machine.")

@@ -1,0 +1,79 @@
+"""`eval`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slt_cache.distributed.processes import is_main_process
+
+from .help import one_of
+from .options import RUN_OPTIONS, Options, require_used, takes
+from .output import BootstrapOption, score_lines, scores_to_json
+
+MODELS = (
+    "llm",
+    "visual",
+    "control",
+    "llm-from-scratch",
+    "llm-unfreeze-temporal",
+    "llm-unfreeze-all",
+    "joint",
+    "joint-temporal",
+)
+"""Those of runs/run.py, which takes too long to import for a --help."""
+
+
+@takes("eval", "features", *RUN_OPTIONS, "device", "json")
+def evaluate(
+    options: Options,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="train, dev or test. [default: test; with --manifest, all clips]",
+            autocompletion=one_of("train", "dev", "test"),
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest",
+            metavar="FILE",
+            help="Another list of clips to translate from video and score; results go to eval/lists. "
+            "[default: the run's own clips]",
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="llm (both stages), visual (stage 1), control, llm-from-scratch, llm-unfreeze-temporal, "
+            "llm-unfreeze-all, joint or joint-temporal.",
+            autocompletion=one_of(*MODELS),
+        ),
+    ] = "llm",
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Translate a split with beam search and score it.
+
+    Example: slt-cache eval --split test
+    """
+    from slt_cache.pipeline.evaluate import evaluate as evaluate_run
+
+    opened = options.open_run()
+    require_used(opened, "eval")
+    cache = None if options.features is None else opened.find_features(options.features)
+    done = evaluate_run(opened, split, cache, model, bootstrap, manifest)
+    if is_main_process():
+        options.print(
+            {
+                "split": done.split,
+                "clips": len(done.references),
+                **scores_to_json(done.scores),
+                "hypotheses": str(done.table),
+            },
+            f"{manifest or done.split}, {len(done.references)} clips",
+            *score_lines(done.scores),
+            f"hypotheses: {done.table}",
+        )

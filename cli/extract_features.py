@@ -1,0 +1,85 @@
+"""`extract-features`, also called `precompute`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .endings import Interrupted
+from .help import one_of
+from .options import RUN_OPTIONS, Options, require_used, sleep_while_waiting, takes
+from .output import failures_to_json, print_failures
+
+if TYPE_CHECKING:
+    from slt_cache.pipeline.extract import Extraction
+
+
+@takes("extract-features", "features", *RUN_OPTIONS, "device", "json", left=Interrupted.RESUMES)
+def extract_features(
+    options: Options,
+    split: Annotated[
+        str,
+        typer.Option("--split", help="train, dev, test or all.", autocompletion=one_of("train", "dev", "test", "all")),
+    ] = "all",
+    level: Annotated[str | None, typer.Option("--level", help="frame, sign or hidden.")] = None,
+    views: Annotated[
+        int | None,
+        typer.Option("--views", help="Views of each clip: one plain, the others augmented."),
+    ] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="float16 or float32.")] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Write the cache even if some videos cannot be read.")
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart", help="Read all videos of the split again; the old features stay until the new are complete."
+        ),
+    ] = False,
+) -> None:
+    """Run the frozen encoder once over every clip and cache its features.
+
+    If it is killed, the same command resumes. To use several processes, also on several machines with a shared file
+    system: torchrun --nproc-per-node=4 -m slt_cache extract-features
+
+    Example: slt-cache extract-features --split train
+    """
+    sleep_while_waiting()
+    from slt_cache.pipeline.extract import extract, splits_to_extract
+
+    chosen = {"level": level, "views": views, "dtype": dtype}
+    opened = options.open_run(own=[f"features.{name}={value}" for name, value in chosen.items() if value is not None])
+    require_used(opened, "extract-features")
+    cache = opened.features if options.features is None else Path(options.features)
+    done = extract(opened, splits_to_extract(opened, split), cache, allow_missing=allow_missing, restart=restart)
+    if not done:
+        return
+    failed = [failure for one in done for failure in one.failed]
+    options.print(
+        {
+            "features": str(cache),
+            "split": split,
+            "clips": sum(one.clips for one in done),
+            "frames": sum(one.frames for one in done),
+            "seconds": round(sum(one.seconds for one in done), 1),
+            "failed": failures_to_json(failed),
+        },
+        *_lines(done, cache),
+        f"next: {opened.train_command(cache)}",
+    )
+    print_failures(done, cache)
+    if failed and not allow_missing:
+        typer.echo(
+            "Repair these videos and run the same command: only they are read again. Or add --allow-missing, and the "
+            "cache lists them as missing.",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+def _lines(done: Sequence["Extraction"], cache: Path) -> Iterator[str]:
+    for one in done:
+        how = f"in {one.seconds:.0f} s" if one.fresh else "already exist"
+        where = f"-> {cache}" if one.written else "are kept, but not in the cache: clips are missing"
+        yield f"{one.split}: {one.frames:,} steps of {one.clips:,} clips {how} {where}"

@@ -1,0 +1,82 @@
+"""What several commands print: the result of a training, scores, clips without features."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from slt_cache.distributed.processes import is_main_process
+
+from .options import Options
+
+if TYPE_CHECKING:
+    from slt_cache.checkpoints.record import Record
+
+BootstrapOption = Annotated[
+    int | None,
+    typer.Option(
+        "--bootstrap",
+        metavar="RESAMPLES",
+        help="Print 95 % intervals from this many resamples of the sentences (40 to 10000, such as 1000), seed 12345.",
+    ),
+]
+"""Option of the commands that score."""
+
+
+def print_trained(options: Options, record: "Record", folder: Path, then: str) -> None:
+    """Prints what a training left in the folder, and the command that comes next."""
+    if not is_main_process():
+        return
+    best = folder / "best"
+    search = "greedy" if record.dev_beams == 1 else f"{record.dev_beams} beams"
+    dev = f", dev BLEU-4 {record.dev['bleu4']:.2f} ({search})" if record.dev else ""
+    options.print(
+        {
+            "run": str(folder.parent),
+            "best": str(best),
+            "epochs": record.epochs,
+            "seconds": round(record.seconds, 1),
+            "dev": record.dev or {},
+        },
+        f"{record.stage}: best of {record.epochs} epochs is {record.best_epoch}{dev} ({record.seconds:.0f} s) "
+        f"-> {best}",
+        f"next: {then}",
+    )
+
+
+def scores_to_json(scores: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values, signatures and intervals of scores, as --json has them."""
+    intervals = {key: found.interval for key, found in scores.items() if found.interval is not None}
+    rounded = {"intervals": {key: [round(end, 2) for end in ends] for key, ends in intervals.items()}}
+    return {
+        "scores": {key: round(found.value, 2) for key, found in scores.items()},
+        "signatures": {key: found.signature for key, found in scores.items()},
+        **(rounded if intervals else {}),
+    }
+
+
+def score_lines(scores: dict[str, Any]) -> list[str]:
+    """Returns a line for each score: name, value, interval, signature."""
+    lines = []
+    for found in scores.values():
+        ends = "" if found.interval is None else "  [{:.2f}, {:.2f}]".format(*found.interval).ljust(18)
+        lines.append(f"  {found.name:<20}{found.value:6.2f}{ends}   {found.signature}")
+    return lines
+
+
+def failures_to_json(failed: Iterable[Any]) -> list[dict[str, str]]:
+    """Returns the clips that have no features, as --json has them."""
+    return [{"id": failure.clip_id, "reason": failure.reason} for failure in failed]
+
+
+def print_failures(done: Iterable[Any], cache: Path) -> None:
+    """Prints the clips of each split that have no features, and where their table is."""
+    from slt_cache.pipeline.failures import failures_file
+
+    for one in done:
+        for failure in one.failed:
+            typer.echo(f"failed\t{failure.clip_id}\t{failure.reason}", err=True)
+        if one.failed:
+            table = failures_file(cache, one.split)
+            typer.echo(f"{one.split}: {len(one.failed)} clips have no features; they are listed in {table}", err=True)

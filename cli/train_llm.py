@@ -1,0 +1,95 @@
+"""`train-llm`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slt_cache.distributed.processes import join, main_process_first
+
+from .endings import Interrupted
+from .options import TRAINING_OPTIONS, Options, keep_few_kernels, require_used, takes
+from .output import print_trained
+
+if TYPE_CHECKING:
+    from slt_cache.runs.run import Run
+
+
+@takes("train-llm", *TRAINING_OPTIONS, "allow_missing", left=Interrupted.RESUMES)
+def train_llm(
+    options: Options,
+    features: Annotated[
+        str, typer.Option("--features", help="Feature cache, looked up here and in the run folder.")
+    ] = "feats.h5",
+    origin: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Start the new folder --run with the encoder, tokenizer, features and LLM of this run, as links. "
+            "[default: what the folder --run holds]",
+        ),
+    ] = None,
+) -> None:
+    """Stage 2: fine-tune the adapter and the LLM from the feature cache.
+
+    Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
+    """
+    if origin is not None and options.dry_run:
+        options = replace(options, run=origin)  # writes nothing, and reads only what lies there
+    elif origin is not None:
+        features = _started_from(origin, options.run, features)
+    imported = any(one.replace(" ", "") == "features.level=imported" for one in options.settings or [])
+    opened = options.open_run(draws=not imported, begins=imported).with_own_seed()
+    if opened.config.llm_training.unfreeze != "none":
+        _train_unfrozen(options, opened)
+    else:
+        _train_from_cache(options, opened, features)
+
+
+def _train_unfrozen(options: Options, opened: "Run") -> None:
+    """Trains parts of the encoder too, from videos."""
+    keep_few_kernels()
+    require_used(opened, "train-llm unfrozen")
+    if options.dry_run:
+        options.print_dry_run(opened, "train-llm")
+        return
+    from slt_cache.pipeline.train_joint import train_unfrozen
+
+    record = train_unfrozen(opened, options.restart, options.allow_missing)
+    print_trained(options, record, opened.unfrozen, opened.command(f"eval --model {opened.unfrozen.name}"))
+
+
+def _train_from_cache(options: Options, opened: "Run", features: str) -> None:
+    from slt_cache.errors import InputError
+    from slt_cache.pipeline.train_llm import train_llm as train
+
+    if options.allow_missing:
+        raise InputError(
+            "--allow-missing: stage 2 opens no videos, unless --set llm_training.unfreeze=temporal or =all. "
+            f"The cache decides which clips it has: {opened.command('extract-features --allow-missing')}"
+        )
+    require_used(opened, "train-llm", saves=opened.config.llm.pretrained)
+    cache = opened.find_features(features)
+    if options.dry_run:
+        options.print_dry_run(opened, "train-llm", cache)
+        return
+    record = train(opened, cache, options.restart)
+    pretrained = opened.config.llm.pretrained
+    then = opened.command(
+        "eval" if pretrained else "eval --model llm-from-scratch", features=None if cache == opened.features else cache
+    )
+    print_trained(options, record, opened.llm if pretrained else opened.scratch, then)
+
+
+def _started_from(origin: Path, run: Path | None, features: str) -> str:
+    """Makes the new run folder out of another one. Returns the name of its feature cache."""
+    from slt_cache.errors import InputError
+    from slt_cache.runs.begin_from import FEATURES, begin_from
+
+    if run is None:
+        raise InputError(f"--from {origin}: name the folder of the new experiment with --run.")
+    join()
+    main_process_first(lambda: begin_from(origin, run, features))
+    return str(run / FEATURES)
