@@ -45,8 +45,8 @@ def prepare(
 ) -> None:
     """Build a run's manifest.tsv from a corpus and report irregularities.
 
-    Exits with 1 if a split of an official corpus has no clip with a video, or your own manifest has a problem that would
-    stop a training, such as a video that cannot be read; the run's manifest is written all the same.
+    Exits with 1 if a split of an official corpus has no clip with a video, or if your own manifest has a problem that
+    would stop a training, such as a video that cannot be read. The run's manifest is written all the same.
 
     Example: slt-cache prepare phoenix14t --root PHOENIX-2014-T
     """
