@@ -90,7 +90,7 @@ def test_bad_files_are_named_at_the_end_and_the_others_translated(run: Path, cli
     *reasons, last = ran.err.splitlines()[-3:]
     assert reasons[0].startswith(f"failed\t{bad}\tit cannot be read")
     assert reasons[1] == f"failed\t{tmp_path / 'nowhere.mp4'}\tthere is no such file or folder"
-    assert last == "error: 2 of 5 could not be translated; the reasons stand above."
+    assert last == "error: 2 of 5 could not be translated; see the reasons above."
     assert "Traceback" not in ran.err
     answer = json.loads(slt_cache(*arguments, "--json").out)
     assert [one["video"] for one in answer["translations"]] == [str(clip) for clip in clips[:3]]

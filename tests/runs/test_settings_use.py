@@ -170,7 +170,7 @@ def test_the_bare_command_draws_the_demo_and_says_so_first(tmp_path: Path, monke
     (tmp_path / "runs" / "avatar" / "config.yaml").write_text(TINY.read_text())
     ran = slt_cache("train-visual", "--set", "visual_training.epochs=1")
     assert ran.code == 0, ran.err
-    assert ran.err.splitlines()[0].startswith("no --run and no --config: this is runs/avatar, the drawn demo corpus")
+    assert ran.err.splitlines()[0].startswith("no --run and no --config: using runs/avatar, the drawn demo corpus")
     assert (tmp_path / "runs" / "avatar" / "corpus").is_dir()
 
 
