@@ -24,7 +24,7 @@ from slt_cache.children import belong_to, starting
 from slt_cache.config import Config, VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
-from slt_cache.corpora.media import FRAME_SUFFIXES
+from slt_cache.corpora.media import FRAME_SUFFIXES, VIDEO_SUFFIXES
 from slt_cache.device import pick_device
 from slt_cache.encoders.frozen import PRECISIONS
 from slt_cache.errors import InputError
@@ -44,7 +44,6 @@ SOURCE_FRAMES = 116
 """Of each video that is made for the measurement; the mean of PHOENIX14T."""
 SOURCE_SIZE = 256
 """Pixels, square."""
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov"})
 
 
 def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What a clip's video holds, told cheaply: a short text that is the same wherever the video lies and whatever its file
 is called, and another one after its content has changed. Decodes nothing."""
 
+import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,6 +33,22 @@ def sources(clips: Iterable[Clip]) -> list[str]:
     with ThreadPoolExecutor(THREADS) as pool:
         prints = dict(zip(videos, pool.map(fingerprint, videos), strict=True))
     return [_source(clip, prints[clip.video]) for clip in clips]
+
+
+def manifest_sha256(clips: Sequence[Clip]) -> str:
+    """Returns a hash of id, split, times and sentence of the clips, in order. It depends neither on the place nor on
+    the content of the videos; for the latter see `videos_sha256`."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(f"{clip.id}\t{clip.split}\t{times_of(clip)}\t{clip.text}\n".encode())
+    return digest.hexdigest()
+
+
+def videos_sha256(clips: Sequence[Clip]) -> str | None:
+    """Returns a hash of the content of the clips' videos, wherever they are; None if one of them is missing. Looks at
+    every file, and at every frame of a folder; decodes none."""
+    found = sources(clips)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest() if all(found) else None
 
 
 def times_of(clip: Clip) -> str:

@@ -10,7 +10,7 @@ from slt_cache.encoders.visual_encoder import BACKBONE_DIM
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED, FeatureSpec
-from slt_cache.pipeline.prepare import require_manifest
+from slt_cache.pipeline.cached_clips import require_manifest
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 

@@ -12,13 +12,11 @@ from slt_cache.advice import command
 from slt_cache.config import CorpusConfig, differences
 from slt_cache.corpora.base import Clip, CorpusScan, Problems, count_by_split, of_split
 from slt_cache.corpora.characters import is_there
-from slt_cache.corpora.fingerprint import has_changed, sources, times_of
 from slt_cache.corpora.manifest import manifest_text, read_manifest
 from slt_cache.corpora.own import ABSENT, EMPTY_SPLIT
 from slt_cache.corpora.published import SplitSize
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache
 from slt_cache.files import write_text
 from slt_cache.hashes import file_sha256, read_signed, write_signed
 from slt_cache.pipeline.run_corpus import Look, Probe, has_trained, read_corpus
@@ -33,8 +31,6 @@ LANGUAGE = "language"
 TOO_MANY_STEPS = "clip longer than the LLM"
 TO_CORRECT = (ABSENT, UNREADABLE, PAST_END, EMPTY_SPLIT, TOO_LONG, TOO_MANY_STEPS, LANGUAGE)
 """Kinds of problems that stop a training; the others do not."""
-MAX_NAMED = 3
-"""Clips in a message."""
 UNSIGNED = ("source_sha256",)
 """Key of prepare.json that its own hash does not cover: it is a hash itself."""
 
@@ -236,75 +232,6 @@ def _advice(run: Run, split: str) -> str:
         f"A training needs some: add lines of train to {own or 'the corpus'} and prepare again. "
         f"To score these clips with a trained run: {command('eval', manifest=own, run='RUN')}"
     )
-
-
-def manifest_sha256(clips: Sequence[Clip]) -> str:
-    """Over id, split, times and sentence of these clips, in order. Neither where the videos lie nor what they hold
-    counts; for the latter see `videos_sha256`."""
-    digest = hashlib.sha256()
-    for clip in clips:
-        digest.update(f"{clip.id}\t{clip.split}\t{times_of(clip)}\t{clip.text}\n".encode())
-    return digest.hexdigest()
-
-
-def videos_sha256(clips: Sequence[Clip]) -> str | None:
-    """Over what the videos of these clips hold (corpora/fingerprint.py), wherever they lie; None if one of them is not
-    there. Looks at every file, and at every frame of a folder; decodes none."""
-    found = sources(clips)
-    return hashlib.sha256("\n".join(found).encode()).hexdigest() if all(found) else None
-
-
-def require_manifest(run: Run, held: FeatureCache) -> None:
-    """Refuses a cache whose clips, times or sentences are not those of the run's manifest, and says how many videos
-    have changed since they were read; without a manifest all caches pass. What cannot be told of imported features,
-    such as times, is not compared."""
-    if not run.manifest.is_file():
-        return
-    clips = of_split(ensure_clips(run), held.split)
-    again = run.command("extract-features", split=held.split, features=_named(run, held.path))
-    found = _differences(held, clips)
-    if found:
-        raise InputError(
-            f"{held.path}: the clips or sentences of {held.split} are not those of {run.manifest}: {'; '.join(found)}. "
-            f"Extract again, which reads only what is new: {again}"
-        )
-    known = dict(zip(held.ids, held.sources, strict=True))
-    changed = [clip.id for clip in clips if known.get(clip.id) and has_changed(clip.video, known[clip.id])]
-    if changed:
-        log(f"{held.path}: {counted(changed, 'has a video', 'have videos')} that changed since; read again: {again}")
-
-
-def _named(run: Run, cache: Path) -> Path | None:
-    """The cache as a command has to name it; None for the run's own."""
-    return None if cache == run.features else cache
-
-
-def _differences(held: FeatureCache, clips: Sequence[Clip]) -> list[str]:
-    """What the manifest says of a split's clips and the cache does not; empty if they agree, in whatever order."""
-    texts, known = (dict(zip(held.ids, values, strict=True)) for values in (held.texts, held.sources))
-    missing = {failure.clip_id for failure in held.missing}
-    named = {clip.id for clip in clips}
-    there = [clip for clip in clips if clip.id in texts]
-    kinds = {
-        ("is not in the cache", "are not in the cache"): [
-            clip.id for clip in clips if clip.id not in texts and clip.id not in missing
-        ],
-        ("is no longer in the manifest", "are no longer in the manifest"): [
-            clip_id for clip_id in texts if clip_id not in named
-        ],
-        ("has another sentence", "have other sentences"): [clip.id for clip in there if clip.text != texts[clip.id]],
-        ("has other times", "have other times"): [
-            clip.id for clip in there if known[clip.id] and known[clip.id].partition(" ")[2] != times_of(clip)
-        ],
-    }
-    return [counted(ids, *words) for words, ids in kinds.items() if ids]
-
-
-def counted(ids: Sequence[str], one: str, several: str) -> str:
-    """`3 clips VERB (a, b, c)`, the first few named."""
-    more = ", ..." if len(ids) > MAX_NAMED else ""
-    named = ", ".join(map(repr, ids[:MAX_NAMED]))
-    return f"{len(ids):,} {'clip' if len(ids) == 1 else 'clips'} {one if len(ids) == 1 else several} ({named}{more})"
 
 
 def _source_sha256(corpus: CorpusConfig, sources: Sequence[str]) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from slt_cache import __version__
 from slt_cache.checkpoints.visual import VisualCheckpoint
 from slt_cache.corpora.base import Clip
-from slt_cache.corpora.fingerprint import sources
+from slt_cache.corpora.fingerprint import manifest_sha256, sources
 from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, encode
 from slt_cache.device import pick_device
@@ -22,7 +22,6 @@ from slt_cache.features.kept import KeptFeatures
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts
 from slt_cache.pipeline.feature_spec import feature_spec
-from slt_cache.pipeline.prepare import manifest_sha256
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ClipEnd, ClipView, Event, PieceReader, plain

@@ -15,6 +15,7 @@ from slt_cache.checkpoints.named_files import content_of
 from slt_cache.checkpoints.record import Record, is_same_training, read_record, whole_record
 from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig, differences
 from slt_cache.corpora.base import Clip, of_split
+from slt_cache.corpora.fingerprint import manifest_sha256, videos_sha256
 from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.decoding.search import decode, gather_hypotheses
@@ -23,7 +24,7 @@ from slt_cache.distributed.processes import rank, shard, size
 from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.open_frame_cache import open_frame_cache
-from slt_cache.pipeline.prepare import manifest_sha256, require_split, videos_sha256
+from slt_cache.pipeline.prepare import require_split
 from slt_cache.pipeline.probe import readable_clips
 from slt_cache.pipeline.stages import Attempt, RecordOf, Stage, train_task, training_stage
 from slt_cache.pipeline.trained_clips import explain_change, write_clips

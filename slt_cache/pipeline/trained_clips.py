@@ -9,7 +9,8 @@ from slt_cache.corpora.base import Clip
 from slt_cache.corpora.fingerprint import times_of
 from slt_cache.errors import InputError
 from slt_cache.hashes import read_signed, write_signed
-from slt_cache.pipeline.prepare import changed_manifest, counted
+from slt_cache.pipeline.cached_clips import counted
+from slt_cache.pipeline.prepare import changed_manifest
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import CLIPS_FILE
 

@@ -3,7 +3,7 @@
 Keeps what is there: a rerun writes only the missing videos. Writes no manifest."""
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from slt_cache.corpora.avatar.grammar import data_files
 from slt_cache.corpora.avatar.lexicon import data_sha256
 from slt_cache.corpora.avatar.plan import AvatarPlan, PlannedClip, plan_avatar
 from slt_cache.corpora.base import MONOLINGUAL_FILE, Clip
+from slt_cache.corpora.media import ProgressCallback
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import exclusive, read_object, remove_abandoned, replacing, write_json, write_text
 
@@ -30,8 +31,6 @@ QUALITY = 20
 """x264's constant rate factor; smaller is better."""
 SETTINGS_FILE = "corpus.json"
 LOCK = "lock"
-
-ProgressCallback = Callable[[int, int], None]
 
 
 def write_avatar(
