@@ -28,20 +28,20 @@ class CorpusConfig(Section):
     name: str = "avatar"
     """The drawn demo corpus (avatar), the official files of a real one, or your own manifest.tsv (tsv)."""
     root: PathName | None = None
-    """Folder of the corpus; tsv: the one that holds manifest.tsv. avatar: where the clips are drawn; null: `corpus` in
-    the run folder."""
+    """Folder of the corpus; tsv: the one that holds manifest.tsv; avatar: where the clips are drawn, null for `corpus`
+    in the run folder."""
     clips_from: Literal["auto", "videos", "clips"] = "auto"
     """how2sign: the full videos cut at the realigned times, or the ready-cut clips, which are reported to be
-    misaligned; auto: the full video where it is there, else the clip."""
+    misaligned; auto: the full video if it exists, else the clip."""
     clips: Annotated[int, Field(ge=20)] = 1500
     """avatar: clips over all splits."""
     language: Literal["de", "en", "zh"] = "de"
     """avatar: language of the sentences."""
     difficulty: Annotated[int, Field(ge=1, le=4)] = 1
-    """avatar: 1 few short sentences, 2 more signs and longer sentences, 3 wording that depends on its neighbours, 4
+    """avatar: 1 few short sentences, 2 more signs and longer sentences, 3 wording that depends on neighbouring signs, 4
     rich language: several hundred words, a long tail, agreement, word order."""
     seed: NonNegativeInt = 0
-    """avatar: same seed, same sentences and frames."""
+    """avatar: the same seed gives the same sentences and frames."""
 
 
 class VideoConfig(Section):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "dev", "test")
 MONOLINGUAL_FILE = "monolingual.txt"
-"""Sentences without video, one a line, beside the videos of a corpus that has them."""
+"""File of sentences without video, one a line, next to the videos of a corpus that has such sentences."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,24 @@ OTHER_SPLITS = {
     "dev": ("val", "valid", "validation", "validate", "development", "devel", "develop"),
     "test": ("testing", "tst", "te", "eval", "evaluation", "heldout"),
 }
-"""What other data sets call the splits."""
+"""Names of the splits in other data sets."""
 
 
 def own_name(split: str) -> str | None:
-    """What a split of another name is called here, such as dev for `Validation`; None for a name that nobody uses."""
+    """Returns the name that a split has here, such as dev for `Validation`; None for an unknown name."""
     found = normalized(split).strip().lower()
     return next((name for name in SPLITS if found == name or found in OTHER_SPLITS[name]), None)
 
 
 def no_such_split(split: str, also: str = "") -> str:
-    """Says which splits there are, and which of them is meant; `also` is one more word that may stand there."""
+    """Returns a message that lists the splits and names the one that is meant; `also` is one more allowed word."""
     meant = own_name(split)
     hint = f"; write {meant}" if meant is not None else ""
     return f"{split!r} is none of {', '.join(SPLITS)}{also}{hint}"
 
 
 def of_split(clips: Iterable[Clip], split: str) -> list[Clip]:
-    """The clips of one split, in manifest order."""
+    """Returns the clips of one split, in manifest order."""
     return [clip for clip in clips if clip.split == split]
 
 
@@ -94,11 +94,11 @@ class PlannedSize:
     frames: Mapping[str, float]
     """By split, before the keep rate."""
     sentences: int
-    """For pre-training."""
+    """Sentences for pre-training."""
     source: str
     """Where the numbers come from, as the end of a sentence."""
     words: float | None = None
-    """Mean of a sentence; None if there are no sentences yet."""
+    """Mean words of a sentence; None if there are no sentences yet."""
 
 
 class Corpus(Protocol):
@@ -112,7 +112,7 @@ class Corpus(Protocol):
     is_drawn: bool = False
     """Whether the clips are drawn here and stand in for a real corpus."""
     is_own: bool = False
-    """Whether the user wrote the annotation and can correct what a training would stumble over."""
+    """Whether the user wrote the annotation and can correct what would stop a training."""
     compares_bytes: bool = False
     """Whether copies of a video under different names are searched for by content."""
     notice: str = ""

@@ -1,5 +1,5 @@
-"""Characters that look alike and are not: one form of a sentence for training and scoring, and what to warn of. Changes
-no file: what a manifest or a table of references holds stays as it was written."""
+"""Characters that look alike but differ: the one form of a sentence for training and scoring, and what to warn about.
+Changes no file: manifests and tables of references stay as they were written."""
 
 import re
 import unicodedata
@@ -27,18 +27,19 @@ _COMPATIBLE = ((0xFB00, 0xFB06), (0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0x
 
 
 def nfc(text: str) -> str:
-    """The composed form: file names from a Mac, and texts typed there, may hold letters and accents apart."""
+    """Returns the composed form. File names from a Mac, and texts typed there, may hold letters and accents
+    separately."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def normalized(text: str) -> str:
-    """What a sentence is for the LLM and for the scorer: composed (NFC), and without characters that nobody sees. Case,
+    """Returns the sentence that the LLM and the scorer see: composed (NFC) and without invisible characters. Case,
     punctuation and full-width forms stay."""
     return text if text.isascii() else nfc(_UNSEEN.sub("", text))
 
 
 def doubts(text: str) -> list[str]:
-    """Kinds of characters in a sentence that its reader would not notice."""
+    """Returns the kinds of characters in a sentence that a reader would not notice."""
     if text.isascii() and text.isprintable():
         return []
     found = {
@@ -52,7 +53,7 @@ def doubts(text: str) -> list[str]:
 
 
 def doubtful(numbered: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Kind of character -> places of the sentences that hold such; `numbered` are places and sentences."""
+    """Returns kind of character -> places of the sentences that contain it; `numbered` are places and sentences."""
     found: dict[str, list[str]] = {}
     for place, text in numbered:
         for kind in doubts(text):
@@ -61,7 +62,7 @@ def doubtful(numbered: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file or a folder of this name exists; a name that no file can have does not."""
+    """Returns whether a file or folder exists; False for a name that no file can have."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -69,8 +70,8 @@ def is_there(path: Path) -> bool:
 
 
 def existing(path: Path) -> Path:
-    """The path as it is on disk: file systems differ in whether they compose letters and accents, and copies between
-    them keep either. A path that is found in no form stays as it is."""
+    """Returns the path in the form that it has on disk: file systems differ in whether they compose letters and
+    accents, and copies between them keep either form. A path that exists in no form is returned as it is."""
     text = str(path)
     if text.isascii() or is_there(path):
         return path
@@ -82,7 +83,7 @@ def existing(path: Path) -> Path:
 
 
 def _part_by_part(path: Path) -> Path:
-    """Folders and files of one path may differ in their form."""
+    """Resolves each part on its own, since folders and files of one path may differ in their form."""
     found = Path(path.anchor)
     for part in path.parts[1:] if path.anchor else path.parts:
         step = found / part

@@ -1,5 +1,5 @@
-"""CSL-Daily (Zhou et al. 2021): csl2020ct_v2.pkl (or video_map.txt) with split_1.txt, or the label files that go
-around; folders of frames or cropped videos. A sentence is its characters without blanks between them."""
+"""CSL-Daily (Zhou et al. 2021): csl2020ct_v2.pkl (or video_map.txt) with split_1.txt, or the label files in
+circulation; folders of frames or cropped videos. A sentence is its characters without whitespace."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +33,7 @@ from slt_cache.progress import progress_bar
 
 PICKLE, MAP, SPLIT_FILE = "csl2020ct_v2.pkl", "video_map.txt", "split_1.txt"
 MAP_COLUMNS = ("name", "length", "char")
-"""Neither gloss nor word nor postag."""
+"""Columns that are read; gloss, word and postag are not."""
 FRAME_FOLDERS = (
     "sentence/frames_512x512",
     "frames_512x512",
@@ -45,7 +45,7 @@ NO_SPLIT = ""
 
 
 def read_csl_daily(root: Path, progress: ProgressCallback = no_progress) -> CorpusScan:
-    """Clips of the three splits. Raises InputError where no annotation is found or a file is broken."""
+    """Reads the clips of the three splits. Raises InputError if no annotation is found or if a file is broken."""
     problems: Problems = {}
     sentences, split_of, sources = _annotation(root, problems)
     kept = usable((sentence for sentence in sentences if sentence.split != NO_SPLIT), problems)
@@ -63,7 +63,7 @@ def read_csl_daily(root: Path, progress: ProgressCallback = no_progress) -> Corp
 
 
 def _annotation(root: Path, problems: Problems) -> tuple[list[Sentence], dict[str, str], list[Path]]:
-    """All annotated sentences, those without a split too; the split of each name; the files."""
+    """Returns all annotated sentences, including those without a split; the split of each name; the files."""
     splits = find(root, (f"sentence_label/{SPLIT_FILE}", SPLIT_FILE), problems)
     split_of = {} if splits is None else _split_of(splits, problems)
     for name, read in ((PICKLE, _read_pickle), (MAP, _read_map)):
@@ -163,7 +163,7 @@ def _sentence(item: Any, place: str) -> Sentence | None:
 def _media(
     root: Path, sentences: list[Sentence], problems: Problems, progress: ProgressCallback
 ) -> tuple[dict[str, MediaFile], Path | None]:
-    """Frames or cropped video of each clip, and the folder they lie in; frames where both are there."""
+    """Returns frames or cropped video of each clip, and their folder; frames if both exist."""
     names = [sentence.id for sentence in sentences]
     folder = find(root, FRAME_FOLDERS, problems, folder=True)
     if folder is not None:
@@ -178,7 +178,7 @@ def _media(
 
 
 class CslDaily(Corpus):
-    """CSL-Daily; rows as Zhou et al. 2021 publish them, frames are estimated from its hours at 30 frames a
+    """CSL-Daily. Rows are as Zhou et al. 2021 publish them; frames are estimated from its hours at 30 frames a
     second."""
 
     config = "csl_daily"

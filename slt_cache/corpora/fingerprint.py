@@ -1,5 +1,5 @@
-"""What a clip's video holds, told cheaply: a short text that is the same wherever the video lies and whatever its file
-is called, and another one after its content has changed. Decodes nothing."""
+"""A cheap fingerprint of a clip's video: a short text that is the same wherever the video is and whatever its file is
+called, and that changes with its content. Decodes nothing."""
 
 import hashlib
 import zlib
@@ -11,14 +11,15 @@ from slt_cache.corpora.base import Clip
 from slt_cache.corpora.media import frame_files
 
 ENDS = 65_536
-"""Bytes at either end of a file whose checksum counts; its size counts too."""
+"""Bytes at either end of a file that enter its checksum; its size enters too."""
 THREADS = 8
-"""On a shared disk most of the time goes into waiting."""
+"""Threads; on a shared disk most of the time is spent waiting."""
 
 
 def fingerprint(video: Path) -> str | None:
-    """`SIZE-CRC-CRC` of a file: its bytes, and CRC-32 of its first and last 64 KiB. `FRAMES-BYTES-CRC` of a folder of
-    frames: CRC-32 over their sizes, in the order of their names. None if the video is not there or cannot be read."""
+    """Returns `SIZE-CRC-CRC` of a file: its bytes, and CRC-32 of its first and last 64 KiB; or `FRAMES-BYTES-CRC` of a
+    folder of frames: CRC-32 of their sizes, in the order of their names. None if the video does not exist or cannot be
+    read."""
     try:
         return _of_folder(video) if video.is_dir() else _of_file(video)
     except (OSError, ValueError):
@@ -26,8 +27,8 @@ def fingerprint(video: Path) -> str | None:
 
 
 def sources(clips: Iterable[Clip]) -> list[str]:
-    """What the features of each clip are made of: `FINGERPRINT START END`, a `-` for a time that is not given; empty if
-    its video is not there. A video that several clips share is looked at once."""
+    """Returns the source of each clip's features, `FINGERPRINT START END`, with `-` for a time that is not given; empty
+    if the video does not exist. A video that several clips share is read once."""
     clips = list(clips)
     videos = list(dict.fromkeys(clip.video for clip in clips))
     with ThreadPoolExecutor(THREADS) as pool:
@@ -52,13 +53,12 @@ def videos_sha256(clips: Sequence[Clip]) -> str | None:
 
 
 def times_of(clip: Clip) -> str:
-    """The end of a clip's source: `START END`."""
+    """Returns the end of a clip's source: `START END`."""
     return " ".join("-" if time is None else repr(float(time)) for time in (clip.start, clip.end))
 
 
 def has_changed(video: Path, source: str) -> bool:
-    """Whether a video that is there differs from the one of this source in what a look at the folder tells: the size of
-    a file, the number of frames."""
+    """Returns whether an existing video differs from this source in the size of the file or the number of frames."""
     try:
         found = len(frame_files(video)) if video.is_dir() else video.stat().st_size
     except (OSError, ValueError):

@@ -1,5 +1,5 @@
-"""How2Sign (Duarte et al. 2021): how2sign_realigned_{train,val,test}.csv with the full videos, which are cut at the
-realigned times, or with the ready-cut clips, which are reported to be misaligned."""
+"""How2Sign (Duarte et al. 2021): how2sign_realigned_{train,val,test}.csv with the full videos, cut at the realigned
+times, or with the ready-cut clips, which are reported to be misaligned."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -28,17 +28,17 @@ from slt_cache.errors import InputError
 from slt_cache.progress import progress_bar
 
 FILE_NAMES = {"train": ("train",), "dev": ("val", "dev"), "test": ("test",)}
-"""How its files call the splits."""
+"""Names of the splits in its files."""
 NOT_SEARCHED = ("openpose", "keypoints", "2d_keypoints", "json")
-"""Beginnings and ends of folders' names that hold millions of files and no video."""
+"""Beginnings and ends of the names of folders with millions of files and no video."""
 PAST_END = "time past the end of the video (cut there)"
 BEGINS_PAST_END = "begins past the end of the video (left out)"
 READY_CUT = "ready-cut clip taken, the full video is not there or cannot be opened"
 
 
 def read_how2sign(root: Path, clips_from: str = "auto", progress: ProgressCallback = no_progress) -> CorpusScan:
-    """Clips of the three splits. `clips_from`: videos (full videos, cut), clips (ready-cut), auto (videos where they
-    are there, else clips). Raises InputError where no annotation is found or a file is broken."""
+    """Reads the clips of the three splits. `clips_from`: videos (cut from the full videos), clips (ready-cut), auto
+    (full videos if they exist, else clips). Raises InputError if no annotation is found or if a file is broken."""
     problems: Problems = {}
     files = sorted(_files(root), key=lambda path: (len(path.parts), str(path)))
     sources: list[Path] = []
@@ -65,7 +65,7 @@ def read_how2sign(root: Path, clips_from: str = "auto", progress: ProgressCallba
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Annotation files and videos, wherever in the folder they lie."""
+    """Yields annotation files and videos anywhere in the folder."""
     seen: set[str] = set()
     for place, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
         real = os.path.realpath(place)
@@ -84,7 +84,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _refuse(error: OSError) -> None:
-    """A folder that cannot be read could hold anything."""
+    """Raises InputError, since an unreadable folder could hold anything."""
     raise unreadable(error) from error
 
 
@@ -100,7 +100,8 @@ def _annotation(files: list[Path], split: str, problems: Problems) -> Path | Non
 
 
 def _videos(files: list[Path], problems: Problems) -> dict[str, Path]:
-    """Full videos and ready-cut clips by name; their names differ, their folders are everyone's own."""
+    """Returns full videos and ready-cut clips by name; the names of the two differ, and everyone arranges the folders
+    differently."""
     videos: dict[str, Path] = {}
     for path in files:
         if path.suffix.lower() in VIDEO_SUFFIXES and videos.setdefault(nfc(path.stem), path) != path:
@@ -147,7 +148,7 @@ def _clips(
 
 
 def _cut(row: Row, sentence: Sentence, medium: MediaFile, problems: Problems) -> list[Clip]:
-    """The clip, unless nothing of it lies in the video."""
+    """Returns the clip; none if it begins after the end of the video."""
     seconds = medium.seconds
     if seconds is not None and row.start >= seconds:
         add_issue(problems, BEGINS_PAST_END, f"{sentence.id}: begins at {row.start} s of {seconds:.2f} s")

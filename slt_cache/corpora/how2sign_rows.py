@@ -1,5 +1,6 @@
-"""One how2sign_realigned_SPLIT.csv in, its rows out. Copies go around with tabs and with commas, each with and without
-the quotes of csv; a line is read by its own signs, so that a lone `"` in a sentence swallows no other row."""
+"""One how2sign_realigned_SPLIT.csv in, its rows out. Copies with tabs and with commas are in circulation, each with and
+without the quotes of csv; the format is decided line by line, so that a lone `"` in a sentence swallows no other
+row."""
 
 import csv
 import math
@@ -13,7 +14,7 @@ from slt_cache.errors import InputError
 
 COLUMNS = ("VIDEO_NAME", "SENTENCE_NAME", "START_REALIGNED", "END_REALIGNED", "SENTENCE")
 MAX_BREAKS = 5
-"""Line breaks in one quoted sentence."""
+"""Most line breaks in one quoted sentence."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Row:
 
 
 def read_rows(path: Path, problems: Problems) -> list[Row]:
-    """The rows in order of the file. Raises InputError where its header is another one."""
+    """Returns the rows in the order of the file. Raises InputError if the header lacks a column."""
     lines = read_lines(path)
     separator = "\t" if lines and "\t" in lines[0] else ","
     header = _values(lines[0], separator) if lines else []
@@ -56,7 +57,7 @@ def read_rows(path: Path, problems: Problems) -> list[Row]:
 
 
 def _joined(lines: list[str], number: int, separator: str, columns: int) -> tuple[str, int]:
-    """A line, with the next ones where a quoted sentence goes on there; and how many these are."""
+    """Returns a line, joined with the next ones if a quoted sentence continues there, and the number of these."""
     line = lines[number]
     if line.count('"') % 2 == 0 or f'{separator}"' not in line:
         return line, 0
@@ -89,7 +90,7 @@ def _values(line: str, separator: str) -> list[str]:
 
 
 def _unquoted(value: str) -> str:
-    """Without the quotes of csv, which double every quote inside; a sentence that merely has quotes keeps them."""
+    """Removes the quotes of csv, which double every quote inside; a sentence that merely has quotes keeps them."""
     inner = value[1:-1]
     quoted = len(value) > 2 and value[0] == value[-1] == '"' and '""' in inner and '"' not in inner.replace('""', "")
     has_break = len(value) > 2 and value[0] == value[-1] == '"' and "\n" in inner

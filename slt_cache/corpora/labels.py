@@ -1,5 +1,5 @@
-"""Label files that go around instead of the official ones: `labels.SPLIT` or `SPLIT`, a gzipped pickle of
-{clip: {name, text, length, imgs_path?, gloss}} or of a list of such items. The gloss is not looked at."""
+"""Label files in circulation instead of the official ones: `labels.SPLIT` or `SPLIT`, a gzipped pickle of {clip: {name,
+text, length, imgs_path?, gloss}} or of a list of such items. The gloss is not read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +13,13 @@ from slt_cache.errors import InputError
 
 
 def find_labels(root: Path, split: str, problems: Problems, alone: bool) -> Path | None:
-    """The label file of a split, where there is one. A file that is just called `train` counts where labels are
-    `alone`, without official files beside them."""
+    """Returns the label file of a split; None if there is none. A file called just `train` counts only if labels are
+    `alone`, without official files."""
     return find(root, (f"labels.{split}", split) if alone else (f"labels.{split}",), problems)
 
 
 def read_labels(path: Path, split: str, problems: Problems) -> list[Sentence]:
-    """The sentences of a label file. Raises InputError where it holds something else."""
+    """Returns the sentences of a label file. Raises InputError if it holds something else."""
     held = load_plain(path)
     if not isinstance(held, dict | list):
         raise InputError(f"{path}: holds a {type(held).__name__}, where labels are a dict of clips.")

@@ -1,7 +1,7 @@
 """The manifest: a tab-separated file in, clips out, and back. Opens no video.
 
-One line a clip under the header `id split video start end text [signer]`. In that of a run, which `prepare` writes,
-nothing is quoted; one that a user wrote is read as corpora/own_table.py says. Video paths are relative to the
+One line a clip under the header `id split video start end text [signer]`. The manifest of a run, which `prepare`
+writes, has no quoting; one that a user wrote is read as corpora/own_table.py describes. Video paths are relative to the
 manifest, or absolute, or begin with `~`."""
 
 import os
@@ -23,7 +23,7 @@ MAX_PROBLEMS_SHOWN = 10
 
 
 class BadLines(InputError):
-    """Lines of a manifest that are no clips; the message gives the first ones."""
+    """Error for lines of a manifest that are not valid clips; the message gives the first ones."""
 
     def __init__(self, path: Path, clips: list[tuple[int, Clip]], problems: list[tuple[int, str]], doubtful: list[int]):
         shown = [f"  line {number}: {problem}" for number, problem in problems[:MAX_PROBLEMS_SHOWN]]
@@ -31,9 +31,9 @@ class BadLines(InputError):
         rest = [f"  ... and {more} more"] if more else []
         super().__init__("\n".join([f"{path}: {bad_lines(len(problems))}:", *shown, *rest]))
         self.clips = clips
-        """The good lines: number and clip."""
+        """Number and clip of each good line."""
         self.problems = problems
-        """Number of the line and what is wrong, all of them."""
+        """Number and problem of each bad line."""
         self.doubtful = doubtful
         """Lines with values that look quoted."""
 
@@ -43,17 +43,17 @@ class OwnManifest:
     """A manifest that a user wrote."""
 
     numbered: list[tuple[int, Clip]]
-    """The clips, each with the number of its line."""
+    """Clips, each with the number of its line."""
     unquoted: list[int]
-    """Lines on which the quotes of csv were taken off."""
+    """Lines on which the quotes of csv were removed."""
     doubtful: list[int]
     """Lines with values that look quoted, and were kept as they are."""
     broken: list[int]
-    """Lines whose sentence held a tab or a line break, which became a blank."""
+    """Lines whose sentence held a tab or a line break, which became a space."""
 
     @property
     def remarks(self) -> list[str]:
-        """What was done about quotes, and what was not."""
+        """Messages about quotes that were removed or kept."""
         return remarks(Rows([], self.unquoted, self.doubtful))
 
     @property
@@ -62,8 +62,8 @@ class OwnManifest:
 
 
 def read_manifest(path: Path) -> list[Clip]:
-    """All clips of a run's manifest, in the order of the file. Raises InputError that lists every bad line, up to
-    ten."""
+    """Returns all clips of a run's manifest, in the order of the file. Raises InputError that lists up to ten bad
+    lines."""
     return [clip for _, clip in _clips(path, _rows(path, as_they_are=True))]
 
 
@@ -111,7 +111,7 @@ def _clips(path: Path, rows: Rows) -> list[tuple[int, Clip]]:
 
 
 def bad_lines(count: int) -> str:
-    """Says how many lines there are to correct."""
+    """Returns a message with the number of lines to correct."""
     return "1 bad line; correct it" if count == 1 else f"{count:,} bad lines; correct them"
 
 
@@ -146,19 +146,19 @@ def _seconds(row: dict[str, str], column: str) -> float | None:
 
 
 def _relative(video: Path, folder: Path) -> str:
-    """Where folder is a link, the system takes `..` from where it leads to."""
+    """Resolves the folder first: if it is a link, the system takes `..` from its target."""
     if video.is_relative_to(folder):
         return str(video.relative_to(folder))
     return os.path.relpath(video, folder.resolve())
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
-    """Writes the clips, video paths relative to the manifest where they can be."""
+    """Writes the clips, with video paths relative to the manifest if possible."""
     write_text(path, manifest_text(path, clips))
 
 
 def manifest_text(path: Path, clips: Iterable[Clip]) -> str:
-    """What `write_manifest` writes at a path."""
+    """Returns the text that `write_manifest` writes at a path."""
     lines = ["\t".join(COLUMNS)]
     for clip in clips:
         video = _relative(clip.video.absolute(), path.parent.absolute())

@@ -8,21 +8,21 @@ from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.official import NO_FRAME, STRAY_FILE, MediaFile, add_issue, unreadable
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-"""What `video.frames` reads."""
+"""Suffixes of frames that can be read."""
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 UNREADABLE_VIDEO = "video that cannot be opened"
 ProgressCallback = Callable[[int, int], None]
-"""Called with how many are done and how many there are."""
+"""Called with the number done and the total."""
 
 
 def no_progress(done: int, total: int) -> None:
-    """For who does not want to see any."""
+    """Shows nothing."""
 
 
 def frame_folders(
     folder: Path, names: Iterable[str], problems: Problems, progress: ProgressCallback = no_progress
 ) -> dict[str, MediaFile]:
-    """The folders of these names that hold frames, with how many."""
+    """Returns the folders of these names that hold frames, with the number of frames."""
     there = {nfc(path.name): path for path in _entries(folder) if path.is_dir()}
     named = [name for name in names if name in there]
     found: dict[str, MediaFile] = {}
@@ -37,19 +37,20 @@ def frame_folders(
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """Frames that lie directly in a folder, sorted by name, hidden files left out: a Mac puts `._1.png` next to
+    """Returns the frames directly in a folder, sorted by name, without hidden files: a Mac puts `._1.png` next to
     `1.png`. Raises OSError."""
     frames = (path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES)
     return sorted(path for path in frames if not path.name.startswith("."))
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Composed (NFC) names of the folders in a folder, sorted; files do not count."""
+    """Returns the composed (NFC) names of the subfolders of a folder, sorted."""
     return [nfc(path.name) for path in _entries(folder) if path.is_dir()]
 
 
 def _frames(folder: Path, problems: Problems) -> MediaFile | None:
-    """Frames lie directly in the clip's folder; in some copies in its `1`, as the official csv says."""
+    """Finds the frames directly in the clip's folder, or in its subfolder `1`, as in some copies and in the official
+    csv."""
     for place in (folder, folder / "1"):
         entries = _entries(place)
         frames = [path for path in entries if path.suffix.lower() in FRAME_SUFFIXES]
@@ -70,14 +71,15 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def video_files(folder: Path) -> dict[str, Path]:
-    """Composed (NFC) name without suffix -> file, of the videos that lie directly in a folder."""
+    """Returns composed (NFC) name without suffix -> file, for the videos directly in a folder."""
     return {nfc(path.stem): path for path in _entries(folder) if path.suffix.lower() in VIDEO_SUFFIXES}
 
 
 def measure(
     paths: Iterable[Path], problems: Problems, progress: ProgressCallback = no_progress
 ) -> dict[Path, MediaFile]:
-    """Length of each video as its header tells it; a video that does not open is noted and has none."""
+    """Reads the length of each video from its header; a video that does not open is listed among the problems and has
+    no length."""
     found: dict[Path, MediaFile] = {}
     wanted = list(paths)
     for done, path in enumerate(wanted, start=1):
@@ -91,7 +93,7 @@ def measure(
 
 
 def _of_header(path: Path) -> MediaFile:
-    """Raises ValueError if the file does not open or holds no video."""
+    """Reads the header. Raises ValueError if the file does not open or holds no video."""
     import av  # takes a while to import, and folders of frames need none
 
     try:

@@ -1,5 +1,6 @@
-"""What the readers of the official corpora share: annotation files in, usable sentences and a list of everything odd
-out. Reads text and names of files; opens no video. A sentence here has no place for a gloss, so none gets through."""
+"""The common part of the readers of official corpora: annotation files in, usable sentences and a list of
+irregularities out. Reads text and file names; opens no video. A sentence here has no field for a gloss, so none gets
+through."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,12 @@ NO_FRAME = "folder without a frame"
 NO_FOLDER = "folder of videos or frames not found"
 ALSO_THERE = "found in several places (the first is taken)"
 DEPTHS = ("", "*/", "*/*/")
-"""Where a corpus may lie under the folder that the user names: there, or up to two folders deeper."""
+"""Places of a corpus below the folder that the user names: directly in it, or up to two folders deeper."""
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """What the annotation says of one clip."""
+    """One clip in the annotation."""
 
     id: str
     split: str
@@ -37,7 +38,7 @@ class Sentence:
     length: int | None = None
     """Frames."""
     place: str = ""
-    """Of the annotation: file and line."""
+    """File and line of the annotation."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class MediaFile:
 
     path: Path
     frames: int | None = None
-    """None where it is not known."""
+    """None if unknown."""
     seconds: float | None = None
-    """None where it is not known."""
+    """None if unknown."""
 
 
 def add_issue(problems: Problems, kind: str, entries: str | Iterable[str]) -> None:
@@ -59,17 +60,18 @@ def add_issue(problems: Problems, kind: str, entries: str | Iterable[str]) -> No
 
 
 def _writable(text: str) -> str:
-    """Half surrogates, as file names that are no UTF-8 have, spelled out."""
+    """Escapes lone surrogates, which file names that are not UTF-8 contain."""
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def unreadable(error: OSError) -> InputError:
-    """What to raise for a file or folder that the system does not let us read."""
+    """Returns the error for a file or folder that the system does not let us read."""
     return InputError(f"{error.filename}: cannot be read ({error.strerror}).")
 
 
 def find(root: Path, patterns: Sequence[str], problems: Problems, folder: bool = False) -> Path | None:
-    """The file or folder that one of the relative patterns names, in order of preference, nearest to the root."""
+    """Returns the file or folder nearest to the root that matches one of the relative patterns, in order of
+    preference."""
     for depth in DEPTHS:
         for pattern in patterns:
             found = [
@@ -83,7 +85,7 @@ def find(root: Path, patterns: Sequence[str], problems: Problems, folder: bool =
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of UTF-8 text without their ends; only a line feed ends a line. Raises InputError."""
+    """Returns the lines of UTF-8 text without their ends; only a line feed ends a line. Raises InputError."""
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
@@ -97,9 +99,9 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_table(path: Path, separator: str, columns: Sequence[str], problems: Problems) -> list[tuple[int, list[str]]]:
-    """Line number and the values of just these columns, of a table with a header and no quoting.
+    """Returns line number and values of these columns, of a table with a header and no quoting.
 
-    Raises InputError where the header lacks a column."""
+    Raises InputError if the header lacks a column."""
     lines = read_lines(path)
     header = lines[0].split(separator) if lines else []
     places = [header.index(column) for column in columns if column in header]
@@ -118,7 +120,8 @@ def read_table(path: Path, separator: str, columns: Sequence[str], problems: Pro
 
 
 def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
-    """The sentences that a manifest can hold, each clip once; the text as it is, but for tabs and line breaks."""
+    """Returns the sentences that a manifest can hold, each clip once; the text is unchanged except for tabs and line
+    breaks."""
     taken: dict[str, Sentence] = {}
     for sentence in sentences:
         clip_id = sentence.id
@@ -148,25 +151,25 @@ def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
 
 
 def is_name(name: str) -> bool:
-    """Whether it may name a file and stand in a manifest."""
+    """Returns whether a name can be a file name and an id in a manifest."""
     return bool(name.strip()) and name.isprintable() and not set(name) & set("/\\") and name not in (".", "..")
 
 
 def without_breaks(text: str) -> str:
-    """A manifest holds no tab and no line break."""
+    """Replaces tabs and line breaks, which a manifest cannot hold, by spaces."""
     return text.replace("\r\n", " ").translate({ord(character): " " for character in "\t\n\r"})
 
 
 def _is_unicode(text: str) -> bool:
-    """Lone halves of surrogate pairs cannot be written as UTF-8."""
+    """Returns whether a text can be written as UTF-8: lone surrogates cannot."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def join(
     sentences: Sequence[Sentence], media: Mapping[str, MediaFile], place: Callable[[Sentence], Path], problems: Problems
 ) -> list[Clip]:
-    """Clips of the sentences that have a video. Where a whole split has none, as with the annotation alone, its
-    clips are kept with the `place` at which their video should lie: imported features need no videos."""
+    """Returns the clips of the sentences that have a video. If a whole split has none, as with the annotation alone,
+    its clips are kept with the `place` where their video should be: imported features need no videos."""
     clips: list[Clip] = []
     for split in SPLITS:
         of_split = [sentence for sentence in sentences if sentence.split == split]
@@ -183,7 +186,7 @@ def join(
 
 
 def extremes(lengths: Mapping[str, float], unit: str, many: int = 10) -> dict[str, Any]:
-    """The longest and the shortest clips, with the unit of their length."""
+    """Returns the longest and the shortest clips, with the unit of their length."""
     ordered = sorted(lengths, key=lambda clip_id: (lengths[clip_id], clip_id))
     return {
         "unit_of_length": unit,
@@ -193,7 +196,7 @@ def extremes(lengths: Mapping[str, float], unit: str, many: int = 10) -> dict[st
 
 
 def compare_names(one: Iterable[str], one_name: str, other: Iterable[str], other_name: str, problems: Problems) -> None:
-    """Notes what only one of two annotation files names."""
+    """Lists the names that only one of two annotation files has."""
     these, those = set(one), set(other)
     add_issue(problems, f"named by {one_name} and not by {other_name}", sorted(these - those))
     add_issue(problems, f"named by {other_name} and not by {one_name}", sorted(those - these))

@@ -17,7 +17,7 @@ SOURCE_MANIFEST = "manifest.tsv"
 """Name of your own manifest in corpus.root."""
 TABLE_SUFFIXES = (".tsv", ".csv", ".txt", ".xlsx", ".xls", ".ods")
 MAX_LINES = 200
-"""Bad lines in an error."""
+"""Most bad lines in an error."""
 ABSENT = "video not found"
 EMPTY_SPLIT = "split without a clip"
 QUOTES_TAKEN_OFF = "quotes of csv, taken off"

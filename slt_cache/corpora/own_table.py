@@ -1,8 +1,9 @@
 """Tab-separated tables that users write by hand, with a spreadsheet or with pandas: header and rows out, and what looks
-wrong about them. Of the columns it knows the id, the split and the sentence, which every table of clips has.
+wrong about them. The only columns known here are the id, the split and the sentence, which every table of clips has.
 
 A `"` in a sentence is a character like any other. Only if a whole file is written with the quotes of csv, as
-spreadsheets and pandas do for sentences with quotes in them, are these quotes taken off; else what looks so is said."""
+spreadsheets and pandas do for sentences with quotes in them, are these quotes removed; otherwise values that look
+quoted are reported."""
 
 import codecs
 import difflib
@@ -26,7 +27,7 @@ OTHER_NAMES = {
     "text": ("sentence", "translation", "transcript", "transcription", "label", "caption", "target", "subtitle"),
     "signer": ("speaker", "person", "subject"),
 }
-"""What other tables call these columns."""
+"""Names of these columns in other tables."""
 MAX_SHOWN = 120
 """Characters of a wrong header in a message."""
 MAX_LINES = 10
@@ -40,12 +41,12 @@ _LIKE_CSV = re.compile(r'".*(?:""|\\").*"|"(?:[^"]*)"')
 
 @dataclass(frozen=True)
 class Rows:
-    """The lines of a table, the header among them."""
+    """The lines of a table, including the header."""
 
     numbered: list[tuple[int, list[str]]]
     """Number of the first line of each row, and its values."""
     unquoted: list[int]
-    """Lines on which the quotes of csv were taken off; none unless the whole file is written so."""
+    """Lines on which the quotes of csv were removed; none unless the whole file is written with them."""
     doubtful: list[int]
     """Lines with values that look quoted, and were kept as they are."""
 
@@ -91,7 +92,7 @@ def rows_of_own(text: str) -> Rows:
 
 
 def read_rows(path: Path, required: Sequence[str], known: Sequence[str], as_they_are: bool = False) -> Rows:
-    """Reads a table of a user, or with `as_they_are` one that was written here, in which quotes mean nothing. Raises
+    """Reads a user's table, or with `as_they_are` one that was written here, in which quotes mean nothing. Raises
     InputError unless its header names every required column."""
     text = read_text(path)
     rows = rows_as_they_are(text) if as_they_are else rows_of_own(text)
@@ -100,8 +101,9 @@ def read_rows(path: Path, required: Sequence[str], known: Sequence[str], as_they
 
 
 def lines_of_own(text: str, columns: int = 1, separator: str = "\t") -> Rows:
-    """Returns the lines of a text with one sentence a line, without the quotes of csv if all of it is written so. With
-    two `columns` and `|` as separator, lines of `id|sentence`, in which further bars belong to the sentence."""
+    """Returns the lines of a text with one sentence per line, without the quotes of csv if all of it is quoted that
+    way. With two `columns` and `|` as separator, lines of `id|sentence`, in which further bars belong to the
+    sentence."""
     plain = [(number, line.split(separator, columns - 1)) for number, line in enumerate(text.split("\n"), start=1)]
     if '"' not in text:
         return Rows(plain, [], [])
@@ -115,11 +117,11 @@ def lines_of_own(text: str, columns: int = 1, separator: str = "\t") -> Rows:
 
 
 _CsvRow = list[tuple[str, bool]]
-"""Each value, and whether it stood in quotes."""
+"""Each value, and whether it was quoted."""
 
 
 def _as_csv(text: str, separator: str = "\t") -> list[tuple[int, _CsvRow]] | None:
-    """Rows as a reader of csv sees them; None if a quote stands where csv has none."""
+    """Returns the rows as a csv reader sees them; None if there is a quote where csv allows none."""
     rows: list[tuple[int, _CsvRow]] = []
     row: _CsvRow = []
     number, begun, place = 1, 1, 0
@@ -139,9 +141,9 @@ def _as_csv(text: str, separator: str = "\t") -> list[tuple[int, _CsvRow]] | Non
 
 
 def _is_written_as_csv(rows: Sequence[tuple[int, _CsvRow]]) -> bool:
-    """Whether every row has as many values as the header, and something shows that the quotes are those of csv: quotes
-    within quotes, a tab or line break, a quoted header, a whole column of quoted values, or, as Excel does it, just the
-    values with commas quoted."""
+    """Returns whether every row has as many values as the header, and there is evidence that the quotes are those of
+    csv: quotes within quotes, a tab or line break, a quoted header, a whole column of quoted values, or, as Excel does
+    it, quotes around just the values with commas."""
     columns = len(rows[0][1])
     filled = [row for _, row in rows if row != [("", False)]]
     if any(len(row) != columns for row in filled):
@@ -165,12 +167,12 @@ def _quotes_are_of_csv(values: Sequence[tuple[str, bool]], separator: str = "\t"
 
 
 def _swallows_rows(value: str, columns: int) -> bool:
-    """Whether a quoted value holds whole rows: then its quotes belong to two sentences far apart."""
+    """Returns whether a quoted value contains whole rows: then its quotes belong to two sentences far apart."""
     return any(line.count("\t") >= columns - 1 for line in value.split("\n")) and columns > 1
 
 
 def remarks(rows: Rows) -> list[str]:
-    """Says what was done about quotes, and what was not."""
+    """Returns messages about quotes that were removed or kept."""
     found = []
     if rows.unquoted:
         found.append(f"the quotes of csv were taken off, on {lines_named(rows.unquoted)}")
@@ -180,15 +182,15 @@ def remarks(rows: Rows) -> list[str]:
 
 
 def lines_named(numbers: Sequence[int]) -> str:
-    """`line 3`, or the first of several lines."""
+    """Returns `line 3`, or `lines` and the first of several numbers."""
     more = f" and {len(numbers) - MAX_LINES:,} more" if len(numbers) > MAX_LINES else ""
     return f"line{'s'[: len(numbers) - 1]} {', '.join(map(str, numbers[:MAX_LINES]))}{more}"
 
 
 def own_path(name: str, folder: Path) -> Path:
-    """A path as a user's table names it: relative to the table's folder, absolute, or beginning with `~`; in the form
-    of Unicode that it has on disk. Windows' `\\` parts folders unless it is part of a name here; whitespace around a
-    name, and invisible characters in it, are left out likewise."""
+    """Returns the path that a user's table names: relative to the table's folder, absolute, or beginning with `~`; in
+    the Unicode form that it has on disk. Windows' `\\` separates folders unless it is part of an existing name;
+    whitespace around a name, and invisible characters in it, are dropped in the same way."""
     found = _path(name, folder)
     plain = normalized(name).strip()
     others = [other for other in (plain, name.replace("\\", "/"), plain.replace("\\", "/")) if other not in ("", name)]
@@ -206,8 +208,8 @@ def _path(name: str, folder: Path) -> Path:
 
 
 def values_by_column(header: Sequence[str], values: Sequence[str]) -> dict[str, str]:
-    """Returns the values of one line by their columns, the id in its composed form. Raises ValueError, which says what
-    is wrong, if there are too few or too many, or if the id, the split or the text is none."""
+    """Returns the values of one line by column, the id in its composed form. Raises ValueError, with the reason, if
+    there are too few or too many values, or if the id, the split or the text is invalid."""
     if len(values) != len(header):
         raise ValueError(f"{len(values)} columns where the header has {len(header)}")
     row = dict(zip(header, values, strict=True))
@@ -222,7 +224,7 @@ def values_by_column(header: Sequence[str], values: Sequence[str]) -> dict[str, 
 
 
 def require_columns(path: Path, header: Sequence[str], required: Sequence[str], known: Sequence[str]) -> None:
-    """Raises InputError that says what was found in the first line, unless it names every required column once."""
+    """Raises InputError that quotes the first line, unless it names every required column once."""
     twice = sorted({column for column in header if column in known and header.count(column) > 1})
     if twice:
         raise InputError(f"{path}: the header names {', '.join(twice)} twice. Give each column a name of its own.")

@@ -34,7 +34,7 @@ COLUMNS = ("name", "speaker", "translation")
 
 
 def read_phoenix14t(root: Path, progress: ProgressCallback = no_progress) -> CorpusScan:
-    """Clips of the three splits. Raises InputError where no annotation is found or a file is broken."""
+    """Reads the clips of the three splits. Raises InputError if no annotation is found or if a file is broken."""
     problems: Problems = {}
     sources: list[Path] = []
     sentences: list[Sentence] = []

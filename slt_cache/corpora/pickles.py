@@ -1,8 +1,9 @@
 """Pickled annotation files, gzipped or plain: bytes in, plain values out.
 
-A pickle is a program. This reads its operations one by one and carries out only those that build dict, list, tuple,
-set, str, bytes, int, float, bool and None; nothing is imported, called or constructed that the file names. Python's
-own unpickler is not used: even with an allow-list, a few hostile bytes make it fill the memory or end the process."""
+A pickle is a program. This module reads its operations one by one and carries out only those that build dict, list,
+tuple, set, str, bytes, int, float, bool and None; nothing that the file names is imported, called or constructed.
+Python's own unpickler is not used: even with an allow-list, a few hostile bytes make it fill the memory or end the
+process."""
 
 import gzip
 import io
@@ -15,16 +16,16 @@ from typing import Any
 from slt_cache.errors import InputError
 
 MAX_BYTES = 1 << 29
-"""Of an unpacked annotation file; the largest official one has some 50 million."""
+"""Most bytes of an unpacked annotation file; the largest official one has some 50 million."""
 PLAIN_KEYS = (str, bytes, int, float, type(None))
-"""Nested tuples as keys could be hashed too deeply for the process to survive."""
+"""Types of dictionary keys; hashing deeply nested tuples could crash the process."""
 SETS = {
     "builtins set": set,
     "__builtin__ set": set,
     "builtins frozenset": frozenset,
     "__builtin__ frozenset": frozenset,
 }
-"""How old protocols spell a set; no other name is known."""
+"""Names of sets in old protocols; no other name is known."""
 _MARK = object()
 
 
@@ -33,7 +34,7 @@ class _Refused(Exception):
 
 
 def load_plain(path: Path) -> Any:
-    """The value that a pickle holds. Raises InputError for what is no whole pickle of plain values."""
+    """Returns the value that a pickle holds. Raises InputError unless it is a whole pickle of plain values."""
     data = _unpacked(path)
     try:
         return _Builder().build(data)
@@ -128,7 +129,7 @@ class _Builder:
         return self.stack[-1]
 
     def _items(self) -> list[Any]:
-        """What lies above the last mark."""
+        """Returns the items above the last mark."""
         found: list[Any] = []
         while (value := self.stack.pop()) is not _MARK:
             found.append(value)
@@ -165,7 +166,7 @@ class _Builder:
 
 
 class _Name(str):
-    """The name of a set type on the stack, which no string of the file can be."""
+    """The name of a set type on the stack; no string of the file can take its place."""
 
 
 _VALUES = frozenset(

@@ -1,5 +1,5 @@
-"""Clips that show the same pictures, in particular in different splits, where they make scores too good: overlapping
-cuts of one video, and one video under several names. Looks at files; decodes nothing."""
+"""Clips that show the same pictures, which inflate scores if they are in different splits: overlapping cuts of one
+video, and one video under several names. Looks at files; decodes nothing."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,13 +14,13 @@ OVERLAP = "overlapping cuts of one video in different splits"
 SAME_VIDEO = "one video under several names in different splits"
 SAME_IN_SPLIT = "one video under several names"
 SHORTEST = 0.05
-"""Seconds of an overlap; less is the rounding of a subtitle."""
+"""Seconds of an overlap; anything shorter is the rounding of a subtitle."""
 HASHED_AT_ONCE = 1 << 20
 
 
 def shared_videos(clips: Sequence[Clip], contents: bool = True) -> Problems:
-    """Kind -> what was found, as `same video and start on several lines` does not say it. Links are followed; with
-    `contents`, files of one size are compared by their bytes, folders of frames by those of all frames."""
+    """Returns kind -> what was found, except what `same video and start on several lines` reports. Links are followed;
+    with `contents`, files of one size are compared by their bytes, and folders of frames by those of all frames."""
     names = _names(clips, contents)
     problems: Problems = {}
     for same in names.values():
@@ -35,7 +35,7 @@ def shared_videos(clips: Sequence[Clip], contents: bool = True) -> Problems:
 
 
 def _names(clips: Sequence[Clip], contents: bool) -> dict[str, list[Clip]]:
-    """Identity of a video -> the clips that are cut from it, in their order."""
+    """Returns identity of a video -> the clips cut from it, in order."""
     videos = {clip.video for clip in clips}
     real = {video: _real(video) for video in videos}
     identity = {path: str(path) for path in set(real.values())}
@@ -55,7 +55,7 @@ def _real(video: Path) -> Path:
 
 
 def _of_copies(videos: Iterable[Path]) -> dict[Path, str]:
-    """An identity for each video that another one has the size and the bytes of."""
+    """Returns a common identity for videos with the same size and bytes."""
     sized = sorted((size, str(video)) for video in videos if (size := _size(video)) is not None)
     identity: dict[Path, str] = {}
     for _, same in groupby(sized, key=lambda entry: entry[0]):
@@ -66,7 +66,7 @@ def _of_copies(videos: Iterable[Path]) -> dict[Path, str]:
 
 
 def _size(video: Path) -> tuple[int, ...] | None:
-    """Of a file its bytes, of a folder those of each frame; None for what cannot be read or is empty."""
+    """Returns the bytes of a file, or those of each frame of a folder; None if it cannot be read or is empty."""
     try:
         if video.is_dir():
             return tuple(frame.stat().st_size for frame in frame_files(video)) or None
@@ -88,7 +88,7 @@ def _digest(video: Path) -> str | None:
 
 
 def _overlaps(clips: Sequence[Clip]) -> list[str]:
-    """Each clip that shares time with one of another split; of one video."""
+    """Returns each clip of one video that overlaps a clip of another split."""
     found: list[str] = []
     open_now: list[Clip] = []
     for clip in sorted(clips, key=lambda clip: clip.start or 0.0):

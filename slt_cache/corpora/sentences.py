@@ -1,4 +1,4 @@
-"""Text without video: a file with one sentence a line."""
+"""Text without video: a file with one sentence per line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +8,10 @@ from slt_cache.errors import InputError
 
 
 def read_sentences(path: Path, option: str, remark: Callable[[str], None]) -> list[str]:
-    """Its lines without blanks at the ends, empty ones left out; without the quotes of csv if all of the file is
-    written with them. `option` is what named the file, for errors; `remark` is called with what looks odd.
+    """Returns the lines of a file, stripped, without empty ones; and without the quotes of csv if all of the file is
+    quoted that way. `option` named the file, for errors; `remark` is called with anything odd.
 
-    Raises InputError where the file is missing, not UTF-8 or empty."""
+    Raises InputError if the file is missing, not UTF-8 or empty."""
     if not path.is_file():
         raise InputError(f"{option} {path}: there is no such file. Name a text file, one sentence a line.")
     rows = lines_of_own(read_text(path, f"{option} "))

@@ -1,4 +1,4 @@
-"""A list of clips that does not belong to the run, a manifest of the user's own, to be scored with the run's models."""
+"""A list of clips outside the run, in a manifest of your own, to be scored with the run's models."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from slt_cache.errors import InputError
 from slt_cache.progress import log
 
 FOLDER = "lists"
-"""In eval/, apart from the scores of the run's own splits."""
+"""Folder in eval/, apart from the scores of the run's own splits."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,17 @@ class ClipList:
     path: Path
     clips: list[Clip]
     label: str
-    """Stands for the split in names of files: the list's own name, and a hash of what is scored."""
+    """Takes the place of the split in file names: the name of the list and a hash of what is scored."""
 
 
 def require_split_name(split: str) -> None:
-    """Raises InputError for a split that no corpus has, with the one that is meant."""
+    """Raises InputError for an unknown split and names the one that is meant."""
     if split not in SPLITS:
         raise InputError(f"--split {split}: no such split; {no_such_split(split)}.")
 
 
 def read_list(path: Path, split: str | None) -> ClipList:
-    """Reads manifest.tsv of a folder, or a file of any name; of all splits unless one is named. Raises InputError."""
+    """Reads manifest.tsv of a folder, or a file of any name; all splits unless one is named. Raises InputError."""
     if path.is_dir():
         path = path / SOURCE_MANIFEST
     manifest = read_own_manifest(path)

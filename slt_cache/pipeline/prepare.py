@@ -32,32 +32,31 @@ TOO_MANY_STEPS = "clip longer than the LLM"
 TO_CORRECT = (ABSENT, UNREADABLE, PAST_END, EMPTY_SPLIT, TOO_LONG, TOO_MANY_STEPS, LANGUAGE)
 """Kinds of problems that stop a training; the others do not."""
 UNSIGNED = ("source_sha256",)
-"""Key of prepare.json that its own hash does not cover: it is a hash itself."""
+"""Keys of prepare.json that its own hash does not cover, since they are hashes themselves."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What `prepare` found."""
+    """The result of `prepare`."""
 
     manifest: Path
     counts: dict[str, int]
     """Clips of each split."""
     published: dict[str, list[int]]
-    """Of each split of an official corpus: the published number of rows, then other numbers of clips that were
-    published."""
+    """Published number of rows of each split of an official corpus, followed by other published numbers of clips."""
     published_as: dict[str, str]
     """The same in words."""
     findings: Problems
-    """Everything odd, by kind; the report lists it too."""
+    """Irregularities by kind; the report lists them too."""
     unusable: list[str]
-    """Splits of an official corpus that have no clip, or none whose video is there."""
+    """Splits of an official corpus without any clip that has a video."""
     to_correct: list[str]
-    """Kinds of problems, of one's own corpus, that a training would meet."""
+    """Kinds of problems in your own corpus that would stop a training."""
     report: Path
 
     @property
     def problems(self) -> dict[str, int]:
-        """How many there are of each kind."""
+        """The number of problems of each kind."""
         return {kind: len(entries) for kind, entries in self.findings.items()}
 
 
@@ -154,8 +153,8 @@ def _deviations(published: Mapping[str, SplitSize], named: dict[str, int], count
 
 
 def ensure_clips(run: Run) -> list[Clip]:
-    """The clips of the run; prepares the corpus where that was not done yet. Raises InputError where the manifest
-    is that of another corpus than the run asks for."""
+    """Returns the clips of the run; prepares the corpus if that was not done yet. Raises InputError if the manifest was
+    made from a corpus other than the one that the run asks for."""
     log_waiting()
     if not run.manifest.is_file():
         prepare(run)
@@ -178,7 +177,7 @@ def _again(run: Run) -> str:
 
 
 def changed_manifest(run: Run) -> str:
-    """Says that the manifest is not the one that `prepare` wrote; empty if it is, or if that is not known."""
+    """Returns a message if the manifest is not the one that `prepare` wrote; empty if it is, or if that is unknown."""
     if not run.preparation.is_file() or not run.manifest.is_file():
         return ""
     written = read_signed(run.preparation, UNSIGNED, required=False).get("manifest_sha256")
@@ -209,7 +208,7 @@ def _check_preparation(run: Run, made: dict[str, Any]) -> None:
 
 
 def require_split(run: Run, clips: Sequence[Clip], split: str) -> list[Clip]:
-    """The clips of a split that must not be empty."""
+    """Returns the clips of a split. Raises InputError if there are none."""
     chosen = of_split(clips, split)
     if not chosen:
         raise InputError(
@@ -223,7 +222,7 @@ def _counted(clips: Sequence[Clip]) -> str:
 
 
 def _advice(run: Run, split: str) -> str:
-    """What to do without clips of a split."""
+    """Returns what to do about a split without clips."""
     corpus = corpus_of(run.config)
     own = Path(run.config.corpus.root or "") / str(corpus.root_holds) if corpus.is_own else None
     if split != "train":
@@ -235,7 +234,7 @@ def _advice(run: Run, split: str) -> str:
 
 
 def _source_sha256(corpus: CorpusConfig, sources: Sequence[str]) -> str | None:
-    """Of the manifest or the annotation files, to notice an edit; None where one is not there (any more)."""
+    """Returns the hash of the manifest or the annotation files, to notice an edit; None if one of them is missing."""
     paths = [Path(corpus.root or "") / source for source in sources]
     if not paths or not all(path.is_file() for path in paths):
         return None

@@ -1,5 +1,5 @@
 """Opens the videos of clips before hours are spent on them, in parallel processes that a broken file may crash, and
-names all bad ones at once. What was good is remembered in the run folder by path, size and time of change."""
+names all bad ones at once. Good ones are remembered in the run folder by path, size and time of change."""
 
 import os
 from collections.abc import Collection, Generator, Iterator, Sequence
@@ -21,14 +21,14 @@ from slt_cache.video.subprocess import WorkerDied, map_apart
 
 PROBED_FILE = "probed.json"
 MOST_PROCESSES = 16
-"""Disks gain nothing from more."""
+"""More processes than this do not make a disk faster."""
 MAX_NAMED = 10
-"""Clips on a line of progress; an error names all."""
+"""Clips named in a line of progress; an error names all."""
 
 
 def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
     """Opens the video of every clip and decodes one frame of each video. `folder` is that of the run, which remembers
-    good clips: a second call only looks whether their files have changed. `fps` is `video.fps`."""
+    good clips: a second call only checks whether their files have changed. `fps` is `video.fps`."""
     memory = _Memory(folder / PROBED_FILE, fps)
     found: dict[int, ProbedClip] = {}
     open_now: dict[Path, list[int]] = {}
@@ -57,10 +57,10 @@ def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
 
 
 def readable_clips(run: Run, clips: Sequence[Clip], allow_missing: bool, command: str) -> list[Clip]:
-    """Returns the clips that can be read; of several processes the first one looks.
+    """Returns the clips that can be read; of several processes, the main one opens them.
 
-    Raises InputError that names all others at once, unless `allow_missing` leaves them out, which is said. `command`
-    is the training, to be advised."""
+    Raises InputError that names all others at once, unless `allow_missing` leaves them out, which is logged. `command`
+    is the training to advise."""
     [found] = gather_object(lambda: [probe_clips(run, clips)] if is_main_process() else [])
     if found.past_end:
         many = len(found.past_end)
@@ -120,7 +120,7 @@ def _summary(clips: Sequence[Clip], found: dict[int, ProbedClip]) -> Probe:
 
 
 def _probed(jobs: Sequence[VideoToProbe]) -> Iterator[tuple[VideoToProbe, list[ProbedClip]]]:
-    """Every job with what was found, in whatever order. Each of several processes takes its share; one that crashes or
+    """Yields every job with its result, in any order. Each of several processes takes its shard; one that crashes or
     hangs on a file costs that file alone."""
     many = min(len(jobs), MOST_PROCESSES, _processors())
     shares = [jobs[first::many] for first in range(many)]
@@ -135,7 +135,7 @@ def _probed(jobs: Sequence[VideoToProbe]) -> Iterator[tuple[VideoToProbe, list[P
 
 
 def _answers(jobs: Sequence[VideoToProbe]) -> Generator[tuple[VideoToProbe, list[ProbedClip]], None, None]:
-    """What one process at a time finds."""
+    """Yields the results of one process."""
     for job, answer in zip(jobs, map_apart(probe_video, jobs), strict=True):
         if isinstance(answer, WorkerDied):
             answer = [ProbedClip(str(answer))] * len(job.clips)
@@ -143,19 +143,19 @@ def _answers(jobs: Sequence[VideoToProbe]) -> Generator[tuple[VideoToProbe, list
 
 
 def _processors() -> int:
-    """Processors that this process may use."""
+    """Returns the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
 class _Remembered:
-    """What was found in one video file or folder, as long as it has this size and time of change."""
+    """The result for one video file or folder, valid as long as it has this size and time of change."""
 
     size: int
     changed: int
     """Nanoseconds"""
     cuts: dict[str, tuple[int, float | None]] = field(default_factory=dict)
-    """Start and end of a good clip -> its frames, and where the video ends if the clip ends after it."""
+    """Start and end of a good clip -> its frames, and the end of the video if the clip ends after it."""
 
     @classmethod
     def read(cls, entry: Any) -> "_Remembered":
@@ -167,7 +167,7 @@ class _Remembered:
 
 
 class _Memory:
-    """The good clips that earlier calls have opened. Bad ones are not remembered: they are few and get repaired."""
+    """The good clips that earlier calls have opened. Bad ones are not remembered: they are few and will be repaired."""
 
     def __init__(self, path: Path, fps: float):
         self.path = path
@@ -177,7 +177,7 @@ class _Memory:
         self._status: dict[Path, tuple[int, int] | None] = {}
 
     def _read(self) -> dict[str, _Remembered]:
-        """A file that is damaged, or of another `video.fps`, remembers nothing."""
+        """Reads the file; one that is damaged or was made with another `video.fps` counts as empty."""
         try:
             held = read_signed(self.path)
             if held["fps"] != self.fps:
@@ -187,7 +187,7 @@ class _Memory:
             return {}
 
     def find(self, clip: Clip) -> ProbedClip | None:
-        """What is known of a clip whose video has not changed."""
+        """Returns the result for a clip whose video has not changed; None if it is unknown."""
         known = self.videos.get(_key(clip.video))
         if known is None or (known.size, known.changed) != self._status_of(clip.video):
             return None
@@ -215,7 +215,7 @@ class _Memory:
             write_signed(self.path, {"fps": self.fps, "videos": videos})
 
     def _status_of(self, video: Path) -> tuple[int, int] | None:
-        """Size and time of change, as they were when first asked for: before the video is opened."""
+        """Returns size and time of change, as they were before the video was opened."""
         if video not in self._status:
             try:
                 status = video.stat()

@@ -75,14 +75,15 @@ def require_corpus(run: Run, clips: Sequence[Clip]) -> None:
 
 
 def moved_corpus(run: Run, clips: Sequence[Clip]) -> InputError | None:
-    """Says what to do if the corpus as a whole is no longer where it was."""
+    """Returns the error that says what to do if the corpus as a whole is no longer where it was; None if it still
+    is."""
     absent = [clip for clip in clips if not is_there(clip.video)]
     return absent_videos(run, absent, len(clips)) if _has_moved(run, len(absent), len(clips)) else None
 
 
 def absent_videos(run: Run, absent: Sequence[Clip], total: int, choice: str = "") -> InputError:
-    """Says how many clips, out of `total`, have no video, and what to do: about a corpus that has moved, or about
-    single clips, which leave one more `choice`."""
+    """Returns the error for clips, out of `total`, that have no video, and says what to do: about a corpus that has
+    moved, or about single clips, which leave one more `choice`."""
     named = ", ".join(f"{clip.id!r} ({clip.video})" for clip in absent[:3])
     more = f", and {len(absent) - 3:,} more" if len(absent) > 3 else ""
     advice = _advice_on_absent(run, len(absent), total, choice)
@@ -101,6 +102,6 @@ def _advice_on_absent(run: Run, absent: int, total: int, choice: str) -> str:
 
 
 def _has_moved(run: Run, absent: int, total: int) -> bool:
-    """Whether it is the corpus that is missing and not single clips."""
+    """Returns whether the corpus is missing rather than single clips."""
     root = run.config.corpus.root
     return absent > 0 and (2 * absent > total or (root is not None and not is_there(Path(root))))

@@ -1,6 +1,6 @@
-"""How much a training or an extraction has to do: clips, frames and tokens of each split, counted before any of it.
+"""The workload of a training or an extraction: clips, frames and tokens of each split, counted beforehand.
 
-Needs no data set: as long as there is none, its published size counts."""
+Needs no data set: as long as there is none, the published size is used."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,9 +32,9 @@ class Amount:
 class Workload:
     splits: dict[str, Amount]
     tokens: float
-    """Of a sentence."""
+    """Mean tokens of a sentence."""
     sentences: int
-    """For pre-training."""
+    """Sentences for pre-training."""
     source: str
     """Where the clips were counted, as the end of a sentence."""
 

@@ -1,4 +1,4 @@
-"""The demo corpus as one corpus among others. Light: what plans and draws it is imported when it is needed."""
+"""The demo corpus as one corpus among others. Light: the modules that plan and draw it are imported when needed."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Prints what one setting of the demo corpus holds; draws a sheet of its signs if asked. Writes nothing else.
+"""Prints the contents of one setting of the demo corpus; draws a sheet of its signs on request. Writes nothing else.
 
 python -m slt_cache.corpora.avatar.describe --language de --difficulty 1 --sheet signs.png"""
 
@@ -27,20 +27,20 @@ from slt_cache.errors import SltCacheError
 SHEET_COLUMNS = 3
 """Signs side by side on a sheet."""
 SHEET_MOMENTS = (0.38, 0.50, 0.60, 0.70)
-"""Of a one-sign clip, as shares of its length."""
+"""Moments of a one-sign clip that are shown, as shares of its length."""
 
 
 SELDOM = 5
-"""A word that train has less often than this is seldom."""
+"""A word with fewer occurrences in train than this is rare."""
 
 
 def words(text: str, language: str) -> list[str]:
-    """Words, or characters for Chinese."""
+    """Returns words, or characters for Chinese."""
     return list(text) if language == "zh" else text.split()
 
 
 def describe(corpus: CorpusConfig) -> dict[str, float]:
-    """The corpus in numbers."""
+    """Returns the corpus in numbers."""
     grammar = load_grammar(corpus.language, corpus.difficulty)
     plan = plan_avatar(corpus)
     sentences = [clip.text for clip in plan.clips] + list(plan.monolingual)
@@ -66,8 +66,8 @@ def describe(corpus: CorpusConfig) -> dict[str, float]:
 
 
 def _guesses(wording: RichWording, plan: AvatarPlan) -> dict[str, float]:
-    """BLEU-4 on test of who knows all signs, and words each as train does most often: whatever stands beside it, or
-    beside this neighbour where train shows the pair."""
+    """Returns the test BLEU-4 of an oracle that recognizes every sign and picks its most frequent training wording:
+    over all contexts, or given this neighbour if train has the pair."""
     of_sign: dict[tuple[int, str], Counter[int]] = defaultdict(Counter)
     of_pair: dict[tuple[str, ...], Counter[int]] = defaultdict(Counter)
 
@@ -99,8 +99,8 @@ def _guesses(wording: RichWording, plan: AvatarPlan) -> dict[str, float]:
 
 
 def _entropy(sentences: Sequence[str], language: str, given: int) -> float:
-    """Bits that the next word (or end) of the sentences without a video takes to tell, where so many words before it
-    are known. Counted, and so too low where there are many contexts for few sentences."""
+    """Returns the entropy, in bits, of the next word (or end) of the sentences without a video, given this many
+    previous words. It is an empirical estimate, too low if there are many contexts for few sentences."""
     contexts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for sentence in sentences:
         line = [*[""] * given, *words(sentence, language), ""]
@@ -113,7 +113,7 @@ def _entropy(sentences: Sequence[str], language: str, given: int) -> float:
 
 
 def draw_sheet(corpus: CorpusConfig, path: Path) -> None:
-    """A picture with four moments of every sign, each sign by another signer."""
+    """Draws a picture with four moments of every sign, each sign by another signer."""
     names = load_grammar(corpus.language, corpus.difficulty).signs
     people = [signer for signers in make_signers(corpus.seed).values() for signer in signers]
     rows = []
@@ -127,7 +127,7 @@ def draw_sheet(corpus: CorpusConfig, path: Path) -> None:
 
 
 def examples(plan: AvatarPlan, count: int = 5) -> list[str]:
-    """Signed sequences with their sentences."""
+    """Returns signed sequences with their sentences."""
     return [f"{' '.join(clip.signs)}  ->  {clip.text}" for clip in plan.clips[:count]]
 
 

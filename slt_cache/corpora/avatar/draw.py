@@ -27,11 +27,11 @@ UPPER_ARM, FOREARM = 33.0, 32.0
 UPPER_ARM_WIDTH, FOREARM_WIDTH = 14.0, 11.0
 """Figure units."""
 ANGLE_STEP = 5
-"""Degrees; hand pictures are turned in such steps, so that a turned one can be used again."""
+"""Degrees; hand pictures are turned in steps of this size, so that turned ones can be reused."""
 
 
 def draw_clip(clip: PlannedClip) -> np.ndarray:
-    """The frames of a clip, uint8 [T, 128, 128, 3]."""
+    """Draws the frames of a clip, uint8 [T, 128, 128, 3]."""
     painter = _Painter(clip)
     poses = clip_poses(clip)
     frames = np.empty((len(poses), SIDE, SIDE, 3), dtype=np.uint8)  # [T, H, W, 3]
@@ -41,7 +41,8 @@ def draw_clip(clip: PlannedClip) -> np.ndarray:
 
 
 class _Painter:
-    """Keeps what does not change within a clip: the figure with each mouth, and the turned hands."""
+    """Draws the frames of a clip and keeps the parts that do not change within it: the figure with each mouth, and the
+    turned hands."""
 
     def __init__(self, clip: PlannedClip) -> None:
         random = Random(f"{clip.seed}/painter")
@@ -57,7 +58,7 @@ class _Painter:
         self.hands: dict[tuple[str, str, int, bool], Image.Image] = {}
 
     def frame(self, pose: Pose) -> np.ndarray:
-        """uint8 [128, 128, 3]."""
+        """Draws one frame, uint8 [128, 128, 3]."""
         image = self._figure(pose.mouth).copy()
         draw = ImageDraw.Draw(image)
         self._arm(image, draw, pose.second, right=True)
@@ -93,9 +94,8 @@ class _Painter:
 
 
 def _elbow(shoulder: Point, wrist: Point, outwards: float) -> Point:
-    """Two-link inverse kinematics: the elbow lies outwards and below the line from shoulder to wrist.
-
-    Where that side of the line is neither, the arm bends towards the viewer and its picture gets shorter."""
+    """Returns the elbow by two-link inverse kinematics: outwards and below the line from shoulder to wrist. If that
+    side of the line is neither, the arm bends towards the viewer and looks shorter."""
     dx, dy = wrist[0] - shoulder[0], wrist[1] - shoulder[1]
     distance = max(math.hypot(dx, dy), 1e-6)
     along = (UPPER_ARM**2 - FOREARM**2 + distance**2) / (2 * distance)

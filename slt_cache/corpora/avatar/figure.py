@@ -11,7 +11,7 @@ from slt_cache.corpora.avatar.signers import Colour, Signer, luminance, shade
 SIDE = 128
 """Pixels; side of a frame."""
 OVERSAMPLING = 2
-"""Drawn so much larger, then averaged: smooth edges."""
+"""Factor by which pictures are drawn larger and then averaged, for smooth edges."""
 SHOULDERS = ((41.0, 68.0), (87.0, 68.0))
 """x, y of both shoulder joints."""
 ORIGIN = (64.0, 70.0)
@@ -26,7 +26,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Canvas:
-    """Figure units to pixels of the oversampled picture."""
+    """The oversampled picture; converts figure units to its pixels."""
 
     size: float
     shift: Point
@@ -52,7 +52,7 @@ class Canvas:
 def draw_limb(
     draw: ImageDraw.ImageDraw, canvas: Canvas, ends: tuple[Point, Point], width: float, colour: Colour
 ) -> None:
-    """A line with round ends and a dark edge."""
+    """Draws a line with round ends and a dark edge."""
     for fill, thick in ((shade(colour, 0.55), width + 2.0), (colour, width)):
         (x0, y0), (x1, y1) = canvas.at(ends[0]), canvas.at(ends[1])
         reach = thick / 2 * canvas.scale
@@ -62,7 +62,7 @@ def draw_limb(
 
 
 def draw_figure(signer: Signer, canvas: Canvas) -> Image.Image:
-    """Background, body and head without a mouth."""
+    """Draws background, body and head without a mouth."""
     side = SIDE * OVERSAMPLING
     image = Image.new("RGB", (side, side), signer.background)
     draw = ImageDraw.Draw(image)
@@ -131,7 +131,7 @@ def _hair_in_front(draw: ImageDraw.ImageDraw, canvas: Canvas, signer: Signer) ->
 
 
 def draw_mouth(image: Image.Image, canvas: Canvas, signer: Signer, mouth: str) -> None:
-    """The mouth belongs to the sign, so it is drawn onto a copy of the figure."""
+    """Draws the mouth, which belongs to the sign, onto a copy of the figure."""
     draw = ImageDraw.Draw(image)
     lips = LIPS if luminance(signer.skin) > 110 else (190, 96, 96)
     inside = (74, 24, 28)

@@ -1,7 +1,7 @@
 """The grammar: a grammar file and a wording file in; signed sequences, by number, and their sentences out.
 
-A pattern is a signed order of groups (`time region weather`). Its sequences are numbered 0 .. size - 1, so
-that distinct ones are drawn by drawing distinct numbers. Draws nothing at random itself."""
+A pattern is a signed order of groups (`time region weather`). Its sequences are numbered 0 .. size - 1, so that drawing
+distinct numbers draws distinct sequences. Draws nothing at random itself."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ LANGUAGES = ("de", "en", "zh")
 RICH = 4
 """The difficulty whose language is the hard part; it has files of its own."""
 WORDED_APART = ("degree", "strength", "tens", "unit")
-"""Groups that difficulty 4 does not sign, or whose words stand elsewhere than under `signs`."""
+"""Groups that difficulty 4 does not sign, or whose words are not listed under `signs`."""
 SHARES = {"dev": 0.08, "test": 0.12}
-"""Of the clips, but for the difficulty that says otherwise."""
+"""Shares of the clips, unless a difficulty defines others."""
 
 
 def grammar_file(difficulty: int) -> str:
@@ -32,7 +32,7 @@ def wording_file(language: str, difficulty: int) -> str:
 
 
 def data_files(language: str, difficulty: int) -> tuple[str, ...]:
-    """Everything that the sentences and pictures of a difficulty are made of."""
+    """Returns the names of all files that decide the sentences and pictures of a difficulty."""
     lexicons = (LEXICON_FILE, RICH_LEXICON_FILE) if difficulty == RICH else (LEXICON_FILE,)
     return (*lexicons, grammar_file(difficulty), wording_file(language, difficulty))
 
@@ -43,16 +43,16 @@ class Pattern:
 
     groups: tuple[str, ...]
     share: float
-    """Of the clips, relative to the other patterns."""
+    """Share of the clips, relative to the other patterns."""
     options: dict[str, list[str]]
 
     @property
     def size(self) -> int:
-        """Number of its distinct sequences."""
+        """The number of distinct sequences."""
         return prod(self._radices())
 
     def sequence(self, number: int) -> tuple[str, ...]:
-        """The signs of sequence `number`, 0 <= number < size; different numbers give different signs."""
+        """Returns the signs of sequence `number`, 0 <= number < size; different numbers give different signs."""
         signs: list[str] = []
         for group, radix in zip(self.groups, self._radices(), strict=True):
             number, digit = divmod(number, radix)
@@ -73,31 +73,31 @@ class Grammar:
 
     patterns: tuple[Pattern, ...]
     monolingual: int
-    """Sentences without a video, at most."""
+    """Most sentences without a video."""
     wording: Wording
     shares: Mapping[str, float]
-    """Of the clips: dev and test."""
+    """Shares of the clips in dev and test."""
     tail: float = 0.0
-    """The n-th sign of a group comes (n + 1) ** -tail times as often as its first; 0: all alike."""
+    """The n-th sign of a group is (n + 1) ** -tail times as frequent as its first; 0: all alike."""
 
     @property
     def size(self) -> int:
-        """Number of distinct signed sequences, and of sentences."""
+        """The number of distinct signed sequences, and of sentences."""
         return sum(pattern.size for pattern in self.patterns)
 
     @property
     def signs(self) -> list[str]:
-        """All signs that occur, in the order of the lexicon."""
+        """Returns all signs that occur, in the order of the lexicon."""
         used = {name for pattern in self.patterns for group in pattern.groups for name in pattern.options[group]}
         return [name for name in lexicon().signs if name in used]
 
     def sentence(self, signs: Sequence[str]) -> str:
-        """The one sentence that belongs to a signed sequence."""
+        """Returns the one sentence that belongs to a signed sequence."""
         return self.wording.sentence(signs)
 
 
 def load_grammar(language: str, difficulty: int) -> Grammar:
-    """The grammar of one language. Raises InputError where a sign has no wording or a wording no sign."""
+    """Loads the grammar of one language. Raises InputError if a sign has no wording or a wording no sign."""
     rules = read_data(grammar_file(difficulty))
     wording = read_data(wording_file(language, difficulty))
     return _rich(rules, wording, language) if difficulty == RICH else _plain(rules, wording, language, difficulty)
@@ -123,7 +123,7 @@ def _plain(rules: Any, wording: Any, language: str, difficulty: int) -> Grammar:
 
 
 def _rich(rules: Any, wording: Any, language: str) -> Grammar:
-    """Every combination of what the slots offer is a pattern."""
+    """Makes a pattern of every combination that the slots offer."""
     _require_wordings(wording["signs"], wording_file(language, RICH), level=3, without=WORDED_APART)
     patterns = []
     for choices in product(*(slot.items() for slot in rules["slots"])):

@@ -9,9 +9,9 @@ from slt_cache.corpora.avatar.signers import Colour, shade
 HAND_BOX = 44
 """Side of a hand's picture, in 1/128 of the figure's side; the hand turns about its middle."""
 WRIST_Y = 13.0
-"""How far the wrist lies below the middle of the picture (fingers up), in the same unit."""
+"""Distance of the wrist below the middle of the picture (fingers up), in the same unit."""
 PALM_Y = 5.0
-"""Where the middle of the palm lies, in the same unit."""
+"""Distance of the middle of the palm below the middle of the picture, in the same unit."""
 OVERSAMPLING = 3
 FINGER_WIDTH = 4.0
 OUTLINE = 1.1
@@ -37,7 +37,7 @@ FINGERS: dict[str, tuple[tuple[Finger, Finger, Finger, Finger], Finger]] = {
 
 
 def hand_picture(shape: str, palm: str, skin: Colour, scale: float, thumb_right: bool) -> Image.Image:
-    """An RGBA picture, `HAND_BOX` * scale pixels square."""
+    """Draws a hand as an RGBA picture, `HAND_BOX` * scale pixels square."""
     size = round(HAND_BOX * scale)
     dark = shade(skin, 0.42)
     picture = Image.new("RGBA", (size * OVERSAMPLING, size * OVERSAMPLING), (*dark, 0))
@@ -53,7 +53,7 @@ def hand_picture(shape: str, palm: str, skin: Colour, scale: float, thumb_right:
 
 
 class _Pen:
-    """Draws in hand units about the middle of the picture."""
+    """Draws in hand units around the middle of the picture."""
 
     def __init__(self, picture: Image.Image, scale: float, skin: Colour, palm: str) -> None:
         self.draw = ImageDraw.Draw(picture)
@@ -98,7 +98,7 @@ class _Pen:
             self.disc(end, thick / 2, colour)
 
     def ring(self) -> None:
-        """Thumb and index touch and leave a hole."""
+        """Draws thumb and index touching, with a hole between them."""
         x, y = -7.5, PALM_Y - 7.0
         for colour, radius, width in ((self.dark, 6.6, 5.0), (self.fill, 5.6, 3.0)):
             box = (*self.at((x - radius, y - radius)), *self.at((x + radius, y + radius)))
@@ -119,6 +119,6 @@ class _Pen:
         self.draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=colour)
 
     def at(self, point: tuple[float, float]) -> tuple[float, float]:
-        """Pixels of a point in hand units."""
+        """Returns the pixels of a point in hand units."""
         middle = HAND_BOX / 2
         return (point[0] + middle) * self.scale, (point[1] + middle) * self.scale

@@ -42,7 +42,7 @@ class Sign:
     second: str
     shape: str
     point: float
-    """Degrees; where the fingers point: 0 to the right of the picture, 90 up."""
+    """Degrees; direction of the fingers: 0 to the right of the picture, 90 up."""
     palm: str
     mouth: str
 
@@ -54,17 +54,17 @@ class Lexicon:
     """x, y of the signing hand, in 1/128 of the picture's side."""
 
     def of_group(self, group: str, level: int) -> list[str]:
-        """Names of a group's signs up to a level, in the order of the file."""
+        """Returns the names of a group's signs up to a level, in the order of the file."""
         return [sign.name for sign in self.signs.values() if sign.group == group and sign.level <= level]
 
 
 def read_data(name: str) -> Any:
-    """One of the YAML files of the demo corpus."""
+    """Reads one of the YAML files of the demo corpus."""
     return yaml.safe_load(_text(name))
 
 
 def data_sha256(names: Iterable[str]) -> str:
-    """Of the YAML files: another lexicon is another corpus. Line ends do not count."""
+    """Returns a hash of the YAML files: another lexicon is another corpus. Line ends do not matter."""
     return hashlib.sha256("\n".join(_text(name) for name in names).encode()).hexdigest()
 
 
@@ -74,7 +74,7 @@ def _text(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def lexicon() -> Lexicon:
-    """The lexicon that comes with the package. Raises InputError that names the bad sign."""
+    """Loads the lexicon that comes with the package. Raises InputError that names a bad sign."""
     data = read_data(LEXICON_FILE)
     places = {name: (float(x), float(y)) for name, (x, y) in data["places"].items()}
     entries = {**data["signs"], **read_data(RICH_LEXICON_FILE)["signs"]}
@@ -96,7 +96,8 @@ def _sign(name: str, entry: dict[str, Any], places: dict[str, tuple[float, float
 
 
 def _refuse_similar(signs: Iterable[Sign]) -> None:
-    """Signs with the same place, movement and second hand could hardly be told apart at 32 x 32 pixels."""
+    """Raises InputError for signs with the same place, movement and second hand, which could hardly be distinguished at
+    32 x 32 pixels."""
     seen: dict[tuple[str, str, str], str] = {}
     for sign in signs:
         key = (sign.place, sign.movement, sign.second)

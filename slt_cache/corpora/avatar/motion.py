@@ -1,6 +1,6 @@
-"""How the hands move: a planned clip in, one pose a frame out, in 1/128 of the picture's side. Draws nothing.
+"""The movement of the hands: a planned clip in, one pose per frame out, in 1/128 of the picture's side. Draws nothing.
 
-Each sign is a short stroke at its place; between two strokes, and from and to rest, the hands go smoothly."""
+Each sign is a short stroke at its place; between two strokes, and from and to rest, the hands move smoothly."""
 
 import math
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ REST_FRAMES = 2
 """Source frames of rest at either end."""
 MIDLINE = 64.0
 PLACE_JITTER = 1.5
-"""Standard deviation, per sign and clip."""
+"""Standard deviation of the place, per sign and clip."""
 HALF_PAIR = 13.0
-"""Two hands side by side are this far from their middle."""
+"""Distance of two hands side by side from their middle."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class HandPose:
     x: float
     y: float
     angle: float
-    """Degrees; where the fingers point: 0 to the right of the picture, 90 up."""
+    """Degrees; direction of the fingers: 0 to the right of the picture, 90 up."""
     shape: str
     palm: str
 
@@ -48,7 +48,7 @@ REST = Pose(
 
 
 def clip_poses(clip: PlannedClip) -> list[Pose]:
-    """One pose for each source frame."""
+    """Returns one pose for each source frame."""
     random = Random(f"{clip.seed}/motion")
     tempo = clip.signer.tempo * random.uniform(0.96, 1.04)
     poses = [REST] * REST_FRAMES
@@ -66,7 +66,7 @@ def _stroke(sign: Sign, length: int, jitter: tuple[float, float]) -> list[Pose]:
 
 
 def _pose(sign: Sign, phase: float, jitter: tuple[float, float]) -> Pose:
-    """The pose at a phase of the stroke, 0 to 1."""
+    """Returns the pose at a phase of the stroke, 0 to 1."""
     x, y = lexicon().places[sign.place]
     x, y = x + jitter[0], y + jitter[1]
     dx, dy = _offset(sign.movement, phase, side=-1.0 if x < MIDLINE else 1.0)
@@ -90,7 +90,7 @@ def _pose(sign: Sign, phase: float, jitter: tuple[float, float]) -> Pose:
 
 
 def _offset(movement: str, phase: float, side: float) -> tuple[float, float]:
-    """Shift from the place at a phase of 0 to 1; `side` is -1 left of the middle of the picture, else 1."""
+    """Returns the shift from the place at a phase of 0 to 1; `side` is -1 left of the middle of the picture, else 1."""
     turn = 2 * math.pi * phase
     zigzag = 9.0 * math.sin(1.5 * turn)
     return {
@@ -109,7 +109,7 @@ def _offset(movement: str, phase: float, side: float) -> tuple[float, float]:
 
 
 def _transition(start: Pose, end: Pose, length: int) -> list[Pose]:
-    """`length` poses strictly between two, with minimum jerk (Flash and Hogan 1985)."""
+    """Returns `length` poses strictly between two, with minimum jerk (Flash and Hogan 1985)."""
     poses = []
     for index in range(1, length + 1):
         share = index / (length + 1)

@@ -1,4 +1,4 @@
-"""What will be drawn: corpus settings in; clips (signs, sentence, signer, seed) and further sentences out.
+"""The plan of the demo corpus: corpus settings in; clips (signs, sentence, signer, seed) and further sentences out.
 
 Dev and test sentences occur nowhere else, and neither do their signed sequences. Draws and writes nothing."""
 
@@ -29,23 +29,23 @@ class PlannedClip:
     id: str
     split: str
     signs: tuple[str, ...]
-    """In signed order."""
+    """Signs in signed order."""
     text: str
     signer: Signer
     seed: int
-    """Of the clip's small changes of size, position, tempo and places."""
+    """Seed of the clip's small changes of size, position, tempo and places."""
 
 
 @dataclass(frozen=True)
 class AvatarPlan:
     clips: tuple[PlannedClip, ...]
-    """In manifest order: train, dev, test."""
+    """Clips in manifest order: train, dev, test."""
     monolingual: tuple[str, ...]
     """Distinct sentences without a video; those of dev and test are not among them."""
 
 
 def plan_avatar(corpus: CorpusConfig) -> AvatarPlan:
-    """The whole corpus but its pictures. Raises InputError where dev and test get too few sentences."""
+    """Plans the whole corpus except its pictures. Raises InputError if dev and test get too few sentences."""
     grammar = load_grammar(corpus.language, corpus.difficulty)
     random = Random(f"{corpus.seed}/{corpus.difficulty}/sentences")  # not the language: all three say the same
     counts = _counts(corpus.clips, grammar)
@@ -70,7 +70,7 @@ def _counts(clips: int, grammar: Grammar) -> dict[str, int]:
 
 
 def _room(grammar: Grammar) -> list[int]:
-    """Sequences of each pattern that dev and test may take."""
+    """Returns how many sequences of each pattern dev and test may take."""
     return [int(pattern.size * HELD_OUT_LIMIT) for pattern in grammar.patterns]
 
 
@@ -104,8 +104,8 @@ def _clips(corpus: CorpusConfig, grammar: Grammar, sequences: dict[str, list[Sig
 
 
 def _drawn_with_tail(grammar: Grammar, counts: dict[str, int], random: Random) -> tuple[list[Signs], ...]:
-    """Held out, seen, and without a video, as `_drawn_evenly`; the first signs of each group come often and the last
-    ones seldom, in every split alike."""
+    """Returns the same as `_drawn_evenly`, but the first signs of each group are frequent and the last ones rare, in
+    every split alike."""
     held_out = counts["dev"] + counts["test"]
     free = grammar.size - held_out
     unseen = _tailed(grammar, held_out, random, set())
@@ -114,8 +114,8 @@ def _drawn_with_tail(grammar: Grammar, counts: dict[str, int], random: Random) -
 
 
 def _tailed(grammar: Grammar, count: int, random: Random, taken: set[Signs]) -> list[Signs]:
-    """`count` distinct sequences that are not taken. There are some thousand times as many, so that drawing again costs
-    little."""
+    """Draws `count` distinct sequences that are not taken. There are some thousand times as many, so rejected draws
+    cost little."""
     shares = list(accumulate(pattern.share for pattern in grammar.patterns))
     ranks = max(len(names) for pattern in grammar.patterns for names in pattern.options.values())
     weights = list(accumulate((rank + 1) ** -grammar.tail for rank in range(ranks)))
@@ -133,7 +133,7 @@ def _one_of(names: list[str], cum_weights: list[float], random: Random) -> list[
 
 
 def _drawn_evenly(grammar: Grammar, counts: dict[str, int], random: Random) -> tuple[list[Signs], ...]:
-    """Sequences that are held out, those that train has, and those without a video, which may be among train's."""
+    """Returns the held-out sequences, those of train, and those without a video, which may be among train's."""
     held_out = counts["dev"] + counts["test"]
     free = grammar.size - held_out
     unseen = _draw(grammar, held_out, random, set(), _room(grammar))
@@ -148,7 +148,7 @@ def _drawn_evenly(grammar: Grammar, counts: dict[str, int], random: Random) -> t
 def _draw(
     grammar: Grammar, count: int, random: Random, taken: set[Number], room: list[int] | None = None
 ) -> list[Number]:
-    """`count` distinct sequences that are not taken, shared out over the patterns, in random order."""
+    """Draws `count` distinct sequences that are not taken, distributed over the patterns, in random order."""
     used = [0] * len(grammar.patterns)
     for pattern, _ in taken:
         used[pattern] += 1
@@ -164,7 +164,8 @@ def _draw(
 
 
 def _quotas(count: int, shares: list[float], free: list[int]) -> list[int]:
-    """How many of each pattern: by share, and what a small pattern cannot give the others take over."""
+    """Returns how many sequences each pattern contributes: by share, and the others make up for a pattern that is too
+    small."""
     quotas = [0] * len(free)
     while (left := count - sum(quotas)) > 0:
         open_patterns = [index for index in range(len(free)) if quotas[index] < free[index]]

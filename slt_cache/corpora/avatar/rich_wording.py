@@ -1,4 +1,4 @@
-"""How a signed sequence is worded at difficulty 4, where language is the hard part: many wordings a sign, of which a
+"""The wording of a signed sequence at difficulty 4, where language is the hard part: many wordings per sign, of which a
 neighbour picks one without a rule; adjectives that agree; conjunctions that move the verb; numbers made of two signs.
 
 The comments in grammar.rich.yaml and wording.rich.*.yaml explain the fields."""
@@ -12,16 +12,16 @@ from slt_cache.corpora.avatar.lexicon import lexicon
 from slt_cache.corpora.avatar.wording import MIDDLE, joined, statements
 
 VERB_LAST = ">"
-"""Mark behind a conjunction: the clause that it begins has its verb at the end."""
+"""Mark after a conjunction: the clause that it begins has its verb at the end."""
 PARTICLE = "~"
 """Mark before the separable part of a verb."""
 ADJECTIVE = re.compile(r"\{([a-z]*)\}")
-"""Place of an adjective with this ending; the number is {n}, and stands in no weather wording."""
+"""Place of an adjective with this ending; the number is {n}, which occurs in no weather wording."""
 PLACES = ("region", "city")
 
 
 def pick(count: int, *names: str) -> int:
-    """One of `count` wordings for a pair of signs: the same for ever, and with no rule behind it."""
+    """Returns one of `count` wordings for a pair of signs: always the same one, without any rule."""
     return zlib.crc32(" ".join(names).encode()) % count
 
 
@@ -32,7 +32,7 @@ class RichWording:
     wordings: Mapping[str, list[str]]
     degrees: Sequence[str]
     numbers: Mapping[str, list[str]]
-    """Of each sign for tens: alone, then with each unit in the order of the lexicon."""
+    """Wordings of each sign for tens: alone, then with each unit in the order of the lexicon."""
     strengths: Mapping[str, Mapping[str, list[str]]]
     """Weather sign -> STRONG or LIGHT -> stems of adjectives."""
     main: str
@@ -40,7 +40,7 @@ class RichWording:
     chosen_by: Mapping[str, list[str]]
     front: Sequence[str]
     pick: Callable[..., int] = pick
-    """Another one tells what a guess would make of the signs."""
+    """Picks a wording; replaced to see what a guess would make of the signs."""
 
     def sentence(self, signs: Sequence[str]) -> str:
         return joined([self._statement(statement) for statement in statements(signs)], self.main)
@@ -63,7 +63,8 @@ class RichWording:
         )
 
     def _fronted(self, of_group: Mapping[str, str]) -> str:
-        """Which part of `middle` begins the clause; none behind an adverb such as `und später`, which begins it."""
+        """Returns which part of `middle` begins the clause; none after an adverb such as `und später`, which begins
+        it."""
         if "later" in of_group:
             return ""
         there = [group for group in self.front if group in of_group]
@@ -78,7 +79,7 @@ class RichWording:
         return next((of_group[other] for other in self.chosen_by[group] if other in of_group), "")
 
     def _with_adjective(self, weather: str, of_group: Mapping[str, str]) -> str:
-        """Adjectives go with the weather and with what decides its wording, and agree with its noun."""
+        """Adds adjectives, which depend on the weather and on what decides its wording, and agree with its noun."""
         if "strength" not in of_group:
             return ADJECTIVE.sub("", weather)
         stems = self.strengths[of_group["weather"]][of_group["strength"]]
@@ -94,8 +95,8 @@ class RichWording:
 
 
 def verb_at_the_end(clause: str) -> str:
-    """`ziehen … schauer ~durch` -> `… schauer durchziehen`; a pronoun behind the verb, `regnet es … stark`, stays where
-    it is, before the middle."""
+    """Turns `ziehen … schauer ~durch` into `… schauer durchziehen`; a pronoun after the verb, `regnet es … stark`,
+    stays where it is, before the middle."""
     verb, _, rest = clause.partition(" ")
     rest, separable, particle = rest.partition(PARTICLE)
     return f"{rest} {particle if separable else ''}{verb}"

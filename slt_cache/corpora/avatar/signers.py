@@ -1,7 +1,7 @@
-"""The signers: a corpus seed in, drawn people out, others for each split. Draws no picture.
+"""The signers: a corpus seed in, drawn people out, different ones for each split. Draws no picture.
 
-Dev and test signers lie inside the ranges that the train signers span, but are other combinations: a model
-must carry over to new people, not to new kinds of people."""
+Dev and test signers lie within the ranges that the train signers span, but are other combinations: a model must
+generalize to new people, not to new kinds of people."""
 
 import colorsys
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ SKINS = ((246, 213, 186), (229, 184, 146), (198, 144, 103), (150, 101, 68), (105
 """Light to dark; in between is interpolated."""
 HAIRS = ((222, 184, 112), (163, 92, 48), (96, 62, 42), (40, 32, 32), (150, 148, 146))
 LIGHT_SKIN = 150.0
-"""Of 255; lighter skin gets a dark shirt and darker skin a light one, so that hands stand out."""
+"""Luminance of 255; lighter skin gets a dark shirt and darker skin a light one, so that hands stand out."""
 
 
 @dataclass(frozen=True)
 class Signer:
-    """How a person looks and moves."""
+    """The looks and movements of a person."""
 
     name: str
     skin: Colour
@@ -34,11 +34,11 @@ class Signer:
     shift: tuple[float, float]
     """x, y in 1/128 of the picture's side."""
     tempo: float
-    """Relative; 1.1 signs a tenth faster."""
+    """Relative tempo; 1.1 signs a tenth faster."""
 
 
 def make_signers(seed: int) -> dict[str, list[Signer]]:
-    """The signers of each split."""
+    """Returns the signers of each split."""
     random = Random(f"{seed}/signers")
     total = sum(SIGNERS.values())
     columns = [_spread(random, total) for _ in range(9)]
@@ -52,7 +52,8 @@ def make_signers(seed: int) -> dict[str, list[Signer]]:
 
 
 def _spread(random: Random, total: int) -> list[float]:
-    """Values from 0 to 1: the train signers' evenly spread from end to end, the others' in between."""
+    """Returns values from 0 to 1: those of the train signers evenly spread from end to end, those of the others in
+    between."""
     count = SIGNERS["train"]
     spread = [index / (count - 1) for index in range(count)]
     random.shuffle(spread)
@@ -77,13 +78,13 @@ def _signer(name: str, style: str, *values: float) -> Signer:
 
 
 def luminance(colour: Colour) -> float:
-    """0 to 255 (ITU-R BT.601)."""
+    """Returns the luminance, 0 to 255 (ITU-R BT.601)."""
     red, green, blue = colour
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """Darker (factor < 1) or lighter (factor > 1)."""
+    """Returns a darker (factor < 1) or lighter (factor > 1) colour."""
     red, green, blue = (min(255, round(channel * factor)) for channel in colour)
     return red, green, blue
 

@@ -1,4 +1,4 @@
-"""How a signed sequence is worded at difficulty 1 to 3: a wording file in, one sentence a sequence out."""
+"""The wording of a signed sequence at difficulties 1 to 3: a wording file in, one sentence per sequence out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,17 @@ from slt_cache.corpora.avatar.lexicon import lexicon
 SECOND_STATEMENT = ("later", "link")
 """Groups that begin a second statement."""
 MIDDLE = "…"
-"""Mark in a weather wording: what stands in the middle of the clause goes here."""
+"""Mark in a weather wording for the middle of the clause."""
 
 
 class Wording(Protocol):
     def sentence(self, signs: Sequence[str]) -> str:
-        """The one sentence that belongs to a signed sequence."""
+        """Returns the one sentence that belongs to a signed sequence."""
         ...
 
 
 def statements(signs: Sequence[str]) -> list[dict[str, str]]:
-    """The signs of each statement by group."""
+    """Returns the signs of each statement by group."""
     found: list[dict[str, str]] = [{}]
     for name in signs:
         group = lexicon().signs[name].group
@@ -31,7 +31,7 @@ def statements(signs: Sequence[str]) -> list[dict[str, str]]:
 
 
 def joined(parts: Sequence[str], template: str) -> str:
-    """Statements as one sentence: single blanks, or none where the language writes none between its words."""
+    """Joins statements into one sentence: with single spaces, or none if the language writes none between words."""
     if " " in template:
         return re.sub(" +", " ", " ".join(parts)).strip()
     return "".join(parts).replace(" ", "")
@@ -39,7 +39,7 @@ def joined(parts: Sequence[str], template: str) -> str:
 
 @dataclass(frozen=True)
 class PlainWording:
-    """One wording a sign, or one of three or four that a neighbour picks by its place in the lexicon."""
+    """One wording per sign, or one of three or four that a neighbour picks by its place in the lexicon."""
 
     wordings: Mapping[str, list[str]]
     chosen_by: Mapping[str, list[str]]

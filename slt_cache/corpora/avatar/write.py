@@ -1,6 +1,6 @@
 """Writes the demo corpus: settings and a folder in; videos, sentences without a video and the clips out.
 
-Keeps what is there: a rerun writes only the missing videos. Writes no manifest."""
+Keeps existing files: a rerun writes only the missing videos. Writes no manifest."""
 
 import shutil
 from collections.abc import Generator
@@ -24,7 +24,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import exclusive, read_object, remove_abandoned, replacing, write_json, write_text
 
 RENDERER_VERSION = 1
-"""Goes up whenever the same settings give other pictures or sentences."""
+"""Version of pictures and sentences; increased whenever the same settings give different ones."""
 FRAME_RATE = 25
 """Frames a second, as in PHOENIX14T."""
 QUALITY = 20
@@ -40,11 +40,11 @@ def write_avatar(
     workers: int = 2,
     replace: bool = False,
 ) -> list[Clip]:
-    """Draws the corpus into a folder, unless it is there already; the clips in manifest order.
+    """Draws the corpus into a folder, unless it already exists; returns the clips in manifest order.
 
-    `progress` gets (videos there, videos in all). With less than two workers no other process is started. With
-    `replace`, a demo corpus of other settings in the folder is deleted first.
-    Raises InputError if the folder holds a corpus of other settings, or if another process draws into it."""
+    `progress` gets (finished videos, all videos). With fewer than two workers no other process is started. With
+    `replace`, a demo corpus with other settings in the folder is deleted first. Raises InputError if the folder holds a
+    corpus with other settings, or if another process draws into it."""
     plan = plan_avatar(corpus)
     if replace and is_of_other_settings(corpus, folder):
         with exclusive(folder / LOCK, str(folder)):
@@ -72,7 +72,7 @@ def video_path(folder: Path, clip: PlannedClip) -> Path:
 
 
 def is_of_other_settings(corpus: CorpusConfig, folder: Path) -> bool:
-    """Whether the folder holds a demo corpus, and another one."""
+    """Returns whether the folder holds a demo corpus with other settings."""
     path = folder / SETTINGS_FILE
     return path.is_file() and bool(_differing(read_object(path), _settings(corpus)))
 
@@ -82,14 +82,14 @@ def _differing(there: dict[str, Any], settings: dict[str, Any]) -> list[str]:
 
 
 def _delete(folder: Path) -> None:
-    """The settings last: what a kill leaves is still a demo corpus."""
+    """Deletes the corpus, the settings last: after a kill the rest is still recognized as a demo corpus."""
     shutil.rmtree(folder / "videos", ignore_errors=True)
     (folder / MONOLINGUAL_FILE).unlink(missing_ok=True)
     (folder / SETTINGS_FILE).unlink(missing_ok=True)
 
 
 def _require_same(folder: Path, settings: dict[str, Any]) -> None:
-    """Refuses a folder that holds a corpus of other settings, or other videos."""
+    """Raises InputError for a folder that holds a corpus with other settings, or other videos."""
     path = folder / SETTINGS_FILE
     if not path.exists():
         if (folder / "videos").is_dir() and any((folder / "videos").iterdir()):
@@ -105,7 +105,7 @@ def _require_same(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _is_whole(folder: Path, plan: AvatarPlan) -> bool:
-    """Whether there is nothing to write; the folder may be read-only then."""
+    """Returns whether there is nothing to write; the folder may be read-only then."""
     sentences = folder / MONOLINGUAL_FILE
     return (
         (folder / SETTINGS_FILE).is_file()
@@ -126,7 +126,7 @@ def _monolingual(plan: AvatarPlan) -> str:
 def _draw(
     corpus: CorpusConfig, plan: AvatarPlan, folder: Path, progress: ProgressCallback | None, workers: int
 ) -> None:
-    """Writes what is missing."""
+    """Writes the missing files."""
     settings = _settings(corpus)
     _require_same(folder, settings)  # once more: another process had the lock until now
     write_json(folder / SETTINGS_FILE, settings)
@@ -143,7 +143,7 @@ def _draw(
 
 
 def _settings(corpus: CorpusConfig) -> dict[str, Any]:
-    """All that decides what the files hold."""
+    """Returns everything that decides the content of the files."""
     names = data_files(corpus.language, corpus.difficulty)
     return {
         "renderer": RENDERER_VERSION,
@@ -172,7 +172,7 @@ def _write_clip(folder: Path, clip: PlannedClip) -> None:
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
-    """H.264 in mp4, whole or not at all. frames: uint8 [T, H, W, 3]."""
+    """Writes H.264 in mp4, whole or not at all. frames: uint8 [T, H, W, 3]."""
     with replacing(path, sweep=False) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FRAME_RATE)
         stream.height, stream.width = frames.shape[1:3]
