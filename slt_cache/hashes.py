@@ -1,22 +1,37 @@
 """SHA-256 of what a finished stage consists of: put into its record when it is saved, compared when it is loaded.
 
 A record has `files`, the hash of every other file in its folder, and `sha256`, that of the record itself; so a flipped
-bit anywhere in the folder is found, and the file named. Each file is read for it once in a process."""
+bit anywhere in the folder is found, and the file named. Each file is read for it once in a process.
+
+The first runs, those of 04acb8d, have no hashes. A file of theirs is accepted if its keys are exactly those that were
+written then: it lacks every later key, so a file of today cannot pass for one by losing its hash."""
 
 import hashlib
 import json
 from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from slt_cache.errors import InputError
 from slt_cache.files import RESTORE, TEMPORARY, read_object, write_json
+from slt_cache.progress import log
 
 RECORD_FILE = "record.json"
 OWN_HASH = "sha256"
 """Key of a JSON file for the hash of all its other keys."""
 EDITABLE = ("README.md",)
 """The model card: users are asked to write a licence into it, and nothing reads it."""
+WITHOUT_HASH = tuple(
+    frozenset(keys.split())
+    for keys in (
+        "stage settings finished best_epoch epochs seconds dev dev_beams context finished_at tool",  # record.json
+        "corpus sources source_sha256 named signers counts published problems findings",  # prepare.json
+        "model split made_from clips scores signatures hypotheses steps_left_out",  # eval/*.json
+    )
+)
+"""Keys of the files that had no hash."""
+UNVERIFIABLE = "made before slt-cache recorded hashes; it cannot be verified"
 BLOCK = 1 << 20
 """Bytes read at once."""
 
@@ -95,14 +110,33 @@ def write_signed(path: Path, value: dict[str, Any], apart: Collection[str] = ())
     write_json(path, {**value, OWN_HASH: _own_hash(value, apart)})
 
 
-def read_signed(path: Path, apart: Collection[str] = (), required: bool = True) -> dict[str, Any]:
-    """What was written, without the hash. Raises InputError where the file is missing, is not what was written, or,
-    if the hash is `required`, has none."""
+def read_signed(path: Path, apart: Collection[str] = ()) -> dict[str, Any]:
+    """Returns what was written, without the hash. Raises InputError if the file is missing or is not what was written;
+    one that was written before there were hashes is accepted with a line on stderr."""
     value = read_object(path)
+    if value.keys() in WITHOUT_HASH:
+        _report_unverifiable(_run_of(path))
+        return value
     saved = value.pop(OWN_HASH, None)
-    if (saved is not None or required) and saved != _own_hash(value, apart):
+    if saved != _own_hash(value, apart):
         raise InputError(f"{path}: damaged or edited: it does not have its SHA-256. {RESTORE}")
     return value
+
+
+@cache
+def _report_unverifiable(run: Path) -> None:
+    """Prints one line for each run, however many of its files are read."""
+    log(f"{run}: {UNVERIFIABLE}")
+
+
+def is_verifiable(path: Path) -> bool:
+    """Whether a signed file has a hash. Raises InputError if it is missing or no JSON object."""
+    return read_object(path).keys() not in WITHOUT_HASH
+
+
+def _run_of(path: Path) -> Path:
+    """The run folder that a file belongs to, or the file itself."""
+    return next((folder for folder in path.parents if (folder / "config.yaml").is_file()), path)
 
 
 def _own_hash(value: dict[str, Any], apart: Collection[str]) -> str:

@@ -13,7 +13,16 @@ from slt_cache.config import is_as_written, load_config
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
 from slt_cache.files import TEMPORARY, read_object
-from slt_cache.hashes import EDITABLE, RECORD_FILE, damage, file_sha256, read_signed, unlisted
+from slt_cache.hashes import (
+    EDITABLE,
+    RECORD_FILE,
+    UNVERIFIABLE,
+    damage,
+    file_sha256,
+    is_verifiable,
+    read_signed,
+    unlisted,
+)
 from slt_cache.pipeline.prepare import UNSIGNED
 from slt_cache.runs.begin_from import ORIGIN_FILE
 from slt_cache.runs.evaluations import read_table
@@ -35,7 +44,7 @@ class Verified:
     problems: tuple[str, ...]
     """One line each, which begins with the file."""
     notes: tuple[str, ...]
-    """What has changed and may."""
+    """What has changed and may, and what cannot be verified."""
     files: int
     """That were compared."""
 
@@ -54,6 +63,7 @@ def verify_run(folder: Path) -> Verified:
         notes += [f"{stage / name}: changed since it was written" for name in EDITABLE if _changed(stage, name)]
     problems += [line for stage in TRAININGS for line in _without_record(folder / stage / BEST)]
     problems += [line for path in files for line in _told(_check_of(path), path)]
+    notes += [f"{path}: {UNVERIFIABLE}" for path in files if _is_unverifiable(path)]
     if not problems and (folder / "feats.h5").is_file():  # else its encoder or manifest may not be read
         problems += _told(_cache_of_run, folder)
     return Verified(tuple(dict.fromkeys(problems)), tuple(notes), len(files))
@@ -104,7 +114,7 @@ def _manifest(folder: Path) -> Iterator[str]:
     if not preparation.is_file():
         return  # it may come from elsewhere
     made = read_signed(preparation, UNSIGNED)
-    if made.get("manifest_sha256") != file_sha256(manifest):
+    if made.get("manifest_sha256") not in (None, file_sha256(manifest)):
         yield f"{manifest}: damaged or edited since it was prepared. Put back a copy of it, or prepare again"
 
 
@@ -124,8 +134,15 @@ def _stage(folder: Path) -> Iterator[str]:
     is_same = any(one.is_file() and file_sha256(one) == record.log_sha256 for one in (log, waiting))
     if record.log_sha256 is not None and not is_same:
         yield f"{log}: {'damaged or changed' if log.is_file() else 'missing'}; {folder / RECORD_FILE} has its SHA-256"
-    if not record.files and any(folder.glob(WEIGHTS)):
+    if not record.files and any(folder.glob(WEIGHTS)) and is_verifiable(folder / RECORD_FILE):
         yield f"{folder / RECORD_FILE}: lists no files, and cannot tell whether these weights are whole"
+
+
+def _is_unverifiable(path: Path) -> bool:
+    try:
+        return path.suffix == ".json" and not is_verifiable(path)
+    except InputError:  # a problem that its check reports
+        return False
 
 
 def _changed(folder: Path, name: str) -> bool:
@@ -193,7 +210,7 @@ def _evaluation(path: Path) -> Iterator[str]:
     table = path.with_suffix(".tsv")
     if not table.is_file():
         yield f"{table}: missing; {path} has its scores"
-    elif saved.get("table_sha256") != file_sha256(table):
+    elif saved.get("table_sha256") not in (None, file_sha256(table)):
         yield f"{table}: damaged or edited since it was scored. Score it again"
 
 

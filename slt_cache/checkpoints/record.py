@@ -13,6 +13,7 @@ from slt_cache.config import differences
 from slt_cache.errors import InputError
 from slt_cache.files import RESTORE, parsed
 from slt_cache.hashes import OWN_HASH, RECORD_FILE, file_sha256, hashes_of, read_signed, write_signed
+from slt_cache.progress import log
 
 LOG_FILE = "metrics.jsonl"
 """Figures of a training, line by line, in the folder of its stage (training/metrics_log.py)."""
@@ -139,13 +140,35 @@ def _expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)  # of a damaged record: compared as it is
 
 
+CLIPS = {"clips", "clips_sha256", "manifest_sha256", "videos_sha256"}
+"""Settings that identify the clips a stage was trained on."""
+
+
+def different_settings(record: Record, asked: Mapping[str, Any]) -> list[str]:
+    """Returns `key: made, asked` for every setting that differs. The clips of one of the first runs are not compared:
+    its hash of them covers other columns of the manifest."""
+    made, asked = _expanded(record.settings), _expanded(asked)
+    if _is_of_first_runs(record):
+        made, asked = ({name: one for name, one in each.items() if name not in CLIPS} for each in (made, asked))
+        if "tokenizer" in made:
+            made["tokenizer"] = {name: one for name, one in made["tokenizer"].items() if name != "name"}
+    return differences(made, asked)
+
+
+def _is_of_first_runs(record: Record) -> bool:
+    """Whether a training is one of 04acb8d: those name the clips of their manifest, but not what these hold."""
+    return CLIPS & record.settings.keys() == {"manifest_sha256"}
+
+
 class OtherSettings(InputError):
     """What is there was made with other settings than those that are asked for."""
 
 
 def require_same(folder: Path, record: Record, asked: Mapping[str, Any], command: str) -> None:
     """Refuses to go on with a training of other settings, naming each."""
-    different = differences(_expanded(record.settings), _expanded(asked))
+    different = different_settings(record, asked)
+    if not different and _is_of_first_runs(record):
+        log(f"{folder}: too old to tell whether it was trained on the clips of today; its settings are compared alone")
     if different:
         raise OtherSettings(
             f"{folder}: {record.stage} was trained with other settings ({'; '.join(map(_named, different))}). "

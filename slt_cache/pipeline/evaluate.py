@@ -297,7 +297,7 @@ def _saved(run: Run, model: str, split: str) -> dict[str, Any] | None:
     table = path.with_suffix(".tsv")
     if not path.is_file():
         return None
-    saved = read_signed(path, required=False)
+    saved = read_signed(path)
     belongs = table.is_file() and saved.get("table_sha256") in (None, file_sha256(table))
     return saved if belongs else None
 

@@ -159,7 +159,7 @@ def ensure_clips(run: Run) -> list[Clip]:
     if not run.manifest.is_file():
         prepare(run)
     elif run.preparation.is_file():
-        made = read_signed(run.preparation, UNSIGNED, required=False)
+        made = read_signed(run.preparation, UNSIGNED)
         try:
             _check_preparation(run, made)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -180,7 +180,7 @@ def changed_manifest(run: Run) -> str:
     """Returns a message if the manifest is not the one that `prepare` wrote; empty if it is, or if that is unknown."""
     if not run.preparation.is_file() or not run.manifest.is_file():
         return ""
-    written = read_signed(run.preparation, UNSIGNED, required=False).get("manifest_sha256")
+    written = read_signed(run.preparation, UNSIGNED).get("manifest_sha256")
     if written in (None, file_sha256(run.manifest)):
         return ""
     return f"{run.manifest} is not as `prepare` wrote it: edited or damaged. To write it again: {_again(run)}"

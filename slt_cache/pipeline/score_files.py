@@ -129,7 +129,7 @@ def _is_as_eval_wrote_it(path: Path) -> bool:
     if path.suffix != ".tsv" or not scores.is_file():
         return False
     try:
-        return read_signed(scores, required=False).get("table_sha256") == file_sha256(path)
+        return read_signed(scores).get("table_sha256") == file_sha256(path)
     except InputError:  # the scores are damaged, or no scores at all; they are not what was asked for
         return False
 

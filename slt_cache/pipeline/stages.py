@@ -184,7 +184,7 @@ def _dev_is_scored(stage: Stage, record: Record) -> bool:
     """Whether there is nothing to score, or the record has the scores of this dev split with these beams."""
     if not record.dev or stage.dev_sha256 is None:
         return True
-    return (record.dev_beams, record.dev_sha256) == (stage.beams, stage.dev_sha256)
+    return record.dev_beams == stage.beams and record.dev_sha256 in (None, stage.dev_sha256)  # None: of 04acb8d
 
 
 def with_final_dev(stage: Stage, folder: Path, record: Record) -> Record:
@@ -195,7 +195,7 @@ def with_final_dev(stage: Stage, folder: Path, record: Record) -> Record:
     best; the scores recorded in the end are comparable with those of `eval`. The metrics log keeps the others."""
     if _dev_is_scored(stage, record):
         return record
-    if record.dev_sha256 != stage.dev_sha256:
+    if record.dev_sha256 not in (None, stage.dev_sha256):
         log(f"{stage.name}: dev has changed since it chose these weights, epoch {record.best_epoch}; they are kept")
     log(f"{stage.name}: scoring the best weights on dev with {stage.beams} beams")
     final = replace(record, dev=stage.score(folder, stage.beams), dev_beams=stage.beams, dev_sha256=stage.dev_sha256)

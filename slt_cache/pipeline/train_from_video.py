@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from slt_cache.batches.clips import clip_loader
 from slt_cache.batches.sampler import Share
 from slt_cache.checkpoints.named_files import content_of
-from slt_cache.checkpoints.record import Record, is_same_training, read_record, whole_record
-from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig, differences
+from slt_cache.checkpoints.record import Record, different_settings, is_same_training, read_record, whole_record
+from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.fingerprint import manifest_sha256, videos_sha256
 from slt_cache.corpora.registry import language_code
@@ -166,7 +166,7 @@ def _videos_sha256(folder: Path, clips: Sequence[Clip]) -> str | None:
 def _is_finished(folder: Path, settings: dict[str, Any], dev_sha256: str | None) -> bool:
     """Whether there is nothing to train or to score, and so no video to open."""
     done = read_record(folder / BEST)
-    return done is not None and done.dev_sha256 == dev_sha256 and not differences(done.settings, settings)
+    return done is not None and done.dev_sha256 in (None, dev_sha256) and not different_settings(done, settings)
 
 
 def _dev_sha256(folder: Path, dev_clips: Sequence[Clip]) -> str | None:

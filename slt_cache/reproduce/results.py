@@ -180,7 +180,7 @@ def _folder(root: Path, seed: int, row: Row, config: Config) -> Path:
 
 
 def _evaluation(root: Path, seed: int, row: Row, config: Config) -> dict[str, Any]:
-    return read_signed(_folder(root, seed, row, config) / f"{file_stem(row.model, 'test')}.json", required=False)
+    return read_signed(_folder(root, seed, row, config) / f"{file_stem(row.model, 'test')}.json")
 
 
 def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[Delta, ...]:

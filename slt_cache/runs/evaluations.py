@@ -85,7 +85,7 @@ class Evaluation:
 
 def read_evaluations(run: Run) -> list[Evaluation]:
     """Every evaluation of the run: test first, then by model in the order of MODELS."""
-    saved = {path: read_signed(path, required=False) for path in sorted(run.evaluation.glob("*.json"))}
+    saved = {path: read_signed(path) for path in sorted(run.evaluation.glob("*.json"))}
     # Those of other beams or scoring lie next to them, and one model has one row.
     found = [_read(run, path, one) for path, one in saved.items() if not one.get("settings")]
     splits, models = list(reversed(SPLITS)), list(MODELS)
