@@ -117,8 +117,7 @@ def read_signed(path: Path, apart: Collection[str] = ()) -> dict[str, Any]:
     if value.keys() in WITHOUT_HASH:
         _report_unverifiable(_run_of(path))
         return value
-    saved = value.pop(OWN_HASH, None)
-    if saved != _own_hash(value, apart):
+    if value.pop(OWN_HASH, None) != _own_hash(value, apart):
         raise InputError(f"{path}: damaged or edited: it does not have its SHA-256. {RESTORE}")
     return value
 
@@ -140,6 +139,6 @@ def _run_of(path: Path) -> Path:
 
 
 def _own_hash(value: dict[str, Any], apart: Collection[str]) -> str:
-    covered = {name: one for name, one in value.items() if name not in apart}
+    covered = {name: one for name, one in value.items() if name not in (OWN_HASH, *apart)}
     plain = json.loads(json.dumps(covered))  # as it is when it is read: tuples are lists, all keys strings
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

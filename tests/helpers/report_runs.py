@@ -15,7 +15,8 @@ from slt_cache.config import load_config, save_config
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.features.parts import ClipFeatures
-from slt_cache.files import write_json, write_text
+from slt_cache.files import write_text
+from slt_cache.hashes import write_signed
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
 from slt_cache.models.translators import SignTranslator
 from slt_cache.report import write_report
@@ -98,7 +99,7 @@ def evaluate(
     sentences: list[tuple[str, str, str]] = SENTENCES,
 ) -> None:
     found = {"model": model, "split": "test", "clips": len(sentences), "scores": scores, "signatures": SIGNATURES}
-    write_json(run.evaluation / f"{stem}.json", found)
+    write_signed(run.evaluation / f"{stem}.json", found)
     rows = ["\t".join(sentence) for sentence in sentences]
     write_text(run.evaluation / f"{stem}.tsv", "\n".join(["id\treference\thypothesis", *rows]) + "\n")
 

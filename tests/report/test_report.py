@@ -14,7 +14,7 @@ import pytest
 from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.config import load_config
 from slt_cache.errors import InputError
-from slt_cache.files import write_json, write_text
+from slt_cache.files import write_text
 from slt_cache.hashes import file_sha256, write_signed
 from slt_cache.report import write_report
 from slt_cache.runs.run import Run
@@ -337,7 +337,7 @@ def test_scores_of_earlier_weights_are_called_so(run: Run) -> None:
     path = run.evaluation / "test.json"
     saved = json.loads(path.read_text())
     saved["made_from"] = {"weights": json.loads((run.llm / "best" / "record.json").read_text())}
-    write_json(path, saved)
+    write_signed(path, saved)
     assert "scored before its last training" not in page_of(run)
     train(run, "llm", epochs=5)
     page = page_of(run)
@@ -347,7 +347,7 @@ def test_scores_of_earlier_weights_are_called_so(run: Run) -> None:
     path.unlink()
     path = run.evaluation / "visual.test.json"
     weights = {"made_from": {"weights": json.loads((run.visual / "best" / "record.json").read_text())}}
-    write_json(path, {**json.loads(path.read_text()), **weights})
+    write_signed(path, {**json.loads(path.read_text()), **weights})
     train(run, "visual", epochs=5)
     assert f"{said} --model visual --run" in page_of(run)
 
@@ -380,7 +380,7 @@ def test_nothing_to_report_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_broken_evaluation_is_named(run: Run) -> None:
-    write_json(run.evaluation / "dev.json", {"model": "llm"})
+    write_signed(run.evaluation / "dev.json", {"model": "llm"})
     with pytest.raises(InputError, match=r"dev\.json: not an evaluation.*slt-cache eval"):
         write_report(run)
     (run.evaluation / "dev.json").unlink()
