@@ -18,7 +18,7 @@ def verify(options: Options, run: Annotated[Path, typer.Argument(help="Run folde
     from slt_cache.cache_tools.verify_run import verify_run
 
     found = verify_run(run)
-    intact = () if found.problems else (f"{run}: {found.files:,} files, all of them as they were written",)
+    intact = () if found.problems else (f"{run}: {found.files:,} files, none of them damaged",)
     options.print(
         {"ok": not found.problems, "problems": list(found.problems), "notes": list(found.notes)},
         *found.problems,
