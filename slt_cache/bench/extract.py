@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torchvision.models import resnet18
 
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.visual import new_visual_translator, save_visual
@@ -27,6 +25,7 @@ from slt_cache.corpora.manifest import write_manifest
 from slt_cache.corpora.media import FRAME_SUFFIXES, VIDEO_SUFFIXES
 from slt_cache.device import pick_device
 from slt_cache.encoders.frozen import PRECISIONS
+from slt_cache.encoders.registry import find_backbone
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.files import scratch_folder
@@ -112,8 +111,7 @@ def _count(asked: tuple[Clip, VideoConfig]) -> int:
 
 def _best_forward(config: Config, frames: int, device: torch.device) -> tuple[Callable[[], None], int]:
     """The bare backbone over so many frames in memory, at the batch size at which it is fastest."""
-    backbone = resnet18(weights=None).eval()
-    backbone.fc = nn.Identity()
+    backbone = find_backbone(config.encoder.backbone).build().eval()
     precision, size = PRECISIONS[config.features.precision], config.video.size
     backbone = backbone.to(device, precision).to(memory_format=torch.channels_last)
 

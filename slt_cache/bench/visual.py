@@ -151,12 +151,9 @@ def verdict(reading: float, training: float, gain: float) -> str:
 
 
 def _memory(model: VisualTranslator, config: Config, frames: int, device: torch.device) -> dict[str, float]:
-    half = config.compute.precision != "fp32"
+    count = partial(frame_bytes, config.encoder.backbone, config.video.size, config.compute.precision != "fp32")
     ways = {"": False, "_checkpointing": True}
-    figures = {
-        f"activation_mb_a_frame{name}": round(frame_bytes(config.video.size, half, way).peak / MEGABYTE, 2)
-        for name, way in ways.items()
-    }
+    figures = {f"activation_mb_a_frame{name}": round(count(way).peak / MEGABYTE, 2) for name, way in ways.items()}
     adam = config.visual_training.optimizer == "adamw"
     figures["memory_gb_estimate"] = round(memory_needed(model, config, frames, adam) / GIGABYTE, 2)
     if device.type == "cuda":

@@ -11,6 +11,7 @@ from typing import Any
 from slt_cache import __version__
 from slt_cache.config import differences
 from slt_cache.errors import InputError
+from slt_cache.features.spec import UNNAMED_BACKBONE, FeatureSpec
 from slt_cache.files import RESTORE, parsed
 from slt_cache.hashes import OWN_HASH, RECORD_FILE, file_sha256, hashes_of, read_signed, write_signed
 from slt_cache.progress import log
@@ -64,7 +65,17 @@ LATER = {"named", "dev", "dev_beams", "dev_sha256", "context", "files", "log_sha
 def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """What two records, as they are read from disk, have in common if and only if they are of the same weights."""
     weights = {name: one for name, one in record.get("files", {}).items() if name.endswith(".safetensors")}
-    return {"weights": weights, **{name: value for name, value in record.items() if name not in LATER}}
+    same = {name: value for name, value in record.items() if name not in LATER}
+    return {"weights": weights, **same, "settings": with_backbone_named(record.get("settings", {}))}
+
+
+def with_backbone_named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings of a record as they are written today: those of the encoder and the features' spec, which is
+    JSON, name the backbone. Raises ValueError for a spec that is none."""
+    encoder, features = settings.get("encoder"), settings.get("features")
+    named = {"encoder": {"backbone": UNNAMED_BACKBONE, **encoder}} if isinstance(encoder, dict) else {}
+    spec = {"features": FeatureSpec.from_json(features).to_json()} if isinstance(features, str) else {}
+    return {**settings, **named, **spec}
 
 
 def is_same_training(one: Record | None, other: Record) -> bool:
@@ -96,7 +107,8 @@ def read_record(folder: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        return parsed(Record, json.dumps(read_signed(path)))
+        record = parsed(Record, json.dumps(read_signed(path)))
+        return replace(record, settings=with_backbone_named(record.settings))
     except ValueError as error:
         raise InputError(f"{path}: not a record of this version: {error}. {RESTORE}") from error
 

@@ -12,18 +12,19 @@ from torch import nn
 from slt_cache.advice import command
 from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig
-from slt_cache.encoders.visual_encoder import VisualEncoder, tensors_sha256
+from slt_cache.encoders.registry import Backbone
+from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
 from slt_cache.hashes import require_whole
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
-from slt_cache.models.weights import load_weights, some_of
+from slt_cache.models.weights import load_weights, some_of, tensors_sha256
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
 ENCODER_FILE = "encoder.safetensors"
 LIGHT_T_FILE = "light_t.safetensors"
 COUNTER = "num_batches_tracked"
-"""Last part of names that older files of a ResNet do not have."""
+"""Last part of names that older files of torchvision do not have."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ def new_visual_translator(
 
 def new_encoder(encoder: EncoderConfig, video: VideoConfig) -> VisualEncoder:
     """The visual encoder with fresh weights."""
-    return VisualEncoder(encoder.dim, encoder.kernel, video.mean, video.std)
+    return VisualEncoder(encoder.backbone, encoder.dim, encoder.kernel, video.mean, video.std)
 
 
 def with_backbone(encoder: VisualEncoder, weights: str) -> VisualEncoder:
     """The same encoder, its backbone with the weights that `encoder.weights` names. Raises InputError."""
-    tensors = backbone_weights(weights)
+    tensors = backbone_weights(encoder.kind, weights)
     if tensors is not None:
         _load_backbone(encoder, tensors, weights)
     return encoder
@@ -75,12 +76,13 @@ def _translator(
     return VisualTranslator(visual, SignTranslator(encoder.dim, seq2seq, tokenizer.start))
 
 
-def backbone_weights(name: str) -> Mapping[str, torch.Tensor] | None:
-    """`imagenet` from torchvision (downloaded once), `none`, or a file of tensors. Raises InputError."""
+def backbone_weights(kind: Backbone, name: str) -> Mapping[str, torch.Tensor] | None:
+    """Returns what `encoder.weights` names: `imagenet` from torchvision (downloaded once), `none`, or a file of
+    tensors. Raises InputError."""
     if name == "none":
         return None
     if name == "imagenet":
-        return _imagenet_weights()
+        return _imagenet_weights(kind)
     path = Path(name)
     if not path.is_file():
         raise InputError(f"encoder.weights {name}: no such file. Use imagenet, none, or the path of a state dict.")
@@ -97,22 +99,19 @@ def backbone_weights(name: str) -> Mapping[str, torch.Tensor] | None:
     return weights
 
 
-def _imagenet_weights() -> Mapping[str, torch.Tensor]:
-    from torchvision.models import ResNet18_Weights
-
+def _imagenet_weights(kind: Backbone) -> Mapping[str, torch.Tensor]:
     try:
-        weights: Mapping[str, torch.Tensor] = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False)
+        weights: Mapping[str, torch.Tensor] = kind.imagenet.get_state_dict(progress=False)
         return weights
     except OSError as error:
-        url = ResNet18_Weights.IMAGENET1K_V1.url
         raise InputError(
-            f"encoder.weights imagenet: could not be downloaded ({error}). Download {url} elsewhere and set "
-            "encoder.weights to its path, or encoder.weights=none to train from scratch."
+            f"encoder.weights imagenet: could not be downloaded ({error}). Download {kind.imagenet.url} elsewhere and "
+            "set encoder.weights to its path, or encoder.weights=none to train from scratch."
         ) from error
 
 
 def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], name: str) -> None:
-    """Takes a ResNet-18 state dict, without its classifier. Raises InputError for anything else."""
+    """Takes a state dict of the backbone, without its classifier. Raises InputError for anything else."""
     if any(str(key).startswith("temporal.") for key in weights):
         raise InputError(
             f"encoder.weights {name}: an encoder that stage 1 has trained. Only its backbone would be taken; its "
@@ -120,14 +119,15 @@ def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], 
             "is given the run that it belongs to (--run)."
         )
     body = {str(key).removeprefix("backbone."): value for key, value in weights.items()}
-    body = {key: value for key, value in body.items() if not key.startswith("fc.")}
+    body = {key: value for key, value in body.items() if not key.startswith(f"{encoder.kind.classifier}.")}
     own = encoder.backbone.state_dict()
     other = [key for key, value in body.items() if key in own and _kind(value) != _kind(own[key])]
     alone = sorted(name for name in body.keys() ^ own.keys() if not name.endswith(COUNTER))
     wrong = [*other, *alone]
     if wrong:
         raise InputError(
-            f"encoder.weights {name}: not the weights of a ResNet-18 ({some_of(wrong)}). Name another file."
+            f"encoder.weights {name}: not the weights of encoder.backbone {encoder.kind.name} ({some_of(wrong)}). "
+            "Name another file, or the backbone that it belongs to."
         )
     encoder.backbone.load_state_dict(body)
 

@@ -15,8 +15,10 @@ from slt_cache.config.section import PathName, Probability, Section, _without_of
 
 
 class EncoderConfig(Section):
+    backbone: str = "resnet18"
+    """Network that sees each frame: a name of the registry (slt_cache/encoders/registry.py), resnet18 in the paper."""
     weights: PathName = "imagenet"
-    """Of the ResNet-18: imagenet, none, or a path to a state dict (.pth or .safetensors)."""
+    """Initial weights of the backbone: imagenet, none, or a path to a state dict (.pth or .safetensors)."""
     dim: PositiveInt = 512
     """C, channels of the sign-wise features (left open by the paper)."""
     kernel: Annotated[int, Field(ge=1)] = 5

@@ -1,14 +1,16 @@
-"""The visual encoder as it is run when nothing is learned: evaluation mode, batch norm folded into the convolutions,
+"""The visual encoder as it is run when nothing is learned: evaluation mode, batch norm fused into the convolutions,
 channels-last, no gradients. Knows no files."""
 
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from slt_cache.encoders.visual_encoder import VisualEncoder
+from slt_cache.errors import InputError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PIXELS_AT_ONCE = {"cpu": 402_000, "cuda": 12_900_000}
@@ -28,16 +30,19 @@ class FrozenEncoder:
         precision: str = "fp32",
         batch_frames: int | None = None,
         translator: nn.Module | None = None,
+        size: int | None = None,
     ):
         """`dtype` is what features are rounded to, `precision` that of the backbone; `batch_frames` go through it at
         once, None for as many as suit the device. `translator` is the `SignTranslator` whose hidden states are the
-        features of level "hidden"; the other levels need none."""
+        features of level "hidden"; the other levels need none. `size` is that of the frames in training, in pixels: if
+        it is given, a call takes no others."""
         if level == "hidden" and translator is None:
             raise ValueError("features of level 'hidden' are made by a translator, and there is none")
         self.level = level
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.device = device
         self.batch_frames = batch_frames
+        self.size = size
         self._computed = PRECISIONS[precision]
         self._backbone = fused(encoder.backbone).to(device, self._computed).to(memory_format=torch.channels_last)
         self._temporal = deepcopy(encoder.temporal).eval().to(device)
@@ -45,6 +50,24 @@ class FrozenEncoder:
         self._scale = (1 / (255 * encoder.std)).to(device)
         self._shift = (-encoder.mean / encoder.std).to(device)
         self._maps: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def __call__(self, frames: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Encodes one clip whole: uint8 [T', 3, S, S], RGB, the kept frames alone -> its features of the level [N, C],
+        N = T', rounded, on the CPU. Raises InputError for frames of another type or shape."""
+        clip = torch.from_numpy(frames.copy()) if isinstance(frames, np.ndarray) else frames
+        if clip.dtype != torch.uint8 or clip.ndim != 4 or not len(clip) or tuple(clip.shape[1:]) != self._shape(clip):
+            size = self.size or "S"
+            raise InputError(
+                f"frames are {clip.dtype} {list(clip.shape)}, and must be torch.uint8 [T', 3, {size}, {size}], T' at "
+                "least 1."
+            )
+        passes = [self.frame_features(part) for part in clip.split(self.frames_at_once(clip.shape[-1]))]
+        return self.clip_features(torch.cat(passes)).cpu()
+
+    def _shape(self, clip: torch.Tensor) -> tuple[int, int, int]:
+        """Returns the shape that a frame of the clip must have."""
+        size = self.size or clip.shape[-1]
+        return 3, size, size
 
     def frames_at_once(self, size: int) -> int:
         """Frames of `size` x `size` pixels that go through the backbone in one pass."""
@@ -55,7 +78,7 @@ class FrozenEncoder:
 
     @torch.inference_mode()
     def frame_features(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 [n, 3, S, S] -> float32 [n, 512]"""
+        """uint8 [n, 3, S, S] -> float32 [n, dim of the backbone]"""
         scale, shift = self._normalization(frames)
         images = frames.to(self.device).to(torch.float32, memory_format=torch.channels_last)
         images = images.mul_(scale).add_(shift)
@@ -74,7 +97,8 @@ class FrozenEncoder:
 
     @torch.inference_mode()
     def clip_features(self, frame_features: torch.Tensor) -> torch.Tensor:
-        """Frame-wise features of one whole clip [N, 512] -> its features of the level, [N, C], rounded."""
+        """Frame-wise features of one whole clip, [N, dim of the backbone] -> its features of the level, [N, C],
+        rounded."""
         features, lengths = frame_features, torch.tensor([len(frame_features)], device=self.device)
         if self.level != "frame":
             features = self._temporal(features, lengths)
@@ -84,7 +108,7 @@ class FrozenEncoder:
 
 
 def fused(backbone: nn.Module) -> nn.Module:
-    """A copy of a ResNet in evaluation mode with every batch norm folded into the convolution before it."""
+    """Returns a copy of a network in evaluation mode, each batch norm fused into the convolution before it."""
     backbone = deepcopy(backbone).eval()
     for module in list(backbone.modules()):
         names = list(dict(module.named_children()))
@@ -98,6 +122,10 @@ def fused(backbone: nn.Module) -> nn.Module:
 
 
 def _norm_after(module: nn.Module, name: str) -> str | None:
-    """The batch norm of a convolution: bn1 of conv1; in the Sequential of a shortcut 1 of 0."""
-    norm = name.replace("conv", "bn") if name.startswith("conv") else str(int(name) + 1) if name.isdigit() else ""
+    """Names the batch norm that reads a convolution: in a Sequential the next module, else bn1 for conv1, as in
+    torchvision's residual blocks."""
+    if isinstance(module, nn.Sequential):
+        norm = str(int(name) + 1) if name.isdigit() else ""
+    else:
+        norm = name.replace("conv", "bn") if name.startswith("conv") else ""
     return norm if isinstance(getattr(module, norm, None), nn.BatchNorm2d) else None

@@ -1,19 +1,20 @@
-"""What a training step of the visual encoder takes of memory, by arithmetic. Runs nothing.
+"""What a training step of the visual encoder takes of memory. Computes no feature: the backbone is run on tensors that
+have shapes and no numbers, and what autograd would keep of each frame is counted.
 
-Counted is what a ResNet-18 keeps for its backward pass: the input of every convolution, batch norm and pooling, and
-the indices of the pooling; a ReLU works in place. On a CPU that is exact, but for three copies of the largest
-weight (28 MB) that the gradient of its convolution takes. Not counted are the activations of Light-T and of the
-temporal module, which are small beside the frames', and what a GPU's convolutions take for themselves."""
+On a CPU that is exact, except for three copies of the largest weight that the gradient of its convolution takes. Not
+counted are the activations of Light-T and of the temporal module, which are small beside the frames', and what a GPU's
+convolutions take for themselves."""
 
-import math
 from dataclasses import dataclass
+from functools import lru_cache
 
-STEM = 64
-"""Channels behind the first convolution and in the first stage."""
-STAGES = (64, 128, 256, 512)
-"""Channels; each stage has two residual blocks."""
-INDEX = 8
-"""Bytes; the pooling remembers where each maximum was as int64."""
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from slt_cache.encoders.registry import find_backbone
+
+FRAMES = 2
+"""Frames that are run; a batch norm refuses to be trained by one pixel."""
 PIXEL = 1
 """Bytes a colour of a frame, uint8."""
 FLOAT = 4
@@ -30,28 +31,41 @@ class FrameBytes:
     """Where the backward pass needs most, with gradients and what is computed again."""
 
 
-def frame_bytes(size: int, half: bool = False, checkpointing: bool = False) -> FrameBytes:
-    """Of a frame of `size` x `size` pixels; `half` is mixed precision (bf16 or fp16), `checkpointing` that of
+@dataclass(frozen=True)
+class _Block:
+    """What one block of the backbone keeps for its backward pass."""
+
+    read: int
+    """Bytes of its input."""
+    saved: dict[int, int]
+    """Bytes of each tensor that is saved, by its identity; the input among them, and what the next block saves too."""
+    saved_inside: int
+    """Bytes of those that are not its input."""
+    written: int
+    """Bytes of its output."""
+
+
+@lru_cache
+def frame_bytes(backbone: str, size: int, half: bool = False, checkpointing: bool = False) -> FrameBytes:
+    """Counts for a frame of `size` x `size` pixels; `half` is mixed precision (bf16 or fp16), `checkpointing` that of
     `encoder.checkpointing`."""
-    number = 2 if half else FLOAT
-    sides = _sides(size)
+    blocks = _run(backbone, size, torch.bfloat16 if half else torch.float32)
     frames = 3 * size**2 * PIXEL
-    images = 3 * size**2 * number
-    wide, pooled = STEM * sides[0] ** 2 * number, STEM * sides[1] ** 2 * number
-    stem = images + 2 * wide + STEM * sides[1] ** 2 * INDEX  # batch norm's input and ReLU's result
-    maps = [channels * side**2 * number for channels, side in zip(STAGES, sides[1:], strict=True)]
-    # A block keeps what its two batch norms and its second convolution read, and its result, which the next one reads;
-    # from the second stage on the first block has a third batch norm on its shortcut.
     if not checkpointing:
-        kept = frames + stem + pooled + sum(map_ * (8 if stage == 0 else 9) for stage, map_ in enumerate(maps))
-        return FrameBytes(kept, kept + 2 * maps[-1])
-    inputs = [pooled, *(map_ for map_ in maps for _ in range(2))][:-1]  # of eight blocks
-    # The first convolution's maps are the largest by far. When the stem is computed again at the end of the backward
-    # pass, all but the frames is free, and two gradients of that size are there at once.
-    return FrameBytes(frames + sum(inputs), frames + stem + 2 * wide)
+        saved = {tensor: count for block in blocks for tensor, count in block.saved.items()}
+        kept = frames + sum(saved.values()) // FRAMES
+        return FrameBytes(kept, kept + 2 * blocks[-2].written // FRAMES)
+    # The backward pass computes one block at a time, from the last to the first, with two gradients of its largest map.
+    stem, *inner, _ = blocks
+    inputs, peaks = 0, [sum(stem.saved.values()) + 2 * max(stem.saved.values())]
+    for block in inner:
+        inputs += block.read
+        peaks.append(inputs + block.saved_inside + 2 * max(block.saved.values()))
+    return FrameBytes(frames + inputs // FRAMES, frames + max(peaks) // FRAMES)
 
 
 def step_bytes(
+    backbone: str,
     frames: int,
     size: int,
     parameters: int,
@@ -61,20 +75,41 @@ def step_bytes(
     chunk_frames: int | None = None,
     moments: int = 1,
 ) -> int:
-    """Bytes at the peak of an update over so many kept frames. The weights of the whole model, their gradients and the
-    optimizer's `moments` (SGD 1, AdamW 2) are float32; mixed precision has a copy of the weights besides. With chunks,
-    all frames wait as pixels, one chunk is computed, and its gradients are added to those of the chunks before."""
+    """Counts for the peak of an update over `frames` kept frames. The weights of the whole model, their gradients and
+    the optimizer's `moments` (SGD 1, AdamW 2) are float32; mixed precision has a copy of the weights besides. With
+    chunks, all frames wait as pixels, one chunk is computed, and its gradients are added to those of the chunks
+    before."""
     weights = parameters * (FLOAT * (2 + moments) + (2 if half else 0))
     if chunk_frames is not None:
         weights += parameters * FLOAT
         at_once = min(frames, chunk_frames)
-        return weights + frames * 3 * size**2 * PIXEL + at_once * frame_bytes(size, half).peak
-    return weights + frames * frame_bytes(size, half, checkpointing).peak
+        return weights + frames * 3 * size**2 * PIXEL + at_once * frame_bytes(backbone, size, half).peak
+    return weights + frames * frame_bytes(backbone, size, half, checkpointing).peak
 
 
-def _sides(size: int) -> list[int]:
-    """Of the maps behind the first convolution and in the four stages; each halves, rounded up."""
-    sides = [math.ceil(size / 2)]
-    for _ in STAGES:
-        sides.append(math.ceil(sides[-1] / 2))
-    return sides
+def _run(backbone: str, size: int, dtype: torch.dtype) -> list[_Block]:
+    """Runs the backbone block by block, on no numbers, and sees what is saved."""
+    kind, alive, blocks = find_backbone(backbone), [], []
+    with torch.device("meta"):
+        network = kind.build().to(dtype).train()
+        given = torch.empty(FRAMES, 3, size, size, dtype=dtype)
+    for block in kind.blocks(network):
+        saved: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor, saved: dict[int, int] = saved) -> torch.Tensor:
+            if tensor.dim() and len(tensor) == FRAMES:  # of frames, not of channels
+                storage = tensor.untyped_storage()
+                alive.append(storage)  # else another could have the same identity
+                saved[storage._cdata] = storage.nbytes()
+            return tensor
+
+        with saved_tensors_hooks(keep, _unchanged):
+            written = block(given)
+        inside = sum(saved.values()) - saved.get(given.untyped_storage()._cdata, 0)
+        blocks.append(_Block(given.nbytes, saved, inside, written.nbytes))
+        given = written
+    return blocks
+
+
+def _unchanged(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor

@@ -10,6 +10,8 @@ from slt_cache.files import parsed
 
 IMPORTED = "imported"
 """Level of features that were made elsewhere."""
+UNNAMED_BACKBONE = "resnet18"
+"""Backbone of features and trainings that name none: when they were made there was no other."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,18 @@ class FeatureSpec:
     """What made imported features, as their importer named it."""
     fps: float | None = None
     """Frames a second to which clips were resampled before the keep rate; None where at the video's own."""
+    backbone: str | None = None
+    """Network of the visual encoder, as `encoder.backbone` names it; None where imported."""
+
+    def __post_init__(self) -> None:
+        if self.backbone is None and self.level != IMPORTED:
+            object.__setattr__(self, "backbone", UNNAMED_BACKBONE)
 
     def to_json(self) -> str:
-        """A cache that was written before clips could be resampled has no `fps`; its spec and hash still hold."""
+        """Returns the spec as a cache holds it, without `fps` and `backbone` where they are None."""
         fields = asdict(self)
-        return json.dumps({name: fields[name] for name in fields if name != "fps" or self.fps}, sort_keys=True)
+        unset = {name for name in ("fps", "backbone") if not fields[name]}
+        return json.dumps({name: fields[name] for name in fields if name not in unset}, sort_keys=True)
 
     @property
     def sha256(self) -> str:

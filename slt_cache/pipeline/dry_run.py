@@ -215,6 +215,7 @@ def _memory(run: Run, training: _Training, workload: Workload, rates: DeviceRate
     encoder = sum(weight.numel() for weight in new_encoder(config.encoder, config.video).parameters())
     sgd = of_light_t and config.visual_training.optimizer == "sgd"
     step = step_bytes(
+        config.encoder.backbone,
         frames,
         config.video.size,
         parameters + encoder,

@@ -1,13 +1,17 @@
 """The run's visual encoder as stage 2 needs it: checked against the features that are asked for, and frozen."""
 
+from pathlib import Path
+
 import torch
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
-from slt_cache.config import AugmentationConfig, FeaturesConfig
+from slt_cache.config import AugmentationConfig, FeaturesConfig, check_config
+from slt_cache.device import pick_device
 from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.errors import InputError
 from slt_cache.features.spec import IMPORTED, FeatureSpec
+from slt_cache.hashes import RECORD_FILE
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.runs.run import Run
 
@@ -29,6 +33,28 @@ def encoder_of(run: Run, spec: FeatureSpec) -> VisualCheckpoint:
             f"and train stage 2 again ({run.command('train-llm --restart')})."
         )
     return visual
+
+
+def load_encoder(
+    folder: Path | str,
+    *,
+    level: str = "sign",
+    dtype: str = "float16",
+    precision: str = "fp32",
+    device: str = "auto",
+) -> FrozenEncoder:
+    """Loads a trained visual encoder: called with the frames of a clip, uint8 [T', 3, S, S], it returns the features
+    [N, C] that `extract-features` stores.
+
+    `folder` is a run folder, its `visual/best`, or one of `visual/epochs`; level, dtype and precision are those of the
+    config's section `features`. Frames are RGB, and kept, resized and cropped as `video` says in the config of the run;
+    S is `video.size`. Raises InputError for a folder without a finished stage 1, and for values that do not exist."""
+    asked = {"level": level, "dtype": dtype, "precision": precision}
+    features = check_config({"features": asked}, "of load_encoder").features
+    folder = Path(folder)
+    visual = load_visual(folder if (folder / RECORD_FILE).is_file() else folder / "visual" / "best")
+    spec = feature_spec(visual, features, AugmentationConfig())
+    return frozen_encoder(visual, spec, pick_device(device, precision, "precision"), None)
 
 
 def differs_from(visual: VisualCheckpoint, spec: FeatureSpec) -> list[str]:
@@ -58,4 +84,5 @@ def frozen_encoder(
         device=device,
         batch_frames=batch_frames,
         translator=visual.model.translator,
+        size=visual.video.size,
     )

@@ -6,7 +6,6 @@ from typing import Any
 
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import AugmentationConfig, FeaturesConfig, VideoConfig
-from slt_cache.encoders.visual_encoder import BACKBONE_DIM
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED, FeatureSpec
@@ -26,21 +25,24 @@ def feature_spec(
             "features.level imported: no encoder makes these. Set features.level to sign, frame or hidden."
         )
     dims = {
-        "frame": BACKBONE_DIM,
+        "frame": model.encoder.kind.dim,
         "sign": model.encoder.dim,
         "hidden": model.translator.seq2seq.config.d_model,
     }
     return FeatureSpec(
         encoder_sha256=checkpoint.sha256(features.level),
         dim=dims[features.level],
-        **_settings(checkpoint.video, features, augmentation),
+        **_settings(model.encoder.kind.name, checkpoint.video, features, augmentation),
     )
 
 
-def _settings(video: VideoConfig, features: FeaturesConfig, augmentation: AugmentationConfig) -> dict[str, Any]:
-    """The fields that no weights are needed for."""
+def _settings(
+    backbone: str, video: VideoConfig, features: FeaturesConfig, augmentation: AugmentationConfig
+) -> dict[str, Any]:
+    """Returns the fields that need no weights."""
     augmented = features.views > 1
     return {
+        "backbone": backbone,
         "level": features.level,
         "dtype": features.dtype,
         "precision": features.precision,
@@ -66,7 +68,7 @@ def asked_spec(run: Run) -> FeatureSpec | Mapping[str, Any]:
         return {"level": IMPORTED}
     if (run.visual / "best").is_dir():
         return feature_spec(load_visual(run.visual / "best"), config.features, config.augmentation)
-    return _settings(config.video, config.features, config.augmentation)
+    return _settings(config.encoder.backbone, config.video, config.features, config.augmentation)
 
 
 def open_features(run: Run, cache: Path, split: str, asked: FeatureSpec | Mapping[str, Any]) -> FeatureCache:

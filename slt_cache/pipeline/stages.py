@@ -255,7 +255,7 @@ def train_task(
     task = make_task(device, record_of)
     _say_effective_batch(task.name, settings)
     if size() > 1 and compute.sync_batchnorm:
-        from slt_cache.encoders.shared_norms import sync_batch_norms  # wants a torch that was built for it
+        from slt_cache.encoders.sync_batchnorm import sync_batch_norms  # wants a torch that was built for it
 
         sync_batch_norms(task.model)
     task.model.to(device)

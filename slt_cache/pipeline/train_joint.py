@@ -15,6 +15,7 @@ from slt_cache.config import EncoderConfig, FeaturesConfig, differences
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.registry import language_code
 from slt_cache.distributed.processes import join, main_process_first
+from slt_cache.encoders.registry import find_backbone
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
 from slt_cache.models.translators import SignTranslator, VisualTranslator
@@ -72,6 +73,7 @@ def _train(
     config = run.config
     require_resources(run, config.llm_training)
     preset_of(config)
+    find_backbone(config.encoder.backbone)
     if config.features.level != "sign":
         raise InputError(
             f"features.level {config.features.level}: an encoder that learns gives sign-wise features. Set it to sign."

@@ -5,6 +5,7 @@ from pathlib import Path
 from slt_cache.checkpoints.record import Record, save_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
 from slt_cache.distributed.processes import join, main_process_first
+from slt_cache.encoders.registry import find_backbone
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.prepare_llm import ensure_tokenizer
@@ -25,6 +26,7 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     # Before the corpus is drawn and an epoch trained: a mistyped device or a missing preset should not take a minute.
     require_resources(run, config.visual_training)
     preset_of(config)
+    find_backbone(config.encoder.backbone)
     join()
     clips = main_process_first(lambda: ensure_clips(run))
     require_split(run, clips, "train")

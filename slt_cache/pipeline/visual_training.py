@@ -26,8 +26,9 @@ def with_passes(model: VisualTranslator, config: Config) -> VisualTranslator:
 
 
 def memory_needed(model: VisualTranslator, config: Config, frames: int, adam: bool) -> int:
-    """Bytes of an update over so many kept frames (models/visual_memory.py)."""
+    """Bytes of an update over so many kept frames (encoders/memory_estimate.py)."""
     return step_bytes(
+        config.encoder.backbone,
         frames,
         config.video.size,
         sum(weight.numel() for weight in model.parameters()),

@@ -5,20 +5,16 @@ import shutil
 from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
-from torch.autograd.graph import saved_tensors_hooks
 
 from slt_cache.bench import visual
 from slt_cache.bench.visual import verdict
 from slt_cache.checkpoints.visual import load_visual
-from slt_cache.config import Config, EncoderConfig, VisualTrainingConfig
+from slt_cache.config import Config, VisualTrainingConfig
 from slt_cache.corpora.base import Clip
-from slt_cache.encoders.checkpointing import in_chunks
-from slt_cache.encoders.memory_estimate import frame_bytes, step_bytes
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.pipeline import visual_training
@@ -33,7 +29,7 @@ SMALL = ["--config", str(TINY), "--set", "visual_training.batch_size=4", "--set"
 
 @pytest.fixture
 def encoder() -> VisualEncoder:
-    return VisualEncoder(16, 3, MEAN, STD).train()
+    return VisualEncoder("resnet18", 16, 3, MEAN, STD).train()
 
 
 def frames_of(count: int, size: int = 32) -> torch.Tensor:
@@ -49,108 +45,14 @@ def step(encoder: VisualEncoder, frames: torch.Tensor) -> tuple[torch.Tensor, di
     return features.detach(), {**gradients, **{name: value.clone() for name, value in encoder.named_buffers()}}
 
 
-# --- memory
-
-
-def test_checkpointing_gives_the_same_features_gradients_and_statistics(encoder: VisualEncoder) -> None:
-    spare = deepcopy(encoder)
-    spare.checkpointing = True
-    for _ in range(2):
-        frames = frames_of(16)
-        features, left = step(encoder, frames)
-        again, left_again = step(spare, frames)
-        assert torch.equal(features, again)
-        assert left.keys() == left_again.keys()
-        assert all(torch.equal(left[name], left_again[name]) for name in left)
-    assert int(left["backbone.bn1.num_batches_tracked"]) == 2
-
-
-def test_one_chunk_is_the_whole_and_several_have_statistics_of_their_own(encoder: VisualEncoder) -> None:
-    frames = frames_of(16)
-    whole, parts = deepcopy(encoder), deepcopy(encoder)
-    whole.chunk_frames, parts.chunk_frames = 16, 8
-    features, left = step(encoder, frames)
-    again, left_again = step(whole, frames)
-    assert torch.equal(features, again)
-    assert all(torch.equal(left[name], left_again[name]) for name in left)
-    other, left_other = step(parts, frames)
-    assert not torch.allclose(features, other, atol=1e-3)
-    assert int(left_other["backbone.bn1.num_batches_tracked"]) == 2
-
-
-def test_chunks_give_the_gradients_of_plain_passes_one_after_another(encoder: VisualEncoder) -> None:
-    frames = frames_of(16)
-    plain, chunked = deepcopy(encoder), deepcopy(encoder)
-    torch.cat([plain.frame_features(chunk) for chunk in frames.split(8)]).pow(2).sum().backward()
-    chunked.chunk_frames = 8
-    chunked.frame_features(frames).pow(2).sum().backward()
-    weights = zip(plain.backbone.parameters(), chunked.backbone.parameters(), strict=True)
-    assert all(one.grad is not None and torch.equal(one.grad, other.grad) for one, other in weights)  # type: ignore[arg-type]
-    buffers = zip(plain.backbone.buffers(), chunked.backbone.buffers(), strict=True)
-    assert all(torch.equal(one, other) for one, other in buffers)
-
-
-@pytest.mark.parametrize("frames", [8, 9, 16, 17, 25, 63])
-def test_no_chunk_is_too_large_or_too_small_for_statistics(frames: int) -> None:
-    sizes: list[int] = []
-
-    def whole(chunk: torch.Tensor) -> torch.Tensor:
-        sizes.append(len(chunk))
-        return chunk
-
-    assert in_chunks(whole, torch.nn.Identity(), torch.arange(frames), 8).tolist() == list(range(frames))
-    assert sum(sizes) == frames
-    assert 4 <= min(sizes) <= max(sizes) <= 8
-
-
-def test_a_frozen_backbone_keeps_its_statistics_and_sees_no_chunks(encoder: VisualEncoder) -> None:
-    encoder.backbone.eval()
-    frames = frames_of(16)
-    expected = encoder.frame_features(frames)
-    before = {name: value.clone() for name, value in encoder.named_buffers()}
-    encoder.chunk_frames, encoder.checkpointing = 8, True
-    assert torch.equal(encoder.frame_features(frames), expected)
-    assert all(torch.equal(value, before[name]) for name, value in encoder.named_buffers())
-
-
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("size", [32, 36, 64])
-def test_the_arithmetic_of_memory_is_that_of_the_saved_tensors(size: int, half: bool, checkpointing: bool) -> None:
-    encoder, count = VisualEncoder(16, 3, MEAN, STD).train(), 4
-    encoder.checkpointing = checkpointing
-    storages: dict[int, Any] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.dim() and len(tensor) == count:  # of frames, not of channels
-            storages[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    frames = frames_of(count, size)
-    with saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=half):
-        features = encoder.frame_features(frames)
-    storages.setdefault(frames.untyped_storage().data_ptr(), frames)
-    assert features.requires_grad
-    saved = sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
-    assert saved == count * frame_bytes(size, half, checkpointing).kept
-
-
-def test_eight_clips_of_300_frames_fit_six_gigabytes() -> None:
-    """A quarter of the frames is kept: 600 of 224 pixels."""
-    parameters = 40_000_000
-    assert round(frame_bytes(224).kept / 1e6, 1) == 22.3
-    assert 13e9 < step_bytes(600, 224, parameters) < 15e9
-    assert 6e9 < step_bytes(600, 224, parameters, half=True) < 8.5e9
-    assert step_bytes(600, 224, parameters, half=True, checkpointing=True) < 6e9
-    assert step_bytes(600, 224, parameters, chunk_frames=64) < 6e9
-    assert step_bytes(2400, 224, parameters, chunk_frames=64) < 6e9
+# --- a look at the memory before
 
 
 def test_a_batch_that_will_not_fit_the_gpu_is_said_beforehand(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tokenizer: Tokenizer, numbered_video: Path
 ) -> None:
     light_t = make_light_t("tiny", len(tokenizer), tokenizer.pad, tokenizer.eos, 0.0)
-    model = VisualTranslator(VisualEncoder(16, 3, MEAN, STD), SignTranslator(16, light_t, tokenizer.start))
+    model = VisualTranslator(VisualEncoder("resnet18", 16, 3, MEAN, STD), SignTranslator(16, light_t, tokenizer.start))
     clips = [Clip("one", "train", numbered_video, None, None, "ein satz")]
     config, loop, device = Config(), VisualTrainingConfig(), SimpleNamespace(type="cuda")
     for free, said in ((10**12, ""), (10**9, "batches of up to 120 frames take about 2.9 GB, and 1.0 GB are free")):
@@ -166,13 +68,6 @@ def test_a_batch_that_will_not_fit_the_gpu_is_said_beforehand(
 # --- settings
 
 
-def test_what_changes_no_numbers_is_not_recorded() -> None:
-    before = {"weights": "imagenet", "dim": 512, "kernel": 5}
-    assert EncoderConfig().recorded() == EncoderConfig(checkpointing=True).recorded() == before
-    assert EncoderConfig(chunk_frames=64).recorded() == {**before, "chunk_frames": 64}
-    assert EncoderConfig.model_validate(EncoderConfig(chunk_frames=64).recorded()).chunk_frames == 64
-
-
 def test_compiling_goes_without_recomputing() -> None:
     for encoder in ({"checkpointing": True}, {"chunk_frames": 8}):
         with pytest.raises(ValidationError, match=r"compute\.compile goes with neither"):
@@ -183,7 +78,7 @@ def test_compiling_goes_without_recomputing() -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
 def test_a_compiled_backbone_learns_the_same_and_is_saved_as_ever() -> None:
     config = Config.model_validate({"compute": {"compile": True}})
-    plain = VisualEncoder(16, 3, MEAN, STD).train()
+    plain = VisualEncoder("resnet18", 16, 3, MEAN, STD).train()
     compiled = deepcopy(plain)
     with_passes(SimpleNamespace(encoder=compiled), config)  # type: ignore[arg-type]
     assert compiled.state_dict().keys() == plain.state_dict().keys()

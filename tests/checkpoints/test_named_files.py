@@ -29,7 +29,7 @@ def refused(*arguments: str | Path) -> Ran:
 
 def save_backbone(path: Path, seed: int) -> None:
     torch.manual_seed(seed)
-    encoder = VisualEncoder(32, 5, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    encoder = VisualEncoder("resnet18", 32, 5, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     torch.save(encoder.backbone.state_dict(), path)
 
 

@@ -11,8 +11,8 @@ import torch
 
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, _Packer, encode, packed, usable
-from slt_cache.encoders.frozen import FrozenEncoder, fused
-from slt_cache.encoders.visual_encoder import BACKBONE_DIM, VisualEncoder
+from slt_cache.encoders.frozen import FrozenEncoder
+from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.chunks import ClipEnd, Event
@@ -29,7 +29,7 @@ BATCHES = (1, 5, None)
 @pytest.fixture
 def model(tokenizer: Tokenizer) -> VisualTranslator:
     """Whose BatchNorms are not those of an untrained network."""
-    encoder = VisualEncoder(DIM, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    encoder = VisualEncoder("resnet18", DIM, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -85,32 +85,6 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor, error: float = 1e-
     assert float((found - expected).abs().max()) <= error * float(expected.abs().max())
 
 
-# --- the frozen encoder
-
-
-def test_the_folded_backbone_computes_the_same(model: VisualTranslator) -> None:
-    backbone = model.encoder.backbone.eval()
-    images = torch.randn(6, 3, SIZE, SIZE)
-    with torch.no_grad():
-        assert_close(fused(backbone)(images), backbone(images))
-
-
-def test_no_batch_norm_is_left_in_the_folded_backbone(model: VisualTranslator) -> None:
-    norms = [module for module in fused(model.encoder.backbone).modules() if "BatchNorm" in type(module).__name__]
-    assert norms == []
-    before = [module for module in model.encoder.backbone.modules() if "BatchNorm" in type(module).__name__]
-    assert len(before) == 20  # of a ResNet-18
-
-
-def test_frame_features_equal_those_of_the_model(model: VisualTranslator) -> None:
-    frames = frames_of(5, 6)
-    found = frozen(model).frame_features(frames)
-    with torch.no_grad():
-        expected = model.eval().encoder.frame_features(frames)
-    assert (found.shape, found.dtype) == ((6, BACKBONE_DIM), torch.float32)
-    assert_close(found, expected)
-
-
 @pytest.mark.parametrize("level", ["frame", "sign", "hidden"])
 def test_encoding_changes_no_tensor_of_the_model(model: VisualTranslator, level: str) -> None:
     """BatchNorm statistics among them."""
@@ -155,27 +129,6 @@ def test_features_of_each_level_equal_a_plain_computation(
                 expected = model.translator.hidden(expected, lengths)
         assert features.shape[1] == {"frame": 512, "sign": DIM, "hidden": 256}[level]
         assert_close(features, expected, 1e-4 if level == "hidden" else 1e-5)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_features_are_rounded_last(model: VisualTranslator, dtype: str) -> None:
-    exact = features_of(encode(frozen(model), all_events()))
-    for found, expected in zip(features_of(encode(frozen(model, dtype=dtype), all_events())), exact, strict=True):
-        assert torch.equal(found, expected.to(getattr(torch, dtype)))
-
-
-def test_a_coarser_precision_is_near(model: VisualTranslator) -> None:
-    exact = features_of(encode(frozen(model), all_events()))
-    coarse = features_of(encode(frozen(model, precision="bf16"), all_events()))
-    for found, expected in zip(coarse, exact, strict=True):
-        assert_close(found, expected, 0.1)
-    assert not all(torch.equal(found, expected) for found, expected in zip(coarse, exact, strict=True))
-
-
-@pytest.mark.parametrize(("size", "frames"), [(224, 8), (32, 392), (4000, 1)])
-def test_as_many_frames_go_through_at_once_as_suit_a_cpu(model: VisualTranslator, size: int, frames: int) -> None:
-    assert frozen(model).frames_at_once(size) == frames
-    assert frozen(model, 7).frames_at_once(size) == 7
 
 
 # --- clips beside one another

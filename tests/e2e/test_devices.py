@@ -92,7 +92,7 @@ def translator_of(llm: tuple[Any, Tokenizer]) -> SignTranslator:
 
 def visual_of(llm: tuple[Any, Tokenizer]) -> VisualTranslator:
     translator = translator_of(llm)
-    return VisualTranslator(VisualEncoder(DIM, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), translator)
+    return VisualTranslator(VisualEncoder("resnet18", DIM, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), translator)
 
 
 def from_cache(model: SignTranslator, tokenizer: Tokenizer) -> tuple[Any, Any]:

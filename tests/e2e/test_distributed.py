@@ -13,13 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from slt_cache.batches.sampler import EpochOrder, Share
 from slt_cache.distributed.processes import all_reduce_sum, gather_object, is_main_process, main_process_first, shard
-from slt_cache.encoders.shared_norms import sync_batch_norms
 from slt_cache.training.logs import read_metrics
 from tests.helpers.commands import TINY, slt_cache
 
@@ -306,14 +303,3 @@ def test_a_process_that_is_alone_waits_for_nobody() -> None:
     assert shard([1, 2, 3], at_once=2) == [1, 2, 3]
     with pytest.raises(ValueError, match="mine"):
         all_reduce_sum([], ValueError("mine"))
-
-
-def test_shared_batch_norms_keep_names_and_kinds() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(2), nn.BatchNorm1d(4))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    pictures = torch.rand(2, 3, 4, 4)
-    expected = model.eval()(pictures)
-    assert sync_batch_norms(model) == 2
-    assert torch.equal(model(pictures), expected)  # scoring needs nobody else
-    assert model.state_dict().keys() == before.keys()
-    assert isinstance(model[1], nn.BatchNorm2d) and isinstance(model[3], nn.BatchNorm1d)

@@ -98,7 +98,7 @@ SAYS = {
     "fp16 on a CPU": "compute.precision fp16: not on a CPU",
     "fewer pieces, and fp16 on a CPU": "compute.precision fp16: not on a CPU",
     "no such weights": "encoder.weights nosuch.pt: no such file",
-    "weights of something else": "other.pt: not the weights of a ResNet-18",
+    "weights of something else": "other.pt: not the weights of encoder.backbone resnet18",
     "weights that are a list": "list.pt: not a state dict",
     "broken weights": "broken.pt: not a readable file of tensors",
     "an encoder of stage 1": "visual/best/encoder.safetensors: an encoder that stage 1 has trained",

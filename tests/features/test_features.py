@@ -1,6 +1,8 @@
 """The feature cache: written in parts, put together, read by memory map, refused where it is another."""
 
+import hashlib
 import io
+import json
 import mmap
 import os
 import pickle
@@ -593,6 +595,7 @@ OTHERS: dict[str, Any] = {
     "augmentation": {"phase": False},
     "source": "another lab",
     "fps": 12.5,
+    "backbone": "resnet34",
 }
 
 
@@ -602,9 +605,26 @@ def test_a_spec_comes_back_from_json(spec: FeatureSpec) -> None:
     assert FeatureSpec.from_json(spec.to_json()).sha256 == spec.sha256
 
 
+def test_a_spec_from_before_backbones_were_named_is_one_of_resnet18() -> None:
+    old = {name: value for name, value in json.loads(spec_of().to_json()).items() if name != "backbone"}
+    text = json.dumps(old, sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest().startswith("5cc6a8e52448dd58")
+    assert FeatureSpec.from_json(text) == spec_of(backbone="resnet18")
+    assert FeatureSpec.from_json(text).differences(spec_of(backbone="resnet34")) == [
+        "backbone: file resnet18, this run resnet34"
+    ]
+
+
+def test_imported_features_have_no_backbone() -> None:
+    spec = FeatureSpec(None, "imported", 8, "float32", source="i3d")
+    assert spec.backbone is None
+    assert "backbone" not in json.loads(spec.to_json())
+    assert FeatureSpec.from_json(spec.to_json()) == spec
+
+
 def test_the_hash_of_a_spec_is_stable_and_tells_every_field() -> None:
-    # Fixed by format version 1: another value would orphan every cache that was written before.
-    assert spec_of().sha256 == "5cc6a8e52448dd585dc8040a9ed3807c884d4de73a35d663a859698af4bd2965"
+    # Another value would mean that the text of a spec has changed.
+    assert spec_of().sha256 == "b0e252446cb6685f7de4484af331a0cb52e46471cd11ec568e62425a9adef98e"
     assert set(OTHERS) == {field.name for field in fields(FeatureSpec)}
     hashes = {spec_of(**{name: value}).sha256 for name, value in OTHERS.items()} | {spec_of().sha256}
     assert len(hashes) == len(OTHERS) + 1

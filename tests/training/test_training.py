@@ -709,7 +709,7 @@ TINY = VisualTrainingConfig(batch_size=2, epochs=1, lr=1e-2)
 
 @pytest.fixture
 def visual(tokenizer: Tokenizer, small_video: VideoConfig, small_mbart: Any) -> VisualTranslator:
-    encoder = VisualEncoder(32, 5, small_video.mean, small_video.std)
+    encoder = VisualEncoder("resnet18", 32, 5, small_video.mean, small_video.std)
     return VisualTranslator(encoder, SignTranslator(32, small_mbart, tokenizer.start))
 
 
