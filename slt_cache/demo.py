@@ -11,7 +11,7 @@ from slt_cache.corpora.base import SPLITS, of_split
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.distributed.processes import join, size
 from slt_cache.errors import InputError
-from slt_cache.files import read_object, write_json
+from slt_cache.files import write_json
 from slt_cache.hashes import RECORD_FILE
 from slt_cache.machine_load import under_load
 from slt_cache.pipeline.evaluate import evaluate, saved_scores
@@ -22,6 +22,7 @@ from slt_cache.pipeline.train_llm import train_control, train_llm
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.pipeline.translate import Translation, Translator
 from slt_cache.progress import log
+from slt_cache.reading import read_object
 from slt_cache.report import write_report
 from slt_cache.runs.run import MODELS, SMALL_LLMS, Run
 from slt_cache.runs.scoring import rounded

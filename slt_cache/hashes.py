@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.errors import InputError
-from slt_cache.files import RESTORE, TEMPORARY, read_object, write_json
+from slt_cache.files import write_json
+from slt_cache.folders import TEMPORARY
 from slt_cache.progress import log
+from slt_cache.reading import RESTORE, read_object
 
 RECORD_FILE = "record.json"
 OWN_HASH = "sha256"

@@ -17,19 +17,11 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from slt_cache import files
+from slt_cache import folders
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import (
-    exclusive,
-    read_json,
-    remove_abandoned,
-    replacing,
-    require_writable,
-    rewriting,
-    scratch_folder,
-    write_json,
-    write_text,
-)
+from slt_cache.files import remove_abandoned, replacing, rewriting, scratch_folder, write_json, write_text
+from slt_cache.locks import exclusive, require_writable
+from slt_cache.reading import read_json
 from tests.helpers.small_disks import fill, free, read_only, small_disk
 
 
@@ -104,7 +96,7 @@ def test_a_folder_whose_new_one_cannot_take_its_place_comes_back(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
-    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
     with pytest.raises(SltCacheError):
         write_folder(folder, second="2")
     monkeypatch.undo()
@@ -138,7 +130,7 @@ def test_a_folder_that_is_replaced_is_whole_at_every_moment(tmp_path: Path) -> N
 def test_a_system_that_cannot_swap_folders_replaces_them_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
     for content in ("old", "new"):
         with replacing(tmp_path / "best") as temporary:
             temporary.mkdir()

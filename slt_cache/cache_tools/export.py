@@ -17,8 +17,9 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitMetadata
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import read_json, replacing
+from slt_cache.files import replacing
 from slt_cache.progress import log, progress_counter
+from slt_cache.reading import read_json
 
 TABLE = "features.tsv"
 COLUMNS = ("id", "split", "view", "file", "num_frames", "fps", "text", SOURCE)

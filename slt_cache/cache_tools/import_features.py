@@ -19,7 +19,7 @@ from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_folder
 from slt_cache.features.spec import IMPORTED, FeatureSpec
-from slt_cache.files import exclusive
+from slt_cache.locks import exclusive
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.progress import log, progress_bar, progress_counter
 

@@ -13,7 +13,7 @@ from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import SplitContent, canonical
 from slt_cache.features.parts import joined, parts_folder
 from slt_cache.features.writing import write_cache
-from slt_cache.files import exclusive
+from slt_cache.locks import exclusive
 from slt_cache.progress import progress_bar
 
 MAX_NAMED = 3

@@ -12,7 +12,7 @@ from slt_cache.checkpoints.record import log_of, read_record
 from slt_cache.config import is_as_written, load_config
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
-from slt_cache.files import TEMPORARY, read_object
+from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import (
     EDITABLE,
     RECORD_FILE,
@@ -24,6 +24,7 @@ from slt_cache.hashes import (
     unlisted,
 )
 from slt_cache.pipeline.prepare import UNSIGNED
+from slt_cache.reading import read_object
 from slt_cache.runs.begin_from import ORIGIN_FILE
 from slt_cache.runs.evaluations import read_table
 from slt_cache.runs.run import TRAININGS, open_run

@@ -12,9 +12,9 @@ from slt_cache import __version__
 from slt_cache.config import differences
 from slt_cache.errors import InputError
 from slt_cache.features.spec import UNNAMED_BACKBONE, FeatureSpec
-from slt_cache.files import RESTORE, parsed
 from slt_cache.hashes import OWN_HASH, RECORD_FILE, file_sha256, hashes_of, read_signed, write_signed
 from slt_cache.progress import log
+from slt_cache.reading import RESTORE, parsed
 
 LOG_FILE = "metrics.jsonl"
 """Figures of a training, line by line, in the folder of its stage (training/metrics_log.py)."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from slt_cache.files import parsed
+from slt_cache.reading import parsed
 
 IMPORTED = "imported"
 """Level of features that were made elsewhere."""

@@ -17,11 +17,12 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from slt_cache.advice import command
 from slt_cache.errors import InputError
-from slt_cache.files import RESTORE, read_as, read_object, write_json
+from slt_cache.files import write_json
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
 from slt_cache.models.llm.lora import base_weights, has_lora, lora_weights, put_lora
 from slt_cache.models.translators import SignTranslator
 from slt_cache.models.weights import load_weights, read_tensors, some_of
+from slt_cache.reading import RESTORE, read_as, read_object
 from slt_cache.text.pretrained import loading, require_plain
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from slt_cache.errors import InputError
-from slt_cache.files import RESTORE, first_line
+from slt_cache.reading import RESTORE, first_line
 
 SHOWN = 3
 """Tensors in an error."""

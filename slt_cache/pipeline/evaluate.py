@@ -21,8 +21,9 @@ from slt_cache.distributed.processes import barrier, is_main_process, join, main
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import read_json, replacing, require_writable, write_text
+from slt_cache.files import replacing, write_text
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
+from slt_cache.locks import require_writable
 from slt_cache.metrics.bootstrap import check_resamples
 from slt_cache.metrics.scores import Score
 from slt_cache.models.translators import SignTranslator
@@ -32,6 +33,7 @@ from slt_cache.pipeline.feature_spec import feature_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.probe import require_readable
 from slt_cache.progress import log, progress_counter
+from slt_cache.reading import read_json
 from slt_cache.runs.run import END_TO_END, MODELS, Run
 from slt_cache.runs.scoring import choices_of, preset_of, rounded, score_hypotheses
 from slt_cache.runs.settings_use import named

@@ -16,7 +16,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.layout import Failure, SplitTable
 from slt_cache.features.parts import ALL, add_splits, parts_folder
-from slt_cache.files import exclusive
+from slt_cache.locks import exclusive
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run_corpus import require_corpus

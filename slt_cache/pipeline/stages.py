@@ -14,7 +14,7 @@ from slt_cache.config import LlmTrainingConfig, OptimizerConfig, VisualTrainingC
 from slt_cache.device import pick_device
 from slt_cache.distributed.processes import barrier, is_main_process, size
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import exclusive, require_writable
+from slt_cache.locks import exclusive, require_writable
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import choices_of, preset_of

@@ -12,7 +12,9 @@ from slt_cache.config import Config, load_config, save_config
 from slt_cache.config import differences as config_differences
 from slt_cache.distributed.processes import size
 from slt_cache.errors import InputError
-from slt_cache.files import exclusive, read_object, write_json
+from slt_cache.files import write_json
+from slt_cache.locks import exclusive
+from slt_cache.reading import read_object
 from slt_cache.reproduce.estimate import estimate
 from slt_cache.reproduce.html import write_page
 from slt_cache.reproduce.norms import norms_of

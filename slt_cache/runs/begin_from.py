@@ -16,7 +16,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.seal import SIZE
 from slt_cache.features.spec import IMPORTED
-from slt_cache.files import TEMPORARY
+from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.progress import log
 from slt_cache.runs.run import Run, open_run

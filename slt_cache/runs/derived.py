@@ -11,7 +11,7 @@ from slt_cache.checkpoints.named_files import named_files
 from slt_cache.checkpoints.record import Record, read_record, require_same, save_record, whole_record
 from slt_cache.config import differences
 from slt_cache.distributed.processes import is_main_process
-from slt_cache.files import TEMPORARY, move_into_place
+from slt_cache.folders import TEMPORARY, move_into_place
 from slt_cache.progress import log
 from slt_cache.runs.begin_from import is_of_other_run
 from slt_cache.runs.run import TRAININGS, Run

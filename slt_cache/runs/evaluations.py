@@ -9,10 +9,10 @@ from slt_cache.advice import command
 from slt_cache.checkpoints.record import identity_of
 from slt_cache.corpora.base import SPLITS
 from slt_cache.errors import InputError
-from slt_cache.files import read_object
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed
 from slt_cache.metrics.normalization import TextChoices
 from slt_cache.metrics.scores import score
+from slt_cache.reading import read_object
 from slt_cache.runs.run import MODELS, Run
 from slt_cache.runs.scoring import choices_of, preset_of
 

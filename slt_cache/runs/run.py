@@ -12,8 +12,9 @@ from slt_cache.checkpoints.record import whole_record
 from slt_cache.config import Config, check_config, expanded, is_as_written, load_config, save_config
 from slt_cache.distributed.processes import is_main_process
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import exclusive, has_stepped_aside
+from slt_cache.folders import has_stepped_aside
 from slt_cache.hashes import RECORD_FILE
+from slt_cache.locks import exclusive
 from slt_cache.progress import log
 from slt_cache.runs.open_names import require_known_names
 from slt_cache.runs.settings_use import (

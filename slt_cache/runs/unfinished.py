@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slt_cache.checkpoints.record import Record, is_same_training, read_record, whole_record, write_record
-from slt_cache.files import TEMPORARY, move_into_place, restore
+from slt_cache.folders import TEMPORARY, move_into_place, restore
 from slt_cache.training.logs import METRICS_FILE
 from slt_cache.training.state import STATE_FILE
 from slt_cache.training.task import LAST

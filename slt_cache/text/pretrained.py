@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import RESTORE, first_line, read_object
 from slt_cache.hashes import RECORD_FILE, require_whole
+from slt_cache.reading import RESTORE, first_line, read_object
 
 CONFIG_FILE = "config.json"
 SMALL_FILES = (

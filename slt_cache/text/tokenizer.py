@@ -12,7 +12,8 @@ from typing import Any
 
 from slt_cache.corpora.characters import normalized
 from slt_cache.errors import InputError
-from slt_cache.files import read_as, replacing
+from slt_cache.files import replacing
+from slt_cache.reading import read_as
 from slt_cache.text.families import language_code, start_tokens
 from slt_cache.text.pretrained import loading
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import read_json
+from slt_cache.reading import read_json
 from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
 from slt_cache.text.vocabulary import (
     TokenizerJson,

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from slt_cache.checkpoints.record import LOG_FILE
 from slt_cache.distributed.processes import is_main_process
 from slt_cache.errors import InputError
-from slt_cache.files import first_line, write_text
+from slt_cache.files import write_text
+from slt_cache.reading import first_line
 from slt_cache.training.progress_bar import duration
 from slt_cache.training.state import TrainerState
 from slt_cache.training.trackers import Tracker

@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 
 from slt_cache.distributed.processes import barrier, gather_object, is_main_process, rank, size
 from slt_cache.errors import InputError
-from slt_cache.files import first_line, replacing
+from slt_cache.files import replacing
+from slt_cache.reading import first_line
 from slt_cache.training.optimizers import load_optimizer
 
 STATE_FILE = "state.pt"

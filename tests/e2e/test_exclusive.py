@@ -14,14 +14,14 @@ import pytest
 
 from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.errors import InputError
-from slt_cache.files import exclusive
+from slt_cache.locks import exclusive
 from slt_cache.pipeline import stages
 from tests.helpers.commands import TINY, slt_cache
 
 HOLDER = """
     import sys
     from pathlib import Path
-    from slt_cache.files import exclusive
+    from slt_cache.locks import exclusive
 
     with exclusive(Path(sys.argv[1]), "feats.h5"):
         print("held", flush=True)
@@ -141,7 +141,7 @@ CONTENDER = """
     import os, sys, time
     from pathlib import Path
     from slt_cache.errors import InputError
-    from slt_cache.files import exclusive
+    from slt_cache.locks import exclusive
 
     lock, inside = Path(sys.argv[1]), Path(sys.argv[1] + ".inside")
     held = 0

@@ -16,7 +16,7 @@ import pytest
 
 from slt_cache.features.cache import FeatureCache, cached_splits
 from slt_cache.features.verify import cache_problems
-from slt_cache.files import exclusive
+from slt_cache.locks import exclusive
 from slt_cache.pipeline.extract import parts_folder
 from slt_cache.runs.run import open_run
 from slt_cache.video.chunks import ClipEnd, ClipView, PieceReader

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.translator import load_llm
-from slt_cache.files import read_json
 from slt_cache.models.weights import tensors_sha256
+from slt_cache.reading import read_json
 from tests.helpers.commands import TINY, slt_cache
 
 BRIEF = ("--set", "llm_training.epochs=1", "--set", "compute.workers=0")

@@ -10,7 +10,7 @@ from slt_cache.checkpoints.translator import load_llm
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
-from slt_cache.files import read_json
+from slt_cache.reading import read_json
 from tests.helpers.commands import TINY, Ran, slt_cache
 from tests.helpers.small_llms import make_small_llm
 

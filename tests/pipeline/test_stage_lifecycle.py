@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slt_cache import files
+from slt_cache import folders
 from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.config import load_config, save_config
 from slt_cache.corpora.manifest import read_manifest
@@ -91,7 +91,7 @@ def test_killed_between_the_last_renames_every_command_finds_whole_weights(run: 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
         patched.setattr(Path, "rename", killing(Path.rename))
         patched.setattr(Path, "replace", killing(Path.replace))
-        patched.setattr(files, "_exchange", killing(files._exchange) if swaps else lambda one, other: False)
+        patched.setattr(folders, "_exchange", killing(folders._exchange) if swaps else lambda one, other: False)
         slt_cache(*LLM, run, "--restart")
     succeed("eval", "--run", run)
     verified = slt_cache("verify", run)

@@ -21,7 +21,9 @@ from slt_cache.corpora.avatar.plan import AvatarPlan, PlannedClip, plan_avatar
 from slt_cache.corpora.base import MONOLINGUAL_FILE, Clip
 from slt_cache.corpora.media import ProgressCallback
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.files import exclusive, read_object, remove_abandoned, replacing, write_json, write_text
+from slt_cache.files import remove_abandoned, replacing, write_json, write_text
+from slt_cache.locks import exclusive
+from slt_cache.reading import read_object
 
 RENDERER_VERSION = 1
 """Version of pictures and sentences; increased whenever the same settings give different ones."""
