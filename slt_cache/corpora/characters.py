@@ -15,11 +15,11 @@ and U+200D are among them only after Latin, Greek and Cyrillic letters: Persian 
 NORMALIZATION = "nfc+no-invisible"
 """Name of what `normalized` does, for signatures."""
 
-NOT_COMPOSED = "letters and accents apart (NFD; read as NFC)"
+NOT_COMPOSED = "separate letters and accents (NFD; read as NFC)"
 UNSEEN = "invisible characters (left out in training and scoring)"
 ODD_SPACE = "no-break or other special spaces (read as spaces)"
-DAMAGED = "control or replacement characters (text that was decoded wrongly)"
-LOOK_ALIKE = "ligatures, full-width or mathematical letters (other letters than the plain ones)"
+DAMAGED = "control or replacement characters (wrongly decoded text)"
+LOOK_ALIKE = "ligatures, full-width or mathematical letters (not the plain letters)"
 
 _UNSEEN = re.compile(rf"(?<=[0-9A-Za-z\u00aa-\u058f])[{INVISIBLE}\u200c\u200d]+|[{INVISIBLE}]+")
 _DAMAGED = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufffd]")

@@ -71,7 +71,9 @@ def _annotation(root: Path, problems: Problems) -> tuple[list[Sentence], dict[st
         if path is None:
             continue
         if splits is None:
-            raise InputError(f"{path}: says nothing of train, dev and test. Put {SPLIT_FILE} of the release beside it.")
+            raise InputError(
+                f"{path}: does not assign clips to train, dev and test. Put {SPLIT_FILE} of the release next to it."
+            )
         sentences = read(path, problems)
         compare_names(split_of, splits.name, (sentence.id for sentence in sentences), path.name, problems)
         with_split = [replace(sentence, split=split_of.get(sentence.id, NO_SPLIT)) for sentence in sentences]

@@ -50,7 +50,7 @@ def read_how2sign(root: Path, clips_from: str = "auto", progress: ProgressCallba
             rows += [(row, split) for row in read_rows(path, problems)]
     if not sources:
         raise InputError(
-            f"{root}: no how2sign_realigned_train.csv, _val.csv or _test.csv in it or below. "
+            f"{root}: no how2sign_realigned_train.csv, _val.csv or _test.csv in this folder or below. "
             "Name the folder of How2Sign."
         )
     sentences = [Sentence(row.clip, split, row.text, place=row.place) for row, split in rows]

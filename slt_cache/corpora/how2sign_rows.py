@@ -40,7 +40,7 @@ def read_rows(path: Path, problems: Problems) -> list[Row]:
     header = _values(lines[0], separator) if lines else []
     missing = [column for column in COLUMNS if column not in header]
     if missing:
-        raise InputError(f"{path}: the header lacks {', '.join(missing)}. Take the re-aligned file of How2Sign.")
+        raise InputError(f"{path}: the header lacks {', '.join(missing)}. Use the re-aligned file of How2Sign.")
     rows: list[Row] = []
     number = 1
     while number < len(lines):
@@ -75,7 +75,7 @@ def _checked(line: str, separator: str, columns: int) -> list[str]:
     if len(values) > columns and separator == ",":
         values = line.split(",", columns - 1)  # not the quoting of csv: commas stand in the sentence, which is last
     if len(values) != columns:
-        raise ValueError(f"{len(values)} columns where the header has {columns}")
+        raise ValueError(f"{len(values)} columns, but the header has {columns}")
     return values
 
 

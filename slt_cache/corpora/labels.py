@@ -22,7 +22,9 @@ def read_labels(path: Path, split: str, problems: Problems) -> list[Sentence]:
     """Returns the sentences of a label file. Raises InputError if it holds something else."""
     held = load_plain(path)
     if not isinstance(held, dict | list):
-        raise InputError(f"{path}: holds a {type(held).__name__}, where labels are a dict of clips.")
+        raise InputError(
+            f"{path}: holds a {type(held).__name__}, but labels are a dict of clips. Is this a label file?"
+        )
     sentences: list[Sentence] = []
     for number, (key, item) in enumerate(_items(held), start=1):
         place = f"{path.name} item {number}"

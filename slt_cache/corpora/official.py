@@ -17,7 +17,7 @@ UNREADABLE_ROW = "row that cannot be read (left out)"
 EMPTY_SENTENCE = "empty sentence (left out)"
 NAMED_TWICE = "named twice (the first is taken)"
 LENGTH_DIFFERS = "frame count differs from the annotation"
-BREAK_REPLACED = "tab or line break in a sentence, replaced by a blank"
+BREAK_REPLACED = "tab or line break in a sentence, replaced by a space"
 NO_ANNOTATION = "annotation file not found"
 STRAY_FILE = "stray file among the frames (ignored)"
 NO_FRAME = "folder without a frame"
@@ -114,7 +114,7 @@ def read_table(path: Path, separator: str, columns: Sequence[str], problems: Pro
         if len(values) == len(header):
             rows.append((number, [values[place] for place in places]))
         elif line.strip():
-            wrong = f"{path.name} line {number}: {len(values)} columns where the header has {len(header)}"
+            wrong = f"{path.name} line {number}: {len(values)} columns, but the header has {len(header)}"
             add_issue(problems, UNREADABLE_ROW, wrong)
     return rows
 
@@ -126,7 +126,7 @@ def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
     for sentence in sentences:
         clip_id = sentence.id
         if not is_name(clip_id) or not _is_unicode(sentence.text):
-            add_issue(problems, UNREADABLE_ROW, f"{sentence.place}: {clip_id[:100]!r} is no usable name or sentence")
+            add_issue(problems, UNREADABLE_ROW, f"{sentence.place}: {clip_id[:100]!r} is not a usable name or sentence")
         elif clip_id in taken:
             first = taken[clip_id]
             other = f" of {sentence.split}, first in {first.split}" if sentence.split != first.split else ""

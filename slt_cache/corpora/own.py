@@ -20,7 +20,7 @@ MAX_LINES = 200
 """Most bad lines in an error."""
 ABSENT = "video not found"
 EMPTY_SPLIT = "split without a clip"
-QUOTES_TAKEN_OFF = "quotes of csv, taken off"
+QUOTES_REMOVED = "quotes of csv, removed"
 QUOTES_KEPT = "values that look quoted (kept as they are)"
 
 
@@ -49,7 +49,7 @@ def read_own(folder: Path) -> CorpusScan:
         ABSENT: [f"line {number}: {clip.id} ({clip.video})" for number, clip in absent(manifest.numbered)],
         EMPTY_SPLIT: [split for split in SPLITS if not any(clip.split == split for clip in clips)],
         "same video and start on several lines": _repeated(manifest.numbered),
-        QUOTES_TAKEN_OFF: [f"line {number}" for number in manifest.unquoted],
+        QUOTES_REMOVED: [f"line {number}" for number in manifest.unquoted],
         QUOTES_KEPT: [f"line {number}" for number in manifest.doubtful],
         BREAK_REPLACED: [f"line {number}" for number in manifest.broken],
         **doubtful((f"line {number}: {clip.id}", clip.text) for number, clip in manifest.numbered),

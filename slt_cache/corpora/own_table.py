@@ -175,7 +175,7 @@ def remarks(rows: Rows) -> list[str]:
     """Returns messages about quotes that were removed or kept."""
     found = []
     if rows.unquoted:
-        found.append(f"the quotes of csv were taken off, on {lines_named(rows.unquoted)}")
+        found.append(f"the quotes of csv were removed, on {lines_named(rows.unquoted)}")
     if rows.doubtful:
         found.append(f"values look quoted and were kept as they are, on {lines_named(rows.doubtful)}")
     return found
@@ -211,7 +211,7 @@ def values_by_column(header: Sequence[str], values: Sequence[str]) -> dict[str, 
     """Returns the values of one line by column, the id in its composed form. Raises ValueError, with the reason, if
     there are too few or too many values, or if the id, the split or the text is invalid."""
     if len(values) != len(header):
-        raise ValueError(f"{len(values)} columns where the header has {len(header)}")
+        raise ValueError(f"{len(values)} columns, but the header has {len(header)}")
     row = dict(zip(header, values, strict=True))
     row["id"] = nfc(row["id"])
     if not normalized(row["id"]).strip():
@@ -227,7 +227,7 @@ def require_columns(path: Path, header: Sequence[str], required: Sequence[str], 
     """Raises InputError that quotes the first line, unless it names every required column once."""
     twice = sorted({column for column in header if column in known and header.count(column) > 1})
     if twice:
-        raise InputError(f"{path}: the header names {', '.join(twice)} twice. Give each column a name of its own.")
+        raise InputError(f"{path}: the header names {', '.join(twice)} twice. Give each column its own name.")
     missing = [column for column in required if column not in header]
     if missing:
         raise InputError(

@@ -41,7 +41,7 @@ def load_plain(path: Path) -> Any:
     except _Refused as error:
         raise InputError(
             f"{path}: its pickle asks for {error}, which is not allowed: annotation files hold plain values. "
-            "Nothing of it was run. Get the file again, or save it with plain values only."
+            "Nothing was executed. Get the file again, or save it with plain values only."
         ) from error
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
@@ -120,12 +120,12 @@ class _Builder:
     def _pop(self) -> Any:
         value = self.stack.pop()
         if value is _MARK:
-            raise ValueError("a mark stands where a value should")
+            raise ValueError("a mark in place of a value")
         return value
 
     def _top(self, kind: type) -> Any:
         if not isinstance(self.stack[-1], kind) or self.stack[-1] is _MARK:
-            raise ValueError(f"a {kind.__name__} should stand there")
+            raise ValueError(f"a {kind.__name__} is expected")
         return self.stack[-1]
 
     def _items(self) -> list[Any]:
@@ -161,7 +161,7 @@ class _Builder:
             raise _Refused("a call")
         [values] = arguments or ([],)
         if not isinstance(values, list | tuple):
-            raise ValueError("a set of what is no list")
+            raise ValueError("a set made of something other than a list")
         self.stack.append(SETS[name](_keys(values)))
 
 

@@ -13,11 +13,11 @@ def read_sentences(path: Path, option: str, remark: Callable[[str], None]) -> li
 
     Raises InputError if the file is missing, not UTF-8 or empty."""
     if not path.is_file():
-        raise InputError(f"{option} {path}: there is no such file. Name a text file, one sentence a line.")
+        raise InputError(f"{option} {path}: there is no such file. Name a text file with one sentence per line.")
     rows = lines_of_own(read_text(path, f"{option} "))
     for line in remarks(rows):
         remark(f"{option} {path}: {line}")
     sentences = [line.strip() for _, [line] in rows.numbered if line.strip()]
     if not sentences:
-        raise InputError(f"{option} {path}: the file is empty. Write one sentence a line.")
+        raise InputError(f"{option} {path}: the file is empty. Write one sentence per line.")
     return sentences

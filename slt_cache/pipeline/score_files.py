@@ -41,7 +41,7 @@ def score_files(
 
     Where every line of the files is `id|sentence`, lines are paired by id, else by number. A table of `eval` (its first
     line names the columns id, reference, hypothesis) is paired by id; hypotheses and references are read from the
-    column of that name. The quotes of csv are taken off if all of a file is written with them, as pandas and
+    column of that name. The quotes of csv are removed if all of a file is written with them, as pandas and
     spreadsheets do. Raises InputError if the files do not pair up, and for references that are all empty."""
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: no such preset. Use {', '.join(PRESETS)}.")
@@ -199,7 +199,7 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file. Name a text file, one sentence a line.") from error
+        raise InputError(f"{path}: there is no such file. Name a text file with one sentence per line.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Name a text file.") from error
     try:
@@ -210,7 +210,7 @@ def _text(path: Path) -> str:
             f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}). Save it as UTF-8."
         ) from error
     if not text:
-        raise InputError(f"{path}: the file is empty. Write one sentence a line.")
+        raise InputError(f"{path}: the file is empty. Write one sentence per line.")
     return _one_line_end(text).removesuffix("\n")
 
 

@@ -55,7 +55,7 @@ def test_sentences_with_letters_and_accents_apart_are_counted(tmp_path: Path) ->
     lines = csv.read_text().splitlines()
     csv.write_text("\n".join([*lines[:2], lines[2] + unicodedata.normalize("NFD", " schön")]) + "\n")
     report = json.loads(Path(json.loads(prepare("phoenix14t", root).out)["report"]).read_text())
-    [entry] = report["problems"]["letters and accents apart (NFD; read as NFC)"]
+    [entry] = report["problems"]["separate letters and accents (NFD; read as NFC)"]
     assert entry.endswith("(PHOENIX-2014-T.train.corpus.csv line 3)")
 
 

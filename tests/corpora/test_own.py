@@ -156,7 +156,7 @@ def test_text_that_looks_right_and_is_not_is_counted_with_its_lines(own: Path) -
     ran = prepare(own, "--json")
     found = problems(ran)
     assert ran.code == 0
-    assert found["letters and accents apart (NFD; read as NFC)"] == ["line 5: a", "line 7: c"]
+    assert found["separate letters and accents (NFD; read as NFC)"] == ["line 5: a", "line 7: c"]
     assert found["no-break or other special spaces (read as spaces)"] == ["line 6: b"]
     assert decomposed in (own.with_name("run") / "manifest.tsv").read_text(encoding="utf-8")
 
@@ -164,7 +164,7 @@ def test_text_that_looks_right_and_is_not_is_counted_with_its_lines(own: Path) -
 def test_quotes_of_a_spreadsheet_are_taken_off_and_said(own: Path) -> None:
     append(own, 'a\ttrain\tdev.mp4\t\t\t"er sagte ""hallo"" und ging"')
     ran = prepare(own)
-    assert "warning: quotes of csv, taken off: 1 (line 5)" in ran.err
+    assert "warning: quotes of csv, removed: 1 (line 5)" in ran.err
     assert '\ter sagte "hallo" und ging\t' in (own.with_name("run") / "manifest.tsv").read_text()
 
 

@@ -199,8 +199,8 @@ def test_ids_that_differ_in_their_unicode_form_alone_are_the_same(tmp_path: Path
 
 
 QUOTED_LINES = [
-    ('"er sagte ""hallo"""\nja\n"nein, nie"\n', ['er sagte "hallo"', "ja", "nein, nie"], "taken off, on lines 1, 3"),
-    ('"eins"\n"zwei"\n', ["eins", "zwei"], "taken off, on lines 1, 2"),
+    ('"er sagte ""hallo"""\nja\n"nein, nie"\n', ['er sagte "hallo"', "ja", "nein, nie"], "removed, on lines 1, 3"),
+    ('"eins"\n"zwei"\n', ["eins", "zwei"], "removed, on lines 1, 2"),
     (
         '"er sagte ""hallo"""\n"ja" sagte "sie"\n',
         ['"er sagte ""hallo"""', '"ja" sagte "sie"'],
@@ -231,7 +231,7 @@ def test_a_table_of_imported_features_is_unquoted_likewise_unless_an_export_wrot
     remarks: list[str] = []
     [clip] = read_table(tmp_path / "features.tsv", False, remarks.append)["train"]
     assert (clip.text, clip.views[0].file) == ('er sagte "hallo"', Path("~/x.npy").expanduser())
-    assert "taken off, on line 2" in remarks[0]
+    assert "removed, on line 2" in remarks[0]
     [clip] = read_table(tmp_path / "features.tsv", True, remarks.append)["train"]
     assert clip.text == '"er sagte ""hallo"""'
 

@@ -116,7 +116,7 @@ def test_what_is_absent_empty_double_or_unnamed_is_listed(phoenix: Path, train_c
     assert read.problems[NO_FRAME] == [official.phoenix_id("train", 4)]
     assert read.problems[UNNAMED] == [f"train/{official.phoenix_id('train', 5)}"]
     assert "line 6" in read.problems[NAMED_TWICE][0]
-    assert read.problems[UNREADABLE_ROW] == [f"{train_csv.name} line 8: 2 columns where the header has 7"]
+    assert read.problems[UNREADABLE_ROW] == [f"{train_csv.name} line 8: 2 columns, but the header has 7"]
     assert [clip.text for clip in read.clips if clip.split == "train"] == official.SENTENCES["train"]
 
 

@@ -253,7 +253,7 @@ def test_the_quotes_of_a_whole_file_of_csv_are_taken_off(folder: Path, kind: str
         ran = slt_cache("score", *files, "--preset", "phoenix14t", "--json")
         assert ran.code == 0, ran.err
         assert json.loads(ran.out)["scores"]["bleu4"] == 100.0
-        assert "hyp.tsv: the quotes of csv were taken off, on lines " in ran.err
+        assert "hyp.tsv: the quotes of csv were removed, on lines " in ran.err
         assert "other references" not in ran.err
 
 
@@ -275,7 +275,7 @@ def test_a_table_that_eval_wrote_is_taken_as_it_is(folder: Path) -> None:
     table = folder / "test.tsv"
     table.write_text('id\treference\thypothesis\na\tja\t"ja, gut"\nb\tnein\tnein\n', encoding="utf-8")
     ran = slt_cache("score", table, table, "--preset", "phoenix14t", "--json")
-    assert "the quotes of csv were taken off, on line 2" in ran.err
+    assert "the quotes of csv were removed, on line 2" in ran.err
     write_signed(table.with_suffix(".json"), {"table_sha256": file_sha256(table)})
     again = slt_cache("score", table, table, "--preset", "phoenix14t", "--json")
     assert "quotes" not in again.err

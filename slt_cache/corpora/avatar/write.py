@@ -102,7 +102,7 @@ def _require_same(folder: Path, settings: dict[str, Any]) -> None:
     if differing:
         listed = ", ".join(f"{key}: folder {there.get(key)}, run {settings[key]}" for key in differing)
         raise InputError(
-            f"{folder}: holds a demo corpus of other settings ({listed}). Choose another folder, or delete this one."
+            f"{folder}: holds a demo corpus with other settings ({listed}). Choose another folder, or delete this one."
         )
 
 
