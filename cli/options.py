@@ -199,7 +199,10 @@ def takes(
 
 
 def _call(work: Callable[..., None], shared: Any, values: dict[str, Any]) -> None:
+    from slt_cache.progress import log_to_stderr
+
     values = {name: _at_home(name, value) for name, value in values.items()}
+    log_to_stderr()
     options = Options(**{name: values.pop(name) for name in shared})
     work(options, **values)
 

@@ -1,6 +1,9 @@
-"""What the pipeline says while it works: to stderr, bars on a terminal and plain lines elsewhere. Of several processes
-one speaks."""
+"""What the pipeline reports while it works: messages through `logging`, and bars on a terminal. Only the main process
+reports.
 
+`logging.getLogger("slt_cache").setLevel("WARNING")` silences both."""
+
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,26 +19,41 @@ QUIET_SECONDS = 30
 SHORT_SECONDS = 0.5
 """What is done sooner needs no bar."""
 
-
+logger = logging.getLogger("slt_cache")
 _waiting: list[str] = []
 
 
+class StderrHandler(logging.Handler):
+    """Writes messages to stderr, above any bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+        sys.stderr.flush()
+
+
+def log_to_stderr() -> None:
+    """Shows messages on stderr, as the command line does. Without it they go to whatever `logging` is set to."""
+    if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
+        logger.addHandler(StderrHandler())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
 def log_first(line: str) -> None:
-    """Has a line come before all others, once there is any: a command that refuses its input says only why."""
+    """Keeps a line to log before all others, once there is any: a command that refuses its input says only why."""
     _waiting.append(line)
 
 
 def log(line: str) -> None:
-    """One line of progress, above any bar that runs."""
+    """Logs a line of progress."""
     if _waiting:
         log_waiting()
     if is_main_process():
-        tqdm.write(line, file=sys.stderr)
-        sys.stderr.flush()
+        logger.info("%s", line)
 
 
 def log_waiting() -> None:
-    """Says what `log_first` was given, if that was not said before."""
+    """Logs what `log_first` was given, once."""
     lines = list(_waiting)
     _waiting.clear()
     for line in lines:
@@ -66,7 +84,7 @@ def progress_bar(
 ) -> Iterator[Callable[[int, int], None]]:
     """Gives a function to call with (done, total): a bar with its rate and the time left on a terminal, and elsewhere a
     line now and then. `total` is what is known of it before; `begun` were done before, and count in no rate."""
-    quiet = quiet or not is_main_process()
+    quiet = quiet or not is_main_process() or logger.level > logging.INFO
     bar = tqdm(
         desc=what,
         unit=unit,

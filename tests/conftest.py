@@ -14,6 +14,7 @@ import torch
 
 from slt_cache.config import LlmPretrainingConfig, VideoConfig
 from slt_cache.models.llm.small import make_small_mbart
+from slt_cache.progress import log_to_stderr
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 BITS = 8
@@ -28,6 +29,12 @@ TINY_MBART = LlmPretrainingConfig(hidden=32, heads=2, layers=1, feed_forward=64)
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def messages_on_stderr() -> None:
+    """Messages are shown as the command line shows them, also by what a test calls itself."""
+    log_to_stderr()
 
 
 @pytest.fixture(autouse=True)

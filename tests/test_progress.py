@@ -1,6 +1,7 @@
 """Progress on a terminal and elsewhere, of everything that may take longer than a few seconds."""
 
 import io
+import logging
 import re
 import time
 from contextlib import redirect_stderr
@@ -90,3 +91,32 @@ def test_checking_and_merging_caches_have_bars(tmp_path: Path, at_once: None) ->
         assert verify_cache(tmp_path / "a.h5") == []
         merge_caches([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "c.h5")
     assert "checking a.h5" in screen.getvalue() and "writing c.h5" in screen.getvalue()
+
+
+def test_a_library_user_redirects_messages_with_logging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[str] = []
+    own = logging.Handler()
+    monkeypatch.setattr(own, "emit", lambda record: heard.append(record.getMessage()))
+    monkeypatch.setattr(terminal.logger, "handlers", [own])
+    terminal.log("100 % of it is read")
+    assert (heard, capsys.readouterr().err) == (["100 % of it is read"], "")
+
+
+def test_a_library_user_silences_messages_and_bars_by_level(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
+    monkeypatch.setattr(terminal, "QUIET_SECONDS", -1)
+    terminal.logger.setLevel(logging.WARNING)
+    try:
+        with redirect_stderr(Terminal()) as screen, progress_counter("drawing", 4, 0) as show:
+            show(1)
+            terminal.log("one is drawn")
+    finally:
+        terminal.logger.setLevel(logging.INFO)
+    assert screen.getvalue() == ""
+
+
+def test_the_command_line_installs_one_handler_however_often_it_runs() -> None:
+    for _ in range(2):
+        terminal.log_to_stderr()
+    assert sum(isinstance(one, terminal.StderrHandler) for one in terminal.logger.handlers) == 1
