@@ -24,8 +24,9 @@ from slt_cache.pipeline.translate import Translation, Translator
 from slt_cache.progress import log
 from slt_cache.reading import read_object
 from slt_cache.report import write_report
-from slt_cache.runs.run import MODELS, SMALL_LLMS, Run
+from slt_cache.runs.run import MODELS, Run
 from slt_cache.runs.scoring import rounded
+from slt_cache.text.families import small_family
 
 SAMPLES = 3
 FIGURES = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l")
@@ -88,7 +89,7 @@ def run_demo(run: Run, full: bool) -> Demo:
         "the encoder is frozen now and runs once over every video; from here on no pixel is read",
         lambda: extract(run, [split for split in SPLITS if of_split(clips, split)], cache),
     )
-    if run.config.llm.name in SMALL_LLMS:
+    if small_family(run.config.llm.name) is not None:
         _step("pre-training", "a small MBart learns the language from text alone", lambda: pretrain(run, clips))
     _step("stage 2", "the MBart learns to read the cached features", lambda: train_llm(run, cache))
     _step(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from slt_cache.config import LlmPretrainingConfig, VideoConfig
-from slt_cache.models.llm.small import make_small_mbart
+from slt_cache.models.llm.small import make_small
 from slt_cache.progress import log_to_stderr
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
@@ -145,5 +145,7 @@ def tokenizer(tokenizer_folder: Path) -> Tokenizer:
 @pytest.fixture
 def small_mbart(tokenizer: Tokenizer) -> torch.nn.Module:
     """A new one for each test, in evaluation mode, always with the same weights."""
-    model = make_small_mbart(TINY_MBART, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
+    model = make_small(
+        "small-mbart", TINY_MBART, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code()
+    )
     return model.eval()

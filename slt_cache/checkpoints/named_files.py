@@ -7,9 +7,10 @@ from pathlib import Path
 from slt_cache.checkpoints.record import Record
 from slt_cache.config import Config
 from slt_cache.hashes import file_sha256
+from slt_cache.text.families import small_family
 
-BUILT_IN = ("none", "imagenet", "small-mbart", "small-mt5")
-"""Values that are no files, whatever lies in the working directory."""
+BUILT_IN = ("none", "imagenet")
+"""Weights that are no files, whatever lies in the working directory."""
 WEIGHTS = ("*.safetensors", "*.bin")
 """The first kind that is there is the one that is loaded."""
 OTHERS = ("*.json", "*.model", "*.txt")
@@ -23,7 +24,7 @@ def content_of(name: str, made: Record | None = None) -> str:
     A file that is gone has not changed by that: if the record `made` has it under the same name, its content is that in
     the record."""
     path = Path(name)
-    if name in BUILT_IN:
+    if name in BUILT_IN or small_family(name) is not None:
         return name
     if path.is_file():
         return f"sha256:{file_sha256(path)}"

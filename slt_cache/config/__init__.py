@@ -13,11 +13,10 @@ from slt_cache.config.load import (
 )
 from slt_cache.config.optimizer import OptimizerConfig
 from slt_cache.config.run import ComputeConfig, Config
-from slt_cache.config.section import SMALL_MBART_POSITIONS, expanded
+from slt_cache.config.section import expanded
 from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
 
 __all__ = [
-    "SMALL_MBART_POSITIONS",
     "AugmentationConfig",
     "ComputeConfig",
     "Config",

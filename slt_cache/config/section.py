@@ -12,10 +12,6 @@ from pydantic import (
     model_validator,
 )
 
-SMALL_MBART_POSITIONS = 512
-"""Steps; longest input and output of the small MBart that is pre-trained here."""
-
-
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -104,7 +104,7 @@ class SignTranslator(nn.Module):
         step_dropout: float = 0.0,
         channel_dropout: float = 0.0,
     ):
-        """`dim` is C; `start` are the ids that decoding begins with (text/framing.py). `feature_dropout` zeroes single
+        """`dim` is C; `start` are the ids that decoding begins with (text/families.py). `feature_dropout` zeroes single
         values of the features in training and scales up the others, `channel_dropout` whole channels of a clip alike;
         `step_dropout` zeroes whole time steps."""
         super().__init__()

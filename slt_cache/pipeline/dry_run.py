@@ -21,9 +21,10 @@ from slt_cache.machine_load import under_load
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
 from slt_cache.pipeline.rates import DeviceRates, seconds_of
 from slt_cache.pipeline.workload import Amount, Workload, workload_of
-from slt_cache.runs.run import SMALL_LLMS, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.unfinished import BEST, Unfinished
+from slt_cache.text.families import small_family
 from slt_cache.training.progress_bar import duration
 
 FLOAT = 4
@@ -184,7 +185,7 @@ def _workload(run: Run, training: _Training, cache: Path | None) -> Workload:
 
 def _pretrains(run: Run) -> bool:
     llm = run.config.llm
-    return llm.name in SMALL_LLMS and llm.pretrained and not run.is_made("pretrained")
+    return small_family(llm.name) is not None and llm.pretrained and not run.is_made("pretrained")
 
 
 def _state(folder: Path) -> str:
@@ -200,7 +201,7 @@ def _memory(run: Run, training: _Training, workload: Workload, rates: DeviceRate
     of_light_t = training.action == "visual"
     translator = rates.translator(config.light_t.size if of_light_t else config.llm.name)
     parameters = translator.parameters
-    if not of_light_t and config.llm.name not in SMALL_LLMS and not config.llm.trim:
+    if not of_light_t and small_family(config.llm.name) is None and not config.llm.trim:
         parameters = parameters + (WHOLE_VOCABULARY - TRIMMED_VOCABULARY) * HIDDEN
     activations = translator.saved_bytes * training.loop.batch_size
     if config.compute.precision != "fp32":

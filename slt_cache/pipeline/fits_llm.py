@@ -3,45 +3,43 @@ suffice for every sentence. Asks no network, and imports what takes long only if
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from slt_cache.config import SMALL_MBART_POSITIONS, Config
+from slt_cache.config import Config
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.registry import language_code
 from slt_cache.errors import InputError
 from slt_cache.files import scratch_folder
-from slt_cache.runs.run import SMALL_LLMS, SMALL_MBART, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
+from slt_cache.text.families import family_of_config, local_config, small_family, small_positions
 
-ENDLESS = ("t5", "mt5", "umt5", "m2m_100", "nllb-moe")
-"""Families (model_type) whose positions do not end."""
-WITH_CODES = ("mbart", "m2m_100", "nllb-moe")
-"""Families whose decoder begins with a language code."""
 _LIKE_MBART = re.compile("[a-z]{2}_[A-Z]{2}")
 """Codes such as de_DE. Whether MBart has it is asked of transformers, at the latest when a training starts."""
 START = 2
-"""Tokens at most that a target begins with (text/framing.py)."""
+"""Tokens at most that a target begins with (text/target_start.py)."""
 
 
 def language_problem(config: Config) -> str | None:
     """Why the language of the sentences, as it is set, will not do; None if it will."""
     try:
-        if config.llm.name in SMALL_LLMS and not _LIKE_MBART.fullmatch(language_code(config) or ""):
+        language, small = language_code(config), small_family(config.llm.name)
+        if small is not None and not _LIKE_MBART.fullmatch(language or ""):
             from slt_cache.text.tokenizer import require_mbart_language
 
-            require_mbart_language(language_code(config))
-        if (
-            language_code(config) is None
-            and config.llm.name not in SMALL_LLMS
-            and _model_type(config.llm.name) in WITH_CODES
-        ):
+            require_mbart_language(language)
+        if language is None and small is None and _wants_language(config.llm.name):
             return f"llm.language: not set, and {config.llm.name} wants one. Set it, --set llm.language=CODE."
         preset_of(config)
     except InputError as error:
         return str(error)
     return None
+
+
+def _wants_language(name: str) -> bool:
+    family = family_of_config(local_config(name))
+    return family is not None and family.wants_language
 
 
 def too_long(run: Run, clips: Sequence[Clip]) -> list[str]:
@@ -82,14 +80,14 @@ class _Sentence:
         return len(self.text.encode()) + 1
 
     def needed(self, pieces: int, start: int, mask_ratio: float) -> int:
-        """Positions that it takes (batches/noisy_text.py, batches/feature_batches.py)."""
+        """Positions that it takes (batches/denoising.py, batches/features.py)."""
         if self.noised:
             return pieces + round(mask_ratio * len(self.text.split())) + 2
         return pieces + start
 
 
 def _is_pretrained(run: Run) -> bool:
-    return run.config.llm.name == SMALL_MBART and run.config.llm.pretrained
+    return small_family(run.config.llm.name) is not None and run.config.llm.pretrained
 
 
 def _is_noised(run: Run, clip: Clip) -> bool:
@@ -97,25 +95,12 @@ def _is_noised(run: Run, clip: Clip) -> bool:
 
 
 def positions_of(name: str) -> int | None:
-    """Positions of an LLM; None if they do not end, or if nothing here tells."""
-    if name == SMALL_MBART:
-        return SMALL_MBART_POSITIONS
-    if name in SMALL_LLMS or _model_type(name) in (None, *ENDLESS):
-        return None
-    return getattr(_config(name), "max_position_embeddings", None)
-
-
-def _model_type(name: str) -> str | None:
-    return getattr(_config(name), "model_type", None)
-
-
-def _config(name: str) -> Any:
-    """The LLM's config, from its folder or from what was downloaded before; None if it is neither."""
-    from transformers import AutoConfig
-
-    with suppress(OSError, ValueError):
-        return AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
-    return None
+    """Returns how many positions an LLM has; None if they do not end, or if nothing here says."""
+    if small_family(name) is not None:
+        return small_positions(name)
+    config = local_config(name)
+    family = family_of_config(config)
+    return None if family is not None and family.endless else getattr(config, "max_position_embeddings", None)
 
 
 def _tokenizer(run: Run, clips: Sequence[Clip]) -> Any:
@@ -125,7 +110,7 @@ def _tokenizer(run: Run, clips: Sequence[Clip]) -> Any:
 
     llm, language = run.config.llm, language_code(run.config)
     try:
-        if llm.name not in SMALL_LLMS:
+        if small_family(llm.name) is None:
             return load_tokenizer(llm.name, language)
         sentences = pretraining_text(run, clips)
         alone = characters_of(clip.text for clip in of_split(clips, "train")) - characters_of(sentences)

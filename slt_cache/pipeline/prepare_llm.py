@@ -25,7 +25,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
-from slt_cache.models.llm.small import MAX_POSITIONS, make_small_mbart, make_small_mt5
+from slt_cache.models.llm.small import make_small
 from slt_cache.pipeline.stages import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
 from slt_cache.pipeline.trim_llm import REPORT_FILE, summary, trim_llm
 from slt_cache.progress import log
@@ -33,9 +33,10 @@ from slt_cache.runs.begin_from import is_of_other_run
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.outdated import say_outdated_by_pretraining
-from slt_cache.runs.run import SMALL_LLMS, SMALL_MBART, SMALL_MT5, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.settings_use import value_of
 from slt_cache.runs.unfinished import BEST
+from slt_cache.text.families import small_family, small_names, small_positions
 from slt_cache.text.tokenizer import Tokenizer, characters_of, load_tokenizer, train_tokenizer
 from slt_cache.training.state import TrainerState
 from slt_cache.training.tasks.denoising import DenoisingTask
@@ -46,6 +47,8 @@ DECIDE_TOKENIZER = (
 )
 """Settings that stage 1 shares with the LLM."""
 QUOTE = '"'
+UNNAMED = "small-mbart"
+"""The small LLM that records of a pre-training do not name: once it was the only one."""
 
 
 def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
@@ -116,7 +119,7 @@ def _whole_llm(
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
     llm, dropout = run.config.llm, run.config.llm_training.dropout
     settings: dict[str, Any] = {"llm": {**llm.model_dump(mode="json"), "name": _content(run)}}
-    if llm.name not in SMALL_LLMS:
+    if small_family(llm.name) is None:
         return settings, partial(load_seq2seq, ensure_llm(run, clips, derived), llm.pretrained, dropout)
     if llm.pretrained:
         if llm.lora is not None:  # wrong targets should not cost a pre-training
@@ -137,8 +140,7 @@ def _content(run: Run) -> str:
 
 def _small_llm(name: str, shape: LlmPretrainingConfig, tokenizer: Tokenizer) -> Any:
     """Fresh weights; a PreTrainedModel."""
-    make = {SMALL_MBART: make_small_mbart, SMALL_MT5: make_small_mt5}[name]
-    return make(shape, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
+    return make_small(name, shape, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
 
 
 def _pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived) -> Record:
@@ -153,7 +155,7 @@ def _pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: 
 def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
     """Returns the tokenizer of the run's LLM; that of a small one is trained if that was not done."""
     llm, language = run.config.llm, language_code(run.config)
-    if llm.name not in SMALL_LLMS:
+    if small_family(llm.name) is None:
         return load_tokenizer(ensure_llm(run, clips, derived), language)
     sentences = pretraining_text(run, clips)
     settings = {
@@ -201,9 +203,9 @@ def require_tokenizer_of_stage_1(run: Run, tokenizer: Tokenizer | None, derived:
 def small_llm(run: Run) -> str:
     """Name of the LLM that the run pre-trains. Raises InputError where it is none of the small ones."""
     name = run.config.llm.name
-    if name not in SMALL_LLMS:
+    if small_family(name) is None:
         raise InputError(
-            f"llm.name {name}: only {' and '.join(SMALL_LLMS)} are pre-trained here. Set it to one of them."
+            f"llm.name {name}: only {' and '.join(small_names())} are pre-trained here. Set it to one of them."
         )
     return name
 
@@ -231,7 +233,7 @@ def _pretraining_settings(run: Run, sentences: Sequence[str], tokenizer: Tokeniz
         "language": language_code(run.config),
         "text_sha256": _sha256(sentences),
         "tokenizer_sha256": tokenizer.sha256,
-        **({} if name == SMALL_MBART else {"name": name}),
+        **({} if name == UNNAMED else {"name": name}),
     }
 
 
@@ -258,8 +260,8 @@ def _pretrain(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: De
                 permute_sentences=config.permute_sentences,
                 share=Share(rank(), size()),
             )
-            if name == SMALL_MBART:
-                text.require_positions(MAX_POSITIONS)
+            if (positions := small_positions(name)) is not None:
+                text.require_positions(positions)
             return DenoisingTask(model, text, config, save)
 
         seeded = replace(run, config=run.config.model_copy(update={"seed": seed}), lasting=run.lasting or run.config)

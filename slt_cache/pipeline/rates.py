@@ -4,24 +4,21 @@ Good to a factor of two or so, for planning."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import MBartConfig, MBartForConditionalGeneration, MT5Config, MT5ForConditionalGeneration
 
 from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import Config
 from slt_cache.device import pick_device
-from slt_cache.models.llm.small import make_small_mbart, make_small_mt5
-from slt_cache.models.translators import SignTranslator, make_light_t
+from slt_cache.models.llm.small import make_of_shape, make_small
+from slt_cache.models.translators import LIGHT_T_SIZES, SignTranslator, make_light_t
 from slt_cache.pipeline.workload import Workload
-from slt_cache.runs.run import SMALL_LLMS, SMALL_MT5
+from slt_cache.text.families import likely_family, small_family
 from slt_cache.training.optimizers import AdamW
 
-LLM_LAYERS = 12
-"""Of MBart-large and of mT5-base, a side."""
 TRIMMED_VOCABULARY = 2500
 """Pieces, about, of an LLM that was trimmed to PHOENIX14T."""
 BATCH = 16
@@ -174,15 +171,11 @@ def _saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module) -> int:
 
 
 def _make(name: str, config: Config) -> tuple[Any, int]:
-    """A model to measure, and how many times as many layers the real one has. A large LLM is measured by one of its
-    layers a side, with MBart-large's or mT5-base's shape."""
-    if name in ("tiny", "small", "base", "large"):
+    """Makes a model to measure, and says how many times as many layers the real one has. A large LLM is measured by one
+    of its layers a side, with the shape of the model that is mostly used of its family."""
+    if name in LIGHT_T_SIZES:
         return make_light_t(name, TRIMMED_VOCABULARY, 1, 2, config.light_t.dropout), 1
-    if name in SMALL_LLMS:
-        make = make_small_mt5 if name == SMALL_MT5 else make_small_mbart
-        return make(config.llm_pretraining, config.llm_pretraining.vocabulary, 1, 2, 4), 1
-    one: Any = {"vocab_size": TRIMMED_VOCABULARY}
-    if "t5" in name.lower():
-        mt5 = MT5Config(**one, num_layers=1, num_decoder_layers=1, d_model=768, d_ff=2048, num_heads=12)
-        return MT5ForConditionalGeneration(mt5), LLM_LAYERS
-    return MBartForConditionalGeneration(MBartConfig(**one, encoder_layers=1, decoder_layers=1)), LLM_LAYERS
+    if small_family(name) is not None:
+        return make_small(name, config.llm_pretraining, config.llm_pretraining.vocabulary, 1, 2, 4), 1
+    family = likely_family(name)
+    return make_of_shape(family, replace(family.published, layers=1), TRIMMED_VOCABULARY), family.published.layers

@@ -17,7 +17,7 @@ from slt_cache.batches.sampler import Share
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.translator import save_llm, save_llm_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
-from slt_cache.config import SMALL_MBART_POSITIONS, LightTConfig, OptimizerConfig
+from slt_cache.config import LightTConfig, OptimizerConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.search import decode_cached
@@ -33,9 +33,10 @@ from slt_cache.pipeline.prepare_llm import llm_of
 from slt_cache.pipeline.stages import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.derived import Derived
-from slt_cache.runs.run import SMALL_LLMS, SMALL_MBART, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of, rounded, score_hypotheses
 from slt_cache.runs.unfinished import BEST, Unfinished
+from slt_cache.text.families import small_family, small_positions
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.state import TrainerState
 from slt_cache.training.tasks.llm import FromCacheTask
@@ -68,7 +69,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     train_split, dev_split = _open(run, cache)
     clips = main_process_first(lambda: _clips(run, train_split))
     with Derived(run, run.command("train-llm"), restart) as derived:
-        positions = SMALL_MBART_POSITIONS if config.llm.name == SMALL_MBART else None
+        positions = small_positions(config.llm.name)
         tokenizer, made_of, make_llm = llm_of(
             run,
             clips,
@@ -119,7 +120,7 @@ def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
     if train_split.spec.level == IMPORTED:
         texts = zip(train_split.ids, train_split.texts, strict=True)
         return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
-    if run.config.llm.name in SMALL_LLMS and not run.tokenizer.is_dir():
+    if small_family(run.config.llm.name) is not None and not run.tokenizer.is_dir():
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: there is no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)

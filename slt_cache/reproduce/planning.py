@@ -12,7 +12,8 @@ from slt_cache.pipeline.evaluate import is_of_these_weights
 from slt_cache.pipeline.train_llm import has_control
 from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
-from slt_cache.runs.run import END_TO_END, SMALL_LLMS
+from slt_cache.runs.run import END_TO_END
+from slt_cache.text.families import small_family
 
 CONTROL = "control"
 TRAININGS = {
@@ -62,7 +63,7 @@ def plan(tables: Iterable[Table], seeds: Sequence[int], root: Path, config: Conf
 
 def _steps_of(place: RunFolder, row: Row, config: Config) -> Iterator[Step]:
     pretrain = Step(place.of_llm, "pretrain")
-    small = run_of(place.of_llm, config).config.llm.name in SMALL_LLMS
+    small = small_family(run_of(place.of_llm, config).config.llm.name)
     if row.model in END_TO_END:
         if row.model.startswith("llm"):
             yield Step(place, "visual")

@@ -21,7 +21,8 @@ from slt_cache.corpora.registry import corpus_of
 from slt_cache.files import replacing
 from slt_cache.pipeline.train_from_video import epoch_folder
 from slt_cache.reproduce.tables import BASE, kept_epochs
-from slt_cache.runs.run import SMALL_LLMS, SMALL_MT5, Run
+from slt_cache.runs.run import Run
+from slt_cache.text.families import small_family
 
 MT5 = "mt5"
 MT5_NAME = "google/mt5-base"
@@ -88,7 +89,7 @@ def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[st
     elif place.variant in LEVELS:
         own["features.level"] = place.variant
     elif place.variant == MT5:
-        own["llm.name"] = SMALL_MT5 if config.llm.name in SMALL_LLMS else MT5_NAME
+        own["llm.name"] = "small-mt5" if small_family(config.llm.name) else MT5_NAME
     if model == "llm-from-scratch":
         own["llm.pretrained"] = False
     if model.endswith(("-temporal", "-all")):

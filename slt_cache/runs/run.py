@@ -33,9 +33,6 @@ from slt_cache.runs.settings_use import (
 DEFAULT_CONFIG = "avatar"
 PREPARATION = "prepare.json"
 """Name of the report of `prepare`, next to the manifest that it wrote."""
-SMALL_MBART, SMALL_MT5 = "small-mbart", "small-mt5"
-SMALL_LLMS = (SMALL_MBART, SMALL_MT5)
-"""Values of llm.name for the LLMs that are pre-trained from the corpus' text."""
 
 MODELS = {
     "visual": "stage 1 alone (Light-T)",

@@ -1,4 +1,7 @@
-"""Sentencepiece's table of normalization in, a table that leaves named characters alone out. Knows no tokenizers.
+"""The table of a sentencepiece normalizer, changed to leave named characters alone. Knows no tokenizers.
+
+It has to be the table: steps around it, such as `tokenizers.normalizers.Replace`, are lost when T5, MBart-50 or NLLB
+are read again, since transformers builds their normalizer from the table alone.
 
 The table is a double array trie (darts-clone) from UTF-8 keys to places in a text of replacements:
 uint32 size of the trie in bytes, its uint32 units, the replacements with a zero byte after each."""

@@ -1,4 +1,4 @@
-"""How a target begins: the language code and the start tokens of each family of encoder-decoders.
+"""Families of LLMs, a row each: all that differs between them and that their own classes do not say.
 
 | family | decoder reads | and predicts |
 |---|---|---|
@@ -7,81 +7,278 @@
 | BART | `</s> <s> tokens` | `tokens </s>` |
 | T5, mT5 and others | `start tokens` | `tokens </s>` |
 
-A model is trained and decoded with the same start; the loss leaves out what the start already says."""
+An encoder-decoder of transformers that has no row here works too: its target begins as its config.json says, and what
+else a row would say is found in the model. To add a family, write its row and call `register`. Imports no model."""
 
-import difflib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from slt_cache.errors import InputError
+from slt_cache.text.target_start import code_after_eos, code_alone, start_of_config, start_of_config_and_bos
 
-AFTER_EOS = ("MBart50", "Nllb", "M2M100")
-"""Families of tokenizers whose language code stands behind the decoder's start token, which is </s>."""
-CODE_ALONE = ("MBart",)
-SHOWN = 30
-"""Codes in an error."""
+SMALL = "small-"
+"""How values of llm.name begin that name a model made here; the name of the family follows."""
+
+
+class Shape(Protocol):
+    """What `PublishedShape` and the settings of a pre-training both have."""
+
+    @property
+    def layers(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def hidden(self) -> int: ...
+    @property
+    def feed_forward(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class PublishedShape:
+    """The size of the model that is mostly used of a family."""
+
+    layers: int
+    """Of encoder and decoder each."""
+    heads: int
+    hidden: int
+    feed_forward: int
+
+
+@dataclass(frozen=True)
+class Family:
+    """What one family of encoder-decoders has of its own."""
+
+    name: str
+    title: str
+    """Its name in messages."""
+    tokenizers: tuple[str, ...]
+    """Classes of its tokenizer, without `Tokenizer` at the end."""
+    model_types: tuple[str, ...]
+    """Values of `model_type` in config.json; a fresh model is made of the first."""
+    start: Callable[[Any, str, str | None], tuple[int, ...]]
+    """Returns the ids that decoding begins with; is given the tokenizer, the model's name and the language code."""
+    settings: Mapping[str, tuple[str, ...]]
+    """Our names of a config's settings -> the family's."""
+    lora_targets: tuple[str, ...]
+    """The query and value projections of its attentions."""
+    published: PublishedShape
+    wants_language: bool = False
+    """Whether decoding begins with a language code."""
+    endless: bool = False
+    """Whether its positions have no end: sinusoids, or relative ones."""
+    vocabulary_file: str = "tokenizer.json"
+    """Where its tokenizer keeps the vocabulary, and `llm trim` shortens it."""
+    has_own_output_layer: Callable[[Any], bool] = field(default=lambda config: False)
+    """Says of a config whether the output layer is another one than the word embedding although transformers ties
+    them."""
+    small: Mapping[str, Any] | None = None
+    """Settings of a config for a small model of the family that is made here, besides its shape and ids; None if none
+    is made."""
+
+    def config_settings(self, shape: Shape, **values: Any) -> dict[str, Any]:
+        """Returns settings of a config under the family's names; of `values` those that it has."""
+        ours = {
+            "layers": shape.layers,
+            "heads": shape.heads,
+            "head_width": shape.hidden // shape.heads,
+            "hidden": shape.hidden,
+            "feed_forward": shape.feed_forward,
+            **values,
+        }
+        return {name: value for our, value in ours.items() for name in self.settings.get(our, ())}
+
+
+FAMILIES: dict[str, Family] = {}
+"""In the order in which they are looked up."""
+
+
+def register(family: Family) -> Family:
+    """Adds a family, or replaces the one of the same name."""
+    FAMILIES[family.name] = family
+    return family
+
+
+_IDS = {"vocabulary": ("vocab_size",), "pad": ("pad_token_id",), "start": ("decoder_start_token_id",)}
+_LIKE_BART: Mapping[str, tuple[str, ...]] = {
+    **_IDS,
+    "eos": ("eos_token_id", "forced_eos_token_id"),
+    "hidden": ("d_model",),
+    "layers": ("encoder_layers", "decoder_layers"),
+    "heads": ("encoder_attention_heads", "decoder_attention_heads"),
+    "feed_forward": ("encoder_ffn_dim", "decoder_ffn_dim"),
+    "dropout": ("dropout",),
+}
+_LIKE_T5: Mapping[str, tuple[str, ...]] = {
+    **_IDS,
+    "eos": ("eos_token_id",),
+    "hidden": ("d_model",),
+    "layers": ("num_layers", "num_decoder_layers"),
+    "heads": ("num_heads",),
+    "head_width": ("d_kv",),
+    "feed_forward": ("d_ff",),
+    "dropout": ("dropout_rate",),
+}
+
+_MBART = register(
+    Family(
+        name="mbart",
+        title="MBart",
+        tokenizers=("MBart",),
+        model_types=("mbart",),
+        start=code_alone,
+        settings=_LIKE_BART,
+        lora_targets=("q_proj", "v_proj"),
+        published=PublishedShape(layers=12, heads=16, hidden=1024, feed_forward=4096),
+        wants_language=True,
+        small={"max_position_embeddings": 512, "scale_embedding": True, "tie_word_embeddings": True},
+    )
+)
+_MBART50 = register(
+    replace(_MBART, name="mbart50", title="MBart-50", tokenizers=("MBart50",), start=code_after_eos, small=None)
+)
+_M2M100 = register(
+    replace(
+        _MBART50,
+        name="m2m100",
+        title="M2M100",
+        tokenizers=("M2M100",),
+        model_types=("m2m_100",),
+        endless=True,
+        vocabulary_file="vocab.json",
+    )
+)
+register(
+    replace(
+        _M2M100,
+        name="nllb",
+        title="NLLB",
+        tokenizers=("Nllb",),
+        model_types=("m2m_100", "nllb-moe"),
+        vocabulary_file="tokenizer.json",
+    )
+)
+register(
+    replace(
+        _MBART50,
+        name="bart",
+        title="BART",
+        tokenizers=("Bart", "Barthez", "Bartpho", "Roberta"),
+        model_types=("bart",),
+        start=start_of_config_and_bos,
+        wants_language=False,
+    )
+)
+_T5 = register(
+    Family(
+        name="t5",
+        title="T5",
+        tokenizers=("T5",),
+        model_types=("t5",),
+        start=start_of_config,
+        settings=_LIKE_T5,
+        lora_targets=("q", "v"),
+        published=PublishedShape(layers=12, heads=12, hidden=768, feed_forward=3072),
+        endless=True,
+        has_own_output_layer=lambda config: not config.scale_decoder_outputs,  # T5 1.1
+    )
+)
+register(
+    replace(
+        _T5,
+        name="mt5",
+        title="mT5",
+        model_types=("mt5",),
+        published=PublishedShape(layers=12, heads=12, hidden=768, feed_forward=2048),
+        has_own_output_layer=lambda config: True,
+        small={"feed_forward_proj": "gated-gelu"},
+    )
+)
+register(
+    replace(
+        _T5,
+        name="umt5",
+        title="UMT5",
+        model_types=("umt5",),
+        published=PublishedShape(layers=12, heads=12, hidden=768, feed_forward=2048),
+        has_own_output_layer=lambda config: False,
+    )
+)
+
+
+def family_of_tokenizer(inner: Any) -> Family | None:
+    """Returns the family by the class of a tokenizer; None if it has no row."""
+    kind = type(inner).__name__.removesuffix("Fast").removesuffix("Tokenizer")
+    return next((family for family in FAMILIES.values() if kind in family.tokenizers), None)
+
+
+def family_of_config(config: Any) -> Family | None:
+    """Returns the family by a model's config; None if it has no row."""
+    kind = getattr(config, "model_type", None)
+    return next((family for family in FAMILIES.values() if kind in family.model_types), None)
+
+
+def small_family(name: str) -> Family | None:
+    """Returns the family of a small LLM that is made here; None if `name`, a value of llm.name, names no such one."""
+    family = FAMILIES.get(name.removeprefix(SMALL)) if name.startswith(SMALL) else None
+    return family if family is not None and family.small is not None else None
+
+
+def small_names() -> list[str]:
+    """Returns the values of llm.name that name a small LLM which is made here."""
+    return [SMALL + family.name for family in FAMILIES.values() if family.small is not None]
+
+
+def small_positions(name: str) -> int | None:
+    """Returns how many positions a small LLM has; None if they do not end, or if it is none of the small ones."""
+    family = small_family(name)
+    return None if family is None or family.small is None else family.small.get("max_position_embeddings")
+
+
+def local_config(name: str) -> Any:
+    """Returns an LLM's config, from its folder or from what was downloaded before; None if it is neither."""
+    from transformers import AutoConfig
+
+    with suppress(OSError, ValueError):
+        return AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
+    return None
+
+
+def likely_family(name: str) -> Family:
+    """Returns the family of an LLM for estimates: by its config if it is here, else the longest name of a family that
+    its own name holds, else MBart."""
+    found = small_family(name) or family_of_config(local_config(name))
+    guesses = [family for family in FAMILIES.values() if family.name in name.lower()]
+    return found or max(guesses, key=lambda family: len(family.name), default=_MBART)
 
 
 def start_tokens(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
-    """Ids that decoding begins with. `inner` is a tokenizer of transformers, `name` its model's folder or hub name.
+    """Returns the ids that decoding begins with. `inner` is a tokenizer of transformers, `name` its model's folder or
+    hub name.
 
-    Raises InputError where the family wants a language code and none, or an unknown one, is given."""
-    family = type(inner).__name__
-    if family.startswith(AFTER_EOS):
-        return (inner.eos_token_id, language_code(inner, language))
-    if family.startswith(CODE_ALONE):
-        return (language_code(inner, language),)
-    if language is not None and language.strip("_") in _codes(inner):
+    Raises InputError if the family wants a language code and none, or an unknown one, is given, or if the model is no
+    encoder-decoder."""
+    family = family_of_tokenizer(inner)
+    if family is None:
+        require_encoder_decoder(name, local_config(name))
+    start = start_of_config if family is None else family.start
+    return start(inner, name, language)
+
+
+def require_encoder_decoder(name: str, config: Any) -> None:
+    """Raises InputError that lists the families if a model's config, where there is one, is of none that has an encoder
+    and a decoder."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+
+    kind = getattr(config, "model_type", None)
+    if kind is not None and kind not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         raise InputError(
-            f"llm.name {name}: its tokenizer has the language code {language}, but loads as {family}, which does not "
-            "tell where the code stands. Name its own class in its tokenizer_config.json, such as "
-            '"tokenizer_class": "NllbTokenizer".'
+            f"llm.name {name}: its config.json says model_type {kind}, which is no encoder-decoder. Name a model of "
+            f"{titles()}, or another encoder-decoder of transformers."
         )
-    return _start_of_model(inner, name)
 
 
-def language_code(inner: Any, language: str | None) -> int:
-    """Id of a language code; for M2M100 `de` stands for `__de__`. Raises InputError for an unknown one."""
-    known = _codes(inner)
-    if language is None or language.strip("_") not in known:
-        wrong = "not set" if language is None else f"the tokenizer has no code {language!r}"
-        codes = _listed(known, language)
-        raise InputError(f"llm.language: {wrong}. Set it, --set llm.language=CODE, to one of {codes}.")
-    code: int = inner.convert_tokens_to_ids(known[language.strip("_")])
-    return code
-
-
-def _codes(inner: Any) -> dict[str, str]:
-    """Language code -> its token."""
-    return {token.strip("_"): token for token in _added_tokens(inner) if _is_code(token)}
-
-
-def _listed(known: Iterable[str], language: str | None) -> str:
-    """Codes to choose from, those of a similar spelling first; NLLB has two hundred."""
-    near = difflib.get_close_matches(language or "", known, n=10, cutoff=0.4)
-    codes = [*near, *sorted(set(known) - set(near))]
-    more = f" and {len(codes) - SHOWN} more" if len(codes) > SHOWN else ""
-    return ", ".join(codes[:SHOWN]) + more
-
-
-def _added_tokens(inner: Any) -> set[str]:
-    codes = [str(token) for token in inner.added_tokens_encoder]
-    return {*codes, *getattr(inner, "lang_token_to_id", {})}
-
-
-def _is_code(token: str) -> bool:
-    """de_DE, deu_Latn, __de__; not <s>, <mask>, <extra_id_0> or madeupword0000."""
-    return "_" in token and "<" not in token and not token.startswith("madeup")
-
-
-def _start_of_model(inner: Any, name: str) -> tuple[int, ...]:
-    """What the model's own config says; BART's target begins with <s> besides."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    start = config.decoder_start_token_id
-    if start is None:
-        raise InputError(f"llm.name {name}: its config.json names no decoder_start_token_id. Write it in.")
-    if type(inner).__name__.startswith(("Bart", "Roberta")) and inner.bos_token_id != start:
-        return (start, inner.bos_token_id)
-    return (start,)
+def titles() -> str:
+    """Lists the families, for messages."""
+    return ", ".join(family.title for family in FAMILIES.values())

@@ -13,6 +13,7 @@ from typing import Any
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.hashes import RECORD_FILE, require_whole
 from slt_cache.reading import RESTORE, first_line, read_object
+from slt_cache.text.families import small_names, titles
 
 CONFIG_FILE = "config.json"
 SMALL_FILES = (
@@ -91,7 +92,7 @@ def _nested(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _wants_code(name: str) -> str:
     return (
         f"llm.name {name}: it would run Python code of its own, which is never done here. Name a model that "
-        "transformers has a class for, such as MBart, NLLB, M2M100, BART, T5 or mT5."
+        f"transformers has a class for: {titles()}."
     )
 
 
@@ -134,7 +135,7 @@ def hub_message(name: str, error: Exception) -> str:
     if Path(name).is_dir():
         return f"llm.name {name}: no model can be loaded from this folder ({reason}). It must hold {files}."
     return (
-        f"llm.name {name}: neither a folder with a model nor to be had from the hub ({reason}). Where there is a "
-        f"network, get {files}: hf download {name} --local-dir FOLDER. Then set llm.name to that folder, and "
-        "HF_HUB_OFFLINE=1 so that nothing asks the network."
+        f"llm.name {name}: neither a folder with a model nor to be had from the hub ({reason}), and none of those made "
+        f"here ({', '.join(small_names())}). With a network, get {files}: hf download {name} --local-dir FOLDER. Then "
+        "set llm.name to that folder, and HF_HUB_OFFLINE=1 to stay offline."
     )

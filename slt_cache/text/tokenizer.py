@@ -14,8 +14,9 @@ from slt_cache.corpora.characters import normalized
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
 from slt_cache.reading import read_as
-from slt_cache.text.families import language_code, start_tokens
+from slt_cache.text.families import start_tokens
 from slt_cache.text.pretrained import loading
+from slt_cache.text.target_start import language_code
 
 FRAMING_FILE = "framing.json"
 """Beside a saved tokenizer: what its model's config said, which does not lie in every folder."""
@@ -43,14 +44,14 @@ class Framing:
 
     language: str | None
     start: tuple[int, ...]
-    """Ids that decoding begins with (text/framing.py)."""
+    """Ids that decoding begins with (text/families.py)."""
 
 
 class Tokenizer:
     """A tokenizer of transformers, without its own framing: start and end tokens are added by the batches."""
 
     def __init__(self, inner: Any, language: str | None, start: tuple[int, ...]):
-        """`start` are the ids that decoding begins with (text/framing.py)."""
+        """`start` are the ids that decoding begins with (text/families.py)."""
         self.inner = inner
         self.language = language
         self.start = start

@@ -11,6 +11,7 @@ from typing import Any
 
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.reading import read_json
+from slt_cache.text.families import family_of_tokenizer
 from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
 from slt_cache.text.vocabulary import (
     TokenizerJson,
@@ -23,7 +24,8 @@ from slt_cache.text.vocabulary import (
     with_characters,
 )
 
-STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", "vocab.json", "merges.txt")
+TABLE_FILE = "vocab.json"
+STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", TABLE_FILE, "merges.txt")
 """The whole vocabulary in another form, which save_pretrained may copy beside tokenizer.json."""
 
 
@@ -57,8 +59,9 @@ def trim_tokenizer(
     cut into other pieces than before. What it loses today (characters that are unknown, or that normalization makes
     into others) is added, a piece for each character, and only sentences with these are cut otherwise."""
     kept_besides = {*_special(tokenizer), *tokenizer.convert_ids_to_tokens(sorted(set(also)))}
-    if type(tokenizer).__name__ == "M2M100Tokenizer":
-        return _trim_m2m100(tokenizer, sentences, kept_besides, keep_characters, folder)
+    family = family_of_tokenizer(tokenizer)
+    if family is not None and family.vocabulary_file == TABLE_FILE:
+        return _trim_table(tokenizer, sentences, kept_besides, keep_characters, folder)
     old = _blueprint(tokenizer)
     base = base_vocabulary(old)
     lost = lost_characters(old, sentences)
@@ -147,11 +150,11 @@ def _special(tokenizer: Any) -> set[str]:
     return {*tokenizer.all_special_tokens, *added, *named}
 
 
-def _trim_m2m100(
+def _trim_table(
     tokenizer: Any, sentences: Sequence[str], kept_besides: set[str], keep_characters: bool, folder: Path
 ) -> IdMap:
-    """Its pieces are cut by sentencepiece and only then looked up in vocab.json; the table alone is shortened. So
-    pieces stay as they were for any text, and a word with a piece that is gone has an unknown one in its place."""
+    """Shortens the table of M2M100: sentencepiece makes its tokens, which are only then looked up in vocab.json. So any
+    text is tokenized as before, and a token that is gone becomes an unknown one."""
     vocab = dict(sorted(tokenizer.encoder.items(), key=lambda item: item[1]))
     used = {piece for ids in cut(tokenizer, sentences) for piece in tokenizer.convert_ids_to_tokens(ids)}
     kept = used | kept_besides | ({"▁"} & vocab.keys())
@@ -165,7 +168,7 @@ def _trim_m2m100(
     )
     tokenizer.save_pretrained(folder)
     short = {piece: index for index, piece in enumerate(tokens[: -len(codes)])}
-    (folder / "vocab.json").write_text(json.dumps(short, ensure_ascii=False, indent=2), encoding="utf-8")
+    (folder / TABLE_FILE).write_text(json.dumps(short, ensure_ascii=False, indent=2), encoding="utf-8")
     _renumber_files(folder, renumbering)
     return renumbering
 

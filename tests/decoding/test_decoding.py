@@ -18,8 +18,9 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.parts import ClipFeatures, add_splits, content_of
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
-from slt_cache.models.llm.small import MAX_POSITIONS, make_small_mbart
+from slt_cache.models.llm.small import make_small
 from slt_cache.models.translators import SignTranslator, make_light_t, token_loss
+from slt_cache.text.families import small_positions
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from tests.conftest import TINY_MBART
 from tests.helpers.caches import facts_of, spec_of
@@ -98,7 +99,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> 
     """Models with random weights that say different things of different clips."""
     torch.manual_seed(1)
     ids = (len(tokenizer), tokenizer.pad, tokenizer.eos)
-    mbart = make_small_mbart(TINY_MBART, *ids, tokenizer.language_code())
+    mbart = make_small("small-mbart", TINY_MBART, *ids, tokenizer.language_code())
     models: dict[str, tuple[Any, Tokenizer]] = {
         "small mbart": (mbart, tokenizer),
         "light-t": (make_light_t("tiny", *ids, dropout=0.1), tokenizer),
@@ -286,12 +287,14 @@ def test_a_clip_longer_than_the_positions_is_cut_and_says_so(
     searched: dict[str, tuple[Any, Tokenizer]], tokenizer: Tokenizer, beams: int
 ) -> None:
     model = new_translator(searched["small mbart"][0], tokenizer)
-    steps = MAX_POSITIONS + 5
+    positions = small_positions("small-mbart")
+    assert positions is not None
+    steps = positions + 5
     long, short = torch.randn(steps, DIM), torch.randn(4, DIM)
     batch = Encoded(("long", "short"), torch.cat([long, short]), torch.tensor([steps, 4]))
     found = run(model, tokenizer, [batch], beams)
     assert [hypothesis.cut for hypothesis in found] == [5, 0]
-    cut = Encoded(("cut", "short"), torch.cat([long[:-5], short]), torch.tensor([MAX_POSITIONS, 4]))
+    cut = Encoded(("cut", "short"), torch.cat([long[:-5], short]), torch.tensor([positions, 4]))
     for hypothesis, other in zip(found, run(model, tokenizer, [cut], beams), strict=True):
         assert (hypothesis.texts, hypothesis.scores) == (other.texts, other.scores)
         assert other.cut == 0

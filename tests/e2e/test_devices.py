@@ -24,7 +24,7 @@ from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
-from slt_cache.models.llm.small import make_small_mbart
+from slt_cache.models.llm.small import make_small
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from slt_cache.training import step
@@ -70,7 +70,7 @@ def llms(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> dict
     torch.manual_seed(0)
     ids = (len(tokenizer), tokenizer.pad, tokenizer.eos)
     found: dict[str, tuple[Any, Tokenizer]] = {
-        "small mbart": (make_small_mbart(TINY_MBART, *ids, tokenizer.language_code()), tokenizer),
+        "small mbart": (make_small("small-mbart", TINY_MBART, *ids, tokenizer.language_code()), tokenizer),
         "light-t": (make_light_t("tiny", *ids, dropout=0.1), tokenizer),
     }
     for family, language in {"mt5": None, "nllb": "deu_Latn", "bart": None}.items():

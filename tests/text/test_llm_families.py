@@ -16,7 +16,7 @@ from slt_cache.batches.targets import make_targets
 from slt_cache.config import LlmPretrainingConfig
 from slt_cache.errors import InputError
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
-from slt_cache.models.llm.small import make_small_mt5
+from slt_cache.models.llm.small import make_small
 from slt_cache.models.translators import SignTranslator, token_loss
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from tests.helpers.small_llms import FAMILIES, SENTENCES, make_small_llm
@@ -121,7 +121,7 @@ def test_from_scratch_has_the_same_shape_and_other_weights(folder_of: Callable[[
 @torch.no_grad()
 def test_a_fresh_mt5_has_no_opinion_and_keeps_its_output_layer_on_disk(tmp_path: Path) -> None:
     """Tied, as transformers 5 makes it, its logits would be tens too high."""
-    model = make_small_mt5(LlmPretrainingConfig(), 400, 1, 2, 3).eval()
+    model = make_small("small-mt5", LlmPretrainingConfig(), 400, 1, 2, 3).eval()
     ids = torch.randint(4, 400, (8, 20))
     logits = model(input_ids=ids, decoder_input_ids=ids).logits
     assert F.cross_entropy(logits.flatten(0, 1), ids.flatten()) < math.log(400) + 1.5

@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from slt_cache.errors import InputError
 from slt_cache.models.weights import some_of
+from slt_cache.text.families import family_of_config, require_encoder_decoder
 from slt_cache.text.pretrained import loading, require_plain
 
 LEFT_OVER = re.compile(r"(^|\.)(version|position_ids|_float_tensor|embed_positions\.weights)$")
@@ -23,8 +24,7 @@ def load_seq2seq(name: str, pretrained: bool = True, dropout: float | None = Non
     """An encoder-decoder by hub name or folder; with `pretrained` false its architecture with fresh weights
     (paper, table 10). Raises InputError where it cannot be had."""
     with loading(name):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        require_plain(name, config.to_dict())
+        config = read_config(name)
         if dropout is not None:
             setattr(config, "dropout_rate" if hasattr(config, "dropout_rate") else "dropout", dropout)  # T5's name
         for layerdrop in ("encoder_layerdrop", "decoder_layerdrop"):  # M2M100's; several processes want every gradient
@@ -34,10 +34,20 @@ def load_seq2seq(name: str, pretrained: bool = True, dropout: float | None = Non
             model = load_whole(name, config=config, dtype=torch.float32)
         else:
             model = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
-            if _has_own_output_layer(config):
+            family = family_of_config(config)
+            if family is not None and family.has_own_output_layer(config):
                 give_own_output_layer(model)
     model.generation_config = ids_alone(model.generation_config)
     return model
+
+
+def read_config(name: str) -> PretrainedConfig:
+    """Reads an encoder-decoder's config; to be called in `loading`. Raises InputError for one of another kind, or that
+    asks for more than data."""
+    config: PretrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    require_plain(name, config.to_dict())
+    require_encoder_decoder(name, config)
+    return config
 
 
 def load_whole(name: str, **options: Any) -> PreTrainedModel:
@@ -69,11 +79,6 @@ def load_whole(name: str, **options: Any) -> PreTrainedModel:
 
 def _sizes(file: Sequence[int], model: Sequence[int]) -> str:
     return f"{list(file)} and not {list(model)}"
-
-
-def _has_own_output_layer(config: PretrainedConfig) -> bool:
-    """mT5 and T5 1.1, whose configs say otherwise in transformers 5; T5 1.0 scales what its tied one reads."""
-    return config.model_type == "mt5" or (config.model_type == "t5" and not config.scale_decoder_outputs)
 
 
 def give_own_output_layer(model: PreTrainedModel) -> None:

@@ -12,11 +12,10 @@ from torch import nn
 
 from slt_cache.config import LoraConfig
 from slt_cache.errors import InputError
+from slt_cache.text.families import FAMILIES, family_of_config
 
 NAME = "default"
 """What peft calls the only one."""
-QUERY_AND_VALUE = (("q_proj", "v_proj"), ("q", "v"))
-"""Of each attention: in MBart, M2M100, NLLB and BART; in T5 and mT5."""
 
 
 def add_lora(seq2seq: nn.Module, settings: LoraConfig) -> None:
@@ -41,13 +40,15 @@ def _insert(seq2seq: nn.Module, config: peft.LoraConfig) -> None:
         peft.inject_adapter_in_model(config, seq2seq, NAME)
 
 
-def _targets(seq2seq: nn.Module, asked: tuple[str, ...] | None) -> list[str]:
+def _targets(seq2seq: Any, asked: tuple[str, ...] | None) -> list[str]:
     there = _linear_layers(seq2seq)
     if asked is None:
-        found = [names for names in QUERY_AND_VALUE if set(names) <= there]
-        if not found:
+        own = family_of_config(seq2seq.config)
+        usual = [family.lora_targets for family in ([own] if own is not None else FAMILIES.values())]
+        found = next((names for names in usual if set(names) <= there), None)
+        if found is None:
             raise InputError(f"llm.lora.targets: set it; this LLM's linear layers are {', '.join(sorted(there))}.")
-        return list(found[0])
+        return list(found)
     missing = [name for name in asked if name not in there]
     if missing or not asked:
         wrong = f"the LLM has no linear layer called {', '.join(missing)}" if missing else "empty"

@@ -1,0 +1,82 @@
+"""How the target of an encoder-decoder begins: the tokens that the decoder is given, and the language code among them.
+
+A model is trained and decoded with the same start; the loss leaves out what the start already says. Knows tokenizers of
+transformers, and no families: these choose one of the functions here (text/families.py)."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from slt_cache.errors import InputError
+
+SHOWN = 30
+"""Codes in an error."""
+
+
+def code_alone(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
+    """Returns the id of the language code. Raises InputError for none, or an unknown one."""
+    return (language_code(inner, language),)
+
+
+def code_after_eos(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
+    """Returns the ids of </s>, which is the decoder's start token, and of the language code. Raises InputError for no
+    code, or an unknown one."""
+    return (inner.eos_token_id, language_code(inner, language))
+
+
+def start_of_config(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
+    """Returns the start token that the model's config.json names. Raises InputError if it names none, or if the
+    tokenizer has a code of the language, whose place its class does not say."""
+    if language is not None and language.strip("_") in _codes(inner):
+        raise InputError(
+            f"llm.name {name}: its tokenizer has the language code {language}, but loads as {type(inner).__name__}, "
+            "which does not say where the code belongs. Name its own class in its tokenizer_config.json, such as "
+            '"tokenizer_class": "NllbTokenizer".'
+        )
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    start = getattr(config, "decoder_start_token_id", None)
+    if start is None:
+        raise InputError(f"llm.name {name}: its config.json names no decoder_start_token_id. Add it there.")
+    return (start,)
+
+
+def start_of_config_and_bos(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
+    """Returns the start token that the model's config.json names, and <s> unless they are the same."""
+    start = start_of_config(inner, name, language)
+    return start if start == (inner.bos_token_id,) else (*start, inner.bos_token_id)
+
+
+def language_code(inner: Any, language: str | None) -> int:
+    """Returns the id of a language code; for M2M100 `de` stands for `__de__`. Raises InputError for an unknown one."""
+    known = _codes(inner)
+    if language is None or language.strip("_") not in known:
+        wrong = "not set" if language is None else f"the tokenizer has no code {language!r}"
+        codes = _listed(known, language)
+        raise InputError(f"llm.language: {wrong}. Set it, --set llm.language=CODE, to one of {codes}.")
+    code: int = inner.convert_tokens_to_ids(known[language.strip("_")])
+    return code
+
+
+def _codes(inner: Any) -> dict[str, str]:
+    """Returns language code -> its token."""
+    return {token.strip("_"): token for token in _added_tokens(inner) if _is_code(token)}
+
+
+def _listed(known: Iterable[str], language: str | None) -> str:
+    """Lists codes to choose from, those of a similar spelling first; NLLB has two hundred."""
+    near = difflib.get_close_matches(language or "", known, n=10, cutoff=0.4)
+    codes = [*near, *sorted(set(known) - set(near))]
+    more = f" and {len(codes) - SHOWN} more" if len(codes) > SHOWN else ""
+    return ", ".join(codes[:SHOWN]) + more
+
+
+def _added_tokens(inner: Any) -> set[str]:
+    codes = [str(token) for token in inner.added_tokens_encoder]
+    return {*codes, *getattr(inner, "lang_token_to_id", {})}
+
+
+def _is_code(token: str) -> bool:
+    """Recognizes de_DE, deu_Latn and __de__, but not <s>, <mask>, <extra_id_0> or madeupword0000."""
+    return "_" in token and "<" not in token and not token.startswith("madeup")
