@@ -57,7 +57,7 @@ def read_how2sign(root: Path, clips_from: str = "auto", progress: ProgressCallba
     row_of = {sentence.place: row for sentence, (row, _) in zip(sentences, rows, strict=True)}
     kept = [(row_of[sentence.place], sentence) for sentence in usable(sentences, problems)]
     videos = _videos(files, problems)
-    _note_unnamed(videos, (row for row, _ in rows), problems)
+    _list_unnamed(videos, (row for row, _ in rows), problems)
     clips = _clips(kept, videos, root, clips_from, problems, progress)
     lengths = {sentence.id: round(row.end - row.start, 3) for row, sentence in kept}
     found = {"annotation": [str(path) for path in sources], **_taken(clips)}
@@ -109,7 +109,7 @@ def _videos(files: list[Path], problems: Problems) -> dict[str, Path]:
     return videos
 
 
-def _note_unnamed(videos: dict[str, Path], rows: Iterable[Row], problems: Problems) -> None:
+def _list_unnamed(videos: dict[str, Path], rows: Iterable[Row], problems: Problems) -> None:
     named = {name for row in rows for name in (row.video, row.clip)}
     add_issue(problems, UNNAMED, sorted(name for name in videos if name not in named))
 

@@ -30,7 +30,8 @@ from slt_cache.errors import InputError
 from slt_cache.progress import progress_bar
 
 COLUMNS = ("name", "speaker", "translation")
-"""Neither `orth`, which is the gloss, nor `video`, whose `/1/*.png` is not where the frames lie."""
+"""Columns that are read; not `orth`, which is the gloss, nor `video`, whose `/1/*.png` is not the place of the
+frames."""
 
 
 def read_phoenix14t(root: Path, progress: ProgressCallback = no_progress) -> CorpusScan:
@@ -66,7 +67,8 @@ def _frames(clip_id: str, media: dict[str, MediaFile]) -> int | None:
 
 
 def _annotation(root: Path, split: str, problems: Problems) -> tuple[list[Sentence], list[Path]]:
-    """Of the csv; its lengths from the label file where both are there, and everything from that where it is alone."""
+    """Reads the csv, with lengths from the label file if both exist; if the label file is alone, everything from
+    there."""
     name = f"PHOENIX-2014-T.{split}.corpus.csv"
     csv = find(root, (f"annotations/manual/{name}", f"annotations/{name}", f"manual/{name}", name), problems)
     labels = find_labels(root, split, problems, alone=csv is None)
@@ -90,7 +92,7 @@ def _annotation(root: Path, split: str, problems: Problems) -> tuple[list[Senten
 def _media(
     root: Path, sentences: list[Sentence], named: set[str], problems: Problems, progress: ProgressCallback
 ) -> tuple[dict[str, MediaFile], dict[str, str]]:
-    """Folders of frames by clip, and where the splits were found. `named` are also the sentences that are not kept."""
+    """Returns folders of frames by clip, and the folder of each split. `named` includes sentences that are not kept."""
     media: dict[str, MediaFile] = {}
     folders: dict[str, str] = {}
     for split in SPLITS:

@@ -35,8 +35,8 @@ def corpus_of(config: "Config") -> "Corpus":
 
 
 def language_code(config: "Config") -> str | None:
-    """Returns the LLM's code of the sentences' language: the one that is set, else that of the corpus; None if neither
-    tells it, which models without codes allow."""
+    """Returns the LLM's code of the sentences' language: the one that is set, else that of the corpus; None if there is
+    neither, which models without codes allow."""
     if config.llm.language is not None:
         return config.llm.language
     return corpus_of(config).language_code(config.corpus)

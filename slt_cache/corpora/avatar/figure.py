@@ -19,7 +19,7 @@ ORIGIN = (64.0, 70.0)
 SLEEVE_SHADE = 0.80
 LIPS = (150, 62, 66)
 CURLS = ((47, 34), (45, 26), (49, 18), (79, 18), (83, 26), (81, 34), (56, 12), (64, 10), (72, 12))
-"""x, y of the middle of each curl behind the head."""
+"""x, y of the middle of each curl at the back of the head."""
 
 Point = tuple[float, float]
 
