@@ -17,7 +17,7 @@ SCORES = {
     "chrf": "chrF",
     "rouge_l": "ROUGE-L",
 }
-SPEC = ("level", "dim", "keep_rate", "resize", "crop", "fit", "dtype", "precision", "source")
+SPEC = ("backbone", "level", "dim", "keep_rate", "resize", "crop", "fit", "dtype", "precision", "source")
 """Fields of the features' spec that are shown."""
 
 LIMITS = """It was trained on one narrow corpus and writes fluent sentences for whatever features it is given, also

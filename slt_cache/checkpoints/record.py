@@ -71,10 +71,13 @@ def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_backbone_named(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings of a record as they are written today: those of the encoder and the features' spec, which is
-    JSON, name the backbone. Raises ValueError for a spec that is none."""
+    JSON, name the backbone. A damaged spec stays as it is."""
     encoder, features = settings.get("encoder"), settings.get("features")
     named = {"encoder": {"backbone": UNNAMED_BACKBONE, **encoder}} if isinstance(encoder, dict) else {}
-    spec = {"features": FeatureSpec.from_json(features).to_json()} if isinstance(features, str) else {}
+    try:
+        spec = {"features": FeatureSpec.from_json(features).to_json()} if isinstance(features, str) else {}
+    except ValueError:
+        spec = {}
     return {**settings, **named, **spec}
 
 

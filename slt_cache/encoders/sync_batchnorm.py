@@ -1,6 +1,6 @@
-"""Batch norms whose statistics are those of a whole batch that several processes have shares of.
+"""Batch norms with the statistics of a whole batch of which each process has a shard.
 
-torch's SyncBatchNorm does it on a GPU; on a CPU, where it refuses, the same is computed here."""
+On a GPU this is torch's SyncBatchNorm; torch has none for a CPU, where the same is computed here."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class _Shared(_BatchNorm):
-    """No SyncBatchNorm itself: DistributedDataParallel takes none of these on a CPU."""
+class _Synchronized(_BatchNorm):
+    """Not a subclass of SyncBatchNorm, which DistributedDataParallel refuses on a CPU."""
 
     process_group: Any = None
     """All processes."""
@@ -49,23 +49,23 @@ class _Shared(_BatchNorm):
         self.running_var.lerp_(variance, share)
 
 
-class SharedBatchNorm1d(nn.BatchNorm1d, _Shared):
-    """Where it is asked for a BatchNorm1d, it is one."""
+class SyncBatchNorm1d(nn.BatchNorm1d, _Synchronized):
+    """Still a BatchNorm1d for code that looks for one."""
 
 
-class SharedBatchNorm2d(nn.BatchNorm2d, _Shared):
-    """And for a BatchNorm2d."""
+class SyncBatchNorm2d(nn.BatchNorm2d, _Synchronized):
+    """Still a BatchNorm2d for code that looks for one."""
 
 
-SHARED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm1d: SharedBatchNorm1d,
-    nn.BatchNorm2d: SharedBatchNorm2d,
+SYNCHRONIZED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: SyncBatchNorm1d,
+    nn.BatchNorm2d: SyncBatchNorm2d,
 }
 
 
 def sync_batch_norms(model: nn.Module) -> int:
-    """Turns the batch norms of a model into shared ones, weights and names as they were; returns how many they are."""
-    found = [module for module in model.modules() if type(module) in SHARED]
+    """Makes the batch norms of a model synchronized ones that keep weights and names. Returns their number."""
+    found = [module for module in model.modules() if type(module) in SYNCHRONIZED]
     for module in found:
-        module.__class__ = SHARED[type(module)]
+        module.__class__ = SYNCHRONIZED[type(module)]
     return len(found)

@@ -45,7 +45,7 @@ def step(encoder: VisualEncoder, frames: torch.Tensor) -> tuple[torch.Tensor, di
     return features.detach(), {**gradients, **{name: value.clone() for name, value in encoder.named_buffers()}}
 
 
-# --- a look at the memory before
+# --- memory
 
 
 def test_a_batch_that_will_not_fit_the_gpu_is_said_beforehand(

@@ -1,4 +1,4 @@
-"""Batch norms that several processes share."""
+"""Batch norms with the statistics of several processes."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch import nn
 from slt_cache.encoders.sync_batchnorm import sync_batch_norms
 
 
-def test_shared_batch_norms_keep_names_and_kinds() -> None:
+def test_synchronized_batch_norms_keep_names_and_kinds() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(2), nn.BatchNorm1d(4))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     pictures = torch.rand(2, 3, 4, 4)
