@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from slt_cache.batches.features import CachedClips, FeatureCollator
 from slt_cache.batches.sampler import EpochOrder
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import checksum
 from slt_cache.hashes import read_sha256
 from slt_cache.text.tokenizer import Tokenizer
@@ -109,4 +109,4 @@ def _loader_seconds(held: FeatureCache, tokenizer: Tokenizer, batch_size: int) -
 
 def _feature_bytes(held: FeatureCache) -> int:
     """Of all splits of the file."""
-    return sum(FeatureCache(held.path, split).features.nbytes for split in cached_splits(held.path))
+    return sum(split.features.nbytes for split in open_splits(held.path).values())

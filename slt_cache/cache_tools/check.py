@@ -15,7 +15,8 @@ from slt_cache.corpora.base import Clip, of_split
 from slt_cache.decoding.encode import EncodedClip, encode
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import IMPORTED
 from slt_cache.pipeline.encoder import differs_from, frozen_encoder
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
@@ -49,9 +50,10 @@ def check_against_run(cache: Path, run: Run) -> list[str]:
         raise InputError(f"{run.folder}: there is no such run folder. Name another with --run.")
     asked = asked_spec(run)
     problems = []
-    for split in cached_splits(cache):
+    file = CacheFile(cache)
+    for split in file.splits:
         try:
-            open_features(run, cache, split, asked)
+            open_features(run, file, split, asked)
         except InputError as error:
             problems.append(str(error))
     return problems
@@ -68,8 +70,8 @@ def check_cache(cache: Path, run: Run | None = None, clips: int = 0) -> Check:
     problems = check_against_run(cache, run)
     errors: list[float] = []
     if clips:
-        for split in cached_splits(cache):
-            for line, error in _compare(FeatureCache(cache, split), run, clips):
+        for held in open_splits(cache).values():
+            for line, error in _compare(held, run, clips):
                 errors += [error] if error is not None else []
                 problems += [line] if line else []
     return Check(tuple(problems), len(errors), max(errors, default=None))

@@ -14,7 +14,7 @@ from typing import Any
 from slt_cache.advice import command
 from slt_cache.cache_tools.arrays import FORMATS, stem_of, write_features
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitMetadata
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing
@@ -67,7 +67,7 @@ def export_cache(
     a table cannot hold an id or a sentence."""
     if file_format not in FORMATS:
         raise InputError(f"--format {file_format}: no such format. Use {' or '.join(FORMATS)}.")
-    caches = [FeatureCache(cache, name) for name in ([split] if split is not None else cached_splits(cache))]
+    caches = [FeatureCache(cache, split)] if split is not None else list(open_splits(cache).values())
     for held in caches:
         different = held.spec.differences(caches[0].spec)
         if different:

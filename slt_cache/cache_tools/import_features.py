@@ -15,7 +15,7 @@ from slt_cache.cache_tools.arrays import BadFile, read_features
 from slt_cache.cache_tools.export import ExportedSplit, lines_sha256, read_export
 from slt_cache.cache_tools.table import ListedClip, ListedView, find_table, read_table
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_folder
 from slt_cache.features.spec import IMPORTED, FeatureSpec
@@ -133,8 +133,8 @@ def _require_fitting(out: Path, spec: FeatureSpec) -> None:
         raise InputError(f"{out}: a folder, not a file. Name a file with --out, such as {out / 'feats.h5'}.")
     if not out.exists():
         return
-    for split in cached_splits(out):
-        different = FeatureCache(out, split).spec.differences(spec, there="this folder")
+    for split, held in open_splits(out).items():
+        different = held.spec.differences(spec, there="this folder")
         if different:
             raise InputError(
                 f"{out} ({split}) holds other features ({'; '.join(different)}). Name a new file with --out."

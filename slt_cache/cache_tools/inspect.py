@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.verify import cache_problems
 from slt_cache.progress import progress_bar
 
@@ -63,7 +63,7 @@ def verify_cache(path: Path) -> list[str]:
 
 def describe_cache(path: Path) -> dict[str, dict[str, Any]]:
     """Facts of each split, ready for JSON. Raises InputError where the path is no feature cache."""
-    return {split: _describe(FeatureCache(path, split)) for split in cached_splits(path)}
+    return {split: _describe(held) for split, held in open_splits(path).items()}
 
 
 def _describe(held: FeatureCache) -> dict[str, Any]:
@@ -99,14 +99,13 @@ def _lengths(steps: np.ndarray) -> dict[str, float] | None:
 
 def steps_of_clips(path: Path) -> dict[str, np.ndarray]:
     """N of each clip's view 0, by split."""
-    caches = [FeatureCache(path, split) for split in cached_splits(path)]
-    return {cache.split: np.diff(cache.offsets)[:: cache.views] for cache in caches}
+    return {split: np.diff(held.offsets)[:: held.views] for split, held in open_splits(path).items()}
 
 
 def show_clip(path: Path, clip_id: str, split: str | None = None) -> ShownClip:
     """One clip with all of its views. Raises InputError where no split has it, naming ids like it, where several have
     it, and where its features are damaged."""
-    caches = [FeatureCache(path, name) for name in ([split] if split is not None else cached_splits(path))]
+    caches = [FeatureCache(path, split)] if split is not None else list(open_splits(path).values())
     having = [cache for cache in caches if clip_id in cache]
     if not having:
         raise InputError(_no_such_clip(path, caches, clip_id))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slt_cache import __version__
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import SplitContent, canonical
 from slt_cache.features.parts import joined, parts_folder
 from slt_cache.features.writing import write_cache
@@ -29,8 +29,8 @@ def merge_caches(paths: Sequence[Path], out: Path) -> dict[str, int]:
         raise InputError("cache merge: one cache alone. Name two or more.")
     held: dict[str, list[FeatureCache]] = {}
     for path in paths:
-        for split in cached_splits(path):
-            held.setdefault(split, []).append(FeatureCache(path, split))
+        for split, one in open_splits(path).items():
+            held.setdefault(split, []).append(one)
     _require_same([cache for caches in held.values() for cache in caches])
     for caches in held.values():
         _require_disjoint(caches)

@@ -1,37 +1,22 @@
-"""Features on disk, `[N, C]` per clip, and the spec that made them: the reader (format version 1).
+"""Features on disk, `[N, C]` per clip, and the spec that made them: one split of a cache file (format version 1).
 
 Reads by memory map, so data-loader workers share pages and no HDF5 handle. Knows nothing of videos or models,
 and needs no torch."""
 
 import hashlib
-import math
-import mmap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from slt_cache.advice import cache_command, command
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.features.layout import (
-    FACTS,
-    FORMAT,
-    SOURCE,
-    VERSION,
-    Failure,
-    SplitContent,
-    SplitMetadata,
-    SplitTable,
-    canonical,
-    checksum,
-)
-from slt_cache.features.seal import AGAIN, ChecksumHeader, damaged, read_checksum_header
+from slt_cache.features.checksum_header import AGAIN
+from slt_cache.features.file import FOREIGN, CacheFile
+from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitContent, SplitMetadata, SplitTable, checksum
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.features.structure import BadStructure, read_root, read_split, split_names
 
 _read_before: dict[tuple[Any, ...], bytearray] = {}
 """A byte for each row of a split that was compared with its checksum in this process, by file and split."""
@@ -57,21 +42,15 @@ class FeatureCache(Mapping[str, np.ndarray]):
     Picklable, and safe in worker processes however they are started: what is sent is the path, and a worker that
     finds another split there than its parent raises SltCacheError."""
 
-    def __init__(self, path: Path | str, split: str, verify: bool = True):
+    def __init__(self, path: Path | str | CacheFile, split: str, verify: bool = True):
         """With `verify` each row is compared with its checksum when it is first read in a process. Raises InputError
-        where the file is missing, is no feature cache, or lacks the split."""
-        self.path = Path(path)
+        where the file is missing, is no feature cache, or lacks the split. Several splits of one file are opened with
+        one CacheFile."""
+        self.file = path if isinstance(path, CacheFile) else CacheFile(path)
+        self.path = self.file.path
         self.split = split
         self.verify = verify
-        with _opened(self.path) as (file, seal):
-            self._seal: ChecksumHeader = seal
-            held = split_names(file)
-            if split not in held:
-                raise InputError(
-                    f"{path}: holds no split {split!r} but {', '.join(held) or 'nothing'}. "
-                    f"Add it: {cache_command('extract-features', path, split=split)}"
-                )
-            header = read_split(file, split, seal)
+        header = self.file.header(split)
         self.attributes, self.spec, self._places = header.attributes, header.spec, header.places
         self.complete = bool(self.attributes["complete"])
         self.rows = self._places["clip_id"].shape[0]
@@ -106,27 +85,11 @@ class FeatureCache(Mapping[str, np.ndarray]):
     def row(self, row: int) -> np.ndarray:
         """[N, C] of a row; clip number i has the rows from i * views on. Raises SltCacheError if the file has been cut
         off, or if the row does not have its checksum when it is first read in this process."""
-        self._require_length()
+        self.file.require_length()
         features = self.features[self.offsets[row] : self.offsets[row + 1]]
         if self.verify and not self._compared[row]:
             self._require_whole(row, features)
         return features
-
-    @cached_property
-    def _mapped(self) -> mmap.mmap:
-        """The file, which stays readable even if another one takes its name."""
-        with self.path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def _require_length(self) -> None:
-        """Raises SltCacheError if the file has become shorter: to touch a page past its end would end the process with
-        SIGBUS."""
-        size, mapped = self._mapped.size(), len(self._mapped)
-        if size < mapped:
-            raise SltCacheError(
-                f"{self.path}: was cut off while it was read: {size:,} of {mapped:,} bytes are left. {AGAIN} "
-                "Copy nothing onto a cache that is in use."
-            )
 
     @cached_property
     def _compared(self) -> bytearray:
@@ -161,12 +124,12 @@ class FeatureCache(Mapping[str, np.ndarray]):
     @cached_property
     def features(self) -> np.ndarray:
         """All rows of the split, [sum N, C], memory-mapped."""
-        return self._map("features")
+        return self.column("features")
 
     @cached_property
     def offsets(self) -> np.ndarray:
         """int64 [rows + 1]. Raises InputError where they do not rise from 0 to the last row of features."""
-        offsets = self._map("offsets")
+        offsets = self.column("offsets")
         if offsets[0] != 0 or offsets[-1] != self._places["features"].shape[0] or (offsets[1:] <= offsets[:-1]).any():
             raise self._foreign(f"{self.split}/offsets do not rise from 0 to the last row of features")
         return offsets
@@ -225,8 +188,9 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return tuple(map(Failure, self._strings("missing"), self._strings("missing_reason")))
 
     def column(self, name: str) -> np.ndarray:
-        """A column of numbers, one a row: view, num_frames, fps or checksum."""
-        return self._map(name)
+        """A column as it is in the file, such as view, num_frames, fps or checksum, one number a row. Raises InputError
+        if it does not have its checksum, and SltCacheError if the file has been replaced since it was opened."""
+        return self.file.column(self.split, name)
 
     @property
     def num_frames(self) -> np.ndarray:
@@ -235,27 +199,12 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     def _strings(self, name: str, every: int = 1) -> list[str]:
         try:
-            return [value.decode() for value in self._map(name)[::every].tolist()]
+            return [value.decode() for value in self.column(name)[::every].tolist()]
         except UnicodeDecodeError as error:
             raise self._foreign(f"{self.split}/{name} is not UTF-8") from error
 
     def _foreign(self, what: str) -> InputError:
         return InputError(f"{self.path}: {what}; {FOREIGN}")
-
-    def _map(self, name: str) -> np.ndarray:
-        """A dataset as a read-only memory map. Raises InputError where a column does not have its checksum, and
-        SltCacheError where the file is another than the one that was opened."""
-        place = self._places[name]
-        if 0 in place.shape:
-            return np.empty(place.shape, place.dtype)
-        if (
-            read_checksum_header(self.path) != self._seal
-        ):  # else another split added meanwhile would shift what is read here
-            raise SltCacheError(f"{self.path}: {self.split} was replaced while it was read. Run the command again.")
-        for column in damaged(self.path, self._seal, [f"{self.split}/{name}"]):
-            raise InputError(f"{self.path}: {column} is damaged. {AGAIN}")
-        self._require_length()
-        return np.frombuffer(self._mapped, place.dtype, math.prod(place.shape), place.offset).reshape(place.shape)
 
     def require_spec(self, asked: FeatureSpec | Mapping[str, Any]) -> None:
         """Refuses features that are others than this run asks for; of a mapping, only its fields are compared."""
@@ -298,36 +247,7 @@ def _reopen(path: Path, split: str, attributes: Mapping[str, Any], verify: bool)
     return cache
 
 
-FOREIGN = "no slt-cache wrote this file, and nothing is read from it. Extract the features again, or ask who made it."
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[h5py.File, ChecksumHeader]]:
-    """A feature cache, open for reading, and its seal. Raises InputError for anything else, for damage outside of
-    columns, and for a structure that is not that of the format."""
-    if not path.is_file():
-        raise InputError(
-            f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
-        )
-    seal = read_checksum_header(path)
-    for place in damaged(path, seal, [name for name in seal if name.endswith("/spec")]):
-        raise InputError(f"{path}: {place} is damaged. {AGAIN}")
-    try:
-        with h5py.File(path, "r") as file:
-            form, version = read_root(file)
-            if form != FORMAT or version > VERSION:
-                raise InputError(
-                    f"{path}: format version {version}; this slt-cache reads up to {VERSION}. Update slt-cache."
-                )
-            yield file, seal
-    except BadStructure as error:
-        raise InputError(f"{path}: {error}; {FOREIGN}") from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:  # whatever HDF5 says
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{path}: HDF5 cannot read it ({reason}); {FOREIGN}") from error
-
-
-def cached_splits(path: Path) -> list[str]:
-    """The splits that a cache file holds, train first. Raises InputError where there is no such file."""
-    with _opened(path) as (file, _):
-        return sorted(split_names(file), key=canonical)
+def open_splits(path: Path, verify: bool = True) -> dict[str, FeatureCache]:
+    """All splits of a cache file by name, train first; the file is opened once. Raises InputError as FeatureCache."""
+    file = CacheFile(path)
+    return {split: FeatureCache(file, split, verify) for split in file.splits}

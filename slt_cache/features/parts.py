@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import Failure, ProgressCallback, SplitContent, SplitMetadata, SplitTable, checksum
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
@@ -155,6 +155,6 @@ def add_splits(
     What it held is copied into the new file and compared with its checksums on the way; killed at any moment, the old
     file is still there as it was."""
     new = {content.table.metadata.split for content in contents}
-    there = cached_splits(cache) if cache.exists() and ALL not in drop else []
-    held = [FeatureCache(cache, split) for split in there if split not in new and split not in drop]
-    write_cache(cache, [*(split.content() for split in held), *contents], progress)
+    there = open_splits(cache) if cache.exists() and ALL not in drop else {}
+    held = [split.content() for name, split in there.items() if name not in new and name not in drop]
+    write_cache(cache, [*held, *contents], progress)

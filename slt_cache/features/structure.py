@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5l, h5o, h5s, h5t
 
+from slt_cache.features.checksum_header import FEATURES, ChecksumHeader
 from slt_cache.features.layout import FACTS, NUMBERS, SOURCE, STRINGS
-from slt_cache.features.seal import FEATURES, ChecksumHeader
 from slt_cache.features.spec import FeatureSpec
 
 COLUMNS = (*NUMBERS, *STRINGS, FEATURES)
@@ -87,14 +87,14 @@ def read_root(file: h5py.File) -> tuple[str, int]:
     return form, version
 
 
-def read_split(file: h5py.File, split: str, seal: ChecksumHeader) -> SplitHeader:
+def read_split(file: h5py.File, split: str, header: ChecksumHeader) -> SplitHeader:
     """Attributes and places of a split. Raises BadStructure for anything that format version 1 does not have."""
     group = file[split]
     found = {name: h5d.open(group.id, name.encode()) for name in _members(group, split, h5o.TYPE_DATASET, "a dataset")}
     _require_names(split, found)
     attributes = _attributes(group, split)
     spec = _spec(split, attributes["spec"])
-    places = {name: _place(dataset, f"{split}/{name}", seal) for name, dataset in found.items()}
+    places = {name: _place(dataset, f"{split}/{name}", header) for name, dataset in found.items()}
     _require_types(split, found, spec)
     _require_shapes(split, places, spec)
     return SplitHeader(attributes, spec, places)
@@ -166,8 +166,8 @@ def _spec(split: str, text: str) -> FeatureSpec:
     return spec
 
 
-def _place(dataset: h5d.DatasetID, name: str, seal: ChecksumHeader) -> Place:
-    """Contiguous, in this file, and just where the seal says."""
+def _place(dataset: h5d.DatasetID, name: str, header: ChecksumHeader) -> Place:
+    """Contiguous, in this file, and just where the checksum header says."""
     space, plan = dataset.get_space(), dataset.get_create_plist()
     if space.get_simple_extent_type() != h5s.SIMPLE or space.get_simple_extent_ndims() not in (1, 2):
         raise BadStructure(f"{name} is no array of one or two dimensions")
@@ -181,7 +181,7 @@ def _place(dataset: h5d.DatasetID, name: str, seal: ChecksumHeader) -> Place:
     place = Place(dataset.get_offset() or 0, tuple(map(int, space.get_simple_extent_dims())), dataset.dtype)
     if not place.size:
         return place
-    region = seal.get(name)
+    region = header.get(name)
     if region is None or dataset.get_offset() is None or (region.offset, region.length) != (place.offset, place.size):
         raise BadStructure(f"{name} does not lie where the first bytes of the file say")
     return place

@@ -8,9 +8,9 @@ import numpy as np
 
 from slt_cache.advice import cache_command
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.checksum_header import damaged, read_checksum_header
 from slt_cache.features.layout import ProgressCallback, checksum
-from slt_cache.features.seal import damaged, read_checksum_header
 
 
 def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list[str]:
@@ -21,15 +21,15 @@ def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list
             f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
         )
     try:
-        seal = read_checksum_header(path)
+        header = read_checksum_header(path)
     except InputError as error:
         return [str(error)]
-    places = list(damaged(path, seal, seal))
+    places = list(damaged(path, header, header))
     problems = [f"{place}: does not have its checksum" for place in places]
     if any(place.endswith("/spec") for place in places):
         return problems
     try:
-        caches = [FeatureCache(path, split, verify=False) for split in cached_splits(path)]
+        caches = open_splits(path, verify=False).values()
     except InputError as error:
         return [*problems, str(error)]
     rows, done = sum(cache.rows for cache in caches), count(1)

@@ -18,6 +18,7 @@ from h5py import h5d, h5p, h5s, h5t
 
 from slt_cache.advice import command
 from slt_cache.errors import SltCacheError
+from slt_cache.features.checksum_header import FEATURES, block_size, write_checksum_header
 from slt_cache.features.layout import (
     ALIGNMENT,
     FACTS,
@@ -32,7 +33,6 @@ from slt_cache.features.layout import (
     canonical,
     checksum,
 )
-from slt_cache.features.seal import FEATURES, block_size, write_seal
 from slt_cache.files import replacing
 
 HDF5_VERSION = ("v110", "v110")
@@ -56,7 +56,7 @@ def write_cache(path: Path, contents: Sequence[SplitContent], progress: Progress
                     file.write(features)
                     if progress is not None:
                         progress(next(written), rows)
-        write_seal(temporary, places, size)
+        write_checksum_header(temporary, places, size)
 
 
 def _size(content: SplitContent) -> int:
@@ -104,7 +104,7 @@ class _Recording:
 
 
 def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[str, tuple[int, int]]:
-    """Everything but the features and the seal. Returns where each dataset lies: (offset, bytes) by name."""
+    """Everything but the features and the checksum header. Returns where each dataset lies: (offset, bytes) by name."""
     with path.open("w+b") as raw:
         recording = _Recording(raw)
         with h5py.File(

@@ -15,7 +15,7 @@ from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.encoders.memory_estimate import step_bytes
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED
 from slt_cache.machine_load import under_load
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
@@ -173,7 +173,7 @@ def _workload(run: Run, training: _Training, cache: Path | None) -> Workload:
         if run.config.features.level == IMPORTED:
             raise InputError(f"{cache}: there is no such feature cache. Import it first, or name it with --features.")
         return workload_of(run, [run.manifest])
-    held = {split: FeatureCache(cache, split) for split in cached_splits(cache)}
+    held = open_splits(cache)
     if "train" not in held:
         raise InputError(f"{cache}: holds no split 'train'.")
     every = run.config.video.keep_every

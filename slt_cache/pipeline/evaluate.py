@@ -19,7 +19,8 @@ from slt_cache.decoding.search import EncodedBatch, Hypothesis, cut_notice, deco
 from slt_cache.device import pick_device
 from slt_cache.distributed.processes import barrier, is_main_process, join, main_process_first, shard
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
+from slt_cache.features.cache import FeatureCache, FeaturesDiffer
+from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing, write_text
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
@@ -166,13 +167,13 @@ def _end_to_end(run: Run, model: str) -> tuple[Path, str]:
 def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: str) -> FeatureCache | None:
     """The split in the cache; None where it is not there and has to be read from video. Refuses features that are
     others than the model was trained on."""
-    if model in END_TO_END or cache is None or split not in cached_splits(cache):
+    if model in END_TO_END or cache is None or split not in (file := CacheFile(cache)).splits:
         return None
-    level = FeatureCache(cache, split).spec.level
+    level = FeatureCache(file, split).spec.level
     if model == "visual" and level in ("frame", "hidden"):
         return None  # stage 1 alone reads sign-wise features, whatever stage 2 was given
     try:
-        return open_features(run, cache, split, spec)
+        return open_features(run, file, split, spec)
     except FeaturesDiffer as error:
         again = run.command("demo" if model == "control" else "train-llm --restart")
         raise InputError(

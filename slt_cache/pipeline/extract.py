@@ -13,7 +13,7 @@ from slt_cache.corpora.base import SPLITS, no_such_split, of_split
 from slt_cache.device import pick_device
 from slt_cache.distributed.work_queue import WorkQueue
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import Failure, SplitTable
 from slt_cache.features.parts import ALL, add_splits, parts_folder
 from slt_cache.locks import exclusive
@@ -168,7 +168,7 @@ def _to_drop(cache: Path, works: Mapping[str, SplitWork]) -> set[str]:
     if not cache.exists():
         return set()
     try:
-        held = [FeatureCache(cache, split) for split in cached_splits(cache) if split not in restarted]
+        held = [one for split, one in open_splits(cache).items() if split not in restarted]
     except InputError as error:
         if not restarted:
             raise
@@ -189,7 +189,7 @@ def _would_mix(cache: Path, works: Mapping[str, SplitWork], unfinished: Containe
     if not cache.exists():
         return False
     try:
-        held = [FeatureCache(cache, split) for split in cached_splits(cache) if split in unfinished]
+        held = [one for split, one in open_splits(cache).items() if split in unfinished]
     except InputError:
         return False  # damaged, and replaced as a whole
     return any(one.spec != works[one.split].metadata.spec for one in held)
@@ -197,10 +197,14 @@ def _would_mix(cache: Path, works: Mapping[str, SplitWork], unfinished: Containe
 
 def _found(cache: Path, work: SplitWork) -> Extraction | None:
     """The split, where the cache holds it of the same manifest and there is nothing to add."""
-    if work.parts.is_restarted or not cache.exists() or work.metadata.split not in cached_splits(cache):
+    if work.parts.is_restarted or not cache.exists():
         return None
-    held = FeatureCache(cache, work.metadata.split)
-    if held.metadata.manifest_sha256 != work.metadata.manifest_sha256 or not work.are_of_these_videos(held):
+    held = open_splits(cache).get(work.metadata.split)
+    if (
+        held is None
+        or held.metadata.manifest_sha256 != work.metadata.manifest_sha256
+        or not work.are_of_these_videos(held)
+    ):
         return None
     if held.missing and work.any_readable(held.missing, work.clips):
         return None

@@ -8,6 +8,7 @@ from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.config import AugmentationConfig, FeaturesConfig, VideoConfig
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.pipeline.cached_clips import require_manifest
 from slt_cache.progress import log
@@ -71,12 +72,14 @@ def asked_spec(run: Run) -> FeatureSpec | Mapping[str, Any]:
     return _settings(config.encoder.backbone, config.video, config.features, config.augmentation)
 
 
-def open_features(run: Run, cache: Path, split: str, asked: FeatureSpec | Mapping[str, Any]) -> FeatureCache:
+def open_features(
+    run: Run, cache: Path | CacheFile, split: str, asked: FeatureSpec | Mapping[str, Any]
+) -> FeatureCache:
     """The one way to open a cache for a run. Raises InputError where its features, clips or sentences are not those
     that are asked for; says how many clips are missing."""
     held = FeatureCache(cache, split, run.config.compute.verify_features)
     held.require_spec(asked)
     require_manifest(run, held)
     if not held.complete:
-        log(f"{cache}: {len(held.missing)} clips of {split} are missing; all that follows is without them.")
+        log(f"{held.path}: {len(held.missing)} clips of {split} are missing; all that follows is without them.")
     return held

@@ -23,7 +23,8 @@ from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.search import decode_cached
 from slt_cache.distributed.processes import join, main_process_first, rank, size
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache
+from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import IMPORTED
 from slt_cache.models.translators import SignTranslator, make_light_t
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
@@ -254,13 +255,14 @@ def _open(run: Run, cache: Path) -> tuple[FeatureCache, FeatureCache | None]:
     """Train and dev split. Says what is missing, in clips or in splits. Raises InputError where the features are not
     those of the run's encoder, or the clips not those of its manifest."""
     asked = asked_spec(run)
-    if run.config.features.level != IMPORTED and FeatureCache(cache, "train").spec.level == IMPORTED:
+    file = CacheFile(cache)
+    if run.config.features.level != IMPORTED and FeatureCache(file, "train").spec.level == IMPORTED:
         raise InputError(
             f"{cache} holds imported features, and features.level is {run.config.features.level}. "
             f"Add --set features.level={IMPORTED}, or name the cache of the run's own encoder."
         )
-    train_split = open_features(run, cache, "train", asked)
-    dev_split = open_features(run, cache, "dev", asked) if "dev" in cached_splits(cache) else None
+    train_split = open_features(run, file, "train", asked)
+    dev_split = open_features(run, file, "dev", asked) if "dev" in file.splits else None
     if dev_split is None:
         how = run.command("extract-features --split dev", features=cache)
         if train_split.spec.level == IMPORTED:

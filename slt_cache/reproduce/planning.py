@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
-from slt_cache.features.cache import cached_splits
+from slt_cache.features.file import CacheFile
 from slt_cache.pipeline.evaluate import is_of_these_weights
 from slt_cache.pipeline.train_llm import has_control
 from slt_cache.reproduce.tables import Row, Table
@@ -90,7 +90,7 @@ def is_done(step: Step, config: Config) -> bool:
     way, or what was tested with other weights, is to be done again."""
     run = run_of(step.place, config, step.model)
     if step.action == "features":
-        return run.features.is_file() and {"train", "dev", "test"} <= set(cached_splits(run.features))
+        return run.features.is_file() and {"train", "dev", "test"} <= set(CacheFile(run.features).splits)
     if step.action == "test":
         return is_of_these_weights(run, step.model, "test")
     if step.action == "control":

@@ -14,7 +14,7 @@ from slt_cache.corpora.base import MONOLINGUAL_FILE
 from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.seal import SIZE
+from slt_cache.features.checksum_header import SIZE
 from slt_cache.features.spec import IMPORTED
 from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
@@ -134,7 +134,7 @@ def _refer(path: Path, target: Path) -> None:
 
 
 def _sha256(name: str, path: Path) -> str:
-    """Of a feature cache its first bytes alone, the seal, which holds checksums of all others."""
+    """Of a feature cache its first bytes alone, the checksum header, which holds checksums of all others."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         if name == FEATURES:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.distributed.processes import is_main_process
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.progress import log
 from slt_cache.runs.run import END_TO_END, Run
@@ -83,5 +83,5 @@ def _is_of(run: Run, visual: VisualCheckpoint) -> bool:
     """Whether the run's own cache, if there is one, holds features of this encoder."""
     if not run.features.is_file():
         return True
-    specs = [FeatureCache(run.features, split).spec for split in cached_splits(run.features)]
+    specs = [held.spec for held in open_splits(run.features).values()]
     return all(spec.level == IMPORTED or spec.encoder_sha256 == visual.sha256(spec.level) for spec in specs)

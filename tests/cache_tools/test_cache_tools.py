@@ -17,7 +17,7 @@ from slt_cache.cache_tools.arrays import stem_of
 from slt_cache.cache_tools.inspect import show_clip
 from slt_cache.cache_tools.plots import draw_similarity
 from slt_cache.colours import LIGHT
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import Failure
 from slt_cache.features.parts import ClipFeatures, Parts, content_of, parts_folder
 from slt_cache.features.spec import FeatureSpec
@@ -175,7 +175,7 @@ def test_export_and_import_give_the_same_bytes_again(cache: Path, tmp_path: Path
 def test_an_export_without_views_is_that_of_plain_features(cache: Path, tmp_path: Path) -> None:
     succeed("cache", "export", cache, tmp_path / "out", "--split", "test")
     succeed("cache", "import", tmp_path / "out", "--out", tmp_path / "back.h5")
-    assert cached_splits(tmp_path / "back.h5") == ["test"]
+    assert list(open_splits(tmp_path / "back.h5")) == ["test"]
     held, back = FeatureCache(cache, "test"), FeatureCache(tmp_path / "back.h5", "test")
     assert back.spec == replace(held.spec, views=1, view_seed=None, augmentation=None)
     assert all((back[clip_id] == held[clip_id]).all() for clip_id in held)
@@ -345,7 +345,7 @@ def test_each_bad_file_is_named_with_what_is_wrong_and_nothing_is_written(tmp_pa
     for clip_id, reason in expected.items():
         assert reason in reasons[clip_id]
         assert f"{clip_id}." in reasons[clip_id]  # the file
-    assert cached_splits(out) == ["dev"]
+    assert list(open_splits(out)) == ["dev"]
     succeed(*arguments, "--allow-missing")
     held = FeatureCache(out, "train")
     assert held.ids == ["c0"]
@@ -440,7 +440,7 @@ def test_splits_of_several_caches_come_into_one_file(tmp_path: Path) -> None:
     train = add_split(tmp_path / "a.h5", rows_of(seed=1), facts_of("train"))
     test = add_split(tmp_path / "b.h5", rows_of(seed=2), facts_of("test"))
     succeed("cache", "merge", test.path, train.path, "--out", tmp_path / "m.h5")
-    assert cached_splits(tmp_path / "m.h5") == ["train", "test"]
+    assert list(open_splits(tmp_path / "m.h5")) == ["train", "test"]
     for held in (train, test):
         assert columns(tmp_path / "m.h5", held.split) == columns(held.path, held.split)
 
@@ -493,9 +493,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_changed_clip(cache: Path, out: Path, clip_id: str, factor: float) -> None:
-    """A copy with a good seal whose features of one clip are others."""
+    """A copy with a good checksum header whose features of one clip are others."""
     contents = []
-    for split in cached_splits(cache):
+    for split in open_splits(cache):
         held = FeatureCache(cache, split)
         table = held.content().table
         rows = [
@@ -523,7 +523,7 @@ def test_features_that_the_encoder_does_not_make_are_found(trained: Path, tmp_pa
     changed = tmp_path / "changed.h5"
     clip_id = FeatureCache(trained / "feats.h5", "dev").ids[-1]
     with_changed_clip(trained / "feats.h5", changed, clip_id, 1.1)
-    succeed("cache", "verify", changed)  # the seal is good
+    succeed("cache", "verify", changed)  # the checksum header is good
     ran = slt_cache("cache", "verify", changed, "--run", trained, "--encoder", "--json")
     told = json.loads(ran.out)
     assert ran.code == 1

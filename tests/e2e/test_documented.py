@@ -8,8 +8,8 @@ import typer
 from slt_cache.cli.program import program
 
 from slt_cache.config.load import shipped_configs
+from slt_cache.features.checksum_header import FEATURES
 from slt_cache.features.layout import FACTS, NUMBERS, STRINGS
-from slt_cache.features.seal import FEATURES
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.metrics.scores import KEYS, PRESETS
 

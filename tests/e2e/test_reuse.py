@@ -16,7 +16,7 @@ import pytest
 from slt_cache.checkpoints.record import read_record, save_record
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.fingerprint import ENDS, fingerprint, sources
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.parts import parts_folder
 from slt_cache.features.verify import cache_problems
 from slt_cache.pipeline import evaluate
@@ -222,7 +222,7 @@ def test_parts_of_an_unfinished_extraction_are_kept_when_the_manifest_changes(fo
     broken = folder / "own" / "videos" / "train-00003.mp4"
     broken.write_bytes(broken.read_bytes()[:600])
     assert extract(folder).code == 1
-    assert "train" not in cached_splits(folder / "run" / "feats.h5")
+    assert "train" not in open_splits(folder / "run" / "feats.h5")
     read.clear()
     edit(folder, lambda lines: [line for line in lines if not line.startswith("train-00003\t")])
     ran = extract(folder)
@@ -281,9 +281,9 @@ def test_restart_with_another_encoder_replaces_the_file_and_names_what_is_left_o
     ran = extract(folder, "--split", "train", "--restart")
     assert ran.code == 0, ran.err
     assert "dev will be left out" in ran.err
-    assert cached_splits(folder / "run" / "feats.h5") == ["train"]
+    assert list(open_splits(folder / "run" / "feats.h5")) == ["train"]
     assert extract(folder).code == 0
-    assert cached_splits(folder / "run" / "feats.h5") == ["train", "dev", "test"]
+    assert list(open_splits(folder / "run" / "feats.h5")) == ["train", "dev", "test"]
 
 
 def test_restart_replaces_a_damaged_file(folder: Path) -> None:

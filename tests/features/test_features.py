@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from slt_cache.batches.features import CachedClips, FeatureBatch, feature_loader
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features import writing
-from slt_cache.features.cache import FeatureCache, FeaturesDiffer, cached_splits
+from slt_cache.features.cache import FeatureCache, FeaturesDiffer, open_splits
 from slt_cache.features.layout import Failure, SplitContent, SplitTable, checksum
 from slt_cache.features.parts import Parts, add_splits, content_of, parts_folder
 from slt_cache.features.spec import FeatureSpec
@@ -329,7 +329,7 @@ def test_features_are_not_looked_for_at_their_old_place_in_a_new_file(
 def test_adding_a_split_keeps_the_bytes_of_the_other(cache: FeatureCache) -> None:
     features, texts = cache.features.tobytes(), cache.texts
     add_split(cache.path, rows_of(seed=1), facts_of("dev"))
-    assert cached_splits(cache.path) == ["train", "dev"]
+    assert list(open_splits(cache.path)) == ["train", "dev"]
     train, dev = FeatureCache(cache.path, "train"), FeatureCache(cache.path, "dev")
     assert train.features.tobytes() == features
     assert (train.texts, train.attributes) == (texts, cache.attributes)
@@ -666,7 +666,7 @@ def refusal(path: Path, split: str = "train") -> str:
 
 def test_a_missing_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     assert "extract-features" in refusal(tmp_path / "none.h5")
-    for ask in (cached_splits, cache_problems):
+    for ask in (open_splits, cache_problems):
         with pytest.raises(InputError, match="there is no such feature cache"):
             ask(tmp_path / "none.h5")
 
@@ -676,7 +676,7 @@ def test_a_file_that_is_no_cache_is_refused(tmp_path: Path, content: bytes) -> N
     (tmp_path / "feats.h5").write_bytes(content)
     assert "first" in refusal(tmp_path / "feats.h5")
     with pytest.raises(InputError):
-        cached_splits(tmp_path / "feats.h5")
+        open_splits(tmp_path / "feats.h5")
     [problem] = cache_problems(tmp_path / "feats.h5")
     assert str(tmp_path / "feats.h5") in problem
 
@@ -694,7 +694,7 @@ def test_a_newer_format_is_refused_with_both_versions(tmp_path: Path, monkeypatc
     assert "version 2" in message
     assert "up to 1" in message
     with pytest.raises(InputError, match="version 2"):
-        cached_splits(tmp_path / "feats.h5")
+        open_splits(tmp_path / "feats.h5")
 
 
 def test_a_split_that_is_not_held_is_refused_with_those_that_are(cache: FeatureCache) -> None:

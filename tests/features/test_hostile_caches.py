@@ -15,8 +15,8 @@ from h5py import h5a, h5d, h5p, h5s, h5t
 
 from slt_cache.cache_tools.arrays import BadFile, read_features
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, cached_splits
-from slt_cache.features.seal import block_size, write_seal
+from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.checksum_header import block_size, write_checksum_header
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import HDF5_VERSION, _write_table
 from tests.helpers.caches import DIM, IDS, facts_of, rows_of, spec_of
@@ -25,8 +25,10 @@ from tests.helpers.commands import slt_cache
 Change = Callable[[h5py.Group], Any]
 
 
-def write_hostile(path: Path, change: Change, seal: Callable[[dict[str, tuple[int, int]]], Any] | None = None) -> Path:
-    """A cache of one split with the change made to its group, or to the places that its seal names; the checksums are
+def write_hostile(
+    path: Path, change: Change, header: Callable[[dict[str, tuple[int, int]]], Any] | None = None
+) -> Path:
+    """A cache of one split with the change made to its group, or to the places that its header names; the checksums are
     those of the changed file."""
     from slt_cache.features.parts import content_of
 
@@ -55,9 +57,9 @@ def write_hostile(path: Path, change: Change, seal: Callable[[dict[str, tuple[in
     at = path.read_bytes().find(spec.encode()) if isinstance(spec, str) and spec else -1
     if at >= 0:
         places["train/spec"] = (at, len(spec.encode()))
-    if seal is not None:
-        seal(places)
-    write_seal(path, places, size)
+    if header is not None:
+        header(places)
+    write_checksum_header(path, places, size)
     return path
 
 
@@ -221,7 +223,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
 
 def read_through(path: Path) -> None:
     """All that a reader may ask for."""
-    for split in cached_splits(path):
+    for split in open_splits(path):
         cache = FeatureCache(path, split)
         assert [cache[clip_id].shape for clip_id in cache.ids]
         assert cache.texts is not None and cache.missing is not None and "x" not in cache
@@ -259,7 +261,7 @@ SEALS: dict[str, Callable[[dict[str, tuple[int, int]]], Any]] = {
 
 
 @pytest.mark.parametrize("name", SEALS)
-def test_a_seal_that_lies_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_checksum_header_that_lies_is_refused(tmp_path: Path, name: str) -> None:
     path = write_hostile(tmp_path / "bad.h5", lambda group: None, SEALS[name])
     with pytest.raises(InputError, match=r"bad\.h5"):
         read_through(path)
@@ -267,7 +269,9 @@ def test_a_seal_that_lies_is_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("head", ["00004096012345678", "99999999 00000000", "00000100 00000000", "4.1e3 00000000"])
-def test_a_seal_of_another_size_than_the_file_can_have_is_refused_before_it_is_read(tmp_path: Path, head: str) -> None:
+def test_a_checksum_header_of_another_size_than_the_file_can_have_is_refused_before_it_is_read(
+    tmp_path: Path, head: str
+) -> None:
     path = write_hostile(tmp_path / "bad.h5", lambda group: None)
     line = f"slt-cache seal 1 {head}".encode().ljust(34) + b"\n"
     path.write_bytes(line + path.read_bytes()[len(line) :])

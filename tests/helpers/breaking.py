@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import open_splits
 from tests.helpers.commands import TINY
 from tests.helpers.killing import in_child
 from tests.helpers.killing_training import call_program
@@ -220,7 +220,7 @@ def digest(path: Path) -> str:
 
 def plain(path: Path) -> bytes:
     if path.suffix == ".h5" and WITH_STAGE_1 & set(path.parts):
-        caches = [FeatureCache(path, split) for split in cached_splits(path)]
+        caches = list(open_splits(path).values())
         return repr([(one.split, one.ids, one.column("checksum").tolist()) for one in caches]).encode()
     if path.suffix not in (".json", ".jsonl"):
         return path.read_bytes()

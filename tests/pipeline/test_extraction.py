@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.verify import cache_problems
 from slt_cache.locks import exclusive
 from slt_cache.pipeline.extract import parts_folder
@@ -99,7 +99,7 @@ def test_workers_do_not_change_the_bytes(trained: Path, run: Path) -> None:
 def test_splits_one_by_one_in_any_order_give_the_bytes_of_all_at_once(trained: Path, run: Path) -> None:
     for split in ("test", "train", "dev"):
         assert extract(run, "--split", split).code == 0
-    assert cached_splits(run / "feats.h5") == ["train", "dev", "test"]
+    assert list(open_splits(run / "feats.h5")) == ["train", "dev", "test"]
     assert (run / "feats.h5").read_bytes() == (trained / "feats.h5").read_bytes()
 
 
@@ -220,7 +220,7 @@ def test_unreadable_clips_are_listed_and_the_split_is_not_written(damaged: Path)
     assert ran.code == 1
     assert "failed\ttrain-00003\tit cannot be read" in ran.err
     assert "failed\ttrain-00010\tthere is no such file or folder" in ran.err
-    assert cached_splits(damaged / "feats.h5") == ["dev", "test"]
+    assert list(open_splits(damaged / "feats.h5")) == ["dev", "test"]
     table = (damaged / "feats.train.failed.tsv").read_text(encoding="utf-8").splitlines()
     assert table[0] == "id\treason"
     assert [line.split("\t")[0] for line in table[1:]] == ["train-00003", "train-00010"]

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.features.cache import FeatureCache, cached_splits
+from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.checksum_header import read_checksum_header
 from slt_cache.features.layout import Failure, checksum
-from slt_cache.features.seal import read_checksum_header
 from slt_cache.features.verify import cache_problems
 from tests.helpers.caches import DIM, IDS, LENGTHS, TEXTS, add_split, facts_of, rows_of, spec_with_views
 
@@ -100,7 +100,7 @@ def test_damage_in_several_places_is_told_of_each(path: Path) -> None:
 def read_all(path: Path) -> dict[str, Any]:
     """All that a reader may ask for."""
     found: dict[str, Any] = {}
-    for split in cached_splits(path):
+    for split in open_splits(path):
         cache = FeatureCache(path, split)
         found[split] = (cache.attributes, cache.spec, cache.complete, cache.missing)
         found[f"{split}/rows"] = (cache.row_ids, cache.row_texts, cache.ids, cache.texts, cache.offsets.tolist())
@@ -151,7 +151,7 @@ def test_a_long_split_that_was_cut_off_in_its_features_is_refused(tmp_path: Path
     first, length = place(path, "features")
     path.write_bytes(path.read_bytes()[: first + length // 2])
     assert "cut off" in cache_problems(path)[0]
-    for ask in (cached_splits, lambda path: FeatureCache(path, "train")):
+    for ask in (open_splits, lambda path: FeatureCache(path, "train")):
         with pytest.raises(InputError, match="cut off"):
             ask(path)
 
@@ -213,12 +213,12 @@ def test_a_split_is_not_added_to_a_file_with_a_damaged_clip(path: Path) -> None:
     assert not list(path.parent.glob("*.tmp"))
 
 
-def test_the_seal_names_every_region_once_and_leaves_no_byte_out(path: Path) -> None:
-    seal = read_checksum_header(path)
+def test_the_checksum_header_names_every_region_once_and_leaves_no_byte_out(path: Path) -> None:
+    header = read_checksum_header(path)
     with h5py.File(path, "r") as file:
         columns = {f"{split}/{name}" for split in file for name, dataset in file[split].items() if dataset.size}
-    assert set(seal) == columns | {"train/spec", "dev/spec", "rest"}
-    ends = sorted((region.offset, region.offset + region.length) for name, region in seal.items() if name != "rest")
+    assert set(header) == columns | {"train/spec", "dev/spec", "rest"}
+    ends = sorted((region.offset, region.offset + region.length) for name, region in header.items() if name != "rest")
     assert all(end <= following for (_, end), (following, _) in pairwise(ends))
     assert ends[0][0] >= 4096
     assert ends[-1][1] <= path.stat().st_size
@@ -228,7 +228,7 @@ def test_a_reader_of_ones_own_needs_no_more_than_the_documented_facts(path: Path
     """With mmap, struct, zlib and h5py alone, from what FORMAT.md says."""
     data = path.read_bytes()
 
-    # the seal
+    # the checksum header
     title, _, rest = data.partition(b"\n")
     *words, size, crc = title.decode("ascii").split(" ")
     assert words == ["slt-cache", "seal", "1"]

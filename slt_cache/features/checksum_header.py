@@ -1,6 +1,6 @@
-"""The seal of a cache file: a checksum for every byte that is no feature, in the HDF5 user block before all else.
+"""The checksum header of a cache file: a checksum for every byte that is no feature, in the HDF5 user block.
 
-HDF5 does not check all of what it reads, and may even hang on a flipped bit; so the seal is compared first, without it.
+HDF5 does not check all of what it reads, and may even hang on a flipped bit; so the header is compared first.
 The block is ASCII: a line `slt-cache seal 1 SIZE CRC`, where SIZE is that of the block in bytes and CRC the CRC-32 of
 what follows the line; then a line `NAME OFFSET LENGTH CRC` for each column and spec; last `rest 0 0 CRC` for the
 bytes behind the block that lie in no named region. Features have `-` for CRC: each of their rows has its own."""
@@ -43,14 +43,14 @@ ChecksumHeader = Mapping[str, Region]
 
 
 def block_size(splits: int) -> int:
-    """Bytes to leave for the seal of a file with so many splits."""
+    """Bytes to leave for the header of a file with this many splits."""
     size = SIZE
     while size < 1024 * (splits + 1):
         size *= 2
     return size
 
 
-def write_seal(path: Path, places: Mapping[str, tuple[int, int]], size: int) -> None:
+def write_checksum_header(path: Path, places: Mapping[str, tuple[int, int]], size: int) -> None:
     """Takes the checksum of each place, (offset, length) by name, and of the rest; fills the block."""
     with path.open("r+b") as file:
         regions = {
@@ -66,8 +66,8 @@ def write_seal(path: Path, places: Mapping[str, tuple[int, int]], size: int) -> 
 
 
 def read_checksum_header(path: Path) -> ChecksumHeader:
-    """Raises InputError where the file has no seal, or where the seal or the bytes of no region are damaged. Named
-    regions are compared when they are read."""
+    """Raises InputError if the file has no checksum header, or if the header or the bytes of no region are damaged.
+    Named regions are compared when they are read."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -82,11 +82,11 @@ def read_checksum_header(path: Path) -> ChecksumHeader:
             )
         body = read_bytes(file, HEAD, size - HEAD)
         if _head(size, body) != head:
-            raise InputError(f"{path}: damaged in its first {size} bytes, the seal. {AGAIN}")
+            raise InputError(f"{path}: damaged in its first {size} bytes, the checksum header. {AGAIN}")
         try:
             regions = _regions(body, size)
         except ValueError as error:
-            raise InputError(f"{path}: no slt-cache wrote its seal ({error}). Name another file.") from error
+            raise InputError(f"{path}: no slt-cache wrote its checksum header ({error}). Name another file.") from error
         end, places = _size(file), [(region.offset, region.length) for region in regions.values()]
         cut_off = any(offset + length > end for offset, length in places)
         rest = [] if cut_off else list(gaps(places, size, end))
@@ -113,11 +113,11 @@ def _regions(body: bytes, size: int) -> dict[str, Region]:
     return regions
 
 
-def damaged(path: Path, seal: ChecksumHeader, names: Iterable[str]) -> Iterator[str]:
+def damaged(path: Path, header: ChecksumHeader, names: Iterable[str]) -> Iterator[str]:
     """Those of the named regions whose bytes do not have their checksum."""
     with path.open("rb") as file:
         for name in names:
-            region = seal[name]
+            region = header[name]
             if name != REST and region.crc is not None and _crc(file, [(region.offset, region.length)]) != region.crc:
                 yield name
 
