@@ -295,8 +295,8 @@ def _seeded(config: Config, first: int) -> Config:
 
 
 def open_run(
-    folder: Path | None,
-    config: str | None,
+    folder: Path | str | None = None,
+    config: str | None = None,
     overrides: Sequence[str] = (),
     default: str = DEFAULT_CONFIG,
     device: str | None = None,
