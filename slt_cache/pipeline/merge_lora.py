@@ -12,7 +12,7 @@ def merge_lora(run: Run, out: Path) -> None:
     """Writes a folder like `llm/best`, without `lora/`. Raises InputError where there is nothing to merge, or something
     at `out`."""
     if out.exists():
-        raise InputError(f"--out {out}: is there already. Name another folder.")
+        raise InputError(f"--out {out}: already exists. Name another folder.")
     best = run.llm / "best"
     checkpoint = load_llm(best)
     if not lora.has_lora(checkpoint.model.seq2seq):

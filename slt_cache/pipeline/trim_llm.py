@@ -20,7 +20,7 @@ from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.run import PREPARATION
 from slt_cache.text.pretrained import loading
 from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
-from slt_cache.text.trimmed_tokenizer import IdMap, cut, deduplicated, require_same_pieces, trim_tokenizer
+from slt_cache.text.trimmed_tokenizer import IdMap, cut, deduplicated, require_same_tokens, trim_tokenizer
 
 REPORT_FILE = "trim.json"
 IDS_FILE = "trimmed_ids.json"
@@ -64,9 +64,9 @@ class TrimReport:
     """Different ones."""
     held_out: dict[str, HeldOut]
     added: list[str]
-    """Characters that the whole tokenizer lost and that have a piece of their own now."""
+    """Characters that the whole tokenizer lost and that have a token of their own now."""
     changed: int
-    """Train sentences that still do not come back from their pieces."""
+    """Train sentences that still are not restored from their tokens."""
     lost: list[str]
     """Characters that are missing in what comes back of these."""
 
@@ -99,11 +99,11 @@ def _clips(path: Path) -> list[Clip]:
 def trim_llm(
     name: str, train: Sequence[str], held_out: Mapping[str, Sequence[str]], out: Path, keep_characters: bool = False
 ) -> TrimReport:
-    """Writes the LLM (a folder or a name on the hub) into `out` with the pieces that the train sentences need.
+    """Writes the LLM (a folder or a name on the hub) into `out` with the tokens that the train sentences need.
 
     `held_out` texts by split are counted, and decide nothing. An earlier trimmed LLM in `out` is replaced, nothing
     else is. Raises InputError where model or text cannot be had, where the tokenizer is of a kind that cannot be
-    trimmed, or where `out` holds something else; SltCacheError where the result would cut a sentence otherwise."""
+    trimmed, or where `out` holds something else; SltCacheError where a sentence would be tokenized differently."""
     sentences = deduplicated(train)
     if not sentences:
         raise InputError("no sentences to trim by: the text is empty. Write one sentence a line.")
@@ -121,19 +121,19 @@ def _trim(
     keep_characters: bool,
     show: Callable[[int], None],
 ) -> TrimReport:
-    """`show` is told after loading, choosing pieces, writing, and comparing."""
+    """`show` is told after loading, choosing tokens, writing, and comparing."""
     model, tokenizer = _load(name)
     rows, parameters, size = rows_of(model), _parameters(model), _megabytes(model)
     show(1)
     with replacing(out) as folder:
         folder.mkdir()
-        renumbering = trim_tokenizer(tokenizer, sentences, token_ids_of(model), keep_characters, folder)
-        _require_rows(tokenizer, renumbering, rows)
+        id_map = trim_tokenizer(tokenizer, sentences, token_ids_of(model), keep_characters, folder)
+        _require_rows(tokenizer, id_map, rows)
         show(2)
-        trim_model(model, renumbering.old_ids, renumbering.like)
+        trim_model(model, id_map.old_ids, id_map.like)
         model.save_pretrained(folder)
         show(3)
-        changed = require_same_pieces(tokenizer, folder, renumbering, sentences)
+        changed = require_same_tokens(tokenizer, folder, id_map, sentences)
         trimmed = load_inner(str(folder))
         show(STEPS)
         report = TrimReport(
@@ -148,11 +148,11 @@ def _trim(
             megabytes_saved=round(size - _megabytes(model), 3),
             train_sentences=len(sentences),
             held_out={split: _held_out(tokenizer, trimmed, texts) for split, texts in held_out.items() if texts},
-            added=list(renumbering.added),
+            added=list(id_map.added),
             changed=len(changed),
             lost=sorted({one for sentence, back in changed.items() for one in set(sentence) - set(back)}),
         )
-        write_json(folder / IDS_FILE, _ids(renumbering))
+        write_json(folder / IDS_FILE, _ids(id_map))
         write_json(folder / REPORT_FILE, report.to_json())
     return report
 
@@ -185,7 +185,7 @@ def _require_free(out: Path, name: str) -> None:
     if Path(name).is_dir() and out.resolve() == Path(name).resolve():
         raise InputError(f"{out}: the model itself; trimming does not replace it. Name another folder with --out.")
     if out.exists() and not (out / REPORT_FILE).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out}: is there already and is no trimmed LLM. Name another folder with --out.")
+        raise InputError(f"{out}: already exists and is no trimmed LLM. Name another folder with --out.")
 
 
 def _load(name: str) -> tuple[Any, Any]:
@@ -195,9 +195,9 @@ def _load(name: str) -> tuple[Any, Any]:
         return load_whole(name, dtype="auto").eval(), load_inner(name)
 
 
-def _require_rows(tokenizer: Any, renumbering: IdMap, rows: int) -> None:
-    """A special token that was never trained may lack a row (T5's sentinels); a piece of the text may not."""
-    pairs = zip(renumbering.tokens, renumbering.old_ids, strict=True)
+def _require_rows(tokenizer: Any, id_map: IdMap, rows: int) -> None:
+    """A special token that was never trained may lack a row (T5's sentinels); a token of the text may not."""
+    pairs = zip(id_map.tokens, id_map.old_ids, strict=True)
     beyond = {token for token, old in pairs if old is not None and old >= rows} - set(tokenizer.all_special_tokens)
     if beyond:
         raise InputError(
@@ -224,7 +224,7 @@ def _held_out(tokenizer: Any, trimmed: Any, texts: Sequence[str]) -> HeldOut:
     )
 
 
-def _ids(renumbering: IdMap) -> dict[str, Any]:
+def _ids(id_map: IdMap) -> dict[str, Any]:
     """By new id the old one, null for an added token; and the old ids of what stood for these before."""
-    like = {renumbering.tokens[new]: list(old) for new, old in renumbering.like.items()}
-    return {"old_ids": list(renumbering.old_ids), "added": like}
+    like = {id_map.tokens[new]: list(old) for new, old in id_map.like.items()}
+    return {"old_ids": list(id_map.old_ids), "added": like}

@@ -1,6 +1,6 @@
-"""A tokenizer with the pieces alone that a text needs: the tokenizer of an LLM and sentences in, a folder out.
+"""A tokenizer with only the tokens that a text needs: the tokenizer of an LLM and sentences in, a folder out.
 
-Knows no models: what becomes of their rows is said in a `IdMap`."""
+Knows no models: what becomes of their rows is said by an `IdMap`."""
 
 import json
 import sys
@@ -19,19 +19,19 @@ from slt_cache.text.vocabulary import (
     build,
     equivalents,
     lost_characters,
-    needed_pieces,
+    needed_tokens,
     only,
     with_characters,
 )
 
 TABLE_FILE = "vocab.json"
 STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", TABLE_FILE, "merges.txt")
-"""The whole vocabulary in another form, which save_pretrained may copy beside tokenizer.json."""
+"""The whole vocabulary in another form, which save_pretrained may copy next to tokenizer.json."""
 
 
 @dataclass(frozen=True)
 class IdMap:
-    """What stands behind each new id."""
+    """What each new id stands for."""
 
     tokens: tuple[str, ...]
     """In the order of their new ids."""
@@ -56,17 +56,17 @@ def trim_tokenizer(
     """Writes into the folder what the sentences need of the tokenizer; `also` are ids to keep besides.
 
     Raises InputError for a kind of tokenizer that cannot be trimmed, and SltCacheError where the sentences would be
-    cut into other pieces than before. What it loses today (characters that are unknown, or that normalization makes
-    into others) is added, a piece for each character, and only sentences with these are cut otherwise."""
+    split into other tokens than before. What it loses today (characters that are unknown, or that normalization makes
+    into others) is added, a token for each character, and only sentences with these are tokenized differently."""
     kept_besides = {*_special(tokenizer), *tokenizer.convert_ids_to_tokens(sorted(set(also)))}
     family = family_of_tokenizer(tokenizer)
     if family is not None and family.vocabulary_file == TABLE_FILE:
         return _trim_table(tokenizer, sentences, kept_besides, keep_characters, folder)
-    old = _blueprint(tokenizer)
+    old = _parsed(tokenizer)
     base = base_vocabulary(old)
     lost = lost_characters(old, sentences)
     full = with_characters(old, lost)
-    kept = needed_pieces(full, sentences, keep_characters) | kept_besides
+    kept = needed_tokens(full, sentences, keep_characters) | kept_besides
     trimmed = only(full, kept)
     new = list(base_vocabulary(trimmed))
     ids = {**base, **{token["content"]: token["id"] for token in old["added_tokens"]}}
@@ -76,35 +76,35 @@ def trim_tokenizer(
     for name in STALE_FILES:
         (folder / name).unlink(missing_ok=True)
     (folder / "tokenizer.json").write_text(json.dumps(trimmed, ensure_ascii=False), encoding="utf-8")
-    renumbering = IdMap(
+    id_map = IdMap(
         tuple(tokens),
         tuple(ids.get(token) for token in tokens),
         {tokens.index(one): tuple(old_ids) for one, old_ids in zip(added, equivalents(old, added), strict=True)},
     )
-    _renumber_files(folder, renumbering)
+    _renumber_files(folder, id_map)
     # Classes of transformers make their own backend of what they read: what they write is what they will read again.
     load_inner(str(folder)).save_pretrained(folder)
     _require_cut_as(build(full), load_inner(str(folder)), sentences)
-    return renumbering
+    return id_map
 
 
 def _require_cut_as(backend: Any, new: Any, sentences: Sequence[str]) -> None:
     """Whether the trimmed tokenizer cuts as the whole one does once that has the added characters."""
     encodings = backend.encode_batch(sentences, add_special_tokens=False)
     for sentence, encoding, ids in zip(sentences, encodings, cut(new, sentences), strict=True):
-        if [backend.id_to_token(piece) for piece in encoding.ids] != new.convert_ids_to_tokens(ids):
-            raise SltCacheError(_unsafe(new, f"{sentence!r} is cut otherwise than with the whole vocabulary"))
+        if [backend.id_to_token(token) for token in encoding.ids] != new.convert_ids_to_tokens(ids):
+            raise SltCacheError(_unsafe(new, f"{sentence!r} is tokenized differently than with the whole vocabulary"))
 
 
-def require_same_pieces(tokenizer: Any, folder: Path, renumbering: IdMap, sentences: Sequence[str]) -> dict[str, str]:
-    """Holds the folder's tokenizer, read anew, against the whole one; gives the sentences that do not come back as
-    they were, and what comes back.
+def require_same_tokens(tokenizer: Any, folder: Path, id_map: IdMap, sentences: Sequence[str]) -> dict[str, str]:
+    """Compares the folder's tokenizer, read from disk, with the whole one; returns the sentences that do not come back
+    as they were, and what comes back.
 
-    Raises SltCacheError where a token has another id than it should, or where a sentence that came back before is cut
+    Raises SltCacheError where a token has another id than it should, or where a sentence that came back before is split
     otherwise now."""
     new = load_inner(str(folder))
-    numbered = new.convert_tokens_to_ids(list(renumbering.tokens))
-    if numbered != list(range(len(renumbering.tokens))):
+    numbered = new.convert_tokens_to_ids(list(id_map.tokens))
+    if numbered != list(range(len(id_map.tokens))):
         raise SltCacheError(_unsafe(tokenizer, "tokens have other ids once they are read again"))
     changed: dict[str, str] = {}
     for sentence, was, ids in zip(sentences, cut(tokenizer, sentences), cut(new, sentences), strict=True):
@@ -112,16 +112,16 @@ def require_same_pieces(tokenizer: Any, folder: Path, renumbering: IdMap, senten
             changed[sentence] = back
         lossless = decoded(tokenizer, was) == sentence
         same = tokenizer.convert_ids_to_tokens(was) == new.convert_ids_to_tokens(ids)
-        if not same and (lossless or not renumbering.added):
-            raise SltCacheError(_unsafe(tokenizer, f"{sentence!r} is cut into other pieces than before"))
+        if not same and (lossless or not id_map.added):
+            raise SltCacheError(_unsafe(tokenizer, f"{sentence!r} becomes other tokens than before"))
     framed = [one.convert_ids_to_tokens(one("")["input_ids"]) for one in (tokenizer, new)]
     if framed[0] != framed[1]:
-        raise SltCacheError(_unsafe(tokenizer, f"a sentence is framed by {framed[1]}, before by {framed[0]}"))
+        raise SltCacheError(_unsafe(tokenizer, f"a sentence is put between {framed[1]}, before between {framed[0]}"))
     return changed
 
 
 def cut(tokenizer: Any, sentences: Sequence[str]) -> list[list[int]]:
-    """Ids of each sentence, without frame."""
+    """Returns the ids of each sentence, without start or end."""
     return tokenizer(list(sentences), add_special_tokens=False)["input_ids"] if sentences else []
 
 
@@ -129,16 +129,16 @@ def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
     return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
 
 
-def _blueprint(tokenizer: Any) -> TokenizerJson:
+def _parsed(tokenizer: Any) -> TokenizerJson:
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    blueprint = {} if backend is None else json.loads(backend.to_str())
-    kind = blueprint.get("model", {}).get("type")
-    if kind not in ("Unigram", "BPE") or blueprint["model"].get("ignore_merges"):
+    parsed = {} if backend is None else json.loads(backend.to_str())
+    kind = parsed.get("model", {}).get("type")
+    if kind not in ("Unigram", "BPE") or parsed["model"].get("ignore_merges"):
         raise InputError(
             f"{tokenizer.name_or_path}: a {type(tokenizer).__name__} ({kind or 'of its own kind'}) cannot be trimmed; "
             "unigram and BPE vocabularies can. Use the model as it is."
         )
-    return blueprint
+    return parsed
 
 
 def _special(tokenizer: Any) -> set[str]:
@@ -156,26 +156,26 @@ def _trim_table(
     """Shortens the table of M2M100: sentencepiece makes its tokens, which are only then looked up in vocab.json. So any
     text is tokenized as before, and a token that is gone becomes an unknown one."""
     vocab = dict(sorted(tokenizer.encoder.items(), key=lambda item: item[1]))
-    used = {piece for ids in cut(tokenizer, sentences) for piece in tokenizer.convert_ids_to_tokens(ids)}
+    used = {token for ids in cut(tokenizer, sentences) for token in tokenizer.convert_ids_to_tokens(ids)}
     kept = used | kept_besides | ({"▁"} & vocab.keys())
     if keep_characters:
         letters = set("".join(used))
-        kept |= {piece for piece in vocab if len(piece) == 1 and piece in letters}
+        kept |= {token for token in vocab if len(token) == 1 and token in letters}
     codes = list(tokenizer.lang_token_to_id)
-    tokens = [*(piece for piece in vocab if piece in kept), *codes]
-    renumbering = IdMap(
+    tokens = [*(token for token in vocab if token in kept), *codes]
+    id_map = IdMap(
         tuple(tokens), tuple(vocab.get(token, tokenizer.lang_token_to_id.get(token)) for token in tokens), {}
     )
     tokenizer.save_pretrained(folder)
-    short = {piece: index for index, piece in enumerate(tokens[: -len(codes)])}
+    short = {token: index for index, token in enumerate(tokens[: -len(codes)])}
     (folder / TABLE_FILE).write_text(json.dumps(short, ensure_ascii=False, indent=2), encoding="utf-8")
-    _renumber_files(folder, renumbering)
-    return renumbering
+    _renumber_files(folder, id_map)
+    return id_map
 
 
-def _renumber_files(folder: Path, renumbering: IdMap) -> None:
+def _renumber_files(folder: Path, id_map: IdMap) -> None:
     """Ids that save_pretrained wrote outside of the vocabulary."""
-    ids = {token: index for index, token in enumerate(renumbering.tokens)}
+    ids = {token: index for index, token in enumerate(id_map.tokens)}
     config = folder / "tokenizer_config.json"
     values = read_json(config)
     if "added_tokens_decoder" in values:

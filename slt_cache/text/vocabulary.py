@@ -1,6 +1,6 @@
-"""Which pieces of a vocabulary a text needs: unigram and BPE alike. Knows no models and writes nothing.
+"""The tokens of a vocabulary that a text needs, of unigram and BPE models alike. Knows no models and writes nothing.
 
-Works on the description that the tokenizers library writes as tokenizer.json ("blueprint" here)."""
+Works on the tokenizer.json of the tokenizers library, as it is parsed."""
 
 import base64
 import json
@@ -15,38 +15,38 @@ TokenizerJson = dict[str, Any]
 SPACE = "▁"
 
 
-def base_vocabulary(blueprint: TokenizerJson) -> dict[str, int]:
-    """Ids of the model's own pieces, in their order; added tokens that stand outside of it are left out."""
-    vocab = blueprint["model"]["vocab"]
+def base_vocabulary(parsed: TokenizerJson) -> dict[str, int]:
+    """Returns the ids of the model's own tokens, in their order, without added tokens that stand outside of it."""
+    vocab = parsed["model"]["vocab"]
     if isinstance(vocab, dict):
         return dict(sorted(vocab.items(), key=lambda item: item[1]))
-    return {piece: index for index, (piece, _) in enumerate(vocab)}
+    return {token: index for index, (token, _) in enumerate(vocab)}
 
 
-def build(blueprint: TokenizerJson) -> Any:
-    """The tokenizer of the tokenizers library that the blueprint describes."""
+def build(parsed: TokenizerJson) -> Any:
+    """Builds the tokenizer of the tokenizers library that a tokenizer.json describes."""
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_str(json.dumps(blueprint))
+    return Tokenizer.from_str(json.dumps(parsed))
 
 
-def needed_pieces(blueprint: TokenizerJson, sentences: Sequence[str], keep_characters: bool) -> set[str]:
-    """The least that cuts the sentences as all pieces do, with characters of their scripts on demand."""
-    backend = build(blueprint)
-    base = base_vocabulary(blueprint)
+def needed_tokens(parsed: TokenizerJson, sentences: Sequence[str], keep_characters: bool) -> set[str]:
+    """Returns the fewest tokens that tokenize the sentences as all do, and characters of their scripts if asked."""
+    backend = build(parsed)
+    base = base_vocabulary(parsed)
     needed = {SPACE} & base.keys()
-    if blueprint["model"]["type"] == "BPE":
-        needed |= _merged_pieces(blueprint, backend, sentences)
+    if parsed["model"]["type"] == "BPE":
+        needed |= _merged_tokens(parsed, backend, sentences)
         if SPACE not in base:  # bytes stand for themselves: with all of them nothing is ever unknown
-            needed |= {piece for piece in base if len(piece) == 1}
+            needed |= {token for token in base if len(token) == 1}
     else:
         for encoding in backend.encode_batch(sentences, add_special_tokens=False):
-            needed.update(backend.id_to_token(piece) for piece in encoding.ids)
-        # What an unknown character costs hangs on the lowest score; with another one a sentence is cut otherwise.
-        needed.add(min(blueprint["model"]["vocab"], key=lambda piece: piece[1])[0])
+            needed.update(backend.id_to_token(token) for token in encoding.ids)
+        # The lowest score decides what an unknown character costs, and so how a sentence is tokenized.
+        needed.add(min(parsed["model"]["vocab"], key=lambda token: token[1])[0])
     if keep_characters:
         scripts = {_script(character) for character in set("".join(sentences))}
-        needed |= {piece for piece in base if len(piece) == 1 and _script(piece) in scripts}
+        needed |= {token for token in base if len(token) == 1 and _script(token) in scripts}
     return needed
 
 
@@ -58,78 +58,78 @@ def _script(character: str) -> str:
     return unicodedata.name(character, "").partition(" ")[0]
 
 
-def _merged_pieces(blueprint: TokenizerJson, backend: Any, sentences: Sequence[str]) -> set[str]:
-    """Every piece that stands at some step of BPE's way from the characters of the sentences to their pieces.
+def _merged_tokens(parsed: TokenizerJson, backend: Any, sentences: Sequence[str]) -> set[str]:
+    """Returns every token that BPE makes on its way from the characters of the sentences to their tokens.
 
-    A vocabulary with these pieces and the merges between them goes the same way: at each step the merge of lowest
+    A vocabulary with these tokens and the merges between them goes the same way: at each step the merge of lowest
     rank is still there, and none was added."""
-    ranks = {tuple(merge): rank for rank, merge in enumerate(blueprint["model"]["merges"])}
+    ranks = {tuple(merge): rank for rank, merge in enumerate(parsed["model"]["merges"])}
     words: set[str] = set()
     for sentence in sentences:
         text = sentence if backend.normalizer is None else backend.normalizer.normalize_str(sentence)
         words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text))
-    base = base_vocabulary(blueprint)
+    base = base_vocabulary(parsed)
     seen: set[str] = set()
     for word in words:
-        pieces = list(word)
-        seen.update(pieces)
+        tokens = list(word)
+        seen.update(tokens)
         while True:
-            pairs = [(ranks[pair], at) for at, pair in enumerate(pairwise(pieces)) if pair in ranks]
+            pairs = [(ranks[pair], at) for at, pair in enumerate(pairwise(tokens)) if pair in ranks]
             if not pairs:
                 break
             _, at = min(pairs)
-            pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
-            seen.add(pieces[at])
+            tokens[at : at + 2] = [tokens[at] + tokens[at + 1]]
+            seen.add(tokens[at])
     return seen & base.keys()
 
 
-def lost_characters(blueprint: TokenizerJson, sentences: Iterable[str]) -> list[str]:
+def lost_characters(parsed: TokenizerJson, sentences: Iterable[str]) -> list[str]:
     """Characters that do not come back: unknown ones, and ones that normalization makes into others. In the order of
     Unicode."""
-    backend = build(blueprint)
+    backend = build(parsed)
     lost: set[str] = set()
-    unknown = unknown_token(blueprint)
+    unknown = unknown_token(parsed)
     for sentence, encoding in zip(sentences, backend.encode_batch(sentences, add_special_tokens=False), strict=True):
         if backend.decode(encoding.ids).strip() == sentence:
             continue
-        for piece, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True):
-            if unknown is not None and backend.id_to_token(piece) == unknown:
+        for token, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            if unknown is not None and backend.id_to_token(token) == unknown:
                 lost.update(sentence[begin:end])
         if backend.normalizer is not None:
             lost.update(char for char in set(sentence) if backend.normalizer.normalize_str(char) != char)
     return sorted(lost - {" "})
 
 
-def unknown_token(blueprint: TokenizerJson) -> str | None:
-    model = blueprint["model"]
+def unknown_token(parsed: TokenizerJson) -> str | None:
+    model = parsed["model"]
     if model["type"] == "BPE":
         return model["unk_token"]
     return None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
 
 
-def with_characters(blueprint: TokenizerJson, characters: Sequence[str]) -> TokenizerJson:
-    """A blueprint that has each of the characters as a piece of its own, where nothing makes it into another first.
+def with_characters(parsed: TokenizerJson, characters: Sequence[str]) -> TokenizerJson:
+    """Returns a tokenizer.json that has each of the characters as a token of its own, which normalization leaves alone.
 
-    No other text is cut otherwise: a character that was unknown or normalized away is in no piece."""
+    No other text is tokenized differently: a character that was unknown or normalized away is in no token."""
     if not characters:
-        return blueprint
-    blueprint = {**blueprint, "normalizer": _keeping(blueprint["normalizer"], characters)}
-    model = blueprint["model"]
-    base = base_vocabulary(blueprint)
+        return parsed
+    parsed = {**parsed, "normalizer": _keeping(parsed["normalizer"], characters)}
+    model = parsed["model"]
+    base = base_vocabulary(parsed)
     new = [character for character in characters if character not in base]
     after = len(base)
     vocab: dict[str, int] | list[Any]
     if model["type"] == "BPE":
-        vocab = {**base, **{piece: after + index for index, piece in enumerate(new)}}
+        vocab = {**base, **{token: after + index for index, token in enumerate(new)}}
     else:
         # Not lower than the lowest, which the cost of unknown characters hangs on.
         lowest = min(score for _, score in model["vocab"])
-        vocab = [*model["vocab"], *([piece, lowest] for piece in new)]
+        vocab = [*model["vocab"], *([token, lowest] for token in new)]
     outside = [
         {**token, "id": token["id"] + len(new)} if token["content"] not in base else token
-        for token in blueprint["added_tokens"]
+        for token in parsed["added_tokens"]
     ]
-    return {**blueprint, "model": {**model, "vocab": vocab}, "added_tokens": outside}
+    return {**parsed, "model": {**model, "vocab": vocab}, "added_tokens": outside}
 
 
 def _keeping(normalizer: Any, characters: Sequence[str]) -> Any:
@@ -146,24 +146,24 @@ def _keeping(normalizer: Any, characters: Sequence[str]) -> Any:
     return {**normalizer, "precompiled_charsmap": base64.b64encode(table.to_bytes()).decode()}
 
 
-def only(blueprint: TokenizerJson, kept: set[str]) -> TokenizerJson:
-    """The blueprint with the kept pieces alone, in their order; ids are counted anew."""
-    model = blueprint["model"]
-    base = [piece for piece in base_vocabulary(blueprint) if piece in kept]
-    outside = [token["content"] for token in blueprint["added_tokens"] if token["content"] not in set(base)]
-    ids = {piece: index for index, piece in enumerate([*base, *outside])}
+def only(parsed: TokenizerJson, kept: set[str]) -> TokenizerJson:
+    """Returns the tokenizer.json with the kept tokens alone, in their order and with new ids."""
+    model = parsed["model"]
+    base = [token for token in base_vocabulary(parsed) if token in kept]
+    outside = [token["content"] for token in parsed["added_tokens"] if token["content"] not in set(base)]
+    ids = {token: index for index, token in enumerate([*base, *outside])}
     if model["type"] == "BPE":
         merges = [merge for merge in model["merges"] if {*merge, "".join(merge)} <= kept]
-        model = {**model, "vocab": {piece: ids[piece] for piece in base}, "merges": merges}
+        model = {**model, "vocab": {token: ids[token] for token in base}, "merges": merges}
     else:
-        unknown = unknown_token(blueprint)
-        vocab = [piece for piece in model["vocab"] if piece[0] in kept]
+        unknown = unknown_token(parsed)
+        vocab = [token for token in model["vocab"] if token[0] in kept]
         model = {**model, "vocab": vocab, "unk_id": None if unknown is None else ids[unknown]}
     return {
-        **blueprint,
+        **parsed,
         "model": model,
-        "added_tokens": [{**token, "id": ids[token["content"]]} for token in blueprint["added_tokens"]],
-        "post_processor": _renumbered(blueprint["post_processor"], ids),
+        "added_tokens": [{**token, "id": ids[token["content"]]} for token in parsed["added_tokens"]],
+        "post_processor": _renumbered(parsed["post_processor"], ids),
     }
 
 
@@ -179,11 +179,11 @@ def _renumbered(processor: Any, ids: dict[str, int]) -> Any:
     return processor
 
 
-def equivalents(blueprint: TokenizerJson, characters: Iterable[str]) -> Iterator[list[int]]:
-    """For each character the ids of the pieces that stood for it, or for its NFKC form; none where there are none."""
-    backend = build(blueprint)
-    base = base_vocabulary(blueprint)
-    unknown = unknown_token(blueprint)
+def equivalents(parsed: TokenizerJson, characters: Iterable[str]) -> Iterator[list[int]]:
+    """Yields for each character the ids of the tokens that stood for it or for its NFKC form, if there are any."""
+    backend = build(parsed)
+    base = base_vocabulary(parsed)
+    unknown = unknown_token(parsed)
     for character in characters:
         form = unicodedata.normalize("NFKC", character)
         if backend.normalizer is not None:
@@ -192,4 +192,4 @@ def equivalents(blueprint: TokenizerJson, characters: Iterable[str]) -> Iterator
             yield [base[form]]
         else:
             ids = backend.encode(form, add_special_tokens=False).ids
-            yield [piece for piece in ids if backend.id_to_token(piece) not in (unknown, SPACE)]
+            yield [token for token in ids if backend.id_to_token(token) not in (unknown, SPACE)]

@@ -146,7 +146,7 @@ def complaint(whole: Path, run: Path, point: dict[str, Any], measured: Measured)
     lost = [name for name, one in before.items() if now.get(name) not in (one, measured.content.get(name))]
     if lost:
         return f"lost or changed: {lost}"
-    if call(run, command) != 0 and not ("is there already" in said(run) and content_of(run) == measured.content):
+    if call(run, command) != 0 and not ("already exists" in said(run) and content_of(run) == measured.content):
         return f"the same command failed: {said(run)[-600:]}"
     found = differences(measured.content, run)
     left = [

@@ -209,7 +209,7 @@ def test_lora_through_the_commands(tmp_path: Path) -> None:
     apart, merged = (SignTranslator.from_pretrained(folder) for folder in (run / "llm" / "best", out))
     assert apart.translate([features]) == merged.translate([features])
     again = slt_cache("llm", "merge", "--out", out, "--run", run)
-    assert (again.code, "is there already" in again.err) == (2, True)
+    assert (again.code, "already exists" in again.err) == (2, True)
     wrong = slt_cache("train-llm", "--restart", "--set", "llm.lora.targets=[nothing]", "--run", run)
     assert wrong.code == 2
     assert "There are: fc1, fc2, k_proj, out_proj, q_proj, v_proj" in wrong.err

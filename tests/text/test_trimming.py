@@ -19,7 +19,7 @@ from slt_cache.models.llm.trimming import trim_model
 from slt_cache.pipeline.trim_llm import TrimReport, trim_llm
 from slt_cache.text import trimmed_tokenizer as trimming
 from slt_cache.text.charsmap import Charsmap
-from slt_cache.text.trimmed_tokenizer import cut, decoded, require_same_pieces, trim_tokenizer
+from slt_cache.text.trimmed_tokenizer import cut, decoded, require_same_tokens, trim_tokenizer
 from tests.helpers.commands import slt_cache
 from tests.helpers.small_llms import FAMILIES, SENTENCES, WIDTH, make_small_llm, train_unigram
 
@@ -252,8 +252,8 @@ def test_any_part_of_the_text_can_be_trimmed_to(family: str, tmp_path: Path, pai
         sentences = [*SENTENCES[number::5], SENTENCES[number].upper(), f"{number}…① Ω"]
         folder = tmp_path / str(number)
         folder.mkdir()
-        renumbering = trim_tokenizer(pair.old, sentences, [], False, folder)
-        changed = require_same_pieces(pair.old, folder, renumbering, sentences)  # it raises where one differs
+        id_map = trim_tokenizer(pair.old, sentences, [], False, folder)
+        changed = require_same_tokens(pair.old, folder, id_map, sentences)  # it raises where one differs
         assert family == "m2m100" or not changed
 
 
@@ -306,8 +306,8 @@ def test_other_pieces_than_before_are_an_error_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_small_llm("mbart", tmp_path / "whole")
-    needed = trimming.needed_pieces
-    monkeypatch.setattr(trimming, "needed_pieces", lambda *given: needed(*given) - {"▁you"})
+    needed = trimming.needed_tokens
+    monkeypatch.setattr(trimming, "needed_tokens", lambda *given: needed(*given) - {"▁you"})
     with pytest.raises(SltCacheError, match="cannot be trimmed safely"):
         trim_llm(str(tmp_path / "whole"), TRAIN, {}, tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
@@ -338,10 +338,10 @@ def test_real_sentences_come_back_with_real_pieces(tmp_path: Path) -> None:
     sentences = [line for line in REAL_TEXT.read_text(encoding="utf-8").split("\n") if line]
     assert len(sentences) == 7096
     (tmp_path / "out").mkdir()
-    renumbering = trim_tokenizer(whole, sentences, [], False, tmp_path / "out")
-    assert require_same_pieces(whole, tmp_path / "out", renumbering, sentences) == {}
-    assert renumbering.added == ()
-    assert len(renumbering.tokens) < len(whole)
+    id_map = trim_tokenizer(whole, sentences, [], False, tmp_path / "out")
+    assert require_same_tokens(whole, tmp_path / "out", id_map, sentences) == {}
+    assert id_map.added == ()
+    assert len(id_map.tokens) < len(whole)
 
 
 @pytest.fixture(scope="module")
