@@ -30,7 +30,7 @@ def print_trained(options: Options, record: "Record", folder: Path, then: str) -
         return
     best = folder / "best"
     search = "greedy" if record.dev_beams == 1 else f"{record.dev_beams} beams"
-    dev = f", dev BLEU-4 {record.dev['bleu4']:.2f} ({search})" if record.dev else ""
+    dev = f", dev {record.dev_score} ({search})" if record.dev else ""
     options.print(
         {
             "run": str(folder.parent),

@@ -33,6 +33,12 @@ def score(
         ),
     ] = "keep",
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase both texts before scoring.")] = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", metavar="KEY", help="Another metric to compute, such as ter (lower is better); may be repeated."
+        ),
+    ] = None,
     bootstrap: BootstrapOption = None,
     against: Annotated[
         Path | None,
@@ -50,7 +56,8 @@ def score(
     """
     from slt_cache.pipeline.score_files import score_files
 
-    done = score_files(hypotheses, references, preset, _choices(final_dot, lowercase), bootstrap, against)
+    choices = _choices(final_dot, lowercase)
+    done = score_files(hypotheses, references, preset, choices, bootstrap, against, metric or ())
     options.print(
         {"clips": done.sentences, **scores_to_json(done.scores), **_against_to_json(done.against)},
         f"{done.sentences} sentences, preset {preset}",
@@ -70,11 +77,11 @@ def _choices(final_dot: str, lowercase: bool) -> Any:
 
 
 def _against_to_json(compared: dict[str, Any]) -> dict[str, Any]:
-    figures = {
+    tests = {
         key: {"other": round(found.other, 2), "p": round(found.p, 5), "signature": found.signature}
         for key, found in compared.items()
     }
-    return {"against": figures} if figures else {}
+    return {"against": tests} if tests else {}
 
 
 def _against_lines(compared: dict[str, Any], other: Path) -> Iterator[str]:

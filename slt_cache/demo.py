@@ -14,7 +14,8 @@ from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.hashes import RECORD_FILE
 from slt_cache.machine_load import under_load
-from slt_cache.pipeline.evaluate import evaluate, saved_scores
+from slt_cache.metrics.registry import IN_SUMMARY, METRICS
+from slt_cache.pipeline.evaluate import evaluate
 from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.prepare_llm import pretrain
@@ -24,12 +25,12 @@ from slt_cache.pipeline.translate import Translation, Translator
 from slt_cache.progress import log
 from slt_cache.reading import read_object
 from slt_cache.report import write_report
+from slt_cache.runs.eval_files import saved_scores
 from slt_cache.runs.run import MODELS, Run
 from slt_cache.runs.scoring import rounded
 from slt_cache.text.families import small_family
 
 SAMPLES = 3
-FIGURES = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l")
 
 Result = TypeVar("Result")
 
@@ -127,9 +128,10 @@ def run_demo(run: Run, full: bool) -> Demo:
 def render(demo: Demo) -> str:
     """The table at the end."""
     lines = ["", f"Test set: {demo.clips} unseen sentences, unseen signers (drawn stand-ins, not sign language)", ""]
-    lines.append(f"{'':<48}{'B-1':>7}{'B-2':>7}{'B-3':>7}{'B-4':>7}{'R-L':>7}")
+    widths = {key: max(len(METRICS[key].heading) + 2, 7) for key in IN_SUMMARY}
+    lines.append(" " * 48 + "".join(f"{METRICS[key].heading:>{width}}" for key, width in widths.items()))
     for model, scores in demo.scores.items():
-        lines.append(f"{MODELS[model]:<48}" + "".join(f"{scores[figure]:7.2f}" for figure in FIGURES))
+        lines.append(f"{MODELS[model]:<48}" + "".join(f"{scores[key]:{width}.2f}" for key, width in widths.items()))
     cache = demo.cache
     lines += [
         "",

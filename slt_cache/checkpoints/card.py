@@ -6,17 +6,13 @@ from typing import Any
 
 import yaml
 
+from slt_cache.config import BLEU4
 from slt_cache.corpora.registry import CORPORA, corpus_named
+from slt_cache.metrics.registry import metric_named, page_columns
 from slt_cache.models.saved import About
 
-SCORES = {
-    "bleu1": "BLEU-1",
-    "bleu2": "BLEU-2",
-    "bleu3": "BLEU-3",
-    "bleu4": "BLEU-4",
-    "chrf": "chrF",
-    "rouge_l": "ROUGE-L",
-}
+SHOWN = ("preset", "select_by")
+"""Parts of the scoring that have their own words in the text."""
 SPEC = ("backbone", "level", "dim", "keep_rate", "resize", "crop", "fit", "dtype", "precision", "source")
 """Fields of the features' spec that are shown."""
 
@@ -100,11 +96,12 @@ def _facts(about: About) -> Mapping[str, str]:
 def _scores(about: About) -> str:
     if about.dev is None:
         return "None: the weights are those of the last epoch, and no dev split was there to score them.\n"
-    scored = "".join(f", {name} {value}" for name, value in about.scoring.items() if name != "preset")
+    scored = "".join(f", {name} {value}" for name, value in about.scoring.items() if name not in SHOWN)
     how = f"Dev split, 0..100, preset `{about.scoring.get('preset')}` of `slt-cache score`{scored}. The best epoch was "
-    rows = {name: f"{about.dev[key]:.2f}" for key, name in SCORES.items() if key in about.dev}
+    label = metric_named(about.scoring.get("select_by", BLEU4)).label
+    rows = {name: f"{about.dev[key]:.2f}" for key, name in page_columns(about.dev).items() if key in about.dev}
     return (
-        f"{how}chosen by the BLEU-4 among these, so they flatter; report a test split.\n\n{_table(('', 'dev'), rows)}"
+        f"{how}chosen by the {label} among these, so they flatter; report a test split.\n\n{_table(('', 'dev'), rows)}"
     )
 
 

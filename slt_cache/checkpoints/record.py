@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache import __version__
-from slt_cache.config import differences
+from slt_cache.config import BLEU4, differences
 from slt_cache.errors import InputError
 from slt_cache.features.spec import UNNAMED_BACKBONE, FeatureSpec
 from slt_cache.hashes import OWN_HASH, RECORD_FILE, file_sha256, hashes_of, read_signed, write_signed
+from slt_cache.metrics.base import Metric
+from slt_cache.metrics.registry import metric_named
 from slt_cache.progress import log
 from slt_cache.reading import RESTORE, parsed
 
@@ -52,6 +54,20 @@ class Record:
     finished_at: str = ""
     """ISO 8601, UTC."""
     tool: str = f"slt-cache {__version__}"
+
+    @property
+    def selected_by(self) -> Metric:
+        """The metric on dev that decided which weights were kept: a setting that is recorded only if it is not
+        BLEU-4."""
+        loops = (self.settings.get(name, {}) for name in ("visual_training", "llm_training", "loop"))
+        key = next((loop["select_by"] for loop in loops if "select_by" in loop), BLEU4)
+        return metric_named(key, f"{self.stage}: select_by")
+
+    @property
+    def dev_score(self) -> str:
+        """The dev score that selected the weights, such as `BLEU-4 20.31`; empty without dev."""
+        metric = self.selected_by
+        return f"{metric.label} {self.dev[metric.key]:.2f}" if self.dev and metric.key in self.dev else ""
 
     def finish(self, epochs: int, seconds: float) -> "Record":
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -3,12 +3,14 @@
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.card import model_card
 from slt_cache.checkpoints.record import Record, read_record, save_record
+from slt_cache.config import BLEU4
 from slt_cache.errors import InputError
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing, rewriting, write_text
@@ -79,8 +81,15 @@ def _about(record: Record) -> About:
         lora=llm.get("lora"),
         dev=record.dev or None,
         tool=record.tool,
-        **record.context,
+        **{**record.context, "scoring": _scoring(record)},
     )
+
+
+def _scoring(record: Record) -> dict[str, Any]:
+    """Returns how dev was scored, and by what the weights were selected if not by BLEU-4."""
+    scoring: dict[str, Any] = record.context.get("scoring", {})
+    key = record.selected_by.key
+    return scoring if key == BLEU4 or not scoring else {**scoring, "select_by": key}
 
 
 def _public(name: str) -> str:

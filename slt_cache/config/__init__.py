@@ -5,18 +5,20 @@ from slt_cache.config.llm import GenerationConfig, LlmConfig, LlmPretrainingConf
 from slt_cache.config.load import (
     check_config,
     differences,
+    for_each_stage,
     is_as_written,
     load_config,
     save_config,
     shipped_configs,
     stated_in,
 )
-from slt_cache.config.optimizer import OptimizerConfig
+from slt_cache.config.optimizer import BLEU4, OptimizerConfig
 from slt_cache.config.run import ComputeConfig, Config
 from slt_cache.config.section import expanded
 from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
 
 __all__ = [
+    "BLEU4",
     "AugmentationConfig",
     "ComputeConfig",
     "Config",
@@ -36,6 +38,7 @@ __all__ = [
     "check_config",
     "differences",
     "expanded",
+    "for_each_stage",
     "is_as_written",
     "load_config",
     "save_config",

@@ -115,11 +115,13 @@ class AugmentationConfig(Section):
 
 
 class ScoringConfig(Section):
-    preset: Literal["plain", "phoenix14t", "csl-daily", "how2sign"] | None = None
-    """How hypotheses and references are cut into words; null: the one of the corpus' name where there is
-    one, else csl-daily for Chinese and plain for other languages."""
+    preset: str | None = None
+    """How hypotheses and references are tokenized: plain, phoenix14t, csl-daily or how2sign; null: the preset of the
+    corpus' name if there is one, else csl-daily for Chinese and plain for other languages."""
     final_dot: Literal["keep", "add", "strip"] = "keep"
     """Of hypotheses and references alike. keep: the raw text; add: every sentence ends in one dot (` .`, Chinese `。`),
-    but for those that end in ! or ?; strip: dots at the end are left out."""
+    except those that end in ! or ?; strip: dots at the end are removed."""
+    metrics: tuple[str, ...] = ()
+    """Metrics besides BLEU-1 to BLEU-4, chrF and the two ROUGE-L, which are always computed: ter."""
     lowercase: bool = False
     """Hypotheses and references are lowercased before scoring."""

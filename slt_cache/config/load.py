@@ -19,6 +19,8 @@ HEADER = "# Settings of this run, written by slt-cache. Edit them if you like; t
 """First line of a saved config; without it a file counts as written by hand, and needs no end."""
 END = "# end of config"
 """Begins the last line of a saved config; a checksum of the lines above follows."""
+BOTH_STAGES, STAGES = "training", ("visual_training", "llm_training")
+"""A section's name that stands for the sections of both stages."""
 PROBLEMS = 10
 """At most that are named at once."""
 
@@ -35,9 +37,19 @@ def shipped_configs() -> list[str]:
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """A shipped config's name or the path of a YAML file, with `section.key=value` overrides on top."""
     settings = _read_settings(source)
-    for override in overrides:
+    for override in for_each_stage(overrides):
         _apply(settings, override)
     return check_config(settings, " --set ".join([source, *overrides]))
+
+
+def for_each_stage(overrides: Sequence[str]) -> list[str]:
+    """Returns `section.key=value` words, with `training.key` written out for the sections of both stages."""
+    prefix = f"{BOTH_STAGES}."
+    return [
+        stage + one.strip().removeprefix(BOTH_STAGES) if stage else one
+        for one in overrides
+        for stage in (STAGES if one.strip().startswith(prefix) else ("",))
+    ]
 
 
 def stated_in(source: str) -> dict[str, Any]:
@@ -108,7 +120,11 @@ def _read_settings(source: str) -> dict[str, Any]:
         raise InputError(f"config {source}: {error}.") from error
     if not isinstance(settings, dict):
         raise InputError(f"config {source}: expected sections such as 'video:' with keys under them.")
-    return {key: {} if value is None and key in Config.model_fields else value for key, value in settings.items()}
+    settings = {key: {} if value is None and key in Config.model_fields else value for key, value in settings.items()}
+    if isinstance(shared := settings.get(BOTH_STAGES), dict):
+        del settings[BOTH_STAGES]
+        settings |= {stage: {**shared, **settings.get(stage, {})} for stage in STAGES}
+    return settings
 
 
 def _read_text(path: Path, source: str) -> str:

@@ -11,6 +11,8 @@ from pydantic import (
 
 from slt_cache.config.section import Probability, Section
 
+BLEU4 = "bleu4"
+
 
 class OptimizerConfig(Section):
     """What both stages and the pre-training share."""
@@ -32,13 +34,14 @@ class OptimizerConfig(Section):
     """Gradients are scaled down to this norm; null for never."""
     label_smoothing: Probability = 0.2
     """(paper, 4.2 and 4.3)"""
+    select_by: str = BLEU4
+    """The metric on dev that decides which weights are the best: bleu1, bleu2, bleu3, bleu4, chrf, rouge_l,
+    rouge_l_beta12 or ter. `training.select_by` sets it for both stages; pre-training has no dev split."""
     patience: PositiveInt | None = None
-    """Evaluations without a better dev BLEU-4 before training stops; null for never."""
+    """Evaluations without a better dev score (`select_by`) before training stops; null for never."""
 
     def recorded(self) -> dict[str, Any]:
-        """As training records hold it. What they did not always have is left out where it is off: those that were
-        written before are still of the same settings."""
-        settings = self.model_dump(mode="json")
-        if self.accumulate == 1:
-            del settings["accumulate"]
-        return settings
+        """Returns the settings as training records hold them. Fields that were added later are omitted at their
+        default, so older records still compare equal."""
+        later = {"accumulate": 1, "select_by": BLEU4}
+        return {key: value for key, value in self.model_dump(mode="json").items() if (key, value) not in later.items()}

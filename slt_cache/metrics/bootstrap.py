@@ -1,4 +1,5 @@
-"""Bootstrap over sentences by sacrebleu, and in the same way for the figures that are means over sentences."""
+"""Bootstrap over sentences by sacrebleu, and in the same way for metrics that are means over sentences: confidence
+intervals and paired tests."""
 
 import os
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from slt_cache.errors import InputError
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
+    from sacrebleu.significance import Result
 
 FEWEST_RESAMPLES = 40
 """A 95 % interval leaves out one resample in 40 at either end."""
@@ -18,13 +20,15 @@ MOST_RESAMPLES = 10_000
 
 
 def check_resamples(resamples: int) -> None:
-    """Raises InputError for a number of resamples that no interval comes from, or that no memory holds."""
+    """Raises InputError for a number of resamples that yields no interval or that no memory holds, and for a seed of
+    the environment that is none."""
+    seed()
     if not FEWEST_RESAMPLES <= resamples <= MOST_RESAMPLES:
         raise InputError(f"--bootstrap {resamples}: use {FEWEST_RESAMPLES} to {MOST_RESAMPLES}, such as 1000.")
 
 
 def seed() -> int:
-    """sacrebleu's: the environment's SACREBLEU_SEED, else 12345. Raises InputError for what is no seed.
+    """Returns sacrebleu's seed: SACREBLEU_SEED of the environment, else 12345. Raises InputError if it is not a seed.
 
     0 is refused because sacrebleu's paired test takes it for "none"."""
     named = os.environ.get("SACREBLEU_SEED", "12345")
@@ -34,39 +38,59 @@ def seed() -> int:
 
 
 def draws(sentences: int, resamples: int) -> np.ndarray:
-    """int64 [resamples, sentences]: the sentences of each resample, the very ones that sacrebleu draws."""
+    """Returns the sentences of each resample, the ones that sacrebleu draws too: int64 [resamples, sentences]."""
     return np.random.default_rng(seed()).choice(sentences, size=(resamples, sentences), replace=True)
 
 
 def metric_interval(
     metric: "Metric", hypotheses: Sequence[str], references: Sequence[str], resamples: int
 ) -> tuple[float, float, str]:
-    """Mean of a sacrebleu metric over the resamples, half the width of its 95 % interval, and the signature of both.
+    """Returns the mean of a sacrebleu metric over the resamples, half the width of its 95 % interval, and the signature
+    of both.
 
     Computed by sacrebleu's paired test of a single system: `corpus_score(n_bootstrap=...)` gives the same interval, but
-    raises a TypeError where some resamples score 0 and others do not (chrF: Python's 0.0 among numpy's float32)."""
+    raises a TypeError if some resamples score 0 and others do not (chrF: Python's 0.0 among numpy's float32)."""
+    signature, [found] = _paired_test(metric, [hypotheses], references, resamples)
+    assert found.mean is not None and found.ci is not None
+    return float(found.mean), float(found.ci), signature
+
+
+def paired_metric(
+    metric: "Metric", ours: Sequence[str], theirs: Sequence[str], references: Sequence[str], resamples: int
+) -> tuple[float, float, float]:
+    """Returns a sacrebleu metric of ours, of theirs, and the p-value of the difference."""
+    _, [baseline, tested] = _paired_test(metric, [theirs, ours], references, resamples)
+    assert tested.p_value is not None
+    return float(tested.score), float(baseline.score), float(tested.p_value)
+
+
+def _paired_test(
+    metric: "Metric", systems: Sequence[Sequence[str]], references: Sequence[str], resamples: int
+) -> tuple[str, list["Result"]]:
+    """Returns the signature and a result for each system. A test has one metric, since sacrebleu keeps metrics by its
+    own name for them, which is "BLEU" for BLEU-1..4."""
     from sacrebleu.significance import PairedTest, Result
 
-    test = PairedTest([("ours", hypotheses)], {"figure": metric}, [references], test_type="bs", n_samples=resamples)
-    signatures, table = test()
+    named = [(str(number), texts) for number, texts in enumerate(systems)]
+    signatures, table = PairedTest(named, {"metric": metric}, [references], test_type="bs", n_samples=resamples)()
     [signature] = signatures.values()
-    [found] = (row for name, rows in table.items() if name != "System" for row in rows)
-    assert isinstance(found, Result) and found.mean is not None and found.ci is not None
-    return float(found.mean), float(found.ci), str(signature)
+    [results] = (rows for name, rows in table.items() if name != "System")
+    return str(signature), [row for row in results if isinstance(row, Result)]
 
 
 def mean_interval(values: np.ndarray, resamples: int) -> tuple[float, float]:
-    """Mean over the resamples of the mean of `values` [sentences], and half the width of its 95 % interval."""
+    """Returns the mean over the resamples of the mean of `values` [sentences], and half the width of its 95 %
+    interval."""
     from sacrebleu.significance import estimate_ci
 
     middle, half = estimate_ci(values[draws(len(values), resamples)].mean(axis=1))
     return float(middle), float(half)
 
 
-def paired_p(values: np.ndarray, others: np.ndarray, resamples: int) -> float:
-    """p-value of the difference of two means over the same sentences, by paired bootstrap (Koehn 2004), with
-    sacrebleu's formula: how often the resampled difference leaves its mean by more than the difference itself."""
-    drawn = draws(len(values), resamples)
-    differences = np.abs((values - others)[drawn].mean(axis=1))
-    further = np.sum(differences - differences.mean() > abs(values.mean() - others.mean()))
-    return float(further + 1) / (resamples + 1)
+def paired_means(values: np.ndarray, others: np.ndarray, resamples: int) -> tuple[float, float, float]:
+    """Returns two means over the same sentences and the p-value of their difference by paired bootstrap (Koehn 2004),
+    with sacrebleu's formula: how often the resampled difference leaves its mean by more than the difference itself."""
+    value, other = float(values.mean()), float(others.mean())
+    differences = np.abs((values - others)[draws(len(values), resamples)].mean(axis=1))
+    further = np.sum(differences - differences.mean() > abs(value - other))
+    return value, other, float(further + 1) / (resamples + 1)

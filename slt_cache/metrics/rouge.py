@@ -1,9 +1,14 @@
-"""Two texts, cut into units -> ROUGE-L of each sentence."""
+"""ROUGE-L (Lin 2004), the F-score of the longest common subsequence of each sentence, by rouge-score; the metric is the
+mean over the sentences. Two of them are computed: F1, and F with beta 1.2."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from slt_cache.metrics.base import SentenceMetric
+from slt_cache.metrics.presets import Preset
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
@@ -15,27 +20,40 @@ COCO_BETA = 1.2
 LARGEST_TABLE = 1_000_000
 """Cells of the table that rouge-score fills for a pair of sentences: 8 MB, a fraction of a second."""
 
-Units = Callable[[str], list[str]]
+
+def _f1(hypotheses: Sequence[str], references: Sequence[str], preset: Preset) -> np.ndarray:
+    return 100 * np.array([pair.fmeasure for pair in _pairs(tuple(hypotheses), tuple(references), preset.rouge_units)])
 
 
-def rouge_l(hypotheses: Sequence[str], references: Sequence[str], units: Units) -> dict[str, np.ndarray]:
-    """`rouge_l` (F1) and `rouge_l_beta12` (F with beta 1.2), float64 [sentences], 0..100; scores are the means."""
+def _f12(hypotheses: Sequence[str], references: Sequence[str], preset: Preset) -> np.ndarray:
+    pairs = _pairs(tuple(hypotheses), tuple(references), preset.rouge_units)
+    return 100 * np.array([_f_beta(pair.precision, pair.recall, COCO_BETA) for pair in pairs])
+
+
+ROUGE_L = SentenceMetric(key="rouge_l", label="ROUGE-L F1", values=_f1, tool="rouge-score", suffix="|beta:1")
+ROUGE_L_BETA12 = SentenceMetric(
+    key="rouge_l_beta12", label="ROUGE-L F1.2", values=_f12, tool="rouge-score", suffix=f"|beta:{COCO_BETA}"
+)
+
+
+@lru_cache(maxsize=2)
+def _pairs(
+    hypotheses: tuple[str, ...], references: tuple[str, ...], units: Callable[[str], list[str]]
+) -> list["Score"]:
+    """Returns precision, recall and F1 of each sentence. Both metrics need them, of up to two sets of hypotheses."""
     from rouge_score.rouge_scorer import RougeScorer
 
     # Its own tokenizer keeps only [a-z0-9]: equal Chinese sentences would score 0 and umlauts split words.
-    scorer = RougeScorer(["rougeL"], tokenizer=_Cut())
-    pairs = [
+    scorer = RougeScorer(["rougeL"], tokenizer=_Tokenized())
+    return [
         _score(scorer, units(hypothesis), units(reference))
         for hypothesis, reference in zip(hypotheses, references, strict=True)
     ]
-    return {
-        "rouge_l": 100 * np.array([pair.fmeasure for pair in pairs]),
-        "rouge_l_beta12": 100 * np.array([_f_beta(pair.precision, pair.recall, COCO_BETA) for pair in pairs]),
-    }
 
 
 def _score(scorer: "RougeScorer", hypothesis: list[str], reference: list[str]) -> "Score":
-    """Precision, recall and F1 of one sentence. Two empty sentences are equal: 1; one empty sentence shares nothing: 0.
+    """Returns precision, recall and F1 of one sentence. Two empty sentences are equal: 1; a single one shares
+    nothing: 0.
 
     rouge-score gives the first 0, and needs memory in proportion to the product of both lengths, which a line of
     100,000 words does not leave."""
@@ -51,16 +69,16 @@ def _score(scorer: "RougeScorer", hypothesis: list[str], reference: list[str]) -
     return Score(precision, recall, fmeasure(precision, recall))
 
 
-class _Cut:
-    """The tokenizer that rouge-score asks for, given sentences that are lists of units."""
+class _Tokenized:
+    """The tokenizer that rouge-score asks for, given sentences that are lists of units already."""
 
     def tokenize(self, units: list[str]) -> list[str]:
         return units
 
 
 def longest_common(one: Sequence[str], other: Sequence[str]) -> int:
-    """Length of the longest common subsequence, bit-parallel: a row of the usual table is one integer, whose 0 bits are
-    the columns at which the length grows (Hyyrö 2004)."""
+    """Returns the length of the longest common subsequence, bit-parallel: a row of the usual table is one integer,
+    whose 0 bits are the columns at which the length grows (Hyyrö 2004)."""
     where: dict[str, int] = {}
     for place, unit in enumerate(one):
         where[unit] = where.get(unit, 0) | 1 << place

@@ -1,14 +1,10 @@
 """A trained model over a split: hypotheses and scores, printed and saved."""
 
-import hashlib
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slt_cache.advice import command
 from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.record import identity_of
 from slt_cache.checkpoints.translator import LlmCheckpoint, load_llm
@@ -17,16 +13,14 @@ from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import encode, packed, usable
 from slt_cache.decoding.search import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, gather_hypotheses
 from slt_cache.device import pick_device
-from slt_cache.distributed.processes import barrier, is_main_process, join, main_process_first, shard
+from slt_cache.distributed.processes import is_main_process, join, main_process_first, shard
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer
 from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.files import replacing, write_text
-from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.locks import require_writable
+from slt_cache.metrics.base import Score
 from slt_cache.metrics.bootstrap import check_resamples
-from slt_cache.metrics.scores import Score
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.clip_list import ClipList, read_list, require_split_name
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
@@ -35,16 +29,14 @@ from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.probe import require_readable
 from slt_cache.progress import log, progress_counter
 from slt_cache.reading import read_json
+from slt_cache.runs.eval_files import Translated, record_of
 from slt_cache.runs.run import END_TO_END, MODELS, Run
-from slt_cache.runs.scoring import choices_of, preset_of, rounded, score_hypotheses
+from slt_cache.runs.scoring import preset_of, score_hypotheses
 from slt_cache.runs.settings_use import named
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.chunks import PieceReader, plain
 from slt_cache.video.reader_pool import read_ahead
 
-WEIGHTS = "weights"
-EARLIER = "earlier"
-"""In the names of scores of weights that were replaced while they were being scored."""
 ATTEMPTS = 3
 
 
@@ -116,9 +108,11 @@ def evaluate(
         log(notice)
     if not any(hypothesis.texts[0].strip() for hypothesis in hypotheses):
         log(f"all {len(hypotheses):,} hypotheses are empty, so every score is 0")
-    with _kept_until_scored(run, model, split, hypotheses, references):
+    done = Translated(run, model, split, hypotheses, references)
+    with done.kept_until_scored():
         scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
-        return _save(run, model, split, hypotheses, references, scores, weights, again)
+        table = done.save(scores, weights, again)
+    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
 
 
 _Loaded = tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]
@@ -127,14 +121,14 @@ _Loaded = tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]
 def _loaded(run: Run, model: str) -> tuple[_Loaded, dict[str, Any]]:
     """What `load_translator` gives, and the record of just these weights: a training that ends meanwhile replaces
     both."""
+    path = record_of(run, model)
     for _ in range(ATTEMPTS):
-        path = _best(run, model) / RECORD_FILE
         before = read_json(path) if path.is_file() else {}
         loaded = load_translator(run, model)
         record = read_json(path)
         if identity_of(before) == identity_of(record):
             return loaded, record
-    raise SltCacheError(f"{_best(run, model)}: another training replaces it again and again. Run the command later.")
+    raise SltCacheError(f"{path.parent}: another training replaces it again and again. Run the command later.")
 
 
 def load_translator(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]:
@@ -196,152 +190,3 @@ def _from_video(
     events = read_ahead(plain(mine), PieceReader(visual.video), run.config.compute.workers)
     encoded = usable(encode(frozen_encoder(visual, spec, device, run.config.features.batch_frames), events))
     return packed(encoded, run.config.generation.batch_size)
-
-
-@contextmanager
-def _kept_until_scored(
-    run: Run, model: str, split: str, hypotheses: Sequence[Hypothesis], references: Sequence[str]
-) -> Iterator[None]:
-    """Saves what was translated in a table of its own until its scores are saved; if the block fails, it stays.
-
-    It does not take the place of the table of an earlier evaluation, whose scores would then be others."""
-    kept = run.evaluation / f"{file_stem(model, split)}.unscored.tsv"
-    if is_main_process():
-        write_text(kept, table_text(hypotheses, references))
-    try:
-        yield
-    except BaseException:
-        if is_main_process():
-            choices = {name: value for name, value in asdict(choices_of(run.config)).items() if value != "keep"}
-            scored = command("score", kept, kept, preset=preset_of(run.config), **choices)
-            log(f"the translations are kept: {scored}")
-        raise
-    if is_main_process():
-        kept.unlink(missing_ok=True)
-
-
-def table_text(hypotheses: Sequence[Hypothesis], references: Sequence[str]) -> str:
-    """Tab-separated lines of id, reference, hypothesis. What would break the table is written as a space."""
-    lines = ["id\treference\thypothesis"]
-    for hypothesis, reference in zip(hypotheses, references, strict=True):
-        fields = (hypothesis.clip_id, reference, hypothesis.texts[0])
-        lines.append("\t".join(re.sub(r"[\t\r\n]", " ", field) for field in fields))
-    return "\n".join(lines) + "\n"
-
-
-def _save(
-    run: Run,
-    model: str,
-    split: str,
-    hypotheses: Sequence[Hypothesis],
-    references: Sequence[str],
-    scores: dict[str, Score],
-    weights: dict[str, Any],
-    again: str,
-) -> Evaluation:
-    """`again` is the command that scores the same clips once more."""
-    replaced = identity_of(read_json(_best(run, model) / RECORD_FILE)) != identity_of(weights)
-    changed = passing_settings(run)
-    stem = ".".join([file_stem(model, split), *map(_in_name, changed.items()), *([EARLIER] if replaced else [])])
-    table = run.evaluation / f"{stem}.tsv"
-    if is_main_process():
-        values = {
-            "model": model,
-            "split": split,
-            "settings": {**changed, **({WEIGHTS: EARLIER} if replaced else {})},
-            "made_from": _made_from(run, weights, references),
-            "clips": len(references),
-            "scores": rounded(scores),
-            "signatures": {key: found.signature for key, found in scores.items()},
-            "hypotheses": str(table),
-            "steps_left_out": {hypothesis.clip_id: hypothesis.cut for hypothesis in hypotheses if hypothesis.cut},
-        }
-        _write(table, table_text(hypotheses, references), values)
-    barrier()
-    if replaced:
-        raise SltCacheError(
-            f"{_best(run, model)}: trained again while its earlier weights were being scored. Their scores are in "
-            f"{table.with_suffix('.json')}; score the new ones: {again}"
-        )
-    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
-
-
-def _write(table: Path, text: str, values: dict[str, Any]) -> None:
-    """The table and, next to it, the scores: both are on disk before either takes the place of an earlier one, and the
-    scores name the hash of their table."""
-    with replacing(table.with_suffix(".json")) as new_scores, replacing(table) as new_table:
-        write_text(new_table, text)
-        write_signed(new_scores, {**values, "table_sha256": file_sha256(new_table)})
-
-
-def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) -> dict[str, float] | None:
-    """Scores of an earlier evaluation, where it had the same weights, sentences and settings."""
-    saved = _saved(run, model, split)
-    if saved is None:
-        return None
-    asked = _made_from(run, read_json(_best(run, model) / RECORD_FILE), references)
-    same = all(saved["made_from"][name] == asked[name] for name in asked if name != WEIGHTS)
-    same = same and identity_of(saved["made_from"][WEIGHTS]) == identity_of(asked[WEIGHTS])
-    scores: dict[str, float] = saved["scores"]
-    return scores if same else None
-
-
-def is_of_these_weights(run: Run, model: str, split: str) -> bool:
-    """Whether an earlier evaluation had the weights that the model has now."""
-    saved, record = _saved(run, model, split), _best(run, model) / RECORD_FILE
-    if saved is None or not record.is_file():
-        return False
-    return identity_of(saved["made_from"][WEIGHTS]) == identity_of(read_json(record))
-
-
-def _saved(run: Run, model: str, split: str) -> dict[str, Any] | None:
-    """An earlier evaluation; None if there is none, or if its table is that of another one."""
-    path = run.evaluation / f"{file_stem(model, split)}.json"
-    table = path.with_suffix(".tsv")
-    if not path.is_file():
-        return None
-    saved = read_signed(path)
-    belongs = table.is_file() and saved.get("table_sha256") in (None, file_sha256(table))
-    return saved if belongs else None
-
-
-def passing_settings(run: Run) -> dict[str, Any]:
-    """Settings of search and scoring on this command line that are not the run's own: their results go beside those of
-    the run's own settings, and not over them."""
-    saved = run.saved_config() if run.overrides or run.named_config is not None else None
-    if saved is None:
-        return {}
-    own, now = (config.model_dump(mode="json") for config in (saved, run.config))
-    return {
-        f"{section}.{name}": value
-        for section in ("generation", "scoring")
-        for name, value in now[section].items()
-        if value != own[section][name] and name not in ("dev_beams", "batch_size")
-    }
-
-
-def _in_name(changed: tuple[str, Any]) -> str:
-    """`num_beams-1`"""
-    setting, value = changed
-    return f"{setting.rpartition('.')[2]}-{re.sub(r'[^A-Za-z0-9_-]', '_', str(value))}"
-
-
-def file_stem(model: str, split: str) -> str:
-    """Of the files in eval/ that hold a model's scores and sentences; for a list of clips, in a folder there."""
-    folder, slash, name = split.rpartition("/")
-    return f"{folder}{slash}{name if model == 'llm' else f'{model}.{name}'}"
-
-
-def _made_from(run: Run, weights: dict[str, Any], references: Sequence[str]) -> dict[str, Any]:
-    """All that decides the scores; `weights` is the record of those that were used."""
-    return {
-        WEIGHTS: weights,
-        "generation": run.config.generation.model_dump(mode="json", exclude={"dev_beams"}),
-        "preset": preset_of(run.config),
-        "choices": asdict(choices_of(run.config)),
-        "references_sha256": hashlib.sha256("\n".join(references).encode()).hexdigest(),
-    }
-
-
-def _best(run: Run, model: str) -> Path:
-    return run.folder / model / "best"

@@ -1,6 +1,7 @@
 """The scorer alone, on text files and on the tables of `eval`."""
 
 import codecs
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,9 +11,11 @@ from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import Rows, lines_of_own, remarks, rows_as_they_are, rows_of_own
 from slt_cache.errors import InputError
 from slt_cache.hashes import file_sha256, read_signed
+from slt_cache.metrics.base import Score
 from slt_cache.metrics.normalization import RAW, TextChoices
-from slt_cache.metrics.paired import RESAMPLES, Comparison, compare
-from slt_cache.metrics.scores import FIGURES, PRESETS, Score, score
+from slt_cache.metrics.presets import preset_named
+from slt_cache.metrics.registry import with_requested
+from slt_cache.metrics.scores import RESAMPLES, Comparison, compare, score
 from slt_cache.progress import log, progress_steps
 
 Column = Literal["hypothesis", "reference"]
@@ -36,15 +39,17 @@ def score_files(
     choices: TextChoices = RAW,
     bootstrap: int | None = None,
     against: Path | None = None,
+    metrics: Sequence[str] = (),
 ) -> ScoredFiles:
     """Scores one file; with `against`, tests whether another file's scores differ (`bootstrap` resamples, else 1000).
+    `metrics` are computed besides those of every evaluation.
 
     Where every line of the files is `id|sentence`, lines are paired by id, else by number. A table of `eval` (its first
     line names the columns id, reference, hypothesis) is paired by id; hypotheses and references are read from the
     column of that name. The quotes of csv are removed if all of a file is written with them, as pandas and
     spreadsheets do. Raises InputError if the files do not pair up, and for references that are all empty."""
-    if preset not in PRESETS:
-        raise InputError(f"--preset {preset}: no such preset. Use {', '.join(PRESETS)}.")
+    preset_named(preset, "--preset")
+    keys = with_requested(metrics, "--metric")
     ours, wanted = _Sentences.read(hypotheses, "hypothesis"), _Sentences.read(references, "reference")
     theirs = None if against is None else _Sentences.read(against, "hypothesis")
     found = _paired_with(wanted, ours)
@@ -54,11 +59,11 @@ def score_files(
             _say_what_is_odd(one, wanted)
     if len(found) == 1 and (bootstrap is not None or against is not None):
         log("one sentence resampled is always the same one: intervals and p-values say nothing here")
-    with progress_steps("scoring", FIGURES if others is None else 2 * FIGURES, "figure") as step:
-        scores = score(found, wanted.texts, preset, choices, bootstrap, step)
+    with progress_steps("scoring", len(keys) * (1 if others is None else 2), "metric") as step:
+        scores = score(found, wanted.texts, preset, choices, bootstrap, step, keys)
         if others is None:
             return ScoredFiles(len(wanted.texts), scores, {})
-        compared = compare(found, others, wanted.texts, preset, choices, bootstrap or RESAMPLES, step)
+        compared = compare(found, others, wanted.texts, preset, choices, bootstrap or RESAMPLES, step, keys)
     return ScoredFiles(len(wanted.texts), scores, compared)
 
 

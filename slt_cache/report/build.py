@@ -15,6 +15,7 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
+from slt_cache.metrics.registry import METRICS
 from slt_cache.pipeline.run_corpus import moved_corpus
 from slt_cache.progress import log, progress_steps
 from slt_cache.report.clip_rows import Clips, read_clips, with_pictures
@@ -31,10 +32,10 @@ from slt_cache.report.strips import MOST_FRAMES
 from slt_cache.report.template import render
 from slt_cache.report.trainings import Training, draw_curves, draw_norms, read_trainings, shared_axes
 from slt_cache.runs.evaluations import (
-    COLUMNS,
     FEWEST_TO_COMPARE,
     Evaluation,
     best_scores,
+    columns_of,
     intervals_of,
     read_evaluations,
     signatures_of,
@@ -66,7 +67,7 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
     shown = read_clips(run, evaluations)
     page: dict[str, Any] = {
         "head": _head(run, manifest, evaluations, trainings),
-        "columns": COLUMNS,
+        "columns": columns_of(evaluations),
         "table_notices": table_notices(evaluations),
         **_scores(evaluations, rival_runs([(one, scored) for one, scored, _ in found])),
         "beside": compare_to_paper([run, *others]) if others else None,
@@ -145,6 +146,7 @@ def _scores(evaluations: Sequence[Evaluation], runs: Sequence[Compared]) -> dict
         "models_compared": models_compared,
         "runs_compared": runs_compared,
         "significant": SIGNIFICANT,
+        "downwards": [METRICS[key].label for key in columns_of(evaluations) if METRICS[key].lower_is_better],
     }
 
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
-from slt_cache.metrics.scores import PRESETS
+from slt_cache.metrics.presets import PRESETS
 from slt_cache.progress import log, progress_counter
 from slt_cache.report.attention_maps import read_cross_attention
 from slt_cache.report.frames_seen import seen_frames

@@ -6,11 +6,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from slt_cache.metrics.paired import Comparison, compare
+from slt_cache.metrics.scores import RESAMPLES, Comparison, compare
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.model_colours import css_colour_of
-from slt_cache.report.trainings import TRAININGS, read_trainings
-from slt_cache.runs.evaluations import COLUMNS, FEWEST_TO_COMPARE, RESAMPLES, Evaluation
+from slt_cache.report.trainings import TRAININGS, dev_axis, read_trainings
+from slt_cache.runs.evaluations import FEWEST_TO_COMPARE, Evaluation, columns_of
 from slt_cache.runs.run import MODELS, Run
 
 SIGNIFICANT = 0.05
@@ -41,7 +41,7 @@ class ComparedRow:
     colour: str = ""
     """In CSS, where the row is a model of the page's own run."""
     tests: Mapping[str, Comparison] = field(default_factory=dict)
-    """By column; `value` is this row's, `other` that of the first row. Empty where no test can be made."""
+    """By metric; `value` is this row's, `other` that of the first row. Empty where no test can be made."""
     untested: str = ""
     """Why; empty in the first row too."""
 
@@ -51,6 +51,7 @@ class ComparedRows:
     """The first row is what the others are compared with."""
 
     title: str
+    columns: Mapping[str, str]
     rows: list[ComparedRow]
 
     @property
@@ -120,7 +121,7 @@ def compare_evaluations(compared: Compared, tested: Callable[[], None]) -> Compa
             ComparedRow(name, other.scores, css_colour_of(other.model) if compared.models else "", tests, untested)
         )
         tested()
-    return ComparedRows(compared.title, rows)
+    return ComparedRows(compared.title, columns_of([base, *(other for _, other in compared.others)]), rows)
 
 
 def _why_untested(base: Evaluation, other: Evaluation) -> str:
@@ -139,28 +140,29 @@ def _why_untested(base: Evaluation, other: Evaluation) -> str:
 
 def _tests(base: Evaluation, other: Evaluation) -> dict[str, Comparison]:
     sentences, theirs = base.sentences(), {one.clip_id: one.hypothesis for one in other.sentences()}
-    found = compare(
+    return compare(
         [theirs[one.clip_id] for one in sentences],
         [one.hypothesis for one in sentences],
         [one.reference for one in sentences],
         base.preset,
         base.choices,
         RESAMPLES,
-        figures=tuple(COLUMNS),
+        metrics=[key for key in base.scores if key in other.scores],
     )
-    return {key: found[key] for key in COLUMNS}
 
 
 def _dev_drawing(key: str, names: Sequence[str], runs: Sequence[Run]) -> Markup:
-    series = []
-    for name, run in zip(names, runs, strict=True):
-        of_key = [one for one in read_trainings(run) if one.key == key]
-        series.append(Series(name, of_key[0].dev if of_key else ()))
-    title = f"{TRAININGS[key]}: dev BLEU-4 over epochs, by run"
+    """In the metric that decided the best weights of the first run that has the training."""
+    trainings = [next((one for one in read_trainings(run) if one.key == key), None) for run in runs]
+    metric = next((one.metric for one in trainings if one is not None), None)
+    if metric is None:
+        return Markup()
+    series = [
+        Series(name, () if one is None else one.dev_in(metric)) for name, one in zip(names, trainings, strict=True)
+    ]
+    title = f"{TRAININGS[key]}: dev {metric.label} over epochs, by run"
     return draw_lines(
-        Chart(
-            f"runs-{key}", title, f"epoch of {SIDE_BY_SIDE[key]}", "dev BLEU-4 (0 to 100)", tuple(series), points=True
-        )
+        Chart(f"runs-{key}", title, f"epoch of {SIDE_BY_SIDE[key]}", dev_axis(metric), tuple(series), points=True)
     )
 
 

@@ -66,8 +66,8 @@ class Chart:
     """The y axis."""
     points: bool = False
     """A dot on every value."""
-    highest: bool = False
-    """A larger dot on the highest value of each series."""
+    marked: Literal["none", "highest", "lowest"] = "none"
+    """Which value of each series gets a larger dot."""
     outline: bool = False
     """Steps in place of slopes, as a histogram has."""
 
@@ -123,9 +123,9 @@ def _drawn(chart: Chart, lines: list[_Line]) -> str:
         if not chart.logarithmic:
             reach = max(y for line in lines for _, y in line.points) if chart.top is None else chart.top
             axes.set_ylim(0, (reach or 1) * 1.04)
-        if chart.highest:
+        if chart.marked != "none":
             for line in lines:
-                _mark_highest(axes, line, number=len(lines) == 1)
+                _mark(axes, line, lowest=chart.marked == "lowest", number=len(lines) == 1)
         drawing = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(drawing, format="svg", transparent=True, metadata=nothing)
@@ -144,10 +144,10 @@ def _plot(axes: "Axes", chart: Chart, line: _Line) -> None:
     )
 
 
-def _mark_highest(axes: "Axes", line: _Line, number: bool) -> None:
-    """With its value in figures where it is the only one, as several might lie on each other; not where all values are
-    the same, and so none is the highest."""
-    x, y = max(line.points, key=lambda point: point[1])
+def _mark(axes: "Axes", line: _Line, lowest: bool, number: bool) -> None:
+    """Marks the highest or lowest value, with its number if the line is the only one, as several might overlap. If all
+    values are the same, none is marked."""
+    x, y = (min if lowest else max)(line.points, key=lambda point: point[1])
     if len(line.points) > 1 and all(other == y for _, other in line.points):
         return
     axes.plot(x, y, "o", color=line.colour, markersize=6)

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slt_cache.metrics.scores import PRESETS
+from slt_cache.metrics.presets import PRESETS
 from slt_cache.runs.evaluations import Evaluation, Sentence
 from slt_cache.text.scripts import is_wide
 

@@ -3,17 +3,22 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.config import BLEU4
+from slt_cache.metrics.base import Metric
+from slt_cache.metrics.registry import METRICS
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.model_colours import colour_of, css_colour_of
 from slt_cache.runs.run import END_TO_END, Run
-from slt_cache.runs.unfinished import metrics_file
+from slt_cache.runs.unfinished import BEST, metrics_file
 from slt_cache.training.diagnostics import llm_larger
 from slt_cache.training.logs import read_metrics
+from slt_cache.training.task import LAST
 
 TRAININGS = {
     "visual": "stage 1: visual encoder and Light-T",
@@ -54,6 +59,8 @@ class Training:
     lines: list[dict[str, Any]]
     """Of metrics.jsonl."""
     record: Record | None
+    metric: Metric
+    """Decided which of its weights are the best."""
 
     @property
     def name(self) -> str:
@@ -71,9 +78,13 @@ class Training:
 
     @property
     def dev(self) -> tuple[tuple[float, float], ...]:
-        """BLEU-4 of every epoch that was evaluated."""
-        epochs = [line for line in self.lines if line["kind"] == "epoch" and "bleu4" in line["dev"]]
-        return tuple((line["epoch"], line["dev"]["bleu4"]) for line in epochs)
+        """(epoch, score) of every epoch that was evaluated."""
+        return self.dev_in(self.metric)
+
+    def dev_in(self, metric: Metric) -> tuple[tuple[float, float], ...]:
+        """Returns (epoch, score) in a metric, of every epoch that has it."""
+        epochs = [line for line in self.lines if line["kind"] == "epoch" and metric.key in line["dev"]]
+        return tuple((line["epoch"], line["dev"][metric.key]) for line in epochs)
 
 
 @dataclass(frozen=True)
@@ -90,11 +101,20 @@ class Drawn:
 
 def read_trainings(run: Run) -> list[Training]:
     """What was trained in the run, or is being trained."""
-    found = [
-        Training(key, read_metrics(metrics_file(run.folder / key)), read_record(run.folder / key / "best"))
-        for key in TRAININGS
-    ]
+    found = [_read(key, run.folder / key) for key in TRAININGS]
     return [one for one in found if one.lines or one.record]
+
+
+def _read(key: str, folder: Path) -> Training:
+    record = read_record(folder / BEST)
+    begun = record or read_record(folder / LAST)
+    metric = METRICS[BLEU4] if begun is None else begun.selected_by
+    return Training(key, read_metrics(metrics_file(folder)), record, metric)
+
+
+def dev_axis(metric: Metric) -> str:
+    """Returns the label of an axis of dev scores."""
+    return f"dev {metric.label} ({'lower is better' if metric.lower_is_better else '0 to 100'})"
 
 
 def draw_curves(trainings: Sequence[Training]) -> list[Drawn]:
@@ -130,16 +150,17 @@ def _loss_drawing(training: Training, top: float | None) -> Markup:
 
 
 def _dev_drawing(training: Training, top: float | None) -> Markup:
+    metric = training.metric
     return draw_lines(
         Chart(
             key=f"{training.key}-dev",
-            title=f"{training.name}: dev BLEU-4 over epochs",
+            title=f"{training.name}: dev {metric.label} over epochs",
             x_label="epoch",
-            y_label="dev BLEU-4 (0 to 100)",
-            series=(Series("dev BLEU-4", training.dev, colour_of(training.key)),),
+            y_label=dev_axis(metric),
+            series=(Series(f"dev {metric.label}", training.dev, colour_of(training.key)),),
             top=top,
             points=True,
-            highest=True,
+            marked="lowest" if metric.lower_is_better else "highest",
         )
     )
 

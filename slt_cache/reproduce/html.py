@@ -10,12 +10,13 @@ from markupsafe import Markup
 from slt_cache.config import Config
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.files import write_text
+from slt_cache.metrics.registry import IN_PAPER, METRICS
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.model_colours import colour_of
 from slt_cache.report.template import render
 from slt_cache.reproduce.norms import KINDS
 from slt_cache.reproduce.render import against, number_text, spread_text, verdict
-from slt_cache.reproduce.results import FIGURES, RowResult, TableResult
+from slt_cache.reproduce.results import RowResult, TableResult
 from slt_cache.reproduce.tables import BASE
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
 from slt_cache.training.diagnostics import ENCODER, LLM
@@ -47,7 +48,7 @@ def write_page(
         "corpus": f"{config.corpus.name}, difficulty {config.corpus.difficulty}" if drawn else config.corpus.name,
         "drawn": drawn,
         "seeds": list(seeds),
-        "figures": list(FIGURES.values()),
+        "metrics": [METRICS[key].heading for key in IN_PAPER],
         "tables": tables,
         "signature": results[0].signature if results else "",
     }
@@ -84,7 +85,7 @@ def _row(result: TableResult, found: RowResult) -> dict[str, Any]:
     return {
         "label": found.row.label,
         "reference": found is result.rows[result.table.against],
-        "figures": [spread_text(found.scores[key]) for key in FIGURES],
+        "scores": [spread_text(found.scores[key]) for key in IN_PAPER],
         "control": spread_text(found.control) if found.control else "-",
         "against": against(result, found),
         "paper_rouge_l": number_text(found.row.rouge_l),
@@ -107,7 +108,7 @@ def _drawings(result: TableResult, base: RunFolder, config: Config, colours: Col
                     y_label="test BLEU-4 (0 to 100)",
                     series=(Series("both stages", points, colour_of("llm")),),
                     points=True,
-                    highest=True,
+                    marked="highest",
                 )
             )
         )

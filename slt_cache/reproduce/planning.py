@@ -8,10 +8,10 @@ from pathlib import Path
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.features.file import CacheFile
-from slt_cache.pipeline.evaluate import is_of_these_weights
 from slt_cache.pipeline.train_llm import has_control
 from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
+from slt_cache.runs.eval_files import is_of_these_weights
 from slt_cache.runs.run import END_TO_END
 from slt_cache.text.families import small_family
 

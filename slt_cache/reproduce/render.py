@@ -5,9 +5,9 @@ from itertools import combinations, pairwise
 from statistics import mean
 from typing import Any
 
+from slt_cache.metrics.registry import IN_PAPER, METRICS
 from slt_cache.reproduce.norms import Norms
 from slt_cache.reproduce.results import (
-    FIGURES,
     SIGNIFICANT,
     Delta,
     MeanAndStd,
@@ -16,6 +16,8 @@ from slt_cache.reproduce.results import (
     significant,
 )
 
+PAPER_ROUGE = f"paper {METRICS['rouge_l_beta12'].heading}"
+PAPER_CELL = len(PAPER_ROUGE) + 3
 AGAINST = 32
 """Characters of the column that tells the difference from the row that a table compares with."""
 
@@ -24,11 +26,10 @@ def table_text(result: TableResult) -> str:
     """One table: a row of the paper's a line, ours before the paper's."""
     table, seeds = result.table, len(result.rows[0].scores["bleu4"].values)
     width = max(len(one.row.label) for one in result.rows) + 2
-    figures = "".join(f"{name:>{_cell(seeds)}}" for name in FIGURES.values())
-    columns = (
-        f"{'control':>{_cell(seeds)}}{'paper R-L':>12}{'B-4':>8}   {f'against row {table.against + 1}':<{AGAINST}}"
-    )
-    head = f"{'':<{width}}{figures}{columns}"
+    metrics = "".join(f"{METRICS[key].heading:>{_cell(seeds, key)}}" for key in IN_PAPER)
+    columns = f"{'control':>{_cell(seeds)}}{PAPER_ROUGE:>{PAPER_CELL}}{'B-4':>8}   "
+    columns += f"{f'against row {table.against + 1}':<{AGAINST}}"
+    head = f"{'':<{width}}{metrics}{columns}"
     if table.hours:
         head += "stage 1"
     lines = [
@@ -40,17 +41,18 @@ def table_text(result: TableResult) -> str:
     return "\n".join(lines)
 
 
-def _cell(seeds: int) -> int:
-    return 8 if seeds == 1 else 14
+def _cell(seeds: int, key: str = "bleu4") -> int:
+    """Returns the width of a metric's column."""
+    return max(8 if seeds == 1 else 14, len(METRICS[key].heading) + 2)
 
 
 def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
-    cell = _cell(seeds)
-    line = f"{found.row.label:<{width}}" + "".join(f"{spread_text(found.scores[key]):>{cell}}" for key in FIGURES)
-    line += f"{spread_text(found.control) if found.control else '-':>{cell}}"
-    line += (
-        f"{number_text(found.row.rouge_l):>12}{number_text(found.row.bleu4):>8}   {against(result, found):<{AGAINST}}"
+    line = f"{found.row.label:<{width}}" + "".join(
+        f"{spread_text(found.scores[key]):>{_cell(seeds, key)}}" for key in IN_PAPER
     )
+    line += f"{spread_text(found.control) if found.control else '-':>{_cell(seeds)}}"
+    line += f"{number_text(found.row.rouge_l):>{PAPER_CELL}}{number_text(found.row.bleu4):>8}   "
+    line += f"{against(result, found):<{AGAINST}}"
     return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
 
 

@@ -10,24 +10,23 @@ from typing import Any
 
 from slt_cache.config import Config
 from slt_cache.hashes import read_signed
-from slt_cache.metrics.paired import compare
-from slt_cache.pipeline.evaluate import file_stem
+from slt_cache.metrics.registry import IN_PAPER
+from slt_cache.metrics.scores import compare
 from slt_cache.reproduce.planning import CONTROL, Step
 from slt_cache.reproduce.steps import seconds_of
 from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import folder_of, run_of
+from slt_cache.runs.eval_files import file_stem
 from slt_cache.runs.evaluations import read_table
 from slt_cache.runs.run import END_TO_END
 from slt_cache.runs.scoring import choices_of, preset_of
 
-FIGURES = {"bleu1": "B-1", "bleu2": "B-2", "bleu3": "B-3", "bleu4": "B-4", "rouge_l_beta12": "R-L"}
-"""ROUGE-L with the beta of the field's tables, since the paper's stands beside it."""
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class MeanAndStd:
-    """One figure over the seeds."""
+    """One metric over the seeds."""
 
     values: tuple[float, ...]
 
@@ -56,7 +55,7 @@ class RowResult:
 
     row: Row
     scores: dict[str, MeanAndStd]
-    """By FIGURES."""
+    """By IN_PAPER."""
     control: MeanAndStd | None
     """BLEU-4 of the Light-T that was trained over the same cache."""
     against_control: tuple[Delta, ...]
@@ -143,7 +142,7 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
         found = [_evaluation(root, seed, row, config) for seed in seeds]
         beside = _control_of(row, root, config)
         controls = [_evaluation(root, seed, beside, config) for seed in seeds] if beside is not None else []
-        scores = {key: MeanAndStd(tuple(one["scores"][key] for one in found)) for key in FIGURES}
+        scores = {key: MeanAndStd(tuple(one["scores"][key] for one in found)) for key in IN_PAPER}
         signature, clips = found[0]["signatures"]["bleu4"], found[0]["clips"]
         trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in [*found, *controls]))
         rows.append(
@@ -192,7 +191,7 @@ def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config:
         others = {one.clip_id: one.hypothesis for one in read_table(beside / f"{file_stem(other.model, 'test')}.tsv")}
         ours, theirs = [one.hypothesis for one in table], [others[one.clip_id] for one in table]
         references = [one.reference for one in table]
-        told = compare(ours, theirs, references, preset_of(config), choices_of(config), figures=("bleu4",))["bleu4"]
+        told = compare(ours, theirs, references, preset_of(config), choices_of(config), metrics=("bleu4",))["bleu4"]
         found.append(Delta(told.value - told.other, told.p))
     return tuple(found)
 

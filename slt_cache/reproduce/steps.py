@@ -9,7 +9,7 @@ from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.corpora.base import SPLITS, of_split
 from slt_cache.errors import SltCacheError
-from slt_cache.pipeline.evaluate import evaluate, saved_scores
+from slt_cache.pipeline.evaluate import evaluate
 from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.prepare_llm import pretrain
@@ -19,6 +19,7 @@ from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.progress import log
 from slt_cache.reproduce.planning import Step, is_done
 from slt_cache.reproduce.variants import link_artifacts, run_of
+from slt_cache.runs.eval_files import saved_scores
 from slt_cache.runs.run import Run
 from slt_cache.training.progress_bar import duration
 

@@ -11,27 +11,18 @@ from slt_cache.corpora.base import SPLITS
 from slt_cache.errors import InputError
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed
 from slt_cache.metrics.normalization import TextChoices
-from slt_cache.metrics.scores import score
+from slt_cache.metrics.registry import METRICS, page_columns
+from slt_cache.metrics.scores import RESAMPLES, score
 from slt_cache.reading import read_object
 from slt_cache.runs.run import MODELS, Run
 from slt_cache.runs.scoring import choices_of, preset_of
 
-COLUMNS = {
-    "bleu1": "BLEU-1",
-    "bleu2": "BLEU-2",
-    "bleu3": "BLEU-3",
-    "bleu4": "BLEU-4",
-    "chrf": "chrF",
-    "rouge_l": "ROUGE-L",
-}
-RESAMPLES = 1000
-"""Of the sentences, for intervals and paired tests."""
 FEWEST_SENTENCES = 2
 """One sentence resampled is always the same one."""
 FEWEST_TO_COMPARE = 30
 """Clips. Of fewer, no score is called the best and no difference tested: a sentence or two decide."""
 ROUNDED = 0.006
-"""Figures are saved with two places."""
+"""Scores are saved with two places."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,7 @@ def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
             model=saved["model"],
             split=saved["split"],
             clips=saved["clips"],
-            scores={key: float(saved["scores"][key]) for key in COLUMNS},
+            scores={key: float(saved["scores"][key]) for key in page_columns(saved["scores"])},
             signatures=dict(saved["signatures"]),
             earlier_weights=scored is not None
             and record.is_file()
@@ -154,8 +145,9 @@ def read_table(path: Path) -> list[Sentence]:
 
 
 def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
-    """95 % intervals by bootstrap over the sentences, by column. Without those of figures that the table beside the
-    scores does not give again, as that was changed since; none where there is no table or a single sentence."""
+    """Returns 95 % intervals by bootstrap over the sentences, by metric. Metrics whose score the table next to the
+    scores no longer gives, as it was changed since, have none; nor has an evaluation without a table, or of a single
+    sentence."""
     sentences = evaluation.sentences()
     if len(sentences) < FEWEST_SENTENCES:
         return {}
@@ -165,25 +157,31 @@ def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
         evaluation.preset,
         evaluation.choices,
         RESAMPLES,
+        metrics=evaluation.scores,
     )
     return {
         key: interval
-        for key in COLUMNS
-        if (interval := found[key].interval) is not None and abs(found[key].value - evaluation.scores[key]) < ROUNDED
+        for key, value in evaluation.scores.items()
+        if (interval := found[key].interval) is not None and abs(found[key].value - value) < ROUNDED
     }
 
 
+def columns_of(evaluations: Sequence[Evaluation]) -> dict[str, str]:
+    """Returns key and label of every metric that a table of these evaluations shows."""
+    return page_columns(key for one in evaluations for key in one.scores)
+
+
 def best_scores(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
-    """The highest score of each column, of the splits that more than one model was scored on; without columns in which
-    all are equal, and without splits of too few clips to tell."""
+    """Returns the best score of each metric, of the splits that more than one model was scored on; without metrics in
+    which all are equal, and without splits of too few clips to tell."""
     best: dict[str, dict[str, float]] = {}
     for split in {one.split for one in evaluations}:
         compared = [one.scores for one in evaluations if one.split == split]
         clips = min(one.clips for one in evaluations if one.split == split)
         if len(compared) > 1 and clips >= FEWEST_TO_COMPARE:
-            columns = {key: [scores[key] for scores in compared] for key in COLUMNS}
-            best[split] = {key: max(values) for key, values in columns.items() if len(set(values)) > 1}
-    return {split: highest for split, highest in best.items() if highest}
+            columns = {key: [scores[key] for scores in compared if key in scores] for key in columns_of(evaluations)}
+            best[split] = {key: METRICS[key].best(values) for key, values in columns.items() if len(set(values)) > 1}
+    return {split: scores for split, scores in best.items() if scores}
 
 
 def too_few(evaluations: Sequence[Evaluation]) -> dict[str, int]:
@@ -195,7 +193,8 @@ def signatures_of(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
     """Every signature once, with the rows that it holds for where it does not hold for all."""
     rows: dict[tuple[str, str], list[str]] = {}
     for one in evaluations:
-        for key, name in COLUMNS.items():
+        for key in one.scores:
+            name = METRICS[key].label
             rows.setdefault((name, one.signatures.get(key, "unknown")), []).append(f"{one.name}, {one.split}")
     return [
         {"name": name, "signature": signature, "rows": [] if len(holds) == len(evaluations) else holds}

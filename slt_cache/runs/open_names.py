@@ -6,16 +6,25 @@ from collections.abc import Iterable, Mapping
 from slt_cache.config import Config
 from slt_cache.corpora.registry import CORPORA
 from slt_cache.errors import InputError
+from slt_cache.metrics.presets import PRESETS
+from slt_cache.metrics.registry import METRICS
 from slt_cache.runs.settings_use import value_of
 
-REGISTRIES: Mapping[str, Iterable[str]] = {"corpus.name": CORPORA}
-"""`section.key` -> the names that it may have."""
+REGISTRIES: Mapping[str, Iterable[str]] = {
+    "corpus.name": CORPORA,
+    "scoring.preset": PRESETS,
+    "scoring.metrics": METRICS,
+    "visual_training.select_by": METRICS,
+    "llm_training.select_by": METRICS,
+}
+"""`section.key` -> the names that it, or each entry of a list, may have."""
 
 
 def require_known_names(config: Config) -> None:
     """Raises InputError for a name that its registry does not have; the message lists those that there are."""
     settings = config.model_dump(mode="json")
     for setting, names in REGISTRIES.items():
-        name = value_of(settings, setting)
-        if name is not None and name not in names:
-            raise InputError(f"{setting} {name}: unknown. Choose one of {', '.join(names)}.")
+        value = value_of(settings, setting)
+        for name in value if isinstance(value, list) else [value]:
+            if name is not None and name not in names:
+                raise InputError(f"{setting} {name}: unknown. Choose one of {', '.join(names)}.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
-from slt_cache.config import Config, check_config, expanded, is_as_written, load_config, save_config
+from slt_cache.config import Config, check_config, expanded, for_each_stage, is_as_written, load_config, save_config
 from slt_cache.distributed.processes import is_main_process
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.folders import has_stepped_aside
@@ -321,6 +321,7 @@ def open_run(
             "that they were trained with (--config)."
         )
     _complete_replacements(folder)
+    overrides = for_each_stage(overrides)
     source = config or (str(saved) if saved.is_file() else default)
     words = [*overrides, *own]
     lasting = load_config(source, words)

@@ -1,4 +1,4 @@
-"""Hypotheses of clips -> scores, with the preset of the corpus and the text choices of the settings."""
+"""Hypotheses of clips -> scores, with the preset, the metrics and the text choices of the settings."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 from slt_cache.config import Config
 from slt_cache.corpora.registry import corpus_of, language_code
 from slt_cache.errors import InputError
+from slt_cache.metrics.base import Score
 from slt_cache.metrics.normalization import TextChoices
-from slt_cache.metrics.scores import FIGURES, Score, score
+from slt_cache.metrics.registry import with_requested
+from slt_cache.metrics.scores import score
 from slt_cache.progress import progress_steps
 from slt_cache.text.scripts import has_blanks
 
 if TYPE_CHECKING:
-    from slt_cache.decoding.search import Hypothesis  # brings torch, which preset_of does without
+    from slt_cache.decoding.search import Hypothesis  # imports torch, which preset_of does not need
 
 
 def preset_of(config: Config) -> str:
-    """The scoring preset that the settings name, else the one that suits the corpus or the language. Raises InputError
-    where nothing tells it: cut into words by blanks, a language that is written without would score next to nothing."""
+    """Returns the scoring preset that the settings name, else the one that suits the corpus or the language. Raises
+    InputError if nothing tells: tokenized at whitespace, a language written without it would score next to nothing."""
     if config.scoring.preset is not None:
         return config.scoring.preset
     preset = corpus_of(config).preset
@@ -30,20 +32,31 @@ def preset_of(config: Config) -> str:
 
 
 def choices_of(config: Config) -> TextChoices:
-    """What the settings have done to both texts before scoring; by default nothing."""
+    """Returns the changes that the settings make to both texts before scoring; by default none."""
     return TextChoices(final_dot=config.scoring.final_dot, lowercase=config.scoring.lowercase)
 
 
+def metrics_of(config: Config) -> tuple[str, ...]:
+    """Returns the keys of the metrics that an evaluation computes: those of every one, those of `scoring.metrics`, and
+    what the trainings select by."""
+    selecting = (config.visual_training.select_by, config.llm_training.select_by)
+    return with_requested([*config.scoring.metrics, *selecting])
+
+
 def score_hypotheses(
-    config: Config, hypotheses: Sequence["Hypothesis"], references: Sequence[str], bootstrap: int | None = None
+    config: Config,
+    hypotheses: Sequence["Hypothesis"],
+    references: Sequence[str],
+    bootstrap: int | None = None,
 ) -> dict[str, Score]:
-    """Always against the raw reference text, which only scoring.final_dot and scoring.lowercase change, and both texts
-    alike. With `bootstrap`, 95 % intervals from so many resamples."""
+    """Scores against the raw reference text, which only scoring.final_dot and scoring.lowercase change, and both texts
+    alike. `bootstrap` is the number of resamples for 95 % intervals."""
     texts = [hypothesis.texts[0] for hypothesis in hypotheses]
-    with progress_steps("scoring", FIGURES, "figure") as step:
-        return score(texts, references, preset_of(config), choices_of(config), bootstrap, step)
+    keys = metrics_of(config)
+    with progress_steps("scoring", len(keys), "metric") as step:
+        return score(texts, references, preset_of(config), choices_of(config), bootstrap, step, keys)
 
 
 def rounded(scores: dict[str, Score]) -> dict[str, float]:
-    """Figures rounded to two places, as they are printed and saved."""
+    """Returns the values rounded to two places, as they are printed and saved."""
     return {key: round(found.value, 2) for key, found in scores.items()}

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line for every logging step and every epoch; the same figures for a tracker; and on the terminal a
+"""metrics.jsonl: one line for every logging step and every epoch; the same values for a tracker; and on the terminal a
 line an epoch."""
 
 import json
@@ -14,6 +14,7 @@ from slt_cache.checkpoints.record import LOG_FILE
 from slt_cache.distributed.processes import is_main_process
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
+from slt_cache.metrics.base import Metric
 from slt_cache.reading import first_line
 from slt_cache.training.progress_bar import duration
 from slt_cache.training.state import TrainerState
@@ -27,8 +28,10 @@ class MetricsLog:
     """Appends to the file; lines of what comes after `progress`, left by a killed run, are taken out first. Of several
     processes one writes and speaks."""
 
-    def __init__(self, path: Path, progress: TrainerState, tracker: Tracker | None = None):
+    def __init__(self, path: Path, metric: Metric, progress: TrainerState, tracker: Tracker | None = None):
+        """`metric` is the one that epochs are reported by."""
         self.path = path
+        self.metric = metric
         self.tracker = tracker
         self.terminal: TextIO = sys.stderr
         if not is_main_process():
@@ -49,9 +52,9 @@ class MetricsLog:
         self._append({"kind": "epoch", **place, "loss": loss, "seconds": seconds, "dev": scores})
         dev = {f"dev/{metric}": score for metric, score in scores.items()}
         self._track({"epoch/number": epoch, "epoch/loss": loss, "epoch/seconds": seconds, **dev}, progress.step)
-        bleu4 = f", dev BLEU-4 {scores['bleu4']:.1f}" if scores else ""
+        reached = f", dev {self.metric.label} {scores[self.metric.key]:.1f}" if scores else ""
         rest = f", {duration(left)} left" if left else ""
-        self.log(f"{name} epoch {epoch}: loss {loss:.3f}{bleu4}, {seconds:.0f} s{rest}")
+        self.log(f"{name} epoch {epoch}: loss {loss:.3f}{reached}, {seconds:.0f} s{rest}")
 
     def log(self, line: str) -> None:
         """On the terminal, above any bar that runs."""
@@ -70,10 +73,10 @@ class MetricsLog:
         with write_errors(self.path, "what was saved before is kept"), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _track(self, figures: Mapping[str, float], step: int) -> None:
+    def _track(self, values: Mapping[str, float], step: int) -> None:
         if self.tracker is not None:
             with self._tracking():
-                self.tracker.log(figures, step)
+                self.tracker.log(values, step)
 
     def _tracking(self) -> AbstractContextManager[None]:
         return write_errors(self.path.with_name("the files of the tracker"), "what was saved before is kept")

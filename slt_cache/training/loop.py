@@ -35,7 +35,7 @@ def train(task: Task, engine: TrainerOptions) -> TrainerState:
     updater = TrainStep(task, engine)
     state = TrainingState(engine.last, task.model, updater.optimizer, updater.scaler, engine.device)
     tracker = open_tracker(engine.tracker, engine, task.name, state.progress.step) if is_main_process() else None
-    log = MetricsLog(engine.last / METRICS_FILE, state.progress, tracker)
+    log = MetricsLog(engine.last / METRICS_FILE, engine.metric, state.progress, tracker)
     with closing(log), Interrupts(deferred=size() > 1) as interrupts:
         _Training(task, engine, updater, state, log, interrupts).run()
     return state.progress
@@ -101,18 +101,19 @@ class _Training:
             return
         with self.interrupts.held():
             progress.dev = self.engine.score_best()
+        metric = self.engine.metric
         self.log.log(
-            f"{name}: dev has changed since epoch {progress.best_epoch} was the best so far: BLEU-4 "
-            f"{before['bleu4']:.2f} then, {progress.dev['bleu4']:.2f} now. Other epochs cannot be compared again; from "
-            "here on dev as it is now decides"
+            f"{name}: dev has changed since epoch {progress.best_epoch} was the best so far: {metric.label} "
+            f"{before[metric.key]:.2f} then, {progress.dev[metric.key]:.2f} now. Other epochs cannot be compared "
+            "again; from here on dev as it is now decides"
         )
 
     def _say_out_of_patience(self) -> None:
-        progress, settings = self.progress, self.engine.settings
+        progress, settings, metric = self.progress, self.engine.settings, self.engine.metric
         self.log.log(
-            f"{self.task.name}: stops after epoch {progress.epoch} of {settings.epochs}: no better dev BLEU-4 than "
-            f"{progress.dev['bleu4']:.2f} (epoch {progress.best_epoch}) in {settings.patience} evaluations "
-            f"(patience {settings.patience}; null trains all epochs)"
+            f"{self.task.name}: stops after epoch {progress.epoch} of {settings.epochs}: no better dev "
+            f"{metric.label} than {progress.dev[metric.key]:.2f} (epoch {progress.best_epoch}) in {settings.patience} "
+            f"evaluations (patience {settings.patience}; null trains all epochs)"
         )
 
     def _updates_of_an_epoch(self) -> None:
@@ -122,7 +123,9 @@ class _Training:
         torch.manual_seed(self.engine.seed * 1_000_003 + epoch + rank() * 15_485_863)
         self.update.model.train()
         done = math.ceil(progress.batch / self.engine.settings.accumulate)
-        with closing(EpochBar(f"{task.name} epoch {epoch}", task.unit, schedule.updates, done)) as bar:
+        with closing(
+            EpochBar(f"{task.name} epoch {epoch}", task.unit, self.engine.metric, schedule.updates, done)
+        ) as bar:
             for group in groups(task, self.engine, self.state, self.interrupts, self.clock):
                 progress.seconds = self.clock.seconds()
                 self.update.set_rate(schedule.rate(progress))
@@ -150,7 +153,7 @@ class _Training:
         held = self.interrupts.held() if size() > 1 else nullcontext()
         with held, stopping_together(lambda: self.interrupts.asked), torch.no_grad(), self.update.autocast():
             scores = self.task.evaluate()
-        if self.progress.better(scores):
+        if self.progress.better(scores, self.engine.metric):
             # Killed behind this, a resumed run finds the same scores, and the same weights saved.
             with self.interrupts.held():
                 epoch = self.progress.epoch + 1

@@ -6,6 +6,7 @@ from typing import Any
 from tqdm import tqdm
 
 from slt_cache.distributed.processes import is_main_process
+from slt_cache.metrics.base import Metric
 
 FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
@@ -13,8 +14,9 @@ FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 class EpochBar:
     """A bar over the updates of an epoch; nothing where there is no terminal."""
 
-    def __init__(self, name: str, unit: str, updates: int, done: int):
+    def __init__(self, name: str, unit: str, metric: Metric, updates: int, done: int):
         self.unit = unit
+        self.metric = metric
         self.units = 0
         self.begun = time.monotonic()
         self.bar: Any = tqdm(
@@ -37,7 +39,7 @@ class EpochBar:
         if left is not None:
             shown.append(f"{duration(left)} left")
         if dev:
-            shown.append(f"best dev BLEU-4 {dev['bleu4']:.1f}")
+            shown.append(f"best dev {self.metric.label} {dev[self.metric.key]:.1f}")
         self.bar.set_postfix_str(", ".join(shown), refresh=False)
         self.bar.update()
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from slt_cache.distributed.processes import barrier, gather_object, is_main_process, rank, size
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
+from slt_cache.metrics.base import Metric
 from slt_cache.reading import first_line
 from slt_cache.training.optimizers import load_optimizer
 
@@ -40,8 +41,9 @@ class TrainerState:
     dev_sha256: str | None = None
     """Identity of the dev split that has chosen the best weights so far; None without dev."""
 
-    def better(self, scores: dict[str, float]) -> bool:
-        return not self.dev or not scores or scores["bleu4"] > self.dev["bleu4"]
+    def better(self, scores: dict[str, float], metric: Metric) -> bool:
+        """Returns whether these dev scores are better than those of the best weights so far, or there are none."""
+        return not self.dev or not scores or metric.is_better(scores[metric.key], self.dev[metric.key])
 
     def updated(self, batches: int, loss: float, tokens: int) -> None:
         """Counts an update over so many batches; `loss` is the mean of their target tokens."""

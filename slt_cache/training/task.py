@@ -10,6 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from slt_cache.config import OptimizerConfig
+from slt_cache.metrics.base import Metric
+from slt_cache.metrics.registry import metric_named
 
 
 class Task(Protocol):
@@ -47,7 +49,7 @@ class Task(Protocol):
 
     @property
     def evaluate(self) -> Callable[[], dict[str, float]]:
-        """Scores on dev; `bleu4` decides which weights are the best. Empty where there is no dev."""
+        """Scores on dev, among them `select_by`, which decides which weights are the best. Empty without dev."""
         ...
 
     @property
@@ -89,6 +91,11 @@ class TrainerOptions:
     """Identity of the dev split; None without one."""
     score_best: Callable[[], dict[str, float]] = dict
     """Scores the best weights so far on dev again: called if dev has changed since they were chosen."""
+
+    @property
+    def metric(self) -> Metric:
+        """Decides which weights are the best."""
+        return metric_named(self.settings.select_by, "select_by")
 
     @property
     def last(self) -> Path:

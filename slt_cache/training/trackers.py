@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases, by setting: the figures of metrics.jsonl once more, for those who watch there."""
+"""TensorBoard and Weights & Biases, by setting: the values of metrics.jsonl once more, for those who watch there."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ WANDB_ID_FILE = "wandb-id.txt"
 
 
 class Tracker(Protocol):
-    def log(self, figures: Mapping[str, float], step: int) -> None: ...
+    def log(self, values: Mapping[str, float], step: int) -> None: ...
 
     def close(self) -> None: ...
 
@@ -49,8 +49,8 @@ class _TensorBoard:
         # What a killed run had written of later updates is hidden.
         self.writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
-    def log(self, figures: Mapping[str, float], step: int) -> None:
-        for name, value in figures.items():
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
     def close(self) -> None:
@@ -69,8 +69,8 @@ class _WeightsAndBiases:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(run_id, encoding="utf-8")
 
-    def log(self, figures: Mapping[str, float], step: int) -> None:
-        self.run.log({**figures}, step=step)
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.run.log({**values}, step=step)
 
     def close(self) -> None:
         self.run.finish()

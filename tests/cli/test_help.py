@@ -18,7 +18,7 @@ from slt_cache.cli.program import PANELS, program
 from slt_cache.cli.score import PRESETS
 
 from slt_cache.config import shipped_configs
-from slt_cache.metrics.scores import PRESETS as SCORING
+from slt_cache.metrics.presets import PRESETS as SCORING
 from slt_cache.runs.run import MODELS as SCORED
 from tests.helpers.commands import slt_cache
 

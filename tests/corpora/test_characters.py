@@ -15,8 +15,8 @@ from slt_cache.corpora.characters import (
     existing,
     normalized,
 )
-from slt_cache.metrics.paired import compare
-from slt_cache.metrics.scores import PRESETS, score
+from slt_cache.metrics.presets import PRESETS
+from slt_cache.metrics.scores import compare, score
 from slt_cache.text.tokenizer import Tokenizer, as_llm_reads_it
 
 SENTENCE = "am sonntag wird es im süden schön und größtenteils trocken , später ziehen äußerst kräftige böen auf"

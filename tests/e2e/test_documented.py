@@ -11,7 +11,8 @@ from slt_cache.config.load import shipped_configs
 from slt_cache.features.checksum_header import FEATURES
 from slt_cache.features.layout import FACTS, NUMBERS, STRINGS
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.metrics.scores import KEYS, PRESETS
+from slt_cache.metrics.presets import PRESETS
+from slt_cache.metrics.registry import METRICS
 
 PROJECT = Path(__file__).parents[2]
 
@@ -46,7 +47,7 @@ def test_every_config_has_a_line() -> None:
 def test_every_preset_and_every_metric_has_a_line() -> None:
     assert code_in_first_column("slt_cache/metrics/README.md", "Presets") == set(PRESETS)
     metrics = code_in_first_column("slt_cache/metrics/README.md", "Metrics")
-    assert metrics | {"bleu2", "bleu3"} == set(KEYS)
+    assert metrics | {"bleu2", "bleu3"} == set(METRICS)
 
 
 def test_the_cache_format_is_described_in_full() -> None:

@@ -13,13 +13,15 @@ from safetensors.torch import load_file
 
 from slt_cache.checkpoints.translator import load_llm
 from slt_cache.checkpoints.visual import load_visual
+from slt_cache.config import Config
 from slt_cache.decoding.search import Hypothesis
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.verify import cache_problems
 from slt_cache.pipeline import evaluate as evaluate_module
 from slt_cache.pipeline.translate import Translator
-from slt_cache.runs.run import open_run
+from slt_cache.runs.eval_files import Translated
+from slt_cache.runs.run import Run, open_run
 from tests.helpers.commands import TINY, Ran, slt_cache
 
 
@@ -141,9 +143,8 @@ def test_settings_that_cannot_be_scored_with_are_told_before_anything_is_transla
 
 def test_a_hypothesis_with_a_tab_or_a_line_end_does_not_break_the_table() -> None:
     hypothesis = Hypothesis("clip", ("es\tregnet\r\nstark",), (0.0,), 0)
-    assert evaluate_module.table_text([hypothesis], ["es regnet"]).splitlines()[1:] == [
-        "clip\tes regnet\tes regnet  stark"
-    ]
+    done = Translated(Run(Path("run"), Config()), "llm", "test", [hypothesis], ["es regnet"])
+    assert done.table.splitlines()[1:] == ["clip\tes regnet\tes regnet  stark"]
 
 
 def test_a_live_translation_is_that_of_the_cached_clip(finished: Path) -> None:

@@ -7,11 +7,11 @@ import pytest
 import sacrebleu
 
 from slt_cache.errors import InputError
-from slt_cache.metrics.bootstrap import paired_p
+from slt_cache.metrics.bootstrap import paired_means
 from slt_cache.metrics.normalization import FinalDot, TextChoices
-from slt_cache.metrics.paired import compare
+from slt_cache.metrics.presets import PRESETS
 from slt_cache.metrics.rouge import longest_common
-from slt_cache.metrics.scores import FIGURES, PRESETS, score
+from slt_cache.metrics.scores import compare, score
 
 REAL = Path(__file__).parents[3] / "shared" / "real" / "scoring"
 
@@ -261,7 +261,7 @@ def test_the_paired_p_of_means_is_sacrebleus() -> None:
     drawn = np.random.default_rng(12345).choice(80, size=(300, 80), replace=True)
     differences = np.abs(ours[drawn].mean(axis=1) - theirs[drawn].mean(axis=1))
     expected = _compute_p_value(differences - differences.mean(), abs(ours.mean() - theirs.mean()))
-    assert paired_p(ours, theirs, 300) == pytest.approx(expected, abs=1.01 / 301)
+    assert paired_means(ours, theirs, 300)[2] == pytest.approx(expected, abs=1.01 / 301)
 
 
 def read_pairs(folder: Path, hypotheses: str) -> tuple[list[str], list[str]]:
@@ -300,7 +300,7 @@ def test_real_csl_daily_outputs_score_what_is_known() -> None:
     assert round(found["bleu4"], 2) == 25.27
 
 
-def test_every_figure_that_is_scored_or_compared_counts() -> None:
+def test_a_step_is_counted_for_every_metric_that_is_scored_or_compared() -> None:
     ours, theirs, references = ["a b c", "d e"], ["a b", "d e f"], ["a b c", "d e f"]
     for work in (
         lambda step: score(ours, references, bootstrap=40, step=step),
@@ -308,7 +308,7 @@ def test_every_figure_that_is_scored_or_compared_counts() -> None:
     ):
         calls: list[int] = []
         found = work(lambda calls=calls: calls.append(1))
-        assert len(calls) == len(found) == FIGURES
+        assert len(calls) == len(found) == len(KEYS)
 
 
 WEAK = ["heute schneit es", "xx yy", "zz qq"]

@@ -48,6 +48,21 @@ def test_without_such_options_there_are_scores_and_signatures_alone(folder: Path
     }
 
 
+def test_a_metric_on_request_is_a_line_and_a_key_more(folder: Path) -> None:
+    files = ("hyp.txt", "ref.txt", "--against", "other.txt", "--bootstrap", "40")
+    plain, more = (json.loads(slt_cache("score", *files, *ask, "--json").out) for ask in ((), ("--metric", "ter")))
+    for part in ("scores", "signatures", "intervals", "against"):
+        assert list(more[part]) == [*plain[part], "ter"]
+        assert {key: more[part][key] for key in plain[part]} == plain[part]
+    printed = slt_cache("score", *files, "--metric", "ter").out
+    assert printed.count("  TER  ") == 2 and "  ROUGE-L F1.2  " in printed and "  ROUGE-L F1  " in printed
+
+
+def test_an_unknown_metric_lists_what_there_is(folder: Path) -> None:
+    ran = slt_cache("score", "hyp.txt", "ref.txt", "--metric", "meteor")
+    assert ran.code == 2 and "--metric meteor: no such metric. Use bleu1, bleu2" in ran.err
+
+
 def test_what_is_printed_names_the_interval_and_the_seed(folder: Path) -> None:
     ran = slt_cache("score", "hyp.txt", "ref.txt", "--bootstrap", "100", "--against", "other.txt", "--final-dot", "add")
     assert ran.code == 0, ran.err

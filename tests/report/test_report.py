@@ -79,6 +79,30 @@ def test_the_scores_are_those_of_the_evaluation_and_the_best_is_emphasised(run: 
         assert re.search(rf'data-label="[^"]*">{value - 20:.2f}</td>', page)
 
 
+def test_the_lowest_ter_is_the_best_and_a_higher_one_is_worse(run: Run) -> None:
+    evaluate(run, "llm", "test", {**SCORES, "ter": 31.5}, MANY)
+    evaluate(run, "visual", "visual.test", {**LOWER, "ter": 97.5}, BAD)
+    page = page_of(run)
+    assert 'data-label="TER" class="best">31.50' in page and 'data-label="TER">97.50' in page
+    assert "lower for TER" in page
+    tested = re.search(r'data-label="TER">97.50\s*<small class="(\w+)".*?>([+−])', page)
+    assert tested is not None and tested.groups() == ("worse", "+")
+
+
+def test_dev_is_drawn_in_the_metric_that_selected_the_weights(run: Run) -> None:
+    by_ter = Record("visual", {"visual_training": {"select_by": "ter"}}, best_epoch=2, dev={"bleu4": 1.0, "ter": 70.0})
+    write_record(run.visual / "best", by_ter.finish(2, 10.0))
+    lines = [
+        {"kind": "epoch", "epoch": epoch, "step": epoch, "loss": 1.0, "dev": {"bleu4": 9.0, "ter": 90.0 - 10 * epoch}}
+        for epoch in (1, 2)
+    ]
+    write_text(run.visual / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    page = page_of(run)
+    assert "stage 1: visual encoder and Light-T: dev TER over epochs" in page
+    assert "stage 2: the LLM from the cache: dev BLEU-4 over epochs" in page
+    assert '<td data-label="dev">TER 70.00</td>' in page and '<td data-label="dev">BLEU-4 40.00</td>' in page
+
+
 def test_a_single_model_has_no_best_and_no_test(run: Run) -> None:
     (run.evaluation / "visual.test.json").unlink()
     page = page_of(run)

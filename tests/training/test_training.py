@@ -37,6 +37,7 @@ from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.parts import ClipFeatures, add_splits, content_of
+from slt_cache.metrics.registry import METRICS
 from slt_cache.models.translators import IGNORED, SignTranslator, VisualTranslator, token_loss
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training import sync, trackers
@@ -329,6 +330,26 @@ def test_the_best_weights_are_those_of_the_highest_dev_bleu4(tmp_path: Path) -> 
     assert list(task.saved) == [1, 2]
     assert (progress.best_epoch, progress.dev["bleu4"], progress.epoch) == (2, 7.0, 4)
     assert not torch.equal(task.saved[2]["1.weight"], task.model[1].weight)
+
+
+class TerTask(ToyTask):
+    """The scores of each epoch are TER, and BLEU-4 is highest in the first."""
+
+    def evaluate(self) -> dict[str, float]:
+        scores = super().evaluate()
+        return {"bleu4": 10.0 - self.epoch, "ter": scores["bleu4"]}
+
+
+def test_another_metric_selects_the_best_weights_in_its_own_direction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = TerTask([90.0, 60.0, 60.0, 70.0, 80.0])
+    progress = train(task, engine_of(tmp_path, epochs=5, patience=2, select_by="ter"))
+    assert list(task.saved) == [1, 2]
+    assert (progress.best_epoch, progress.dev["ter"], progress.epoch) == (2, 60.0, 4)
+    said = capsys.readouterr().err
+    assert "toy epoch 2: " in said and ", dev TER 60.0, " in said and "BLEU" not in said
+    assert "no better dev TER than 60.00 (epoch 2) in 2 evaluations (patience 2" in said
 
 
 def test_a_first_dev_score_of_0_is_kept_too(tmp_path: Path) -> None:
@@ -682,7 +703,7 @@ def test_lines_of_a_killed_epoch_are_dropped_on_resume(tmp_path: Path) -> None:
         train(ToyTask([1.0] * 4, kill=(2, 11)), engine_of(tmp_path))
     before = read_metrics(tmp_path / "last" / "metrics.jsonl")
     assert (before[-1]["kind"], before[-1]["epoch"]) == ("step", 2)
-    log = MetricsLog(tmp_path / "last" / "metrics.jsonl", TrainerState(epoch=1, step=STEPS))
+    log = MetricsLog(tmp_path / "last" / "metrics.jsonl", METRICS["bleu4"], TrainerState(epoch=1, step=STEPS))
     assert read_metrics(tmp_path / "last" / "metrics.jsonl") == before[:-1]
     log.step(TrainerState(epoch=1, step=20), 0.5, 0.1, {})
     assert read_metrics(tmp_path / "last" / "metrics.jsonl")[-1]["loss"] == 0.5
@@ -691,15 +712,18 @@ def test_lines_of_a_killed_epoch_are_dropped_on_resume(tmp_path: Path) -> None:
 def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps({"kind": "epoch", "epoch": 1}) + '\n{"kind": "st')
-    MetricsLog(path, TrainerState(epoch=1, step=STEPS)).step(TrainerState(epoch=1, step=20), 0.5, 0.1, {})
+    MetricsLog(path, METRICS["bleu4"], TrainerState(epoch=1, step=STEPS)).step(
+        TrainerState(epoch=1, step=20), 0.5, 0.1, {}
+    )
     assert [line["epoch"] for line in read_metrics(path)] == [1, 2]
 
 
 def test_progress_without_scores_is_always_better() -> None:
-    assert TrainerState().better({})
-    assert TrainerState().better({"bleu4": 0.0})
-    assert not TrainerState(dev={"bleu4": 3.0}).better({"bleu4": 3.0})
-    assert TrainerState(dev={"bleu4": 3.0}).better({"bleu4": 3.1})
+    bleu4 = METRICS["bleu4"]
+    assert TrainerState().better({}, bleu4)
+    assert TrainerState().better({"bleu4": 0.0}, bleu4)
+    assert not TrainerState(dev={"bleu4": 3.0}).better({"bleu4": 3.0}, bleu4)
+    assert TrainerState(dev={"bleu4": 3.0}).better({"bleu4": 3.1}, bleu4)
 
 
 # --- the tasks of both stages

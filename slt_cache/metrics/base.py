@@ -1,0 +1,138 @@
+"""What a metric is: a key, a label, a direction, and how to compute it over a corpus, with a confidence interval, and
+in a paired test. There are two kinds: those of sacrebleu, and means over sentences."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slt_cache.corpora.characters import NORMALIZATION
+from slt_cache.metrics.bootstrap import mean_interval, metric_interval, paired_means, paired_metric, seed
+from slt_cache.metrics.normalization import TextChoices
+from slt_cache.metrics.presets import Preset
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric as SacrebleuMetric
+
+NORMALIZED = f"|norm:{NORMALIZATION}"
+"""Part of every signature."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The value of one metric, and how it was computed."""
+
+    name: str
+    value: float
+    signature: str
+    interval: tuple[float, float] | None = None
+    """95 %; None unless a bootstrap was requested."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the text of a corpus is scored."""
+
+    preset: Preset
+    choices: TextChoices
+
+    def applied(self, texts: Sequence[str]) -> list[str]:
+        """Returns the texts as they are scored."""
+        return [self.choices.applied(text, self.preset.dot) for text in texts]
+
+    @property
+    def signature(self) -> str:
+        """The end of every signature; empty unless something was chosen."""
+        return self.choices.signature(self.preset.dot)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(ABC):
+    """One row of the registry. Texts are given as `Rules.applied` returns them."""
+
+    key: str
+    """Its name in settings, in `--json` and in records."""
+    label: str
+    """Its name in tables, pages and messages."""
+    suffix: str = ""
+    """Part of the signature that the library behind it does not write."""
+    lower_is_better: bool = False
+    highest: float = 100.0
+    """The upper end of its scale, which begins at 0."""
+    optional: bool = False
+    """Whether it is computed only on request."""
+
+    @property
+    def heading(self) -> str:
+        """The label in narrow tables: `B-4` for BLEU-4."""
+        return self.label.replace("BLEU-", "B-")
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Returns whether a value is strictly better than another."""
+        return value < other if self.lower_is_better else value > other
+
+    def best(self, values: Iterable[float]) -> float:
+        """Returns the best of these values."""
+        return min(values) if self.lower_is_better else max(values)
+
+    @abstractmethod
+    def score(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules, bootstrap: int | None) -> Score:
+        """Scores a corpus; `bootstrap` is the number of resamples for the interval."""
+
+    @abstractmethod
+    def paired(
+        self, ours: Sequence[str], theirs: Sequence[str], references: Sequence[str], rules: Rules, resamples: int
+    ) -> tuple[float, float, float]:
+        """Returns the score of ours, the score of theirs, and the p-value of a paired bootstrap test."""
+
+    def _around(self, value: float, middle: float, half: float) -> tuple[float, float]:
+        """Returns sacrebleu's interval, the mean of the resamples +- half a width, clipped to the scale. It contains
+        `value`, which may lie outside if a few resamples of a handful of sentences score 0."""
+        return min(max(middle - half, 0.0), value), max(min(middle + half, self.highest), value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusMetric(Metric):
+    """A metric of sacrebleu, computed from the statistics of the whole corpus."""
+
+    make: Callable[[Rules], "SacrebleuMetric"]
+
+    def score(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules, bootstrap: int | None) -> Score:
+        metric, interval = self.make(rules), None
+        value, signature = float(metric.corpus_score(hypotheses, [references]).score), str(metric.get_signature())
+        if bootstrap is not None:
+            middle, half, signature = metric_interval(metric, hypotheses, references, bootstrap)
+            interval = self._around(value, middle, half)
+        return Score(self.label, value, f"{signature}{NORMALIZED}{self.suffix}{rules.signature}", interval)
+
+    def paired(
+        self, ours: Sequence[str], theirs: Sequence[str], references: Sequence[str], rules: Rules, resamples: int
+    ) -> tuple[float, float, float]:
+        return paired_metric(self.make(rules), ours, theirs, references, resamples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceMetric(Metric):
+    """The mean of a value that every sentence has."""
+
+    values: Callable[[Sequence[str], Sequence[str], Preset], np.ndarray]
+    """(hypotheses, references, preset) -> float64 [sentences]."""
+    tool: str
+    """What computes it; the beginning of the signature."""
+
+    def score(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules, bootstrap: int | None) -> Score:
+        values = self.values(hypotheses, references, rules.preset)
+        value, interval, drawn = float(values.mean()), None, ""
+        if bootstrap is not None:
+            interval = self._around(value, *mean_interval(values, bootstrap))
+            drawn = f"|bs:{bootstrap}|seed:{seed()}"
+        how = f"|units:{rules.preset.rouge_units_name}|mean:sentences{drawn}{self.suffix}{rules.signature}"
+        return Score(self.label, value, f"{self.tool}{NORMALIZED}{how}", interval)
+
+    def paired(
+        self, ours: Sequence[str], theirs: Sequence[str], references: Sequence[str], rules: Rules, resamples: int
+    ) -> tuple[float, float, float]:
+        our_values, their_values = (self.values(texts, references, rules.preset) for texts in (ours, theirs))
+        return paired_means(our_values, their_values, resamples)

@@ -1,0 +1,66 @@
+"""What the settings say of scoring: which metrics are computed, and which one selects the best weights."""
+
+from pathlib import Path
+
+import pytest
+
+from slt_cache.checkpoints.record import Record
+from slt_cache.config import Config, load_config
+from slt_cache.errors import InputError
+from slt_cache.metrics.registry import ALWAYS, METRICS
+from slt_cache.runs.run import open_run
+from slt_cache.runs.scoring import metrics_of
+from tests.helpers.commands import slt_cache
+
+SECTIONS = ("visual_training", "llm_training")
+
+
+def test_metrics_of_the_settings_and_what_trainings_select_by_are_computed_too() -> None:
+    assert metrics_of(Config()) == ALWAYS
+    for setting in ("scoring.metrics=[ter]", "training.select_by=ter", "visual_training.select_by=ter"):
+        assert metrics_of(load_config("avatar", [setting])) == (*ALWAYS, "ter")
+    assert metrics_of(load_config("avatar", ["scoring.metrics=[bleu4, chrf]"])) == ALWAYS
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("scoring.metrics=[meteor]", "scoring.metrics meteor"),
+        ("training.select_by=meteor", "visual_training.select_by meteor"),
+        ("llm_training.select_by=meteor", "llm_training.select_by meteor"),
+    ],
+)
+def test_an_unknown_metric_lists_what_there_is_before_anything_is_done(setting: str, name: str, tmp_path: Path) -> None:
+    ran = slt_cache("train-visual", "--config", "avatar", "--set", setting, "--run", tmp_path / "new")
+    assert ran.code == 2 and f"{name}: unknown. Choose one of {', '.join(METRICS)}." in ran.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unknown_preset_lists_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"scoring.preset bleu: unknown. Choose one of plain, phoenix14t"):
+        open_run(tmp_path / "new", "avatar", ["scoring.preset=bleu"])
+
+
+def test_training_stands_for_both_stages_on_the_command_line_and_in_a_file(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "new", "avatar", ["training.select_by=chrf", "visual_training.epochs=3"])
+    assert [getattr(run.config, section).select_by for section in SECTIONS] == ["chrf", "chrf"]
+    assert run.overrides[:2] == ("visual_training.select_by=chrf", "llm_training.select_by=chrf")
+    file = tmp_path / "own.yaml"
+    file.write_text("training:\n  select_by: rouge_l\nllm_training:\n  select_by: chrf\n", encoding="utf-8")
+    loaded = load_config(str(file))
+    assert [getattr(loaded, section).select_by for section in SECTIONS] == ["rouge_l", "chrf"]
+    with pytest.raises(InputError, match=r"unknown key visual_training\.adapter_lr"):
+        load_config("avatar", ["training.adapter_lr=1"])
+
+
+def test_records_name_what_selected_the_weights_unless_it_is_bleu4() -> None:
+    dev = {"bleu4": 20.312, "ter": 61.5}
+    for section in SECTIONS:
+        settings = getattr(load_config("avatar"), section).recorded()
+        assert "select_by" not in settings
+        assert Record("stage", {section: settings}, dev=dev).dev_score == "BLEU-4 20.31"
+        by_ter = getattr(load_config("avatar", ["training.select_by=ter"]), section).recorded()
+        assert by_ter == {**settings, "select_by": "ter"}
+        for name in (section, "loop"):  # the baseline records its loop
+            assert Record("stage", {name: by_ter}, dev=dev).dev_score == "TER 61.50"
+    assert Record("stage", {}).dev_score == ""
