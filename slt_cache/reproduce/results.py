@@ -46,7 +46,7 @@ class Delta:
 
     value: float
     p: float
-    """By paired bootstrap (metrics/paired.py)."""
+    """By paired bootstrap (metrics/scores.py)."""
 
 
 @dataclass(frozen=True)
