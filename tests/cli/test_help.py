@@ -25,7 +25,7 @@ from tests.helpers.commands import slt_cache
 PROGRAM: Any = typer.main.get_command(program)
 CLI = Path(__file__).parents[2] / "cli"
 NOTHING_WITHOUT = {"--root", "--out", "--bootstrap", "--against", "--level", "--views", "--dtype", "--split", "--plot"}
-NOTHING_WITHOUT |= {"--set", "--compare", "--language"}
+NOTHING_WITHOUT |= {"--set", "--compare", "--language", "--metric"}
 """Options that have no default: without them the thing is not done, or the config decides."""
 
 
