@@ -107,7 +107,7 @@ def evaluate(
     if notice is not None:
         log(notice)
     if not any(hypothesis.texts[0].strip() for hypothesis in hypotheses):
-        log(f"all {len(hypotheses):,} hypotheses are empty, so every score is 0")
+        log(f"all {len(hypotheses):,} hypotheses are empty, so BLEU, chrF and ROUGE-L are 0")
     done = Translated(run, model, split, hypotheses, references)
     with done.kept_until_scored():
         scores = score_hypotheses(run.config, hypotheses, references, bootstrap)

@@ -76,7 +76,7 @@ def _say_what_is_odd(found: "_Sentences", wanted: "_Sentences") -> None:
     if empty:
         log(f"{wanted.path}: {len(empty):,} of {len(wanted.texts):,} references are empty, such as number {empty[0]}")
     if not any(text.strip() for text in found.texts):
-        log(f"{found.path}: all {len(found.texts):,} hypotheses are empty, so every score is 0")
+        log(f"{found.path}: all {len(found.texts):,} hypotheses are empty, so BLEU, chrF and ROUGE-L are 0")
     pairs = zip(wanted.ids or (), wanted.texts, strict=False)
     differ = [clip_id for clip_id, text in pairs if found.references.get(clip_id, text) != text]
     if differ:

@@ -126,7 +126,7 @@ def test_eval_says_that_all_hypotheses_are_empty_and_a_training_which_begins_so_
     assert evaluate_module.score_hypotheses(open_run(run, None).config, empty, ["es regnet"] * 3)["bleu4"].value == 0
     assert "empty" not in capsys.readouterr().err
     monkeypatch.setattr(evaluate_module, "decode_cached", lambda *_: empty)
-    assert "all 3 hypotheses are empty, so every score is 0" in succeed("eval", "--run", run).err
+    assert "all 3 hypotheses are empty, so BLEU, chrF and ROUGE-L are 0" in succeed("eval", "--run", run).err
 
 
 def test_settings_that_cannot_be_scored_with_are_told_before_anything_is_translated(

@@ -135,7 +135,7 @@ def test_hypotheses_that_are_all_empty_score_0_and_are_said_to_be_empty(folder: 
     ran = slt_cache("score", "blank.txt", "ref.txt", "--bootstrap", "50", "--json")
     assert ran.code == 0, ran.err
     assert set(json.loads(ran.out)["scores"].values()) == {0.0}
-    assert "blank.txt: all 15 hypotheses are empty, so every score is 0" in ran.err
+    assert "blank.txt: all 15 hypotheses are empty, so BLEU, chrF and ROUGE-L are 0" in ran.err
     ran = slt_cache("score", "hyp.txt", "blank.txt")
     assert ran.code == 2 and "blank.txt: all 15 references are empty" in ran.err
     (folder / "some.txt").write_text("\n".join(["", *REFERENCES[1:]]), encoding="utf-8")
