@@ -16,9 +16,9 @@ from slt_cache.pipeline.translate import Translation, Translator
 from slt_cache.report.frames_seen import seen_frames
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ClipView, Event, PieceReader, plain
-from slt_cache.video.frames import UnreadableVideo
 from slt_cache.video.packets import packet_index
 from slt_cache.video.reader_pool import read_ahead
+from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.timeline import timeline
 
 MEGA, GIGA = 1e6, 1e9

@@ -11,8 +11,9 @@ from PIL import Image
 
 from slt_cache.app.limits import Limits, limit_memory
 from slt_cache.corpora.base import Clip
-from slt_cache.video.frames import UnreadableVideo, open_frames
+from slt_cache.video.frames import open_frames
 from slt_cache.video.packets import opened
+from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.subprocess import WorkerDied, map_apart
 
 HEIGHT = 270

@@ -18,8 +18,8 @@ from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.frame_cache import FrameCache
-from slt_cache.video.frames import UnreadableVideo, read_kept_frames
-from slt_cache.video.stream import only_unreadable
+from slt_cache.video.frames import read_kept_frames
+from slt_cache.video.stream import UnreadableVideo, only_unreadable
 from slt_cache.video.transforms import augment, square
 
 

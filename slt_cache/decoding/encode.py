@@ -13,7 +13,7 @@ import torch
 from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.errors import SltCacheError
 from slt_cache.video.chunks import ClipEnd, Event
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 
 
 class UnstorableFeatures(SltCacheError):

@@ -12,7 +12,8 @@ from slt_cache.errors import InputError
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.video.frame_cache import FrameCache
-from slt_cache.video.frames import UnreadableVideo, open_frames
+from slt_cache.video.frames import open_frames
+from slt_cache.video.stream import UnreadableVideo
 
 LOOKED_AT = 32
 """Clips, evenly taken, whose lengths stand for all."""

@@ -18,7 +18,7 @@ from slt_cache.report.template import render_part
 from slt_cache.runs.evaluations import Evaluation
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ClipView, PieceReader
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 
 if TYPE_CHECKING:
     from slt_cache.decoding.attention import WordAttention

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from slt_cache.video.chunks import Event
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 
 
 def seen_frames(events: Iterable[Event]) -> np.ndarray:

@@ -10,8 +10,8 @@ import torch
 
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
-from slt_cache.video.frames import UnreadableVideo, open_frames
-from slt_cache.video.stream import only_unreadable
+from slt_cache.video.frames import open_frames
+from slt_cache.video.stream import UnreadableVideo, only_unreadable
 from slt_cache.video.transforms import centre_crop, draw_augmentation, square
 
 

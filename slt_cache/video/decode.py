@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from slt_cache.corpora.base import Clip
 from slt_cache.video.packets import PacketIndex, opened, packet_index
-from slt_cache.video.stream import GET_WHOLE, UnreadableVideo, frames_a_piece
+from slt_cache.video.stream import GET_WHOLE, VideoError, frames_a_piece
 from slt_cache.video.timeline import Timeline, timeline
 from slt_cache.video.whole import stated
 
@@ -28,14 +27,14 @@ without a word."""
 
 
 class VideoFile:
-    """A video file that was opened for one clip. Raises UnreadableVideo."""
+    """A video file, opened to be read once. Raises VideoError."""
 
-    def __init__(self, clip: Clip):
-        self.clip = clip
-        self._reader, self._packets = _opened(clip)
+    def __init__(self, path: Path):
+        self.path = path
+        self._reader, self._packets = _opened(path)
         found = _timeline(self._packets)
         if found is None:
-            raise UnreadableVideo(clip.id, clip.video, "it tells no frame rate")
+            raise VideoError("it tells no frame rate")
         self.timeline: Timeline = found
 
     @property
@@ -48,14 +47,14 @@ class VideoFile:
         is decoded once."""
         reader, self._reader = self._reader, None
         if reader is not None:
-            return _by_decord(self.clip, reader, indices)
-        return _in_pieces(_by_pyav(self.clip, self._packets, indices))
+            return _by_decord(reader, indices)
+        return _in_pieces(_by_pyav(self.path, self._packets, indices))
 
 
-def video_timeline(clip: Clip) -> Timeline | None:
-    """The frames of a clip's video in time, as its packets tell, without decoding; None where the file tells no frame
-    rate. Raises UnreadableVideo."""
-    return _timeline(_packets(clip))
+def video_timeline(path: Path) -> Timeline | None:
+    """The frames of a video in time, as its packets tell, without decoding; None where the file tells no frame
+    rate. Raises VideoError."""
+    return _timeline(_packets(path))
 
 
 def _timeline(packets: PacketIndex) -> Timeline | None:
@@ -65,35 +64,35 @@ def _timeline(packets: PacketIndex) -> Timeline | None:
     return timeline(packets.num_frames, fps, seconds, packets.last) if fps else None
 
 
-def _opened(clip: Clip) -> tuple[Any, PacketIndex]:
+def _opened(path: Path) -> tuple[Any, PacketIndex]:
     """A decord reader, or None where decord is not there, would give wrong frames or, with an FFmpeg of its own that is
     years old, cannot open what PyAV can (AV1, for one)."""
-    packets = _packets(clip)
+    packets = _packets(path)
     if not packets.exact_seeks or find_spec("decord") is None:
         return None, packets
-    reader = _decord_reader(clip)
+    reader = _decord_reader(path)
     return (reader if reader is not None and packets.num_frames == len(reader) else None), packets
 
 
-def _packets(clip: Clip) -> PacketIndex:
+def _packets(path: Path) -> PacketIndex:
     from av.error import FFmpegError
 
     try:
-        packets = packet_index(clip.video)
+        packets = packet_index(path)
     except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        if _is_incomplete(clip):
+        if _is_incomplete(path):
             cut = f"it is cut off, and what is left of it cannot be read ({reason})"
-            raise UnreadableVideo(clip.id, clip.video, cut, GET_WHOLE) from error
-        raise UnreadableVideo(clip.id, clip.video, f"it cannot be read ({reason})") from error
+            raise VideoError(cut, GET_WHOLE) from error
+        raise VideoError(f"it cannot be read ({reason})") from error
     if packets.cut_off is not None:
-        raise UnreadableVideo(clip.id, clip.video, packets.cut_off, GET_WHOLE)
+        raise VideoError(packets.cut_off, GET_WHOLE)
     if packets.num_frames == 0:
-        raise UnreadableVideo(clip.id, clip.video, "the video has no frames")
+        raise VideoError("the video has no frames")
     return packets
 
 
-def _by_decord(clip: Clip, reader: Any, indices: Sequence[int]) -> Iterator[np.ndarray]:
+def _by_decord(reader: Any, indices: Sequence[int]) -> Iterator[np.ndarray]:
     import decord
     from decord._ffi.base import DECORDLimitReachedError
 
@@ -104,7 +103,7 @@ def _by_decord(clip: Clip, reader: Any, indices: Sequence[int]) -> Iterator[np.n
         try:
             frames = reader.get_batch(once.tolist()).asnumpy()
         except (decord.DECORDError, DECORDLimitReachedError, RuntimeError) as error:
-            raise UnreadableVideo(clip.id, clip.video, CUT_OFF) from error
+            raise VideoError(CUT_OFF) from error
         yield frames if len(once) == len(asked) else frames[places]
         indices = indices[count:]
         count = frames_a_piece(frames[0])
@@ -121,14 +120,14 @@ def _in_pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield np.stack(piece)
 
 
-def _by_pyav(clip: Clip, packets: PacketIndex, indices: Sequence[int]) -> Iterator[np.ndarray]:
+def _by_pyav(path: Path, packets: PacketIndex, indices: Sequence[int]) -> Iterator[np.ndarray]:
     """Frames [H, W, 3], upright, decoded from the last key frame before the first of them on. A frame that has no time
     stamp of its own may come a few places away from where it was supposed; then the next one is shown for it."""
     from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
 
     converter, (height, width) = VideoReformatter(), packets.size
-    shown = _pictures(clip.video, packets, indices[0])
+    shown = _pictures(path, packets, indices[0])
     exact = packets.own is None or bool(packets.own.all())
     number = -1
     picture: Any = None
@@ -137,12 +136,12 @@ def _by_pyav(clip: Clip, packets: PacketIndex, indices: Sequence[int]) -> Iterat
             while number < index:
                 number, picture = next(shown)
             if number > index and exact:
-                raise UnreadableVideo(clip.id, clip.video, f"its frame {index} cannot be decoded")
+                raise VideoError(f"its frame {index} cannot be decoded")
             frame = packets.orientation.apply(converter.reformat(picture, width, height, "rgb24").to_ndarray())
             for _ in same:
                 yield frame
     except (FFmpegError, ValueError, StopIteration) as error:
-        raise UnreadableVideo(clip.id, clip.video, CUT_OFF) from error
+        raise VideoError(CUT_OFF) from error
     finally:
         shown.close()
 
@@ -190,22 +189,21 @@ def _from_key(packets: Iterable[Any], key: int | None, keys: np.ndarray) -> Iter
             yield packet
 
 
-def _is_incomplete(clip: Clip) -> bool:
+def _is_incomplete(path: Path) -> bool:
     try:
-        return stated(clip.video).incomplete
+        return stated(path).incomplete
     except OSError:
         return False
 
 
-def _decord_reader(clip: Clip) -> Any:
+def _decord_reader(path: Path) -> Any:
     """None where decord cannot open the file. What decord and FFmpeg write to the terminal about it is not shown."""
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
     with _no_stderr():
         try:
-            path = str(clip.video.absolute())
-            return decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1, fault_tol=NO_FRAME_TWICE)
+            return decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1, fault_tol=NO_FRAME_TWICE)
         except (decord.DECORDError, RuntimeError, AssertionError):
             return None
 

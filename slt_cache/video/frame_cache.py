@@ -23,7 +23,8 @@ from tqdm import tqdm
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.files import remove_abandoned, temporary_path
-from slt_cache.video.frames import UnreadableVideo, kept_indices, open_frames, read_kept_frames
+from slt_cache.video.frames import kept_indices, open_frames, read_kept_frames
+from slt_cache.video.stream import UnreadableVideo, only_unreadable
 from slt_cache.video.transforms import square
 from slt_cache.write_errors import free_space
 
@@ -173,11 +174,9 @@ def _version(package: str) -> str | None:
 def _source(clip: Clip) -> dict[str, Any]:
     """What tells that a clip's video is the same: its name, bytes and time of change, of a folder those of its files;
     and the cut. Raises UnreadableVideo where it is not there."""
-    try:
+    with only_unreadable(clip):
         files = sorted(clip.video.iterdir()) if clip.video.is_dir() else [clip.video]
         states = [file.stat() for file in files]
-    except OSError as error:
-        raise UnreadableVideo(clip.id, clip.video, f"cannot be read ({error.strerror})") from error
     return {
         "clip": clip.id,
         "video": clip.video.name,

@@ -9,7 +9,7 @@ import numpy as np
 from slt_cache.corpora.base import Clip
 from slt_cache.video.decode import VideoFile
 from slt_cache.video.images import list_images, read_images
-from slt_cache.video.stream import FrameStream, UnreadableVideo, only_unreadable, require_there
+from slt_cache.video.stream import FrameStream, VideoError, only_unreadable, require_there
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def open_frames(clip: Clip, keep_every: int, phase: int = 0, fps: float = 0.0) -
     """Opens a clip to read one frame in `keep_every`, the first at `phase`, after resampling to `fps` frames a second
     where that is not 0. Raises UnreadableVideo."""
     with only_unreadable(clip):
-        require_there(clip)
+        require_there(clip.video)
         opener = _open_folder if clip.video.is_dir() else _open_file
         stream = opener(clip, keep_every, phase, fps)
     return replace(stream, pieces=_guarded(clip, stream.pieces))
@@ -55,14 +55,14 @@ def _guarded(clip: Clip, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 def _open_folder(clip: Clip, keep_every: int, phase: int, fps: float) -> FrameStream:
     images = list_images(clip, fps)
     kept = [images[index] for index in kept_indices(len(images), keep_every, phase)]
-    return FrameStream(read_images(clip, kept, images[0]), len(images), 0.0)
+    return FrameStream(read_images(kept, images[0]), len(images), 0.0)
 
 
 def _open_file(clip: Clip, keep_every: int, phase: int, fps: float) -> FrameStream:
-    video = VideoFile(clip)
+    video = VideoFile(clip.video)
     frames = video.timeline.cut(clip.start, clip.end)
     if not frames:
-        raise UnreadableVideo(clip.id, clip.video, video.timeline.why_empty(clip.start, clip.end))
+        raise VideoError(video.timeline.why_empty(clip.start, clip.end))
     shown = video.timeline.resampled(frames, fps, clip.start, clip.end) if fps else frames
     kept = [shown[index] for index in kept_indices(len(shown), keep_every, phase)]
     return FrameStream(video.read(kept), len(shown), fps or video.timeline.fps, video.notes)

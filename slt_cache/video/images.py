@@ -13,7 +13,7 @@ import numpy as np
 
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.media import frame_files
-from slt_cache.video.stream import FREE_MEMORY, MOST_CHARACTERS, UnreadableVideo, frames_a_piece
+from slt_cache.video.stream import FREE_MEMORY, MOST_CHARACTERS, VideoError, frames_a_piece
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,20 +27,20 @@ TAIL = 64
 
 
 def list_images(clip: Clip, fps: float) -> list[Path]:
-    """The frames of a folder in natural order. Raises UnreadableVideo where there are none, or where the clip or the
+    """The frames of a folder in natural order. Raises VideoError where there are none, or where the clip or the
     settings need a frame rate, which a folder does not have."""
     if clip.start is not None or clip.end is not None:
-        raise UnreadableVideo(clip.id, clip.video, "start and end cannot cut a folder of frames; it has no frame rate")
+        raise VideoError("start and end cannot cut a folder of frames; it has no frame rate")
     if fps:
         # Taking it as it is would mix rates in a corpus, and nobody would be told.
         reason = f"video.fps {fps:g} cannot resample a folder of frames; it has no frame rate. Set video.fps=0"
-        raise UnreadableVideo(clip.id, clip.video, reason)
+        raise VideoError(reason)
     try:
         names = sorted(frame_files(clip.video), key=_natural)
     except OSError as error:
-        raise UnreadableVideo(clip.id, clip.video, f"the folder cannot be read ({error.strerror})") from error
+        raise VideoError(f"the folder cannot be read ({error.strerror})") from error
     if not names:
-        raise UnreadableVideo(clip.id, clip.video, "the folder holds no png or jpg frames")
+        raise VideoError("the folder holds no png or jpg frames")
     return names
 
 
@@ -58,15 +58,15 @@ def ends_as_it_should(path: Path) -> bool:
     return tail.endswith(PNG_END) if head[:4] == b"\x89PNG" else head[:2] == b"\xff\xd8" and JPEG_END in tail
 
 
-def read_images(clip: Clip, names: Sequence[Path], first: Path) -> Iterator[np.ndarray]:
+def read_images(names: Sequence[Path], first: Path) -> Iterator[np.ndarray]:
     """uint8 [n, H, W, 3] pieces. All are scaled to the size of `first`, the first frame of the folder. Raises
-    UnreadableVideo."""
+    VideoError."""
     piece: list[np.ndarray] = []
     size: tuple[int, int] | None = None
     for name in names:
-        with _opened(clip, name) as image:
+        with _opened(name) as image:
             if size is None:
-                size = image.size if name == first else _size(clip, first) or image.size
+                size = image.size if name == first else _size(first) or image.size
             frame = np.asarray(_scaled(_eight_bits(image).convert("RGB"), size))
         piece.append(frame)
         if len(piece) == frames_a_piece(frame):
@@ -76,40 +76,40 @@ def read_images(clip: Clip, names: Sequence[Path], first: Path) -> Iterator[np.n
         yield np.stack(piece)
 
 
-def _size(clip: Clip, path: Path) -> tuple[int, int] | None:
+def _size(path: Path) -> tuple[int, int] | None:
     """Width and height; None if it is broken, which only matters where it is kept."""
     try:
-        with _opened(clip, path) as image:
+        with _opened(path) as image:
             return image.size
-    except UnreadableVideo:
+    except VideoError:
         return None
 
 
 @contextmanager
-def _opened(clip: Clip, path: Path) -> Iterator["Image.Image"]:
-    """An image whose errors are the clip's. Alpha is left out and colours stay as they are stored: a video has no alpha
-    either, and any background would be an invention. Other kinds than FORMATS are not even looked at: Pillow starts
-    Ghostscript for some."""
+def _opened(path: Path) -> Iterator["Image.Image"]:
+    """Gives an image; whatever Pillow raises becomes VideoError. Alpha is left out and colours stay as they are stored:
+    a video has no alpha either, and any background would be an invention. Other kinds than FORMATS are not even looked
+    at: Pillow starts Ghostscript for some."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UnreadableVideo(clip.id, clip.video, f"frame {path.name} is not a file")
+            raise VideoError(f"frame {path.name} is not a file")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 yield image
-    except UnreadableVideo:
+    except VideoError:
         raise
     except MemoryError as error:
         reason = f"there is not enough memory for frame {path.name}"
-        raise UnreadableVideo(clip.id, clip.video, reason, FREE_MEMORY) from error
+        raise VideoError(reason, FREE_MEMORY) from error
     except UnidentifiedImageError as error:
         reason = f"frame {path.name} is broken (no {', '.join(FORMATS)} picture)"
-        raise UnreadableVideo(clip.id, clip.video, reason) from error
+        raise VideoError(reason) from error
     except Exception as error:  # Pillow has no base class for what it raises
         reason = f"frame {path.name} is broken ({' '.join(str(error).split())[:MOST_CHARACTERS]})"
-        raise UnreadableVideo(clip.id, clip.video, reason) from error
+        raise VideoError(reason) from error
 
 
 def _scaled(image: "Image.Image", size: tuple[int, int]) -> "Image.Image":

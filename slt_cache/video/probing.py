@@ -10,7 +10,7 @@ from pathlib import Path
 from slt_cache.corpora.base import Clip
 from slt_cache.video.decode import VideoFile
 from slt_cache.video.images import ends_as_it_should, list_images, read_images
-from slt_cache.video.stream import UnreadableVideo, only_unreadable, require_there
+from slt_cache.video.stream import UnreadableVideo, VideoError, only_unreadable, require_there
 from slt_cache.video.timeline import Timeline
 
 TOLERANCE = 0.1
@@ -50,10 +50,10 @@ def probe_video(job: VideoToProbe) -> list[ProbedClip]:
     first = job.clips[0]
     try:
         with only_unreadable(first):
-            require_there(first)
+            require_there(first.video)
             if job.video.is_dir():
                 return [_of_folder(clip, job.fps) for clip in job.clips]
-            video = VideoFile(first)
+            video = VideoFile(first.video)
             found = [replace(_of_cut(clip, video.timeline, job.fps), notes=video.notes) for clip in job.clips]
             return _with_first_frame(job.clips, found, video)
     except UnreadableVideo as error:
@@ -65,11 +65,11 @@ def _of_folder(clip: Clip, fps: float) -> ProbedClip:
         images = list_images(clip, fps)
         for image in images:
             if not image.stat().st_size:
-                raise UnreadableVideo(clip.id, clip.video, f"frame {image.name} is an empty file")
+                raise VideoError(f"frame {image.name} is an empty file")
         doubtful = (image for image in images[1:-1] if not ends_as_it_should(image))
-        for _ in read_images(clip, [images[0], *islice(doubtful, MOST_DOUBTFUL), *images[1:][-1:]], images[0]):
+        for _ in read_images([images[0], *islice(doubtful, MOST_DOUBTFUL), *images[1:][-1:]], images[0]):
             pass
-    except UnreadableVideo as error:
+    except VideoError as error:
         return ProbedClip(error.reason)
     except OSError as error:
         return ProbedClip(f"frame {Path(error.filename or '').name} cannot be read ({error.strerror})")
@@ -98,10 +98,10 @@ def _with_first_frame(clips: Sequence[Clip], found: list[ProbedClip], video: Vid
             continue
         clip = clips[number]
         try:
-            file = opened or VideoFile(clip)
+            file = opened or VideoFile(clip.video)
             opened = None  # it can be read once
             next(iter(file.read([file.timeline.cut(clip.start, clip.end)[0]])))
             return checked
-        except UnreadableVideo as error:
+        except VideoError as error:
             checked[number] = replace(checked[number], reason=error.reason)
     return checked

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from slt_cache.children import belong_to, starting
 from slt_cache.video.chunks import ClipEnd, ClipView, Event, PieceReader
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.subprocess import METHOD, PATIENCE, Died
 
 SLOTS = 4

@@ -22,6 +22,15 @@ PIECE_BYTES = 32_000_000
 """Frames as they come from the file that are held at once."""
 
 
+class VideoError(Exception):
+    """Why frames of a video cannot be had, raised where that is found; `only_unreadable` adds the clip."""
+
+    def __init__(self, reason: str, advice: str = REPAIR):
+        super().__init__(reason)
+        self.reason = reason
+        self.advice = advice
+
+
 class UnreadableVideo(InputError):
     """A clip whose frames cannot be had; the message gives the clip and the reason."""
 
@@ -54,27 +63,31 @@ class FrameStream:
 
 @contextmanager
 def only_unreadable(clip: Clip) -> Iterator[None]:
-    """Whatever a decoder raises costs its clip alone: it becomes UnreadableVideo."""
+    """Reads a clip in this block: whatever is raised in it costs this clip alone, as UnreadableVideo."""
     try:
         yield
     except (UnreadableVideo, AssertionError):
         raise
-    except MemoryError as error:
-        raise UnreadableVideo(clip.id, clip.video, "there is not enough memory to read it", FREE_MEMORY) from error
     except Exception as error:
-        text = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        reason = f"it cannot be read ({' '.join(text.split())[:MOST_CHARACTERS]})"
-        raise UnreadableVideo(clip.id, clip.video, reason) from error
+        found = _video_error(error)
+        raise UnreadableVideo(clip.id, clip.video, found.reason, found.advice) from error
 
 
-def require_there(clip: Clip) -> None:
-    """Raises UnreadableVideo unless there is a file or a folder. To open anything else, such as a named pipe, may take
-    for ever."""
-    if clip.video.is_file() or clip.video.is_dir():
-        return
-    there = clip.video.exists()
-    reason = "it is neither a file nor a folder" if there else "there is no such file or folder"
-    raise UnreadableVideo(clip.id, clip.video, reason)
+def _video_error(error: Exception) -> VideoError:
+    if isinstance(error, VideoError):
+        return error
+    if isinstance(error, MemoryError):
+        return VideoError("there is not enough memory to read it", FREE_MEMORY)
+    text = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+    return VideoError(f"it cannot be read ({' '.join(text.split())[:MOST_CHARACTERS]})")
+
+
+def require_there(video: Path) -> None:
+    """Raises VideoError unless there is a file or a folder. To open anything else, such as a named pipe, may take for
+    ever."""
+    if not video.is_file() and not video.is_dir():
+        there = video.exists()
+        raise VideoError("it is neither a file nor a folder" if there else "there is no such file or folder")
 
 
 def frames_a_piece(frame: np.ndarray) -> int:

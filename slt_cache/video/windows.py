@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from slt_cache.corpora.base import Clip
 from slt_cache.video.decode import video_timeline
-from slt_cache.video.stream import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo, VideoError
 
 
 def borders(length: float, window: float) -> list[float]:
@@ -25,8 +25,8 @@ def windows(clip: Clip, window: float) -> list[Clip]:
     if not clip.video.is_file():
         return [clip]
     try:
-        frames = video_timeline(clip)
-    except UnreadableVideo:
+        frames = video_timeline(clip.video)
+    except VideoError:
         return [clip]
     if frames is None:
         raise _without_rate(clip, "this file")

@@ -23,7 +23,7 @@ from slt_cache.corpora.base import Clip
 from slt_cache.pipeline.translate import Translator
 from slt_cache.runs.run import Run, open_run
 from slt_cache.video.chunks import ClipView
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 from tests.helpers.commands import slt_cache
 from tests.helpers.tiny_run import TALKING, train_tiny
 

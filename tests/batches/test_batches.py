@@ -24,7 +24,7 @@ from slt_cache.errors import InputError
 from slt_cache.models.translators import IGNORED
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.chunks import ClipView, PieceReader
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 
 MASK = -1
 AUGMENTATION = AugmentationConfig(

@@ -16,7 +16,7 @@ from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.chunks import ClipEnd, Event
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 
 DIM = 8
 SIZE = 32

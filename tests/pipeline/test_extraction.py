@@ -20,7 +20,7 @@ from slt_cache.locks import exclusive
 from slt_cache.pipeline.extract import parts_folder
 from slt_cache.runs.run import open_run
 from slt_cache.video.chunks import ClipEnd, ClipView, PieceReader
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 from tests.helpers.commands import TINY, slt_cache
 
 KILLS_IN_MAKE_TEST = 8

@@ -17,8 +17,9 @@ from slt_cache.corpora.base import Clip
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.pipeline.translate import Translation, Translator, Untranslated
 from slt_cache.video import subprocess
-from slt_cache.video.frames import UnreadableVideo, open_frames
+from slt_cache.video.frames import open_frames
 from slt_cache.video.paths import find_videos
+from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.windows import borders, windows
 from tests.helpers.commands import slt_cache
 from tests.helpers.tiny_run import succeed, train_tiny

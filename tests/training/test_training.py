@@ -51,7 +51,7 @@ from slt_cache.training.task import TrainerOptions
 from slt_cache.training.tasks.llm import FromCacheTask
 from slt_cache.training.tasks.visual import FromPixelsTask, visual_optimizer
 from slt_cache.training.trackers import require_tracker
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 from tests.helpers.caches import facts_of, spec_of
 
 STEPS, BATCH, LENGTH, WORDS = 12, 3, 4, 7

@@ -77,7 +77,7 @@ def test_a_video_alone_begins_its_containers_clock_whatever_its_stamps_begin_at(
 
     moved = copied(video, tmp_path / f"moved.{suffix}", hours_later)
     assert shown(moved, 0.4, 0.6) == [10, 11, 12, 13, 14]
-    assert video_timeline(clip_of(moved)) == video_timeline(clip_of(video))
+    assert video_timeline(moved) == video_timeline(video)
 
 
 def with_empty_edit(video: Path, out: Path, seconds: float) -> Path:

@@ -15,8 +15,9 @@ import pytest
 from slt_cache.corpora.base import Clip
 from slt_cache.video import decode
 from slt_cache.video import stream as stream_module
-from slt_cache.video.frames import UnreadableVideo, open_frames, read_kept_frames
+from slt_cache.video.frames import open_frames, read_kept_frames
 from slt_cache.video.packets import packet_index
+from slt_cache.video.stream import UnreadableVideo
 from tests.conftest import draw_number, read_number
 from tests.helpers.videos import (
     Coding,

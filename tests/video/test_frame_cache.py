@@ -22,7 +22,8 @@ from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video import frame_cache
 from slt_cache.video.frame_cache import FrameCache
-from slt_cache.video.frames import UnreadableVideo, read_kept_frames
+from slt_cache.video.frames import read_kept_frames
+from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.transforms import square
 from tests.helpers.small_disks import fill, small_disk
 

@@ -14,9 +14,10 @@ import slt_cache
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.video.chunks import ClipEnd, ClipView, PieceReader, plain
-from slt_cache.video.frames import UnreadableVideo, read_kept_frames
+from slt_cache.video.frames import read_kept_frames
 from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
 from slt_cache.video.reader_pool import read_ahead
+from slt_cache.video.stream import UnreadableVideo
 
 
 def frames_of(folder: Path) -> np.ndarray:

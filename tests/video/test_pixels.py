@@ -15,9 +15,10 @@ from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.video import packets, reader_pool
 from slt_cache.video.chunks import ClipEnd, PieceReader, plain
-from slt_cache.video.frames import UnreadableVideo, read_kept_frames
+from slt_cache.video.frames import read_kept_frames
 from slt_cache.video.packets import packet_index
 from slt_cache.video.reader_pool import read_ahead
+from slt_cache.video.stream import UnreadableVideo
 from tests.conftest import draw_number, read_number
 from tests.helpers.videos import with_matrix
 

@@ -24,8 +24,8 @@ from slt_cache.corpora.base import Clip
 from slt_cache.video import reader_pool
 from slt_cache.video import stream as stream_module
 from slt_cache.video.chunks import ClipEnd, ClipView, Event, PieceReader, plain
-from slt_cache.video.frames import UnreadableVideo
 from slt_cache.video.reader_pool import read_ahead
+from slt_cache.video.stream import UnreadableVideo
 
 WORKERS = (0, 1, 3)
 VIDEO = VideoConfig(keep_rate=1.0, resize=36, size=32)

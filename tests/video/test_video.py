@@ -14,7 +14,8 @@ from torchvision.transforms.v2 import functional as F
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.video import stream as stream_module
-from slt_cache.video.frames import KeptFrames, UnreadableVideo, kept_indices, open_frames, read_kept_frames
+from slt_cache.video.frames import KeptFrames, kept_indices, open_frames, read_kept_frames
+from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.transforms import (
     Augmentation,
     adjust_contrast,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from slt_cache.corpora.base import Clip
-from slt_cache.video.frames import UnreadableVideo, read_kept_frames
+from slt_cache.video.frames import read_kept_frames
 from slt_cache.video.packets import packet_index
+from slt_cache.video.stream import UnreadableVideo
 from tests.conftest import draw_number, read_number
 from tests.helpers.videos import Coding, encode, encode_with_sound, x264
 

@@ -16,7 +16,7 @@ from slt_cache.errors import InputError
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.training.diagnostics import last_layers
 from slt_cache.training.optimizers import AdamW
-from slt_cache.video.frames import UnreadableVideo
+from slt_cache.video.stream import UnreadableVideo
 
 
 class FromPixelsTask:
