@@ -6,22 +6,11 @@ from typing import Annotated
 import typer
 
 from slt_cache.distributed.processes import is_main_process
+from slt_cache.runs.variants import MODELS
 
 from .help import one_of
 from .options import RUN_OPTIONS, Options, require_used, takes
 from .output import BootstrapOption, score_lines, scores_to_json
-
-MODELS = (
-    "llm",
-    "visual",
-    "control",
-    "llm-from-scratch",
-    "llm-unfreeze-temporal",
-    "llm-unfreeze-all",
-    "joint",
-    "joint-temporal",
-)
-"""Those of runs/run.py, which takes too long to import for a --help."""
 
 
 @takes("eval", "features", *RUN_OPTIONS, "device", "json")
@@ -48,8 +37,8 @@ def evaluate(
         str,
         typer.Option(
             "--model",
-            help="llm (both stages), visual (stage 1), control, llm-from-scratch, llm-unfreeze-temporal, "
-            "llm-unfreeze-all, joint or joint-temporal.",
+            help="llm (both stages), visual (stage 1), control (the Light-T baseline), llm-from-scratch, "
+            "llm-unfreeze-temporal, llm-unfreeze-all, joint or joint-temporal.",
             autocompletion=one_of(*MODELS),
         ),
     ] = "llm",

@@ -60,7 +60,6 @@ def prepare(
     opened = replace(options, run=out or options.run).open_run(default=default, own=own, begins=True)
     require_used(opened, "prepare", saves=True)
     done = prepare_run(opened, None if no_probe else probe_clips)
-    opened.save_config("corpus")
     options.print(
         {
             "manifest": str(done.manifest),

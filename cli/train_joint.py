@@ -20,4 +20,5 @@ def train_joint(options: Options) -> None:
         options.print_dry_run(opened, "train-joint")
         return
     record = train(opened, options.restart, options.allow_missing)
-    print_trained(options, record, opened.joint, opened.command(f"eval --model {opened.joint.name}"))
+    trained = opened.trained_by("train-joint")
+    print_trained(options, record, trained, opened.command(f"eval --model {trained.name}"))

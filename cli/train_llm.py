@@ -58,7 +58,8 @@ def _train_unfrozen(options: Options, opened: "Run") -> None:
     from slt_cache.pipeline.train_joint import train_unfrozen
 
     record = train_unfrozen(opened, options.restart, options.allow_missing)
-    print_trained(options, record, opened.unfrozen, opened.command(f"eval --model {opened.unfrozen.name}"))
+    trained = opened.trained_by("train-llm")
+    print_trained(options, record, trained, opened.command(f"eval --model {trained.name}"))
 
 
 def _train_from_cache(options: Options, opened: "Run", features: str) -> None:
@@ -76,11 +77,9 @@ def _train_from_cache(options: Options, opened: "Run", features: str) -> None:
         options.print_dry_run(opened, "train-llm", cache)
         return
     record = train(opened, cache, options.restart)
-    pretrained = opened.config.llm.pretrained
-    then = opened.command(
-        "eval" if pretrained else "eval --model llm-from-scratch", features=None if cache == opened.features else cache
-    )
-    print_trained(options, record, opened.llm if pretrained else opened.scratch, then)
+    trained, named = opened.trained_by("train-llm"), None if cache == opened.features else cache
+    model = None if trained == opened.llm else trained.name
+    print_trained(options, record, trained, opened.command("eval", model=model, features=named))
 
 
 def _started_from(origin: Path, run: Path | None, features: str) -> str:

@@ -19,15 +19,17 @@ from slt_cache.pipeline.evaluate import evaluate
 from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.prepare_llm import pretrain
-from slt_cache.pipeline.train_llm import train_control, train_llm
+from slt_cache.pipeline.train_baseline import train_baseline
+from slt_cache.pipeline.train_llm import train_llm
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.pipeline.translate import Translation, Translator
 from slt_cache.progress import log
 from slt_cache.reading import read_object
 from slt_cache.report import write_report
 from slt_cache.runs.eval_files import saved_scores
-from slt_cache.runs.run import MODELS, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import rounded
+from slt_cache.runs.variants import BASELINE, label_of
 from slt_cache.text.families import small_family
 
 SAMPLES = 3
@@ -94,11 +96,11 @@ def run_demo(run: Run, full: bool) -> Demo:
         _step("pre-training", "a small MBart learns the language from text alone", lambda: pretrain(run, clips))
     _step("stage 2", "the MBart learns to read the cached features", lambda: train_llm(run, cache))
     _step(
-        "control",
-        "stage 1's Light-T goes on over the same cache for as many epochs, to keep the comparison honest",
-        lambda: train_control(run, cache),
+        "Light-T baseline",
+        "stage 1's Light-T is trained on over the same cache for as many epochs, to keep the comparison honest",
+        lambda: train_baseline(run, cache),
     )
-    models = ["visual", "llm", "control"]
+    models = ["visual", "llm", BASELINE.name]
     if full:
         scratch = _without_pretraining(run)
         _step("from scratch", "the same MBart without pre-training", lambda: train_llm(scratch, cache))
@@ -131,7 +133,7 @@ def render(demo: Demo) -> str:
     widths = {key: max(len(METRICS[key].heading) + 2, 7) for key in IN_SUMMARY}
     lines.append(" " * 48 + "".join(f"{METRICS[key].heading:>{width}}" for key, width in widths.items()))
     for model, scores in demo.scores.items():
-        lines.append(f"{MODELS[model]:<48}" + "".join(f"{scores[key]:{width}.2f}" for key, width in widths.items()))
+        lines.append(f"{label_of(model):<48}" + "".join(f"{scores[key]:{width}.2f}" for key, width in widths.items()))
     cache = demo.cache
     lines += [
         "",

@@ -27,8 +27,9 @@ from slt_cache.pipeline.prepare import UNSIGNED
 from slt_cache.reading import read_object
 from slt_cache.runs.begin_from import ORIGIN_FILE
 from slt_cache.runs.evaluations import read_table
-from slt_cache.runs.run import TRAININGS, open_run
+from slt_cache.runs.run import open_run
 from slt_cache.runs.unfinished import BEST, CLIPS_FILE
+from slt_cache.runs.variants import TRAININGS
 from slt_cache.training.logs import METRICS_FILE, read_metrics
 from slt_cache.training.state import STATE_FILE, read_state
 from slt_cache.training.task import LAST

@@ -72,7 +72,7 @@ def write_llm_record(folder: Path, record: Record) -> None:
 def _about(record: Record) -> About:
     """What the record says that goes with the weights wherever they go: no paths of this machine."""
     settings = record.settings
-    llm = settings.get("llm", {"name": LIGHT_T})  # the control has none
+    llm = settings.get("llm", {"name": LIGHT_T})  # the Light-T baseline has none
     name = record.named.get(llm["name"], llm["name"])
     return About(
         features=asdict(FeatureSpec.from_json(settings["features"])),

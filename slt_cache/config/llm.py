@@ -139,7 +139,7 @@ class LlmTrainingConfig(OptimizerConfig):
 
 
 class ControlConfig(Section):
-    """The control beside a stage-2 score: stage 1's Light-T trained on over the same cache, for all of stage 2's
+    """The Light-T baseline for a stage-2 score: stage 1's Light-T trained on over the same cache, for all of stage 2's
     epochs, without its patience."""
 
     lr: PositiveFloat = 5e-4

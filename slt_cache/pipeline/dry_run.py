@@ -10,7 +10,7 @@ from typing import Any
 
 from slt_cache.checkpoints.record import read_record
 from slt_cache.checkpoints.visual import new_encoder
-from slt_cache.config import OptimizerConfig
+from slt_cache.config import Config, OptimizerConfig
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.encoders.memory_estimate import step_bytes
@@ -24,6 +24,7 @@ from slt_cache.pipeline.workload import Amount, Workload, workload_of
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.unfinished import BEST, Unfinished
+from slt_cache.runs.variants import LLM, PRETRAINING, VISUAL, Variant, trained_by
 from slt_cache.text.families import small_family
 from slt_cache.training.progress_bar import duration
 
@@ -104,72 +105,53 @@ class DryRun:
         )
 
 
-@dataclass(frozen=True)
-class _Training:
-    """One of the trainings, as pipeline/rates.py names it."""
-
-    name: str
-    folder: Path
-    action: str
-    model: str
-    loop: OptimizerConfig
-    pixels: bool
-    """Whether it trains from pixels."""
-
-
 def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
     """Returns what `train-visual`, `train-llm`, `train-joint` or `llm pretrain` would take with these settings. Raises
     InputError if there is nothing to train on, or if the device is not there."""
     if command != "llm pretrain":
         preset_of(run.config)
-    training = _training_of(run, command)
-    workload = _workload(run, training, cache)
+    variant = trained_by(command, run.config)
+    loop, pretrains = _loop(run.config, variant), variant is PRETRAINING
+    workload = _workload(run, variant, cache)
     if not workload.splits["train"].clips:
         raise InputError(f"{run.manifest}: no clips of split 'train'. Add some, or choose another corpus.")
     rates = DeviceRates(run.config, workload)
-    seconds = seconds_of(training.action, training.model, run.config, workload, rates)
-    if command in ("train-llm", "train-joint") and _pretrains(run):
-        seconds += seconds_of("pretrain", "llm", run.config, workload, rates)
-    items = workload.sentences if training.action == "pretrain" else workload.splits["train"].clips
-    batches = math.ceil(items / training.loop.batch_size)
-    parameters, memory = _memory(run, training, workload, rates)
+    seconds = 0.0 if pretrains else seconds_of("train", variant.name, run.config, workload, rates)
+    if pretrains or (variant.pretrained and _lacks_pretraining(run)):
+        seconds += seconds_of("pretrain", LLM.name, run.config, workload, rates)
+    items = workload.sentences if pretrains else workload.splits["train"].clips
+    batches = math.ceil(items / loop.batch_size)
+    parameters, memory = _memory(run, variant, workload, rates)
+    folder = run.folder / variant.name
     return DryRun(
-        name=training.name,
-        folder=training.folder,
-        state=_state(training.folder),
+        name=variant.stage,
+        folder=folder,
+        state=_state(folder),
         device=str(rates.device),
         clips={"sentences": workload.sentences}
-        if training.action == "pretrain"
+        if pretrains
         else {split: amount.clips for split, amount in workload.splits.items()},
         source=workload.source,
         batches_an_epoch=batches,
-        steps_an_epoch=math.ceil(batches / training.loop.accumulate),
-        epochs=training.loop.epochs,
+        steps_an_epoch=math.ceil(batches / loop.accumulate),
+        epochs=loop.epochs,
         seconds=seconds,
         memory_bytes=memory,
-        disk_bytes=_disk(run, training, parameters),
+        disk_bytes=_disk(run, variant, parameters),
         free_bytes=shutil.disk_usage(_existing(run.folder)).free,
         load=under_load().get("under_load", ""),
     )
 
 
-def _training_of(run: Run, command: str) -> _Training:
-    config = run.config
-    if command == "train-visual":
-        return _Training("stage 1", run.visual, "visual", "visual", config.visual_training, True)
-    if command == "llm pretrain":
-        return _Training("pre-training", run.pretrained, "pretrain", "llm", config.llm_pretraining, False)
-    if command == "train-joint":
-        return _Training(run.joint.name, run.joint, "train", run.joint.name, config.llm_training, True)
-    if config.llm_training.unfreeze != "none":
-        return _Training(run.unfrozen.name, run.unfrozen, "train", run.unfrozen.name, config.llm_training, True)
-    folder = run.llm if config.llm.pretrained else run.scratch
-    return _Training("stage 2", folder, "train", folder.name, config.llm_training, False)
+def _loop(config: Config, variant: Variant) -> OptimizerConfig:
+    if variant is VISUAL:
+        return config.visual_training
+    return config.llm_pretraining if variant is PRETRAINING else config.llm_training
 
 
-def _workload(run: Run, training: _Training, cache: Path | None) -> Workload:
-    """Of stage 2 the clips in its cache, if that is there."""
-    if training.pixels or training.action == "pretrain" or cache is None or not cache.is_file():
+def _workload(run: Run, variant: Variant, cache: Path | None) -> Workload:
+    """Counts the clips in the cache of stage 2, if that is there; else those of the corpus."""
+    if not variant.from_cache or cache is None or not cache.is_file():
         if run.config.features.level == IMPORTED:
             raise InputError(f"{cache}: there is no such feature cache. Import it first, or name it with --features.")
         return workload_of(run, [run.manifest])
@@ -183,7 +165,7 @@ def _workload(run: Run, training: _Training, cache: Path | None) -> Workload:
     return Workload(splits, tokens, len(words), f"as in {cache}")
 
 
-def _pretrains(run: Run) -> bool:
+def _lacks_pretraining(run: Run) -> bool:
     llm = run.config.llm
     return small_family(llm.name) is not None and llm.pretrained and not run.is_made("pretrained")
 
@@ -195,26 +177,25 @@ def _state(folder: Path) -> str:
     return "finished; --restart trains again" if best is not None and best.finished else "new"
 
 
-def _memory(run: Run, training: _Training, workload: Workload, rates: DeviceRates) -> tuple[int, int]:
+def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) -> tuple[int, int]:
     """Numbers that are trained, and bytes at the peak of an update over clips of middling length."""
     config = run.config
-    of_light_t = training.action == "visual"
-    translator = rates.translator(config.light_t.size if of_light_t else config.llm.name)
+    loop = _loop(config, variant)
+    translator = rates.translator(config.llm.name if variant.llm else config.light_t.size)
     parameters = translator.parameters
-    if not of_light_t and small_family(config.llm.name) is None and not config.llm.trim:
+    if variant.llm and small_family(config.llm.name) is None and not config.llm.trim:
         parameters = parameters + (WHOLE_VOCABULARY - TRIMMED_VOCABULARY) * HIDDEN
-    activations = translator.saved_bytes * training.loop.batch_size
+    activations = translator.saved_bytes * loop.batch_size
     if config.compute.precision != "fp32":
         activations /= 2
-    if not training.pixels:
-        copies = (
-            2 if config.llm.lora is not None and training.action == "train" else 4
-        )  # weights, gradients, AdamW's two
+    if variant.trains_encoder == "none":
+        lora = config.llm.lora is not None and variant is not PRETRAINING
+        copies = 2 if lora else 4  # weights, gradients, AdamW's two
         return parameters, round(parameters * FLOAT * copies + activations)
     train = workload.splits["train"]
-    frames = training.loop.batch_size * math.ceil(train.frames / train.clips / config.video.keep_every)
+    frames = loop.batch_size * math.ceil(train.frames / train.clips / config.video.keep_every)
     encoder = sum(weight.numel() for weight in new_encoder(config.encoder, config.video).parameters())
-    sgd = of_light_t and config.visual_training.optimizer == "sgd"
+    sgd = variant is VISUAL and config.visual_training.optimizer == "sgd"
     step = step_bytes(
         config.encoder.backbone,
         frames,
@@ -228,13 +209,13 @@ def _memory(run: Run, training: _Training, workload: Workload, rates: DeviceRate
     return parameters + encoder, round(step + activations)
 
 
-def _disk(run: Run, training: _Training, parameters: int) -> int:
+def _disk(run: Run, variant: Variant, parameters: int) -> int:
     """The best weights, and the state of the unfinished training with its optimizer and its own best weights; and
     the cache of frames, if it is on."""
-    kept = len(run.config.visual_training.keep_epochs) if training.action == "visual" else 0
+    kept = len(run.config.visual_training.keep_epochs) if variant is VISUAL else 0
     weights = parameters * FLOAT * (1 + 1 + 3 + kept)
     frames = 0
-    if training.pixels and run.config.video.frame_cache and run.manifest.is_file():
+    if variant.trains_encoder != "none" and run.config.video.frame_cache and run.manifest.is_file():
         frames = cache_bytes(of_split(read_manifest(run.manifest), "train"), run.config)
     return weights + frames
 

@@ -30,9 +30,10 @@ from slt_cache.pipeline.probe import require_readable
 from slt_cache.progress import log, progress_counter
 from slt_cache.reading import read_json
 from slt_cache.runs.eval_files import Translated, record_of
-from slt_cache.runs.run import END_TO_END, MODELS, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of, score_hypotheses
 from slt_cache.runs.settings_use import named
+from slt_cache.runs.variants import BASELINE, MODELS
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.chunks import PieceReader, plain
 from slt_cache.video.reader_pool import read_ahead
@@ -65,7 +66,7 @@ def evaluate(
     videos. Without a cache, the run's own is used if there is one; without a split, it is test. With a `manifest`,
     its clips (of all splits, unless one is named) are read from their videos instead.
 
-    Writes eval/SPLIT.json and eval/SPLIT.tsv (stage 1 and controls: eval/MODEL.SPLIT.*), and for a `manifest`
+    Writes eval/SPLIT.json and eval/SPLIT.tsv (models other than llm: eval/MODEL.SPLIT.*), and for a `manifest`
     eval/lists/NAME.*. Of several processes (torchrun) each translates its share of the clips; all get all of them, and
     the leader writes."""
     if split is not None:
@@ -133,7 +134,7 @@ def _loaded(run: Run, model: str) -> tuple[_Loaded, dict[str, Any]]:
 
 def load_translator(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]:
     """The translator, the features that it wants, and the encoder where it is loaded anyway."""
-    if model == "visual" or model in END_TO_END:
+    if model == "visual" or MODELS[model].own_encoder:
         visual = load_visual(run.visual / "best") if model == "visual" else load_end_to_end(*_end_to_end(run, model))
         plain_features = run.config.features.model_copy(update={"level": "sign"})
         spec = feature_spec(visual, plain_features, run.config.augmentation)
@@ -155,13 +156,13 @@ def _require_its_features(run: Run, model: str, spec: FeatureSpec) -> None:
 
 def _end_to_end(run: Run, model: str) -> tuple[Path, str]:
     """Folder, and the command that trains it."""
-    return run.folder / model / "best", run.command(END_TO_END[model])
+    return run.folder / model / "best", run.command(MODELS[model].words)
 
 
 def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: str) -> FeatureCache | None:
     """The split in the cache; None where it is not there and has to be read from video. Refuses features that are
     others than the model was trained on."""
-    if model in END_TO_END or cache is None or split not in (file := CacheFile(cache)).splits:
+    if MODELS[model].own_encoder or cache is None or split not in (file := CacheFile(cache)).splits:
         return None
     level = FeatureCache(file, split).spec.level
     if model == "visual" and level in ("frame", "hidden"):
@@ -169,7 +170,7 @@ def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: st
     try:
         return open_features(run, file, split, spec)
     except FeaturesDiffer as error:
-        again = run.command("demo" if model == "control" else "train-llm --restart")
+        again = run.command("demo" if MODELS[model] is BASELINE else "train-llm --restart")
         raise InputError(
             f"{cache}: not the features that {run.folder / model} was trained on ({error.fields}). "
             f"Train it again: {again}; or name its own cache with --features."

@@ -23,6 +23,7 @@ from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.pipeline.split_work import SplitWork
 from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run
+from slt_cache.runs.saved_settings import save_settings
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _lead(
             with progress_bar(f"writing {cache.name}", "row") as progress:
                 add_splits(cache, list(whole.values()), progress, drop)
             if cache == run.features:
-                run.save_config("features")
+                save_settings(run, "features")
     except InputError:
         raise
     except SltCacheError as error:

@@ -1,24 +1,52 @@
-"""The final scoring on dev of a training from the cache: saved weights, with the search that `eval` uses."""
+"""Scores of saved weights on dev: once a training is done, with the search that `eval` uses, and on resume if dev has
+changed."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from slt_cache.checkpoints.translator import load_llm
-from slt_cache.decoding.search import cut_notice, decode_cached
-from slt_cache.device import pick_device
-from slt_cache.features.cache import FeatureCache
-from slt_cache.progress import log, progress_counter
-from slt_cache.runs.run import Run
-from slt_cache.runs.scoring import rounded, score_hypotheses
+from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.distributed.processes import barrier, is_main_process
+from slt_cache.pipeline.stages import Stage
+from slt_cache.progress import log
 
 
-def score_cached_dev(run: Run, best: Path, dev_split: FeatureCache, beams: int) -> dict[str, float]:
-    """Scores of saved weights, and the clips whose ends they do not read."""
-    generation = run.config.generation.model_copy(update={"num_beams": beams})
-    saved = load_llm(best)
-    model = saved.model.to(pick_device(run.config.compute.device))
-    with progress_counter("translating dev", len(dev_split), 0) as show:
-        hypotheses = decode_cached(model, dev_split, saved.tokenizer, generation, show)
-    notice = cut_notice(hypotheses, model.positions)
-    if notice is not None:
-        log(notice)
-    return rounded(score_hypotheses(run.config, hypotheses, dev_split.texts))
+def dev_is_scored(stage: Stage, record: Record) -> bool:
+    """Whether there is nothing to score, or the record has the scores of this dev split with these beams."""
+    if not record.dev or stage.dev_sha256 is None:
+        return True
+    beams = stage.run.config.generation.num_beams
+    return record.dev_beams == beams and record.dev_sha256 in (None, stage.dev_sha256)  # None: of 04acb8d
+
+
+def with_final_dev(stage: Stage, folder: Path, record: Record) -> Record:
+    """Scores the weights in `folder` on dev with the search that `eval` uses, unless that was done, and saves the
+    scores in their record.
+
+    During the training dev is searched with `generation.dev_beams`, which is quick and decides which weights are the
+    best; the scores recorded in the end are comparable with those of `eval`. The metrics log keeps the others."""
+    if dev_is_scored(stage, record):
+        return record
+    if record.dev_sha256 not in (None, stage.dev_sha256):
+        log(f"{stage.name}: dev has changed since it chose these weights, epoch {record.best_epoch}; they are kept")
+    beams = stage.run.config.generation.num_beams
+    log(f"{stage.name}: scoring the best weights on dev with {beams} beams")
+    return _scored(stage, folder, record, beams)
+
+
+def score_best_again(stage: Stage) -> dict[str, float]:
+    """Scores the best weights so far of an unfinished training on dev as it is now."""
+    best = stage.unfinished.best
+    record = read_record(best)
+    assert record is not None  # saved before the state that is resumed
+    if is_main_process():
+        stage.save_record(best, replace(record, finished=True))  # else it could not be loaded
+    barrier()
+    return _scored(stage, best, record, stage.run.config.generation.dev_beams).dev or {}
+
+
+def _scored(stage: Stage, folder: Path, record: Record, beams: int) -> Record:
+    scored = replace(record, dev=stage.score(folder, beams), dev_beams=beams, dev_sha256=stage.dev_sha256)
+    if is_main_process():
+        stage.save_record(folder, scored)
+    barrier()
+    return scored

@@ -22,6 +22,7 @@ from slt_cache.hashes import file_sha256, read_signed, write_signed
 from slt_cache.pipeline.run_corpus import Look, Probe, has_trained, read_corpus
 from slt_cache.progress import log, log_waiting
 from slt_cache.runs.run import Run
+from slt_cache.runs.saved_settings import save_settings
 
 NOT_PUBLISHED = "not the published count"
 UNREADABLE = "video that cannot be read"
@@ -61,6 +62,13 @@ class Preparation:
 
 
 def prepare(run: Run, look: Look | None = None) -> Preparation:
+    """Writes the manifest of the run's corpus, and saves the settings."""
+    made = make_manifest(run, look)
+    save_settings(run, "corpus")
+    return made
+
+
+def make_manifest(run: Run, look: Look | None = None) -> Preparation:
     """Writes the manifest of the run's corpus. The videos of your own corpus are opened if there is a `look`. Raises
     InputError if there is nothing to read."""
     corpus = corpus_of(run.config)
@@ -157,7 +165,7 @@ def ensure_clips(run: Run) -> list[Clip]:
     made from a corpus other than the one that the run asks for."""
     log_waiting()
     if not run.manifest.is_file():
-        prepare(run)
+        make_manifest(run)
     elif run.preparation.is_file():
         made = read_signed(run.preparation, UNSIGNED)
         try:
@@ -192,7 +200,7 @@ def _check_preparation(run: Run, made: dict[str, Any]) -> None:
     different = differences(settings, corpus.model_dump(mode="json"), "corpus.")
     if different and not has_trained(run):
         log(f"{run.manifest} is made again, since nothing was trained on it ({'; '.join(different)})")
-        prepare(run)
+        make_manifest(run)
         return
     if different:
         raise InputError(

@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from slt_cache.advice import command
 from slt_cache.batches.denoising import NoisyText
 from slt_cache.batches.sampler import Share
 from slt_cache.checkpoints.named_files import content_of
-from slt_cache.checkpoints.record import OtherSettings, Record, is_same_training, read_record, whole_record
+from slt_cache.checkpoints.record import OtherSettings, Record, read_record, whole_record
 from slt_cache.checkpoints.translator import save_seq2seq
-from slt_cache.config import LlmPretrainingConfig, differences
+from slt_cache.config import LlmPretrainingConfig, LoraConfig, differences
 from slt_cache.corpora.base import MONOLINGUAL_FILE, SPLITS, Clip, of_split
 from slt_cache.corpora.registry import language_code
 from slt_cache.corpora.sentences import read_sentences
@@ -26,7 +26,9 @@ from slt_cache.files import write_json
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_small
-from slt_cache.pipeline.stages import Attempt, RecordOf, Stage, require_resources, train_task, training_stage
+from slt_cache.pipeline.resources import require_resources
+from slt_cache.pipeline.run_stage import run_stage
+from slt_cache.pipeline.stages import Stage
 from slt_cache.pipeline.trim_llm import REPORT_FILE, summary, trim_llm
 from slt_cache.progress import log
 from slt_cache.runs.begin_from import is_of_other_run
@@ -36,9 +38,9 @@ from slt_cache.runs.outdated import say_outdated_by_pretraining
 from slt_cache.runs.run import Run
 from slt_cache.runs.settings_use import value_of
 from slt_cache.runs.unfinished import BEST
+from slt_cache.runs.variants import PRETRAINING
 from slt_cache.text.families import small_family, small_names, small_positions
 from slt_cache.text.tokenizer import Tokenizer, characters_of, load_tokenizer, train_tokenizer
-from slt_cache.training.state import TrainerState
 from slt_cache.training.tasks.denoising import DenoisingTask
 
 DECIDE_TOKENIZER = (
@@ -81,10 +83,29 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
     return str(derived.ensure(run.trimmed, "trimming", settings, trim))
 
 
+@dataclass(frozen=True)
+class Llm:
+    """The run's encoder-decoder, to be made when a training needs it."""
+
+    tokenizer: Tokenizer
+    made_of: dict[str, Any]
+    """What it is made of, to be recorded."""
+    make_whole: Callable[[], Any]
+    """Makes it, a PreTrainedModel."""
+    lora: LoraConfig | None
+
+    def make(self) -> Any:
+        """Returns it, a PreTrainedModel; with LoRA if the settings ask for it."""
+        seq2seq = self.make_whole()
+        if self.lora is not None:
+            add_lora(seq2seq, self.lora)
+        return seq2seq
+
+
 def llm_of(
     run: Run, clips: Sequence[Clip], derived: Derived, *, saves: bool, check: Callable[[Tokenizer], None] | None = None
-) -> tuple[Tokenizer, dict[str, Any], Callable[[], Any]]:
-    """Returns the tokenizer of the run's encoder-decoder, and what `new_llm` gives. `saves` says that the training
+) -> Llm:
+    """Returns the run's encoder-decoder; trims or pre-trains it if that was not done. `saves` says that the training
     saves the settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is pre-trained."""
     try:
         tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
@@ -94,24 +115,8 @@ def llm_of(
     require_tokenizer_of_stage_1(run, tokenizer, derived, saves)
     if check is not None:
         check(tokenizer)
-    return tokenizer, *new_llm(run, clips, tokenizer, derived)
-
-
-def new_llm(
-    run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived
-) -> tuple[dict[str, Any], Callable[[], Any]]:
-    """Returns what the run's encoder-decoder is made of, to be recorded; and what makes it, a PreTrainedModel, with
-    LoRA if the settings ask for it."""
-    settings, make = _whole_llm(run, clips, tokenizer, derived)
-    lora = run.config.llm.lora
-
-    def make_with_lora() -> Any:
-        seq2seq = make()
-        if lora is not None:
-            add_lora(seq2seq, lora)
-        return seq2seq
-
-    return settings, make_with_lora
+    made_of, make = _whole_llm(run, clips, tokenizer, derived)
+    return Llm(tokenizer, made_of, make, run.config.llm.lora)
 
 
 def _whole_llm(
@@ -146,10 +151,9 @@ def _small_llm(name: str, shape: LlmPretrainingConfig, tokenizer: Tokenizer) -> 
 def _pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived) -> Record:
     """Pre-trains the small LLM if that was not done; again for a stage that is restarted, if its text or settings have
     changed since."""
-    made = read_record(run.pretrained / BEST)
-    settings = _pretraining_settings(run, pretraining_text(run, clips), tokenizer)
-    outdated = made is not None and bool(differences(made.settings, settings))
-    return _pretrain(run, clips, tokenizer, derived, restart=derived.restart and outdated)
+    made, stage = read_record(run.pretrained / BEST), _stage(run, clips, tokenizer, derived)
+    outdated = made is not None and bool(differences(made.settings, stage.settings))
+    return run_stage(stage, restart=derived.restart and outdated)
 
 
 def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
@@ -219,59 +223,64 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     with Derived(run, run.command("llm pretrain"), restart) as derived:
         tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
         require_tokenizer_of_stage_1(run, tokenizer, derived, saves=True)
-        record = _pretrain(run, clips, tokenizer, derived, restart)
+        record = run_stage(_stage(run, clips, tokenizer, derived), restart)
     say_outdated_by_pretraining(run)
     return record
 
 
-def _pretraining_settings(run: Run, sentences: Sequence[str], tokenizer: Tokenizer) -> dict[str, Any]:
-    """Everything that decides the weights."""
-    config, name = run.config.llm_pretraining, small_llm(run)
-    return {
-        "seed": run.config.seed if config.seed is None else config.seed,
-        "llm_pretraining": config.recorded(),
-        "language": language_code(run.config),
-        "text_sha256": _sha256(sentences),
-        "tokenizer_sha256": tokenizer.sha256,
-        **({} if name == UNNAMED else {"name": name}),
-    }
+@dataclass(frozen=True)
+class PretrainingStage(Stage):
+    """The small MBart or mT5 learns to restore sentences; its run has the seed of the pre-training."""
+
+    sentences: Sequence[str]
+    tokenizer: Tokenizer
+
+    @property
+    def loop(self) -> LlmPretrainingConfig:
+        return self.run.config.llm_pretraining
+
+    @property
+    def evaluate_every(self) -> int:
+        return self.loop.epochs
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        name = small_llm(self.run)
+        return {
+            "seed": self.run.config.seed,
+            "llm_pretraining": self.loop.recorded(),
+            "language": language_code(self.run.config),
+            "text_sha256": _sha256(self.sentences),
+            "tokenizer_sha256": self.tokenizer.sha256,
+            **({} if name == UNNAMED else {"name": name}),
+        }
+
+    def make_task(self, device: torch.device) -> DenoisingTask:
+        name, loop = small_llm(self.run), self.loop
+        model = _small_llm(name, loop, self.tokenizer)
+        text = NoisyText(
+            self.sentences,
+            self.tokenizer,
+            batch_size=loop.batch_size,
+            seed=self.run.config.seed,
+            mask_ratio=loop.mask_ratio,
+            span_mean=loop.span_mean,
+            permute_sentences=loop.permute_sentences,
+            share=Share(rank(), size()),
+        )
+        if (positions := small_positions(name)) is not None:
+            text.require_positions(positions)
+        return DenoisingTask(model, text, loop, partial(self.save_best, model))
+
+    def save_best(self, model: Any, epoch: int, dev: dict[str, float]) -> None:
+        save_seq2seq(self.unfinished.best, model, self.tokenizer, self.record_of(epoch, dev))
 
 
-def _pretrain(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived, restart: bool) -> Record:
-    name, config = small_llm(run), run.config.llm_pretraining
-    sentences = pretraining_text(run, clips)
-    settings = _pretraining_settings(run, sentences, tokenizer)
-    seed: int = settings["seed"]
-
-    def work(attempt: Attempt) -> TrainerState:
-        def make_task(device: torch.device, record_of: RecordOf) -> DenoisingTask:
-            model = _small_llm(name, config, tokenizer)
-
-            def save(epoch: int, dev: dict[str, float]) -> None:
-                save_seq2seq(attempt.best, model, tokenizer, record_of(epoch, dev))
-
-            text = NoisyText(
-                sentences,
-                tokenizer,
-                batch_size=config.batch_size,
-                seed=seed,
-                mask_ratio=config.mask_ratio,
-                span_mean=config.span_mean,
-                permute_sentences=config.permute_sentences,
-                share=Share(rank(), size()),
-            )
-            if (positions := small_positions(name)) is not None:
-                text.require_positions(positions)
-            return DenoisingTask(model, text, config, save)
-
-        seeded = replace(run, config=run.config.model_copy(update={"seed": seed}), lasting=run.lasting or run.config)
-        return train_task(seeded, config, attempt, make_task, evaluate_every=config.epochs)
-
-    stage = Stage("pre-training", run.pretrained, run.command("llm pretrain"), settings, keep=derived.keep)
-    before = whole_record(stage.folder / BEST)
-    record = training_stage(stage, restart, work)
-    run.save_config("pretrained", trained=not is_same_training(before, record))
-    return record
+def _stage(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived) -> PretrainingStage:
+    seed = run.config.llm_pretraining.seed
+    config = run.config if seed is None else run.config.model_copy(update={"seed": seed})
+    seeded = replace(run, config=config, lasting=run.lasting or run.config)
+    return PretrainingStage(seeded, PRETRAINING, derived, pretraining_text(run, clips), tokenizer)
 
 
 def _sha256(sentences: Sequence[str]) -> str:

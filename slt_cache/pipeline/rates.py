@@ -16,6 +16,7 @@ from slt_cache.device import pick_device
 from slt_cache.models.llm.small import make_of_shape, make_small
 from slt_cache.models.translators import LIGHT_T_SIZES, SignTranslator, make_light_t
 from slt_cache.pipeline.workload import Workload
+from slt_cache.runs.variants import BASELINE, MODELS, VISUAL
 from slt_cache.text.families import likely_family, small_family
 from slt_cache.training.optimizers import AdamW
 
@@ -29,11 +30,11 @@ ROUNDS = 3
 
 
 def seconds_of(action: str, model: str, settings: Config, workload: Workload, rates: "DeviceRates") -> float:
-    """Returns the seconds of one step: `action` and `model` are named as in a plan's Step."""
+    """Returns the seconds of one step: `action` is one of a plan's Step, `model` one of runs/variants.py."""
     kept = {split: amount.frames * settings.video.keep_rate for split, amount in workload.splits.items()}
     clips = {split: amount.clips for split, amount in workload.splits.items()}
-    of_light_t = action == "visual" or model in ("visual", "control")
-    translator = rates.translator(settings.light_t.size if of_light_t else settings.llm.name)
+    variant = VISUAL if action == "visual" else MODELS[model]
+    translator = rates.translator(settings.llm.name if variant.llm else settings.light_t.size)
     if action == "pretrain":
         pretraining = settings.llm_pretraining
         updates = workload.sentences / pretraining.batch_size / pretraining.accumulate
@@ -41,21 +42,20 @@ def seconds_of(action: str, model: str, settings: Config, workload: Workload, ra
     if action == "features":
         return sum(kept.values()) * rates.encoded_frame
     if action == "test":
-        reading = kept["test"] * rates.encoded_frame if model.startswith(("joint", "llm-un")) else 0.0
+        reading = kept["test"] * rates.encoded_frame if variant.own_encoder else 0.0
         return reading + clips["test"] * translator.decoding
-    from_pixels = action == "visual" or settings.llm_training.unfreeze != "none" or model == "joint"
-    loop = settings.visual_training if action == "visual" else settings.llm_training
+    loop = settings.visual_training if variant is VISUAL else settings.llm_training
     greedy = translator.decoding / settings.generation.num_beams
     updates = clips["train"] / loop.batch_size / loop.accumulate
     an_epoch = clips["train"] * translator.step + updates * translator.update
     a_dev = clips.get("dev", 0) * greedy
-    if from_pixels:
-        whole = not model.endswith("-temporal")
+    if variant.trains_encoder != "none":
+        whole = variant.trains_encoder == "all"
         an_epoch += kept["train"] * (rates.trained_frame if whole else rates.encoded_frame)
         an_epoch += updates * rates.encoder_update if whole else 0.0
         a_dev += kept.get("dev", 0.0) * rates.encoded_frame
-    begins_anew = action == "control" and settings.features.level != "sign"  # train_control
-    epochs = loop.epochs + (settings.visual_training.epochs if begins_anew else 0)
+    is_new = variant is BASELINE and settings.features.level != "sign"  # as in train_baseline.py
+    epochs = loop.epochs + (settings.visual_training.epochs if is_new else 0)
     return epochs * (an_epoch + a_dev / loop.evaluate_every)
 
 
@@ -141,7 +141,7 @@ class DeviceRates:
         return self._timed(update)
 
     def _timed(self, work: Callable[[], Any]) -> float:
-        """Seconds, the quickest of some rounds behind one to warm up."""
+        """Seconds of the quickest of some rounds, after one to warm up."""
         taken = []
         for _ in range(ROUNDS + 1):
             begun = time.perf_counter()

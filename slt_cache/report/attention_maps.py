@@ -8,7 +8,8 @@ from slt_cache.errors import SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.progress import progress_counter
 from slt_cache.runs.evaluations import Evaluation, Sentence
-from slt_cache.runs.run import END_TO_END, Run
+from slt_cache.runs.run import Run
+from slt_cache.runs.variants import MODELS
 
 if TYPE_CHECKING:
     from slt_cache.decoding.attention import WordAttention
@@ -28,7 +29,7 @@ class CrossAttention:
 
 def read_cross_attention(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
     """Of the clips that the run's cache holds features of as the model was trained on."""
-    if evaluation.model in END_TO_END:
+    if evaluation.model in MODELS and MODELS[evaluation.model].own_encoder:
         return _none("this model has an encoder of its own, which no cache holds the features of")
     if evaluation.earlier_weights:
         model = None if evaluation.model == "llm" else evaluation.model

@@ -9,13 +9,14 @@ from markupsafe import Markup
 from slt_cache.metrics.scores import RESAMPLES, Comparison, compare
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.model_colours import css_colour_of
-from slt_cache.report.trainings import TRAININGS, dev_axis, read_trainings
+from slt_cache.report.trainings import dev_axis, read_trainings
 from slt_cache.runs.evaluations import FEWEST_TO_COMPARE, Evaluation, columns_of
-from slt_cache.runs.run import MODELS, Run
+from slt_cache.runs.run import Run
+from slt_cache.runs.variants import TRAININGS, label_of
 
 SIGNIFICANT = 0.05
-SIDE_BY_SIDE = {"visual": "stage 1", "llm": "stage 2"}
-"""Trainings whose dev scores are drawn for all runs, and what the axis calls them."""
+SIDE_BY_SIDE = ("visual", "llm")
+"""Trainings whose dev scores are drawn for all runs."""
 
 
 Named = tuple[str, Evaluation]
@@ -91,7 +92,7 @@ def rival_runs(runs: Sequence[tuple[Run, Sequence[Evaluation]]]) -> list[Compare
         for one in evaluations:
             found.setdefault((one.split, one.model), []).append((name, one))
     return [
-        Compared(f"{MODELS.get(model, model)}, {split}", named[0], named[1:], False)
+        Compared(f"{label_of(model)}, {split}", named[0], named[1:], False)
         for (split, model), named in found.items()
         if len(named) > 1
     ]
@@ -160,9 +161,9 @@ def _dev_drawing(key: str, names: Sequence[str], runs: Sequence[Run]) -> Markup:
     series = [
         Series(name, () if one is None else one.dev_in(metric)) for name, one in zip(names, trainings, strict=True)
     ]
-    title = f"{TRAININGS[key]}: dev {metric.label} over epochs, by run"
+    title = f"{TRAININGS[key].training}: dev {metric.label} over epochs, by run"
     return draw_lines(
-        Chart(f"runs-{key}", title, f"epoch of {SIDE_BY_SIDE[key]}", dev_axis(metric), tuple(series), points=True)
+        Chart(f"runs-{key}", title, f"epoch of {TRAININGS[key].stage}", dev_axis(metric), tuple(series), points=True)
     )
 
 

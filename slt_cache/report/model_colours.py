@@ -1,6 +1,6 @@
 """One colour for each model of a run, the same in every table and every drawing of a page."""
 
-from slt_cache.runs.run import MODELS
+from slt_cache.runs.variants import MODELS
 
 
 def colour_of(model: str) -> int | None:

@@ -14,26 +14,13 @@ from slt_cache.metrics.base import Metric
 from slt_cache.metrics.registry import METRICS
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.model_colours import colour_of, css_colour_of
-from slt_cache.runs.run import END_TO_END, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST, metrics_file
+from slt_cache.runs.variants import MODELS, TRAININGS, Variant
 from slt_cache.training.diagnostics import llm_larger
 from slt_cache.training.logs import read_metrics
 from slt_cache.training.task import LAST
 
-TRAININGS = {
-    "visual": "stage 1: visual encoder and Light-T",
-    "llm/pretrained": "pre-training of the small LLM on text alone",
-    "llm": "stage 2: the LLM from the cache",
-    "llm-from-scratch": "stage 2 without pre-training",
-    "llm-unfreeze-temporal": "stage 2, temporal module learning on",
-    "llm-unfreeze-all": "stage 2, whole encoder learning on",
-    "joint": "encoder and LLM end to end, no stage 1",
-    "joint-temporal": "the same, backbone frozen",
-    "control": "control: Light-T trained on over the same cache",
-}
-"""Folders of the run, and what was trained in each."""
-NOT_DRAWN = "llm/pretrained"
-"""Trained on another task with another loss: its curve would say nothing beside the others."""
 MODULES = {
     "encoder": "visual encoder (temporal module)",
     "adapter": "adapter",
@@ -41,8 +28,6 @@ MODULES = {
     "llm": "LLM",
 }
 """Whose last layers have their norms logged (training/diagnostics.py), in the order of the legend."""
-TOGETHER = ("joint", "llm-unfreeze-all")
-"""Trainings in which the whole encoder learns with the LLM."""
 HALF = 0.5
 FLAT = 0.4
 """Of a shared axis: a line that stays lower shows little of its shape."""
@@ -54,8 +39,7 @@ MOST_POINTS = 400
 class Training:
     """One stage's log and record."""
 
-    key: str
-    """Its folder in the run; one of TRAININGS."""
+    variant: Variant
     lines: list[dict[str, Any]]
     """Of metrics.jsonl."""
     record: Record | None
@@ -63,8 +47,18 @@ class Training:
     """Decided which of its weights are the best."""
 
     @property
+    def key(self) -> str:
+        """Its folder in the run."""
+        return self.variant.name
+
+    @property
     def name(self) -> str:
-        return TRAININGS[self.key]
+        return self.variant.training
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it has a curve: pre-training has another task and another loss, which say nothing here."""
+        return self.key in MODELS
 
     @property
     def steps(self) -> list[dict[str, Any]]:
@@ -101,15 +95,15 @@ class Drawn:
 
 def read_trainings(run: Run) -> list[Training]:
     """What was trained in the run, or is being trained."""
-    found = [_read(key, run.folder / key) for key in TRAININGS]
+    found = [_read(one, run.folder / name) for name, one in TRAININGS.items()]
     return [one for one in found if one.lines or one.record]
 
 
-def _read(key: str, folder: Path) -> Training:
+def _read(variant: Variant, folder: Path) -> Training:
     record = read_record(folder / BEST)
     begun = record or read_record(folder / LAST)
     metric = METRICS[BLEU4] if begun is None else begun.selected_by
-    return Training(key, read_metrics(metrics_file(folder)), record, metric)
+    return Training(variant, read_metrics(metrics_file(folder)), record, metric)
 
 
 def dev_axis(metric: Metric) -> str:
@@ -120,7 +114,7 @@ def dev_axis(metric: Metric) -> str:
 def draw_curves(trainings: Sequence[Training]) -> list[Drawn]:
     """A loss and a dev picture for each training. All losses share one axis, and so do all dev scores, unless one of
     them would be a flat line there; then each has its own."""
-    trainings = [one for one in trainings if one.key != NOT_DRAWN and one.losses]
+    trainings = [one for one in trainings if one.is_drawn and one.losses]
     loss_top = _common_top([one.losses for one in trainings], step=1)
     score_top = _common_top([one.dev for one in trainings], step=10)
     return [
@@ -131,7 +125,7 @@ def draw_curves(trainings: Sequence[Training]) -> list[Drawn]:
 
 def shared_axes(trainings: Sequence[Training]) -> list[str]:
     """What is drawn on one vertical axis for all trainings: losses, dev scores, both, or nothing."""
-    drawn = [one for one in trainings if one.key != NOT_DRAWN and one.losses]
+    drawn = [one for one in trainings if one.is_drawn and one.losses]
     shared = {"losses": [one.losses for one in drawn], "dev scores": [one.dev for one in drawn]}
     return [name for name, lines in shared.items() if len(drawn) > 1 and _common_top(lines, 1) is not None]
 
@@ -167,7 +161,7 @@ def _dev_drawing(training: Training, top: float | None) -> Markup:
 
 def draw_norms(trainings: Sequence[Training]) -> list[Drawn]:
     """For each training that logged them, norms of gradients and of weights by module (paper, figure 2)."""
-    trainings = [one for one in trainings if one.key != NOT_DRAWN]
+    trainings = [one for one in trainings if one.is_drawn]
     drawn = [
         Drawn(
             one.name,
@@ -182,7 +176,7 @@ def draw_norms(trainings: Sequence[Training]) -> list[Drawn]:
 
 def _diagnosis(training: Training) -> str:
     """Of encoder and LLM trained together: which of them the loss pulls at harder."""
-    share, updates = llm_larger(training.steps, "grad_norm") if training.key in TOGETHER else (0.0, 0)
+    share, updates = llm_larger(training.steps, "grad_norm") if _learn_together(training.variant) else (0.0, 0)
     if not updates:
         return ""
     told = f"The LLM's gradient is the larger one in {share:.0%} of the {updates:,} logged updates"
@@ -191,6 +185,11 @@ def _diagnosis(training: Training) -> str:
             f"{told}: it decides this training, as the paper says of joint training. A frozen encoder it cannot reach."
         )
     return f"{told}: here the LLM does not drown the encoder, other than in the paper's joint training."
+
+
+def _learn_together(variant: Variant) -> bool:
+    """Whether the whole encoder and the LLM learn at once."""
+    return variant.own_encoder and variant.trains_encoder == "all"
 
 
 def _norm_drawing(training: Training, kind: str, what: str) -> Markup:
@@ -211,9 +210,9 @@ def _of_modules(training: Training, kind: str) -> tuple[Series, ...]:
         return _thinned((line["step"], line[key]) for line in training.steps if key in line)
 
     names = dict(MODULES)
-    if training.key == "control":
+    if not training.variant.llm:
         names["llm"] = MODULES["translator"]
-    elif training.key in END_TO_END:
+    elif training.variant.own_encoder:
         names["translator"] = MODULES["llm"]
     return tuple(Series(name, of(f"{kind}/{module}"), inked=True) for module, name in names.items())
 

@@ -86,7 +86,7 @@ def _row(result: TableResult, found: RowResult) -> dict[str, Any]:
         "label": found.row.label,
         "reference": found is result.rows[result.table.against],
         "scores": [spread_text(found.scores[key]) for key in IN_PAPER],
-        "control": spread_text(found.control) if found.control else "-",
+        "baseline": spread_text(found.baseline) if found.baseline else "-",
         "against": against(result, found),
         "paper_rouge_l": number_text(found.row.rouge_l),
         "paper_bleu4": number_text(found.row.bleu4),
@@ -135,7 +135,7 @@ def _dev_drawing(result: TableResult, base: RunFolder, config: Config, colours: 
 
 def _norm_drawings(base: RunFolder, config: Config) -> list[Markup]:
     """(paper, figure 2)"""
-    lines = [line for line in read_metrics(run_of(base, config).joint / "metrics.jsonl") if line["kind"] == "step"]
+    lines = [line for line in read_metrics(base.folder / "joint" / "metrics.jsonl") if line["kind"] == "step"]
 
     def points(key: str) -> tuple[tuple[float, float], ...]:
         return tuple((line["step"], line[key]) for line in lines if key in line)

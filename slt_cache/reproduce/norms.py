@@ -8,7 +8,7 @@ from statistics import median
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.reproduce.tables import BASE
-from slt_cache.reproduce.variants import folder_of, run_of
+from slt_cache.reproduce.variants import folder_of
 from slt_cache.training.diagnostics import ENCODER, LLM, llm_larger
 from slt_cache.training.logs import read_metrics
 
@@ -32,7 +32,7 @@ class Norms:
 
 def norms_of(seeds: Sequence[int], root: Path, config: Config) -> tuple[list[Norms], str]:
     """And when the last training ended, ISO 8601. A training without diagnostics has no norms, and gives none."""
-    folders = [run_of(folder_of(root, seed, BASE, config), config).joint for seed in seeds]
+    folders = [folder_of(root, seed, BASE, config).folder / "joint" for seed in seeds]
     lines = [line for folder in folders for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "step"]
     records = [read_record(folder / "best") for folder in folders]
     trained = max((record.finished_at for record in records if record is not None), default="")

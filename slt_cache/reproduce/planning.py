@@ -8,25 +8,12 @@ from pathlib import Path
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.features.file import CacheFile
-from slt_cache.pipeline.train_llm import has_control
+from slt_cache.pipeline.train_baseline import has_baseline
 from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
 from slt_cache.runs.eval_files import is_of_these_weights
-from slt_cache.runs.run import END_TO_END
+from slt_cache.runs.variants import BASELINE, MODELS, PRETRAINING, VISUAL
 from slt_cache.text.families import small_family
-
-CONTROL = "control"
-TRAININGS = {
-    "visual": "stage 1",
-    "llm": "stage 2",
-    CONTROL: "the control, Light-T over the same cache",
-    "llm-from-scratch": "stage 2 with the LLM from scratch",
-    "llm-unfreeze-temporal": "stage 2 in which the temporal module learns on",
-    "llm-unfreeze-all": "stage 2 in which the encoder learns on",
-    "joint": "joint training of encoder and LLM",
-    "joint-temporal": "joint training with the backbone frozen as it began",
-}
-"""Models of run.MODELS, in the words of a plan."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +22,19 @@ class Step:
 
     place: RunFolder
     action: str
-    """visual, pretrain, features, train, control, test."""
+    """visual, pretrain, features, train, baseline, test."""
     model: str = "llm"
-    """What is trained or tested, one of run.MODELS."""
+    """What is trained or tested, one of variants.MODELS."""
 
     @property
     def name(self) -> str:
+        stage = MODELS[self.model].stage
         what = {
-            "visual": "stage 1",
-            "pretrain": "the LLM learns from text",
+            "visual": VISUAL.stage,
+            "pretrain": PRETRAINING.stage,
             "features": "features of every clip",
-            "test": f"test of {TRAININGS[self.model]}",
-        }.get(self.action, TRAININGS[self.model])
+            "test": f"test of {stage}",
+        }.get(self.action, stage)
         return f"seed {self.place.seed}, {self.place.variant}: {what}"
 
 
@@ -64,8 +52,9 @@ def plan(tables: Iterable[Table], seeds: Sequence[int], root: Path, config: Conf
 def _steps_of(place: RunFolder, row: Row, config: Config) -> Iterator[Step]:
     pretrain = Step(place.of_llm, "pretrain")
     small = small_family(run_of(place.of_llm, config).config.llm.name)
-    if row.model in END_TO_END:
-        if row.model.startswith("llm"):
+    model = MODELS[row.model]
+    if model.own_encoder:
+        if model.after_stage_1:
             yield Step(place, "visual")
         if small:
             yield pretrain
@@ -73,16 +62,16 @@ def _steps_of(place: RunFolder, row: Row, config: Config) -> Iterator[Step]:
         yield Step(place, "test", row.model)
         return
     yield Step(place.of_encoder, "visual")
-    if row.model == "visual":
+    if not model.from_cache:
         yield Step(place, "test", row.model)
         return
     yield Step(place.of_cache, "features")
-    if small and row.model == "llm":
+    if small and model.pretrained:
         yield pretrain
     yield Step(place, "train", row.model)
     yield Step(place, "test", row.model)
-    yield Step(place.of_cache, "control", CONTROL)
-    yield Step(place.of_cache, "test", CONTROL)
+    yield Step(place.of_cache, "baseline", BASELINE.name)
+    yield Step(place.of_cache, "test", BASELINE.name)
 
 
 def is_done(step: Step, config: Config) -> bool:
@@ -93,8 +82,8 @@ def is_done(step: Step, config: Config) -> bool:
         return run.features.is_file() and {"train", "dev", "test"} <= set(CacheFile(run.features).splits)
     if step.action == "test":
         return is_of_these_weights(run, step.model, "test")
-    if step.action == "control":
-        return run.features.is_file() and has_control(run, run.features)
+    if step.action == "baseline":
+        return run.features.is_file() and has_baseline(run, run.features)
     folder = {"visual": run.visual, "pretrain": run.pretrained}.get(step.action, run.folder / step.model)
     record = read_record(folder / "best")
     return record is not None and record.finished

@@ -27,7 +27,7 @@ def table_text(result: TableResult) -> str:
     table, seeds = result.table, len(result.rows[0].scores["bleu4"].values)
     width = max(len(one.row.label) for one in result.rows) + 2
     metrics = "".join(f"{METRICS[key].heading:>{_cell(seeds, key)}}" for key in IN_PAPER)
-    columns = f"{'control':>{_cell(seeds)}}{PAPER_ROUGE:>{PAPER_CELL}}{'B-4':>8}   "
+    columns = f"{'Light-T':>{_cell(seeds)}}{PAPER_ROUGE:>{PAPER_CELL}}{'B-4':>8}   "
     columns += f"{f'against row {table.against + 1}':<{AGAINST}}"
     head = f"{'':<{width}}{metrics}{columns}"
     if table.hours:
@@ -50,7 +50,7 @@ def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
     line = f"{found.row.label:<{width}}" + "".join(
         f"{spread_text(found.scores[key]):>{_cell(seeds, key)}}" for key in IN_PAPER
     )
-    line += f"{spread_text(found.control) if found.control else '-':>{_cell(seeds)}}"
+    line += f"{spread_text(found.baseline) if found.baseline else '-':>{_cell(seeds)}}"
     line += f"{number_text(found.row.rouge_l):>{PAPER_CELL}}{number_text(found.row.bleu4):>8}   "
     line += f"{against(result, found):<{AGAINST}}"
     return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
@@ -79,7 +79,7 @@ def _told(differences: Sequence[Delta]) -> str:
 
 def verdict(result: TableResult) -> list[str]:
     """What the paper found, whether the same shows here, and whether the LLM is what made the scores."""
-    return [f"the paper: {result.table.finding}", *_order(result), *_against_control(result)]
+    return [f"the paper: {result.table.finding}", *_order(result), *_against_baseline(result)]
 
 
 def _order(result: TableResult) -> list[str]:
@@ -114,9 +114,9 @@ def _order_claim(result: TableResult) -> str:
     )
 
 
-def _against_control(result: TableResult) -> list[str]:
-    told = [f"{one.row.label} {_told(one.against_control)}" for one in result.rows if one.against_control]
-    return [f"against the control: {', '.join(told)}"] if told else []
+def _against_baseline(result: TableResult) -> list[str]:
+    told = [f"{one.row.label} {_told(one.against_baseline)}" for one in result.rows if one.against_baseline]
+    return [f"against the Light-T baseline: {', '.join(told)}"] if told else []
 
 
 def norms_text(norms: Sequence[Norms], finding: str) -> str:
@@ -148,8 +148,8 @@ def to_json(result: TableResult) -> dict[str, Any]:
                 "variant": one.row.variant,
                 "model": one.row.model,
                 "scores": {key: list(spread.values) for key, spread in one.scores.items()},
-                "control_bleu4": list(one.control.values) if one.control else None,
-                "control_p": [each.p for each in one.against_control],
+                "control_bleu4": list(one.baseline.values) if one.baseline else None,
+                "control_p": [each.p for each in one.against_baseline],
                 "p": [each.p for each in one.against],
                 "stage1_hours": list(one.hours.values) if one.hours else None,
                 "paper": {"rouge_l": one.row.rouge_l, "bleu4": one.row.bleu4},

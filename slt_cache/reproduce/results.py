@@ -12,14 +12,14 @@ from slt_cache.config import Config
 from slt_cache.hashes import read_signed
 from slt_cache.metrics.registry import IN_PAPER
 from slt_cache.metrics.scores import compare
-from slt_cache.reproduce.planning import CONTROL, Step
+from slt_cache.reproduce.planning import Step
 from slt_cache.reproduce.steps import seconds_of
 from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import folder_of, run_of
 from slt_cache.runs.eval_files import file_stem
 from slt_cache.runs.evaluations import read_table
-from slt_cache.runs.run import END_TO_END
 from slt_cache.runs.scoring import choices_of, preset_of
+from slt_cache.runs.variants import BASELINE, MODELS
 
 SIGNIFICANT = 0.05
 
@@ -56,10 +56,10 @@ class RowResult:
     row: Row
     scores: dict[str, MeanAndStd]
     """By IN_PAPER."""
-    control: MeanAndStd | None
-    """BLEU-4 of the Light-T that was trained over the same cache."""
-    against_control: tuple[Delta, ...]
-    """Of each seed; empty where there is no control."""
+    baseline: MeanAndStd | None
+    """BLEU-4 of the Light-T that was trained on over the same cache."""
+    against_baseline: tuple[Delta, ...]
+    """Of each seed; empty without a Light-T baseline."""
     against: tuple[Delta, ...]
     """Of each seed, from the row that the table compares with; empty for that row itself."""
     hours: MeanAndStd | None
@@ -140,17 +140,17 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
     }
     for place, row in enumerate(table.rows):
         found = [_evaluation(root, seed, row, config) for seed in seeds]
-        beside = _control_of(row, root, config)
-        controls = [_evaluation(root, seed, beside, config) for seed in seeds] if beside is not None else []
+        beside = _baseline_of(row, root, config)
+        baselines = [_evaluation(root, seed, beside, config) for seed in seeds] if beside is not None else []
         scores = {key: MeanAndStd(tuple(one["scores"][key] for one in found)) for key in IN_PAPER}
         signature, clips = found[0]["signatures"]["bleu4"], found[0]["clips"]
-        trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in [*found, *controls]))
+        trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in [*found, *baselines]))
         rows.append(
             RowResult(
                 row,
                 scores,
-                control=MeanAndStd(tuple(one["scores"]["bleu4"] for one in controls)) if controls else None,
-                against_control=() if beside is None else _differences(root, seeds, row, beside, config),
+                baseline=MeanAndStd(tuple(one["scores"]["bleu4"] for one in baselines)) if baselines else None,
+                against_baseline=() if beside is None else _differences(root, seeds, row, beside, config),
                 against=_seen_from(between, place, table.against),
                 hours=_hours(root, seeds, row, config) if table.hours else None,
             )
@@ -167,11 +167,11 @@ def _seen_from(between: Mapping[tuple[int, int], tuple[Delta, ...]], place: int,
     return tuple(Delta(-found.value, found.p) for found in between[other, place])
 
 
-def _control_of(row: Row, root: Path, config: Config) -> Row | None:
-    """The control over the cache that the row's model reads; None where that reads videos, or is stage 1 itself."""
-    if row.model in END_TO_END or row.model == "visual":
+def _baseline_of(row: Row, root: Path, config: Config) -> Row | None:
+    """The Light-T baseline over the cache that the row's model reads; None if it reads videos, or is stage 1 itself."""
+    if not MODELS[row.model].from_cache:
         return None
-    return replace(row, variant=folder_of(root, 0, row.variant, config).of_cache.variant, model=CONTROL)
+    return replace(row, variant=folder_of(root, 0, row.variant, config).of_cache.variant, model=BASELINE.name)
 
 
 def _folder(root: Path, seed: int, row: Row, config: Config) -> Path:

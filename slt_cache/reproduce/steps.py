@@ -13,14 +13,16 @@ from slt_cache.pipeline.evaluate import evaluate
 from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.prepare_llm import pretrain
+from slt_cache.pipeline.train_baseline import train_baseline
 from slt_cache.pipeline.train_joint import train_joint, train_unfrozen
-from slt_cache.pipeline.train_llm import train_control, train_llm
+from slt_cache.pipeline.train_llm import train_llm
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.progress import log
 from slt_cache.reproduce.planning import Step, is_done
 from slt_cache.reproduce.variants import link_artifacts, run_of
 from slt_cache.runs.eval_files import saved_scores
 from slt_cache.runs.run import Run
+from slt_cache.runs.variants import MODELS
 from slt_cache.training.progress_bar import duration
 
 
@@ -47,7 +49,7 @@ def do(step: Step, config: Config) -> None:
         "pretrain": _pretrain,
         "features": _extract,
         "train": lambda run: _train(run, step.model),
-        "control": lambda run: train_control(run, run.features),
+        "baseline": lambda run: train_baseline(run, run.features),
         "test": lambda run: _test(run, step.model),
     }
     work[step.action](run)
@@ -67,12 +69,13 @@ def _extract(run: Run) -> None:
 
 
 def _train(run: Run, model: str) -> None:
-    if model.startswith("joint"):
-        train_joint(run)
-    elif run.config.llm_training.unfreeze != "none":
+    variant = MODELS[model]
+    if variant.from_cache:
+        train_llm(run, run.features)
+    elif variant.after_stage_1:
         train_unfrozen(run)
     else:
-        train_llm(run, run.features)
+        train_joint(run)
 
 
 def _test(run: Run, model: str) -> None:

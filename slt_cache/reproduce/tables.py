@@ -1,6 +1,6 @@
 """The paper's tables (Chen et al. 2024, all on PHOENIX14T's test set), and which of our trainings stands beside a row.
 
-A training is named by a variant of the run's settings (variants.py) and by a model of the run folder (run.MODELS)."""
+A training is named by a variant of the run's settings (variants.py) and by a model of the run (runs/variants.py)."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Row:
     label: str
     variant: str
     model: str
-    """Its name in run.MODELS."""
+    """Its name in runs/variants.py."""
     bleu4: float | None = None
     """The paper's; None where it gives only a picture."""
     rouge_l: float | None = None

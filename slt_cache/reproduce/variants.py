@@ -22,14 +22,13 @@ from slt_cache.files import replacing
 from slt_cache.pipeline.train_from_video import epoch_folder
 from slt_cache.reproduce.tables import BASE, kept_epochs
 from slt_cache.runs.run import Run
+from slt_cache.runs.variants import MODELS
 from slt_cache.text.families import small_family
 
 MT5 = "mt5"
 MT5_NAME = "google/mt5-base"
 """(table 10)"""
 LEVELS = ("frame", "hidden")
-EPOCHS_OF_BOTH = ("joint", "joint-temporal")
-"""Models that have no stage 1: they see the clips as often as both stages together."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class RunFolder:
 
     @property
     def of_cache(self) -> "RunFolder":
-        """Where the features of this variant are extracted, and where the control over them stands."""
+        """Where the features of this variant are extracted, and where the Light-T baseline over them stands."""
         return self.beside(BASE) if self.variant == MT5 else self
 
 
@@ -90,11 +89,9 @@ def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[st
         own["features.level"] = place.variant
     elif place.variant == MT5:
         own["llm.name"] = "small-mt5" if small_family(config.llm.name) else MT5_NAME
-    if model == "llm-from-scratch":
-        own["llm.pretrained"] = False
-    if model.endswith(("-temporal", "-all")):
-        own["llm_training.unfreeze"] = model.rpartition("-")[2]
-    if model in EPOCHS_OF_BOTH:
+    trained = MODELS[model]
+    own.update(trained.settings)
+    if trained.own_encoder and not trained.after_stage_1:  # it sees the clips as often as both stages together
         own["llm_training.epochs"] = config.visual_training.epochs + config.llm_training.epochs
     return own
 

@@ -14,8 +14,9 @@ from slt_cache.distributed.processes import is_main_process
 from slt_cache.folders import TEMPORARY, move_into_place
 from slt_cache.progress import log
 from slt_cache.runs.begin_from import is_of_other_run
-from slt_cache.runs.run import TRAININGS, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST, Unfinished, discard
+from slt_cache.runs.variants import TRAININGS
 
 
 class Derived:

@@ -14,8 +14,9 @@ from slt_cache.metrics.normalization import TextChoices
 from slt_cache.metrics.registry import METRICS, page_columns
 from slt_cache.metrics.scores import RESAMPLES, score
 from slt_cache.reading import read_object
-from slt_cache.runs.run import MODELS, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import choices_of, preset_of
+from slt_cache.runs.variants import MODELS, label_of
 
 FEWEST_SENTENCES = 2
 """One sentence resampled is always the same one."""
@@ -53,7 +54,7 @@ class Evaluation:
 
     @property
     def name(self) -> str:
-        return MODELS.get(self.model, self.model)
+        return label_of(self.model)
 
     @property
     def short_name(self) -> str:

@@ -8,14 +8,14 @@ from slt_cache.distributed.processes import is_main_process
 from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.progress import log
-from slt_cache.runs.run import END_TO_END, Run
+from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST
+from slt_cache.runs.variants import BASELINE, MODELS
 
-TRAIN_LLM = "train-llm --features feats.h5"
-FROM_CACHE = ("llm", "llm-from-scratch", "control")
-UNFROZEN = ("llm-unfreeze-temporal", "llm-unfreeze-all")
-FROM_PRETRAINED = ("llm", *UNFROZEN, "joint", "joint-temporal")
-"""Models of run.MODELS, by what they begin with."""
+FROM_CACHE = [row.name for row in MODELS.values() if row.from_cache]
+UNFROZEN = [row.name for row in MODELS.values() if row.after_stage_1 and row.own_encoder]
+FROM_PRETRAINED = [row.name for row in MODELS.values() if row.pretrained]
+"""Models, by what they start from."""
 
 
 def say_outdated_by_stage_1(run: Run) -> None:
@@ -59,9 +59,8 @@ def say_outdated_by_pretraining(run: Run) -> None:
 
 
 def _commands(run: Run, models: Sequence[str]) -> list[str]:
-    """Trains these models again; the control is trained by `demo` and `reproduce` alone, which do it by themselves."""
-    known = {"llm": TRAIN_LLM, "llm-from-scratch": f"{TRAIN_LLM} --set llm.pretrained=false", **END_TO_END}
-    return [run.command(f"{known[model]} --restart") for model in models if model in known]
+    """Trains these models again; `demo` and `reproduce` alone train the Light-T baseline, and do so by themselves."""
+    return [run.command(f"{MODELS[model].words} --restart") for model in models if MODELS[model] is not BASELINE]
 
 
 def _record(run: Run, model: str) -> Record | None:

@@ -5,55 +5,22 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
-from slt_cache.config import Config, check_config, expanded, for_each_stage, is_as_written, load_config, save_config
-from slt_cache.distributed.processes import is_main_process
+from slt_cache.config import Config, expanded, for_each_stage, is_as_written, load_config
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.folders import has_stepped_aside
 from slt_cache.hashes import RECORD_FILE
 from slt_cache.locks import exclusive
 from slt_cache.progress import log
 from slt_cache.runs.open_names import require_known_names
-from slt_cache.runs.settings_use import (
-    COMPARISON,
-    MADE_BY,
-    OWNED,
-    STAGES,
-    UPSTREAM,
-    is_used,
-    merged,
-    named,
-    stage_of,
-    value_of,
-)
+from slt_cache.runs.settings_use import MADE_BY, STAGES, is_used, named, stage_of, value_of
+from slt_cache.runs.variants import TRAININGS, trained_by
 
 DEFAULT_CONFIG = "avatar"
 PREPARATION = "prepare.json"
 """Name of the report of `prepare`, next to the manifest that it wrote."""
-
-MODELS = {
-    "visual": "stage 1 alone (Light-T)",
-    "llm": "both stages (MBart from the cache)",
-    "llm-from-scratch": "the same LLM without pre-training",
-    "control": "control: Light-T trained on over the same cache",
-    "llm-unfreeze-temporal": "both stages, temporal module learning on",
-    "llm-unfreeze-all": "both stages, whole encoder learning on",
-    "joint": "encoder and LLM end to end, no stage 1",
-    "joint-temporal": "the same, backbone frozen",
-}
-"""What can be scored, by the name of its run folder, and how tables call it."""
-END_TO_END = {
-    "llm-unfreeze-temporal": "train-llm --set llm_training.unfreeze=temporal",
-    "llm-unfreeze-all": "train-llm --set llm_training.unfreeze=all",
-    "joint": "train-joint",
-    "joint-temporal": "train-joint --set llm_training.unfreeze=temporal",
-}
-"""Those that have an encoder of their own, which no cache holds the features of; and what trains them."""
-TRAININGS = (*MODELS, "llm/pretrained")
-"""Folders of a run whose weights are in best/ of each."""
 
 
 @dataclass(frozen=True)
@@ -117,26 +84,9 @@ class Run:
         """The LLM with the pieces of the train split alone; made before either stage, since both use its tokenizer."""
         return self.folder / "llm" / "trimmed"
 
-    @property
-    def scratch(self) -> Path:
-        """The same LLM without pre-training (paper, table 10)."""
-        return self.folder / "llm-from-scratch"
-
-    @property
-    def unfrozen(self) -> Path:
-        """Stage 2 in which parts of the encoder learn too (paper, table 9)."""
-        return self.folder / f"llm-unfreeze-{self.config.llm_training.unfreeze}"
-
-    @property
-    def joint(self) -> Path:
-        """Encoder and LLM without stage 1 (paper, table 4), or with the backbone frozen (table 5)."""
-        frozen = self.config.llm_training.unfreeze == "temporal"
-        return self.folder / ("joint-temporal" if frozen else "joint")
-
-    @property
-    def control(self) -> Path:
-        """Light-T trained on over the cache."""
-        return self.folder / "control"
+    def trained_by(self, command: str) -> Path:
+        """The folder of the model that a command trains with the run's settings."""
+        return self.folder / trained_by(command, self.config).name
 
     @property
     def evaluation(self) -> Path:
@@ -152,56 +102,14 @@ class Run:
             return self.manifest.is_file()
         if stage == "features":
             return self.features.is_file()
-        folder = {"visual": self.visual, "pretrained": self.pretrained, "llm": self.llm, "control": self.control}[stage]
+        folder = self.pretrained if stage == "pretrained" else self.folder / stage
         record = whole_record(folder / "best")
         return record is not None and record.finished
-
-    def stage_in(self, folder: Path) -> str:
-        """The stage that a training in this folder makes."""
-        own = {self.visual: "visual", self.pretrained: "pretrained", self.llm: "llm"}
-        return own.get(folder, COMPARISON)
 
     @property
     def of_stage_2(self) -> "Run":
         """The same run with stage 2's seed, which is not saved as the run's."""
         return replace(self, config=self.config.of_stage_2, lasting=self.lasting or self.config)
-
-    def save_config(self, made: str, trained: bool = True) -> None:
-        """Writes config.yaml for a stage that was made: its settings, those that no single stage decides, and those of
-        stages that are still to be made. Those of other finished stages stay as they are saved, and a comparison
-        changes none. So `config.yaml` is always what the run's stages were made with.
-
-        What a stage shares with later ones is its own if it was `trained` now; if it was finished before, the later
-        ones that are finished keep theirs, which is said."""
-        if not is_main_process():
-            return
-        asked = self.lasting or self.config
-        saved = self.saved_config()
-        if saved is None and self.on_the_way:
-            return
-        if saved is not None:
-            if made == COMPARISON:
-                return
-            if made == "features" or self.on_the_way:
-                its = [section for section, stage in OWNED.items() if stage == made]
-                asked = saved.model_copy(update={section: getattr(asked, section) for section in its})
-            keep = [stage for stage in STAGES if stage != made and self.is_made(stage)]
-            before, now = saved.model_dump(mode="json"), asked.model_dump(mode="json")
-            shared = UPSTREAM.get(made, ()) if trained else ()
-            asked = check_config(merged(now, before, keep, shared), str(self.config_file))
-            if not trained:
-                self._say_kept(made, before, now, keep)
-        if asked != saved:
-            save_config(asked, self.config_file)
-
-    def _say_kept(self, made: str, before: dict[str, Any], now: dict[str, Any], keep: Sequence[str]) -> None:
-        """Says which settings of this command line a finished later stage does not have, so that they are not saved."""
-        for setting in named(self.overrides):
-            stage = stage_of(setting)
-            is_shared = any(setting == one or setting.startswith(f"{one}.") for one in UPSTREAM.get(made, ()))
-            old, new = value_of(before, setting), value_of(now, setting)
-            if is_shared and stage is not None and stage in keep and old != new:
-                log(f"{setting}={new} is not saved: {STAGES[stage]} of {self.folder} was made with {old}")
 
     def saved_config(self) -> Config | None:
         """The settings in config.yaml; None if there is none."""

@@ -23,7 +23,7 @@ STAGES = {
     "pretrained": "the pre-trained LLM",
     "features": "the feature cache",
     "llm": "stage 2",
-    "control": "the control",
+    "control": "the Light-T baseline",
 }
 """What messages call them."""
 MADE_BY = {
@@ -36,8 +36,6 @@ MADE_BY = {
 }
 UPSTREAM = {"visual": ("llm", "llm_pretraining.text", "llm_pretraining.vocabulary"), "pretrained": ("llm",)}
 """Stage -> what it shares with a later stage, whose result it puts out of date."""
-COMPARISON = "comparison"
-"""A training beside the run's own stages, whose settings stay theirs."""
 
 _SCORED = ("generation", "scoring", "compute")
 _LLM = ("seed", "corpus", "features", "llm", "llm_pretraining", "llm_training", *_SCORED)

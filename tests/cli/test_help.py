@@ -12,14 +12,12 @@ from typing import Any
 
 import pytest
 import typer
-from slt_cache.cli.eval import MODELS
 from slt_cache.cli.help import OUTPUT, RUN
 from slt_cache.cli.program import PANELS, program
 from slt_cache.cli.score import PRESETS
 
 from slt_cache.config import shipped_configs
 from slt_cache.metrics.presets import PRESETS as SCORING
-from slt_cache.runs.run import MODELS as SCORED
 from tests.helpers.commands import slt_cache
 
 PROGRAM: Any = typer.main.get_command(program)
@@ -104,7 +102,6 @@ def test_every_file_of_the_command_line_is_a_command_or_shared_by_several() -> N
 
 
 def test_what_is_completed_is_what_there_is() -> None:
-    assert set(MODELS) == set(SCORED)
     assert set(PRESETS) == set(SCORING)
 
 

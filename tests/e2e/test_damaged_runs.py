@@ -7,17 +7,20 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from slt_cache.cache_tools.verify_run import verify_run
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.hashes import RECORD_FILE, _known, file_sha256, read_signed, write_signed
 from tests.helpers.commands import slt_cache
+from tests.helpers.stages import IdleStage, idle_stage
 from tests.helpers.tiny_run import train_tiny
 
 WEIGHTS = "llm/best/model.safetensors"
@@ -276,29 +279,30 @@ def test_a_damaged_state_is_refused_by_name_and_restart_goes_without_it(
 
 
 @pytest.mark.parametrize("damaged", ["best/record.json", "last/record.json", "last/state.pt"])
-def test_a_restart_replaces_what_is_damaged(tmp_path: Path, damaged: str) -> None:
+def test_a_restart_replaces_what_is_damaged(tmp_path: Path, damaged: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from slt_cache.checkpoints.record import Record, read_record, write_record
-    from slt_cache.pipeline.stages import Attempt, Stage, training_stage
+    from slt_cache.pipeline import run_stage
     from slt_cache.training.state import TrainerState
 
-    asked = Stage("stage 1", tmp_path, "train-visual", {})
-    write_record(tmp_path / "best", Record("stage 1", {}).finish(1, 1.0))
-    write_record(tmp_path / "last", Record("stage 1", {}))
-    (tmp_path / "last" / "state.pt").write_bytes(b"whole")
-    (tmp_path / damaged).write_bytes(b"{")
+    asked, folder = idle_stage(tmp_path, {}), tmp_path / "visual"
+    write_record(folder / "best", Record("stage 1", {}).finish(1, 1.0))
+    write_record(folder / "last", Record("stage 1", {}))
+    (folder / "last" / "state.pt").write_bytes(b"whole")
+    (folder / damaged).write_bytes(b"{")
 
-    def work(attempt: Attempt) -> TrainerState:
-        attempt.begin()
-        write_record(attempt.best, Record("stage 1", {}, best_epoch=2))
+    def trained(task: object, options: object) -> TrainerState:
+        write_record(asked.unfinished.best, Record("stage 1", {}, best_epoch=2))
         return TrainerState(epoch=2)
 
+    monkeypatch.setattr(IdleStage, "make_task", lambda self, device: SimpleNamespace(name="", model=nn.Linear(1, 1)))
+    monkeypatch.setattr(run_stage, "train", trained)
     if damaged.endswith(RECORD_FILE):
         with pytest.raises(InputError, match=damaged):
-            training_stage(asked, False, work)
-    assert training_stage(asked, True, work).epochs == 2
-    made = read_record(tmp_path / "best")
+            run_stage.run_stage(asked, restart=False)
+    assert run_stage.run_stage(asked, restart=True).epochs == 2
+    made = read_record(folder / "best")
     assert made is not None and made.best_epoch == 2
-    assert not (tmp_path / "last").exists()
+    assert not (folder / "last").exists()
 
 
 def flip_or_cut(data: bytes, draw: random.Random) -> bytes:

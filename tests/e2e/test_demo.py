@@ -68,7 +68,7 @@ def test_a_demo_interrupted_in_every_step_goes_on_to_the_same_translations(tmp_p
         "[features]",
         "[pre-training]",
         "stage 2 epoch 1",
-        "[control]",
+        "[Light-T baseline]",
         "[test]",
     ):
         ran = interrupt_at(step, "demo", "--run", interrupted, *settings)

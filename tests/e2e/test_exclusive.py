@@ -15,8 +15,9 @@ import pytest
 from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.errors import InputError
 from slt_cache.locks import exclusive
-from slt_cache.pipeline import stages
+from slt_cache.pipeline import run_stage
 from tests.helpers.commands import TINY, slt_cache
+from tests.helpers.stages import idle_stage
 
 HOLDER = """
     import sys
@@ -193,11 +194,10 @@ def test_a_training_that_another_run_ends_meanwhile_is_not_done_again(
 
     @contextmanager
     def released_by_another(lock: Path, name: str) -> Iterator[None]:
-        write_record(tmp_path / "best", Record("stage 1", settings).finish(3, 1.0))
+        write_record(tmp_path / "visual" / "best", Record("stage 1", settings).finish(3, 1.0))
         yield
 
-    monkeypatch.setattr(stages, "exclusive", released_by_another)
-    asked = stages.Stage("stage 1", tmp_path, "train-visual", settings)
-    done = stages.training_stage(asked, False, lambda attempt: pytest.fail("trained again"))
+    monkeypatch.setattr(run_stage, "exclusive", released_by_another)
+    done = run_stage.run_stage(idle_stage(tmp_path, settings), restart=False)
     assert done.finished
     assert done.epochs == 3

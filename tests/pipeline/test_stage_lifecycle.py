@@ -13,7 +13,8 @@ from slt_cache.checkpoints.record import Record, read_record, write_record
 from slt_cache.config import load_config, save_config
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
-from slt_cache.pipeline import stages
+from slt_cache.pipeline import run_stage
+from slt_cache.pipeline.stages import Stage
 from slt_cache.reproduce.run_tables import order_of
 from tests.e2e.test_restart import SETTINGS, contents
 from tests.helpers.commands import TINY, slt_cache
@@ -44,15 +45,15 @@ class Killed(BaseException):
 
 def kill_at_final_dev(*arguments: str | Path) -> None:
     """Runs a command that is killed once stage 2's epochs are done, and before its weights are scored the last time."""
-    whole = stages.with_final_dev
+    whole = run_stage.with_final_dev
 
-    def killed(asked: stages.Stage, *more: Any) -> Any:
+    def killed(asked: Stage, *more: Any) -> Any:
         if asked.name == "stage 2":
             raise Killed
         return whole(asked, *more)
 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(stages, "with_final_dev", killed)
+        patched.setattr(run_stage, "with_final_dev", killed)
         slt_cache(*arguments)
 
 

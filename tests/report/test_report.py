@@ -183,10 +183,10 @@ def test_a_model_has_one_colour_in_every_table_and_drawing(run: Run) -> None:
     train(run, "control", epochs=2)
     evaluate(run, "control", "control.test", LOWER, BAD)
     page = page_of(run)
-    for name, place in (("stage 1 alone \\(Light-T\\)", 1), ("both stages \\(MBart", 2), ("control: Light-T", 4)):
+    for name, place in (("stage 1 alone \\(Light-T\\)", 1), ("both stages \\(MBart", 2), ("Light-T baseline", 4)):
         dots = re.findall(rf'--of-model:var\(--series-(\d)\)"></i>{name}', page)
         assert len(dots) >= 2 and set(dots) == {str(place)}, name
-    for title, place in (("stage 1: visual", 1), ("stage 2: the LLM", 2), ("control: Light-T", 4)):
+    for title, place in (("stage 1: visual", 1), ("stage 2: the LLM", 2), ("Light-T baseline", 4)):
         for drawn in re.findall(
             rf'aria-label="{title}[^"]*(?:training loss|dev BLEU-4)[^"]*">.*?</svg>', page, re.DOTALL
         ):

@@ -61,23 +61,23 @@ def test_one_encoder_serves_tables_5_8_9_and_10() -> None:
 def test_the_llm_learns_from_text_once_whichever_seeds_are_asked_for() -> None:
     for seeds in ((3, 1), (0, 1), (1,)):
         names = names_of("table4", "table10", seeds=seeds)
-        assert [name for name in names if "from text" in name] == [
-            f"seed {RICH.seed}, base: the LLM learns from text",
-            f"seed {RICH.seed}, mt5: the LLM learns from text",
+        assert [name for name in names if "pre-training" in name] == [
+            f"seed {RICH.seed}, base: pre-training",
+            f"seed {RICH.seed}, mt5: pre-training",
         ]
         assert "seed 1, mt5: stage 2" in names
 
 
-def test_every_cache_that_a_score_is_of_has_one_control() -> None:
+def test_every_cache_that_a_score_is_of_has_one_light_t_baseline() -> None:
     known = tables(RICH)
     steps = plan(known.values(), (0,), Path("r"), RICH)
     caches = {step.place for step in steps if step.action == "features"}
-    for action in ("control", "test"):
+    for action in ("baseline", "test"):
         found = [step.place for step in steps if (step.action, step.model) == (action, "control")]
         assert len(found) == len(set(found))
         assert set(found) == caches
     from_scratch = replace(known["table10"], rows=known["table10"].rows[1:2])
-    assert any(step.action == "control" for step in plan([from_scratch], (0,), Path("r"), RICH))
+    assert any(step.action == "baseline" for step in plan([from_scratch], (0,), Path("r"), RICH))
 
 
 def test_variants_differ_from_the_run_in_what_their_table_is_about() -> None:
@@ -157,8 +157,8 @@ def test_a_difference_to_the_other_side_is_no_confirmation() -> None:
     assert "not for every seed significantly different from row 0: row 1" in "\n".join(shown)
 
 
-def test_what_the_llm_is_worth_is_told_against_the_control() -> None:
-    assert verdict(result([30, 20], [23, 12]))[-1] == "against the control: row 0 +4.50 (p < 0.05 in 1 of 2)"
+def test_what_the_llm_is_worth_is_told_against_the_light_t_baseline() -> None:
+    assert verdict(result([30, 20], [23, 12]))[-1] == "against the Light-T baseline: row 0 +4.50 (p < 0.05 in 1 of 2)"
 
 
 def test_rows_without_a_figure_of_the_papers_are_not_compared() -> None:
@@ -309,7 +309,9 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     assert json.loads(again.out) == json.loads(done.out)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("model.safetensors")} == before
     shutil.rmtree(base / "control")
-    assert "[1 of 2] seed 0, base: the control" in slt_cache(*words).err  # and its test, which was of other weights
+    assert (
+        "[1 of 2] seed 0, base: Light-T baseline" in slt_cache(*words).err
+    )  # and its test, which was of other weights
     refused = slt_cache(*words, "--set", "llm_training.epochs=3")
     assert refused.code == 2
     assert "llm_training.epochs: made with 2, asked for 3" in refused.err
@@ -333,13 +335,11 @@ def test_the_estimate_counts_the_updates_and_not_the_clips_alone(
     more_updates = clips * (1 / 2 - 1 / 8)
     few, many = seconds(8), seconds(2)
     grown = {name: many[name] - taken for name, taken in few.items()}
-    # Stage 1 updates encoder and Light-T, stage 2 and the control one of them.
+    # Stage 1 updates encoder and Light-T, stage 2 and the Light-T baseline one of them.
     assert grown["seed 0, base: stage 1"] == pytest.approx(tiny.visual_training.epochs * more_updates * 2)
     assert grown["seed 0, base: stage 2"] == pytest.approx(tiny.llm_training.epochs * more_updates)
-    assert grown["seed 0, base: the control, Light-T over the same cache"] == pytest.approx(
-        tiny.llm_training.epochs * more_updates
-    )
-    assert grown["seed 0, base: the LLM learns from text"] == 0
+    assert grown["seed 0, base: Light-T baseline"] == pytest.approx(tiny.llm_training.epochs * more_updates)
+    assert grown["seed 0, base: pre-training"] == 0
 
 
 def test_figure_2_is_the_norms_of_every_logged_update_of_every_seed(tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_scores(tmp_path:
     names = ["table4", "table5", "table6", "table8", "table9", "table10", "fig2", "fig4"]
     words = [sys.executable, "-m", "slt_cache", "reproduce", *names, "--config", TINY, "--json"]
     whole = subprocess.run([*words, "--run", tmp_path / "whole"], capture_output=True, text=True, check=True)
-    for place in ("keep-1: stage 1", "hidden: features", "joint training", "mt5: the LLM", "epoch-1: stage 2"):
+    for place in ("keep-1: stage 1", "hidden: features", "joint", "mt5: pre-training", "epoch-1: stage 2"):
         running = subprocess.Popen([*words, "--run", tmp_path / "killed"], stderr=subprocess.PIPE, text=True)
         assert running.stderr is not None
         for line in running.stderr:

@@ -1,0 +1,195 @@
+"""Runs one training of a run: finished already, to be resumed, or to be started."""
+
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slt_cache.checkpoints.record import (
+    OtherSettings,
+    Record,
+    is_same_training,
+    read_record,
+    require_same,
+    whole_record,
+)
+from slt_cache.config import differences
+from slt_cache.distributed.processes import barrier, is_main_process, size
+from slt_cache.errors import InputError, SltCacheError
+from slt_cache.locks import exclusive, require_writable
+from slt_cache.pipeline.final_dev import dev_is_scored, score_best_again, with_final_dev
+from slt_cache.pipeline.resources import require_resources, say_effective_batch
+from slt_cache.pipeline.stages import Stage
+from slt_cache.pipeline.trained_clips import explain_change, write_clips
+from slt_cache.progress import log
+from slt_cache.runs.saved_settings import save_settings
+from slt_cache.runs.unfinished import BEST
+from slt_cache.training.loop import train
+from slt_cache.training.state import TrainerState
+from slt_cache.training.task import TrainerOptions
+
+CLIPS = "manifest_sha256"
+"""Setting of a training from video: identity of its clips."""
+
+
+def run_stage(stage: Stage, restart: bool) -> Record:
+    """Trains into `stage.folder/best`, unless a training with the same settings is finished there already; then saves
+    the run's settings.
+
+    The weights take the place of an earlier result once all of the training is done. Raises InputError if the folder
+    holds a training with other settings, or if another process is training there. All processes do the work, and the
+    main process writes."""
+    stage.hash_inputs()
+    before = whole_record(stage.folder / BEST)
+    record = _run(stage, restart)
+    save_settings(stage.run, stage.variant.makes, trained=not is_same_training(before, record))
+    return record
+
+
+def _run(stage: Stage, restart: bool) -> Record:
+    if not restart and (done := _finished(stage)) is not None:
+        return _with_dev_of_now(stage, done)
+    try:
+        with _lock(stage):
+            return _under_lock(stage, restart)
+    finally:
+        if is_main_process():
+            with suppress(OSError):
+                stage.folder.rmdir()  # of a failed start: there is nothing in it
+
+
+def _lock(stage: Stage) -> AbstractContextManager[Any]:
+    return exclusive(stage.folder / "lock", str(stage.folder)) if is_main_process() else nullcontext()
+
+
+def _under_lock(stage: Stage, restart: bool) -> Record:
+    if is_main_process():
+        stage.unfinished.settle()
+    barrier()
+    if not restart and (done := _finished(stage)) is not None:
+        return done  # by a run that had the lock until now, or was killed when all but the last renames were done
+    begun = None if restart else stage.unfinished.record
+    if begun is not None:
+        _require_same(stage, begun, stage.unfinished.last)
+    barrier()  # all have read what there was
+    return _train_and_score(stage, resumed=begun is not None)
+
+
+def _train_and_score(stage: Stage, resumed: bool) -> Record:
+    unfinished = stage.unfinished
+    try:
+        progress = _train(stage, resumed)
+    except BaseException:
+        if is_main_process() and not resumed:
+            unfinished.give_up()
+        raise
+    barrier()
+    best = read_record(unfinished.best)
+    if best is None:
+        raise SltCacheError(
+            f"{unfinished.last}: the training ended without weights. Start over: {stage.command} --restart"
+        )
+    finished = best.finish(progress.epoch, progress.seconds)
+    barrier()
+    if is_main_process():
+        stage.save_record(unfinished.best, finished)  # a record of finished weights: they can be loaded and scored
+    barrier()
+    finished = with_final_dev(stage, unfinished.best, finished)
+    if is_main_process():
+        unfinished.finish(finished)
+    barrier()
+    return finished
+
+
+def _train(stage: Stage, resumed: bool) -> TrainerState:
+    """Builds the task, and runs the loop on it."""
+    run = stage.run
+    compute, device = run.config.compute, require_resources(run, stage.loop)
+    torch.manual_seed(run.config.seed)
+    task = stage.make_task(device)
+    say_effective_batch(task.name, stage.loop)
+    if size() > 1 and compute.sync_batchnorm:
+        from slt_cache.encoders.sync_batchnorm import sync_batch_norms  # wants a torch that was built for it
+
+        sync_batch_norms(task.model)
+    task.model.to(device)
+    options = TrainerOptions(
+        stage.loop,
+        run.config.seed,
+        stage.evaluate_every,
+        compute.precision,
+        device,
+        stage.folder,
+        save_seconds=60 * compute.save_minutes,
+        diagnostics=compute.diagnostics,
+        tracker=compute.tracker,
+        state_saved=partial(_state_saved, stage),
+        dev_sha256=stage.dev_sha256,
+        score_best=partial(score_best_again, stage),
+    )
+    _begin(stage, resumed)
+    return train(task, options)
+
+
+def _begin(stage: Stage, resumed: bool) -> None:
+    """Once all input has been read: until then nothing on disk has changed."""
+    barrier()
+    if is_main_process():
+        stage.keep()
+        if not resumed:
+            stage.unfinished.begin(Record(stage.name, stage.settings))
+            if stage.train_clips:
+                write_clips(stage.unfinished.last, stage.train_clips)
+    barrier()
+
+
+def _state_saved(stage: Stage) -> None:
+    stage.unfinished.state_saved()
+    save_settings(stage.run, stage.variant.makes)  # what has trained can be resumed without naming it again
+
+
+def _finished(stage: Stage) -> Record | None:
+    """The record of a finished training, unless a later one with the same settings can be resumed."""
+    barrier()
+    unfinished, done = stage.unfinished, read_record(stage.folder / BEST)
+    begun = unfinished.record
+    if done is None or unfinished.is_finished:
+        return None
+    if begun is not None and not differences(begun.settings, stage.settings):
+        return None
+    _require_same(stage, done, stage.folder)
+    log(f"{stage.name}: trained already, kept in {stage.folder / BEST}; --restart trains again")
+    if not done.dev and stage.dev_sha256 is not None:
+        log(f"{stage.name}: there was no dev split then, so its last weights are kept, and not the best by dev")
+    if begun is not None:
+        log(f"{unfinished.last} holds an unfinished training with other settings: give these to resume it")
+    barrier()
+    if is_main_process():
+        unfinished.tidy()
+    return done
+
+
+def _require_same(stage: Stage, made: Record, described: Path) -> None:
+    """Raises InputError if a training was made with other settings or data. `described` is where its data are."""
+    try:
+        require_same(stage.folder, made, stage.settings, stage.command)
+    except OtherSettings as error:
+        if made.settings.get(CLIPS) == stage.settings.get(CLIPS):
+            raise
+        raise OtherSettings(f"{error} {explain_change(stage.run, described, stage.train_clips)}".strip()) from None
+
+
+def _with_dev_of_now(stage: Stage, done: Record) -> Record:
+    """A finished training whose dev split or beams are others now has its scores renewed, if they can be saved."""
+    best = stage.folder / BEST
+    if dev_is_scored(stage, done):
+        return done
+    try:
+        require_writable(best)
+    except InputError as error:
+        log(f"{stage.name}: its dev scores are kept as they are, though dev or the beams have changed: {error}")
+        return done
+    with _lock(stage):  # else a training that replaces the weights meanwhile would get the scores of the old ones
+        return with_final_dev(stage, best, read_record(best) or done)

@@ -1,0 +1,86 @@
+"""The Light-T baseline, which keeps a score of stage 2 honest: stage 1's Light-T, trained on over the same cache."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
+from slt_cache.config import LightTConfig, OptimizerConfig
+from slt_cache.features.cache import FeatureCache
+from slt_cache.models.translators import SignTranslator, make_light_t
+from slt_cache.pipeline.run_stage import run_stage
+from slt_cache.pipeline.train_from_cache import CacheStage, cache_settings, open_splits
+from slt_cache.runs.run import Run
+from slt_cache.runs.unfinished import BEST
+from slt_cache.runs.variants import BASELINE
+
+
+def train_baseline(run: Run, cache: Path) -> Record:
+    """Trains a Light-T over the cache, for all of stage 2's epochs, without its patience: that of stage 1, or, if the
+    features are others than the sign-wise ones that it reads, a new one of its size, which gets the epochs of stage 1
+    too. Epochs and not seconds, so that its score can be made again. With other settings than it was trained with, such
+    as those of another cache, it is trained again."""
+    splits, visual = open_splits(run, cache), load_visual(run.visual / BEST)
+    stage = BaselineStage(run, BASELINE, None, splits, visual.tokenizer, visual)
+    made = (read_record(stage.folder / BEST), stage.unfinished.record)
+    restart = not any(record is not None and record.settings == stage.settings for record in made)
+    return run_stage(stage, restart)
+
+
+def has_baseline(run: Run, cache: Path) -> bool:
+    """Returns whether the baseline is trained, on this cache and with these settings."""
+    made = read_record(run.folder / BASELINE.name / BEST)
+    if made is None or not made.finished:
+        return False
+    train_split = FeatureCache(cache, "train")
+    return made.settings == {**cache_settings(run, train_split), **_settings(run, train_split)}
+
+
+@dataclass(frozen=True)
+class BaselineStage(CacheStage):
+    """Adapter and Light-T."""
+
+    visual: VisualCheckpoint
+
+    @property
+    def loop(self) -> OptimizerConfig:
+        return _loop(self.run, self.splits.train)
+
+    @property
+    def lrs(self) -> tuple[float, float]:
+        return self.loop.lr, self.loop.lr
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        return _settings(self.run, self.splits.train)
+
+    def make_model(self) -> SignTranslator:
+        if _is_read_by_stage_1(self.splits.train):
+            return self.visual.model.translator
+        light_t, tokenizer = LightTConfig.model_validate(self.visual.record.settings["light_t"]), self.tokenizer
+        size, dropout = light_t.size, light_t.dropout
+        seq2seq = make_light_t(size, len(tokenizer), tokenizer.pad, tokenizer.eos, dropout, tokenizer.start)
+        return SignTranslator(self.splits.train.dim, seq2seq, tokenizer.start)
+
+
+def _is_read_by_stage_1(train_split: FeatureCache) -> bool:
+    return train_split.spec.level == "sign"
+
+
+def _loop(run: Run, train_split: FeatureCache) -> OptimizerConfig:
+    config = run.config
+    more = 0 if _is_read_by_stage_1(train_split) else config.visual_training.epochs
+    shared = {name: getattr(config.llm_training, name) for name in OptimizerConfig.model_fields}
+    own = {"patience": None, "epochs": config.llm_training.epochs + more, "lr": config.control.lr}
+    return OptimizerConfig(**{**shared, **own})
+
+
+def _settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
+    """What its weights depend on: of stage 2's settings those of the loop and of the batches."""
+    training = run.config.llm_training
+    return {
+        "loop": _loop(run, train_split).recorded(),
+        "length_buckets": training.length_buckets,
+        "evaluate_every": training.evaluate_every,
+    }

@@ -1,0 +1,164 @@
+"""Trainings that read a feature cache, and open no video: stage 2, and the Light-T baseline."""
+
+import hashlib
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slt_cache.advice import command
+from slt_cache.batches.features import feature_loader, require_positions
+from slt_cache.batches.sampler import Share
+from slt_cache.checkpoints.record import Record
+from slt_cache.checkpoints.translator import load_llm, save_llm, save_llm_record
+from slt_cache.corpora.registry import language_code
+from slt_cache.decoding.search import cut_notice, decode_cached
+from slt_cache.device import pick_device
+from slt_cache.distributed.processes import rank, size
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache
+from slt_cache.features.file import CacheFile
+from slt_cache.features.spec import IMPORTED
+from slt_cache.models.translators import SignTranslator
+from slt_cache.pipeline.feature_spec import asked_spec, open_features
+from slt_cache.pipeline.stages import Stage
+from slt_cache.progress import log, progress_counter
+from slt_cache.runs.run import Run
+from slt_cache.runs.scoring import rounded, score_hypotheses
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.tasks.llm import FromCacheTask
+
+
+@dataclass(frozen=True)
+class CacheSplits:
+    """The two splits of a feature cache that a training reads."""
+
+    train: FeatureCache
+    dev: FeatureCache | None
+
+
+@dataclass(frozen=True)
+class CacheStage(Stage):
+    """A training that reads a feature cache. Subclasses say what model it is."""
+
+    splits: CacheSplits
+    tokenizer: Tokenizer
+
+    @abstractmethod
+    def make_model(self) -> SignTranslator: ...
+
+    @property
+    @abstractmethod
+    def lrs(self) -> tuple[float, float]:
+        """Peak learning rates of the encoder-decoder and of the adapter."""
+
+    @property
+    @abstractmethod
+    def own_settings(self) -> dict[str, Any]:
+        """What the weights depend on besides cache and seed."""
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        return {**cache_settings(self.run, self.splits.train), **self.own_settings}
+
+    @property
+    def evaluate_every(self) -> int:
+        return self.run.config.llm_training.evaluate_every
+
+    @cached_property
+    def dev_sha256(self) -> str | None:
+        """Identity of the cached clips of dev, of their sentences and of what their videos held."""
+        dev = self.splits.dev
+        if dev is None:
+            return None
+        rows = zip(dev.ids, dev.texts, dev.sources, strict=True)
+        return hashlib.sha256(repr([dev.attributes["manifest_sha256"], *rows]).encode()).hexdigest()
+
+    def make_task(self, device: torch.device) -> FromCacheTask:
+        model = self.make_model()
+        require_positions(self.splits.train, model.positions, self.tokenizer)
+        loader = feature_loader(
+            self.splits.train,
+            self.tokenizer,
+            batch_size=self.loop.batch_size,
+            seed=self.run.config.seed,
+            shuffle=True,
+            by_length=self.run.config.llm_training.length_buckets,
+            share=Share(rank(), size()),
+        )
+        lr, adapter_lr = self.lrs
+        return FromCacheTask(
+            self.name,
+            model,
+            loader,
+            lr=lr,
+            adapter_lr=adapter_lr,
+            weight_decay=self.loop.weight_decay,
+            evaluate=partial(self.evaluate, model),
+            save_best=partial(self.save_best, model),
+        )
+
+    def evaluate(self, model: SignTranslator) -> dict[str, float]:
+        """Scores the model on dev as it is trained; nothing without dev."""
+        dev, config = self.splits.dev, self.run.config
+        if dev is None:
+            return {}
+        with progress_counter("translating dev", len(dev), 0) as show:
+            hypotheses = decode_cached(model, dev, self.tokenizer, config.generation.on_dev, show)
+        return rounded(score_hypotheses(config, hypotheses, dev.texts))
+
+    def save_best(self, model: SignTranslator, epoch: int, dev: dict[str, float]) -> None:
+        save_llm(self.unfinished.best, model, self.tokenizer, self.record_of(epoch, dev))
+
+    def score(self, best: Path, beams: int) -> dict[str, float]:
+        """Scores saved weights, and says which clips have ends that they do not read."""
+        dev, config = self.splits.dev, self.run.config
+        assert dev is not None
+        saved = load_llm(best)
+        model = saved.model.to(pick_device(config.compute.device))
+        generation = config.generation.model_copy(update={"num_beams": beams})
+        with progress_counter("translating dev", len(dev), 0) as show:
+            hypotheses = decode_cached(model, dev, saved.tokenizer, generation, show)
+        notice = cut_notice(hypotheses, model.positions)
+        if notice is not None:
+            log(notice)
+        return rounded(score_hypotheses(config, hypotheses, dev.texts))
+
+    def save_record(self, folder: Path, record: Record) -> None:
+        save_llm_record(folder, record)
+
+
+def cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
+    """What the weights depend on, whichever model is trained on the cache."""
+    return {
+        "seed": run.config.seed,
+        "features": train_split.spec.to_json(),
+        "clips": len(train_split),
+        "clips_sha256": train_split.clips_sha256,
+        "language": language_code(run.config),
+    }
+
+
+def open_splits(run: Run, cache: Path) -> CacheSplits:
+    """Opens train and dev. Says what is missing, in clips or in splits. Raises InputError if the features are not
+    those of the run's encoder, or the clips not those of its manifest."""
+    asked, file = asked_spec(run), CacheFile(cache)
+    if run.config.features.level != IMPORTED and FeatureCache(file, "train").spec.level == IMPORTED:
+        raise InputError(
+            f"{cache} holds imported features, and features.level is {run.config.features.level}. "
+            f"Add --set features.level={IMPORTED}, or name the cache of the run's own encoder."
+        )
+    train_split = open_features(run, file, "train", asked)
+    dev_split = open_features(run, file, "dev", asked) if "dev" in file.splits else None
+    if dev_split is None:
+        how = run.command("extract-features --split dev", features=cache)
+        if train_split.spec.level == IMPORTED:
+            how = f"lines of dev in the table, and {command('cache import DIR', out=cache)}"
+        log(f"{cache} holds no dev split: the last weights will be kept, not the best. Add it: {how}")
+    for split in filter(None, (train_split, dev_split)):
+        if not len(split):
+            raise InputError(f"{cache}: the split {split.split} is empty. Extract again from readable videos.")
+    return CacheSplits(train_split, dev_split)
