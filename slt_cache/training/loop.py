@@ -27,17 +27,17 @@ LOG_EVERY = 10
 """Updates between two lines of the metrics log."""
 
 
-def train(task: Task, engine: TrainerOptions) -> TrainerState:
+def train(task: Task, options: TrainerOptions) -> TrainerState:
     """Trains `task.model` and keeps its best weights; goes on from `last/` where an earlier run left off.
 
     Raises SltCacheError on a loss that is not finite, naming the clips of the batch; KeyboardInterrupt on Ctrl-C and
     SIGTERM, once the state is saved."""
-    updater = TrainStep(task, engine)
-    state = TrainingState(engine.last, task.model, updater.optimizer, updater.scaler, engine.device)
-    tracker = open_tracker(engine.tracker, engine, task.name, state.progress.step) if is_main_process() else None
-    log = MetricsLog(engine.last / METRICS_FILE, engine.metric, state.progress, tracker)
+    train_step = TrainStep(task, options)
+    state = TrainingState(options.last, task.model, train_step.optimizer, train_step.scaler, options.device)
+    tracker = open_tracker(options.tracker, options, task.name, state.progress.step) if is_main_process() else None
+    log = MetricsLog(options.last / METRICS_FILE, options.metric, state.progress, tracker)
     with closing(log), Interrupts(deferred=size() > 1) as interrupts:
-        _Training(task, engine, updater, state, log, interrupts).run()
+        _Training(task, options, train_step, state, log, interrupts).run()
     return state.progress
 
 
@@ -47,28 +47,28 @@ class _Training:
     def __init__(
         self,
         task: Task,
-        engine: TrainerOptions,
-        updater: TrainStep,
+        options: TrainerOptions,
+        train_step: TrainStep,
         state: TrainingState,
         log: MetricsLog,
         interrupts: Interrupts,
     ):
         self.task = task
-        self.engine = engine
-        self.update = updater
+        self.options = options
+        self.train_step = train_step
         self.state = state
         self.progress = state.progress
         self.log = log
         self.interrupts = interrupts
-        self.schedule = Schedule(engine, task.batches_an_epoch, state.progress)
+        self.schedule = Schedule(options, task.batches_an_epoch, state.progress)
         self.clock = Clock.running(state.progress.seconds)
-        self.watched = task.last_layers() if engine.diagnostics else {}
+        self.watched = task.last_layers() if options.diagnostics else {}
 
     def run(self) -> None:
         if self.progress.step:
             self.log.log(f"{self.task.name}: goes on {self._place()}{self._other_processes()}{self._other_threads()}")
         try:
-            if self.progress.dev_sha256 != self.engine.dev_sha256:
+            if self.progress.dev_sha256 != self.options.dev_sha256:
                 self._look_at_other_dev()
             with self.interrupts.giving_way():
                 while self.progress.batch or not self.schedule.finished(self.progress):
@@ -85,23 +85,23 @@ class _Training:
             if failure is None:
                 raise
             self._save_what_loaders_left(failure)
-        if self.progress.epoch < self.engine.settings.epochs:
+        if self.progress.epoch < self.options.settings.epochs:
             self._say_out_of_patience()
 
     def _look_at_other_dev(self) -> None:
         """The best weights so far were chosen by another dev split, or by none: they keep their place until others
         have better scores on the split that there is now."""
         progress, name = self.progress, self.task.name
-        before, progress.dev_sha256 = progress.dev, self.engine.dev_sha256
+        before, progress.dev_sha256 = progress.dev, self.options.dev_sha256
         if not before:
             return
-        if self.engine.dev_sha256 is None:
+        if self.options.dev_sha256 is None:
             progress.dev = {}
             self.log.log(f"{name}: there is no dev split any more; the last weights will be kept, not the best")
             return
         with self.interrupts.held():
-            progress.dev = self.engine.score_best()
-        metric = self.engine.metric
+            progress.dev = self.options.score_best()
+        metric = self.options.metric
         self.log.log(
             f"{name}: dev has changed since epoch {progress.best_epoch} was the best so far: {metric.label} "
             f"{before[metric.key]:.2f} then, {progress.dev[metric.key]:.2f} now. Other epochs cannot be compared "
@@ -109,7 +109,7 @@ class _Training:
         )
 
     def _say_out_of_patience(self) -> None:
-        progress, settings, metric = self.progress, self.engine.settings, self.engine.metric
+        progress, settings, metric = self.progress, self.options.settings, self.options.metric
         self.log.log(
             f"{self.task.name}: stops after epoch {progress.epoch} of {settings.epochs}: no better dev "
             f"{metric.label} than {progress.dev[metric.key]:.2f} (epoch {progress.best_epoch}) in {settings.patience} "
@@ -120,15 +120,15 @@ class _Training:
         """Those that are not done yet."""
         task, progress, schedule = self.task, self.progress, self.schedule
         epoch = progress.epoch + 1
-        torch.manual_seed(self.engine.seed * 1_000_003 + epoch + rank() * 15_485_863)
-        self.update.model.train()
-        done = math.ceil(progress.batch / self.engine.settings.accumulate)
+        torch.manual_seed(self.options.seed * 1_000_003 + epoch + rank() * 15_485_863)
+        self.train_step.model.train()
+        done = math.ceil(progress.batch / self.options.settings.accumulate)
         with closing(
-            EpochBar(f"{task.name} epoch {epoch}", task.unit, self.engine.metric, schedule.updates, done)
+            EpochBar(f"{task.name} epoch {epoch}", task.unit, self.options.metric, schedule.updates, done)
         ) as bar:
-            for group in groups(task, self.engine, self.state, self.interrupts, self.clock):
+            for group in groups(task, self.options, self.state, self.interrupts, self.clock):
                 progress.seconds = self.clock.seconds()
-                self.update.set_rate(schedule.rate(progress))
+                self.train_step.set_lr(schedule.lr_factor(progress))
                 with self.interrupts.held():
                     update = self._update(group)
                 bar.update(update.loss, group.units, progress.dev, schedule.left(progress))
@@ -136,11 +136,11 @@ class _Training:
     def _update(self, group: MicroBatches) -> StepResult:
         """Changes the weights, and keeps account of it."""
         logged = (self.progress.step + 1) % LOG_EVERY == 0
-        update = self.update(group, self.watched if logged else {})
+        update = self.train_step(group, self.watched if logged else {})
         self.progress.updated(len(group.batches), update.loss, update.tokens)
         self.state.remember_random()
         if logged:
-            self.log.step(self.progress, update.loss, self.update.rate, update.norms)
+            self.log.step(self.progress, update.loss, self.train_step.lr, update.norms)
         if group.save:
             self._save_state()
         return update
@@ -151,9 +151,9 @@ class _Training:
             return {}
         self.task.model.eval()
         held = self.interrupts.held() if size() > 1 else nullcontext()
-        with held, stopping_together(lambda: self.interrupts.asked), torch.no_grad(), self.update.autocast():
+        with held, stopping_together(lambda: self.interrupts.asked), torch.no_grad(), self.train_step.autocast():
             scores = self.task.evaluate()
-        if self.progress.better(scores, self.engine.metric):
+        if self.progress.better(scores, self.options.metric):
             # Killed behind this, a resumed run finds the same scores, and the same weights saved.
             with self.interrupts.held():
                 epoch = self.progress.epoch + 1
@@ -173,11 +173,11 @@ class _Training:
     def _save_state(self) -> None:
         self.state.save()
         if is_main_process():
-            self.engine.state_saved()
+            self.options.state_saved()
         self.clock.state_is_saved()
 
     def _save_interrupted(self) -> None:
-        if self.engine.save_seconds == math.inf:
+        if self.options.save_seconds == math.inf:
             return
         if not self.progress.step:
             self.log.log(f"{self.task.name}: interrupted before the first update; there is nothing to save")
@@ -202,7 +202,7 @@ class _Training:
 
     def _other_threads(self) -> str:
         before, now = self.state.threads, torch.get_num_threads()
-        if before == now or self.engine.device.type != "cpu":
+        if before == now or self.options.device.type != "cpu":
             return ""
         return (
             f"; threads: {now} instead of {before}, so the weights will differ in rounding from those of an "

@@ -34,12 +34,12 @@ class StepResult:
 class TrainStep:
     """Model and optimizer as accelerate wraps them: for mixed precision, and for several processes."""
 
-    def __init__(self, task: Task, engine: TrainerOptions):
+    def __init__(self, task: Task, options: TrainerOptions):
         self.task = task
-        self.engine = engine
-        self._mixed = engine.precision != "fp32"
+        self.options = options
+        self._mixed = options.precision != "fp32"
         self._accelerator = Accelerator(
-            cpu=engine.device.type == "cpu", mixed_precision=engine.precision if self._mixed else "no"
+            cpu=options.device.type == "cpu", mixed_precision=options.precision if self._mixed else "no"
         )
         self.model, self.optimizer = self._accelerator.prepare(task.model, task.optimizer())
         self.scaler: Any = self._accelerator.scaler
@@ -52,13 +52,13 @@ class TrainStep:
     def autocast(self) -> AbstractContextManager[Any]:
         return self._accelerator.autocast() if self._mixed else nullcontext()
 
-    def set_rate(self, factor: float) -> None:
+    def set_lr(self, factor: float) -> None:
         """Each group's learning rate, as a factor of its peak."""
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
 
     @property
-    def rate(self) -> float:
+    def lr(self) -> float:
         """Learning rate of the first group."""
         return float(self.optimizer.param_groups[0]["lr"])
 
@@ -75,22 +75,22 @@ class TrainStep:
         values = [loss.item() for loss in losses]
         total = all_reduce_sum([sum(values) / size()], self._not_finite(group, values))[0]
         found = norms(watched, 1.0 if self.scaler is None else self.scaler.get_scale()) if watched else {}
-        if self.engine.settings.clip_norm is not None:
+        if self.options.settings.clip_norm is not None:
             if self.scaler is not None:
                 self._accelerator.unscale_gradients()
-            nn.utils.clip_grad_norm_(self._weights, self.engine.settings.clip_norm)
+            nn.utils.clip_grad_norm_(self._weights, self.options.settings.clip_norm)
         self._step()
         return StepResult(total, group.tokens, found)
 
     def _backward(self, batch: Any, group: MicroBatches, last: bool) -> torch.Tensor:
         """Adds to the gradients; returns the loss, a scalar. Several processes exchange gradients behind the last
         batch alone."""
-        batch = batch.to(self.engine.device)
+        batch = batch.to(self.options.device)
         with nullcontext() if last or size() == 1 else self._accelerator.no_sync(self.model):
             with self.autocast():
                 logits = self.task.logits(self.model, batch)
             # What several processes have found is averaged, and not summed, by DistributedDataParallel.
-            loss = token_loss(logits, batch.targets.labels, self.engine.settings.label_smoothing)
+            loss = token_loss(logits, batch.targets.labels, self.options.settings.label_smoothing)
             loss = loss / (group.tokens / size())
             self._accelerator.backward(loss)
         return loss.detach()

@@ -58,17 +58,17 @@ class MicroBatches:
 
 
 def groups(
-    task: Task, engine: TrainerOptions, state: TrainingState, interrupts: Interrupts, clock: Clock
+    task: Task, options: TrainerOptions, state: TrainingState, interrupts: Interrupts, clock: Clock
 ) -> Iterator[MicroBatches]:
     """The batches of each update, from where the epoch stands."""
     resumed = state.progress.batch > 0
     batches = iter(task.batches(state.progress.epoch + 1, state.progress.batch))
     while True:
-        loaded, error = _load(batches, engine.settings.accumulate, interrupts)
+        loaded, error = _load(batches, options.settings.accumulate, interrupts)
         if not loaded and error is None:
             return  # behind the same batch in all processes
         stop = interrupts.asked or isinstance(error, KeyboardInterrupt)
-        agreed = [sum(batch.targets.tokens for batch in loaded), clock.due(engine.save_seconds), stop]
+        agreed = [sum(batch.targets.tokens for batch in loaded), clock.due(options.save_seconds), stop]
         with interrupts.held() if size() > 1 else nullcontext():
             tokens, save, stopping = all_reduce_sum(agreed, error if isinstance(error, Exception) else None)
         if stopping:

@@ -40,7 +40,7 @@ class Task(Protocol):
         ...
 
     def logits(self, model: Any, batch: Any) -> torch.Tensor:
-        """Logits [B, L, V]; `model` is `self.model` as the engine wrapped it."""
+        """Logits [B, L, V]; `model` is `self.model` as accelerate wrapped it."""
         ...
 
     def last_layers(self) -> dict[str, nn.Module]:

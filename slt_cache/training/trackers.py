@@ -29,14 +29,14 @@ def require_tracker(name: str) -> None:
         )
 
 
-def open_tracker(name: str, engine: TrainerOptions, title: str, step: int) -> Tracker | None:
+def open_tracker(name: str, options: TrainerOptions, title: str, step: int) -> Tracker | None:
     """Opens the tracker of a training that has done `step` updates."""
     require_tracker(name)
-    with write_errors(engine.last / "the files of the tracker"):
+    with write_errors(options.last / "the files of the tracker"):
         if name == "tensorboard":
-            return _TensorBoard(engine.last, step)
+            return _TensorBoard(options.last, step)
         if name == "wandb":
-            return _WeightsAndBiases(engine, title)
+            return _WeightsAndBiases(options, title)
     return None
 
 
@@ -60,12 +60,12 @@ class _TensorBoard:
 class _WeightsAndBiases:
     """Where to, and whether online, is for the environment to say (WANDB_MODE, WANDB_PROJECT)."""
 
-    def __init__(self, engine: TrainerOptions, title: str):
+    def __init__(self, options: TrainerOptions, title: str):
         import wandb
 
-        kept = engine.last / WANDB_ID_FILE
+        kept = options.last / WANDB_ID_FILE
         run_id = kept.read_text(encoding="utf-8") if kept.is_file() else uuid4().hex
-        self.run: Any = wandb.init(id=run_id, name=title, dir=str(engine.folder), resume="allow")
+        self.run: Any = wandb.init(id=run_id, name=title, dir=str(options.folder), resume="allow")
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(run_id, encoding="utf-8")
 

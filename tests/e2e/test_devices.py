@@ -115,7 +115,7 @@ def sgd(weights: Any, lr: float = 1e-3, **_: Any) -> optim.Optimizer:
 
 def updated(make: Callable[[], tuple[Any, Any]], device: torch.device, folder: Path) -> tuple[Any, dict[str, Any]]:
     """What the second of two updates tells, and the weights behind it."""
-    engine = TrainerOptions(
+    options = TrainerOptions(
         OptimizerConfig(epochs=1, batch_size=3, lr=1e-3, clip_norm=1.0), 0, 1, "fp32", device, folder
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -125,12 +125,12 @@ def updated(make: Callable[[], tuple[Any, Any]], device: torch.device, folder: P
             patch.setattr(f"slt_cache.training.tasks.{module}.AdamW", sgd)
         task, batch = make()
         model: nn.Module = task.model.to(device)
-        updater = TrainStep(task, engine)
+        train_step = TrainStep(task, options)
     torch.manual_seed(4)
     model.train()
     group = MicroBatches([batch], batch.targets.tokens, save=False)
-    updater(group, {})
-    told = updater(group, task.last_layers())
+    train_step(group, {})
+    told = train_step(group, task.last_layers())
     assert all(weight.device == device for weight in model.parameters())
     return told, values(model)
 

@@ -1,6 +1,6 @@
 """Stage 2: adapter + encoder-decoder from cached features. Sees no pixel.
 
-The LLM with its two learning rates, and the control, a Light-T trained on over the same cache."""
+The LLM with its two learning rates, and the Light-T baseline, trained on over the same cache."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -44,7 +44,7 @@ class FromCacheTask:
         self.model = model
         self.loader = loader
         self.batches_an_epoch = len(loader)
-        self.rates = (lr, adapter_lr)
+        self.lrs = (lr, adapter_lr)
         self.weight_decay = weight_decay
         self.evaluate = evaluate
         self.save_best = save_best
@@ -52,7 +52,7 @@ class FromCacheTask:
     def optimizer(self) -> Optimizer:
         """Adam; with weight decay its decoupled form, which is the same at 0. With LoRA its matrices are all of the LLM
         that is learnt."""
-        lr, adapter_lr = self.rates
+        lr, adapter_lr = self.lrs
         groups = [
             {"params": [weight for weight in self.model.seq2seq.parameters() if weight.requires_grad], "lr": lr},
             {"params": list(self.model.adapter.parameters()), "lr": adapter_lr},

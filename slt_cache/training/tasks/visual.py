@@ -75,12 +75,12 @@ def visual_optimizer(model: VisualTranslator, settings: VisualTrainingConfig) ->
 
 
 def joint_optimizer(model: VisualTranslator, settings: LlmTrainingConfig) -> Optimizer:
-    """Stage 2's, with a rate of its own for what learns of the encoder."""
+    """Stage 2's, with a learning rate of its own for what learns of the encoder."""
     translator = model.translator
-    rates = (
+    lrs = (
         (translator.seq2seq, settings.lr),
         (translator.adapter, settings.adapter_lr),
         (model.encoder, settings.encoder_lr),
     )
-    groups = [{"params": [p for p in part.parameters() if p.requires_grad], "lr": lr} for part, lr in rates]
+    groups = [{"params": [p for p in part.parameters() if p.requires_grad], "lr": lr} for part, lr in lrs]
     return AdamW(groups, weight_decay=settings.weight_decay)
