@@ -1,0 +1,92 @@
+"""Training from pixels as a task."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import optim
+from torch.optim import SGD
+
+from slt_cache.batches.clips import clip_loader
+from slt_cache.config import (
+    AugmentationConfig,
+    VideoConfig,
+    VisualTrainingConfig,
+)
+from slt_cache.corpora.base import Clip
+from slt_cache.models.translators import VisualTranslator
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.loop import train
+from slt_cache.training.task import TrainerOptions
+from slt_cache.training.tasks.visual import visual_optimizer
+from slt_cache.video.stream import UnreadableVideo
+from tests.helpers.toy_stage_1 import TINY, task_of
+
+
+def test_stage_1_trains_with_the_papers_optimizer(visual: VisualTranslator) -> None:
+    sgd = visual_optimizer(visual, VisualTrainingConfig())
+    assert isinstance(sgd, SGD)
+    assert (sgd.defaults["lr"], sgd.defaults["momentum"]) == (1e-2, 0.9)
+    assert sum(len(group["params"]) for group in sgd.param_groups) == len(list(visual.parameters()))
+    adamw = visual_optimizer(visual, VisualTrainingConfig(optimizer="adamw", weight_decay=0.1))
+    assert isinstance(adamw, optim.AdamW)
+    assert adamw.defaults["weight_decay"] == 0.1
+
+
+def test_stage_1_reaches_every_weight_from_pixels(
+    visual: VisualTranslator, clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    loader = clip_loader(
+        clips, small_video, tokenizer, batch_size=2, workers=0, seed=0, augmentation=AugmentationConfig()
+    )
+    first = visual.encoder.backbone.conv1.weight.clone()
+    saved: list[int] = []
+    task = task_of(visual, loader, lambda: {"bleu4": 1.0}, lambda epoch, dev: saved.append(epoch))
+    train(task, TrainerOptions(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
+    silent = {name for name, tensor in visual.named_parameters() if tensor.grad is None or not tensor.grad.any()}
+    assert silent <= {"encoder.temporal.conv.bias"}  # batch normalization takes a constant out again
+    assert not torch.equal(visual.encoder.backbone.conv1.weight, first)
+    assert saved == [1]
+
+
+def test_stage_1_does_not_go_on_without_an_unreadable_clip(
+    visual: VisualTranslator, clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    mixed = [*clips, replace(clips[0], id="gone", video=tmp_path / "gone.mp4")]
+    loader = clip_loader(
+        mixed, small_video, tokenizer, batch_size=2, workers=0, seed=0, augmentation=AugmentationConfig()
+    )
+    task = task_of(visual, loader, dict, lambda epoch, dev: None)
+    with pytest.raises(UnreadableVideo, match="'gone'"):
+        train(task, TrainerOptions(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_may_begin_at_a_later_batch_and_reads_no_other(
+    visual: VisualTranslator, clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer, workers: int
+) -> None:
+    twice = [*clips, *(replace(clip, id=f"{clip.id} again") for clip in clips)]
+    options: dict[str, Any] = {"batch_size": 2, "seed": 0, "augmentation": AugmentationConfig(), "workers": workers}
+    task = task_of(visual, clip_loader(twice, small_video, tokenizer, **options), dict, lambda epoch, dev: None)
+    whole = list(task.batches(3))
+    rest = list(task.batches(3, 1))
+    assert [batch.ids for batch in rest] == [batch.ids for batch in whole[1:]]
+    assert all(torch.equal(one.frames, other.frames) for one, other in zip(rest, whole[1:], strict=True))
+    assert [batch.ids for batch in task.batches(3)] == [batch.ids for batch in whole]
+    gone = [replace(clip, video=Path("gone.mp4")) if clip.id in whole[0].ids else clip for clip in twice]
+    task = task_of(visual, clip_loader(gone, small_video, tokenizer, **options), dict, lambda epoch, dev: None)
+    assert [batch.ids for batch in task.batches(3, 1)] == [batch.ids for batch in rest]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reading_clips_draws_none_of_the_trainings_random_numbers(
+    visual: VisualTranslator, clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer, workers: int
+) -> None:
+    options: dict[str, Any] = {"batch_size": 2, "seed": 0, "augmentation": AugmentationConfig(), "workers": workers}
+    task = task_of(visual, clip_loader(clips, small_video, tokenizer, **options), dict, lambda epoch, dev: None)
+    for epoch in (2, 3):
+        before = torch.get_rng_state()
+        list(task.batches(epoch))
+        assert torch.equal(torch.get_rng_state(), before)

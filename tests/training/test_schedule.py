@@ -1,0 +1,41 @@
+"""Learning rates over a training, and its patience."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from slt_cache.training.loop import train
+from tests.helpers.toy_training import (
+    ToyTask,
+    options_of,
+)
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (3, 5), (None, 8)])
+def test_patience_counts_evaluations_without_a_better_score(tmp_path: Path, patience: int | None, epochs: int) -> None:
+    task = ToyTask([1.0, 5.0, 4.0, 5.0, 3.0, 2.0, 1.0, 0.0])
+    assert train(task, options_of(tmp_path, epochs=8, patience=patience)).epoch == epochs
+
+
+def test_patience_counts_evaluations_and_not_epochs(tmp_path: Path) -> None:
+    task = ToyTask([9.0, 5.0, 9.0, 4.0, 9.0, 3.0, 9.0, 2.0])
+    progress = train(task, options_of(tmp_path, evaluate_every=2, epochs=8, patience=2))
+    assert (task.evaluated, progress.epoch) == ([2, 4, 6], 6)
+
+
+def test_the_learning_rate_rises_and_falls_as_a_cosine(tmp_path: Path) -> None:
+    task = ToyTask([1.0, 2.0])
+    train(task, options_of(tmp_path, epochs=2, warmup_steps=4))
+    factors = [lr / 0.1 for lr, _ in task.lrs]
+    assert factors[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert factors[4] == pytest.approx(1.0)
+    assert factors[4:] == pytest.approx([0.5 * (1 + math.cos(math.pi * step / 20)) for step in range(20)])
+    assert [last / first for first, last in task.lrs] == pytest.approx([0.1] * 24)
+
+
+def test_without_warm_up_training_begins_at_the_peak(tmp_path: Path) -> None:
+    task = ToyTask([1.0])
+    train(task, options_of(tmp_path, epochs=1))
+    assert task.lrs[0] == pytest.approx((0.1, 0.01))
+    assert task.lrs[6] == pytest.approx((0.05, 0.005))

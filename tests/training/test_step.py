@@ -1,0 +1,40 @@
+"""One update of the weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from slt_cache.errors import SltCacheError
+from slt_cache.training.loop import train
+from tests.helpers.toy_training import STEPS, ToyTask, options_of
+
+
+def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
+    norms = []
+
+    class Recorded(ToyTask):
+        def optimizer(self) -> Optimizer:
+            optimizer = super().optimizer()
+            optimizer.register_step_pre_hook(
+                lambda *_: norms.append(
+                    float(sum(p.grad.norm() ** 2 for p in self.model.parameters() if p.grad is not None)) ** 0.5
+                )
+            )
+            return optimizer
+
+    train(Recorded([1.0]), options_of(tmp_path, epochs=1, clip_norm=0.01))
+    assert norms == pytest.approx([0.01] * STEPS, rel=1e-3)
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_names_the_clips(tmp_path: Path) -> None:
+    task = ToyTask([1.0] * 4, broken=5)
+    task.model[2] = nn.Identity()
+    before = {name: tensor.clone() for name, tensor in task.model.state_dict().items()}
+    with pytest.raises(SltCacheError, match=r"nan.*clip 5\.0, clip 5\.1, clip 5\.2") as failed:
+        train(task, options_of(tmp_path))
+    assert failed.value.exit_code == 1
+    assert all(torch.isfinite(tensor).all() for tensor in task.model.state_dict().values())
+    assert not torch.equal(before["1.weight"], task.model.state_dict()["1.weight"])
