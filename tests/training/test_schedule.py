@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from slt_cache.training.loop import train
+from slt_cache.training.schedule import Schedule
+from slt_cache.training.state import TrainerState
 from tests.helpers.toy_training import (
     ToyTask,
     options_of,
@@ -39,3 +41,19 @@ def test_without_warm_up_training_begins_at_the_peak(tmp_path: Path) -> None:
     train(task, options_of(tmp_path, epochs=1))
     assert task.lrs[0] == pytest.approx((0.1, 0.01))
     assert task.lrs[6] == pytest.approx((0.05, 0.005))
+
+
+def test_dev_is_due_every_few_epochs_and_after_the_last(tmp_path: Path) -> None:
+    schedule = Schedule(options_of(tmp_path, evaluate_every=3, epochs=4), 12, TrainerState())
+    assert [schedule.dev_is_due(TrainerState(epoch=done)) for done in range(4)] == [False, False, True, True]
+
+
+def test_the_time_left_follows_from_the_updates_of_this_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("slt_cache.training.schedule.time.monotonic", lambda: now)
+    schedule = Schedule(options_of(tmp_path, epochs=4), 12, TrainerState(step=24))
+    assert schedule.left(TrainerState(step=24)) is None
+    now += 6.0
+    assert schedule.left(TrainerState(step=36)) == pytest.approx(6.0)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from slt_cache.training.loop import train
+from slt_cache.training.signals import Interrupts
 from slt_cache.training.state import STATE_FILE
 from tests.helpers.toy_training import STEPS, ToyBatch, ToyTask, assert_same, options_of, without_seconds
 
@@ -73,3 +74,19 @@ def test_ctrl_c_before_the_first_update_leaves_no_state(tmp_path: Path, capsys: 
         train(Stopped([1.0] * 4), options_of(tmp_path))
     assert "there is nothing to save" in capsys.readouterr().err
     assert not (tmp_path / "last" / STATE_FILE).exists()
+
+
+def test_a_signal_within_a_held_block_is_raised_once_the_block_is_done() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts, interrupts.held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("saved")
+    assert done == ["saved"]
+
+
+def test_a_signal_to_one_of_several_processes_waits_until_all_have_agreed() -> None:
+    with Interrupts(deferred=True) as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.asked
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.stop()

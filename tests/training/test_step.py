@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from slt_cache.errors import SltCacheError
 from slt_cache.training.loop import train
+from slt_cache.training.step import TrainStep
 from tests.helpers.toy_training import STEPS, ToyTask, options_of
 
 
@@ -38,3 +39,11 @@ def test_a_loss_that_is_not_finite_ends_training_and_names_the_clips(tmp_path: P
     assert failed.value.exit_code == 1
     assert all(torch.isfinite(tensor).all() for tensor in task.model.state_dict().values())
     assert not torch.equal(before["1.weight"], task.model.state_dict()["1.weight"])
+
+
+def test_learning_rates_are_set_as_a_factor_of_each_groups_peak(tmp_path: Path) -> None:
+    step = TrainStep(ToyTask(lr=0.1), options_of(tmp_path))
+    step.set_lr(0.5)
+    assert [group["lr"] for group in step.optimizer.param_groups] == pytest.approx([0.05, 0.005])
+    step.set_lr(1.0)
+    assert step.lr == pytest.approx(0.1)
