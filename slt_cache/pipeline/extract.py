@@ -4,7 +4,8 @@ One process or a team of them: the leader plans and assembles, everyone makes pa
 frames are put together, depends on the manifest alone, so the cache has the same bytes whoever made which part, and
 however often the work was cut off."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def _lead(
     plan = {split: works[split].to_do(longest_first=team.size > 1) for split, there in found.items() if there is None}
     team.publish("plan", plan)
     seconds: dict[str, float] = {}
-    try:
+    with _naming_kept_parts(cache, [works[split] for split in plan]):
         for split, numbers in plan.items():
             seconds[split] = works[split].make_all(numbers, team)
         contents = {split: works[split].content() for split in plan}
@@ -125,14 +126,6 @@ def _lead(
                 add_splits(cache, list(whole.values()), progress, drop)
             if cache == run.features:
                 save_settings(run, "features")
-    except InputError:
-        raise
-    except SltCacheError as error:
-        kept = sum(len(list(works[split].parts.folder.glob("*.h5"))) for split in plan)
-        of_all = sum(len(works[split].chunks) for split in plan)
-        raise SltCacheError(
-            f"{error} {kept} of {of_all} parts are kept in {parts_folder(cache)}; the same command goes on from there."
-        ) from error
     for split, content in contents.items():
         write_failures(cache, split, content.table.missing)
         if split in whole:
@@ -141,6 +134,21 @@ def _lead(
         else:
             found[split] = _not_written(content.table, seconds[split])
     return [one for one in found.values() if one is not None]
+
+
+@contextmanager
+def _naming_kept_parts(cache: Path, works: Sequence[SplitWork]) -> Iterator[None]:
+    """Adds to the message of what fails in the block how many parts are kept for the next try."""
+    try:
+        yield
+    except InputError:
+        raise
+    except SltCacheError as error:
+        kept = sum(len(list(work.parts.folder.glob("*.h5"))) for work in works)
+        of_all = sum(len(work.chunks) for work in works)
+        raise SltCacheError(
+            f"{error} {kept} of {of_all} parts are kept in {parts_folder(cache)}; the same command resumes from there."
+        ) from error
 
 
 def _require_corpus(run: Run, works: Iterable[SplitWork]) -> None:

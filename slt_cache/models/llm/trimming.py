@@ -39,6 +39,21 @@ def trim_model(model: Any, old_ids: Sequence[int | None], like: Mapping[int, Seq
     old_ids = [old if old is not None and old < rows else None for old in old_ids]
     new_of = {old: new for new, old in enumerate(old_ids) if old is not None}
     changes = [(config, _renumbered_settings(config, new_of)) for config in _configs(model)]  # may refuse
+    _trim_words(model, old_ids, like, new_of)
+    if hasattr(model, "final_logits_bias"):
+        model.final_logits_bias = nn.Buffer(_trimmed(model.final_logits_bias.T, old_ids, like).T.contiguous())
+    for config, settings in changes:
+        for key, value in settings.items():
+            setattr(config, key, value)
+    for config in _configs(model):
+        if hasattr(config, "vocab_size"):
+            config.vocab_size = len(old_ids)
+
+
+def _trim_words(
+    model: Any, old_ids: Sequence[int | None], like: Mapping[int, Sequence[int]], new_of: Mapping[int, int]
+) -> None:
+    """Gives every embedding of words and the output layer its new weights; those that were shared stay shared."""
     new_weights: dict[int, nn.Parameter] = {}
     for module in _word_modules(model):
         old = module.weight
@@ -52,14 +67,6 @@ def trim_model(model: Any, old_ids: Sequence[int | None], like: Mapping[int, Seq
                 module.padding_idx = new_of[module.padding_idx]
         else:
             module.out_features = len(old_ids)
-    if hasattr(model, "final_logits_bias"):
-        model.final_logits_bias = nn.Buffer(_trimmed(model.final_logits_bias.T, old_ids, like).T.contiguous())
-    for config, settings in changes:
-        for key, value in settings.items():
-            setattr(config, key, value)
-    for config in _configs(model):
-        if hasattr(config, "vocab_size"):
-            config.vocab_size = len(old_ids)
 
 
 def _word_modules(model: Any) -> list[Any]:
