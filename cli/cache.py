@@ -177,13 +177,7 @@ def verify(
         raise typer.Exit(1)
 
 
-cache = Program(
-    info,
-    show,
-    verify,
-    export,
-    import_,
-    merge,
-    name="cache",
-    help="Inspect feature caches, check them, and convert them.",
-)
+cache = Program(info, name="cache", help="Inspect feature caches, check them, and convert them.")
+cache.command(cls=IdCommand)(show)
+for command in (verify, export, import_, merge):
+    cache.command()(command)

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from torchvision.ops import StochasticDepth
 
 Step = Callable[[torch.Tensor], torch.Tensor]
 
@@ -36,13 +37,15 @@ def in_chunks(whole: Step, backbone: nn.Module, frames: torch.Tensor, at_most: i
     return torch.cat([_again(whole, backbone, chunk) for chunk in chunks])
 
 
-def _again(step: Step, norms_of: nn.Module, given: torch.Tensor) -> torch.Tensor:
-    """Runs the step, whose activations are computed again when they are due, with the same random numbers."""
+def _again(step: Step, modules: nn.Module, given: torch.Tensor) -> torch.Tensor:
+    """Runs the step, whose activations are computed again when they are due, with the same random numbers where its
+    modules draw any."""
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _statistics_kept(norms_of)
+        return nullcontext(), _statistics_kept(modules)
 
-    return checkpoint(step, given, use_reentrant=False, context_fn=contexts)
+    random = any(isinstance(module, nn.Dropout | StochasticDepth) for module in modules.modules())
+    return checkpoint(step, given, use_reentrant=False, preserve_rng_state=random, context_fn=contexts)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from slt_cache.config import load_config, shipped_configs
 from slt_cache.corpora.registry import CORPORA, corpus_named, corpus_of, language_code
 from slt_cache.errors import InputError
-from slt_cache.metrics.scores import PRESETS
+from slt_cache.metrics.presets import PRESETS
 from slt_cache.runs.scoring import preset_of
 from tests.helpers.commands import TINY, slt_cache
 

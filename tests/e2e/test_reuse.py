@@ -20,6 +20,7 @@ from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.parts import parts_folder
 from slt_cache.features.verify import cache_problems
 from slt_cache.pipeline import evaluate
+from slt_cache.runs import eval_files
 from slt_cache.runs.run import open_run
 from slt_cache.video.chunks import ClipView, PieceReader
 from tests.helpers.commands import TINY, Ran, slt_cache
@@ -403,7 +404,7 @@ def test_scores_of_weights_that_were_replaced_meanwhile_are_filed_under_those(
     assert pair(scored) == before
     used = json.loads(pair(scored, "test.earlier")[0])["made_from"]["weights"]["finished_at"]
     assert used == json.loads(before[0])["made_from"]["weights"]["finished_at"]
-    assert not evaluate.is_of_these_weights(open_run(scored, None), "llm", "test")
+    assert not eval_files.is_of_these_weights(open_run(scored, None), "llm", "test")
     assert f"score the new ones: slt-cache eval --model llm --run {scored}" in ran.err
 
 
@@ -412,7 +413,7 @@ def test_weights_that_are_scored_on_dev_once_more_are_the_same_weights(scored: P
     record = read_record(best)
     assert record is not None
     save_record(best, replace(record, dev={"bleu4": 1.0}, dev_beams=7))
-    assert evaluate.is_of_these_weights(open_run(scored, None), "llm", "test")
+    assert eval_files.is_of_these_weights(open_run(scored, None), "llm", "test")
 
 
 def test_a_disk_that_fills_between_table_and_scores_leaves_both_as_they_were(
@@ -423,7 +424,7 @@ def test_a_disk_that_fills_between_table_and_scores_leaves_both_as_they_were(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(evaluate, "write_signed", full)
+    monkeypatch.setattr(eval_files, "write_signed", full)
     ran = slt_cache("eval", "--run", scored)
     assert ran.code == 1, ran.err
     assert pair(scored) == before
@@ -431,9 +432,9 @@ def test_a_disk_that_fills_between_table_and_scores_leaves_both_as_they_were(
 
 def test_scores_next_to_the_table_of_another_evaluation_are_no_scores(scored: Path) -> None:
     table = scored / "eval" / "test.tsv"
-    assert evaluate.is_of_these_weights(open_run(scored, None), "llm", "test")
+    assert eval_files.is_of_these_weights(open_run(scored, None), "llm", "test")
     table.write_text(table.read_text(encoding="utf-8") + "more\tx\ty\n", encoding="utf-8")
-    assert not evaluate.is_of_these_weights(open_run(scored, None), "llm", "test")
+    assert not eval_files.is_of_these_weights(open_run(scored, None), "llm", "test")
 
 
 # --- explicit settings
