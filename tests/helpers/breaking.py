@@ -135,7 +135,8 @@ def complaint(whole: Path, run: Path, point: dict[str, Any], measured: Measured)
             if content_of(run) != measured.content:
                 return f"ended well on a full disk, and something is missing: {differences(measured.content, run)}"
             return None if point["room"] else "ended well on a full disk"
-        if code != 1 or "Traceback" in text or not FULL.match(text.splitlines()[-1]):
+        refused = code == 2 and "are to be written" in text  # before anything was done: there is too little room
+        if not (code == 1 or refused) or "Traceback" in text or not FULL.match(text.splitlines()[-1]):
             return f"exit code {code}: {text[-600:]}"
     else:
         at = 1 + int(point["event"] * measured.events) if "event" in point else None
