@@ -4,6 +4,7 @@ Knows nothing of what they do."""
 
 import ctypes
 import errno
+import gc
 import multiprocessing
 import os
 import shutil
@@ -97,6 +98,8 @@ def shared_memory() -> str:
 def belong_to(parent: int) -> None:
     """For a new process, called first: Ctrl-C is its parent's to handle, and it ends with its parent, even a killed
     one. `parent` is the process number that the parent has seen of itself."""
+    # What a fork has inherited is its parent's to clean up: decord's readers would wait for threads that only it has.
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

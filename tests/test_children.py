@@ -1,5 +1,6 @@
 """Processes that a command starts: they end with it, leave Ctrl-C to it, and one that is killed is named."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slt_cache.children import ChildEnded, ending, likely_cause, spread, starting
+from slt_cache.children import ChildEnded, belong_to, ending, likely_cause, spread, starting
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.avatar.write import write_avatar
 from slt_cache.errors import InputError, SltCacheError
@@ -212,3 +213,34 @@ def test_a_corpus_that_is_drawn_may_be_read_only(tmp_path: Path) -> None:
     clips = write_avatar(CorpusConfig(clips=CLIPS), tmp_path / "corpus", workers=1)
     with read_only(tmp_path / "corpus") as folder:
         assert write_avatar(CorpusConfig(clips=CLIPS), folder) == clips
+
+
+@LINUX
+def test_a_fork_does_not_clean_up_what_its_parent_left_behind() -> None:
+    """Such as a reader of decord in a cycle of an exception and its frames: in a fork, its end waits for threads that
+    are not there."""
+    ours, theirs = os.pipe()
+
+    class Left:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            os.write(theirs, str(os.getpid()).encode())
+
+    gc.disable()
+    try:
+        Left()
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0:
+            belong_to(parent)
+            gc.collect()
+            os._exit(0)
+        os.waitpid(child, 0)
+        gc.collect()
+    finally:
+        gc.enable()
+    assert int(os.read(ours, 100)) == parent
+    os.close(ours)
+    os.close(theirs)
