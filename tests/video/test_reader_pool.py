@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ def children() -> set[int]:
 
 @pytest.fixture(autouse=True)
 def no_process_is_left() -> Iterator[None]:
+    resource_tracker.ensure_running()  # Python's own, which stays
     before = children()
     yield
     assert children() <= before
