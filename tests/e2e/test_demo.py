@@ -58,6 +58,7 @@ def test_a_second_demo_redoes_nothing_and_prints_the_same(tmp_path: Path, monkey
     assert slt_cache("demo", "--run", run).code == 0  # what was refused has left no trace
 
 
+@pytest.mark.slow
 def test_a_demo_interrupted_in_every_step_goes_on_to_the_same_translations(tmp_path: Path) -> None:
     settings = ("--config", TINY, "--set", f"corpus.root={tmp_path / 'corpus'}", "--set", "compute.workers=1")
     whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"

@@ -123,7 +123,7 @@ def test_a_team_of_processes_writes_the_same_bytes(trained: Path, run: Path, pro
 
 def test_a_second_extraction_into_the_same_file_stops_and_names_the_first(run: Path) -> None:
     holder = (
-        "import sys, time; from pathlib import Path; from slt_cache.files import exclusive\n"
+        "import sys, time; from pathlib import Path; from slt_cache.locks import exclusive\n"
         "with exclusive(Path(sys.argv[1]), 'x'): print('held', flush=True); time.sleep(60)"
     )
     lock = parts_folder(run / "feats.h5") / "lock"

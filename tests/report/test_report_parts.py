@@ -145,7 +145,7 @@ def test_a_series_keeps_the_colour_that_it_is_given_and_ink_is_no_models_colour(
 
 def test_the_highest_of_equal_values_is_not_marked() -> None:
     flat, steep = (
-        Chart("k", "t", "x", "y", (Series("one", points),), points=True, highest=True)
+        Chart("k", "t", "x", "y", (Series("one", points),), points=True, marked="highest")
         for points in (((0, 0.0), (1, 0.0)), ((0, 0.0), (1, 7.5)))
     )
     assert ">7.5<" in draw_lines(steep)
