@@ -72,6 +72,7 @@ def test_sentences_are_scored_in_one_line() -> None:
         (lambda: open_run("nowhere", draws=True), "nowhere"),
         (lambda: open_run(overrides=["video.szie=3"]), "szie"),
         (lambda: score(["a"], []), "1"),
+        (lambda: score(["a"], ["a"], preset="nonsense"), "phoenix14t"),
         (lambda: load_encoder("nowhere"), "nowhere"),
         (lambda: load_encoder("nowhere", level="nonsense"), "nonsense"),
         (lambda: slt_cache.SignTranslator.from_pretrained("nowhere"), "nowhere"),

@@ -1,6 +1,5 @@
 """The models that a run can hold, one row each: everything else reads their names here, and nothing parses them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -162,10 +161,6 @@ def trained_by(command: str, config: "Config") -> Variant:
 def label_of(model: str) -> str:
     """The name of a model in tables; of what is no model of a run, such as an imported score, its own."""
     return MODELS[model].label if model in MODELS else model
-
-
-def names_of(rows: Iterable[Variant]) -> list[str]:
-    return [row.name for row in rows]
 
 
 def _value(config: "Config", setting: str) -> Any:
