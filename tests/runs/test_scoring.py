@@ -1,18 +1,24 @@
 """What the settings say of scoring: which metrics are computed, and which one selects the best weights."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from slt_cache.checkpoints.record import Record
-from slt_cache.config import Config, load_config
+from slt_cache.config import Config, ScoringConfig, load_config
+from slt_cache.decoding.search import Hypothesis
 from slt_cache.errors import InputError
 from slt_cache.metrics.registry import ALWAYS, METRICS
+from slt_cache.metrics.scores import score
 from slt_cache.runs.run import open_run
-from slt_cache.runs.scoring import metrics_of
+from slt_cache.runs.scoring import metrics_of, preset_of, score_hypotheses
 from tests.helpers.commands import slt_cache
 
 SECTIONS = ("visual_training", "llm_training")
+
+COMPOSED = "morgen fällt über österreich schnee"
+DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
 
 
 def test_metrics_of_the_settings_and_what_trainings_select_by_are_computed_too() -> None:
@@ -64,3 +70,44 @@ def test_records_name_what_selected_the_weights_unless_it_is_bleu4() -> None:
         for name in (section, "loop"):  # the baseline records its loop
             assert Record("stage", {name: by_ter}, dev=dev).dev_score == "TER 61.50"
     assert Record("stage", {}).dev_score == ""
+
+
+def hypothesis(text: str) -> Hypothesis:
+    return Hypothesis("clip", (text,), (0.0,))
+
+
+def test_scoring_sees_the_raw_reference_text_but_for_the_form_of_its_characters() -> None:
+    """A reference with its punctuation apart is another text; one in the other spelling of Unicode is the same."""
+    config = Config(scoring=ScoringConfig(preset="phoenix14t"))
+    apart = COMPOSED.replace("schnee", "schnee .")
+    found = score_hypotheses(config, [hypothesis(COMPOSED)], [apart])
+    assert found["bleu4"].value < 100
+    assert found == score([COMPOSED], [apart], "phoenix14t")
+    for one, other in ((COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (DECOMPOSED, DECOMPOSED)):
+        assert score_hypotheses(config, [hypothesis(one)], [other])["bleu4"].value == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("name", ["phoenix14t", "csl-daily", "how2sign"])
+def test_a_corpus_is_scored_by_its_own_preset_unless_another_is_named(name: str) -> None:
+    assert preset_of(Config.model_validate({"corpus": {"name": name}})) == name
+    assert preset_of(Config.model_validate({"corpus": {"name": name}, "scoring": {"preset": "plain"}})) == "plain"
+    assert preset_of(Config.model_validate({"corpus": {"language": "zh"}})) == "csl-daily"
+    assert preset_of(Config()) == "plain"
+
+
+@pytest.mark.parametrize("code", ["zh_CN", "ja_XX", "jpn_Jpan", "yue_Hant", "th_TH", "zho_Hans", "__zh__", "zh"])
+def test_a_language_without_blanks_is_scored_by_characters(code: str) -> None:
+    assert preset_of(Config.model_validate({"corpus": {"name": "tsv"}, "llm": {"language": code}})) == "csl-daily"
+
+
+@pytest.mark.parametrize("code", ["de_DE", "deu_Latn", "kor_Hang", "ko_KR", "__en__", "bos_Latn"])
+def test_a_language_with_blanks_is_scored_by_words(code: str) -> None:
+    assert preset_of(Config.model_validate({"corpus": {"name": "tsv"}, "llm": {"language": code}})) == "plain"
+
+
+def test_the_settings_change_both_texts_alike_and_stand_in_the_signatures() -> None:
+    config = Config(scoring=ScoringConfig(preset="phoenix14t", final_dot="strip", lowercase=True))
+    found = score_hypotheses(config, [hypothesis("Morgen fällt viel Schnee.")], ["morgen fällt viel schnee ."])
+    for one in found.values():
+        assert one.value == pytest.approx(100.0)
+        assert one.signature.endswith("|final-dot:strip|lc:yes")

@@ -1,11 +1,16 @@
 """Sentences to token ids and back."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from slt_cache.errors import InputError
-from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from slt_cache.text.tokenizer import Tokenizer, as_llm_reads_it, load_tokenizer, train_tokenizer
+
+REAL = Path(__file__).parents[3] / "shared" / "real"
+COMPOSED = "morgen fällt über österreich schnee"
+DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
 
 
 @pytest.mark.parametrize(
@@ -139,3 +144,44 @@ def test_text_with_more_characters_than_pieces_is_refused_by_the_name_of_the_set
 def test_no_text_is_refused(tmp_path: Path, sentences: list[str]) -> None:
     with pytest.raises(InputError):
         train_tokenizer(sentences, 200, "de_DE", tmp_path / "tokenizer")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (DECOMPOSED, COMPOSED),
+        ("  heute\tregen \u00a0und\u3000schnee\n", "heute regen und schnee"),
+        ("今天下雪，随后晴。ＡＢＣ", "今天下雪，随后晴。ＡＢＣ"),
+        ("Er sagte: „Schnee“ …", "Er sagte: „Schnee“ …"),
+        (" ", ""),
+    ],
+)
+def test_nfc_and_single_blanks_and_nothing_else(text: str, read: str) -> None:
+    assert as_llm_reads_it(text) == read
+    assert as_llm_reads_it(read) == read
+
+
+def test_the_tokenizer_cuts_both_spellings_alike(tokenizer: Tokenizer) -> None:
+    assert DECOMPOSED != COMPOSED
+    assert tokenizer.encode(f" {DECOMPOSED}\u00a0 ") == tokenizer.encode(COMPOSED)
+    assert tokenizer.inner.unk_token_id not in tokenizer.encode(DECOMPOSED)
+
+
+def test_the_ids_of_ordinary_text_are_those_of_the_bare_tokenizer(tokenizer: Tokenizer, sentences: list[str]) -> None:
+    for sentence in [*sentences, COMPOSED, "今天下雪，随后晴。"]:
+        assert tokenizer.encode(sentence) == tokenizer.inner(sentence, add_special_tokens=False)["input_ids"]
+
+
+def test_pieces_are_trained_on_what_the_tokenizer_will_read(tmp_path: Path, sentences: list[str]) -> None:
+    for name, form in (("composed", "NFC"), ("decomposed", "NFD")):
+        train_tokenizer([unicodedata.normalize(form, one) for one in sentences], 180, "de_DE", tmp_path / name)
+    composed, decomposed = (load_tokenizer(str(tmp_path / name), "de_DE") for name in ("composed", "decomposed"))
+    assert decomposed.sha256 == composed.sha256
+
+
+def test_the_real_sentences_are_so_already() -> None:
+    text = REAL / "text" / "phoenix14t.train.de.txt"
+    if not text.is_file():
+        pytest.skip("the real sentences are not there")
+    for sentence in text.read_text(encoding="utf-8").splitlines():
+        assert as_llm_reads_it(sentence) == sentence

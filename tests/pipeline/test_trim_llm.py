@@ -2,35 +2,22 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, MBartTokenizer, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, models
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from slt_cache.corpora.base import Clip
-from slt_cache.corpora.manifest import write_manifest
-from slt_cache.errors import InputError, SltCacheError
-from slt_cache.models.llm.trimming import trim_model
+from slt_cache.errors import InputError
 from slt_cache.pipeline.trim_llm import TrimReport, trim_llm
-from slt_cache.text import trimmed_tokenizer as trimming
-from slt_cache.text.charsmap import Charsmap
-from slt_cache.text.trimmed_tokenizer import cut, decoded, require_same_tokens, trim_tokenizer
-from tests.helpers.commands import slt_cache
-from tests.helpers.small_llms import FAMILIES, SENTENCES, WIDTH, make_small_llm, train_unigram
+from slt_cache.text.trimmed_tokenizer import cut, decoded
+from tests.helpers.small_llms import FAMILIES, SENTENCES, WIDTH, make_small_llm
 
 TRAIN, DEV = SENTENCES[4:], SENTENCES[:4]
 LOSSY = [sentence for sentence in TRAIN if set(sentence) & set("，？！：；（）２５")]
-REAL = Path(__file__).parents[3] / "shared" / "real"
-PIECE_MODEL = REAL / "tokenizer" / "gfslt_mbart_trimmed.bpe.model"
-REAL_TEXT = REAL / "text" / "phoenix14t.train.de.txt"
-needs_real = pytest.mark.skipif(
-    not (PIECE_MODEL.is_file() and REAL_TEXT.is_file()), reason="no real pieces and sentences beside the project"
-)
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
@@ -245,18 +232,6 @@ def test_a_trimmed_model_can_be_trimmed_again(family: str, tmp_path: Path, pair_
     assert less.vocab_after < same.vocab_after
 
 
-@every_family
-def test_any_part_of_the_text_can_be_trimmed_to(family: str, tmp_path: Path, pair_of: Callable[[str], Pair]) -> None:
-    pair = pair_of(family)
-    for number in range(8):
-        sentences = [*SENTENCES[number::5], SENTENCES[number].upper(), f"{number}…① Ω"]
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        id_map = trim_tokenizer(pair.old, sentences, [], False, folder)
-        changed = require_same_tokens(pair.old, folder, id_map, sentences)  # it raises where one differs
-        assert family == "m2m100" or not changed
-
-
 def test_scale_precision_and_lists_of_ids_are_kept(tmp_path: Path) -> None:
     make_small_llm("t5", tmp_path / "whole", scale_decoder_outputs=False)  # T5 1.1
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "whole")
@@ -272,15 +247,6 @@ def test_scale_precision_and_lists_of_ids_are_kept(tmp_path: Path) -> None:
     assert trimmed.generation_config.suppress_tokens == [you]
     assert trimmed.dtype == torch.bfloat16
     assert trimmed.config.scale_decoder_outputs is False
-
-
-def test_settings_that_name_no_token_are_refused_before_anything_changes(tmp_path: Path) -> None:
-    make_small_llm("bart", tmp_path / "whole")
-    model = _model(tmp_path / "whole")
-    model.config.forced_eos_token_id = 50
-    with pytest.raises(InputError, match="forced_eos_token_id is 50"):
-        trim_model(model, [0, 1, 2, 3], {})
-    assert len(model.get_input_embeddings().weight) == model.config.vocab_size > 4
 
 
 def test_a_tokenizer_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
@@ -300,122 +266,3 @@ def test_a_model_with_the_tokenizer_of_another_is_refused(tmp_path: Path) -> Non
     AutoTokenizer.from_pretrained(tmp_path / "other").save_pretrained(tmp_path / "whole")
     with pytest.raises(InputError, match="do not belong together"):
         trim_llm(str(tmp_path / "whole"), TRAIN, {}, tmp_path / "out")
-
-
-def test_other_pieces_than_before_are_an_error_and_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_small_llm("mbart", tmp_path / "whole")
-    needed = trimming.needed_tokens
-    monkeypatch.setattr(trimming, "needed_tokens", lambda *given: needed(*given) - {"▁you"})
-    with pytest.raises(SltCacheError, match="cannot be trimmed safely"):
-        trim_llm(str(tmp_path / "whole"), TRAIN, {}, tmp_path / "out")
-    assert not list(tmp_path.glob("out*"))
-
-
-def test_a_kept_character_leaves_the_rest_of_the_table_alone() -> None:
-    _, table = train_unigram(SENTENCES)
-    charsmap = Charsmap(table)
-    assert charsmap.to_bytes() == table
-    kept = "，？！２ﬁ…"
-    assert all(charsmap.keep(character) for character in kept)
-    assert not charsmap.keep("a")
-    before, after = (normalizers.Precompiled(one) for one in (table, charsmap.to_bytes()))
-    for character in map(chr, [*range(1, 0xD800), *range(0xE000, 0x10000)]):
-        expected = character if character in kept else before.normalize_str(character)
-        assert after.normalize_str(character) == expected
-
-
-@needs_real
-def test_real_sentences_come_back_with_real_pieces(tmp_path: Path) -> None:
-    sentencepiece = pytest.importorskip("sentencepiece")
-    model = sentencepiece.SentencePieceProcessor(model_file=str(PIECE_MODEL))
-    make_small_llm("mbart", tmp_path / "whole")
-    small = json.loads((tmp_path / "whole" / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    codes = small[small.index(["ar_AR", 0.0]) :]
-    pieces = [[model.id_to_piece(index), model.get_score(index)] for index in range(3, len(model))]
-    whole = MBartTokenizer(vocab=[tuple(piece) for piece in (*small[:4], *pieces, *codes)])
-    sentences = [line for line in REAL_TEXT.read_text(encoding="utf-8").split("\n") if line]
-    assert len(sentences) == 7096
-    (tmp_path / "out").mkdir()
-    id_map = trim_tokenizer(whole, sentences, [], False, tmp_path / "out")
-    assert require_same_tokens(whole, tmp_path / "out", id_map, sentences) == {}
-    assert id_map.added == ()
-    assert len(id_map.tokens) < len(whole)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "mbart"
-    make_small_llm("mbart", folder)
-    return folder
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Path:
-    path = tmp_path / "manifest.tsv"
-    splits = [*(("train", text) for text in TRAIN), *(("dev", text) for text in DEV), ("test", "Ω")]
-    clips = [
-        Clip(f"{number}", split, tmp_path / f"{number}.mp4", None, None, text)
-        for number, (split, text) in enumerate(splits)
-    ]
-    write_manifest(path, clips)
-    return path
-
-
-def test_the_command_says_what_it_did(whole: Path, manifest: Path, tmp_path: Path) -> None:
-    arguments = ("llm", "trim", "--name", whole, "--text", manifest, "--out", tmp_path / "out")
-    ran = slt_cache(*arguments)
-    assert ran.code == 0, ran.err
-    assert "MB saved" in ran.out and "test: 1 of 2 pieces unknown (1 with the whole vocabulary)" in ran.out
-    assert "，" in ran.out and f"llm.name={tmp_path / 'out'}" in ran.out
-    again = slt_cache(*arguments, "--json")
-    report = json.loads(again.out)
-    assert report["out"] == str(tmp_path / "out")
-    assert report["vocab_after"] < report["vocab_before"]
-    assert report["parameters_after"] < report["parameters_before"]
-    assert report["held_out"]["test"] == {"pieces": 2, "unknown": 1, "unknown_before": 1}
-
-
-def test_the_command_takes_a_plain_text(whole: Path, tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("\ufeffam tag\n\n  die sonne \n", encoding="utf-8")
-    ran = slt_cache("llm", "trim", "--name", whole, "--text", tmp_path / "text.txt", "--out", tmp_path / "o", "--json")
-    assert json.loads(ran.out)["train_sentences"] == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (None, "no such file"),
-        (b" \n", "empty"),
-        (b"\xff\xfe", "not UTF-8"),
-    ],
-)
-def test_a_text_that_cannot_be_read_is_said(whole: Path, tmp_path: Path, text: bytes | None, said: str) -> None:
-    path = tmp_path / "text.txt"
-    if text is not None:
-        path.write_bytes(text)
-    ran = slt_cache("llm", "trim", "--name", whole, "--text", path, "--out", tmp_path / "out")
-    assert ran.code == 2
-    assert said in ran.err and not (tmp_path / "out").exists()
-
-
-def test_a_model_that_cannot_be_had_and_a_manifest_without_train_are_said(
-    whole: Path, manifest: Path, tmp_path: Path
-) -> None:
-    ran = slt_cache("llm", "trim", "--name", tmp_path / "none", "--text", manifest, "--out", tmp_path / "out")
-    assert ran.code == 2
-    assert "HF_HUB_OFFLINE" in ran.err
-    manifest.write_text(manifest.read_text(encoding="utf-8").replace("\ttrain\t", "\tdev\t"), encoding="utf-8")
-    ran = slt_cache("llm", "trim", "--name", whole, "--text", manifest, "--out", tmp_path / "out")
-    assert ran.code == 2
-    assert "no clip of train" in ran.err
-
-
-def test_a_folder_with_something_else_is_not_replaced(whole: Path, manifest: Path, tmp_path: Path) -> None:
-    shutil.copytree(whole, tmp_path / "other")
-    for out in (whole, tmp_path / "other", manifest):
-        ran = slt_cache("llm", "trim", "--name", whole, "--text", manifest, "--out", out)
-        assert ran.code == 2
-        assert "Name another folder" in ran.err
-    assert _digests(whole) == _digests(tmp_path / "other")

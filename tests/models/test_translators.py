@@ -1,4 +1,4 @@
-"""The visual encoder, the adapter before an encoder-decoder, and the loss."""
+"""Light-T, the adapter before a translation model, the search for a sentence, and the loss."""
 
 import math
 from typing import Any
