@@ -1,4 +1,4 @@
-"""Ratios that only a measurement gives. Two ways to the same result are timed in turns, in one run."""
+"""Times a stage-2 epoch from the cache against one that runs the frozen encoder again; rounds of both alternate."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,34 +30,34 @@ from slt_cache.video.chunks import PieceReader, plain
 from slt_cache.video.reader_pool import read_ahead
 
 ROUNDS = 3
-"""Times that each way is taken, in turns, so that a slow moment of the machine hits both."""
+"""Interleaved repetitions, so that a slow moment of the machine affects both; the median is reported."""
 BATCHES_A_ROUND = 6
 
 
 def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
-    """Stage-2 updates from the cache against updates that read the videos and run the frozen encoder again.
+    """Time stage-2 updates from the cache against updates that read the videos and run the frozen encoder again.
 
-    The weights that are trained here are thrown away. Seconds are of one epoch, from the median round."""
+    The trained weights are discarded. Seconds are for one epoch, from the median round."""
     device = pick_device(run.config.compute.device)
     llm = load_llm(run.llm / "best")
-    held = open_features(run, cache, "train", llm.spec)
+    features = open_features(run, cache, "train", llm.spec)
     visual = encoder_of(run, llm.spec)
     model = llm.model.to(device)
     encoder = frozen_encoder(visual, llm.spec, device, run.config.features.batch_frames)
     update = _updater(model, device, run.config.llm_training.label_smoothing)
     batch_size = run.config.llm_training.batch_size
-    clips = _same_clips(run, held, batch_size * BATCHES_A_ROUND)
-    chunks = [clips[first : first + batch_size] for first in range(0, len(clips), batch_size)]
-    # One set of reader processes for all rounds: starting them is no part of an epoch.
+    clips = _same_clips(run, features, batch_size * BATCHES_A_ROUND)
+    batches = [clips[first : first + batch_size] for first in range(0, len(clips), batch_size)]
+    # One set of reader processes for all rounds: starting them is not part of an epoch.
     events = read_ahead(plain(clips * (ROUNDS + 1)), PieceReader(visual.video), run.config.compute.workers)
     encoded = usable(encode(encoder, events))
     seconds = _in_turns(
-        partial(_from_cache, held, llm, batch_size, len(chunks), update),
-        partial(_from_video, encoded, llm, chunks, update),
+        partial(_from_cache, features, llm, batch_size, len(batches), update),
+        partial(_from_video, encoded, llm, batches, update),
     )
-    epoch = len(held) / len(clips)
+    epoch = len(features) / len(clips)
     from_cache, from_video = (median(rounds) * epoch for rounds in seconds)
-    checks = bench_checks(held)
+    checks = bench_checks(features)
     return {
         "epoch_seconds_from_cache": round(from_cache, 2),
         "epoch_seconds_recomputed": round(from_video, 2),
@@ -65,7 +65,7 @@ def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
         "clips_timed": len(clips),
         "rounds": ROUNDS,
         "device": str(device),
-        **bench_reading(held, llm.tokenizer, batch_size),
+        **bench_reading(features, llm.tokenizer, batch_size),
         "open_seconds": round(checks["open_seconds"], 4),
         "file_hashes_percent_of_epoch": round(100 * bench_hashes(run.llm / "best") / from_cache, 3),
         "row_checksums_percent_of_epoch": round(100 * checks["compare_seconds"] / from_cache, 3),
@@ -73,7 +73,7 @@ def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
 
 
 def _in_turns(first: Callable[[], None], second: Callable[[], None]) -> tuple[list[float], list[float]]:
-    """Seconds of each call of either."""
+    """Return the seconds of every call of both functions, called alternately."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(ROUNDS + 1):
         for work, taken in zip((first, second), seconds, strict=True):
@@ -85,7 +85,7 @@ def _in_turns(first: Callable[[], None], second: Callable[[], None]) -> tuple[li
 
 
 def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> Callable[[FeatureBatch], None]:
-    """One training step of stage 2."""
+    """Return a function that does one training step of stage 2."""
     optimizer = AdamW(model.parameters(), lr=1e-9)
 
     def update(batch: FeatureBatch) -> None:
@@ -101,18 +101,18 @@ def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> C
     return update
 
 
-def _same_clips(run: Run, held: FeatureCache, count: int) -> list[Clip]:
-    """The first clips of the cache, as clips of the manifest, which must be the one that the cache was made from."""
+def _same_clips(run: Run, features: FeatureCache, count: int) -> list[Clip]:
+    """Look up the first clips of the cache in the manifest, which must be the one that the cache was made from."""
     by_id = {clip.id: clip for clip in require_split(run, ensure_clips(run), "train")}
-    clips = [by_id[clip_id] for clip_id in held.ids[:count]]
+    clips = [by_id[clip_id] for clip_id in features.ids[:count]]
     require_corpus(run, clips)
     return clips
 
 
 def _from_cache(
-    held: FeatureCache, llm: LlmCheckpoint, batch_size: int, batches: int, update: Callable[[FeatureBatch], None]
+    features: FeatureCache, llm: LlmCheckpoint, batch_size: int, batches: int, update: Callable[[FeatureBatch], None]
 ) -> None:
-    loader = feature_loader(held, llm.tokenizer, batch_size=batch_size, shuffle=False)
+    loader = feature_loader(features, llm.tokenizer, batch_size=batch_size, shuffle=False)
     for number, batch in enumerate(loader):
         if number == batches:
             break
@@ -122,11 +122,11 @@ def _from_cache(
 def _from_video(
     encoded: Iterator[EncodedClip],
     llm: LlmCheckpoint,
-    chunks: Sequence[Sequence[Clip]],
+    batches: Sequence[Sequence[Clip]],
     update: Callable[[FeatureBatch], None],
 ) -> None:
-    for chunk in chunks:
-        [batch] = packed(islice(encoded, len(chunk)), len(chunk))
-        sentences = [llm.tokenizer.encode(clip.text) for clip in chunk]
+    for clips in batches:
+        [batch] = packed(islice(encoded, len(clips)), len(clips))
+        sentences = [llm.tokenizer.encode(clip.text) for clip in clips]
         features = pad(batch.features.float(), step_mask(batch.lengths))
         update(FeatureBatch(batch.ids, features, batch.lengths, make_targets(sentences, llm.tokenizer)))

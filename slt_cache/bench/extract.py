@@ -1,7 +1,7 @@
-"""How close extraction comes to its two limits: reading the kept frames alone, and the bare backbone alone.
+"""Times extraction against its two limits: reading the kept frames alone, and the bare backbone alone.
 
-All three are timed in turns, in one run, on the same cores. The run that is extracted is made for it, with an encoder
-that has learned nothing, since what it computes takes no longer for being useful."""
+Rounds of all three alternate in one process, on the same cores. The encoder is untrained, as training does not
+change its speed."""
 
 import multiprocessing
 import os
@@ -36,34 +36,34 @@ from slt_cache.text.tokenizer import load_tokenizer, train_tokenizer
 from slt_cache.video.frames import open_frames
 
 ROUNDS = 3
-"""Times that each is taken, in turns, so that a slow moment of the machine hits all; medians count."""
+"""Interleaved repetitions; the median is reported."""
 BATCHES = (8, 16, 32, 64, 128)
-"""Frames; of these sizes the backbone alone takes its best."""
+"""Batch sizes in frames that are tried for the backbone alone; the fastest counts."""
 SOURCE_FRAMES = 116
-"""Of each video that is made for the measurement; the mean of PHOENIX14T."""
+"""Length of a generated video: the mean of PHOENIX14T."""
 SOURCE_SIZE = 256
-"""Pixels, square."""
+"""Width and height of a generated video in pixels."""
 
 
 def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, Any]:
-    """Times decode, forward and extraction over videos of a folder, or over H.264 files made for it."""
+    """Time decoding, forward passes and extraction over the videos of a folder, or over generated H.264 files."""
     device = pick_device(config.compute.device, config.features.precision, "features.precision")
     with scratch_folder() as folder:
         paths = _videos_of(videos, clips) if videos is not None else _write_videos(folder / "videos", clips)
         run = untrained_run(folder / "run", config, paths)
         listed = [_clip(path) for path in paths]
-        log(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} times in turns")
+        log(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} rounds")
         frames = sum(_count((clip, config.video)) for clip in listed)
         forward, batch = _best_forward(config, frames, device)
         cache = folder / "feats.h5"
         with _decoders(config.compute.workers) as pool:
             decode = lambda: sum(pool.imap_unordered(_count, [(clip, config.video) for clip in listed]))  # noqa: E731
             seconds = _in_turns([decode, forward, lambda: extract(run, ["train"], cache, restart=True)])
-        held = FeatureCache(cache, "train")
+        features = FeatureCache(cache, "train")
     decode_seconds, forward_seconds, extract_seconds = seconds
     limit = max(decode_seconds, forward_seconds) if device.type == "cuda" else decode_seconds + forward_seconds
     return {
-        "clips": len(held),
+        "clips": len(features),
         "kept_frames": frames,
         "size": config.video.size,
         "decode_seconds": round(decode_seconds, 2),
@@ -78,16 +78,16 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
     }
 
 
-def _in_turns(works: Sequence[Callable[[], Any]]) -> list[float]:
-    """Median seconds of each; the first round warms up."""
-    taken: list[list[float]] = [[] for _ in works]
+def _in_turns(functions: Sequence[Callable[[], Any]]) -> list[float]:
+    """Return the median seconds of each function, called alternately; the first round warms up."""
+    durations: list[list[float]] = [[] for _ in functions]
     for number in range(ROUNDS + 1):
-        for work, seconds in zip(works, taken, strict=True):
-            begun = time.monotonic()
+        for work, seconds in zip(functions, durations, strict=True):
+            started = time.monotonic()
             work()
             if number > 0:
-                seconds.append(time.monotonic() - begun)
-    return [median(seconds) for seconds in taken]
+                seconds.append(time.monotonic() - started)
+    return [median(seconds) for seconds in durations]
 
 
 @contextmanager
@@ -104,13 +104,13 @@ def _begin(parent: int) -> None:
 
 
 def _count(asked: tuple[Clip, VideoConfig]) -> int:
-    """Reads the kept frames of a clip and drops them."""
+    """Read the kept frames of a clip and return their number."""
     clip, video = asked
     return sum(len(piece) for piece in open_frames(clip, video.keep_every, fps=video.fps).pieces)
 
 
 def _best_forward(config: Config, frames: int, device: torch.device) -> tuple[Callable[[], None], int]:
-    """The bare backbone over so many frames in memory, at the batch size at which it is fastest."""
+    """Return a pass of the bare backbone over `frames` frames in memory, and the fastest batch size, which it uses."""
     backbone = find_backbone(config.encoder.backbone).build().eval()
     precision, size = PRECISIONS[config.features.precision], config.video.size
     backbone = backbone.to(device, precision).to(memory_format=torch.channels_last)
@@ -125,12 +125,12 @@ def _best_forward(config: Config, frames: int, device: torch.device) -> tuple[Ca
 
     def seconds(batch: int) -> float:
         passes(batch, batch)
-        begun = time.monotonic()
+        started = time.monotonic()
         passes(batch, 64)
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
-    taken = {batch: min(seconds(batch) for _ in range(2)) for batch in BATCHES}
-    best = min(taken, key=lambda batch: taken[batch])
+    durations = {batch: min(seconds(batch) for _ in range(2)) for batch in BATCHES}
+    best = min(durations, key=lambda batch: durations[batch])
     return lambda: passes(best, frames), best
 
 
@@ -139,7 +139,7 @@ def _clip(path: Path) -> Clip:
 
 
 def untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
-    """A run after a stage 1 that has learned nothing."""
+    """Create a run with an untrained visual encoder in place of a finished stage 1."""
     run = Run(folder, config)
     write_manifest(run.manifest, map(_clip, videos))
     train_tokenizer([_clip(video).text for video in videos], 100, "en_XX", run.tokenizer)
@@ -158,9 +158,9 @@ def untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
 
 
 def _videos_of(folder: Path, clips: int) -> list[Path]:
-    """Video files of a folder, and its folders of frames. Raises InputError where there is none."""
+    """List the video files of a folder and its folders of frames. Raises InputError if there are none."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder. Name one that holds videos.")
+        raise InputError(f"{folder}: no such folder. Name one that contains videos.")
     found = [
         path
         for path in sorted(folder.iterdir())
@@ -173,12 +173,12 @@ def _videos_of(folder: Path, clips: int) -> list[Path]:
 
 
 def _write_videos(folder: Path, clips: int) -> list[Path]:
-    """H.264 files of shapes that move over a textured ground, as hard to decode as a filmed signer, roughly."""
+    """Write H.264 files of shapes moving over a texture, roughly as hard to decode as a filmed signer."""
     import av
 
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
-    ground = random.integers(90, 130, (SOURCE_SIZE, SOURCE_SIZE, 3), np.uint8)
+    background = random.integers(90, 130, (SOURCE_SIZE, SOURCE_SIZE, 3), np.uint8)
     paths = [folder / f"{number:04d}.mp4" for number in range(clips)]
     for path in paths:
         speeds = random.uniform(-4, 4, (6, 2))
@@ -189,9 +189,9 @@ def _write_videos(folder: Path, clips: int) -> list[Path]:
             stream.pix_fmt = "yuv420p"
             for _ in range(SOURCE_FRAMES):
                 places = (places + speeds) % (SOURCE_SIZE - 40)
-                picture = ground.copy()
+                image = background.copy()
                 for number, (top, left) in enumerate(places.astype(int)):
-                    picture[top : top + 40, left : left + 30] = 40 * number
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                    image[top : top + 40, left : left + 30] = 40 * number
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode())
     return paths

@@ -1,8 +1,8 @@
-"""What an update of stage 2 costs: from the cache, with the frozen encoder run again over the videos, and against the
-bare LLM on tensors in memory.
+"""Times an update of stage 2: from the cache, with the frozen encoder run again over the videos, and with the bare LLM
+on tensors in memory.
 
-All are taken in turns, in one run. Steps from the cache and from video go through the loop of `train-llm` itself, so
-that whatever comes to stand in it is seen here."""
+All three alternate in one process. Steps from the cache and from video go through the loop of `train-llm` itself, so
+whatever is added to it is measured, too."""
 
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -41,25 +41,25 @@ from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import Tokenizer
 
 ROUNDS = 3
-"""In each, all ways are taken in turns, so that a slow moment of the machine hits all; medians count."""
+"""Interleaved repetitions; the median is reported."""
 ROUND_SECONDS = 5.0
-"""A round goes over the batches from the cache again until the bare LLM has taken so long: a small LLM over few clips
-is done in less than a second, and a slow moment, or caches that the encoder has left cold, would be all of it."""
+"""A round repeats the batches from the cache until the bare LLM has taken this long: otherwise a slow moment, or CPU
+caches that the encoder left cold, would dominate what a small LLM over few clips takes."""
 SHAPES = {"run": None, "mbart-large": 8}
-"""Batches of an epoch that are measured where nothing is said; None for all of them. A step of MBart-large takes
-a CPU many seconds."""
+"""Default number of measured batches for each shape, None for all of an epoch. A step of MBart-large takes many seconds
+on a CPU."""
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """Seconds of each way over the same batches."""
+    """Seconds of each kind of step over the same batches."""
 
     cached: float
     """Updates from the cache."""
     bare: float
     """Steps of the LLM alone."""
     adapted: float
-    """With the adapter before it."""
+    """Steps of the LLM with its adapter."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +72,22 @@ class _Round:
 
 
 def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = None) -> dict[str, Any]:
-    """Figures for the run's LLM, or for one of MBart-large's shape in its place, over the first `batches` of a
-    training epoch. Seconds are the medians of all rounds, or passes.
+    """Measure the run's LLM, or one of MBart-large's shape in its place, over the first `batches` of a training epoch.
+    Seconds are medians over all rounds or passes.
 
-    Raises InputError where stage 2 is not trained yet, where there are no clips to time, or for another shape."""
+    Raises InputError if stage 2 is not trained yet, if there are no clips to time, or for an unknown shape."""
     if shape not in SHAPES:
-        raise InputError(f"--shape {shape}: there are {', '.join(SHAPES)}.")
+        raise InputError(f"--shape {shape}: no such shape. Use {' or '.join(SHAPES)}.")
     config = run.config
     device = pick_device(config.compute.device, config.compute.precision)
     trained = load_llm(run.llm / "best")
-    held = open_features(run, cache, "train", trained.spec)
-    loader = _loader(config, held, trained.tokenizer)
-    chosen = _ids_of(loader, held, SHAPES[shape] if batches is None else batches)
+    features = open_features(run, cache, "train", trained.spec)
+    loader = _loader(config, features, trained.tokenizer)
+    chosen = _ids_of(loader, features, SHAPES[shape] if batches is None else batches)
     if not chosen:
-        raise InputError(f"{cache} (train): there are no clips to time.")
+        raise InputError(f"{cache} (train): no clips to time.")
     videos = videos_of(run, trained, chosen, device)
-    model = _translator(run, held.dim, trained.tokenizer, shape)
+    model = _translator(run, features.dim, trained.tokenizer, shape)
     log(f"timing {len(chosen)} of {len(loader)} batches on {device}, in {ROUNDS} rounds")
     rounds: list[_Round] = []
 
@@ -101,8 +101,8 @@ def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = N
         "llm": shape,
         "parameters": sum(weight.numel() for weight in model.seq2seq.parameters()),
         "lora": config.llm.lora is not None,
-        **_figures(rounds[1:], with_videos=videos is not None),  # the first round warms up
-        **_padding(config, held),
+        **_values(rounds[1:], with_videos=videos is not None),  # the first round warms up
+        **_padding(config, features),
         "batch_size": config.llm_training.batch_size,
         "batches_timed": len(chosen),
         "batches_an_epoch": len(loader),
@@ -112,11 +112,11 @@ def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = N
     }
 
 
-def _loader(config: Config, held: FeatureCache, tokenizer: Tokenizer) -> DataLoader[Any]:
-    """As `train-llm` has it."""
+def _loader(config: Config, features: FeatureCache, tokenizer: Tokenizer) -> DataLoader[Any]:
+    """Return the loader that `train-llm` would use."""
     training = config.llm_training
     return feature_loader(
-        held,
+        features,
         tokenizer,
         batch_size=training.batch_size,
         seed=config.seed,
@@ -125,12 +125,12 @@ def _loader(config: Config, held: FeatureCache, tokenizer: Tokenizer) -> DataLoa
     )
 
 
-def _ids_of(loader: DataLoader[Any], held: FeatureCache, batches: int | None) -> list[list[str]]:
-    """The clips of each batch that is measured."""
+def _ids_of(loader: DataLoader[Any], features: FeatureCache, batches: int | None) -> list[list[str]]:
+    """Return the clip ids of each measured batch."""
     order = loader.batch_sampler
     assert isinstance(order, EpochOrder)
     order.epoch = 1
-    return [[held.ids[index] for _, index in batch] for batch in islice(order, batches)]
+    return [[features.ids[index] for _, index in batch] for batch in islice(order, batches)]
 
 
 def _translator(run: Run, dim: int, tokenizer: Tokenizer, shape: str) -> SignTranslator:
@@ -165,8 +165,8 @@ def _one_round(
 def _one_pass(
     task: MeasuredTask, config: Config, device: torch.device, batches: int
 ) -> Generator[FeatureBatch, None, _Pass]:
-    """Updates from the cache and bare steps over the same batches alternate, and change places every other time, so
-    that both meet the same moments of the machine."""
+    """Alternate updates from the cache and bare steps over the same batches, in turns first, so that slow moments of
+    the machine affect both."""
     cached = bare = adapted = 0.0
     source = task.of_the_loader()
 
@@ -182,7 +182,7 @@ def _one_pass(
         if number % 2:
             without_cache(batch)
         begun = time.perf_counter()
-        yield batch  # goes on when the loop asks for the next batch, its update done
+        yield batch  # resumes when the loop has done its update and asks for the next batch
         wait_for(device)
         cached += time.perf_counter() - begun
         if not number % 2:
@@ -190,10 +190,10 @@ def _one_pass(
     return _Pass(cached, bare, adapted)
 
 
-def _figures(rounds: Sequence[_Round], with_videos: bool) -> dict[str, Any]:
+def _values(rounds: Sequence[_Round], with_videos: bool) -> dict[str, Any]:
     passes = [one for a_round in rounds for one in a_round.passes]
     cached, bare = median(one.cached for one in passes), median(one.bare for one in passes)
-    figures: dict[str, Any] = {
+    values: dict[str, Any] = {
         "seconds_from_cache": round(cached, 3),
         "seconds_bare_llm": round(bare, 3),
         "step_to_bare_llm": round(median(one.cached / one.bare for one in passes), 4),
@@ -203,22 +203,22 @@ def _figures(rounds: Sequence[_Round], with_videos: bool) -> dict[str, Any]:
         recomputed = median(one.recomputed for one in rounds)
         encoder = median(one.encoder for one in rounds)
         allowed = (encoder + bare) / bare
-        figures |= {
+        values |= {
             "seconds_recomputed": round(recomputed, 3),
             "seconds_encoder_alone": round(encoder, 3),
             "ratio": round(recomputed / cached, 3),
             "ratio_allowed": round(allowed, 3),
             "ratio_reached": round(recomputed / cached / allowed, 4),
         }
-    return figures
+    return values
 
 
-def _padding(config: Config, held: FeatureCache) -> dict[str, float]:
-    """Share of the positions of an epoch that is padding, with buckets of similar length and without."""
-    lengths, size = steps_of(held), config.llm_training.batch_size
+def _padding(config: Config, features: FeatureCache) -> dict[str, float]:
+    """Return the share of padding among an epoch's positions, with and without buckets of similar length."""
+    lengths, size = steps_of(features), config.llm_training.batch_size
     orders = {
-        "padding_in_buckets": EpochOrder(len(held), size, config.seed, True, lengths),
-        "padding_shuffled": EpochOrder(len(held), size, config.seed, True),
+        "padding_in_buckets": EpochOrder(len(features), size, config.seed, True, lengths),
+        "padding_shuffled": EpochOrder(len(features), size, config.seed, True),
     }
     return {
         name: round(padded_share(lengths, [[index for _, index in batch] for batch in order]), 4)

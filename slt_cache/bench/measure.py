@@ -1,5 +1,5 @@
-"""Training steps of stage 2 to be measured: the loop of `train-llm` itself, over batches that the measurement
-chooses; the bare LLM's step beside it; and an LLM of MBart-large's shape to take them with."""
+"""Training steps of stage 2 for measurements: the loop of `train-llm` itself over chosen batches, a step of the bare
+LLM, and an LLM of MBart-large's shape."""
 
 import math
 import time
@@ -26,7 +26,7 @@ from slt_cache.training.task import TrainerOptions
 from slt_cache.training.tasks.llm import FromCacheTask
 
 VOCABULARY = 2500
-"""Pieces of an MBart-large trimmed to a corpus of PHOENIX14T's size."""
+"""Tokens of an MBart-large trimmed to a corpus of PHOENIX14T's size."""
 MBART_LARGE: Mapping[str, int] = {
     "d_model": 1024,
     "encoder_layers": 12,
@@ -37,11 +37,11 @@ MBART_LARGE: Mapping[str, int] = {
     "decoder_ffn_dim": 4096,
     "max_position_embeddings": 1024,
 }
-"""As facebook/mbart-large-cc25's config.json has it."""
+"""Sizes from the config.json of facebook/mbart-large-cc25."""
 
 
 def make_mbart(shape: Mapping[str, Any], vocabulary: int, pad: int = 1, eos: int = 2) -> MBartForConditionalGeneration:
-    """Of random weights: what it computes takes no longer for being useful."""
+    """Create an MBart of random weights, which is as fast as a trained one."""
     config = MBartConfig(
         vocab_size=vocabulary, scale_embedding=True, pad_token_id=pad, eos_token_id=eos, bos_token_id=None, **shape
     )
@@ -49,18 +49,18 @@ def make_mbart(shape: Mapping[str, Any], vocabulary: int, pad: int = 1, eos: int
 
 
 def make_translator(config: Config, dim: int, seq2seq: Any, start: tuple[int, ...]) -> SignTranslator:
-    """As stage 2 puts it together, with LoRA where the settings ask for it."""
+    """Assemble the model of stage 2, with LoRA if the settings ask for it."""
     if config.llm.lora is not None:
         add_lora(seq2seq, config.llm.lora)
     return SignTranslator(dim, seq2seq, start, **config.llm_training.dropouts)
 
 
 class MeasuredTask(FromCacheTask):
-    """Stage 2's own task, but for its batches: those that `measure` yields, which may look at the clock between them.
-    The weights are thrown away."""
+    """Stage 2's own task over the batches that `measure` yields, which can read the clock between them. The weights are
+    discarded."""
 
     progress_steps: Optimizer
-    """The loop's optimizer, once it has asked for it."""
+    """The loop's optimizer, set when the loop creates it."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class MeasuredTask(FromCacheTask):
         measure: Callable[["MeasuredTask"], Iterator[FeatureBatch]],
         batches: int | None = None,
     ):
-        """`batches` of an epoch are measured, all where it is None."""
+        """Measure `batches` of an epoch, or all if None."""
         settings = config.llm_training
         super().__init__(
             "bench",
@@ -84,7 +84,7 @@ class MeasuredTask(FromCacheTask):
         )
         self.measure = measure
         if batches is not None:
-            self.batches_an_epoch = batches  # several are read at once, and none that is not measured
+            self.batches_an_epoch = batches  # the loop prefetches no batch that is not measured
 
     def optimizer(self) -> Optimizer:
         self.progress_steps = super().optimizer()
@@ -95,16 +95,16 @@ class MeasuredTask(FromCacheTask):
         raise _Measured
 
     def of_the_loader(self) -> Iterator[FeatureBatch]:
-        """The batches of its first epoch, as training reads them; each time the same."""
+        """Yield the batches of the first epoch as training reads them, the same ones each time."""
         return super().batches(1)
 
 
 class _Measured(Exception):
-    """Ends the loop before it saves gigabytes that nobody wants."""
+    """Raised to end the loop before it saves unwanted gigabytes."""
 
 
 def run_loop(task: MeasuredTask, config: Config, device: torch.device) -> None:
-    """The loop of `train-llm`, until the measurement has seen enough."""
+    """Run the loop of `train-llm` until the measurement ends it."""
     model: nn.Module = task.model
     model.to(device)
     settings = config.llm_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
@@ -114,16 +114,16 @@ def run_loop(task: MeasuredTask, config: Config, device: torch.device) -> None:
 
 
 def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: FeatureBatch, adapter: bool) -> float:
-    """Seconds of forward, loss, backward, clipping and the optimizer's step of the LLM, in plain torch, over tensors of
-    the batch's padded shape that are in memory; with `adapter` it stands before the LLM, as it must in training."""
+    """Return the seconds of forward, loss, backward, clipping and optimizer step of the LLM in plain torch, on random
+    tensors of the batch's padded shape; with `adapter` its adapter is included, as in training."""
     model, training, precision = task.model, config.llm_training, config.compute.precision
     mask = step_mask(batch.lengths).long()
     width = batch.features.shape[-1] if adapter else model.seq2seq.config.hidden_size
     padded = torch.randn(*mask.shape, width, device=device)
     tokens, labels = batch.targets.decoder_input_ids, batch.targets.labels
-    learning = model if adapter else model.seq2seq
-    begun = time.perf_counter()
-    model.zero_grad()  # the adapter's too: where it stands aside the optimizer must pass it over
+    trained = model if adapter else model.seq2seq
+    started = time.perf_counter()
+    model.zero_grad()  # the adapter's, too: without `adapter` the optimizer must skip it
     with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
         embeds = model.adapter(padded) * model.scale if adapter else padded
         logits = model.seq2seq(
@@ -134,13 +134,13 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
     )
     loss.backward()
     if training.clip_norm is not None:
-        nn.utils.clip_grad_norm_(learning.parameters(), training.clip_norm)
+        nn.utils.clip_grad_norm_(trained.parameters(), training.clip_norm)
     task.progress_steps.step()
     wait_for(device)
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def wait_for(device: torch.device) -> None:
-    """Until a GPU has done what it was given: the loop need not wait for the optimizer's step."""
+    """Wait until a GPU has finished its work: the loop itself does not wait for the optimizer's step."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,5 +1,5 @@
-"""How much memory a training step of stage 2 takes for an LLM of MBart-large's shape: of the whole LLM and with LoRA,
-each in a process of its own, loaded from a folder as a published model would be. Needs no run and no corpus."""
+"""Measures the memory of a stage-2 training step for an LLM of MBart-large's shape: the whole LLM and LoRA, each in its
+own process, loaded from a folder like a published model. Needs no run and no corpus."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,7 @@ from slt_cache.progress import log
 CLIPS, STEPS, TOKENS, DIM = 16, 50, 20, 512
 """B, N, L and C of the batch."""
 UPDATES = 2
-"""The second one has the optimizer's state beside its activations."""
+"""The second one holds the optimizer's state in addition to its activations."""
 GIGABYTE = 1e9
 
 Result = TypeVar("Result")
@@ -40,11 +40,11 @@ Result = TypeVar("Result")
 def bench_memory(
     config: Config, shape: Mapping[str, int] = MBART_LARGE, vocabulary: int = VOCABULARY
 ) -> dict[str, Any]:
-    """Gigabytes (10^9 bytes) at most, of the process with all that Python and torch take, and on a GPU of what is
-    allocated there. Raises SltCacheError where the machine has not so much."""
+    """Return the peak gigabytes (10^9 bytes) of the process, Python and torch included, and of what is allocated on the
+    GPU, if there is one. Raises SltCacheError if the machine's memory is too small."""
     lora = config.llm.lora or LoraConfig()
     device = pick_device(config.compute.device, config.compute.precision)
-    figures: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     with scratch_folder() as folder:
         saved = folder / "llm"
         parameters = _save(saved, shape, vocabulary)
@@ -52,10 +52,10 @@ def bench_memory(
             log(f"memory: {UPDATES} updates of {parameters / 1e6:.0f} M parameters{', LoRA' if adapted else ''}")
             llm = config.llm.model_copy(update={"lora": adapted})
             peaks = _in_a_process(_peaks, saved, config.model_copy(update={"llm": llm}), vocabulary)
-            figures |= {f"{name}_peak_{where}": round(peak / GIGABYTE, 2) for where, peak in peaks.items()}
+            values |= {f"{name}_peak_{where}": round(peak / GIGABYTE, 2) for where, peak in peaks.items()}
     return {
         "parameters": parameters,
-        **figures,
+        **values,
         "lora_rank": lora.r,
         "clips": CLIPS,
         "steps_a_clip": STEPS,
@@ -65,11 +65,11 @@ def bench_memory(
 
 
 def _in_a_process(work: Callable[..., Result], *arguments: Any) -> Result:
-    """A fresh one: what another has taken before would count."""
+    """Call `work` in a fresh process: earlier allocations would count otherwise."""
     try:
         [result] = spread(partial(_call, work), [arguments], 1, "bench llm --memory: the process that trains")
     except ChildEnded as error:
-        raise SltCacheError(f"{error} End other programs, or take a machine with more memory.") from error
+        raise SltCacheError(f"{error} End other programs, or use a machine with more memory.") from error
     return result
 
 
@@ -78,14 +78,14 @@ def _call(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
 
 
 def _save(folder: Path, shape: Mapping[str, int], vocabulary: int) -> int:
-    """Returns the number of parameters."""
+    """Save a random MBart and return its number of parameters."""
     model = make_mbart(shape, vocabulary)
     model.save_pretrained(folder)
     return sum(weight.numel() for weight in model.parameters())
 
 
 def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
-    """Bytes after some updates: in memory, and on the GPU where there is one."""
+    """Return the peak bytes after some updates: of the process, and on the GPU if there is one."""
     device = pick_device(config.compute.device, config.compute.precision)
     model = make_translator(config, DIM, load_seq2seq(str(folder), dropout=config.llm_training.dropout), (3,))
     batch = _batch(vocabulary)
@@ -95,7 +95,7 @@ def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
         yield from [batch] * UPDATES
 
     run_loop(MeasuredTask(config, model, DataLoader(one, batch_size=None), measure), config, device)
-    peaks = {"gigabytes": _most_bytes()}
+    peaks = {"gigabytes": _peak_bytes()}
     if device.type == "cuda":
         peaks["gpu_gigabytes"] = torch.cuda.max_memory_allocated(device)
     return peaks
@@ -111,12 +111,12 @@ def _batch(vocabulary: int) -> FeatureBatch:
     )
 
 
-def _most_bytes() -> int:
-    """Resident memory of this process at its peak."""
+def _peak_bytes() -> int:
+    """Return the peak resident memory of this process in bytes."""
     import resource  # not on Windows
 
     status = Path("/proc/self/status")
-    if status.is_file():  # Linux, whose ru_maxrss of a new program begins with what its parent had
+    if status.is_file():  # Linux, where ru_maxrss of a new program starts at that of its parent
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(lines["VmHWM"].split()[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""How fast a feature cache is read: random clips against a bare memory map, and a data loader with worker processes."""
+"""Times reading of a feature cache: random clips against a bare memory map, and a data loader with worker processes."""
 
 import random
 import time
@@ -20,57 +20,59 @@ from slt_cache.text.tokenizer import Tokenizer
 
 ROUNDS = 7
 READS = 2000
-"""Random clips in a round."""
+"""Random clips per round."""
 WORKERS = 4
 
 
-def bench_reading(held: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> dict[str, Any]:
-    """Seconds are of the median round; the two ways to read are taken in turns, over the same random clips."""
+def bench_reading(cache: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> dict[str, Any]:
+    """Time both ways of reading the same random clips, in alternating rounds; the median round is reported."""
     draw = random.Random(0)
-    rows = [draw.randrange(len(held)) * held.views for _ in range(READS)]
-    ids = [held.row_ids[row] for row in rows]
-    mapped, offsets = held.features.view(np.memmap), held.offsets.tolist()
+    rows = [draw.randrange(len(cache)) * cache.views for _ in range(READS)]
+    ids = [cache.row_ids[row] for row in rows]
+    mapped, offsets = cache.features.view(np.memmap), cache.offsets.tolist()
 
     def by_id() -> None:
         for clip_id in ids:
-            np.array(held[clip_id])
+            np.array(cache[clip_id])
 
     def bare() -> None:
         for row in rows:
             np.array(mapped[offsets[row] : offsets[row + 1]])
 
-    taken: dict[Callable[[], None], list[float]] = {by_id: [], bare: []}
+    durations: dict[Callable[[], None], list[float]] = {by_id: [], bare: []}
     for _ in range(ROUNDS + 1):
-        for work, seconds in taken.items():
+        for work, seconds in durations.items():
             seconds.append(_seconds(work))
-    cache_seconds, map_seconds = (median(seconds[1:]) for seconds in taken.values())  # the first round warms up
+    cache_seconds, map_seconds = (median(seconds[1:]) for seconds in durations.values())  # the first round warms up
     return {
         "read_microseconds_a_clip": round(cache_seconds / READS * 1e6, 2),
         "read_speed_to_memmap": round(map_seconds / cache_seconds, 3),
-        "loader_epoch_seconds": round(_loader_seconds(held, tokenizer, batch_size), 2),
+        "loader_epoch_seconds": round(_loader_seconds(cache, tokenizer, batch_size), 2),
         "loader_workers": WORKERS,
-        "file_bytes_to_features": round(held.path.stat().st_size / max(_feature_bytes(held), 1), 4),
+        "file_bytes_to_features": round(cache.path.stat().st_size / max(_feature_bytes(cache), 1), 4),
     }
 
 
-def bench_checks(held: FeatureCache) -> dict[str, float]:
-    """Seconds of opening the cache as a training does, and of comparing every row of the split with its checksum, which
-    a process does once. Medians; the file is in the system's memory."""
+def bench_checks(cache: FeatureCache) -> dict[str, float]:
+    """Return the median seconds of opening the cache as a training does, and of comparing every row of the split with
+    its checksum, which a process does once. The file is in the page cache."""
 
     def open_it() -> None:
-        again = FeatureCache(held.path, held.split)
+        again = FeatureCache(cache.path, cache.split)
         assert again.ids and again.texts and len(again.offsets)
 
     def compare() -> None:
-        for row in range(held.rows):
-            checksum(held.row(row))
+        for row in range(cache.rows):
+            checksum(cache.row(row))
 
-    taken = {name: [_seconds(work) for _ in range(ROUNDS)] for name, work in (("open", open_it), ("compare", compare))}
-    return {f"{name}_seconds": median(seconds) for name, seconds in taken.items()}
+    durations = {
+        name: [_seconds(work) for _ in range(ROUNDS)] for name, work in (("open", open_it), ("compare", compare))
+    }
+    return {f"{name}_seconds": median(seconds) for name, seconds in durations.items()}
 
 
 def bench_hashes(folder: Path) -> float:
-    """Seconds of hashing every file of a saved model, as loading it does once in a process; the median."""
+    """Return the median seconds of hashing every file of a saved model, as loading it does once per process."""
     files = [path for path in folder.rglob("*") if path.is_file()]
 
     def hash_all() -> None:
@@ -81,18 +83,18 @@ def bench_hashes(folder: Path) -> float:
 
 
 def _seconds(work: Callable[[], None]) -> float:
-    begun = time.monotonic()
+    started = time.monotonic()
     work()
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
-def _loader_seconds(held: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> float:
-    """One epoch of training batches, made by worker processes that are running already."""
-    order = EpochOrder(len(held), batch_size, 0, shuffle=True)
+def _loader_seconds(cache: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> float:
+    """Return the seconds of one epoch of training batches, made by worker processes that are already running."""
+    order = EpochOrder(len(cache), batch_size, 0, shuffle=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch advises against more workers than cores
         loader: DataLoader[Any] = DataLoader(
-            CachedClips(held, seed=0),
+            CachedClips(cache, seed=0),
             batch_sampler=order,
             collate_fn=FeatureCollator(tokenizer),
             num_workers=WORKERS,
@@ -107,6 +109,6 @@ def _loader_seconds(held: FeatureCache, tokenizer: Tokenizer, batch_size: int) -
         return _seconds(epoch)
 
 
-def _feature_bytes(held: FeatureCache) -> int:
-    """Of all splits of the file."""
-    return sum(split.features.nbytes for split in open_splits(held.path).values())
+def _feature_bytes(cache: FeatureCache) -> int:
+    """Return the size of the features of all splits of the file."""
+    return sum(split.features.nbytes for split in open_splits(cache.path).values())

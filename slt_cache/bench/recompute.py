@@ -1,4 +1,4 @@
-"""Stage 2 as it would be without a cache: its batches from the videos, through the frozen encoder, again."""
+"""Stage 2 as it would be without a cache: batches are computed from the videos by the frozen encoder, every epoch."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -28,7 +28,7 @@ from slt_cache.video.reader_pool import read_ahead
 
 @dataclass(frozen=True)
 class Videos:
-    """The clips of some batches through the frozen encoder. Each pass starts its readers itself, as an epoch would."""
+    """The clips of some batches and the frozen encoder. Each pass starts its own readers, as an epoch would."""
 
     encoder: FrozenEncoder
     reader: PieceReader
@@ -42,17 +42,17 @@ class Videos:
         return usable(encode(self.encoder, events))
 
     def updates(self, settle: Callable[[], None]) -> Generator[FeatureBatch, None, float]:
-        """Yields the batches; returns the seconds of these updates.
+        """Yield the batches; return the seconds of their updates.
 
-        Readers are forks: what is first written behind them, weights and optimizer, the system copies page by page. Of
-        MBart-large that takes a CPU 20 seconds, once an epoch; `settle` does it by a step that a part of an epoch does
-        not count."""
+        Readers are forks: the system copies pages that are first written after the fork, such as weights and optimizer
+        state. For MBart-large that takes a CPU 20 seconds, once an epoch; `settle` is a step outside of the measured
+        time that causes it."""
         encoded = self.encoded()
-        begun = time.perf_counter()
+        started = time.perf_counter()
         first = next(encoded)  # its readers run now
-        taken = time.perf_counter() - begun
+        taken = time.perf_counter() - started
         settle()
-        begun = time.perf_counter() - taken
+        started = time.perf_counter() - taken
         encoded = chain([first], encoded)
         for chunk in self.chunks:
             [batch] = packed(islice(encoded, len(chunk)), len(chunk))
@@ -60,20 +60,20 @@ class Videos:
             features = pad(batch.features.float(), step_mask(batch.lengths))
             yield FeatureBatch(batch.ids, features, batch.lengths, targets)
         wait_for(self.encoder.device)
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
     def alone(self) -> float:
-        """Seconds of the same without an LLM."""
-        begun = time.perf_counter()
+        """Return the seconds of encoding the same clips without an LLM."""
+        started = time.perf_counter()
         for _ in islice(self.encoded(), sum(map(len, self.chunks))):
             pass
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
 
 def videos_of(run: Run, trained: LlmCheckpoint, chosen: Sequence[Sequence[str]], device: torch.device) -> Videos | None:
-    """Of the clips of each batch, by their ids; None where the run has no encoder."""
+    """Return the clips of each batch with the run's encoder; None if the run has no encoder."""
     if trained.spec.level == IMPORTED:
-        log("imported features: the run has no encoder that could be run again; only the cache is timed.")
+        log("imported features: the run has no encoder to run again; only the cache is timed.")
         return None
     visual = encoder_of(run, trained.spec)
     clips = require_split(run, ensure_clips(run), "train")

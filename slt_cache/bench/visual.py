@@ -1,8 +1,8 @@
-"""What an update of stage 1 costs: the whole step over real videos, against the bare backbone on tensors in memory;
-how long the model waits for frames, and whether a cache of decoded frames would pay.
+"""Times an update of stage 1: the whole step over real videos against the bare backbone on tensors in memory, how long
+the model waits for frames, and whether a cache of decoded frames would pay.
 
-All are taken in turns, in one process. Steps go through the loop of `train-visual` itself, so that whatever comes to
-stand in it is seen here; the weights are thrown away."""
+Rounds of all alternate in one process. Steps go through the loop of `train-visual` itself, so whatever is added to it
+is measured, too; the weights are discarded."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -36,17 +36,17 @@ from slt_cache.training.tasks.visual import visual_optimizer
 from slt_cache.write_errors import free_space
 
 ROUNDS = 3
-"""Times that each is taken, in turns, so that a slow moment of the machine hits all; medians count."""
+"""Interleaved repetitions; the median is reported."""
 BATCHES = 20
-"""Of an epoch, that are measured where nothing is said."""
+"""Default number of measured batches."""
 GAIN = 1.1
-"""Times as many frames a second that the frame cache must give; less is within what measurements differ by."""
+"""Speedup from which the frame cache pays; less is within the noise of a measurement."""
 MEGABYTE = 1e6
 
 
 def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
-    """Figures over `batches` of clips from all over the train split, with weights that have learned nothing: what they
-    compute takes no longer for being useful. Frames are kept frames; seconds are of the median round."""
+    """Measure `batches` of clips spread over the train split with untrained weights, which are as fast as trained ones.
+    Frames are kept frames; the median round is reported."""
     config = run.config
     device = pick_device(config.compute.device, config.compute.precision)
     all_clips = ensure_clips(run)
@@ -72,7 +72,7 @@ def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
         cache = frame_cache_in(folder, config)
         loaders = [loader(), loader(frame_cache=cache)]
         timed, an_epoch = len(loaders[0]), len(EpochOrder(len(clips), size, config.seed, shuffle=True))
-        log(f"timing {timed} of {an_epoch} batches on {device}, {ROUNDS} times in turns")
+        log(f"timing {timed} of {an_epoch} batches on {device}, {ROUNDS} rounds")
         optimizer = partial(visual_optimizer, model, config.visual_training)
         task = MeasuredPixels("bench", model, loaders[0], optimizer, dict, lambda epoch, dev: None)
         task.measure(loaders, ROUNDS + 1, config, device)
@@ -80,7 +80,7 @@ def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
         if missing := cache.missing(chosen):
             raise SltCacheError(
                 f"{folder.parent}: the frames of {len(missing):,} of {len(chosen):,} clips could not be cached, so "
-                f"reading from a frame cache was not timed; {free_space(folder)} are free. Free some space, or name a "
+                f"reading from a frame cache was not timed; {free_space(folder)} are free. Free some space, or set a "
                 "folder on another disk (video.frame_cache=FOLDER)."
             )
     return {
@@ -102,7 +102,7 @@ def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
 
 
 def _evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
-    """So many clips at most, from the whole split: manifests may be sorted by length or signer."""
+    """Return up to `count` clips spread over the whole split: manifests may be sorted by length or signer."""
     return [clips[place * len(clips) // min(count, len(clips))] for place in range(min(count, len(clips)))]
 
 
@@ -112,7 +112,7 @@ def _model(config: Config, tokenizer: Tokenizer) -> VisualTranslator:
 
 
 def _cache_disk(run: Run) -> Path:
-    """Where the run would have its frame cache, since disks differ."""
+    """Return the folder whose disk would hold the run's frame cache, since disks differ."""
     asked = run.config.video.frame_cache
     folder = Path(asked) if isinstance(asked, str) else run.folder
     make_folder(folder)
@@ -141,8 +141,8 @@ def _speeds(rounds: Sequence[Round], frames: int, an_epoch: int) -> dict[str, An
 
 
 def verdict(reading: float, training: float, gain: float) -> str:
-    """Whether the frame cache pays, from frames a second: of reading the videos, of training where it never waits, and
-    how many times as many training sees with the cache."""
+    """Say whether the frame cache pays, given frames per second of reading the videos and of training that never
+    waits, and the speedup of training by the cache."""
     if gain < GAIN:
         faster = "videos are read faster than they are trained on" if reading > training else "its disk is too slow"
         return f"does not pay: {faster}"
@@ -153,9 +153,9 @@ def verdict(reading: float, training: float, gain: float) -> str:
 def _memory(model: VisualTranslator, config: Config, frames: int, device: torch.device) -> dict[str, float]:
     count = partial(frame_bytes, config.encoder.backbone, config.video.size, config.compute.precision != "fp32")
     ways = {"": False, "_checkpointing": True}
-    figures = {f"activation_mb_a_frame{name}": round(count(way).peak / MEGABYTE, 2) for name, way in ways.items()}
+    values = {f"activation_mb_a_frame{name}": round(count(way).peak / MEGABYTE, 2) for name, way in ways.items()}
     adam = config.visual_training.optimizer == "adamw"
-    figures["memory_gb_estimate"] = round(memory_needed(model, config, frames, adam) / GIGABYTE, 2)
+    values["memory_gb_estimate"] = round(memory_needed(model, config, frames, adam) / GIGABYTE, 2)
     if device.type == "cuda":
-        figures["memory_gb_peak"] = round(torch.cuda.max_memory_allocated(device) / GIGABYTE, 2)
-    return figures
+        values["memory_gb_peak"] = round(torch.cuda.max_memory_allocated(device) / GIGABYTE, 2)
+    return values

@@ -1,5 +1,5 @@
-"""Updates of stage 1 to be measured: the loop of `train-visual` itself, over batches from the videos and from a cache
-of their frames in turns, and the bare backbone beside it."""
+"""Training steps of stage 1 for measurements: the loop of `train-visual` itself over batches that come alternately from
+videos and from a frame cache, and the bare backbone."""
 
 import math
 import time
@@ -22,24 +22,24 @@ from slt_cache.training.task import TrainerOptions
 from slt_cache.training.tasks.visual import FromPixelsTask
 
 BARE_AT_ONCE = 64
-"""Frames, where the whole batch need not fit the memory."""
+"""Frames per pass if the whole batch need not fit into memory."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """Seconds of the same batches."""
+    """Seconds of one pass over the measured batches."""
 
     waits: tuple[float, ...]
-    """For each batch, the first one included, which no step hides."""
+    """Waiting time for each batch, including the first, which no step hides."""
     steps: tuple[float, ...]
-    """Of each update, once its batch is there."""
+    """Duration of each update after its batch has arrived."""
 
     @property
     def seconds(self) -> float:
         return sum(self.waits) + sum(self.steps)
 
     def waiting_share(self, batches: int) -> float:
-        """Of an epoch of so many batches, of which these are the first."""
+        """Return the share of waiting in an epoch of `batches` batches, of which these are the first."""
         later = mean(self.waits[1:]) if len(self.waits) > 1 else self.waits[0]
         waiting = self.waits[0] + (batches - 1) * later
         return waiting / (waiting + batches * mean(self.steps))
@@ -48,13 +48,13 @@ class Epoch:
 @dataclass(frozen=True)
 class Round:
     decoding: Epoch
-    """Frames come from the videos."""
+    """Training on frames decoded from the videos."""
     cached: Epoch
-    """Frames come from the frame cache."""
+    """Training on frames from the frame cache."""
     bare: float
     """Seconds of the backbone alone."""
     reading: float
-    """Seconds of the videos' frames alone, augmented and packed, with nothing trained beside."""
+    """Seconds of reading the videos' frames alone, augmented and packed, without training."""
     reading_cached: float
 
 
@@ -66,8 +66,8 @@ class MeasuredPixels(FromPixelsTask):
     """Kept frames of each batch."""
 
     def measure(self, loaders: Sequence[DataLoader[Any]], times: int, config: Config, device: torch.device) -> None:
-        """Takes the two loaders, of videos and of the cache, for so many rounds when the loop runs. The first warms up,
-        and writes the frame cache."""
+        """Measure the two loaders, of videos and of the frame cache, `times` times when the loop runs. The first round
+        warms up and writes the frame cache."""
         self.loaders, self.times, self.config, self.device = loaders, times, config, device
         self.rounds, self.counts = [], [0]
 
@@ -83,27 +83,27 @@ class MeasuredPixels(FromPixelsTask):
         self.loader, self.counts = loader, []
         waits, steps = [], []
         source = super().batches(1)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for batch in source:
-            waits.append(time.perf_counter() - begun)
+            waits.append(time.perf_counter() - started)
             self.counts.append(len(batch.frames))
-            begun = time.perf_counter()
-            yield batch  # goes on when the loop asks for the next batch, its update done
+            started = time.perf_counter()
+            yield batch  # resumes when the loop has done its update and asks for the next batch
             _wait_for(self.device)
-            steps.append(time.perf_counter() - begun)
-            begun = time.perf_counter()
+            steps.append(time.perf_counter() - started)
+            started = time.perf_counter()
         return Epoch(tuple(waits), tuple(steps))
 
     def _read(self, loader: DataLoader[Any]) -> float:
         self.loader = loader
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for _ in super().batches(1):
             pass
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
 
 class _Measured(Exception):
-    """Ends the loop before it saves what nobody wants."""
+    """Raised to end the loop before it saves unwanted weights."""
 
 
 def run_loop(task: MeasuredPixels, config: Config, device: torch.device) -> None:
@@ -115,23 +115,23 @@ def run_loop(task: MeasuredPixels, config: Config, device: torch.device) -> None
 
 
 def _bare(model: VisualTranslator, config: Config, device: torch.device, counts: Sequence[int]) -> float:
-    """Seconds of forward and backward of the backbone alone, in plain torch, over as many frames as the batches have,
-    which are in memory, normalized. Where the settings save memory, a few frames at a time."""
+    """Return the seconds of forward and backward of the backbone alone in plain torch, over `counts` random frames; a
+    few frames at a time if the settings save memory."""
     backbone, size, precision = model.encoder.backbone, config.video.size, config.compute.precision
-    spares = config.encoder.checkpointing or config.encoder.chunk_frames
+    saves_memory = config.encoder.checkpointing or config.encoder.chunk_frames
     seconds = 0.0
     for count in counts:
         frames = torch.rand(count, 3, size, size).to(device).contiguous(memory_format=torch.channels_last)
-        pieces = frames.split((config.encoder.chunk_frames or BARE_AT_ONCE) if spares else count)
+        chunks = frames.split((config.encoder.chunk_frames or BARE_AT_ONCE) if saves_memory else count)
         _wait_for(device)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         backbone.zero_grad()
-        for piece in pieces:
+        for chunk in chunks:
             with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
-                features = backbone(piece)
+                features = backbone(chunk)
             features.float().sum().backward()
         _wait_for(device)
-        seconds += time.perf_counter() - begun
+        seconds += time.perf_counter() - started
     return seconds
 
 
