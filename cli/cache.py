@@ -47,9 +47,9 @@ def info(
     Example: slt-cache cache info runs/avatar/feats.h5
     """
     from slt_cache.cache_tools.inspect import describe_cache, steps_of_clips
-    from slt_cache.cache_tools.plots import draw_lengths, require_picture
+    from slt_cache.cache_tools.plots import draw_lengths, require_image
 
-    require_picture(plot)
+    require_image(plot)
     found = options.find_cache(path)
     splits = describe_cache(found)
     size = found.stat().st_size
@@ -105,9 +105,9 @@ def show(
     Example: slt-cache cache show train-00000 --plot clip.png
     """
     from slt_cache.cache_tools.inspect import show_clip
-    from slt_cache.cache_tools.plots import draw_similarity, require_picture
+    from slt_cache.cache_tools.plots import draw_similarity, require_image
 
-    require_picture(plot)
+    require_image(plot)
     found = options.find_cache(options.features)
     clip = show_clip(found, clip_id, split)
     if plot is not None:

@@ -35,7 +35,7 @@ BATCHES_A_ROUND = 6
 
 
 def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
-    """Time stage-2 updates from the cache against updates that read the videos and run the frozen encoder again.
+    """Times stage-2 updates from the cache against updates that read the videos and run the frozen encoder again.
 
     The trained weights are discarded. Seconds are for one epoch, from the median round."""
     device = pick_device(run.config.compute.device)
@@ -73,7 +73,7 @@ def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
 
 
 def _in_turns(first: Callable[[], None], second: Callable[[], None]) -> tuple[list[float], list[float]]:
-    """Return the seconds of every call of both functions, called alternately."""
+    """Returns the seconds of every call of both functions, called alternately."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(ROUNDS + 1):
         for work, taken in zip((first, second), seconds, strict=True):
@@ -85,7 +85,7 @@ def _in_turns(first: Callable[[], None], second: Callable[[], None]) -> tuple[li
 
 
 def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> Callable[[FeatureBatch], None]:
-    """Return a function that does one training step of stage 2."""
+    """Returns a function that does one training step of stage 2."""
     optimizer = AdamW(model.parameters(), lr=1e-9)
 
     def update(batch: FeatureBatch) -> None:
@@ -102,7 +102,7 @@ def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> C
 
 
 def _same_clips(run: Run, features: FeatureCache, count: int) -> list[Clip]:
-    """Look up the first clips of the cache in the manifest, which must be the one that the cache was made from."""
+    """Looks up the first clips of the cache in the manifest, which must be the one that the cache was made from."""
     by_id = {clip.id: clip for clip in require_split(run, ensure_clips(run), "train")}
     clips = [by_id[clip_id] for clip_id in features.ids[:count]]
     require_corpus(run, clips)

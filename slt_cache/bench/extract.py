@@ -46,7 +46,7 @@ SOURCE_SIZE = 256
 
 
 def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, Any]:
-    """Time decoding, forward passes and extraction over the videos of a folder, or over generated H.264 files."""
+    """Times decoding, forward passes and extraction over the videos of a folder, or over generated H.264 files."""
     device = pick_device(config.compute.device, config.features.precision, "features.precision")
     with scratch_folder() as folder:
         paths = _videos_of(videos, clips) if videos is not None else _write_videos(folder / "videos", clips)
@@ -79,7 +79,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
 
 
 def _in_turns(functions: Sequence[Callable[[], Any]]) -> list[float]:
-    """Return the median seconds of each function, called alternately; the first round warms up."""
+    """Returns the median seconds of each function, called alternately; the first round warms up."""
     durations: list[list[float]] = [[] for _ in functions]
     for number in range(ROUNDS + 1):
         for work, seconds in zip(functions, durations, strict=True):
@@ -104,13 +104,13 @@ def _begin(parent: int) -> None:
 
 
 def _count(asked: tuple[Clip, VideoConfig]) -> int:
-    """Read the kept frames of a clip and return their number."""
+    """Reads the kept frames of a clip and returns their number."""
     clip, video = asked
     return sum(len(piece) for piece in open_frames(clip, video.keep_every, fps=video.fps).pieces)
 
 
 def _best_forward(config: Config, frames: int, device: torch.device) -> tuple[Callable[[], None], int]:
-    """Return a pass of the bare backbone over `frames` frames in memory, and the fastest batch size, which it uses."""
+    """Returns a pass of the bare backbone over `frames` frames in memory, and the fastest batch size, which it uses."""
     backbone = find_backbone(config.encoder.backbone).build().eval()
     precision, size = PRECISIONS[config.features.precision], config.video.size
     backbone = backbone.to(device, precision).to(memory_format=torch.channels_last)
@@ -139,7 +139,7 @@ def _clip(path: Path) -> Clip:
 
 
 def untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
-    """Create a run with an untrained visual encoder in place of a finished stage 1."""
+    """Creates a run with an untrained visual encoder in place of a finished stage 1."""
     run = Run(folder, config)
     write_manifest(run.manifest, map(_clip, videos))
     train_tokenizer([_clip(video).text for video in videos], 100, "en_XX", run.tokenizer)
@@ -158,7 +158,7 @@ def untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
 
 
 def _videos_of(folder: Path, clips: int) -> list[Path]:
-    """List the video files of a folder and its folders of frames. Raises InputError if there are none."""
+    """Lists the video files of a folder and its folders of frames. Raises InputError if there are none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Name one that contains videos.")
     found = [
@@ -173,7 +173,7 @@ def _videos_of(folder: Path, clips: int) -> list[Path]:
 
 
 def _write_videos(folder: Path, clips: int) -> list[Path]:
-    """Write H.264 files of shapes moving over a texture, roughly as hard to decode as a filmed signer."""
+    """Writes H.264 files of shapes moving over a texture, roughly as hard to decode as a filmed signer."""
     import av
 
     folder.mkdir(parents=True)

@@ -72,12 +72,12 @@ class _Round:
 
 
 def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = None) -> dict[str, Any]:
-    """Measure the run's LLM, or one of MBart-large's shape in its place, over the first `batches` of a training epoch.
+    """Measures the run's LLM, or one of MBart-large's shape in its place, over the first `batches` of a training epoch.
     Seconds are medians over all rounds or passes.
 
     Raises InputError if stage 2 is not trained yet, if there are no clips to time, or for an unknown shape."""
     if shape not in SHAPES:
-        raise InputError(f"--shape {shape}: no such shape. Use {' or '.join(SHAPES)}.")
+        raise InputError(f"--shape {shape}: no such shape. Use {', '.join(SHAPES)}.")
     config = run.config
     device = pick_device(config.compute.device, config.compute.precision)
     trained = load_llm(run.llm / "best")
@@ -85,7 +85,7 @@ def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = N
     loader = _loader(config, features, trained.tokenizer)
     chosen = _ids_of(loader, features, SHAPES[shape] if batches is None else batches)
     if not chosen:
-        raise InputError(f"{cache} (train): no clips to time.")
+        raise InputError(f"{cache} (train): there are no clips to time.")
     videos = videos_of(run, trained, chosen, device)
     model = _translator(run, features.dim, trained.tokenizer, shape)
     log(f"timing {len(chosen)} of {len(loader)} batches on {device}, in {ROUNDS} rounds")
@@ -113,7 +113,7 @@ def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = N
 
 
 def _loader(config: Config, features: FeatureCache, tokenizer: Tokenizer) -> DataLoader[Any]:
-    """Return the loader that `train-llm` would use."""
+    """Returns the loader that `train-llm` would use."""
     training = config.llm_training
     return feature_loader(
         features,
@@ -126,7 +126,7 @@ def _loader(config: Config, features: FeatureCache, tokenizer: Tokenizer) -> Dat
 
 
 def _ids_of(loader: DataLoader[Any], features: FeatureCache, batches: int | None) -> list[list[str]]:
-    """Return the clip ids of each measured batch."""
+    """Returns the clip ids of each measured batch."""
     order = loader.batch_sampler
     assert isinstance(order, EpochOrder)
     order.epoch = 1
@@ -165,7 +165,7 @@ def _one_round(
 def _one_pass(
     task: MeasuredTask, config: Config, device: torch.device, batches: int
 ) -> Generator[FeatureBatch, None, _Pass]:
-    """Alternate updates from the cache and bare steps over the same batches, in turns first, so that slow moments of
+    """Alternates updates from the cache and bare steps over the same batches, in turns first, so that slow moments of
     the machine affect both."""
     cached = bare = adapted = 0.0
     source = task.of_the_loader()
@@ -214,7 +214,7 @@ def _values(rounds: Sequence[_Round], with_videos: bool) -> dict[str, Any]:
 
 
 def _padding(config: Config, features: FeatureCache) -> dict[str, float]:
-    """Return the share of padding among an epoch's positions, with and without buckets of similar length."""
+    """Returns the share of padding among an epoch's positions, with and without buckets of similar length."""
     lengths, size = steps_of(features), config.llm_training.batch_size
     orders = {
         "padding_in_buckets": EpochOrder(len(features), size, config.seed, True, lengths),

@@ -41,7 +41,7 @@ MBART_LARGE: Mapping[str, int] = {
 
 
 def make_mbart(shape: Mapping[str, Any], vocabulary: int, pad: int = 1, eos: int = 2) -> MBartForConditionalGeneration:
-    """Create an MBart of random weights, which is as fast as a trained one."""
+    """Creates an MBart of random weights, which is as fast as a trained one."""
     config = MBartConfig(
         vocab_size=vocabulary, scale_embedding=True, pad_token_id=pad, eos_token_id=eos, bos_token_id=None, **shape
     )
@@ -49,7 +49,7 @@ def make_mbart(shape: Mapping[str, Any], vocabulary: int, pad: int = 1, eos: int
 
 
 def make_translator(config: Config, dim: int, seq2seq: Any, start: tuple[int, ...]) -> SignTranslator:
-    """Assemble the model of stage 2, with LoRA if the settings ask for it."""
+    """Assembles the model of stage 2, with LoRA if the settings ask for it."""
     if config.llm.lora is not None:
         add_lora(seq2seq, config.llm.lora)
     return SignTranslator(dim, seq2seq, start, **config.llm_training.dropouts)
@@ -70,7 +70,7 @@ class MeasuredTask(FromCacheTask):
         measure: Callable[["MeasuredTask"], Iterator[FeatureBatch]],
         batches: int | None = None,
     ):
-        """Measure `batches` of an epoch, or all if None."""
+        """Measures `batches` of an epoch, or all if None."""
         settings = config.llm_training
         super().__init__(
             "bench",
@@ -95,7 +95,7 @@ class MeasuredTask(FromCacheTask):
         raise _Measured
 
     def of_the_loader(self) -> Iterator[FeatureBatch]:
-        """Yield the batches of the first epoch as training reads them, the same ones each time."""
+        """Yields the batches of the first epoch as training reads them, the same ones each time."""
         return super().batches(1)
 
 
@@ -104,7 +104,7 @@ class _Measured(Exception):
 
 
 def run_loop(task: MeasuredTask, config: Config, device: torch.device) -> None:
-    """Run the loop of `train-llm` until the measurement ends it."""
+    """Runs the loop of `train-llm` until the measurement ends it."""
     model: nn.Module = task.model
     model.to(device)
     settings = config.llm_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
@@ -114,7 +114,7 @@ def run_loop(task: MeasuredTask, config: Config, device: torch.device) -> None:
 
 
 def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: FeatureBatch, adapter: bool) -> float:
-    """Return the seconds of forward, loss, backward, clipping and optimizer step of the LLM in plain torch, on random
+    """Returns the seconds of forward, loss, backward, clipping and optimizer step of the LLM in plain torch, on random
     tensors of the batch's padded shape; with `adapter` its adapter is included, as in training."""
     model, training, precision = task.model, config.llm_training, config.compute.precision
     mask = step_mask(batch.lengths).long()
@@ -141,6 +141,6 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has finished its work: the loop itself does not wait for the optimizer's step."""
+    """Waits until a GPU has finished its work: the loop itself does not wait for the optimizer's step."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -40,8 +40,8 @@ Result = TypeVar("Result")
 def bench_memory(
     config: Config, shape: Mapping[str, int] = MBART_LARGE, vocabulary: int = VOCABULARY
 ) -> dict[str, Any]:
-    """Return the peak gigabytes (10^9 bytes) of the process, Python and torch included, and of what is allocated on the
-    GPU, if there is one. Raises SltCacheError if the machine's memory is too small."""
+    """Returns the peak gigabytes (10^9 bytes) of the process, Python and torch included, and of what is allocated on
+    the GPU, if there is one. Raises SltCacheError if the machine's memory is too small."""
     lora = config.llm.lora or LoraConfig()
     device = pick_device(config.compute.device, config.compute.precision)
     values: dict[str, Any] = {}
@@ -65,7 +65,7 @@ def bench_memory(
 
 
 def _in_a_process(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Call `work` in a fresh process: earlier allocations would count otherwise."""
+    """Calls `work` in a fresh process: earlier allocations would count otherwise."""
     try:
         [result] = spread(partial(_call, work), [arguments], 1, "bench llm --memory: the process that trains")
     except ChildEnded as error:
@@ -78,14 +78,14 @@ def _call(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
 
 
 def _save(folder: Path, shape: Mapping[str, int], vocabulary: int) -> int:
-    """Save a random MBart and return its number of parameters."""
+    """Saves a random MBart and returns its number of parameters."""
     model = make_mbart(shape, vocabulary)
     model.save_pretrained(folder)
     return sum(weight.numel() for weight in model.parameters())
 
 
 def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
-    """Return the peak bytes after some updates: of the process, and on the GPU if there is one."""
+    """Returns the peak bytes after some updates: of the process, and on the GPU if there is one."""
     device = pick_device(config.compute.device, config.compute.precision)
     model = make_translator(config, DIM, load_seq2seq(str(folder), dropout=config.llm_training.dropout), (3,))
     batch = _batch(vocabulary)
@@ -112,7 +112,7 @@ def _batch(vocabulary: int) -> FeatureBatch:
 
 
 def _peak_bytes() -> int:
-    """Return the peak resident memory of this process in bytes."""
+    """Returns the peak resident memory of this process in bytes."""
     import resource  # not on Windows
 
     status = Path("/proc/self/status")

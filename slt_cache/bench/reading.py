@@ -25,7 +25,7 @@ WORKERS = 4
 
 
 def bench_reading(cache: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> dict[str, Any]:
-    """Time both ways of reading the same random clips, in alternating rounds; the median round is reported."""
+    """Times both ways of reading the same random clips, in alternating rounds; the median round is reported."""
     draw = random.Random(0)
     rows = [draw.randrange(len(cache)) * cache.views for _ in range(READS)]
     ids = [cache.row_ids[row] for row in rows]
@@ -54,7 +54,7 @@ def bench_reading(cache: FeatureCache, tokenizer: Tokenizer, batch_size: int) ->
 
 
 def bench_checks(cache: FeatureCache) -> dict[str, float]:
-    """Return the median seconds of opening the cache as a training does, and of comparing every row of the split with
+    """Returns the median seconds of opening the cache as a training does, and of comparing every row of the split with
     its checksum, which a process does once. The file is in the page cache."""
 
     def open_it() -> None:
@@ -72,7 +72,7 @@ def bench_checks(cache: FeatureCache) -> dict[str, float]:
 
 
 def bench_hashes(folder: Path) -> float:
-    """Return the median seconds of hashing every file of a saved model, as loading it does once per process."""
+    """Returns the median seconds of hashing every file of a saved model, as loading it does once per process."""
     files = [path for path in folder.rglob("*") if path.is_file()]
 
     def hash_all() -> None:
@@ -89,7 +89,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def _loader_seconds(cache: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> float:
-    """Return the seconds of one epoch of training batches, made by worker processes that are already running."""
+    """Returns the seconds of one epoch of training batches, made by worker processes that are already running."""
     order = EpochOrder(len(cache), batch_size, 0, shuffle=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch advises against more workers than cores
@@ -110,5 +110,5 @@ def _loader_seconds(cache: FeatureCache, tokenizer: Tokenizer, batch_size: int) 
 
 
 def _feature_bytes(cache: FeatureCache) -> int:
-    """Return the size of the features of all splits of the file."""
+    """Returns the size of the features of all splits of the file."""
     return sum(split.features.nbytes for split in open_splits(cache.path).values())

@@ -42,7 +42,7 @@ class Videos:
         return usable(encode(self.encoder, events))
 
     def updates(self, settle: Callable[[], None]) -> Generator[FeatureBatch, None, float]:
-        """Yield the batches; return the seconds of their updates.
+        """Yields the batches; returns the seconds of their updates.
 
         Readers are forks: the system copies pages that are first written after the fork, such as weights and optimizer
         state. For MBart-large that takes a CPU 20 seconds, once an epoch; `settle` is a step outside of the measured
@@ -63,7 +63,7 @@ class Videos:
         return time.perf_counter() - started
 
     def alone(self) -> float:
-        """Return the seconds of encoding the same clips without an LLM."""
+        """Returns the seconds of encoding the same clips without an LLM."""
         started = time.perf_counter()
         for _ in islice(self.encoded(), sum(map(len, self.chunks))):
             pass
@@ -71,7 +71,7 @@ class Videos:
 
 
 def videos_of(run: Run, trained: LlmCheckpoint, chosen: Sequence[Sequence[str]], device: torch.device) -> Videos | None:
-    """Return the clips of each batch with the run's encoder; None if the run has no encoder."""
+    """Returns the clips of each batch with the run's encoder; None if the run has no encoder."""
     if trained.spec.level == IMPORTED:
         log("imported features: the run has no encoder to run again; only the cache is timed.")
         return None

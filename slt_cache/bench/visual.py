@@ -45,8 +45,8 @@ MEGABYTE = 1e6
 
 
 def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
-    """Measure `batches` of clips spread over the train split with untrained weights, which are as fast as trained ones.
-    Frames are kept frames; the median round is reported."""
+    """Measures `batches` of clips spread over the train split with untrained weights, which are as fast as trained
+    ones. Frames are kept frames; the median round is reported."""
     config = run.config
     device = pick_device(config.compute.device, config.compute.precision)
     all_clips = ensure_clips(run)
@@ -102,7 +102,7 @@ def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
 
 
 def _evenly(clips: Sequence[Clip], count: int) -> list[Clip]:
-    """Return up to `count` clips spread over the whole split: manifests may be sorted by length or signer."""
+    """Returns up to `count` clips spread over the whole split: manifests may be sorted by length or signer."""
     return [clips[place * len(clips) // min(count, len(clips))] for place in range(min(count, len(clips)))]
 
 
@@ -112,7 +112,7 @@ def _model(config: Config, tokenizer: Tokenizer) -> VisualTranslator:
 
 
 def _cache_disk(run: Run) -> Path:
-    """Return the folder whose disk would hold the run's frame cache, since disks differ."""
+    """Returns the folder whose disk would hold the run's frame cache, since disks differ."""
     asked = run.config.video.frame_cache
     folder = Path(asked) if isinstance(asked, str) else run.folder
     make_folder(folder)
@@ -141,7 +141,7 @@ def _speeds(rounds: Sequence[Round], frames: int, an_epoch: int) -> dict[str, An
 
 
 def verdict(reading: float, training: float, gain: float) -> str:
-    """Say whether the frame cache pays, given frames per second of reading the videos and of training that never
+    """Says whether the frame cache pays, given frames per second of reading the videos and of training that never
     waits, and the speedup of training by the cache."""
     if gain < GAIN:
         faster = "videos are read faster than they are trained on" if reading > training else "its disk is too slow"

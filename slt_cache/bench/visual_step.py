@@ -39,7 +39,7 @@ class Epoch:
         return sum(self.waits) + sum(self.steps)
 
     def waiting_share(self, batches: int) -> float:
-        """Return the share of waiting in an epoch of `batches` batches, of which these are the first."""
+        """Returns the share of waiting in an epoch of `batches` batches, of which these are the first."""
         later = mean(self.waits[1:]) if len(self.waits) > 1 else self.waits[0]
         waiting = self.waits[0] + (batches - 1) * later
         return waiting / (waiting + batches * mean(self.steps))
@@ -66,7 +66,7 @@ class MeasuredPixels(FromPixelsTask):
     """Kept frames of each batch."""
 
     def measure(self, loaders: Sequence[DataLoader[Any]], times: int, config: Config, device: torch.device) -> None:
-        """Measure the two loaders, of videos and of the frame cache, `times` times when the loop runs. The first round
+        """Measures the two loaders, of videos and of the frame cache, `times` times when the loop runs. The first round
         warms up and writes the frame cache."""
         self.loaders, self.times, self.config, self.device = loaders, times, config, device
         self.rounds, self.counts = [], [0]
@@ -115,7 +115,7 @@ def run_loop(task: MeasuredPixels, config: Config, device: torch.device) -> None
 
 
 def _bare(model: VisualTranslator, config: Config, device: torch.device, counts: Sequence[int]) -> float:
-    """Return the seconds of forward and backward of the backbone alone in plain torch, over `counts` random frames; a
+    """Returns the seconds of forward and backward of the backbone alone in plain torch, over `counts` random frames; a
     few frames at a time if the settings save memory."""
     backbone, size, precision = model.encoder.backbone, config.video.size, config.compute.precision
     saves_memory = config.encoder.checkpointing or config.encoder.chunk_frames

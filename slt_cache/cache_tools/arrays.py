@@ -1,7 +1,7 @@
-"""The features of one clip in a file of their own, .npy or .pt: how such files are named, written and read.
+"""Files with the features of one clip, .npy or .pt: how they are named, written and read.
 
-Nothing that is read is unpickled: a .npy with objects is refused, and a .pt is loaded with `weights_only`. torch is
-imported for .pt only."""
+Nothing is unpickled: a .npy with objects is refused, and a .pt is loaded with `weights_only`. torch is imported for .pt
+only."""
 
 import hashlib
 import re
@@ -14,17 +14,17 @@ import numpy as np
 
 FORMATS = ("npy", "pt")
 MAX_NAME = 200
-"""Bytes of a file's name before its suffix; file systems end at 255."""
+"""Longest file name without suffix, in bytes; file systems allow 255."""
 
 
 class BadFile(Exception):
-    """A file whose features cannot be used; the message is the reason, without the file's name."""
+    """Raised for a file whose features cannot be used; the message is the reason, without the file name."""
 
 
 def stem_of(clip_id: str, view: int = 0) -> str:
-    """The name of a clip's file without suffix: the id, percent-encoded, and `.view1` and so on for its views. The same
-    name never stands for two: a dot that would look like that of a view is encoded too, and an id that is too long
-    for a file system becomes its SHA-256."""
+    """Returns the name of a clip's file without suffix: the percent-encoded id, followed by `.view1` etc. for its
+    views. Names are unique: a dot that looks like that of a view is encoded, too, and an id that is too long for a file
+    system is replaced by its SHA-256."""
     name = re.sub(r"\.(?=view\d+$)", "%2E", quote(clip_id, safe=""))
     if len(name) > MAX_NAME:
         name = hashlib.sha256(clip_id.encode()).hexdigest()
@@ -32,7 +32,7 @@ def stem_of(clip_id: str, view: int = 0) -> str:
 
 
 def write_features(path: Path, features: np.ndarray) -> None:
-    """[N, C] -> .npy or .pt, as the suffix says."""
+    """Writes [N, C] features as .npy or .pt, depending on the suffix."""
     if path.suffix == ".npy":
         np.save(path, features, allow_pickle=False)
         return
@@ -42,18 +42,18 @@ def write_features(path: Path, features: np.ndarray) -> None:
 
 
 def read_features(path: Path) -> np.ndarray:
-    """The array of a .npy or .pt file, [N, C] with N and C at least 1; a leading axis of length 1 is dropped.
+    """Reads the array of a .npy or .pt file, [N, C] with N and C at least 1; a leading axis of length 1 is dropped.
 
-    Raises BadFile for anything else. Whether the numbers are finite is not looked at."""
+    Raises BadFile for anything else. Does not check whether the numbers are finite."""
     if path.suffix not in (".npy", ".pt"):
         raise BadFile("neither .npy nor .pt")
     if not path.is_file():
-        raise BadFile("there is no such file")
+        raise BadFile("no such file")
     try:
         features = _read_npy(path) if path.suffix == ".npy" else _read_pt(path)
     except BadFile:
         raise
-    except Exception as error:  # each format, and each way of being broken, raises its own
+    except Exception as error:  # each format and each kind of damage raises its own
         kind = "an array of numbers" if path.suffix == ".npy" else "a plain tensor"
         raise BadFile(f"not {kind}, or cut off ({type(error).__name__})") from error
     shape = list(features.shape)
@@ -76,7 +76,7 @@ def _read_pt(path: Path) -> np.ndarray:
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of unusual pickles; what cannot be read is an error anyway
+        warnings.simplefilter("ignore")  # about unusual pickles; what cannot be read is an error anyway
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(loaded, dict):
         tensors = [value for value in loaded.values() if isinstance(value, torch.Tensor)]
@@ -88,7 +88,7 @@ def _read_pt(path: Path) -> np.ndarray:
     if loaded.layout != torch.strided or loaded.is_quantized or loaded.is_nested:
         raise BadFile("a sparse, quantized or nested tensor")
     if loaded.numel() * loaded.element_size() > path.stat().st_size:
-        raise BadFile(f"shape {list(loaded.shape)}, for which the file is too short")  # strides that repeat its values
+        raise BadFile(f"shape {list(loaded.shape)}, for which the file is too short")  # strides repeat its values
     if loaded.dtype == torch.bfloat16:
         loaded = loaded.float()  # numpy has no such type; nothing is lost
     array: np.ndarray = loaded.detach().numpy()

@@ -1,4 +1,4 @@
-"""Whether a feature cache is what was written, what a run asks for, and what its encoder makes of the videos. Changes
+"""Checks that a feature cache is undamaged, matches a run, and holds what its encoder computes from the videos. Changes
 nothing."""
 
 from collections.abc import Iterator, Sequence
@@ -28,26 +28,26 @@ from slt_cache.video.chunks import ClipView, PieceReader
 from slt_cache.video.reader_pool import read_ahead
 
 TOLERANCE = 0.01
-"""norm(live - cached) / norm(cached) of a clip; rounding to float16 alone makes about 0.0003."""
+"""Largest norm(live - cached) / norm(cached) of a clip; rounding to float16 alone causes about 0.0003."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was compared."""
+    """Result of a comparison."""
 
     problems: tuple[str, ...]
     """One line each; empty for a good cache."""
     compared: int = 0
     """Clips that were extracted again, each with all of its views."""
     largest_error: float | None = None
-    """Of all that were extracted again; None where nothing was."""
+    """Largest relative error of all clips extracted again; None if there are none."""
 
 
 def check_against_run(cache: Path, run: Run) -> list[str]:
-    """One line for each split whose features, clips or sentences are not those that the run asks for. Raises
-    InputError where the run folder is not there."""
+    """Returns one line for each split whose features, clips or sentences do not match the run. Raises InputError if the
+    run folder does not exist."""
     if not run.folder.is_dir():
-        raise InputError(f"{run.folder}: there is no such run folder. Name another with --run.")
+        raise InputError(f"{run.folder}: no such run folder. Name another with --run.")
     asked = asked_spec(run)
     problems = []
     file = CacheFile(cache)
@@ -60,79 +60,88 @@ def check_against_run(cache: Path, run: Run) -> list[str]:
 
 
 def check_cache(cache: Path, run: Run | None = None, clips: int = 0) -> Check:
-    """Compares every byte with its checksum; with a run, spec and clips with what it asks for; and so many `clips` of
-    each split with what its encoder makes of their videos. Features of a damaged file are not extracted again.
+    """Compares every byte with its checksum; given a run, also spec and clips with those of the run, and `clips` clips
+    of each split with what its encoder computes from their videos, unless the file is damaged.
 
-    Raises InputError where there is no such file, or where the run has not what is needed."""
+    Raises InputError if the file does not exist, or if the run lacks what is needed."""
     problems = verify_cache(cache)
     if problems or run is None:
         return Check(tuple(problems))
     problems = check_against_run(cache, run)
     errors: list[float] = []
     if clips:
-        for held in open_splits(cache).values():
-            for line, error in _compare(held, run, clips):
+        for features in open_splits(cache).values():
+            for line, error in _compare(features, run, clips):
                 errors += [error] if error is not None else []
                 problems += [line] if line else []
     return Check(tuple(problems), len(errors), max(errors, default=None))
 
 
-def _compare(held: FeatureCache, run: Run, count: int) -> Iterator[tuple[str, float | None]]:
-    """For each clip of a sample, spread evenly over the split: a problem or nothing, and its relative error."""
-    spec = held.spec
+def _compare(features: FeatureCache, run: Run, count: int) -> Iterator[tuple[str, float | None]]:
+    """Yields the problem, if any, and the relative error of each clip of a sample spread evenly over the split."""
+    spec = features.spec
     if spec.level == IMPORTED:
-        raise InputError(f"{held.path}: imported features ({spec.source}); no encoder makes them. Leave --encoder out.")
+        raise InputError(f"{features.path}: imported features ({spec.source}); no encoder makes them. Omit --encoder.")
     visual = load_visual(run.visual / "best")
     different = differs_from(visual, spec)
     if different:
-        yield f"{held.split}: not features of {run.visual} ({'; '.join(different)}); no clip was extracted again", None
+        yield (
+            f"{features.split}: not features of {run.visual} ({'; '.join(different)}); no clip was extracted again",
+            None,
+        )
         return
     if not run.manifest.is_file():
-        raise InputError(f"{run.manifest}: there is no such manifest, so no videos are known. Leave --encoder out.")
-    clips = {clip.id: clip for clip in of_split(ensure_clips(run), held.split)}
-    chosen = [clips[clip_id] for clip_id in _spread(held.ids, count) if clip_id in clips]
+        raise InputError(f"{run.manifest}: no such manifest, so no videos are known. Omit --encoder.")
+    clips = {clip.id: clip for clip in of_split(ensure_clips(run), features.split)}
+    chosen = [clips[clip_id] for clip_id in _spread(features.ids, count) if clip_id in clips]
     require_corpus(run, chosen)
     encoder = frozen_encoder(visual, spec, pick_device(run.config.compute.device), run.config.features.batch_frames)
     reader = PieceReader(visual.video, AugmentationConfig.model_validate(spec.augmentation or {}), spec.view_seed or 0)
-    jobs = (ClipView(clip, view) for clip in chosen for view in range(held.views))
+    jobs = (ClipView(clip, view) for clip in chosen for view in range(features.views))
     encoded = encode(encoder, read_ahead(jobs, reader, run.config.compute.workers))
-    with progress_counter(f"comparing {held.split}", len(chosen), 0) as show:
+    with progress_counter(f"comparing {features.split}", len(chosen), 0) as show:
         for number, clip in enumerate(chosen, start=1):
-            found = [
+            live_views = [
                 one.features.numpy() if isinstance(one, EncodedClip) else str(one.reason)
-                for one in islice(encoded, held.views)
+                for one in islice(encoded, features.views)
             ]
-            yield _judged(held, clip, found)
+            yield _compare_views(features, clip, live_views)
             show(number)
 
 
 def _spread(ids: Sequence[str], count: int) -> list[str]:
-    """So many, the first and the last among them; all where there are fewer."""
+    """Returns `count` of the ids, spread evenly from the first to the last; all if there are fewer."""
     if not ids:
         return []
     return [ids[index] for index in np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))]
 
 
-def _judged(held: FeatureCache, clip: Clip, found: Sequence[np.ndarray | str]) -> tuple[str, float | None]:
-    """A clip's views extracted again, [N, C] each or why not: a problem or nothing, and the largest relative error."""
-    name, largest = f"{held.split}: clip {clip.id!r}", 0.0
-    for view, live in enumerate(found):
-        where = name if held.views == 1 else f"{name}, view {view},"
+def _compare_views(
+    features: FeatureCache, clip: Clip, live_views: Sequence[np.ndarray | str]
+) -> tuple[str, float | None]:
+    """Compares a clip's views with the same views extracted again, [N, C] each or the reason why not. Returns the
+    problem, if any, and the largest relative error."""
+    name, largest = f"{features.split}: clip {clip.id!r}", 0.0
+    for view, live in enumerate(live_views):
+        view_name = name if features.views == 1 else f"{name}, view {view},"
         if isinstance(live, str):
-            return f"{where} cannot be extracted again ({live})", None
-        cached = held.view(clip.id, view)
+            return f"{view_name} cannot be extracted again ({live})", None
+        cached = features.view(clip.id, view)
         if live.shape != cached.shape:
-            return f"{where} has shape {list(cached.shape)}, and {list(live.shape)} when it is extracted again", None
+            return (
+                f"{view_name} has shape {list(cached.shape)}, and {list(live.shape)} when it is extracted again",
+                None,
+            )
         error = relative_error(live, cached)
         largest = max(largest, error)
         if not error <= TOLERANCE:
-            said = f"{where} differs from what the encoder makes of its video: relative error {error:.2g}, at most"
-            return f"{said} {TOLERANCE:g} is allowed", largest
+            differs = f"{view_name} differs from what the encoder computes from its video"
+            return f"{differs}: relative error {error:.2g}, above the tolerance of {TOLERANCE:g}", largest
     return "", largest
 
 
 def relative_error(live: np.ndarray, cached: np.ndarray) -> float:
-    """norm(live - cached) / norm(cached)"""
+    """Returns norm(live - cached) / norm(cached)."""
     live, cached = live.astype(np.float64), cached.astype(np.float64)
     difference, norm = float(np.linalg.norm(live - cached)), float(np.linalg.norm(cached))
     return difference / norm if norm else (np.inf if difference else 0.0)

@@ -1,6 +1,6 @@
-"""Features made elsewhere, one file a clip and a table of them, into a feature cache that stage 2 can read.
+"""Imports features made elsewhere, one file per clip and a table of them, into a feature cache that stage 2 can read.
 
-Interrupted, the same command goes on: clips become part files, 64 a file, and the cache is put together of them. Opens
+Clips are collected in part files of 64, so an interrupted import resumes; the cache is assembled from the parts. Opens
 no video."""
 
 from collections.abc import Sequence
@@ -29,27 +29,27 @@ DTYPES = ("float16", "float32")
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of one split."""
+    """Result of importing one split."""
 
     split: str
     clips: int
     """Clips with features."""
     rows: int
-    """Rows of features over all clips and views."""
+    """Steps of features over all clips and views."""
     failed: tuple[Failure, ...]
     written: bool
-    """Whether the cache holds the split now."""
+    """Whether the split was written to the cache."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One split to be imported."""
+    """One split to import."""
 
     parts: Parts
-    chunks: Sequence[Sequence[ListedClip]]
+    batches: Sequence[Sequence[ListedClip]]
     """The clips of each part."""
     missing: tuple[Failure, ...]
-    """Clips that the exported cache lacked already."""
+    """Clips that were missing from the exported cache."""
 
 
 def import_features(
@@ -61,16 +61,16 @@ def import_features(
     language: str | None = None,
     allow_missing: bool = False,
 ) -> tuple[FeatureSpec, list[Imported]]:
-    """Writes the splits of the folder's table into `out`, beside those that it holds already. A split with bad files
-    is written with `allow_missing` only; a table beside `out` lists them.
+    """Writes the splits of the folder's table into `out`, in addition to those that it already has. A split with bad
+    files is written only with `allow_missing`; a table next to `out` lists them.
 
-    A folder that an export made gives back the cache it was made of, with its spec and, for each split whose lines
-    are unchanged, all that it said; unless `source` says that the features are others by now. Raises InputError for a
-    bad table, and where `out` holds features of another spec."""
+    An exported folder restores its cache with the spec and, for each split whose lines are unchanged, all metadata,
+    unless `source` says that the features have been replaced. Raises InputError for a bad table, and if `out` holds
+    features of another spec."""
     if dtype not in (None, *DTYPES):
         raise InputError(f"--dtype {dtype}: no such type. Use {' or '.join(DTYPES)}.")
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder. Name the one with the table of the features.")
+        raise InputError(f"{folder}: no such folder. Name the one with the table of features.")
     table = find_table(folder)
     splits = read_table(table, read_export(folder) is not None, log)
     exported = (read_export(folder) or {}) if source is None else {}
@@ -102,15 +102,15 @@ def _spec_of(
     source: str | None,
     dtype: str | None,
 ) -> FeatureSpec:
-    """That of the export; else one that takes C and the type from the first file that can be read."""
+    """Returns the spec of the export; else a new one with C and the type of the first readable file."""
     clips = [clip for split in splits.values() for clip in split]
     views = len(clips[0].views)
     if exported:
         spec = next(iter(exported.values())).metadata.spec
         if dtype not in (None, spec.dtype) or views != spec.views:
             raise InputError(
-                f"{folder}: exported as {spec.dtype} with {spec.views} views, and asked for {dtype or spec.dtype} "
-                f"with {views}. Leave --dtype out, or name what these features are now: --source"
+                f"{folder}: exported as {spec.dtype} with {spec.views} views, but to be imported as "
+                f"{dtype or spec.dtype} with {views}. Omit --dtype, or say what these features are now: --source"
             )
         return spec
     first, reason = None, ""
@@ -128,7 +128,7 @@ def _spec_of(
 
 
 def _require_fitting(out: Path, spec: FeatureSpec) -> None:
-    """All splits of a file have the same spec, or none of them could be used together."""
+    """Raises InputError if `out` has another spec: the splits of a file are used together, so they share one."""
     if out.is_dir():
         raise InputError(f"{out}: a folder, not a file. Name a file with --out, such as {out / 'feats.h5'}.")
     if not out.exists():
@@ -160,17 +160,17 @@ def _job(
             corpus=IMPORTED,
             language=exported.metadata.language if exported is not None else UNKNOWN,
             manifest_sha256=digest,
-            created=_begun(out) or datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=_started(out) or datetime.now(timezone.utc).isoformat(timespec="seconds"),
             tool=f"slt-cache {__version__}",
         )
     if language is not None:
         metadata = replace(metadata, language=language)
-    chunks = [clips[first : first + CLIPS_PER_PART] for first in range(0, len(clips), CLIPS_PER_PART)]
-    return _Job(Parts(out, metadata), chunks, missing)
+    batches = [clips[first : first + CLIPS_PER_PART] for first in range(0, len(clips), CLIPS_PER_PART)]
+    return _Job(Parts(out, metadata), batches, missing)
 
 
-def _begun(out: Path) -> str | None:
-    """When the interrupted import began that has left parts; they say so."""
+def _started(out: Path) -> str | None:
+    """Reads from leftover parts when the interrupted import began; None if there are none."""
     for path in sorted(parts_folder(out).glob("*/*.h5")):
         try:
             return FeatureCache(path, path.parent.name).metadata.created
@@ -180,12 +180,12 @@ def _begun(out: Path) -> str | None:
 
 
 def _make_parts(job: _Job, table: Path, exact: bool) -> None:
-    """Makes the parts that are not there yet, or are older than one of their files."""
+    """Writes the parts that do not exist yet or are older than one of their files."""
     split = job.parts.metadata.split
     done = 0
-    with progress_counter(f"importing {split}", sum(map(len, job.chunks)), 0) as show:
-        for number, clips in enumerate(job.chunks):
-            if not _is_held(job, number, table):
+    with progress_counter(f"importing {split}", sum(map(len, job.batches)), 0) as show:
+        for number, clips in enumerate(job.batches):
+            if not _is_current(job, number, table):
                 rows: list[ClipFeatures] = []
                 failures: list[Failure] = []
                 for clip in clips:
@@ -198,8 +198,8 @@ def _make_parts(job: _Job, table: Path, exact: bool) -> None:
             show(done)
 
 
-def _is_held(job: _Job, number: int, table: Path) -> bool:
-    clips = job.chunks[number]
+def _is_current(job: _Job, number: int, table: Path) -> bool:
+    clips = job.batches[number]
     part = job.parts.held(number, [clip.clip_id for clip in clips])
     if part is None or part.missing:
         return False
@@ -208,7 +208,8 @@ def _is_held(job: _Job, number: int, table: Path) -> bool:
 
 
 def _changed(path: Path) -> int:
-    """Nanoseconds; when the file's bytes, or the file under this name, last changed. Now, where it is gone."""
+    """Returns when the file's content or the file of this name last changed, in nanoseconds; the far future if it is
+    gone."""
     try:
         found = path.stat()
     except OSError:
@@ -217,13 +218,13 @@ def _changed(path: Path) -> int:
 
 
 def _row(clip: ListedClip, view: ListedView, spec: FeatureSpec, exact: bool) -> ClipFeatures:
-    """Raises BadFile with the whole reason."""
+    """Reads one view, [N, C] in the type of the spec. Raises BadFile with file and reason."""
     try:
         features = read_features(view.file)
         if features.shape[1] != spec.dim:
-            raise BadFile(f"{features.shape[1]} channels where the others have {spec.dim}")
+            raise BadFile(f"{features.shape[1]} channels, but the others have {spec.dim}")
         if exact and features.dtype.name != spec.dtype:
-            raise BadFile(f"{features.dtype}, but exported as {spec.dtype}; name what it is now with --source")
+            raise BadFile(f"{features.dtype}, but exported as {spec.dtype}; say what it is now with --source")
         if not np.isfinite(features).all():
             raise BadFile("features that are not finite")
         with np.errstate(over="ignore"):
@@ -240,7 +241,7 @@ def _row(clip: ListedClip, view: ListedView, spec: FeatureSpec, exact: bool) -> 
 
 
 def _content(job: _Job) -> SplitContent:
-    content = job.parts.content(len(job.chunks))
+    content = job.parts.content(len(job.batches))
     return replace(content, table=replace(content.table, missing=[*content.table.missing, *job.missing]))
 
 

@@ -1,5 +1,5 @@
-"""What a feature cache holds: facts of each split, and one clip as stage 2 would read it. Changes nothing, and needs no
-torch."""
+"""Describes a feature cache: metadata of each split, and one clip as stage 2 would read it. Changes nothing, and needs
+no torch."""
 
 import difflib
 from collections import Counter
@@ -19,92 +19,93 @@ SECONDS_AN_HOUR = 3600
 
 @dataclass(frozen=True)
 class ShownView:
-    """One view of a clip, [N, C], in figures."""
+    """Statistics of one view of a clip, [N, C]."""
 
     view: int
     num_frames: int
-    """T, source frames; 0 where nothing tells it."""
+    """T, source frames; 0 if unknown."""
     fps: float
-    """Source frames a second; 0 where nothing tells it."""
+    """Source frames per second; 0 if unknown."""
     steps: int
-    """N"""
+    """N, time steps."""
     mean: float
     std: float
     min: float
     max: float
     norm: float
-    """Euclidean norm of a step, mean over the steps."""
+    """Mean Euclidean norm of a step."""
     neighbours: float | None
-    """Cosine between one step and the next, mean over the clip; None where there is one step only."""
+    """Mean cosine between consecutive steps; None if there is only one step."""
 
 
 @dataclass(frozen=True)
 class ShownClip:
-    """A clip as the cache gives it."""
+    """Features of one clip in statistics."""
 
     clip_id: str
     split: str
     text: str
     level: str
-    """frame, sign or hidden: a step is a kept frame; or imported: it is what its maker says."""
+    """frame, sign or hidden, where a step is a kept frame; or imported, where their source defines a step."""
     dim: int
     """C"""
     dtype: str
     views: tuple[ShownView, ...]
     similarity: np.ndarray
-    """float32 [N, N], cosine of each two steps of view 0."""
+    """Cosines between all steps of view 0, float32 [N, N]."""
 
 
 def verify_cache(path: Path) -> list[str]:
-    """One line for every damaged place; see features/verify.py."""
+    """Returns one line for every damage; see features/verify.py."""
     with progress_bar(f"checking {path.name}", "row") as progress:
         return cache_problems(path, progress)
 
 
 def describe_cache(path: Path) -> dict[str, dict[str, Any]]:
-    """Facts of each split, ready for JSON. Raises InputError where the path is no feature cache."""
-    return {split: _describe(held) for split, held in open_splits(path).items()}
+    """Returns metadata and statistics of each split, ready for JSON. Raises InputError if the path is no feature
+    cache."""
+    return {split: _describe(cache) for split, cache in open_splits(path).items()}
 
 
-def _describe(held: FeatureCache) -> dict[str, Any]:
-    num_frames, fps = held.num_frames, held.column("fps")[:: held.views]
+def _describe(cache: FeatureCache) -> dict[str, Any]:
+    num_frames, fps = cache.num_frames, cache.column("fps")[:: cache.views]
     known = (fps > 0) & (num_frames > 0)
     seconds = float((num_frames[known] / fps[known].astype(np.float64)).sum())
     return {
-        "clips": len(held),
-        "views": held.views,
-        "rows": len(held.features),
-        "dim": held.dim,
-        "dtype": str(held.features.dtype),
-        "bytes": int(held.features.nbytes),
+        "clips": len(cache),
+        "views": cache.views,
+        "rows": len(cache.features),
+        "dim": cache.dim,
+        "dtype": str(cache.features.dtype),
+        "bytes": int(cache.features.nbytes),
         "hours": seconds / SECONDS_AN_HOUR if known.any() else None,
         "clips_without_hours": int((~known).sum()),
-        "lengths": _lengths(np.diff(held.offsets)),
-        "complete": held.complete,
-        "missing": [asdict(failure) for failure in held.missing],
-        "corpus": held.metadata.corpus,
-        "language": held.metadata.language,
-        "created": held.metadata.created,
-        "tool": held.metadata.tool,
-        "spec": asdict(held.spec),
+        "lengths": _lengths(np.diff(cache.offsets)),
+        "complete": cache.complete,
+        "missing": [asdict(failure) for failure in cache.missing],
+        "corpus": cache.metadata.corpus,
+        "language": cache.metadata.language,
+        "created": cache.metadata.created,
+        "tool": cache.metadata.tool,
+        "spec": asdict(cache.spec),
     }
 
 
 def _lengths(steps: np.ndarray) -> dict[str, float] | None:
-    """Of N, over all rows; None where there are none."""
+    """Returns the range and median of N over all rows; None if there are none."""
     if not len(steps):
         return None
     return {"min": int(steps.min()), "median": float(np.median(steps)), "max": int(steps.max())}
 
 
 def steps_of_clips(path: Path) -> dict[str, np.ndarray]:
-    """N of each clip's view 0, by split."""
-    return {split: np.diff(held.offsets)[:: held.views] for split, held in open_splits(path).items()}
+    """Returns N of each clip's view 0, by split."""
+    return {split: np.diff(cache.offsets)[:: cache.views] for split, cache in open_splits(path).items()}
 
 
 def show_clip(path: Path, clip_id: str, split: str | None = None) -> ShownClip:
-    """One clip with all of its views. Raises InputError where no split has it, naming ids like it, where several have
-    it, and where its features are damaged."""
+    """Describes one clip with all of its views. Raises InputError if no split has it, naming similar ids, if several
+    have it, and if its features are damaged."""
     caches = [FeatureCache(path, split)] if split is not None else list(open_splits(path).values())
     having = [cache for cache in caches if clip_id in cache]
     if not having:
@@ -124,7 +125,7 @@ def show_clip(path: Path, clip_id: str, split: str | None = None) -> ShownClip:
         dim=cache.dim,
         dtype=cache.spec.dtype,
         views=tuple(
-            _figures(view, int(num_frames[first + view]), float(fps[first + view]), steps)
+            _statistics(view, int(num_frames[first + view]), float(fps[first + view]), steps)
             for view, steps in enumerate(features)
         ),
         similarity=_similarity(features[0]),
@@ -136,13 +137,13 @@ def _no_such_clip(path: Path, caches: list[FeatureCache], clip_id: str) -> str:
         for failure in cache.missing:
             if failure.clip_id == clip_id:
                 return f"{path}: clip {clip_id!r} of {cache.split} is missing: {failure.reason}. Extract it again."
-    ids = list(Counter(held for cache in caches for held in cache.ids))
+    ids = list(Counter(known for cache in caches for known in cache.ids))
     similar = difflib.get_close_matches(clip_id, ids, n=3, cutoff=0.5) or ids[:3]
     named = ", ".join(map(repr, similar)) or "no clip at all"
-    return f"{path}: holds no clip {clip_id!r} in {', '.join(cache.split for cache in caches)}, but {named}. Name one."
+    return f"{path}: no clip {clip_id!r} in {', '.join(cache.split for cache in caches)}, but {named}. Name one."
 
 
-def _figures(view: int, num_frames: int, fps: float, features: np.ndarray) -> ShownView:
+def _statistics(view: int, num_frames: int, fps: float, features: np.ndarray) -> ShownView:
     steps = features.astype(np.float64)  # [N, C]
     units = _units(steps)
     neighbours = float((units[1:] * units[:-1]).sum(1).mean()) if len(steps) > 1 else None
@@ -161,7 +162,7 @@ def _figures(view: int, num_frames: int, fps: float, features: np.ndarray) -> Sh
 
 
 def _units(steps: np.ndarray) -> np.ndarray:
-    """Steps of length 1; a step of nothing but zeros stays as it is."""
+    """Scales each step to length 1; steps of zeros stay zero."""
     norms = np.linalg.norm(steps, axis=1, keepdims=True)
     return steps / np.where(norms > 0, norms, 1)
 

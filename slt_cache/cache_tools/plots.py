@@ -1,4 +1,4 @@
-"""Pictures of a feature cache: figures in, one PNG, SVG or PDF file out. Opens no cache and no window."""
+"""Plots of a feature cache: statistics in, one PNG, SVG or PDF file out. Opens no cache and no window."""
 
 import textwrap
 import warnings
@@ -23,17 +23,17 @@ SUFFIXES = (".png", ".svg", ".pdf")
 DOTS_PER_INCH = 150
 WIDTH_INCHES = 6.4
 SPLIT_INCHES = 1.7
-"""Height of one split's histogram."""
+"""Height of the histogram of one split."""
 SQUARE_INCHES = 5.6
 MAX_BINS = 40
 TITLE_CHARACTERS = 60
-"""In one line of a title."""
+"""Longest line of a title."""
 DEEPEST = "#04302c"
-"""Of a map that runs to 1: what is alike differs by little there, and ink alone would show it all the same."""
+"""Darkest colour of the similarity map: close to 1 differences are small, and ink alone would not show them."""
 FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC")
-"""In this order, as far as they are installed: the first comes with matplotlib, the others write Chinese."""
+"""Fonts in order of preference, if installed: the first comes with matplotlib, the others have Chinese characters."""
 STYLE: dict[Any, Any] = {
-    "figure.facecolor": LIGHT["card"],  # never see-through: dark letters on a dark page would be lost
+    "figure.facecolor": LIGHT["card"],  # never transparent: dark letters would vanish on a dark page
     "axes.facecolor": LIGHT["card"],
     "axes.edgecolor": LIGHT["rule"],
     "axes.labelcolor": LIGHT["text"],
@@ -49,17 +49,17 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "svg.fonttype": "none",
 }
-"""Of the report's pages in light; a drawing stands on a ground of its own, whatever page it is put on."""
+"""Colours of the report's light theme; a plot has its own background, whatever page it is put on."""
 
 
-def require_picture(path: Path | None) -> None:
-    """Raises InputError, before any work, for a file name that is no picture's."""
+def require_image(path: Path | None) -> None:
+    """Raises InputError for a file name without the suffix of an image, before any work is done."""
     if path is not None and path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"--plot {path}: no picture's name. End it with {', '.join(SUFFIXES)}.")
+        raise InputError(f"--plot {path}: not an image file. Use a name that ends in {', '.join(SUFFIXES)}.")
 
 
 def draw_lengths(steps: Mapping[str, np.ndarray], title: str, path: Path) -> None:
-    """A histogram of N for each split, all on one axis."""
+    """Draws a histogram of N for each split, all on the same axis."""
     from matplotlib.ticker import MaxNLocator
 
     shown = {split: lengths for split, lengths in steps.items() if len(lengths)}
@@ -86,7 +86,7 @@ def draw_lengths(steps: Mapping[str, np.ndarray], title: str, path: Path) -> Non
 
 
 def draw_similarity(clip: ShownClip, path: Path) -> None:
-    """The cosine of each two steps of view 0, N x N; signs show as dark squares along the diagonal."""
+    """Draws the cosines between all steps of view 0, [N, N]; signs appear as dark squares along the diagonal."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.ticker import MaxNLocator
 
@@ -109,13 +109,14 @@ def draw_similarity(clip: ShownClip, path: Path) -> None:
 
 @contextmanager
 def _figure(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
-    """A figure to draw on, written to `path` once the block ends well. Knows no window and no global state."""
+    """Yields a figure to draw on, and writes it to `path` unless the block fails. Uses no window and no global
+    state."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.font_manager import fontManager
 
-    require_picture(path)
+    require_image(path)
     installed = {font.name for font in fontManager.ttflist}
     with rc_context({**STYLE, "font.family": [font for font in FONTS if font in installed]}):
         figure = Figure(figsize=inches, layout="constrained")
@@ -125,7 +126,7 @@ def _figure(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
             warnings.simplefilter("always")
             figure.savefig(temporary, format=path.suffix.lower().removeprefix("."), dpi=DOTS_PER_INCH)
     if any("missing from font" in str(warning.message) for warning in warned):
-        log(f"{path}: no font of this machine shows all characters of the title; install Noto Sans CJK, for example.")
+        log(f"{path}: no installed font has all characters of the title; install Noto Sans CJK, for example.")
 
 
 def _wrapped(text: str) -> str:

@@ -1,8 +1,8 @@
-"""The table of features that were made elsewhere: a tab-separated file in, clips and where their files lie out. Opens
-no file of features.
+"""Reads the table of features that were made elsewhere: a tab-separated file in, clips and the paths of their files
+out. Opens no file of features.
 
-One line a clip under a header with id, split and text in any order, and if known file, num_frames and fps; with
-a column view, one line a view."""
+A header with id, split and text in any order, and if known file, num_frames and fps, is followed by one line per clip;
+with a column view, by one line per view."""
 
 import math
 from collections.abc import Callable
@@ -28,11 +28,11 @@ class ListedView:
 
     file: Path
     num_frames: int
-    """T, source frames; 0 where the table does not say."""
+    """T, source frames; 0 if unknown."""
     fps: float
-    """Source frames a second; 0 where the table does not say."""
+    """Source frames per second; 0 if unknown."""
     source: str = ""
-    """What the features were made of; empty if the table does not say."""
+    """What the features were made from; empty if unknown."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,26 @@ class ListedClip:
     clip_id: str
     text: str
     views: tuple[ListedView, ...]
-    """From view 0 on."""
+    """Views, starting with view 0."""
 
 
 def find_table(folder: Path) -> Path:
-    """features.tsv, else the one .tsv of the folder. Raises InputError where there is none, or several."""
+    """Returns features.tsv, or else the only .tsv of the folder. Raises InputError if there is none, or several."""
     if (folder / TABLE).is_file():
         return folder / TABLE
     tables = sorted(folder.glob("*.tsv"))
     if len(tables) != 1:
         found = ", ".join(table.name for table in tables[:5]) or "none"
         raise InputError(
-            f"{folder}: one .tsv file is wanted, and there is {found}. Name it {TABLE}: a header with "
+            f"{folder}: expected one .tsv file, found {found}. Name the table {TABLE}: a header with "
             f"{', '.join(REQUIRED_COLUMNS)}, tab-separated, then a line for each clip."
         )
     return tables[0]
 
 
 def read_table(path: Path, as_it_is: bool, remark: Callable[[str], None]) -> dict[str, list[ListedClip]]:
-    """The clips of each split, in the order of the file. `as_it_is`: an export wrote it, in which quotes mean nothing.
-    `remark` is called with what looks odd. Raises InputError that names the first bad line and how many there are."""
+    """Reads the clips of each split in the order of the file. `as_it_is`: quotes have no meaning, as in an export.
+    `remark` is called with irregularities. Raises InputError with the first bad line and the number of bad lines."""
     table = read_rows(path, REQUIRED_COLUMNS, COLUMNS, as_it_is)
     for line in remarks(table):
         remark(f"{path}: {line}")
@@ -80,7 +80,7 @@ def read_table(path: Path, as_it_is: bool, remark: Callable[[str], None]) -> dic
         more = "" if len(problems) == 1 else f" ({len(problems):,} bad lines in all)"
         raise InputError(f"{path}: {problems[0]}{more}. Correct the table.")
     if not rows:
-        raise InputError(f"{path}: no clips under the header. Add a line for each clip.")
+        raise InputError(f"{path}: no clips after the header. Add a line for each clip.")
     return _clips(rows)
 
 
@@ -89,54 +89,56 @@ _Rows = dict[tuple[str, str], dict[int, tuple[str, ListedView]]]
 
 
 def _add(rows: _Rows, header: list[str], values: list[str], folder: Path) -> None:
-    """Raises ValueError that says what is wrong with a line."""
+    """Adds one line to `rows`. Raises ValueError with what is wrong with it."""
     row = values_by_column(header, values)
     view = int(_number(row, "view", 99))
     num_frames = int(_number(row, "num_frames", MAX_FRAMES))
     views = rows.setdefault((row["split"], row["id"]), {})
     if view in views:
-        raise ValueError(f"id {row['id']!r} is in {row['split']} already")
+        raise ValueError(f"id {row['id']!r} is already in {row['split']}")
     fps = _number(row, "fps", 1e6, whole=False)
     found = ListedView(_file_of(row, view, folder), num_frames, fps, row.get(SOURCE, ""))
     views[view] = row["text"], found
 
 
 def _number(row: dict[str, str], column: str, highest: float, whole: bool = True) -> float:
-    """0 where the table does not say."""
+    """Returns the number in a column; 0 if it is empty."""
     value = row.get(column, "").strip()
     try:
         number = float(value or 0)
     except ValueError:
         number = math.nan
     if not 0 <= number <= highest or (whole and number != int(number)):
-        raise ValueError(f"{column} {value!r} is no {'whole ' if whole else ''}number from 0 to {highest:g}")
+        raise ValueError(f"{column} {value!r} is not a {'whole ' if whole else ''}number from 0 to {highest:g}")
     return number
 
 
 def _file_of(row: dict[str, str], view: int, folder: Path) -> Path:
-    """The file that the line names; else the first that is there: in the folder of the split or beside the table,
-    under the id as it stands or percent-encoded."""
+    """Returns the file that the line names; else the first that exists in the folder of the split or of the table,
+    named by the id, as it is or percent-encoded."""
     if row.get("file"):
         return own_path(row["file"], folder)
     plain = f"{row['id']}.view{view}" if view else row["id"]
     stems = [stem_of(row["id"], view), *([] if plain.startswith("/") else [plain])]
-    places = [
+    candidates = [
         base / f"{stem}.{suffix}" for base in (folder / row["split"], folder) for stem in stems for suffix in FORMATS
     ]
-    found = (existing(place) for place in places)
-    return next((place for place in found if place.is_file()), places[0])
+    found = (existing(candidate) for candidate in candidates)
+    return next((candidate for candidate in found if candidate.is_file()), candidates[0])
 
 
 def _incomplete(rows: _Rows) -> list[str]:
-    """Every clip has as many views as the first, and one sentence."""
+    """Returns one line for each clip with other views than the first, or with several sentences."""
     problems = []
     views = len(next(iter(rows.values()), {}))
     for (split, clip_id), found in rows.items():
         if sorted(found) != list(range(views)):
-            held = ", ".join(map(str, sorted(found)))
-            problems.append(f"clip {clip_id!r} of {split} has the views {held} where the first has {views}, from 0 on")
+            numbers = ", ".join(map(str, sorted(found)))
+            problems.append(
+                f"clip {clip_id!r} of {split} has views {numbers}, but the first has {views}, counted from 0"
+            )
         elif len({text for text, _ in found.values()}) > 1:
-            problems.append(f"clip {clip_id!r} of {split} has another sentence in each view")
+            problems.append(f"clip {clip_id!r} of {split} has different sentences in its views")
     return problems
 
 

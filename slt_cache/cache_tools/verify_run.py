@@ -1,5 +1,5 @@
-"""Whether everything in a run folder is what was written there: one line for each file that is not. Changes nothing and
-opens no video."""
+"""Verifies that every file of a run folder is as it was written: one line for each file that is not. Changes nothing
+and opens no video."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -36,43 +36,43 @@ from slt_cache.training.task import LAST
 
 WEIGHTS = "*.safetensors"
 WITHOUT = ("corpus", "frames")
-"""Folders of a run whose files have no hash: videos, and frames that were decoded from them."""
+"""Folders of a run whose files have no hash: videos and decoded frames."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What is wrong in a run."""
+    """Result of verifying a run."""
 
     problems: tuple[str, ...]
-    """One line each, which begins with the file."""
+    """One line each, beginning with the file."""
     notes: tuple[str, ...]
-    """What has changed and may, and what cannot be verified."""
+    """Permitted changes, and what cannot be verified."""
     files: int
-    """That were compared."""
+    """Number of files compared."""
 
 
 def verify_run(folder: Path) -> Verified:
     """Checks config, manifest, records and all files that they list, states, logs, feature caches and evaluations.
 
-    Raises InputError if there is no run in the folder."""
+    Raises InputError if the folder holds no run."""
     files = sorted(_files(folder))
     stages = [path.parent for path in files if path.name == RECORD_FILE]
     if not (folder / "config.yaml").is_file() and not stages:
         raise InputError(f"{folder}: no run here (neither config.yaml nor a {RECORD_FILE}). Name a run folder.")
-    problems, notes = [*_told(_config, folder), *_told(_manifest, folder)], []
+    problems, notes = [*_lines_of(_config, folder), *_lines_of(_manifest, folder)], []
     for stage in stages:
-        problems += _told(_stage, stage)
+        problems += _lines_of(_stage, stage)
         notes += [f"{stage / name}: changed since it was written" for name in EDITABLE if _changed(stage, name)]
     problems += [line for stage in TRAININGS for line in _without_record(folder / stage / BEST)]
-    problems += [line for path in files for line in _told(_check_of(path), path)]
+    problems += [line for path in files for line in _lines_of(_check_of(path), path)]
     notes += [f"{path}: {UNVERIFIABLE}" for path in files if _is_unverifiable(path)]
-    if not problems and (folder / "feats.h5").is_file():  # else its encoder or manifest may not be read
-        problems += _told(_cache_of_run, folder)
+    if not problems and (folder / "feats.h5").is_file():  # else its encoder or manifest may be unreadable
+        problems += _lines_of(_cache_of_run, folder)
     return Verified(tuple(dict.fromkeys(problems)), tuple(notes), len(files))
 
 
-def _told(check: Callable[[Path], Iterator[str]], path: Path) -> list[str]:
-    """The lines of a check, and its refusal."""
+def _lines_of(check: Callable[[Path], Iterator[str]], path: Path) -> list[str]:
+    """Returns the lines of a check, and its InputError if it raises one."""
     lines: list[str] = []
     try:
         for line in check(path):
@@ -83,15 +83,14 @@ def _told(check: Callable[[Path], Iterator[str]], path: Path) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files of a run, also where a folder of it is a link, without what systems leave everywhere and what is not
-    whole yet."""
-    for place, folders, names in os.walk(folder, followlinks=True):
-        top = Path(place) == folder
-        folders[:] = [name for name in folders if not _passed_over(name) and not (top and name in WITHOUT)]
-        yield from (Path(place, name) for name in names if not _passed_over(name))
+    """Yields the files of a run, also of linked folders, but not hidden or temporary files."""
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        is_top = Path(parent) == folder
+        folders[:] = [name for name in folders if not _is_ignored(name) and not (is_top and name in WITHOUT)]
+        yield from (Path(parent, name) for name in names if not _is_ignored(name))
 
 
-def _passed_over(name: str) -> bool:
+def _is_ignored(name: str) -> bool:
     return name.startswith(".") or name.endswith(TEMPORARY)
 
 
@@ -103,8 +102,8 @@ def _config(folder: Path) -> Iterator[str]:
     load_config(str(path))
     if not is_as_written(path):
         yield (
-            f"{path}: damaged or edited since it was written. If you have edited it, let its last line be "
-            "'# end of config' alone"
+            f"{path}: damaged or edited since it was written. If you have edited it, make '# end of config' its last "
+            "line"
         )
 
 
@@ -112,12 +111,12 @@ def _manifest(folder: Path) -> Iterator[str]:
     manifest, preparation = folder / "manifest.tsv", folder / "prepare.json"
     if not manifest.is_file():
         return  # features made elsewhere need none
-    yield from _told(_read_manifest, manifest)
+    yield from _lines_of(_read_manifest, manifest)
     if not preparation.is_file():
-        return  # it may come from elsewhere
+        return  # it may have another origin
     made = read_signed(preparation, UNSIGNED)
     if made.get("manifest_sha256") not in (None, file_sha256(manifest)):
-        yield f"{manifest}: damaged or edited since it was prepared. Put back a copy of it, or prepare again"
+        yield f"{manifest}: damaged or edited since it was prepared. Restore it from a copy, or prepare again"
 
 
 def _read_manifest(path: Path) -> Iterator[str]:
@@ -126,24 +125,24 @@ def _read_manifest(path: Path) -> Iterator[str]:
 
 
 def _stage(folder: Path) -> Iterator[str]:
-    """A folder with a record: a finished stage, or what a training needs."""
+    """Checks a folder with a record: a finished stage, or the inputs of a training."""
     record = read_record(folder)
     assert record is not None
     yield from (f"{folder / name}: {what}" for name, what in damage(folder) if name not in EDITABLE)
     yield from (f"{folder / name}: {RECORD_FILE} does not list it" for name in unlisted(folder))
     log = log_of(folder)
-    waiting = log.parent / LAST / log.name  # where it is after a kill between the moves of weights and log
-    is_same = any(one.is_file() and file_sha256(one) == record.log_sha256 for one in (log, waiting))
+    pending = log.parent / LAST / log.name  # its place after a kill between the moves of weights and log
+    is_same = any(one.is_file() and file_sha256(one) == record.log_sha256 for one in (log, pending))
     if record.log_sha256 is not None and not is_same:
         yield f"{log}: {'damaged or changed' if log.is_file() else 'missing'}; {folder / RECORD_FILE} has its SHA-256"
     if not record.files and any(folder.glob(WEIGHTS)) and is_verifiable(folder / RECORD_FILE):
-        yield f"{folder / RECORD_FILE}: lists no files, and cannot tell whether these weights are whole"
+        yield f"{folder / RECORD_FILE}: lists no files, so these weights cannot be verified"
 
 
 def _is_unverifiable(path: Path) -> bool:
     try:
         return path.suffix == ".json" and not is_verifiable(path)
-    except InputError:  # a problem that its check reports
+    except InputError:  # reported by its own check
         return False
 
 
@@ -156,11 +155,11 @@ def _changed(folder: Path, name: str) -> bool:
 
 def _without_record(best: Path) -> Iterator[str]:
     if best.is_dir() and not (best / RECORD_FILE).is_file():
-        yield f"{best / RECORD_FILE}: missing, and without it {best} cannot be used"
+        yield f"{best / RECORD_FILE}: missing; without it {best} cannot be used"
 
 
 def _check_of(path: Path) -> Callable[[Path], Iterator[str]]:
-    """How a file outside of the folders with records is checked."""
+    """Returns the check for a file outside of the folders with records."""
     if path.name == METRICS_FILE:
         return _log
     if path.name == STATE_FILE:
@@ -203,7 +202,7 @@ def _cache(path: Path) -> Iterator[str]:
 
 
 def _cache_of_run(folder: Path) -> Iterator[str]:
-    """Whether it is that of the run's encoder, settings and manifest."""
+    """Checks that the run's own cache matches its encoder, settings and manifest."""
     yield from check_against_run(folder / "feats.h5", open_run(folder, None))
 
 

@@ -94,7 +94,7 @@ def test_what_is_done_in_a_moment_is_timed_again_within_a_round(trained: Path, m
 
 def test_without_a_clip_there_is_nothing_to_time(trained: Path) -> None:
     run = open_run(trained, None)
-    with pytest.raises(InputError, match="no clips to time"):
+    with pytest.raises(InputError, match="there are no clips to time"):
         bench_llm(run, run.features, batches=0)
 
 

@@ -334,7 +334,7 @@ def test_each_bad_file_is_named_with_what_is_wrong_and_nothing_is_written(tmp_pa
     expected = {
         "c1": "not finite",
         "c3": "shape [2, 3, 8] instead of [N, C]",
-        "c4": "9 channels where the others have 8",
+        "c4": "9 channels, but the others have 8",
         "c6": "shape [0, 8]",
         "c7": "no such file",
         "c9": "not finite as float16; use --dtype float32",
@@ -395,7 +395,7 @@ def test_an_interrupted_import_goes_on_and_reads_only_what_has_changed(
         (b"id\tsplit\nc0\ttrain\n", "the header lacks text"),
         (b"id\tsplit\ttext\nc0\ttrain\n", "line 2: 2 columns"),
         (b"id\tsplit\ttext\nc0\tvalid\tt\n", "'valid' is none of train, dev, test"),
-        (b"id\tsplit\ttext\nc0\ttrain\tt\nc0\ttrain\tt\nc1\ttrain\t \n", "line 3: id 'c0' is in train already (2 bad"),
+        (b"id\tsplit\ttext\nc0\ttrain\tt\nc0\ttrain\tt\nc1\ttrain\t \n", "line 3: id 'c0' is already in train (2 bad"),
         (b"id\tsplit\ttext\tfps\nc0\ttrain\tt\tnan\n", "fps 'nan'"),
         (b"id\tsplit\ttext\tnum_frames\nc0\ttrain\tt\t1.5\n", "num_frames '1.5'"),
         (b"id\tsplit\ttext\tview\nc0\ttrain\tt\t0\nc0\ttrain\tt\t1\nc1\ttrain\tt\t0\n", "clip 'c1' of train"),
@@ -475,7 +475,7 @@ def test_caches_that_do_not_fit_are_not_merged(tmp_path: Path) -> None:
     assert "two or more" in refused("cache", "merge", a, *out)
     d = add_split(tmp_path / "e.h5", rows_of(), facts_of("dev")).path
     before = d.read_bytes()
-    assert "replaces no file" in refused("cache", "merge", a, d, "--out", d)
+    assert "already exists" in refused("cache", "merge", a, d, "--out", d)
     assert d.read_bytes() == before
     assert not parts_folder(tmp_path / "m.h5").exists()
 
