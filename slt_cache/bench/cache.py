@@ -1,132 +1,134 @@
-"""Times a stage-2 epoch from the cache against one that runs the frozen encoder again; rounds of both alternate."""
+"""Times a stage-2 epoch from the cache against one that runs the frozen encoder again, and reading of the cache: random
+clips against a bare memory map, a data loader with worker processes, and what opening and checking take."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import islice
+import random
+import warnings
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import torch
+import numpy as np
+from torch.utils.data import DataLoader
 
-from slt_cache.batches.features import FeatureBatch, feature_loader
-from slt_cache.batches.targets import make_targets
-from slt_cache.bench.reading import bench_checks, bench_hashes, bench_reading
-from slt_cache.checkpoints.translator import LlmCheckpoint, load_llm
-from slt_cache.corpora.base import Clip
-from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
-from slt_cache.device import pick_device
-from slt_cache.encoders.packing import pad, step_mask
-from slt_cache.features.cache import FeatureCache
-from slt_cache.models.translators import SignTranslator, token_loss
-from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
+from slt_cache.batches.features import CachedClips, FeatureCollator
+from slt_cache.batches.sampler import EpochOrder
+from slt_cache.bench.llm import bench_llm
+from slt_cache.bench.measure import median_seconds
+from slt_cache.checkpoints.translator import load_llm
+from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.layout import checksum
+from slt_cache.hashes import read_sha256
 from slt_cache.pipeline.feature_spec import open_features
-from slt_cache.pipeline.prepare import ensure_clips, require_split
-from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.runs.run import Run
-from slt_cache.training.optimizers import AdamW
-from slt_cache.video.chunks import PieceReader, plain
-from slt_cache.video.reader_pool import read_ahead
+from slt_cache.text.tokenizer import Tokenizer
 
-ROUNDS = 3
-"""Interleaved repetitions, so that a slow moment of the machine affects both; the median is reported."""
-BATCHES_A_ROUND = 6
+BATCHES = 6
+"""Number of batches that are also computed from the videos."""
+ROUNDS = 7
+READS = 2000
+"""Random clips per round."""
+WORKERS = 4
 
 
-def bench_cache(run: Run, cache: Path) -> dict[str, Any]:
-    """Times stage-2 updates from the cache against updates that read the videos and run the frozen encoder again.
-
-    The trained weights are discarded. Seconds are for one epoch, from the median round."""
-    device = pick_device(run.config.compute.device)
+def bench_cache(run: Run, path: Path) -> dict[str, Any]:
+    """Times stage-2 updates from the cache against updates that read the videos and run the frozen encoder again, as
+    `bench_llm` does, and the cache alone. Seconds are for one epoch, from the median round."""
+    measured = bench_llm(run, path, batches=BATCHES)
     llm = load_llm(run.llm / "best")
-    features = open_features(run, cache, "train", llm.spec)
-    visual = encoder_of(run, llm.spec)
-    model = llm.model.to(device)
-    encoder = frozen_encoder(visual, llm.spec, device, run.config.features.batch_frames)
-    update = _updater(model, device, run.config.llm_training.label_smoothing)
+    cache = open_features(run, path, "train", llm.spec)
     batch_size = run.config.llm_training.batch_size
-    clips = _same_clips(run, features, batch_size * BATCHES_A_ROUND)
-    batches = [clips[first : first + batch_size] for first in range(0, len(clips), batch_size)]
-    # One set of reader processes for all rounds: starting them is not part of an epoch.
-    events = read_ahead(plain(clips * (ROUNDS + 1)), PieceReader(visual.video), run.config.compute.workers)
-    encoded = usable(encode(encoder, events))
-    seconds = _in_turns(
-        partial(_from_cache, features, llm, batch_size, len(batches), update),
-        partial(_from_video, encoded, llm, batches, update),
-    )
-    epoch = len(features) / len(clips)
-    from_cache, from_video = (median(rounds) * epoch for rounds in seconds)
-    checks = bench_checks(features)
+    clips = min(measured["batches_timed"] * batch_size, len(cache))
+    share = clips / len(cache)
+    seconds = measured["seconds_from_cache"] / share
+    values = {"epoch_seconds_from_cache": round(seconds, 2)}
+    if "seconds_recomputed" in measured:  # the encoder is known, as that of imported features is not
+        values["epoch_seconds_recomputed"] = round(measured["seconds_recomputed"] / share, 2)
+        values["ratio"] = measured["ratio"]
+    open_seconds, compare_seconds = _check_seconds(cache)
     return {
-        "epoch_seconds_from_cache": round(from_cache, 2),
-        "epoch_seconds_recomputed": round(from_video, 2),
-        "ratio": round(from_video / from_cache, 2),
-        "clips_timed": len(clips),
-        "rounds": ROUNDS,
-        "device": str(device),
-        **bench_reading(features, llm.tokenizer, batch_size),
-        "open_seconds": round(checks["open_seconds"], 4),
-        "file_hashes_percent_of_epoch": round(100 * bench_hashes(run.llm / "best") / from_cache, 3),
-        "row_checksums_percent_of_epoch": round(100 * checks["compare_seconds"] / from_cache, 3),
+        **values,
+        "clips_timed": clips,
+        "rounds": measured["rounds"],
+        "device": measured["device"],
+        **_read_speed(cache),
+        "loader_epoch_seconds": round(_loader_seconds(cache, llm.tokenizer, batch_size), 2),
+        "loader_workers": WORKERS,
+        "file_bytes_to_features": round(cache.path.stat().st_size / max(_feature_bytes(cache), 1), 4),
+        "open_seconds": round(open_seconds, 4),
+        "file_hashes_percent_of_epoch": round(100 * _hash_seconds(run.llm / "best") / seconds, 3),
+        "row_checksums_percent_of_epoch": round(100 * compare_seconds / seconds, 3),
     }
 
 
-def _in_turns(first: Callable[[], None], second: Callable[[], None]) -> tuple[list[float], list[float]]:
-    """Returns the seconds of every call of both functions, called alternately."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for number in range(ROUNDS + 1):
-        for work, taken in zip((first, second), seconds, strict=True):
-            begun = time.monotonic()
-            work()
-            if number > 0:  # the first round warms up
-                taken.append(time.monotonic() - begun)
+def _read_speed(cache: FeatureCache) -> dict[str, float]:
+    """Times both ways of reading the same random clips."""
+    draw = random.Random(0)
+    rows = [draw.randrange(len(cache)) * cache.views for _ in range(READS)]
+    ids = [cache.row_ids[row] for row in rows]
+    mapped, offsets = cache.features.view(np.memmap), cache.offsets.tolist()
+
+    def by_id() -> None:
+        for clip_id in ids:
+            np.array(cache[clip_id])
+
+    def bare() -> None:
+        for row in rows:
+            np.array(mapped[offsets[row] : offsets[row + 1]])
+
+    cache_seconds, map_seconds = median_seconds([by_id, bare], ROUNDS)
+    return {
+        "read_microseconds_a_clip": round(cache_seconds / READS * 1e6, 2),
+        "read_speed_to_memmap": round(map_seconds / cache_seconds, 3),
+    }
+
+
+def _check_seconds(cache: FeatureCache) -> list[float]:
+    """Returns the seconds of opening the cache as a training does, and of comparing every row of the split with its
+    checksum, which a process does once. The file is in the page cache."""
+
+    def open_it() -> None:
+        again = FeatureCache(cache.path, cache.split)
+        assert again.ids and again.texts and len(again.offsets)
+
+    def compare() -> None:
+        for row in range(cache.rows):
+            checksum(cache.row(row))
+
+    return median_seconds([open_it, compare], ROUNDS)
+
+
+def _hash_seconds(folder: Path) -> float:
+    """Returns the seconds of hashing every file of a saved model, as loading it does once per process."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+
+    def hash_all() -> None:
+        for path in files:
+            read_sha256(path)
+
+    [seconds] = median_seconds([hash_all], ROUNDS)
     return seconds
 
 
-def _updater(model: SignTranslator, device: torch.device, smoothing: float) -> Callable[[FeatureBatch], None]:
-    """Returns a function that does one training step of stage 2."""
-    optimizer = AdamW(model.parameters(), lr=1e-9)
+def _loader_seconds(cache: FeatureCache, tokenizer: Tokenizer, batch_size: int) -> float:
+    """Returns the seconds of one epoch of training batches, made by worker processes that are already running."""
+    order = EpochOrder(len(cache), batch_size, 0, shuffle=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch advises against more workers than cores
+        loader: DataLoader[Any] = DataLoader(
+            CachedClips(cache, seed=0),
+            batch_sampler=order,
+            collate_fn=FeatureCollator(tokenizer),
+            num_workers=WORKERS,
+            persistent_workers=True,
+        )
 
-    def update(batch: FeatureBatch) -> None:
-        model.train()
-        batch = batch.to(device)
-        logits = model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
-        optimizer.zero_grad()
-        (token_loss(logits, batch.targets.labels, smoothing) / batch.targets.tokens).backward()
-        optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        def epoch() -> None:
+            for _ in loader:
+                pass
 
-    return update
-
-
-def _same_clips(run: Run, features: FeatureCache, count: int) -> list[Clip]:
-    """Looks up the first clips of the cache in the manifest, which must be the one that the cache was made from."""
-    by_id = {clip.id: clip for clip in require_split(run, ensure_clips(run), "train")}
-    clips = [by_id[clip_id] for clip_id in features.ids[:count]]
-    require_corpus(run, clips)
-    return clips
+        [seconds] = median_seconds([epoch], 1)  # the round before starts the workers and maps the file
+        return seconds
 
 
-def _from_cache(
-    features: FeatureCache, llm: LlmCheckpoint, batch_size: int, batches: int, update: Callable[[FeatureBatch], None]
-) -> None:
-    loader = feature_loader(features, llm.tokenizer, batch_size=batch_size, shuffle=False)
-    for number, batch in enumerate(loader):
-        if number == batches:
-            break
-        update(batch)
-
-
-def _from_video(
-    encoded: Iterator[EncodedClip],
-    llm: LlmCheckpoint,
-    batches: Sequence[Sequence[Clip]],
-    update: Callable[[FeatureBatch], None],
-) -> None:
-    for clips in batches:
-        [batch] = packed(islice(encoded, len(clips)), len(clips))
-        sentences = [llm.tokenizer.encode(clip.text) for clip in clips]
-        features = pad(batch.features.float(), step_mask(batch.lengths))
-        update(FeatureBatch(batch.ids, features, batch.lengths, make_targets(sentences, llm.tokenizer)))
+def _feature_bytes(cache: FeatureCache) -> int:
+    """Returns the size of the features of all splits of the file."""
+    return sum(split.features.nbytes for split in open_splits(cache.path).values())

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
+from slt_cache.bench.measure import median_seconds, wait_for
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.visual import new_visual_translator, save_visual
 from slt_cache.children import belong_to, starting
@@ -58,7 +58,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
         cache = folder / "feats.h5"
         with _decoders(config.compute.workers) as pool:
             decode = lambda: sum(pool.imap_unordered(_count, [(clip, config.video) for clip in listed]))  # noqa: E731
-            seconds = _in_turns([decode, forward, lambda: extract(run, ["train"], cache, restart=True)])
+            seconds = median_seconds([decode, forward, lambda: extract(run, ["train"], cache, restart=True)], ROUNDS)
         features = FeatureCache(cache, "train")
     decode_seconds, forward_seconds, extract_seconds = seconds
     limit = max(decode_seconds, forward_seconds) if device.type == "cuda" else decode_seconds + forward_seconds
@@ -76,18 +76,6 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
         "workers": config.compute.workers,
         "device": str(device),
     }
-
-
-def _in_turns(functions: Sequence[Callable[[], Any]]) -> list[float]:
-    """Returns the median seconds of each function, called alternately; the first round warms up."""
-    durations: list[list[float]] = [[] for _ in functions]
-    for number in range(ROUNDS + 1):
-        for work, seconds in zip(functions, durations, strict=True):
-            started = time.monotonic()
-            work()
-            if number > 0:
-                seconds.append(time.monotonic() - started)
-    return [median(seconds) for seconds in durations]
 
 
 @contextmanager
@@ -120,8 +108,7 @@ def _best_forward(config: Config, frames: int, device: torch.device) -> tuple[Ca
         images = torch.rand(batch, 3, size, size).to(device, precision).contiguous(memory_format=torch.channels_last)
         for first in range(0, count, batch):
             backbone(images[: min(batch, count - first)])
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
 
     def seconds(batch: int) -> float:
         passes(batch, batch)

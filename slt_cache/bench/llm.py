@@ -96,7 +96,7 @@ def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = N
             taken = yield from _one_round(task, config, device, len(chosen), videos)
             rounds.append(taken)
 
-    run_loop(MeasuredTask(config, model, loader, measure, len(chosen)), config, device)
+    run_loop(MeasuredTask(config, model, loader, measure, len(chosen)), config.llm_training, config, device)
     return {
         "llm": shape,
         "parameters": sum(weight.numel() for weight in model.seq2seq.parameters()),

@@ -3,8 +3,9 @@ LLM, and an LLM of MBart-large's shape."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from statistics import median
 from typing import Any
 
 import torch
@@ -15,14 +16,14 @@ from torch.utils.data import DataLoader
 from transformers import MBartConfig, MBartForConditionalGeneration
 
 from slt_cache.batches.features import FeatureBatch
-from slt_cache.config import Config
+from slt_cache.config import Config, OptimizerConfig
 from slt_cache.encoders.frozen import PRECISIONS
 from slt_cache.encoders.packing import step_mask
 from slt_cache.files import scratch_folder
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.translators import IGNORED, SignTranslator
 from slt_cache.training.loop import train
-from slt_cache.training.task import TrainerOptions
+from slt_cache.training.task import Task, TrainerOptions
 from slt_cache.training.tasks.llm import FromCacheTask
 
 VOCABULARY = 2500
@@ -92,24 +93,24 @@ class MeasuredTask(FromCacheTask):
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[FeatureBatch]:
         yield from self.measure(self)
-        raise _Measured
+        raise Measured
 
     def of_the_loader(self) -> Iterator[FeatureBatch]:
         """Yields the batches of the first epoch as training reads them, the same ones each time."""
         return super().batches(1)
 
 
-class _Measured(Exception):
+class Measured(Exception):
     """Raised to end the loop before it saves unwanted gigabytes."""
 
 
-def run_loop(task: MeasuredTask, config: Config, device: torch.device) -> None:
-    """Runs the loop of `train-llm` until the measurement ends it."""
+def run_loop(task: Task, settings: OptimizerConfig, config: Config, device: torch.device) -> None:
+    """Runs the loop of a training with its `settings` until the task raises Measured."""
     model: nn.Module = task.model
     model.to(device)
-    settings = config.llm_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
+    settings = settings.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
     precision = config.compute.precision
-    with scratch_folder() as folder, suppress(_Measured):
+    with scratch_folder() as folder, suppress(Measured):
         train(task, TrainerOptions(settings, config.seed, 1, precision, device, folder, save_seconds=math.inf))
 
 
@@ -144,3 +145,14 @@ def wait_for(device: torch.device) -> None:
     """Waits until a GPU has finished its work: the loop itself does not wait for the optimizer's step."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def median_seconds(functions: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Returns the median seconds of each function, called alternately, after a round that warms up."""
+    durations: list[list[float]] = [[] for _ in functions]
+    for _ in range(rounds + 1):
+        for work, seconds in zip(functions, durations, strict=True):
+            started = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - started)
+    return [median(seconds[1:]) for seconds in durations]

@@ -94,7 +94,8 @@ def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
     def measure(task: MeasuredTask) -> Iterator[FeatureBatch]:
         yield from [batch] * UPDATES
 
-    run_loop(MeasuredTask(config, model, DataLoader(one, batch_size=None), measure), config, device)
+    task = MeasuredTask(config, model, DataLoader(one, batch_size=None), measure)
+    run_loop(task, config.llm_training, config, device)
     peaks = {"gigabytes": _peak_bytes()}
     if device.type == "cuda":
         peaks["gpu_gigabytes"] = torch.cuda.max_memory_allocated(device)

@@ -14,7 +14,8 @@ import torch
 
 from slt_cache.batches.clips import clip_loader
 from slt_cache.batches.sampler import EpochOrder
-from slt_cache.bench.visual_step import MeasuredPixels, Round, run_loop
+from slt_cache.bench.measure import run_loop
+from slt_cache.bench.visual_step import MeasuredPixels, Round
 from slt_cache.checkpoints.visual import new_visual_translator
 from slt_cache.config import Config
 from slt_cache.corpora.base import Clip
@@ -76,7 +77,7 @@ def bench_visual(run: Run, batches: int | None = None) -> dict[str, Any]:
         optimizer = partial(visual_optimizer, model, config.visual_training)
         task = MeasuredPixels("bench", model, loaders[0], optimizer, dict, lambda epoch, dev: None)
         task.measure(loaders, ROUNDS + 1, config, device)
-        run_loop(task, config, device)
+        run_loop(task, config.visual_training, config, device)
         if missing := cache.missing(chosen):
             raise SltCacheError(
                 f"{folder.parent}: the frames of {len(missing):,} of {len(chosen):,} clips could not be cached, so "

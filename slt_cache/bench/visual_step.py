@@ -1,10 +1,8 @@
 """Training steps of stage 1 for measurements: the loop of `train-visual` itself over batches that come alternately from
 videos and from a frame cache, and the bare backbone."""
 
-import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -13,12 +11,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from slt_cache.batches.clips import ClipBatch
+from slt_cache.bench.measure import Measured, wait_for
 from slt_cache.config import Config
 from slt_cache.encoders.frozen import PRECISIONS
-from slt_cache.files import scratch_folder
 from slt_cache.models.translators import VisualTranslator
-from slt_cache.training.loop import train
-from slt_cache.training.task import TrainerOptions
 from slt_cache.training.tasks.visual import FromPixelsTask
 
 BARE_AT_ONCE = 64
@@ -77,7 +73,7 @@ class MeasuredPixels(FromPixelsTask):
             cached = yield from self._trained(self.loaders[1])
             bare = _bare(self.model, self.config, self.device, self.counts)
             self.rounds.append(Round(decoding, cached, bare, *map(self._read, self.loaders)))
-        raise _Measured
+        raise Measured
 
     def _trained(self, loader: DataLoader[Any]) -> Generator[ClipBatch, None, Epoch]:
         self.loader, self.counts = loader, []
@@ -89,7 +85,7 @@ class MeasuredPixels(FromPixelsTask):
             self.counts.append(len(batch.frames))
             started = time.perf_counter()
             yield batch  # resumes when the loop has done its update and asks for the next batch
-            _wait_for(self.device)
+            wait_for(self.device)
             steps.append(time.perf_counter() - started)
             started = time.perf_counter()
         return Epoch(tuple(waits), tuple(steps))
@@ -102,18 +98,6 @@ class MeasuredPixels(FromPixelsTask):
         return time.perf_counter() - started
 
 
-class _Measured(Exception):
-    """Raised to end the loop before it saves unwanted weights."""
-
-
-def run_loop(task: MeasuredPixels, config: Config, device: torch.device) -> None:
-    task.model.to(device)
-    settings = config.visual_training.model_copy(update={"accumulate": 1})  # each batch is an update, and timed as one
-    precision = config.compute.precision
-    with scratch_folder() as folder, suppress(_Measured):
-        train(task, TrainerOptions(settings, config.seed, 1, precision, device, folder, save_seconds=math.inf))
-
-
 def _bare(model: VisualTranslator, config: Config, device: torch.device, counts: Sequence[int]) -> float:
     """Returns the seconds of forward and backward of the backbone alone in plain torch, over `counts` random frames; a
     few frames at a time if the settings save memory."""
@@ -123,18 +107,13 @@ def _bare(model: VisualTranslator, config: Config, device: torch.device, counts:
     for count in counts:
         frames = torch.rand(count, 3, size, size).to(device).contiguous(memory_format=torch.channels_last)
         chunks = frames.split((config.encoder.chunk_frames or BARE_AT_ONCE) if saves_memory else count)
-        _wait_for(device)
+        wait_for(device)
         started = time.perf_counter()
         backbone.zero_grad()
         for chunk in chunks:
             with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
                 features = backbone(chunk)
             features.float().sum().backward()
-        _wait_for(device)
+        wait_for(device)
         seconds += time.perf_counter() - started
     return seconds
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +27,6 @@ TINY_SHAPE = {
 }
 SECONDS = ("seconds_from_cache", "seconds_bare_llm", "seconds_recomputed", "seconds_encoder_alone")
 RATIOS = ("ratio", "ratio_allowed", "ratio_reached", "step_to_bare_llm", "step_to_bare_with_adapter")
-
-
-@pytest.fixture(autouse=True)
-def brief_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One pass a round."""
-    monkeypatch.setattr("slt_cache.bench.llm.ROUND_SECONDS", 1e-9)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run folder after stage 2; batches of 4."""
-    run = tmp_path_factory.mktemp("trained") / "tiny"
-    brief = ("visual_training.epochs=1", "llm_training.epochs=1", "llm_training.batch_size=4")
-    settings = [word for setting in brief for word in ("--set", setting)]
-    for command in (("train-visual", "--config", TINY, *settings), ("extract-features",), ("train-llm",)):
-        ran = slt_cache(*command, "--run", run, *(("--features", "feats.h5") if command == ("train-llm",) else ()))
-        assert ran.code == 0, ran.err
-    yield run
 
 
 def contents(run: Path) -> dict[str, int]:
