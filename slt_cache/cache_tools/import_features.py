@@ -200,7 +200,7 @@ def _make_parts(job: _Job, table: Path, exact: bool) -> None:
 
 def _is_current(job: _Job, number: int, table: Path) -> bool:
     clips = job.batches[number]
-    part = job.parts.held(number, [clip.clip_id for clip in clips])
+    part = job.parts.find(number, [clip.clip_id for clip in clips])
     if part is None or part.missing:
         return False
     files = [table, *(view.file for clip in clips for view in clip.views)]

@@ -11,7 +11,7 @@ from slt_cache import __version__
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import SplitContent, canonical
-from slt_cache.features.parts import joined, parts_folder
+from slt_cache.features.parts import concatenated, parts_folder
 from slt_cache.features.writing import write_cache
 from slt_cache.locks import exclusive
 from slt_cache.progress import progress_bar
@@ -85,7 +85,7 @@ def _joined(caches: Sequence[FeatureCache]) -> SplitContent:
         created=max(one.created for one in metadatas),
         tool=f"slt-cache {__version__}",
     )
-    content = joined(metadata, contents)
+    content = concatenated(metadata, contents)
     found = set(content.table.clip_ids)
     missing = {failure.clip_id: failure for failure in content.table.missing if failure.clip_id not in found}
     return replace(

@@ -19,15 +19,15 @@ from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitContent, Spli
 from slt_cache.features.spec import FeatureSpec
 
 _read_before: dict[tuple[Any, ...], bytearray] = {}
-"""A byte for each row of a split that was compared with its checksum in this process, by file and split."""
+"""By file and split, one byte per row: 1 if it was compared with its checksum in this process."""
 
 
 class FeaturesDiffer(InputError):
-    """A cache whose spec is not the one that is asked for."""
+    """Raised for a cache whose spec is not the requested one."""
 
     def __init__(self, path: Path, split: str, fields: str):
         self.fields = fields
-        """Each with both values."""
+        """The fields that differ, each with both values."""
         super().__init__(
             f"{path} ({split}) holds other features than this run asks for ({fields}). "
             f"Extract into a new file ({cache_command('extract-features', path.with_name('NEW.h5'))}), "
@@ -37,15 +37,16 @@ class FeaturesDiffer(InputError):
 
 
 class FeatureCache(Mapping[str, np.ndarray]):
-    """Clip id -> features [N, C] of one split, of view 0. Reads columns when they are asked for.
+    """Mapping from clip ids to features [N, C] of one split and view 0. Reads columns when they are needed.
 
-    Picklable, and safe in worker processes however they are started: what is sent is the path, and a worker that
-    finds another split there than its parent raises SltCacheError."""
+    Picklable, and safe in worker processes however they are started: only the path is sent, and a worker that finds
+    another split there than its parent raises SltCacheError."""
 
     def __init__(self, path: Path | str | CacheFile, split: str, verify: bool = True):
-        """With `verify` each row is compared with its checksum when it is first read in a process. Raises InputError
-        where the file is missing, is no feature cache, or lacks the split. Several splits of one file are opened with
-        one CacheFile."""
+        """Opens a split; several splits of one file share a CacheFile. With `verify` each row is compared with its
+        checksum when it is first read in a process.
+
+        Raises InputError if the file is missing, is no feature cache, or lacks the split."""
         self.file = path if isinstance(path, CacheFile) else CacheFile(path)
         self.path = self.file.path
         self.split = split
@@ -62,7 +63,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return f"FeatureCache({str(self.path)!r}, {self.split!r}): {len(self)} clips"
 
     def __len__(self) -> int:
-        """Clips, whatever the number of their views."""
+        """Returns the number of clips, whatever the number of their views."""
         return self.rows // self.views
 
     def __iter__(self) -> Iterator[str]:
@@ -72,19 +73,19 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return clip_id in self._index_of
 
     def __getitem__(self, clip_id: str) -> np.ndarray:
-        """[N, C] of view 0, read-only. Raises KeyError for a clip that is not in the split."""
+        """Returns view 0, [N, C], read-only. Raises KeyError for a clip that is not in the split."""
         return self.row(self._index_of[clip_id] * self.views)
 
     def view(self, clip_id: str, view: int) -> np.ndarray:
-        """[N, C] of any view; N may differ from view to view. Raises KeyError, or IndexError for a view that is not
-        there."""
+        """Returns any view, [N, C]; N may differ between views. Raises KeyError for an unknown clip, IndexError for an
+        unknown view."""
         if not 0 <= view < self.views:
             raise IndexError(f"view {view}: {self.path} has views 0 to {self.views - 1}")
         return self.row(self._index_of[clip_id] * self.views + view)
 
     def row(self, row: int) -> np.ndarray:
-        """[N, C] of a row; clip number i has the rows from i * views on. Raises SltCacheError if the file has been cut
-        off, or if the row does not have its checksum when it is first read in this process."""
+        """Returns a row, [N, C]; clip number i has the rows from i * views on. Raises SltCacheError if the file has
+        been truncated, or if the row does not match its checksum when it is first read in this process."""
         self.file.require_length()
         features = self.features[self.offsets[row] : self.offsets[row + 1]]
         if self.verify and not self._compared[row]:
@@ -93,7 +94,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     @cached_property
     def _compared(self) -> bytearray:
-        """Shared by all that read the same file in this process."""
+        """Rows that have been compared, shared by all readers of the same file in this process."""
         status = self.path.stat()
         file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, self.split, self.rows)
         return _read_before.setdefault(file, bytearray(self.rows))
@@ -113,12 +114,12 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     @property
     def views(self) -> int:
-        """Views of each clip, at least 1."""
+        """Number of views per clip, at least 1."""
         return self.spec.views
 
     @property
     def dim(self) -> int:
-        """C"""
+        """C, feature channels."""
         return self._places["features"].shape[1]
 
     @cached_property
@@ -128,7 +129,8 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """int64 [rows + 1]. Raises InputError where they do not rise from 0 to the last row of features."""
+        """Boundaries of the rows in `features`, int64 [rows + 1]. Raises InputError unless they rise from 0 to its
+        length."""
         offsets = self.column("offsets")
         if offsets[0] != 0 or offsets[-1] != self._places["features"].shape[0] or (offsets[1:] <= offsets[:-1]).any():
             raise self._foreign(f"{self.split}/offsets do not rise from 0 to the last row of features")
@@ -136,12 +138,12 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     @cached_property
     def row_ids(self) -> list[str]:
-        """The clip of each row."""
+        """Clip id of each row."""
         return self._strings("clip_id")
 
     @cached_property
     def ids(self) -> list[str]:
-        """Clips, in manifest order. Raises InputError where one has no id, or two have the same."""
+        """Clip ids in manifest order. Raises InputError if an id is empty or occurs twice."""
         return list(self._index_of)
 
     @cached_property
@@ -154,28 +156,28 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     @cached_property
     def row_texts(self) -> list[str]:
-        """The sentence of each row."""
+        """Sentence of each row."""
         return self._strings("text")
 
     @cached_property
     def texts(self) -> list[str]:
-        """The sentence of each clip."""
+        """Sentence of each clip."""
         return self._strings("text", self.views)
 
     @cached_property
     def row_sources(self) -> list[str]:
-        """What the features of each row were made of (corpora/fingerprint.py); empty strings if that is not known."""
+        """Fingerprint of the source of each row (corpora/fingerprint.py); empty strings if unknown."""
         return self._strings(SOURCE) if SOURCE in self._places else [""] * self.rows
 
     @property
     def sources(self) -> list[str]:
-        """What the features of each clip were made of."""
+        """Fingerprint of the source of each clip."""
         return self.row_sources[:: self.views]
 
     @property
     def clips_sha256(self) -> str:
-        """Over id, sentence and source of every clip that has features, in order; if the source of a clip is not known,
-        the checksum of its features stands for it."""
+        """Hash of id, sentence and source of every clip with features, in order; if a source is unknown, the checksum
+        of the features is used instead."""
         digest = hashlib.sha256()
         checksums = self.column("checksum")[:: self.views].tolist()
         for clip_id, text, source, crc in zip(self.ids, self.texts, self.sources, checksums, strict=True):
@@ -184,17 +186,18 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
     @cached_property
     def missing(self) -> tuple[Failure, ...]:
-        """Clips of the manifest that have no features, and why."""
+        """Clips of the manifest without features, and why."""
         return tuple(map(Failure, self._strings("missing"), self._strings("missing_reason")))
 
     def column(self, name: str) -> np.ndarray:
-        """A column as it is in the file, such as view, num_frames, fps or checksum, one number a row. Raises InputError
-        if it does not have its checksum, and SltCacheError if the file has been replaced since it was opened."""
+        """Returns a column of the file, such as view, num_frames, fps or checksum, one number per row. Raises
+        InputError if it does not match its checksum, and SltCacheError if the file has been replaced since it was
+        opened."""
         return self.file.column(self.split, name)
 
     @property
     def num_frames(self) -> np.ndarray:
-        """int32, T of each clip."""
+        """T, source frames of each clip, int32."""
         return self.column("num_frames")[:: self.views]
 
     def _strings(self, name: str, every: int = 1) -> list[str]:
@@ -206,9 +209,9 @@ class FeatureCache(Mapping[str, np.ndarray]):
     def _foreign(self, what: str) -> InputError:
         return InputError(f"{self.path}: {what}; {FOREIGN}")
 
-    def require_spec(self, asked: FeatureSpec | Mapping[str, Any]) -> None:
-        """Refuses features that are others than this run asks for; of a mapping, only its fields are compared."""
-        different = self.spec.differences(asked)
+    def require_spec(self, requested: FeatureSpec | Mapping[str, Any]) -> None:
+        """Raises FeaturesDiffer unless the spec is the requested one; of a mapping, only its fields are compared."""
+        different = self.spec.differences(requested)
         if different:
             raise FeaturesDiffer(self.path, self.split, "; ".join(different))
 
@@ -217,8 +220,8 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return SplitMetadata(self.split, self.spec, **{name: self.attributes[name] for name in FACTS})
 
     def content(self) -> SplitContent:
-        """The split as it is copied into another file. Keeps nothing open: a cache is put together of thousands of
-        parts, each of whose maps is an open file, and a process may have a thousand."""
+        """Returns the split for copying into another file. Keeps nothing open: a cache is assembled from thousands of
+        parts, and a process may have only about a thousand open files."""
         table = SplitTable(
             metadata=self.metadata,
             clip_ids=self.row_ids,
@@ -234,13 +237,13 @@ class FeatureCache(Mapping[str, np.ndarray]):
 
 
 def _rows(path: Path, split: str, attributes: Mapping[str, Any]) -> Iterator[np.ndarray]:
-    """Not compared with their checksums: whoever writes them does that."""
+    """Yields the rows without comparing them with their checksums, which the writer does."""
     cache = _reopen(path, split, attributes, verify=False)
     yield from map(cache.row, range(cache.rows))
 
 
 def _reopen(path: Path, split: str, attributes: Mapping[str, Any], verify: bool) -> FeatureCache:
-    """In another process, or later. Raises SltCacheError where the file has been replaced meanwhile."""
+    """Opens a split in another process, or later. Raises SltCacheError if it has been replaced in the meantime."""
     cache = FeatureCache(path, split, verify)
     if cache.attributes != attributes:
         raise SltCacheError(f"{path}: {split} was replaced while it was read. Run the command again.")
@@ -248,6 +251,7 @@ def _reopen(path: Path, split: str, attributes: Mapping[str, Any], verify: bool)
 
 
 def open_splits(path: Path, verify: bool = True) -> dict[str, FeatureCache]:
-    """All splits of a cache file by name, train first; the file is opened once. Raises InputError as FeatureCache."""
+    """Opens all splits of a cache file, by name, train first; the file is opened once. Raises InputError like
+    FeatureCache."""
     file = CacheFile(path)
     return {split: FeatureCache(file, split, verify) for split in file.splits}

@@ -1,9 +1,9 @@
-"""The checksum header of a cache file: a checksum for every byte that is no feature, in the HDF5 user block.
+"""The checksum header of a cache file: checksums for all bytes but the features, in the HDF5 user block.
 
-HDF5 does not check all of what it reads, and may even hang on a flipped bit; so the header is compared first.
-The block is ASCII: a line `slt-cache seal 1 SIZE CRC`, where SIZE is that of the block in bytes and CRC the CRC-32 of
-what follows the line; then a line `NAME OFFSET LENGTH CRC` for each column and spec; last `rest 0 0 CRC` for the
-bytes behind the block that lie in no named region. Features have `-` for CRC: each of their rows has its own."""
+HDF5 does not check all that it reads, and may even hang on a flipped bit, so the header is compared first. The block is
+ASCII: a line `slt-cache seal 1 SIZE CRC` with the size of the block in bytes and the CRC-32 of what follows the line;
+then a line `NAME OFFSET LENGTH CRC` for each column and spec; last `rest 0 0 CRC` for the bytes after the block that
+lie in no named region. Features have `-` for CRC: each of their rows has its own."""
 
 import os
 import zlib
@@ -15,23 +15,23 @@ from typing import BinaryIO
 from slt_cache.errors import InputError
 
 SIZE = 4096
-"""Bytes of the block; doubled where many splits need more."""
+"""Bytes of the block; doubled if many splits need more."""
 TITLE = "slt-cache seal 1"
 HEAD = len(f"{TITLE} 00004096 00000000\n")
 REST = "rest"
-PIECE = 1 << 20
-"""Bytes that are read at once."""
+CHUNK = 1 << 20
+"""Bytes read at once."""
 FEATURES = "features"
-"""Last part of the name of regions whose rows have checksums of their own."""
-AGAIN = "Put back a copy of the file, or extract it again into another one."
-"""What to do about a damaged cache."""
+"""Last part of the names of regions whose rows have their own checksums."""
+AGAIN = "Restore the file from a copy, or extract it again into another file."
+"""Advice for a damaged cache."""
 MAX_REST = 64 << 20
-"""Bytes outside of all columns; a split takes some thousand."""
+"""Largest number of bytes outside of all columns; a split takes a few thousand."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """Some bytes of the file."""
+    """A range of bytes in the file."""
 
     offset: int
     length: int
@@ -43,20 +43,20 @@ ChecksumHeader = Mapping[str, Region]
 
 
 def block_size(splits: int) -> int:
-    """Bytes to leave for the header of a file with this many splits."""
+    """Returns the bytes to reserve for the header of a file with this many splits."""
     size = SIZE
     while size < 1024 * (splits + 1):
         size *= 2
     return size
 
 
-def write_checksum_header(path: Path, places: Mapping[str, tuple[int, int]], size: int) -> None:
-    """Takes the checksum of each place, (offset, length) by name, and of the rest; fills the block."""
+def write_checksum_header(path: Path, ranges: Mapping[str, tuple[int, int]], size: int) -> None:
+    """Computes the checksum of each range, (offset, length) by name, and of the rest, and writes the block."""
     with path.open("r+b") as file:
         regions = {
-            name: Region(*place, None if _has_own(name) else _crc(file, [place])) for name, place in places.items()
+            name: Region(*extent, None if _has_own(name) else _crc(file, [extent])) for name, extent in ranges.items()
         }
-        regions[REST] = Region(0, 0, _crc(file, gaps(places.values(), size, _size(file))))
+        regions[REST] = Region(0, 0, _crc(file, gaps(ranges.values(), size, _size(file))))
         body = (
             "".join(_line(name, region) for name, region in regions.items()).encode("ascii").ljust(size - HEAD, b"\0")
         )
@@ -66,8 +66,8 @@ def write_checksum_header(path: Path, places: Mapping[str, tuple[int, int]], siz
 
 
 def read_checksum_header(path: Path) -> ChecksumHeader:
-    """Raises InputError if the file has no checksum header, or if the header or the bytes of no region are damaged.
-    Named regions are compared when they are read."""
+    """Reads the header. Raises InputError if there is none, or if it or the bytes outside of all regions are damaged;
+    named regions are compared when they are read."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -87,20 +87,21 @@ def read_checksum_header(path: Path) -> ChecksumHeader:
             regions = _regions(body, size)
         except ValueError as error:
             raise InputError(f"{path}: no slt-cache wrote its checksum header ({error}). Name another file.") from error
-        end, places = _size(file), [(region.offset, region.length) for region in regions.values()]
-        cut_off = any(offset + length > end for offset, length in places)
-        rest = [] if cut_off else list(gaps(places, size, end))
+        end, ranges = _size(file), [(region.offset, region.length) for region in regions.values()]
+        cut_off = any(offset + length > end for offset, length in ranges)
+        rest = [] if cut_off else list(gaps(ranges, size, end))
         if cut_off or sum(length for _, length in rest) > MAX_REST or _crc(file, rest) != regions[REST].crc:
             raise InputError(f"{path}: damaged or cut off, in the HDF5 structure. {AGAIN}")
     return regions
 
 
 def _regions(body: bytes, size: int) -> dict[str, Region]:
-    """The lines of the block. Raises ValueError where they are none, or where regions overlap or leave no checksum."""
+    """Parses the lines of the block. Raises ValueError if that fails, if regions overlap, or if a checksum is
+    missing."""
     lines = body.rstrip(b"\0").decode("ascii").splitlines()
     regions = dict(map(_region, lines))
     if REST not in regions or len(regions) != len(lines):
-        raise ValueError("a line is missing or stands there twice")
+        raise ValueError("a line is missing or repeated")
     first = size
     for name, region in sorted(regions.items(), key=lambda item: item[1].offset):
         if (region.crc is None) != _has_own(name):
@@ -114,7 +115,7 @@ def _regions(body: bytes, size: int) -> dict[str, Region]:
 
 
 def damaged(path: Path, header: ChecksumHeader, names: Iterable[str]) -> Iterator[str]:
-    """Those of the named regions whose bytes do not have their checksum."""
+    """Yields those of the named regions whose bytes do not match their checksum."""
     with path.open("rb") as file:
         for name in names:
             region = header[name]
@@ -142,9 +143,9 @@ def _region(line: str) -> tuple[str, Region]:
     return name, Region(int(offset), int(length), None if crc == "-" else int(crc, 16))
 
 
-def gaps(places: Iterable[tuple[int, int]], first: int, end: int) -> Iterator[tuple[int, int]]:
-    """(offset, length) of the bytes from `first` to `end` that lie in none of the places, (offset, length) each."""
-    for offset, length in sorted(places):
+def gaps(ranges: Iterable[tuple[int, int]], first: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yields the ranges of bytes from `first` to `end` outside of the given ones, (offset, length) each."""
+    for offset, length in sorted(ranges):
         if offset > first:
             yield first, offset - first
         first = max(first, offset + length)
@@ -153,17 +154,17 @@ def gaps(places: Iterable[tuple[int, int]], first: int, end: int) -> Iterator[tu
 
 
 def read_bytes(file: BinaryIO, offset: int, length: int) -> bytes:
-    """Reads, and maps nothing: a map of a file that another process cuts off, or of a hole where a tmpfs is full, ends
-    the process with SIGBUS. Fewer bytes at the end of the file; a place before its beginning is none."""
+    """Reads bytes, fewer at the end of the file, without a memory map: a map of a file that another process truncates,
+    or of a hole on a full tmpfs, ends the process with SIGBUS. A negative offset counts as 0."""
     file.seek(max(0, offset))
     return file.read(length)
 
 
-def _crc(file: BinaryIO, places: Iterable[tuple[int, int]]) -> int:
+def _crc(file: BinaryIO, ranges: Iterable[tuple[int, int]]) -> int:
     crc = 0
-    for offset, length in places:
-        for first in range(offset, offset + length, PIECE):
-            crc = zlib.crc32(read_bytes(file, first, min(PIECE, offset + length - first)), crc)
+    for offset, length in ranges:
+        for first in range(offset, offset + length, CHUNK):
+            crc = zlib.crc32(read_bytes(file, first, min(CHUNK, offset + length - first)), crc)
     return crc
 
 

@@ -1,5 +1,5 @@
-"""A feature cache file, opened and checked once: its checksum header, the structure of every split, and columns as
-memory maps. What the columns mean is known by the views of its splits (cache.py)."""
+"""Opens a feature cache file and checks it once: its checksum header, the structure of every split, and columns as
+memory maps. What the columns mean is defined by the views of its splits (cache.py)."""
 
 import math
 import mmap
@@ -21,10 +21,10 @@ FOREIGN = "no slt-cache wrote this file, and nothing is read from it. Extract th
 
 
 class CacheFile:
-    """An open feature cache. It holds no HDF5 handle, and stays readable even if another file takes its name."""
+    """An open feature cache. Holds no HDF5 handle, and stays readable even if another file takes its name."""
 
     def __init__(self, path: Path | str):
-        """Raises InputError if the file is missing or is no feature cache."""
+        """Opens the file. Raises InputError if it is missing or is no feature cache."""
         self.path = Path(path)
         with _opened(self.path) as (file, header):
             self._checksum_header = header
@@ -37,7 +37,8 @@ class CacheFile:
         return list(self._headers)
 
     def header(self, split: str) -> SplitHeader:
-        """Attributes, spec and places of a split. Raises InputError, which lists the splits, if it is not there."""
+        """Returns attributes, spec and places of a split. Raises InputError, which lists the splits, if there is no
+        such split."""
         if split not in self._headers:
             raise InputError(
                 f"{self.path}: holds no split {split!r} but {', '.join(self._headers) or 'nothing'}. "
@@ -46,12 +47,12 @@ class CacheFile:
         return self._headers[split]
 
     def column(self, split: str, name: str) -> np.ndarray:
-        """A dataset as a read-only memory map. Raises InputError if it does not have its checksum, and SltCacheError if
-        the file is another than the one that was opened."""
+        """Returns a dataset as a read-only memory map. Raises InputError if it does not match its checksum, and
+        SltCacheError if the file has been replaced since it was opened."""
         place = self._headers[split].places[name]
         if 0 in place.shape:
             return np.empty(place.shape, place.dtype)
-        # else another split added meanwhile would shift what is read here
+        # a split added in the meantime would shift what is read here
         if read_checksum_header(self.path) != self._checksum_header:
             raise SltCacheError(f"{self.path}: {split} was replaced while it was read. Run the command again.")
         for column in damaged(self.path, self._checksum_header, [f"{split}/{name}"]):
@@ -65,20 +66,20 @@ class CacheFile:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def require_length(self) -> None:
-        """Raises SltCacheError if the file has become shorter: to touch a page past its end would end the process with
+        """Raises SltCacheError if the file has become shorter: touching a page past its end would end the process with
         SIGBUS."""
         size, mapped = self._mapped.size(), len(self._mapped)
         if size < mapped:
             raise SltCacheError(
-                f"{self.path}: was cut off while it was read: {size:,} of {mapped:,} bytes are left. {AGAIN} "
-                "Copy nothing onto a cache that is in use."
+                f"{self.path}: was truncated while it was read: {size:,} of {mapped:,} bytes are left. {AGAIN} "
+                "Do not overwrite a cache that is in use."
             )
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[h5py.File, ChecksumHeader]]:
-    """Gives the HDF5 file, open for reading, and its checksum header. Raises InputError for anything but a feature
-    cache, for damage outside of columns, and for a structure that is not that of the format."""
+    """Yields the HDF5 file, open for reading, and its checksum header. Raises InputError for anything but a feature
+    cache, for damage outside of columns, and for a structure that deviates from the format."""
     if not path.is_file():
         raise InputError(
             f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
@@ -96,6 +97,6 @@ def _opened(path: Path) -> Iterator[tuple[h5py.File, ChecksumHeader]]:
             yield file, header
     except BadStructure as error:
         raise InputError(f"{path}: {error}; {FOREIGN}") from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:  # whatever HDF5 says
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:  # HDF5 raises any of these
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{path}: HDF5 cannot read it ({reason}); {FOREIGN}") from error

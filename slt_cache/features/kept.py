@@ -1,5 +1,5 @@
-"""Features that earlier extractions have left, for clips that have not changed since: in the split of a finished cache,
-and in part files of another manifest. Reads no video."""
+"""Reuses features of earlier extractions for clips that have not changed: from the split of a finished cache, and from
+part files of another manifest. Reads no video."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,43 +15,42 @@ UNREADABLE = (InputError, OSError, KeyError, ValueError, TypeError, RuntimeError
 
 
 class KeptFeatures:
-    """Where the features of each clip lie, by its id and what they were made of."""
+    """Index of existing features by clip id and source."""
 
     def __init__(self, metadata: SplitMetadata, files: Sequence[Path]):
-        """Takes those of the `files` that hold the split with features of the same spec; of two with the same clip, the
-        later one."""
+        """Indexes those of the `files` that hold the split with the same spec; later files take precedence."""
         self.split = metadata.split
         self.of_other_manifests = False
-        """Whether some were extracted with another manifest."""
+        """Whether some features were extracted with another manifest."""
         self._places: dict[tuple[str, str], tuple[Path, int]] = {}
         self._source_of: dict[str, str] = {}
         self._opened: FeatureCache | None = None
         for path in files:
             try:
-                held = FeatureCache(path, metadata.split)
-                if held.spec == metadata.spec:
-                    self._add(held)
-                    self.of_other_manifests |= held.metadata != metadata
+                cache = FeatureCache(path, metadata.split)
+                if cache.spec == metadata.spec:
+                    self._add(cache)
+                    self.of_other_manifests |= cache.metadata != metadata
             except UNREADABLE:
-                continue  # what is damaged is extracted again
+                continue  # damaged features are extracted again
 
-    def _add(self, held: FeatureCache) -> None:
-        for number, (clip_id, source) in enumerate(zip(held.ids, held.sources, strict=True)):
+    def _add(self, cache: FeatureCache) -> None:
+        for number, (clip_id, source) in enumerate(zip(cache.ids, cache.sources, strict=True)):
             if source:
-                self._places[clip_id, source] = held.path, number * held.views
+                self._places[clip_id, source] = cache.path, number * cache.views
                 self._source_of[clip_id] = source
 
     @property
     def ids(self) -> set[str]:
-        """Every clip that has features here, whether it is still the same or not."""
+        """Ids of all clips with features, changed or not."""
         return set(self._source_of)
 
     def holds(self, clip: Clip, source: str) -> bool:
-        """Whether there are features of this clip made of this source."""
+        """Returns whether there are features of this clip from this source."""
         return self._key(clip, source) in self._places
 
     def rows(self, clip: Clip, source: str) -> list[ClipFeatures] | None:
-        """All views of a clip with the sentence that it has now; None if there are none, or damaged ones."""
+        """Returns all views of a clip with its current sentence; None if there are none, or if one is damaged."""
         key = self._key(clip, source)
         if key not in self._places:
             return None
@@ -62,19 +61,19 @@ class KeptFeatures:
             return None
 
     def _key(self, clip: Clip, source: str) -> tuple[str, str]:
-        """A video that is gone has not changed."""
+        """Returns the key of a clip; a video that no longer exists counts as unchanged."""
         known = self._source_of.get(clip.id, "")
         if not source and known.partition(" ")[2] == times_of(clip):
             return clip.id, known
         return clip.id, source
 
     def _open(self, path: Path) -> FeatureCache:
-        """One file at a time: a map is an open file, and a process may have a thousand."""
+        """Opens one file at a time: each map is an open file, and a process may have only about a thousand."""
         if self._opened is None or self._opened.path != path:
             self._opened = FeatureCache(path, self.split)
         return self._opened
 
-    def _rows(self, clip: Clip, source: str, held: FeatureCache, first: int) -> Iterator[ClipFeatures]:
-        num_frames, fps = held.column("num_frames"), held.column("fps")
-        for row in range(first, first + held.views):
-            yield ClipFeatures(clip.id, clip.text, int(num_frames[row]), float(fps[row]), held.row(row), source)
+    def _rows(self, clip: Clip, source: str, cache: FeatureCache, first: int) -> Iterator[ClipFeatures]:
+        num_frames, fps = cache.column("num_frames"), cache.column("fps")
+        for row in range(first, first + cache.views):
+            yield ClipFeatures(clip.id, clip.text, int(num_frames[row]), float(fps[row]), cache.row(row), source)

@@ -1,4 +1,4 @@
-"""The words of format version 1: names and types, for writing, reading and verifying alike."""
+"""Names and types of format version 1, used by writing, reading and verifying alike."""
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,19 +12,19 @@ from slt_cache.features.spec import FeatureSpec
 FORMAT = "slt-cache features"
 VERSION = 1
 ProgressCallback = Callable[[int, int], None]
-"""Called now and then with rows done and rows in all, by what goes through a whole cache."""
+"""Called with rows done and rows in total while a whole cache is processed."""
 ALIGNMENT = 64
-"""Bytes; datasets begin at a multiple of it, so that a memory map is aligned for every type."""
+"""Alignment of datasets in bytes, so that memory maps are aligned for every type."""
 NUMBERS = {"offsets": "<i8", "view": "<i2", "num_frames": "<i4", "fps": "<f4", "checksum": "<u4"}
-"""Columns of numbers and their types; one value a row, offsets one more."""
+"""Columns of numbers and their types, with one value per row; offsets has one more."""
 SOURCE = "source"
 STRINGS = ("clip_id", "text", "missing", "missing_reason", SOURCE)
-"""Columns of UTF-8 strings, as long as the longest needs; clip_id, text and source have one value a row. A split in
-which no source is known has no such column."""
+"""Columns of UTF-8 strings of fixed length; clip_id, text and source have one value per row. The column source is
+omitted if all sources are unknown."""
 UNKNOWN = "unknown"
-"""Language of sentences that nobody has named."""
+"""Language of sentences if none was given."""
 FACTS = ("corpus", "created", "language", "manifest_sha256", "tool")
-"""Attributes of a split beside `complete`, `spec` and `spec_sha256`."""
+"""Attributes of a split other than `complete`, `spec` and `spec_sha256`."""
 
 
 @dataclass(frozen=True)
@@ -37,63 +37,63 @@ class Failure:
 
 @dataclass(frozen=True)
 class SplitMetadata:
-    """What a cache says of a split beside its features."""
+    """Metadata of a split."""
 
     split: str
     spec: FeatureSpec
     corpus: str
     language: str
     manifest_sha256: str
-    """Over the split's lines of the manifest."""
+    """Hash of the split's lines in the manifest."""
     created: str
-    """ISO 8601, UTC: when the encoder was finished. The same extraction gives the same bytes, so no time of its own."""
+    """Time at which the encoder was finished, ISO 8601, UTC; that of extraction would make equal caches differ."""
     tool: str
-    """Name and version of what wrote it."""
+    """Name and version of the program that wrote the split."""
 
 
 @dataclass(frozen=True)
 class SplitTable:
-    """Everything of a split but the features: columns with one value a row, a row being one view of one clip.
+    """All columns of a split but the features, with one value per row, that is, per view of a clip.
 
-    Rows are in manifest order; the views of a clip follow one another, from 0."""
+    Rows are in manifest order; the views of a clip are consecutive, from 0."""
 
     metadata: SplitMetadata
     clip_ids: Sequence[str]
     texts: Sequence[str]
     num_frames: np.ndarray
-    """int32, T, frames before downsampling."""
+    """T, frames before downsampling, int32."""
     fps: np.ndarray
-    """float32, of these frames, a second; 0 where nothing tells it."""
+    """Source frames per second, float32; 0 if unknown."""
     steps: np.ndarray
-    """int64, N."""
+    """N, time steps, int64."""
     checksums: np.ndarray
-    """uint32, CRC-32 of each row's features."""
+    """CRC-32 of each row's features, uint32."""
     missing: Sequence[Failure]
     sources: Sequence[str] = ()
-    """What the features of each row were made of (corpora/fingerprint.py); empty if nothing is known."""
+    """Fingerprint of the source of each row (corpora/fingerprint.py); empty if unknown."""
 
     @property
     def views(self) -> np.ndarray:
-        """int16, the view of each row."""
+        """View number of each row, int16."""
         return (np.arange(len(self.clip_ids)) % self.metadata.spec.views).astype(np.int16)
 
 
 @dataclass(frozen=True)
 class SplitContent:
-    """A split on its way into a file."""
+    """A split to be written to a file."""
 
     table: SplitTable
     rows: Callable[[], Iterator[np.ndarray]]
-    """Gives the features of each row, [N, C]."""
+    """Function that yields the features of each row, [N, C]."""
     source: str
-    """Where they come from, for an error."""
+    """Origin of the rows, for error messages."""
 
 
 def canonical(split: str) -> tuple[int, str]:
-    """Sorts splits: train, dev, test, then others by name. The order in which they were added does not matter."""
+    """Returns a sort key for splits: train, dev, test, then others by name, whatever the order of adding."""
     return (SPLITS.index(split) if split in SPLITS else len(SPLITS), split)
 
 
 def checksum(features: np.ndarray) -> int:
-    """CRC-32 of the bytes of one row's features."""
+    """Returns the CRC-32 of the bytes of one row's features."""
     return zlib.crc32(np.ascontiguousarray(features))

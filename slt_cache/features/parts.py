@@ -1,7 +1,7 @@
-"""Part files: small feature caches of a stretch of the manifest each, from which the whole one is put together.
+"""Part files: small feature caches of consecutive clips of the manifest, from which the whole cache is assembled.
 
-A part is written under a temporary name and renamed when it is on disk; whoever finds a whole part of the same spec
-and manifest need not make it again."""
+A part is written under a temporary name and renamed when it is on disk, so an existing part of the same spec and
+manifest need not be made again."""
 
 import shutil
 from collections.abc import Container, Sequence
@@ -19,33 +19,33 @@ from slt_cache.features.writing import write_cache
 from slt_cache.files import write_text
 
 ALL = "*"
-"""In place of the splits to drop: none can be read."""
+"""Stands for all splits in a list of splits to drop, if none can be read."""
 
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """One row of the cache: a view of a clip."""
+    """One row of the cache: one view of a clip."""
 
     clip_id: str
     text: str
     num_frames: int
     """T, frames before downsampling."""
     fps: float
-    """Source frames a second; 0 where nothing tells it."""
+    """Source frames per second; 0 if unknown."""
     features: np.ndarray
-    """[N, C], of the type that the cache stores."""
+    """Features [N, C] in the type that the cache stores."""
     source: str = ""
-    """What they were made of (corpora/fingerprint.py); empty if that is not known."""
+    """Fingerprint of their source (corpora/fingerprint.py); empty if unknown."""
 
 
 def parts_folder(cache: Path) -> Path:
-    """Where the part files of a cache lie until it is whole."""
+    """Returns the folder of a cache's part files, which exists until the cache is complete."""
     return cache.with_name(f"{cache.name}.parts")
 
 
 class Parts:
-    """The part files of one split, in a folder beside the cache. Those of another manifest are set aside there, for the
-    clips that have not changed."""
+    """The part files of one split, in a folder next to the cache. Those of another manifest are set aside there and
+    used for clips that have not changed."""
 
     def __init__(self, cache: Path, metadata: SplitMetadata):
         self.metadata = metadata
@@ -56,8 +56,8 @@ class Parts:
     def path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.h5"
 
-    def held(self, number: int, clip_ids: Sequence[str]) -> FeatureCache | None:
-        """The part, where it is there, of this spec and manifest, with just these clips and undamaged."""
+    def find(self, number: int, clip_ids: Sequence[str]) -> FeatureCache | None:
+        """Returns the part if it exists, is undamaged, and has this spec and manifest and exactly these clips."""
         path = self.path(number)
         if not path.is_file():
             return None
@@ -71,17 +71,17 @@ class Parts:
         return part if found == set(clip_ids) else None
 
     def write(self, number: int, rows: Sequence[ClipFeatures], missing: Sequence[Failure]) -> None:
-        """Writes one part, whole or not at all. All views of a clip follow one another in `rows`."""
+        """Writes one part atomically. The views of a clip are consecutive in `rows`."""
         write_cache(self.path(number), [content_of(self.metadata, rows, missing, str(self.path(number)))])
 
     def content(self, count: int) -> SplitContent:
-        """The split that the first `count` parts make."""
-        return joined(
+        """Returns the split assembled from the first `count` parts."""
+        return concatenated(
             self.metadata, [FeatureCache(self.path(number), self.metadata.split).content() for number in range(count)]
         )
 
     def set_aside(self, fitting: Container[int]) -> None:
-        """Moves the parts away that do not fit, before others get their names."""
+        """Moves parts that do not fit out of the way of new parts with the same names."""
         for path in sorted(self.folder.glob("*.h5")):
             if not path.stem.isdecimal() or int(path.stem) not in fitting:
                 self._aside.mkdir(exist_ok=True)
@@ -89,12 +89,12 @@ class Parts:
 
     @property
     def aside(self) -> list[Path]:
-        """Parts that were set aside, the oldest first."""
+        """Parts that were set aside, oldest first."""
         return sorted(self._aside.glob("*.h5"))
 
     def restart(self) -> None:
-        """Deletes the parts, and has every extraction from now on until the split is whole make all of them, whatever
-        the cache holds."""
+        """Deletes the parts. Until the split is complete, extractions then make all of them, whatever the cache
+        holds."""
         self.remove()
         write_text(self._restarted, "The cache is to be extracted again as a whole.\n")
 
@@ -103,14 +103,14 @@ class Parts:
         return self._restarted.is_file()
 
     def remove(self) -> None:
-        """Deletes the parts, once the cache holds what they held."""
+        """Deletes the parts after their content has been written to the cache."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def content_of(
     metadata: SplitMetadata, rows: Sequence[ClipFeatures], missing: Sequence[Failure] = (), source: str = "memory"
 ) -> SplitContent:
-    """Rows in memory, as they are written. All views of a clip follow one another."""
+    """Returns a split of rows in memory. The views of a clip are consecutive."""
     table = SplitTable(
         metadata=metadata,
         clip_ids=[row.clip_id for row in rows],
@@ -125,8 +125,8 @@ def content_of(
     return SplitContent(table, lambda: (row.features for row in rows), source)
 
 
-def joined(metadata: SplitMetadata, contents: Sequence[SplitContent]) -> SplitContent:
-    """Contents one after another, as one split."""
+def concatenated(metadata: SplitMetadata, contents: Sequence[SplitContent]) -> SplitContent:
+    """Concatenates contents to one split."""
     tables = [content.table for content in contents]
 
     def column(name: str, dtype: type) -> np.ndarray:
@@ -150,11 +150,11 @@ def joined(metadata: SplitMetadata, contents: Sequence[SplitContent]) -> SplitCo
 def add_splits(
     cache: Path, contents: Sequence[SplitContent], progress: ProgressCallback | None = None, drop: Container[str] = ()
 ) -> None:
-    """Puts splits into a cache file, beside those that it holds already, in one rename; leaves out those to `drop`.
+    """Adds splits to a cache file atomically, in addition to those that it already has, without those to `drop`.
 
-    What it held is copied into the new file and compared with its checksums on the way; killed at any moment, the old
-    file is still there as it was."""
+    Existing splits are copied into a new file and compared with their checksums on the way; if the process is killed,
+    the old file is unchanged."""
     new = {content.table.metadata.split for content in contents}
-    there = open_splits(cache) if cache.exists() and ALL not in drop else {}
-    held = [split.content() for name, split in there.items() if name not in new and name not in drop]
-    write_cache(cache, [*held, *contents], progress)
+    old = open_splits(cache) if cache.exists() and ALL not in drop else {}
+    kept = [split.content() for name, split in old.items() if name not in new and name not in drop]
+    write_cache(cache, [*kept, *contents], progress)

@@ -1,4 +1,4 @@
-"""What decides the numbers in a feature cache. Knows nothing of videos or models."""
+"""The spec: everything that determines the numbers in a feature cache. Knows nothing of videos or models."""
 
 import hashlib
 import json
@@ -11,22 +11,23 @@ from slt_cache.reading import parsed
 IMPORTED = "imported"
 """Level of features that were made elsewhere."""
 UNNAMED_BACKBONE = "resnet18"
-"""Backbone of features and trainings that name none: when they were made there was no other."""
+"""Backbone of features and trainings that name none, which were made when there was no other."""
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Two caches with equal specs hold the same numbers, on the same kind of device."""
+    """Everything that determines the features: caches with equal specs hold the same numbers on the same device
+    type."""
 
     encoder_sha256: str | None
-    """Over the tensors of the visual encoder (and, for hidden, of VL-Adapter and Light-T); None where imported."""
+    """Hash of the tensors of the visual encoder (and, for hidden, of VL-Adapter and Light-T); None if imported."""
     level: str
     """frame, sign or hidden (method.md, table 8); or imported."""
     dim: int
-    """C"""
+    """C, feature channels."""
     dtype: str
     precision: str | None = None
-    """In which the encoder was run: fp32, bf16 or fp16."""
+    """Precision of the encoder: fp32, bf16 or fp16."""
     keep_rate: float | None = None
     resize: int | None = None
     """Pixels"""
@@ -38,24 +39,24 @@ class FeatureSpec:
     std: tuple[float, ...] | None = None
     decoder: str | None = None
     views: int = 1
-    """Of each clip; view 0 is plain, the others are augmented."""
+    """Number of views per clip; view 0 is not augmented, the others are."""
     view_seed: int | None = None
-    """Of the augmented views; None where there are none."""
+    """Random seed of the augmented views; None if there are none."""
     augmentation: Mapping[str, Any] | None = None
-    """Settings of the augmented views; None where there are none."""
+    """Settings of the augmented views; None if there are none."""
     source: str | None = None
-    """What made imported features, as their importer named it."""
+    """Origin of imported features, as named at import."""
     fps: float | None = None
-    """Frames a second to which clips were resampled before the keep rate; None where at the video's own."""
+    """Frame rate to which clips were resampled before the keep rate; None for the video's own."""
     backbone: str | None = None
-    """Network of the visual encoder, as `encoder.backbone` names it; None where imported."""
+    """Network of the visual encoder, as in `encoder.backbone`; None if imported."""
 
     def __post_init__(self) -> None:
         if self.backbone is None and self.level != IMPORTED:
             object.__setattr__(self, "backbone", UNNAMED_BACKBONE)
 
     def to_json(self) -> str:
-        """Returns the spec as a cache holds it, without `fps` and `backbone` where they are None."""
+        """Returns the spec as it is stored, without `fps` and `backbone` if they are None."""
         fields = asdict(self)
         unset = {name for name in ("fps", "backbone") if not fields[name]}
         return json.dumps({name: fields[name] for name in fields if name not in unset}, sort_keys=True)
@@ -66,23 +67,23 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, text: str) -> "FeatureSpec":
-        """Raises ValueError for anything but an object of these fields, each of its type."""
+        """Parses a spec. Raises ValueError for anything but an object with these fields of these types."""
         return parsed(cls, text)
 
     def differences(
         self, asked: "FeatureSpec | Mapping[str, Any]", here: str = "file", there: str = "this run"
     ) -> list[str]:
-        """`field: file x, this run y` for every field that differs; of a mapping, only the fields that it has."""
-        made = asdict(self)
-        wanted = asdict(asked) if isinstance(asked, FeatureSpec) else asked
+        """Returns `field: file x, this run y` for every field that differs; a mapping may have only some fields."""
+        own = asdict(self)
+        other = asdict(asked) if isinstance(asked, FeatureSpec) else asked
         return [
-            f"{name}: {here} {_short(value)}, {there} {_short(wanted[name])}"
-            for name, value in made.items()
-            if name in wanted and value != wanted[name]
+            f"{name}: {here} {_short(value)}, {there} {_short(other[name])}"
+            for name, value in own.items()
+            if name in other and value != other[name]
         ]
 
 
 def _short(value: Any) -> str:
-    """A hash by its beginning, anything else whole."""
+    """Abbreviates a hash; anything else is returned in full."""
     text = str(value)
     return f"{text[:12]}..." if len(text) == 64 else text

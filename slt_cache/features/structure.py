@@ -1,9 +1,9 @@
-"""What the HDF5 structure of a cache file must be before anything in it is mapped: names, links, types, ranks, lengths,
-layout and place of every column, as format version 1 has them.
+"""Checks the HDF5 structure of a cache file before anything in it is mapped: names, links, types, ranks, lengths,
+layout and place of every column must be those of format version 1.
 
-A checksum proves that a file is what its maker wrote, not that its maker meant well. Columns are memory-mapped, and a
-type that holds pointers (variable-length strings, object references), a place outside of the file or a link to another
-one would have the process follow them; so nothing is read from a file that deviates. Reads no column."""
+A checksum proves that a file is unchanged, not that its author meant well. Columns are memory-mapped, and the process
+would follow pointers (variable-length strings, object references), places outside of the file and links to other files;
+so a file that deviates is refused. Reads no column."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -33,20 +33,20 @@ TYPES = {
     "float32": h5t.IEEE_F32LE,
 }
 MAX_ATTRIBUTE = 1 << 20
-"""Bytes of an attribute; ours have some hundred."""
+"""Largest size of an attribute in bytes; ours have a few hundred."""
 MAX_STRING = 1 << 20
-"""Bytes of an id, a sentence or a reason."""
+"""Largest size of an id, a sentence or a reason in bytes."""
 SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 MAX_VIEWS = np.iinfo(np.int16).max
 
 
 class BadStructure(ValueError):
-    """A file that no writer of format version 1 made; the message says what deviates and where in the file."""
+    """Raised for a file that deviates from format version 1; the message says how and where."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a column lies in the file."""
+    """Place of a column in the file."""
 
     offset: int
     """Bytes from the beginning of the file."""
@@ -55,32 +55,32 @@ class Place:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class SplitHeader:
-    """What a split says of itself, all of it checked."""
+    """Checked metadata of a split."""
 
     attributes: dict[str, Any]
     spec: FeatureSpec
     places: dict[str, Place]
-    """Of every column, by name."""
+    """Place of every column, by name."""
 
 
 def split_names(file: h5py.File) -> list[str]:
-    """The splits of a file. Raises BadStructure where anything at the root is not a group of this file, or has a name
-    that no folder and no terminal should be given."""
+    """Returns the splits of a file. Raises BadStructure if anything at the root is not a group of this file, or has a
+    name that is unsafe for a folder or a terminal."""
     names = list(_members(file, "the root", h5o.TYPE_GROUP, "a group"))
     for name in names:
         if not SPLIT_NAME.fullmatch(name):
-            raise BadStructure(f"{name[:80]!r} is no name of a split")
+            raise BadStructure(f"{name[:80]!r} is not a valid split name")
     return names
 
 
 def read_root(file: h5py.File) -> tuple[str, int]:
-    """Format and version. Raises BadStructure where they are not a string and a number."""
+    """Returns format and version. Raises BadStructure if they are not a string and a number."""
     form, version = (_attribute(file, "the root", name) for name in ("format", "version"))
     if not isinstance(form, str) or not isinstance(version, int):
         raise BadStructure("the root's attributes format and version are not a string and a number")
@@ -88,7 +88,7 @@ def read_root(file: h5py.File) -> tuple[str, int]:
 
 
 def read_split(file: h5py.File, split: str, header: ChecksumHeader) -> SplitHeader:
-    """Attributes and places of a split. Raises BadStructure for anything that format version 1 does not have."""
+    """Reads attributes and places of a split. Raises BadStructure for any deviation from format version 1."""
     group = file[split]
     found = {name: h5d.open(group.id, name.encode()) for name in _members(group, split, h5o.TYPE_DATASET, "a dataset")}
     _require_names(split, found)
@@ -101,7 +101,8 @@ def read_split(file: h5py.File, split: str, header: ChecksumHeader) -> SplitHead
 
 
 def _members(group: h5py.Group, where: str, kind: int, called: str) -> Iterator[str]:
-    """Names of the members, whose kind is found without opening them: to open a link opens what it points to."""
+    """Yields the names of the members after checking their kinds without opening them, since opening a link opens its
+    target."""
     for raw in group.id:
         name = raw.decode("utf-8", "replace")
         if group.id.links.get_info(raw).type != h5l.TYPE_HARD:
@@ -116,7 +117,7 @@ def _require_names(split: str, found: Iterable[str]) -> None:
     if lacking:
         raise BadStructure(f"{split} has no column {', '.join(lacking)}")
     if unknown:
-        raise BadStructure(f"{split} has a column that the format does not have: {', '.join(unknown)[:80]}")
+        raise BadStructure(f"{split} has a column that is not part of the format: {', '.join(unknown)[:80]}")
 
 
 def _attributes(group: h5py.Group, split: str) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def _attributes(group: h5py.Group, split: str) -> dict[str, Any]:
 
 
 def _attribute(holder: h5py.Group, where: str, name: str) -> str | int:
-    """One string or one whole number; an array, a compound or a reference is not even read."""
+    """Reads one string or one whole number; arrays, compounds and references are refused unread."""
     if not h5a.exists(holder.id, name.encode()):
         raise BadStructure(f"{where} has no attribute {name}")
     attribute = h5a.open(holder.id, name.encode())
@@ -167,23 +168,23 @@ def _spec(split: str, text: str) -> FeatureSpec:
 
 
 def _place(dataset: h5d.DatasetID, name: str, header: ChecksumHeader) -> Place:
-    """Contiguous, in this file, and just where the checksum header says."""
+    """Returns the place of a column, which must be contiguous, in this file, and where the checksum header says."""
     space, plan = dataset.get_space(), dataset.get_create_plist()
     if space.get_simple_extent_type() != h5s.SIMPLE or space.get_simple_extent_ndims() not in (1, 2):
-        raise BadStructure(f"{name} is no array of one or two dimensions")
+        raise BadStructure(f"{name} is not an array of one or two dimensions")
     if plan.get_layout() != h5d.CONTIGUOUS or plan.get_nfilters() or plan.get_external_count():
         raise BadStructure(f"{name} is not contiguous in this file (chunked, compressed, virtual or external)")
     kind = dataset.get_type()
     if not isinstance(kind, h5t.TypeIntegerID | h5t.TypeFloatID | h5t.TypeStringID) or (
         isinstance(kind, h5t.TypeStringID) and kind.is_variable_str()
     ):
-        raise BadStructure(f"{name} holds pointers or compounds where the format has numbers or fixed-length strings")
+        raise BadStructure(f"{name} holds pointers or compounds instead of numbers or fixed-length strings")
     place = Place(dataset.get_offset() or 0, tuple(map(int, space.get_simple_extent_dims())), dataset.dtype)
     if not place.size:
         return place
     region = header.get(name)
     if region is None or dataset.get_offset() is None or (region.offset, region.length) != (place.offset, place.size):
-        raise BadStructure(f"{name} does not lie where the first bytes of the file say")
+        raise BadStructure(f"{name} is not where the checksum header says")
     return place
 
 
@@ -208,10 +209,10 @@ def _require_shapes(split: str, places: dict[str, Place], spec: FeatureSpec) -> 
     lengths |= dict.fromkeys(OPTIONAL & places.keys(), rows)
     for name, length in lengths.items():
         if places[name].shape[0] != length:
-            raise BadStructure(f"{split}/{name} has {places[name].shape[0]:,} values where {length:,} belong")
+            raise BadStructure(f"{split}/{name} has {places[name].shape[0]:,} values instead of {length:,}")
     if places[FEATURES].shape[1] != spec.dim:
         raise BadStructure(
-            f"{split}/{FEATURES} has {places[FEATURES].shape[1]:,} columns, and its spec says {spec.dim:,}"
+            f"{split}/{FEATURES} has {places[FEATURES].shape[1]:,} columns, but its spec says {spec.dim:,}"
         )
     if rows % spec.views:
-        raise BadStructure(f"{split} has {rows:,} rows, which are not {spec.views:,} views of each clip")
+        raise BadStructure(f"{split} has {rows:,} rows, which is not a multiple of its {spec.views:,} views")

@@ -1,4 +1,4 @@
-"""Whether a feature cache is what was written: every byte, the offsets, the order. Changes nothing."""
+"""Verifies that a feature cache is as it was written: every byte, the offsets, the order. Changes nothing."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -14,8 +14,8 @@ from slt_cache.features.layout import ProgressCallback, checksum
 
 
 def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list[str]:
-    """One line for every damaged place of a cache file. Empty for a whole one, also where clips are missing: that is
-    no damage. Raises InputError where there is no file at all."""
+    """Returns one line for every damage of a cache file; missing clips are no damage. Raises InputError if the file
+    does not exist."""
     if not path.is_file():
         raise InputError(
             f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
@@ -25,7 +25,7 @@ def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list
     except InputError as error:
         return [str(error)]
     places = list(damaged(path, header, header))
-    problems = [f"{place}: does not have its checksum" for place in places]
+    problems = [f"{place}: does not match its checksum" for place in places]
     if any(place.endswith("/spec") for place in places):
         return problems
     try:
@@ -41,7 +41,7 @@ def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list
     for cache in caches:
         try:
             problems += split_problems(cache, {place.rpartition("/")[2] for place in places}, row_done)
-        except InputError as error:  # a column whose values cannot be
+        except InputError as error:  # a column with impossible values
             problems.append(str(error))
     return problems
 
@@ -49,27 +49,27 @@ def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list
 def split_problems(
     cache: FeatureCache, damaged: frozenset[str] | set[str] = frozenset(), row_done: Callable[[], None] = lambda: None
 ) -> Iterator[str]:
-    """One line for every damaged place of a split, its clip named. Raises InputError at a damaged column that is not
+    """Yields one line for every damage of a split, naming the clip. Raises InputError at a damaged column that is not
     among those known to be `damaged`."""
     if not damaged:
-        yield from (f"{cache.split}/{problem}" for problem in _disorder(cache))
+        yield from (f"{cache.split}/{problem}" for problem in _contradictions(cache))
     if not damaged & {"offsets", "checksum", "clip_id"}:
         yield from (f"{cache.split}/features: {problem}" for problem in _damaged_features(cache, row_done))
 
 
-def _disorder(cache: FeatureCache) -> Iterator[str]:
-    """What the columns must say of each other."""
+def _contradictions(cache: FeatureCache) -> Iterator[str]:
+    """Yields one line for every contradiction between the columns."""
     if (np.diff(cache.offsets) < 1).any() or cache.offsets[0] != 0 or cache.offsets[-1] != len(cache.features):
         yield "offsets: do not rise from 0 to the last row of features"
     if cache.rows % cache.views or (cache.column("view") != np.tile(np.arange(cache.views), len(cache))).any():
         yield f"view: not 0 to {cache.views - 1} for each clip"
     if cache.row_ids != [clip_id for clip_id in cache.ids for _ in range(cache.views)]:
-        yield "clip_id: the views of a clip do not follow one another"
-    lost = [failure.clip_id for failure in cache.missing]
-    if len({*cache.ids, *lost}) != len(cache.ids) + len(lost):
-        yield "clip_id: an id stands there twice"
-    if cache.complete != (not lost):
-        yield "complete: does not fit the list of missing clips"
+        yield "clip_id: the views of a clip are not consecutive"
+    missing = [failure.clip_id for failure in cache.missing]
+    if len({*cache.ids, *missing}) != len(cache.ids) + len(missing):
+        yield "clip_id: an id occurs twice"
+    if cache.complete != (not missing):
+        yield "complete: contradicts the list of missing clips"
 
 
 def _damaged_features(cache: FeatureCache, row_done: Callable[[], None]) -> Iterator[str]:
@@ -77,5 +77,5 @@ def _damaged_features(cache: FeatureCache, row_done: Callable[[], None]) -> Iter
     for row, clip_id in enumerate(cache.row_ids):
         if checksum(cache.row(row)) != sums[row]:
             view = "" if cache.views == 1 else f", view {row % cache.views}"
-            yield f"clip {clip_id!r}{view} does not have its checksum"
+            yield f"clip {clip_id!r}{view} does not match its checksum"
         row_done()

@@ -1,7 +1,7 @@
-"""Feature caches out: one file a call, whole or not at all (format version 1). Computes no features.
+"""Writes feature caches: one file per call, atomically (format version 1). Computes no features.
 
 The same content gives the same bytes: no times, one order of splits and columns, HDF5 1.10 whatever the library.
-Everything but the features goes through HDF5; the features are then written to where HDF5 left room for them, so that
+Everything but the features is written by HDF5; the features are then written into the space that HDF5 reserved, so
 memory does not grow with them and a full disk is an ordinary error."""
 
 import errno
@@ -36,13 +36,13 @@ from slt_cache.features.layout import (
 from slt_cache.files import replacing
 
 HDF5_VERSION = ("v110", "v110")
-"""Read by HDF5 1.10 and later."""
+"""Bounds of the file format, which HDF5 1.10 and later read."""
 
 
 def write_cache(path: Path, contents: Sequence[SplitContent], progress: ProgressCallback | None = None) -> None:
-    """Writes a cache of these splits in place of what stands there.
+    """Writes a cache of these splits, replacing an existing file.
 
-    Raises SltCacheError where a source does not give what its table says: nothing damaged is ever copied."""
+    Raises SltCacheError if rows do not match their table: damage is never copied."""
     contents = sorted(contents, key=lambda content: canonical(content.table.metadata.split))
     with replacing(path) as temporary:
         _require_room(temporary, sum(map(_size, contents)))
@@ -60,13 +60,13 @@ def write_cache(path: Path, contents: Sequence[SplitContent], progress: Progress
 
 
 def _size(content: SplitContent) -> int:
-    """Bytes of the features."""
+    """Returns the size of the features in bytes."""
     spec = content.table.metadata.spec
     return int(content.table.steps.sum()) * spec.dim * np.dtype(spec.dtype).itemsize
 
 
 def _require_room(path: Path, size: int) -> None:
-    """Raises OSError before hours of writing where the disk or the file size limit is too small."""
+    """Raises OSError, before hours of writing, if the disk or the file size limit is too small."""
     free = shutil.disk_usage(path.parent).free
     if free < size:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: it needs {size / 1e9:.2f} GB")
@@ -75,8 +75,8 @@ def _require_room(path: Path, size: int) -> None:
 
 
 class _Recording:
-    """The file that HDF5 writes to. HDF5 does not survive a full disk, so it is not told of one: the error is kept
-    until HDF5 has closed its file."""
+    """The file that HDF5 writes to. HDF5 does not survive a full disk, so the error is withheld until HDF5 has closed
+    its file."""
 
     def __init__(self, file: BinaryIO):
         self.file = file
@@ -104,7 +104,8 @@ class _Recording:
 
 
 def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[str, tuple[int, int]]:
-    """Everything but the features and the checksum header. Returns where each dataset lies: (offset, bytes) by name."""
+    """Writes everything but the features and the checksum header. Returns the place of each dataset, (offset, bytes) by
+    name."""
     with path.open("w+b") as raw:
         recording = _Recording(raw)
         with h5py.File(
@@ -119,7 +120,7 @@ def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[
             file.attrs["version"] = VERSION
             for table in tables:
                 _write_table(file, table)
-            for table in tables:  # last, so that all that is small lies together at the beginning
+            for table in tables:  # last, so that everything small is at the beginning
                 _make_room(
                     file[table.metadata.split],
                     (int(table.steps.sum()), table.metadata.spec.dim),
@@ -137,8 +138,8 @@ def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[
 
 
 def _without_holes(path: Path, places: Mapping[str, tuple[int, int]]) -> bytes:
-    """All bytes before the features, written once more as they are: what HDF5 has left out takes no room yet, and on a
-    file system in memory that is full a map of the file would die of it (SIGBUS)."""
+    """Writes all bytes before the features once more, and returns them: holes left by HDF5 have no space allocated, and
+    on a full tmpfs a memory map of them would raise SIGBUS."""
     with path.open("r+b") as file:
         data = file.read(
             min((offset for name, (offset, _) in places.items() if name.endswith(f"/{FEATURES}")), default=-1)
@@ -149,15 +150,15 @@ def _without_holes(path: Path, places: Mapping[str, tuple[int, int]]) -> bytes:
 
 
 def _spec_places(data: bytes, tables: Sequence[SplitTable]) -> dict[str, tuple[int, int]]:
-    """Where HDF5 has put the spec of each split, which it writes as it is given."""
+    """Finds the spec of each split, which HDF5 writes verbatim, in the file."""
     places: dict[str, tuple[int, int]] = {}
-    behind: dict[bytes, int] = {}  # of each spec, not of all: HDF5 fills gaps, so a later one may lie before
+    ends: dict[bytes, int] = {}  # of each spec, not of all: HDF5 fills gaps, so a later one may come first
     for table in tables:
         spec = table.metadata.spec.to_json().encode()
-        offset = data.find(spec, behind.get(spec, 0))
-        assert offset >= 0, "HDF5 wrote no spec"
+        offset = data.find(spec, ends.get(spec, 0))
+        assert offset >= 0, "HDF5 did not write the spec verbatim"
         places[f"{table.metadata.split}/spec"] = (offset, len(spec))
-        behind[spec] = offset + len(spec)
+        ends[spec] = offset + len(spec)
     return places
 
 
@@ -193,7 +194,7 @@ def _write_table(file: h5py.File, table: SplitTable) -> None:
 
 
 def _make_room(group: h5py.Group, shape: tuple[int, int], dtype: str) -> None:
-    """The dataset `features`: contiguous, its place fixed, nothing written."""
+    """Creates the dataset `features`: contiguous, its place fixed, nothing written."""
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_layout(h5d.CONTIGUOUS)
     properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)
@@ -204,7 +205,7 @@ def _make_room(group: h5py.Group, shape: tuple[int, int], dtype: str) -> None:
 
 
 def _checked(content: SplitContent) -> Iterable[np.ndarray]:
-    """The rows, each compared with what the table says of it."""
+    """Yields the rows, each compared with its table."""
     table, spec = content.table, content.table.metadata.spec
     dtype = np.dtype(spec.dtype).newbyteorder("<")
     for row, features in enumerate(content.rows()):

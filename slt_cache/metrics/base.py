@@ -1,4 +1,4 @@
-"""What a metric is: a key, a label, a direction, and how to compute it over a corpus, with a confidence interval, and
+"""Defines a metric: a key, a label, a direction, and how to compute it over a corpus, with a confidence interval, and
 in a paired test. There are two kinds: those of sacrebleu, and means over sentences."""
 
 from abc import ABC, abstractmethod
@@ -53,11 +53,11 @@ class Metric(ABC):
     """One row of the registry. Texts are given as `Rules.applied` returns them."""
 
     key: str
-    """Its name in settings, in `--json` and in records."""
+    """Name in settings, in `--json` and in records."""
     label: str
-    """Its name in tables, pages and messages."""
+    """Name in tables, pages and messages."""
     suffix: str = ""
-    """Part of the signature that the library behind it does not write."""
+    """Part of the signature that the underlying library does not write."""
     lower_is_better: bool = False
     highest: float = 100.0
     """The upper end of its scale, which begins at 0."""
@@ -115,12 +115,12 @@ class CorpusMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceMetric(Metric):
-    """The mean of a value that every sentence has."""
+    """A metric that is the mean of a value per sentence."""
 
     values: Callable[[Sequence[str], Sequence[str], Preset], np.ndarray]
-    """(hypotheses, references, preset) -> float64 [sentences]."""
+    """Function of (hypotheses, references, preset) that returns float64 [sentences]."""
     tool: str
-    """What computes it; the beginning of the signature."""
+    """Library that computes it; the beginning of the signature."""
 
     def score(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules, bootstrap: int | None) -> Score:
         values = self.values(hypotheses, references, rules.preset)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def _make(rules: Rules, order: int) -> "SacrebleuBleu":
     from sacrebleu.metrics import BLEU as SacrebleuBleu
 
-    # The text is lowercased already; sacrebleu is told so that its own signature says case:lc.
+    # The text is already lowercased; this makes sacrebleu's own signature say case:lc.
     lowercase, tokenize = rules.choices.lowercase, rules.preset.bleu_tokenize
     return SacrebleuBleu(lowercase=lowercase, tokenize=tokenize, max_ngram_order=order, force=True)
 

@@ -1,5 +1,5 @@
-"""What is done to hypotheses and references alike before they are scored: by default only what makes the same letters
-the same characters (corpora/characters.py)."""
+"""Normalizes hypotheses and references alike before scoring: by default only equal letters become equal characters
+(corpora/characters.py)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,20 +12,20 @@ FINAL_DOTS: tuple[FinalDot, ...] = ("keep", "add", "strip")
 DOTS = ".。"
 OTHER_SENTENCE_ENDS = "!?！？"
 SPACE_AND_DOT = " ."
-"""The dot as a word of its own, as in the PHOENIX14T text of most repositories."""
+"""Dot as a separate word, as in the PHOENIX14T text of most repositories."""
 
 
 @dataclass(frozen=True)
 class TextChoices:
-    """Changes that are made to the text before it is scored."""
+    """Changes to the text before scoring."""
 
     final_dot: FinalDot = "keep"
-    """keep: the text as it is. strip: dots (`.` and `。`) at the end go, with the whitespace around them; `!` and `?`
-    carry meaning and stay. add: every sentence ends in one dot in the preset's form (` .`, csl-daily `。`), whether it
-    had one or not; sentences that end in `!` or `?` and empty ones get none.
+    """keep: the text is unchanged. strip: dots (`.` and `。`) at the end are removed with the whitespace around them;
+    `!` and `?` carry meaning and stay. add: every sentence ends in one dot in the preset's form (` .`, csl-daily `。`),
+    except empty ones and those that end in `!` or `?`.
 
     The official PHOENIX14T files have no final punctuation, while some repositories append ` .` to every sentence,
-    which gives each of them one word that is always right. In CSL-Daily `。`, `？` and `！` belong to the sentence."""
+    which adds a word that is always right. In CSL-Daily `。`, `？` and `！` belong to the sentence."""
     lowercase: bool = False
 
     def applied(self, text: str, dot: str = SPACE_AND_DOT) -> str:

@@ -1,5 +1,5 @@
-"""How sentences are tokenized before they are scored, one preset a data set: the same output scores 34, 56 or 60 BLEU-4
-depending on it."""
+"""Presets of tokenization before scoring, one per data set: the same output scores 34, 56 or 60 BLEU-4 depending on
+it."""
 
 import unicodedata
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from slt_cache.metrics.normalization import SPACE_AND_DOT
 
 @dataclass(frozen=True)
 class Preset:
-    """The units that the metrics count."""
+    """Units that the metrics count."""
 
     name: str
     bleu_tokenize: str
@@ -36,7 +36,8 @@ def split_words(text: str) -> list[str]:
 
 
 def _in_word(character: str) -> bool:
-    """Python's `\\w` leaves out marks (categories M*), which are half of a Hindi or Thai word."""
+    """Returns whether a character belongs to a word. Unlike Python's `\\w`, it includes marks (categories M*), which
+    are half of a Hindi or Thai word."""
     return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
 
 

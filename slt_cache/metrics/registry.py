@@ -1,4 +1,4 @@
-"""The metrics, one row each, and which of them a table shows. A new one is a file beside this one and a row here."""
+"""The metrics, one row each, and which of them a table shows. A new one is a file in this folder and a row here."""
 
 from collections.abc import Iterable
 
@@ -24,7 +24,7 @@ ALWAYS = tuple(key for key, metric in METRICS.items() if not metric.optional)
 """Keys of the metrics that every evaluation has."""
 
 IN_PAPER = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l_beta12")
-"""Columns beside the paper's numbers: ROUGE-L with the beta of the field's tables."""
+"""Columns next to the paper's numbers: ROUGE-L F1.2, as in the field's tables."""
 IN_SUMMARY = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l")
 """Columns of a summary on the terminal."""
 ON_PAGE = ("bleu1", "bleu2", "bleu3", "bleu4", "chrf", "rouge_l")

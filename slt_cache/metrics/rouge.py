@@ -1,5 +1,5 @@
 """ROUGE-L (Lin 2004), the F-score of the longest common subsequence of each sentence, by rouge-score; the metric is the
-mean over the sentences. Two of them are computed: F1, and F with beta 1.2."""
+mean over the sentences. There are two: ROUGE-L F1, and ROUGE-L F1.2 with beta 1.2."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from rouge_score.scoring import Score
 
 COCO_BETA = 1.2
-"""Weight of recall in the ROUGE-L of the MS-COCO captioning scorer, which most tables of the field come from."""
+"""Weight of recall in the MS-COCO captioning scorer, from which most ROUGE-L values of the field come."""
 
 LARGEST_TABLE = 1_000_000
-"""Cells of the table that rouge-score fills for a pair of sentences: 8 MB, a fraction of a second."""
+"""Most cells of the table that rouge-score may fill for a pair of sentences: 8 MB, a fraction of a second."""
 
 
 def _f1(hypotheses: Sequence[str], references: Sequence[str], preset: Preset) -> np.ndarray:
@@ -52,11 +52,10 @@ def _pairs(
 
 
 def _score(scorer: "RougeScorer", hypothesis: list[str], reference: list[str]) -> "Score":
-    """Returns precision, recall and F1 of one sentence. Two empty sentences are equal: 1; a single one shares
-    nothing: 0.
+    """Returns precision, recall and F1 of one sentence: 1 if both sentences are empty, 0 if only one is.
 
-    rouge-score gives the first 0, and needs memory in proportion to the product of both lengths, which a line of
-    100,000 words does not leave."""
+    rouge-score gives 0 to two empty ones, and needs memory proportional to the product of both lengths, too much for
+    a line of 100,000 words."""
     from rouge_score.scoring import Score, fmeasure
 
     if not hypothesis and not reference:
@@ -70,7 +69,7 @@ def _score(scorer: "RougeScorer", hypothesis: list[str], reference: list[str]) -
 
 
 class _Tokenized:
-    """The tokenizer that rouge-score asks for, given sentences that are lists of units already."""
+    """The tokenizer that rouge-score requires; sentences are already lists of units."""
 
     def tokenize(self, units: list[str]) -> list[str]:
         return units
@@ -79,13 +78,13 @@ class _Tokenized:
 def longest_common(one: Sequence[str], other: Sequence[str]) -> int:
     """Returns the length of the longest common subsequence, bit-parallel: a row of the usual table is one integer,
     whose 0 bits are the columns at which the length grows (Hyyrö 2004)."""
-    where: dict[str, int] = {}
-    for place, unit in enumerate(one):
-        where[unit] = where.get(unit, 0) | 1 << place
+    positions: dict[str, int] = {}
+    for index, unit in enumerate(one):
+        positions[unit] = positions.get(unit, 0) | 1 << index
     whole = (1 << len(one)) - 1
     row = whole
     for unit in other:
-        matches = row & where.get(unit, 0)
+        matches = row & positions.get(unit, 0)
         row = (row + matches | row - matches) & whole
     return len(one) - row.bit_count()
 

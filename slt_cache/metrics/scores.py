@@ -1,5 +1,5 @@
-"""Hypotheses and references in, scores out, each with the signature that says how it was computed; and the paired test
-of two sets of hypotheses."""
+"""Scores hypotheses against references, each score with a signature that says how it was computed, and tests the
+difference between two sets of hypotheses."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from slt_cache.metrics.presets import preset_named
 from slt_cache.metrics.registry import ALWAYS, METRICS, metric_named, with_requested
 
 RESAMPLES = 1000
-"""Of a paired test, unless the caller asks for another number."""
+"""Default number of resamples of a paired test."""
 EQUAL = 1e-9
-"""Scores that are no further apart differ by rounding alone."""
+"""Largest difference between scores that is due to rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Comparison:
 
     name: str
     value: float
-    """Of the hypotheses."""
+    """Score of the hypotheses."""
     other: float
-    """Of the others."""
+    """Score of the other hypotheses."""
     p: float
-    """How likely so large a difference is if there is none, by sacrebleu's formula, which for a clear difference
-    counts one side (a two-sided p is about twice it); 1 if the scores are equal."""
+    """p-value by sacrebleu's formula, which for a clear difference is one-sided (a two-sided p is about twice as
+    large); 1 if the scores are equal."""
     signature: str
     is_better: bool
     """Whether the hypotheses score better than the others, in the direction of the metric."""
@@ -44,20 +44,19 @@ def score(
     metrics: Iterable[str] = (),
 ) -> dict[str, Score]:
     """Scores a corpus of hypotheses with one reference each, by key of metrics/registry.py: bleu1, bleu2, bleu3, bleu4,
-    chrf, rouge_l (F1), rouge_l_beta12 (F with beta 1.2), and those of `metrics` besides.
+    chrf, rouge_l (ROUGE-L F1), rouge_l_beta12 (ROUGE-L F1.2), and those of `metrics`.
 
-    `preset` says how sentences are tokenized (metrics/presets.py). `bootstrap` is the number of resamples of the
-    sentences for each 95 % interval; None for no interval. `step` is called after each metric, as resampling takes its
-    time. Raises InputError if the two differ in length or are empty, for an unknown preset or metric, and for a
-    `bootstrap` out of bounds."""
+    `preset` says how sentences are tokenized (metrics/presets.py). `bootstrap` is the number of resamples for each 95 %
+    interval; None for no interval. `step` is called after each metric, as resampling takes time. Raises InputError if
+    the two differ in length or are empty, for an unknown preset or metric, and for a `bootstrap` out of bounds."""
     if bootstrap is not None:
         check_resamples(bootstrap)
     rules, keys = Rules(preset_named(preset), choices), with_requested(metrics)
     _require_pairs(hypotheses, references)
-    found, wanted = rules.applied(hypotheses), rules.applied(references)
+    results, expected = rules.applied(hypotheses), rules.applied(references)
     scores: dict[str, Score] = {}
     for key in keys:
-        scores[key] = METRICS[key].score(found, wanted, rules, bootstrap)
+        scores[key] = METRICS[key].score(results, expected, rules, bootstrap)
         step()
     return scores
 
@@ -80,16 +79,16 @@ def compare(
     rules = Rules(preset_named(preset), choices)
     _require_pairs(hypotheses, references)
     _require_pairs(others, references)
-    ours, theirs, wanted = rules.applied(hypotheses), rules.applied(others), rules.applied(references)
+    ours, theirs, expected = rules.applied(hypotheses), rules.applied(others), rules.applied(references)
     signature = f"paired-bs:{resamples}|seed:{seed()}"
-    found: dict[str, Comparison] = {}
+    results: dict[str, Comparison] = {}
     for metric in [metric_named(key) for key in metrics]:
-        value, other, p = metric.paired(ours, theirs, wanted, rules, resamples)
-        # sacrebleu's formula gives its smallest p to a file against itself
+        value, other, p = metric.paired(ours, theirs, expected, rules, resamples)
+        # sacrebleu's formula gives the smallest p if a file is compared with itself
         p = 1.0 if abs(value - other) < EQUAL else p
-        found[metric.key] = Comparison(metric.label, value, other, p, signature, metric.is_better(value, other))
+        results[metric.key] = Comparison(metric.label, value, other, p, signature, metric.is_better(value, other))
         step()
-    return found
+    return results
 
 
 def _require_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:

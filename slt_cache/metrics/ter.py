@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _make(rules: Rules) -> "SacrebleuTer":
-    """sacrebleu's defaults, as `sacrebleu -m ter` has them; characters in place of words where BLEU counts them."""
+    """Returns TER with the defaults of `sacrebleu -m ter`; it counts characters instead of words if BLEU does."""
     from sacrebleu.metrics import TER as SacrebleuTer
 
     by_character = rules.preset.bleu_tokenize == "char"

@@ -102,7 +102,7 @@ class SplitWork:
         numbers: list[int] = []
         fitting: set[int] = set()
         for number, clips in enumerate(self.chunks):
-            part = self.parts.held(number, [clip.id for clip in clips])
+            part = self.parts.find(number, [clip.id for clip in clips])
             if part is not None and self.are_of_these_videos(part):
                 fitting.add(number)
                 if not part.missing or not self.any_readable(part.missing, clips):

@@ -64,7 +64,7 @@ def test_a_flipped_bit_of_a_column_is_found_and_the_column_named(path: Path, nam
     for offset, bit in flips_of(path, name):
         path.write_bytes(flip(data, offset, bit))
         problems = cache_problems(path)
-        assert f"train/{name}: does not have its checksum" in problems
+        assert f"train/{name}: does not match its checksum" in problems
         assert all(problem.startswith("train/") for problem in problems)
 
 
@@ -74,7 +74,7 @@ def test_a_flipped_bit_of_the_features_is_found_and_the_clip_named(path: Path) -
     for offset, bit in flips_of(path, "features"):
         clip_id = IDS[int(np.searchsorted(ends, offset - first, side="right"))]
         path.write_bytes(flip(data, offset, bit))
-        assert cache_problems(path) == [f"train/features: clip {clip_id!r} does not have its checksum"]
+        assert cache_problems(path) == [f"train/features: clip {clip_id!r} does not match its checksum"]
 
 
 def test_of_several_views_the_damaged_one_is_named(path: Path) -> None:
@@ -82,7 +82,7 @@ def test_of_several_views_the_damaged_one_is_named(path: Path) -> None:
         first = file["dev/features"].id.get_offset()
         offset = first + int(file["dev/offsets"][5]) * DIM * 2
     path.write_bytes(flip(path.read_bytes(), offset, 0))
-    assert cache_problems(path) == ["dev/features: clip '片段', view 1 does not have its checksum"]
+    assert cache_problems(path) == ["dev/features: clip '片段', view 1 does not match its checksum"]
 
 
 def test_damage_in_several_places_is_told_of_each(path: Path) -> None:
@@ -91,9 +91,9 @@ def test_damage_in_several_places_is_told_of_each(path: Path) -> None:
         data = flip(data, place(path, name)[0], 3)
     path.write_bytes(data)
     assert sorted(cache_problems(path)) == [
-        f"train/features: clip {IDS[0]!r} does not have its checksum",
-        "train/fps: does not have its checksum",
-        "train/text: does not have its checksum",
+        f"train/features: clip {IDS[0]!r} does not match its checksum",
+        "train/fps: does not match its checksum",
+        "train/text: does not match its checksum",
     ]
 
 
@@ -167,7 +167,7 @@ def test_bytes_behind_the_end_are_found(path: Path, more: bytes) -> None:
 def test_a_cache_that_another_program_wrote_to_is_refused(path: Path) -> None:
     with h5py.File(path, "a") as file:
         file["train/num_frames"][0] = 1
-    assert "train/num_frames: does not have its checksum" in cache_problems(path)
+    assert "train/num_frames: does not match its checksum" in cache_problems(path)
     with h5py.File(path, "a") as file:
         file["train"].attrs["corpus"] = "another"
     assert "structure" in cache_problems(path)[0]

@@ -519,13 +519,13 @@ def parts(tmp_path: Path) -> Parts:
 
 
 def test_a_part_is_held_with_just_its_clips(parts: Parts) -> None:
-    held = parts.held(3, ALL)
+    held = parts.find(3, ALL)
     assert held is not None
     assert held.missing == (Failure("missing", "broken"),)
     assert np.array_equal(held["片段"], rows_of()[2].features)
-    assert parts.held(3, IDS) is None
-    assert parts.held(3, [*ALL, "another"]) is None
-    assert parts.held(2, ALL) is None
+    assert parts.find(3, IDS) is None
+    assert parts.find(3, [*ALL, "another"]) is None
+    assert parts.find(2, ALL) is None
 
 
 @pytest.mark.parametrize(
@@ -543,14 +543,14 @@ def test_a_part_of_another_spec_manifest_or_split_is_not_held(parts: Parts, tmp_
     other.path(3).parent.mkdir(exist_ok=True)
     if not other.path(3).exists():
         other.path(3).write_bytes(parts.path(3).read_bytes())
-    assert other.held(3, ALL) is None
+    assert other.find(3, ALL) is None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
 def test_a_part_that_was_cut_off_is_not_held(parts: Parts, share: float) -> None:
     data = parts.path(3).read_bytes()
     parts.path(3).write_bytes(data[: int(len(data) * share)])
-    assert parts.held(3, ALL) is None
+    assert parts.find(3, ALL) is None
 
 
 def test_a_part_with_any_damaged_byte_is_not_held(parts: Parts) -> None:
@@ -558,9 +558,9 @@ def test_a_part_with_any_damaged_byte_is_not_held(parts: Parts) -> None:
     data = path.read_bytes()
     for offset in range(0, len(data), 37):
         path.write_bytes(data[:offset] + bytes([data[offset] ^ 0x10]) + data[offset + 1 :])
-        assert parts.held(3, ALL) is None, f"byte {offset}"
+        assert parts.find(3, ALL) is None, f"byte {offset}"
     path.write_bytes(data)
-    assert parts.held(3, ALL) is not None
+    assert parts.find(3, ALL) is not None
 
 
 def test_parts_of_two_splits_do_not_meet(tmp_path: Path) -> None:
@@ -568,8 +568,8 @@ def test_parts_of_two_splits_do_not_meet(tmp_path: Path) -> None:
     train.write(0, rows_of(), [])
     dev.write(0, rows_of(seed=1), [])
     train.remove()
-    assert train.held(0, IDS) is None
-    assert dev.held(0, IDS) is not None
+    assert train.find(0, IDS) is None
+    assert dev.find(0, IDS) is not None
     dev.remove()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -823,4 +823,4 @@ def test_a_cache_that_is_cut_off_while_it_is_read_is_an_error_and_not_the_end_of
         [sys.executable, "-c", textwrap.dedent(reading), str(path)], capture_output=True, text=True, timeout=60
     )
     assert ran.returncode == 0, ran.stderr
-    assert f"{path}: was cut off while it was read: 4,096 of " in ran.stdout
+    assert f"{path}: was truncated while it was read: 4,096 of " in ran.stdout
