@@ -122,7 +122,8 @@ class _NoFile(Exception):
 
 
 def _upload_id(scope: Any) -> str:
-    [given] = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("upload_id", [""])[:1]
+    query: bytes = scope.get("query_string", b"")
+    [given] = parse_qs(query.decode("latin-1")).get("upload_id", [""])[:1]
     return given[:64]
 
 

@@ -169,4 +169,5 @@ def _units(steps: np.ndarray) -> np.ndarray:
 
 def _similarity(features: np.ndarray) -> np.ndarray:
     units = _units(features)
-    return units @ units.T  # [N, N]
+    cosines: np.ndarray = units @ units.T  # [N, N]
+    return cosines

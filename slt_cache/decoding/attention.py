@@ -145,4 +145,5 @@ def _whole_characters(tokenizer: Tokenizer, ids: Sequence[int]) -> Iterator[tupl
 
 def _decoded(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """Unknown pieces show as such; a sentence holds no other special tokens."""
-    return tokenizer.inner.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False).strip()
+    text: str = tokenizer.inner.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text.strip()

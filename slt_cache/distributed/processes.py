@@ -41,9 +41,10 @@ def join() -> None:
         return
     import torch
     from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store = distributed.PrefixStore("processes", team.store)
+    store = PrefixStore("processes", team.store)
     with _others():
         distributed.init_process_group(backend, store=store, rank=team.rank, world_size=team.size, timeout=PATIENCE)
     _team = team

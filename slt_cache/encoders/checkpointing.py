@@ -20,14 +20,11 @@ def by_blocks(blocks: Sequence[nn.Module], before: Step, frames: torch.Tensor) -
     and the input of each block; of everything else, one block's at a time. Gives the features, gradients and
     statistics of the backbone run as a whole."""
     stem, *inner, pooling = blocks
-
-    def first(frames: torch.Tensor) -> torch.Tensor:
-        return stem(before(frames))
-
-    features = _again(first, stem, frames)
+    features = _again(lambda frames: stem(before(frames)), stem, frames)
     for block in inner:
         features = _again(block, block, features)
-    return pooling(features)
+    pooled: torch.Tensor = pooling(features)
+    return pooled
 
 
 def in_chunks(whole: Step, backbone: nn.Module, frames: torch.Tensor, at_most: int) -> torch.Tensor:

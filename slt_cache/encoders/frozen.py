@@ -82,7 +82,8 @@ class FrozenEncoder:
         scale, shift = self._normalization(frames)
         images = frames.to(self.device).to(torch.float32, memory_format=torch.channels_last)
         images = images.mul_(scale).add_(shift)
-        return self._backbone(images.to(self._computed)).float()
+        features: torch.Tensor = self._backbone(images.to(self._computed))
+        return features.float()
 
     def _normalization(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scale and shift of every pixel: far faster than to broadcast three numbers over a channels-last batch."""

@@ -7,7 +7,7 @@ def pad(packed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """[sum N, C] -> [B, N, C], zeros where the step mask [B, N] is False: behind the end of each clip."""
     places = mask.flatten().nonzero().squeeze(1)  # one gather backwards, where pad_sequence makes a slice a clip
     zeros = packed.new_zeros(mask.numel(), *packed.shape[1:])
-    return zeros.index_copy_(0, places, packed).unflatten(0, mask.shape)
+    return torch.unflatten(zeros.index_copy_(0, places, packed), 0, mask.shape)
 
 
 def padded(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ class _Synchronized(_BatchNorm):
             return super().forward(input)
         if input.is_cuda:
             return nn.SyncBatchNorm.forward(self, input)  # type: ignore[arg-type]
-        self._check_input_dim(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]  # torch gives it no types
         others = [0, *range(2, input.dim())]
         shape = (1, -1, *(1 for _ in input.shape[2:]))
         given = input.float()  # of autocast's bf16 the sums would be no good
@@ -32,7 +32,8 @@ class _Synchronized(_BatchNorm):
         centered = given - (sums[:-1] / count).view(shape)
         variance = all_reduce(centered.square().sum(others), distributed.ReduceOp.SUM) / count
         self._remember((sums[:-1] / count).detach(), (variance * count / (count - 1).clamp(min=1)).detach())
-        normalized = centered * (self.weight * torch.rsqrt(variance + self.eps)).view(shape) + self.bias.view(shape)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normalized: torch.Tensor = centered * scale.view(shape) + self.bias.view(shape)
         return normalized.to(input.dtype)
 
     def _check_non_zero_input_channels(self, input: torch.Tensor) -> None:

@@ -34,7 +34,8 @@ class VisualEncoder(nn.Module):
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """uint8 [sum T', 3, S, S], [B] -> sign-wise features [sum N, C], where N = T'."""
-        return self.temporal(self.frame_features(frames), lengths)
+        features: torch.Tensor = self.temporal(self.frame_features(frames), lengths)
+        return features
 
     def frame_features(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 [sum T', 3, S, S] -> frame-wise features [sum T', backbone's dim]"""
@@ -46,7 +47,8 @@ class VisualEncoder(nn.Module):
         return self._whole(frames)
 
     def _whole(self, frames: torch.Tensor) -> torch.Tensor:
-        return self.backbone(self._normalized(frames))
+        features: torch.Tensor = self.backbone(self._normalized(frames))
+        return features
 
     def _normalized(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 [n, 3, S, S] -> float [n, 3, S, S], channels-last"""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from slt_cache.metrics.base import CorpusMetric, Rules
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics import BLEU as SacrebleuBleu
+    from sacrebleu.metrics.bleu import BLEU as SacrebleuBleu
 
 
 def _make(rules: Rules, order: int) -> "SacrebleuBleu":
-    from sacrebleu.metrics import BLEU as SacrebleuBleu
+    from sacrebleu.metrics.bleu import BLEU as SacrebleuBleu
 
     # The text is already lowercased; this makes sacrebleu's own signature say case:lc.
     lowercase, tokenize = rules.choices.lowercase, rules.preset.bleu_tokenize

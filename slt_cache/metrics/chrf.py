@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from slt_cache.metrics.base import CorpusMetric, Rules
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics import CHRF as SacrebleuChrf
+    from sacrebleu.metrics.chrf import CHRF as SacrebleuChrf
 
 
 def _make(rules: Rules) -> "SacrebleuChrf":
-    from sacrebleu.metrics import CHRF as SacrebleuChrf
+    from sacrebleu.metrics.chrf import CHRF as SacrebleuChrf
 
     return SacrebleuChrf(lowercase=rules.choices.lowercase)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from slt_cache.metrics.base import CorpusMetric, Rules
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics import TER as SacrebleuTer
+    from sacrebleu.metrics.ter import TER as SacrebleuTer
 
 
 def _make(rules: Rules) -> "SacrebleuTer":
     """Returns TER with the defaults of `sacrebleu -m ter`; it counts characters instead of words if BLEU does."""
-    from sacrebleu.metrics import TER as SacrebleuTer
+    from sacrebleu.metrics.ter import TER as SacrebleuTer
 
     by_character = rules.preset.bleu_tokenize == "char"
     return SacrebleuTer(normalized=by_character, asian_support=by_character)

@@ -60,7 +60,8 @@ class About:
     @property
     def encoder_sha256(self) -> str | None:
         """Of the visual encoder whose features it reads; None where they were made elsewhere."""
-        return self.features["encoder_sha256"]
+        sha256: str | None = self.features["encoder_sha256"]
+        return sha256
 
 
 class SavedTranslator(SignTranslator):

@@ -53,7 +53,8 @@ class Adapter(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[..., C] -> [..., D]"""
-        return self.mlp(features)
+        embeds: torch.Tensor = self.mlp(features)
+        return embeds
 
 
 def make_light_t(
@@ -151,9 +152,10 @@ class SignTranslator(nn.Module):
         """[sum N, C] or padded [B, N, C], [B], [B, L] -> logits [B, L, V]"""
         self._require_positions(decoder_input_ids.shape[1], "target tokens")
         embeds, mask = self.embed(features, lengths)
-        return self.seq2seq(
+        logits: torch.Tensor = self.seq2seq(
             inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=decoder_input_ids, use_cache=False
         ).logits
+        return logits
 
     @cached_property
     def positions(self) -> int | None:
@@ -179,7 +181,7 @@ class SignTranslator(nn.Module):
         """Hidden states of the encoder, packed: [sum N, C] or padded [B, N, C], [B] -> [sum N, D]"""
         embeds, mask = self.embed(features, lengths)
         encoder = self.seq2seq.get_encoder()
-        states = encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        states: torch.Tensor = encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         return states[mask.bool()]
 
     @torch.no_grad()
@@ -234,7 +236,8 @@ class VisualTranslator(nn.Module):
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """uint8 [sum T', 3, S, S], [B], [B, L] -> logits [B, L, V]"""
-        return self.translator(self.encoder(frames, lengths), lengths, decoder_input_ids)
+        logits: torch.Tensor = self.translator(self.encoder(frames, lengths), lengths, decoder_input_ids)
+        return logits
 
 
 def token_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:

@@ -54,7 +54,7 @@ def has_words(text: str) -> bool:
 def sentence_scores(evaluation: Evaluation, sentences: Sequence[Sentence]) -> list[float]:
     """Sentence BLEU of each, 0..100, of the text that was scored; n-grams longer than the sentence are left out of the
     mean (effective order)."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     preset, choices = PRESETS[evaluation.preset], evaluation.choices
     bleu = BLEU(tokenize=preset.bleu_tokenize, effective_order=True)

@@ -68,7 +68,7 @@ def draw_weights(weights: np.ndarray) -> str:
 def full_weight(weights: np.ndarray) -> float:
     """The weight, 0..1, that a map shows in full colour: the largest of all; where that is less than EVEN_TIMES what
     each step would have of even attention, this, so that a model that looks nowhere shows pale."""
-    return max(float(weights.max(initial=0.0)), min(EVEN_TIMES / weights.shape[1], 1.0))
+    return max(float(weights.max(initial=0.0)), min(float(EVEN_TIMES / weights.shape[1]), 1.0))
 
 
 def _data_uri(image: Image.Image, form: str, **options: object) -> str:

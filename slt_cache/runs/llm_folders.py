@@ -28,7 +28,7 @@ def require_whole_llm(name: str, setting: str = "llm.name") -> None:
 def _holds(name: str, file: str) -> bool:
     if Path(name).is_dir():
         return (Path(name) / file).is_file()
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     try:
         quiet = dict.fromkeys(("missing_entries", "connection_errors", "gated_repo"), False)

@@ -58,19 +58,23 @@ class Tokenizer:
 
     def __len__(self) -> int:
         """One more than the highest id; M2M100 leaves its language codes out of its vocabulary."""
-        return max(*self.inner.get_vocab().values(), *self.start) + 1
+        length: int = max(*self.inner.get_vocab().values(), *self.start) + 1
+        return length
 
     @cached_property
     def pad(self) -> int:
-        return self.inner.pad_token_id
+        pad: int = self.inner.pad_token_id
+        return pad
 
     @cached_property
     def eos(self) -> int:
-        return self.inner.eos_token_id
+        eos: int = self.inner.eos_token_id
+        return eos
 
     @cached_property
     def mask(self) -> int:
-        return self.inner.mask_token_id
+        mask: int = self.inner.mask_token_id
+        return mask
 
     def language_code(self) -> int:
         """Id of the language code. Raises InputError where the tokenizer does not know it."""
@@ -84,11 +88,13 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Pieces of one sentence, without start, end or language code; the sentence as `as_llm_reads_it` gives it."""
-        return self.inner(as_llm_reads_it(text), add_special_tokens=False)["input_ids"]
+        ids: list[int] = self.inner(as_llm_reads_it(text), add_special_tokens=False)["input_ids"]
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The sentence; special tokens are left out."""
-        return self.inner.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+        text: str = self.inner.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text.strip()
 
     def starts_word(self, piece: int) -> bool:
         """Whether the piece begins a word (a whitespace-marked piece, of sentencepiece or of BART's bytes)."""

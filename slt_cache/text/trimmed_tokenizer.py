@@ -126,7 +126,8 @@ def cut(tokenizer: Any, sentences: Sequence[str]) -> list[list[int]]:
 
 
 def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
-    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+    text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return text.strip()
 
 
 def _parsed(tokenizer: Any) -> TokenizerJson:

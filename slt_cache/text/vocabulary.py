@@ -102,9 +102,12 @@ def lost_characters(parsed: TokenizerJson, sentences: Iterable[str]) -> list[str
 
 def unknown_token(parsed: TokenizerJson) -> str | None:
     model = parsed["model"]
+    token: str | None
     if model["type"] == "BPE":
-        return model["unk_token"]
-    return None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
+        token = model["unk_token"]
+    else:
+        token = None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
+    return token
 
 
 def with_characters(parsed: TokenizerJson, characters: Sequence[str]) -> TokenizerJson:

@@ -84,7 +84,7 @@ class MetricsLog:
 
 def _done(line: dict[str, Any], progress: TrainerState) -> bool:
     """An epoch's line is written once it is evaluated, which may be after its last update was saved."""
-    return line["epoch"] <= progress.epoch if line["kind"] == "epoch" else line["step"] <= progress.step
+    return bool(line["epoch"] <= progress.epoch if line["kind"] == "epoch" else line["step"] <= progress.step)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

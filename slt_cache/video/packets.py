@@ -214,7 +214,8 @@ def _seconds(found: Head, pts: np.ndarray, packets: _Packets, shown: np.ndarray)
         times = decoded if np.all(np.diff(decoded) > 0) else pts
     seconds = times * found.time_base
     begin = seconds[0] if found.zero is None else min(found.zero, seconds[0])
-    return seconds - (seconds[0] if seconds[0] - begin < ROUNDED else begin)
+    clock: np.ndarray = seconds - (seconds[0] if seconds[0] - begin < ROUNDED else begin)
+    return clock
 
 
 def _stamp_notes(stamps: Stamps, pts: Sequence[int | None]) -> Iterator[str]:

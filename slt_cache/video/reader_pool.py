@@ -158,7 +158,8 @@ class _Member:
             while time.monotonic() < end:
                 self._wake()
                 if self.connection.poll(0.2):
-                    return self.connection.recv()
+                    message: int | ClipEnd | UnreadableVideo | Died = self.connection.recv()
+                    return message
             self.process.kill()
             reason = f"the decoder gave no frame in {PATIENCE} seconds"
         except (EOFError, ConnectionResetError):

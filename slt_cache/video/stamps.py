@@ -73,7 +73,7 @@ def _within_reach(times: np.ndarray) -> np.ndarray:
 
 def _moved(times: np.ndarray) -> np.ndarray:
     """int64 [n]: by how many places sorting moves each."""
-    return np.abs(np.argsort(np.argsort(times, kind="stable")) - np.arange(len(times)))
+    return abs(np.argsort(np.argsort(times, kind="stable")) - np.arange(len(times)))
 
 
 def _rising(times: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ def _filled(sound: np.ndarray, times: np.ndarray) -> np.ndarray:
     """What is not sound lies evenly between its neighbours; before the first and after the last, by the usual step."""
     places = np.flatnonzero(sound)
     every = np.arange(len(sound))
-    filled = np.interp(every, places, times)
+    filled: np.ndarray = np.interp(every, places, times)
     step = float(np.median(np.diff(times) / np.diff(places))) if len(places) > 1 else 0.0
     early, late = every < places[0], every > places[-1]
     filled[early] += (every[early] - places[0]) * step

@@ -74,7 +74,8 @@ class Timeline:
             begin, length = self._span(frames, start, end)
         steps = np.arange(max(1, round(length * fps))) / fps
         # A hair later, so that of two equally near frames it is always the later one, whatever the rounding.
-        return np.clip(self.at(begin + steps + HAIR), frames[0], frames[-1]).tolist()
+        indices: list[int] = np.clip(self.at(begin + steps + HAIR), frames[0], frames[-1]).tolist()
+        return indices
 
     def _span(self, frames: range, start: float | None, end: float | None) -> tuple[float, float]:
         """Seconds at which these frames begin and for how long they are shown."""

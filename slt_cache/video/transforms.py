@@ -29,7 +29,8 @@ def square(frames: np.ndarray, video: VideoConfig) -> torch.Tensor:
 
 def centre_crop(images: torch.Tensor, size: int) -> torch.Tensor:
     """[T', 3, R, R] -> [T', 3, S, S]"""
-    return F.center_crop(images, [size, size])
+    cropped: torch.Tensor = F.center_crop(images, [size, size])
+    return cropped
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def rotate(images: torch.Tensor, degrees: float) -> torch.Tensor:
     reach = size / 2 * (math.cos(angle) + math.sin(angle))  # pixels from the middle to the farthest row that is seen
     margin = math.ceil(reach - size / 2) + 1
     padded = F.pad(images, [margin] * 4, padding_mode="edge")
-    return F.center_crop(F.rotate(padded, degrees, interpolation=InterpolationMode.BILINEAR), [size, size])
+    rotated = F.rotate(padded, degrees, interpolation=InterpolationMode.BILINEAR)
+    cropped: torch.Tensor = F.center_crop(rotated, [size, size])
+    return cropped
 
 
 def adjust_contrast(images: torch.Tensor, factor: float) -> torch.Tensor:

@@ -133,7 +133,7 @@ def _referenced(index: bytes) -> int:
     first = int.from_bytes(index[20:28] if wide else index[16:20], "big")
     place = 28 if wide else 20
     count = int.from_bytes(index[place + 2 : place + 4], "big")
-    entries = struct.unpack_from(f">{3 * count}I", index, place + 4)
+    entries: tuple[int, ...] = struct.unpack_from(f">{3 * count}I", index, place + 4)
     return first + sum(size & 0x7FFFFFFF for size in entries[::3])
 
 

@@ -53,6 +53,7 @@ def read_config(name: str) -> PretrainedConfig:
 def load_whole(name: str, **options: Any) -> PreTrainedModel:
     """The model with all of its weights from the folder or the hub; to be called in `loading`. transformers fills what
     it does not find with random numbers, and says so in its log; here it is an InputError that names the tensors."""
+    model: PreTrainedModel
     model, found = AutoModelForSeq2SeqLM.from_pretrained(
         name,
         trust_remote_code=False,

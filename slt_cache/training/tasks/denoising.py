@@ -40,12 +40,13 @@ class DenoisingTask:
         return self.text.epoch(epoch, first)
 
     def logits(self, model: nn.Module, batch: NoisyBatch) -> torch.Tensor:
-        return model(
+        logits: torch.Tensor = model(
             input_ids=batch.input_ids,
             attention_mask=batch.mask,
             decoder_input_ids=batch.targets.decoder_input_ids,
             use_cache=False,
         ).logits
+        return logits
 
     def epoch_ended(self, epoch: int) -> None:
         """Nothing is kept of single epochs."""

@@ -70,7 +70,8 @@ class FromCacheTask:
                 yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
 
     def logits(self, model: nn.Module, batch: FeatureBatch) -> torch.Tensor:
-        return model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
+        logits: torch.Tensor = model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
+        return logits
 
     def epoch_ended(self, epoch: int) -> None:
         """Nothing is kept of single epochs."""

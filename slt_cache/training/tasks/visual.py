@@ -61,7 +61,8 @@ class FromPixelsTask:
             yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
 
     def logits(self, model: nn.Module, batch: ClipBatch) -> torch.Tensor:
-        return model(batch.frames, batch.lengths, batch.targets.decoder_input_ids)
+        logits: torch.Tensor = model(batch.frames, batch.lengths, batch.targets.decoder_input_ids)
+        return logits
 
     def last_layers(self) -> dict[str, nn.Module]:
         return last_layers(self.model, "translator")
