@@ -137,7 +137,7 @@ def _to_json(one: "Translation") -> dict[str, Any]:
         "nbest": [{"text": text, "score": score} for text, score in zip(one.texts, one.scores, strict=True)],
         "seconds": round(one.seconds, 3),
         "frames": one.frames,
-        "steps_left_out": one.cut,
+        "steps_left_out": one.steps_left_out,
     }
 
 

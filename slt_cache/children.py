@@ -32,7 +32,7 @@ SHARED_MEMORY = Path("/dev/shm")
 """Through which processes pass on what they have read; containers have often 64 MB of it."""
 REFUSED = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EAGAIN})
 FEWER = "Run the same command with fewer of them (--set compute.workers=1, or 0 for none)."
-MEMORY = "Usually the machine has run out of memory"
+MEMORY = "Usually the machine ran out of memory"
 
 
 class ChildEnded(SltCacheError):

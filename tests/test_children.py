@@ -86,7 +86,7 @@ def test_every_item_is_worked_on_once_whatever_the_number_of_processes() -> None
 def test_a_killed_process_is_named_with_its_signal_and_the_usual_cause() -> None:
     with pytest.raises(
         ChildEnded,
-        match=r"^a worker \(process \d+\) was killed by SIGKILL\. Usually the machine has run out of memory\.$",
+        match=r"^a worker \(process \d+\) was killed by SIGKILL\. Usually the machine ran out of memory\.$",
     ):
         list(spread(draw_lots, range(9), 2, "a worker"))
 

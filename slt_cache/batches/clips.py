@@ -1,4 +1,4 @@
-"""Clips from video in batches: frames of all clips one after another, without padding."""
+"""Batches of clips from video, packed: the frames of all clips in sequence, without padding."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from slt_cache.batches.sampler import WHOLE, EpochOrder, Share
+from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.batches.worker_errors import require_shared_memory
 from slt_cache.children import belong_to, starting
@@ -25,17 +25,17 @@ from slt_cache.video.transforms import augment, square
 
 @dataclass(frozen=True)
 class ClipFrames:
-    """One clip as the encoder sees it."""
+    """Frames of one clip as the encoder sees them."""
 
     clip: Clip
     images: torch.Tensor
-    """uint8 [T', 3, S, S]"""
+    """Frames, uint8 [T', 3, S, S]."""
 
 
 class AugmentedClips(Dataset[Any]):
-    """Reads clips with the augmentation of stage 1; an item is asked for by (epoch, index). An unreadable clip comes
-    back as its error, for the training to stop at. With a frame cache the frames are decoded in the first epoch alone,
-    and are the same."""
+    """Dataset of clips with the augmentation of stage 1, indexed by (epoch, index). An unreadable clip is returned as
+    its error, at which the training stops. With a frame cache, frames are decoded in the first epoch only; the results
+    are the same."""
 
     def __init__(
         self,
@@ -58,13 +58,13 @@ class AugmentedClips(Dataset[Any]):
         epoch, index = item
         random = np.random.default_rng((self.seed, epoch, index))
         clip, video = self.clips[index], self.video
-        phase = int(random.integers(video.keep_every)) if self.augmentation.phase else 0
+        offset = int(random.integers(video.keep_every)) if self.augmentation.phase else 0
         try:
             with only_unreadable(clip):
                 if self.frame_cache is not None:
-                    images = self.frame_cache.read(clip, phase)
+                    images = self.frame_cache.read(clip, offset)
                 else:
-                    images = square(read_kept_frames(clip, video.keep_every, phase, video.fps).frames, video)
+                    images = square(read_kept_frames(clip, video.keep_every, offset, video.fps).frames, video)
         except UnreadableVideo as error:
             return error
         return ClipFrames(clip, augment(images, video.size, self.augmentation, random))
@@ -72,18 +72,18 @@ class AugmentedClips(Dataset[Any]):
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """Frames of B clips, packed, and their target sentences."""
+    """Batch of B clips: packed frames and target sentences."""
 
     ids: tuple[str, ...]
     frames: torch.Tensor
-    """uint8 [sum T', 3, S, S]"""
+    """Frames, uint8 [sum T', 3, S, S]."""
     lengths: torch.Tensor
-    """int64 [B], kept frames of each clip."""
+    """Number of kept frames of each clip, int64 [B]."""
     targets: Targets
 
     @property
     def size(self) -> int:
-        """Kept frames."""
+        """Number of kept frames in the batch."""
         return len(self.frames)
 
     def to(self, device: torch.device) -> "ClipBatch":
@@ -91,12 +91,12 @@ class ClipBatch:
         return ClipBatch(self.ids, frames, self.lengths.to(device), self.targets.to(device))
 
     def pin_memory(self) -> "ClipBatch":
-        """For the loader: a GPU fetches pinned frames while the processor goes on. The rest is a few kilobytes."""
+        """Pins the frames, so that the loader's copies to a GPU are asynchronous; the other tensors are tiny."""
         return replace(self, frames=self.frames.pin_memory())
 
 
 class ClipCollator:
-    """Items of `AugmentedClips` -> ClipBatch, or the first unreadable clip's error."""
+    """Collator of `AugmentedClips` items into a ClipBatch, or the first unreadable clip's error."""
 
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer = tokenizer
@@ -120,8 +120,8 @@ class ClipCollator:
 
 
 def _joined(images: Sequence[torch.Tensor]) -> torch.Tensor:
-    """All frames, in a loader's process in the memory that it shares: if there is no room left, this raises an error.
-    Shared later, by the thread that sends the batch, it would be lost without one, and waited for without end."""
+    """Concatenates all frames; in a loader process directly in shared memory, so that a lack of space raises an error.
+    If the sending thread shared them later, its error would be lost, and the batch waited for forever."""
     if get_worker_info() is None:
         return torch.cat(list(images))
     frames = torch.empty(sum(map(len, images)), *images[0].shape[1:], dtype=images[0].dtype).share_memory_()
@@ -129,7 +129,7 @@ def _joined(images: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 class ClipLoader(DataLoader[Any]):
-    """Its processes leave Ctrl-C to this one and end with it."""
+    """DataLoader whose processes leave Ctrl-C to this process and end with it."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         require_shared_memory(self.num_workers)
@@ -148,17 +148,17 @@ def clip_loader(
     augmentation: AugmentationConfig,
     frame_cache: FrameCache | None = None,
     pinned: bool = False,
-    share: Share = WHOLE,
+    shard: Shard = WHOLE,
 ) -> DataLoader[Any]:
-    """Shuffled, augmented training batches; `loader.batch_sampler` chooses the epoch, and where in it they begin. Each
-    worker is two batches ahead, and lives on from one epoch to the next; `pinned` is for a GPU."""
+    """Makes a loader of shuffled, augmented training batches; its `batch_sampler` sets the epoch and the first batch.
+    Each worker prefetches two batches and persists between epochs; `pinned` is for a GPU."""
     return ClipLoader(
         AugmentedClips(clips, video, augmentation, seed, frame_cache),
-        batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True, share=share),
+        batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True, shard=shard),
         collate_fn=ClipCollator(tokenizer),
         num_workers=workers,
         worker_init_fn=partial(_begin, os.getpid()),
-        generator=torch.Generator(),  # or it would draw from the training's, and when depends on the workers
+        generator=torch.Generator(),  # otherwise it would draw from the training's, at times that depend on the workers
         persistent_workers=workers > 0,
         pin_memory=pinned,
     )

@@ -1,4 +1,4 @@
-"""Sentences and their noised copies in batches, for denoising pre-training (Liu et al. 2020, 2.2). Text only."""
+"""Batches of sentences and their noised copies, for denoising pre-training (Liu et al. 2020, 2.2). Text only."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from slt_cache.batches.sampler import WHOLE, EpochOrder, Share
+from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.errors import InputError
 from slt_cache.text.scripts import is_wide
@@ -16,25 +16,25 @@ from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.text.vocabulary import SPACE
 
 SENTENCE_END = re.compile(r"""(?:(?<!\d)\.|[!?。！？])["'”’»“」』)\]]*$""")
-"""Of a word that ends a sentence. Not 10. or 3., which in German is the third."""
+"""Pattern of a word that ends a sentence, but not 10. or 3., which are ordinals in German."""
 CLOSING = re.compile(r"[”’»」』)\]）》]+")
-"""A word of its own that still belongs to the sentence before it."""
+"""Pattern of a separate word that closes the sentence before it."""
 
 
 @dataclass(frozen=True)
 class NoisyBatch:
-    """B noised lines and the lines to restore."""
+    """Batch of B noised lines and the lines to restore."""
 
     ids: tuple[str, ...]
     input_ids: torch.Tensor
-    """int64 [B, N], framed as MBart's source: `tokens </s> <language code>`."""
+    """Token ids in the format of MBart's source, `tokens </s> <language code>`, int64 [B, N]."""
     mask: torch.Tensor
-    """int64 [B, N], 1 on tokens, 0 on padding."""
+    """Attention mask, int64 [B, N]: 1 on tokens, 0 on padding."""
     targets: Targets
 
     @property
     def size(self) -> int:
-        """Tokens to restore."""
+        """Number of tokens to restore."""
         return self.targets.tokens
 
     def to(self, device: torch.device) -> "NoisyBatch":
@@ -48,8 +48,9 @@ def infill(
     span_mean: float,
     random: np.random.Generator,
 ) -> list[int]:
-    """Text infilling: spans of words, lengths Poisson distributed, each become one mask token, until the share
-    `mask_ratio` of the words is gone. A span of length 0 inserts a mask, as in the source. -> token ids"""
+    """Returns token ids with text infilling: spans of words with Poisson-distributed lengths each become one mask
+    token, until the fraction `mask_ratio` of the words is masked. A span of length 0 inserts a mask, as in the
+    paper."""
     kept: list[Sequence[int] | None] = list(words)
     wanted = round(mask_ratio * len(words))
     gone = 0
@@ -60,29 +61,29 @@ def infill(
         gone += sum(word is not None for word in span)
         kept[first : first + length] = [None]
         if length == 0:
-            gone += 1  # an insertion counts too, or short sentences would fill up with masks
+            gone += 1  # an insertion counts too, so that short sentences do not fill up with masks
     return [token for word in kept for token in ([mask] if word is None else word)]
 
 
 def words_of(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
-    """Token ids cut into words at the pieces that begin one; in writing without blanks every piece is a word."""
-    starts = [tokenizer.starts_word(piece) for piece in ids]
+    """Splits token ids into words at the tokens that begin one; in scripts without whitespace every token is a word."""
+    starts = [tokenizer.starts_word(token) for token in ids]
     if sum(starts) <= 1:
-        return [[piece] for piece in ids]
+        return [[token] for token in ids]
     words: list[list[int]] = []
     before = ""
-    for piece, start in zip(ids, starts, strict=True):
-        text = str(tokenizer.inner.convert_ids_to_tokens(piece))
-        # A blank that is a piece of its own goes with what follows.
+    for token, start in zip(ids, starts, strict=True):
+        text = str(tokenizer.inner.convert_ids_to_tokens(token))
+        # Whitespace that is a separate token is joined to what follows.
         if start or not words or is_wide(before[-1:]) or (is_wide(text[:1]) and before != SPACE):
             words.append([])
-        words[-1].append(piece)
+        words[-1].append(token)
         before = text
     return words
 
 
 def sentences_of(words: Sequence[list[int]], tokenizer: Tokenizer) -> list[list[list[int]]]:
-    """The words of a line cut into sentences, behind each word that ends one."""
+    """Splits the words of a line into sentences, after each word that ends one."""
     sentences: list[list[list[int]]] = []
     before, ended = "", True
     for word in words:
@@ -92,19 +93,19 @@ def sentences_of(words: Sequence[list[int]], tokenizer: Tokenizer) -> list[list[
             sentences.append([])
         sentences[-1].append(word)
         ended = joins or SENTENCE_END.search(before + text) is not None
-        before = text  # in writing without blanks a word is a piece, and 3.5 three of them
+        before = text  # without whitespace a word is a token, and 3.5 is three
     return sentences
 
 
 def permuted(sentences: Sequence[Sequence[list[int]]], random: np.random.Generator) -> list[list[int]]:
-    """The words of the sentences, whose order is drawn; a single sentence draws nothing."""
+    """Returns the words of the sentences in random order; a single sentence draws no random number."""
     order = random.permutation(len(sentences)) if len(sentences) > 1 else range(len(sentences))
     return [word for place in order for word in sentences[place]]
 
 
 class NoisyText:
-    """Iterable over the batches of an epoch; the noise follows from (seed, epoch, line). A line is an instance: one
-    sentence, or several, whose order is permuted in the source before their words are masked."""
+    """Noised text in batches; the noise follows from (seed, epoch, line). A line is an instance: one sentence, or
+    several, shuffled in the source before masking."""
 
     def __init__(
         self,
@@ -116,11 +117,11 @@ class NoisyText:
         mask_ratio: float,
         span_mean: float,
         permute_sentences: bool = False,
-        share: Share = WHOLE,
+        shard: Shard = WHOLE,
     ):
         self.words = [words_of(tokenizer.encode(line), tokenizer) for line in lines]
         self.tokenizer = tokenizer
-        self.order = EpochOrder(len(lines), batch_size, seed, shuffle=True, share=share)
+        self.order = EpochOrder(len(lines), batch_size, seed, shuffle=True, shard=shard)
         self.seed = seed
         self.mask_ratio = mask_ratio
         self.span_mean = span_mean
@@ -130,16 +131,16 @@ class NoisyText:
         return len(self.order)
 
     def require_positions(self, positions: int) -> None:
-        """Raises InputError that names the first line which, noised, may be longer than a model has positions for:
-        before a training begins, and not in the middle of it."""
+        """Raises InputError for the first line that may exceed the model's positions when noised, before training
+        begins rather than in the middle of it."""
         for number, words in enumerate(self.words, 1):
-            pieces = sum(map(len, words))
-            longest = pieces + round(self.mask_ratio * len(words)) + 2  # inserted masks; </s> and the language code
+            tokens = sum(map(len, words))
+            longest = tokens + round(self.mask_ratio * len(words)) + 2  # inserted masks; </s> and the language code
             if longest > positions:
                 start = self.tokenizer.decode(list(chain.from_iterable(words))[:12])
                 raise InputError(
-                    f"pre-training text, sentence {number} ({start!r} ...): {pieces} pieces, too long for the "
-                    f"{positions} positions of the LLM. Break it into several lines."
+                    f"pre-training text, sentence {number} ({start!r} ...): {tokens} tokens, too many for the "
+                    f"{positions} positions of the LLM. Split it into several lines."
                 )
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[NoisyBatch]:

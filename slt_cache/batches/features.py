@@ -1,4 +1,4 @@
-"""Clips from the feature cache in batches. Reads no video."""
+"""Batches of clips from the feature cache. Reads no video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from slt_cache.batches.sampler import WHOLE, EpochOrder, Share
+from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import SentenceTargets, Targets
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
@@ -17,18 +17,18 @@ from slt_cache.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """Features of B clips and their target sentences."""
+    """Batch of B clips: features and target sentences."""
 
     ids: tuple[str, ...]
     features: torch.Tensor
-    """float32 [B, N, C], zeros behind the end of each clip."""
+    """Features, float32 [B, N, C], with zeros after the end of each clip."""
     lengths: torch.Tensor
-    """int64 [B], steps of each clip."""
+    """Number of steps of each clip, int64 [B]."""
     targets: Targets
 
     @property
     def size(self) -> int:
-        """Steps, without padding."""
+        """Number of steps in the batch, without padding."""
         return int(self.lengths.sum())
 
     def to(self, device: torch.device) -> "FeatureBatch":
@@ -36,10 +36,9 @@ class FeatureBatch:
 
 
 class CachedClips(Dataset[Any]):
-    """(id, [N, C] as the cache stores it, read-only, sentence) of the cache's clips; an item is asked for by
-    (epoch, index).
+    """Dataset of (id, features [N, C] as cached, read-only, sentence), indexed by (epoch, index).
 
-    With a seed, each clip is seen as one of its views, drawn anew every epoch; without one as view 0."""
+    With a seed, a view of each clip is drawn every epoch; without one, it is view 0."""
 
     def __init__(self, cache: FeatureCache, seed: int | None = None):
         self.cache = cache
@@ -57,7 +56,7 @@ class CachedClips(Dataset[Any]):
 
 
 class FeatureCollator:
-    """Items of `CachedClips` -> FeatureBatch."""
+    """Collator of `CachedClips` items into a FeatureBatch."""
 
     def __init__(self, tokenizer: Tokenizer):
         self.targets = SentenceTargets(tokenizer)
@@ -65,7 +64,7 @@ class FeatureCollator:
     def __call__(self, items: Sequence[tuple[str, np.ndarray, str]]) -> FeatureBatch:
         ids, features, texts = zip(*items, strict=True)
         lengths = [len(steps) for steps in features]
-        # Padded here, in the one copy out of the file: behind a step of the LLM the same takes three times as long.
+        # Pads in the one copy out of the file: after a step of the LLM the same takes three times as long.
         padded = np.zeros((len(features), max(lengths), features[0].shape[1]), features[0].dtype)
         for row, steps in enumerate(features):
             padded[row, : len(steps)] = steps
@@ -78,7 +77,7 @@ class FeatureCollator:
 
 
 def steps_of(cache: FeatureCache) -> np.ndarray:
-    """int64 [clips], N of each clip as view 0 has it; another view may have a step more or less."""
+    """Returns N of each clip in view 0, int64 [clips]; another view may differ by a step."""
     return np.diff(cache.offsets)[:: cache.views]
 
 
@@ -90,22 +89,22 @@ def feature_loader(
     seed: int = 0,
     shuffle: bool,
     by_length: bool = False,
-    share: Share = WHOLE,
+    shard: Shard = WHOLE,
 ) -> DataLoader[Any]:
-    """Batches straight from the memory-mapped cache, read in this process: there is nothing to wait for. Shuffled
-    batches, those of training, see the augmented views too. `by_length` puts clips of similar N together (order.py);
-    the lengths of the sentences, which follow N roughly, do not count."""
+    """Makes a loader of batches straight from the memory-mapped cache, read in this process. Shuffled batches, for
+    training, include the augmented views. `by_length` groups clips of similar N (sampler.py), whatever the lengths of
+    their sentences, which roughly follow N."""
     lengths = steps_of(cache) if by_length else None
     return DataLoader(
         CachedClips(cache, seed if shuffle else None),
-        batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths, share),
+        batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths, shard),
         collate_fn=FeatureCollator(tokenizer),
     )
 
 
 def require_positions(cache: FeatureCache, positions: int | None, tokenizer: Tokenizer) -> None:
-    """Raises InputError that names the clips which have more steps, in any view, or a sentence of more pieces than the
-    LLM has positions: before a training begins, and not in the middle of it."""
+    """Raises InputError, naming the clips, if one has more steps, in any view, or more tokens than the LLM has
+    positions: before training begins rather than in the middle of it."""
     if positions is None:
         return
     rows = np.flatnonzero(np.diff(cache.offsets) > positions)
@@ -114,13 +113,13 @@ def require_positions(cache: FeatureCache, positions: int | None, tokenizer: Tok
         shown = ", ".join(map(repr, clips[:3]))
         raise InputError(
             f"{cache.path} ({cache.split}): {len(clips)} of {len(cache)} clips are longer than the LLM's {positions} "
-            f"steps, such as {shown}. Cut them into shorter clips, keep fewer frames (video.keep_rate), or take an LLM "
-            "without an end of its positions (T5, NLLB)."
+            f"steps, such as {shown}. Split them into shorter clips, keep fewer frames (video.keep_rate), or use an "
+            "LLM with unlimited positions (T5, NLLB)."
         )
     for clip_id, text in zip(cache.ids, cache.texts, strict=True):
-        pieces = len(tokenizer.encode(text)) + len(tokenizer.start)
-        if pieces > positions:
+        tokens = len(tokenizer.encode(text)) + len(tokenizer.start)
+        if tokens > positions:
             raise InputError(
-                f"{cache.path} ({cache.split}): the sentence of clip {clip_id!r} has {pieces} pieces, more than the "
-                f"LLM's {positions} positions. Cut the clip into shorter ones, or take it out of the manifest."
+                f"{cache.path} ({cache.split}): the sentence of clip {clip_id!r} has {tokens} tokens, more than the "
+                f"LLM's {positions} positions. Split the clip into shorter ones, or remove it from the manifest."
             )

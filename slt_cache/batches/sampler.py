@@ -1,4 +1,4 @@
-"""In which order the clips of an epoch are seen. Every clip once an epoch."""
+"""Order of the clips of an epoch, each of which occurs once."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -7,30 +7,30 @@ import numpy as np
 from torch.utils.data import Sampler
 
 WINDOW = 25
-"""Batches; within so many shuffled ones, clips of similar length come together. More would pad less, and the same clips
-would meet again every epoch."""
+"""Shuffled batches that are sorted by length together. More would reduce padding, but the same clips would meet every
+epoch."""
 
 
-class Share(NamedTuple):
-    """What one of several processes gets of every batch."""
+class Shard(NamedTuple):
+    """Shard of every batch that one of several processes gets."""
 
     rank: int = 0
-    of: int = 1
+    world_size: int = 1
 
 
-WHOLE = Share()
+WHOLE = Shard()
 
 
 class EpochOrder(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index). The epoch rides along so that a worker knows which random numbers are due:
-    everything random follows from (seed, epoch, index), so any epoch can be begun anew and gives the same; with `first`
-    it begins at that batch, and the clips before it are not read.
+    """Sampler of batches of (epoch, index). The epoch is included so that a worker can seed itself: everything random
+    follows from (seed, epoch, index), so any epoch can be repeated exactly; with `first` it starts at that batch, and
+    earlier clips are not read.
 
-    With `lengths`, one a clip, a batch holds clips of similar length: shuffled, sorted within windows, and the batches
-    shuffled; without shuffling the longest clips come first, so that what needs the most memory is tried at once.
+    With `lengths`, one per clip, a batch holds clips of similar length: shuffled, sorted within windows, and the
+    batches shuffled. Without shuffling the longest clips come first, so that running out of memory shows at once.
 
-    Of several processes each gets its `share` of every batch: together they see what one alone would. One for which
-    there is no clip gets the batch's first, to take part with; `idle` says that it must not count."""
+    With several processes each gets its `shard` of every batch, and together they see what one alone would. A process
+    without a clip gets the batch's first, so that it can take part; `idle` marks batches that must not count."""
 
     def __init__(
         self,
@@ -39,35 +39,35 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         seed: int,
         shuffle: bool,
         lengths: Sequence[int] | np.ndarray | None = None,
-        share: Share = WHOLE,
+        shard: Shard = WHOLE,
     ):
         self.clips = clips
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
         self.lengths = None if lengths is None else np.asarray(lengths)
-        self.share = share
+        self.shard = shard
         self.epoch = 0
         self.first = 0
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
+        """Returns the number of batches per epoch."""
         return len(self._starts())
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        rank, processes = self.share
+        rank, world_size = self.shard
         for batch in self._batches()[self.first :]:
-            mine = batch[rank::processes] if rank < len(batch) else batch[:1]
+            mine = batch[rank::world_size] if rank < len(batch) else batch[:1]
             yield [(self.epoch, int(index)) for index in mine]
 
     def idle(self) -> set[int]:
-        """Numbers of this epoch's batches in which this process has a clip that is another's."""
-        if self.share.of == 1:
+        """Returns the indices of this epoch's batches in which this process only has another's clip."""
+        if self.shard.world_size == 1:
             return set()
-        return {number for number, batch in enumerate(self._batches()) if len(batch) <= self.share.rank}
+        return {number for number, batch in enumerate(self._batches()) if len(batch) <= self.shard.rank}
 
     def _batches(self) -> list[np.ndarray]:
-        """Of all processes, over the whole epoch."""
+        """Returns the batches of all processes, over the whole epoch."""
         random = np.random.default_rng((self.seed, self.epoch))
         order = np.arange(self.clips)
         if self.shuffle:
@@ -81,22 +81,22 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         return batches
 
     def _by_length(self, order: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Longest first, within windows where the order is shuffled."""
+        """Sorts by length, longest first, within windows if the order is shuffled."""
         window = WINDOW * self.batch_size if self.shuffle else max(self.clips, 1)
         parts = [order[first : first + window] for first in range(0, self.clips, window)]
         return np.concatenate([order[:0], *(part[np.argsort(-lengths[part], kind="stable")] for part in parts)])
 
     def _starts(self) -> list[int]:
-        """Where batches begin. In training, a single clip at the end joins the batch before: batch statistics of
-        one short clip would be noise, or of a single frame impossible."""
+        """Returns the start of each batch. In training a single last clip joins the batch before, since batch
+        statistics of one short clip would be noise, and those of a single frame impossible."""
         starts = list(range(0, self.clips, self.batch_size))
         if self.shuffle and len(starts) > 1 and self.clips - starts[-1] == 1:
             starts.pop()
         return starts
 
 
-def padded_share(lengths: Sequence[int] | np.ndarray, batches: Iterable[Sequence[int]]) -> float:
-    """Share of the positions [B, N] of all batches that is padding. `batches` hold indices into `lengths`."""
+def padding_fraction(lengths: Sequence[int] | np.ndarray, batches: Iterable[Sequence[int]]) -> float:
+    """Returns the fraction of all batch positions [B, N] that is padding. `batches` hold indices into `lengths`."""
     used = positions = 0
     for batch in batches:
         steps = [int(lengths[index]) for index in batch]

@@ -1,4 +1,4 @@
-"""Sentences as the decoder sees them."""
+"""Target sentences as the decoder sees them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from slt_cache.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Targets:
-    """Decoder input `start tokens` and labels `tokens </s>`, one step apart."""
+    """Decoder input `start tokens` and labels `tokens </s>`, shifted by one step."""
 
     decoder_input_ids: torch.Tensor
-    """int64 [B, L]; padded with the tokenizer's padding."""
+    """Decoder input, int64 [B, L], padded with the tokenizer's padding."""
     labels: torch.Tensor
-    """int64 [B, L]; IGNORED on start tokens and padding."""
+    """Labels, int64 [B, L]; IGNORED on start tokens and padding."""
 
     @property
     def tokens(self) -> int:
-        """Target tokens that count in the loss."""
+        """Number of target tokens that count in the loss."""
         return int((self.labels != IGNORED).sum())
 
     def uncounted(self) -> "Targets":
-        """The same, of which no token counts in the loss."""
+        """Returns the same targets with no token counting in the loss."""
         return Targets(self.decoder_input_ids, torch.full_like(self.labels, IGNORED))
 
     def to(self, device: torch.device) -> "Targets":
@@ -33,7 +33,7 @@ class Targets:
 
 
 def make_targets(sentences: Sequence[Sequence[int] | np.ndarray], tokenizer: Tokenizer) -> Targets:
-    """Token ids of each sentence -> padded decoder input and labels."""
+    """Makes padded decoder inputs and labels from the token ids of each sentence."""
     start, eos, first = tokenizer.start, tokenizer.eos, len(tokenizer.start)
     shape = (len(sentences), first + max(map(len, sentences)))
     inputs, labels = np.full(shape, tokenizer.pad, np.int64), np.full(shape, IGNORED, np.int64)
@@ -47,16 +47,16 @@ def make_targets(sentences: Sequence[Sequence[int] | np.ndarray], tokenizer: Tok
 
 
 class SentenceTargets:
-    """Sentences -> Targets; remembers the pieces of each, since every epoch asks for them again."""
+    """Targets of sentences, with tokenization cached, since every epoch repeats it."""
 
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer = tokenizer
-        self._pieces: dict[str, np.ndarray] = {}
+        self._tokens: dict[str, np.ndarray] = {}
 
     def __call__(self, texts: Sequence[str]) -> Targets:
-        return make_targets([self._cut(text) for text in texts], self.tokenizer)
+        return make_targets([self._tokenize(text) for text in texts], self.tokenizer)
 
-    def _cut(self, text: str) -> np.ndarray:
-        if text not in self._pieces:
-            self._pieces[text] = np.array(self.tokenizer.encode(text), np.int64)
-        return self._pieces[text]
+    def _tokenize(self, text: str) -> np.ndarray:
+        if text not in self._tokens:
+            self._tokens[text] = np.array(self.tokenizer.encode(text), np.int64)
+        return self._tokens[text]

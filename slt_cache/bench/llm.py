@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from slt_cache.batches.features import FeatureBatch, feature_loader, steps_of
-from slt_cache.batches.sampler import EpochOrder, padded_share
+from slt_cache.batches.sampler import EpochOrder, padding_fraction
 from slt_cache.bench.measure import (
     MBART_LARGE,
     VOCABULARY,
@@ -221,6 +221,6 @@ def _padding(config: Config, features: FeatureCache) -> dict[str, float]:
         "padding_shuffled": EpochOrder(len(features), size, config.seed, True),
     }
     return {
-        name: round(padded_share(lengths, [[index for _, index in batch] for batch in order]), 4)
+        name: round(padding_fraction(lengths, [[index for _, index in batch] for batch in order]), 4)
         for name, order in orders.items()
     }

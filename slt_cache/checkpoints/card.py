@@ -1,5 +1,5 @@
-"""The model card of a saved translator: README.md with the front matter that the hub reads. What it was trained on and
-how it scored, its limits, and how to load it."""
+"""Model card of a saved translator: README.md with the hub's front matter, what it was trained on and how it scored,
+its limits, and how to load it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ from slt_cache.metrics.registry import metric_named, page_columns
 from slt_cache.models.saved import About
 
 SHOWN = ("preset", "select_by")
-"""Parts of the scoring that have their own words in the text."""
+"""Fields of the scoring that the text words separately."""
 SPEC = ("backbone", "level", "dim", "keep_rate", "resize", "crop", "fit", "dtype", "precision", "source")
-"""Fields of the features' spec that are shown."""
+"""Fields of the features' spec that the card shows."""
 
-LIMITS = """It was trained on one narrow corpus and writes fluent sentences for whatever features it is given, also
-where it understood nothing: its sentences are no evidence of what was signed. It must not decide, or help to decide,
+LIMITS = """It was trained on one narrow corpus and writes fluent sentences for any features, even if it
+understood nothing: its sentences are no evidence of what was signed. It must not decide, or help to decide,
 about deaf people's lives (medicine, law, police, schools, authorities): there an interpreter translates."""
 
 LOAD = """```python
@@ -30,20 +30,20 @@ print(model.translate([cache[clip_id] for clip_id in cache.ids[:3]]))
 
 
 def model_card(about: About) -> str:
-    """Markdown with YAML front matter."""
+    """Returns a model card as Markdown with YAML front matter."""
     sections = [
         f"---\n{yaml.safe_dump(_front_matter(about), sort_keys=False, allow_unicode=True)}---\n",
         f"# Gloss-free sign language translation, trained on {about.corpus}\n",
         f"Adapter and encoder-decoder `{about.llm}`{_how(about)}, which read the features of a visual encoder: the "
         "second stage of FLa-LLM ([Chen et al. 2024](https://arxiv.org/abs/2403.12556)), trained with slt-cache.\n",
-        _table(("", ""), _facts(about)),
+        _table(("", ""), _metadata(about)),
         "## Scores\n",
         _scores(about),
         "## How to load it\n",
         LOAD.replace("{dim}", str(about.features["dim"])) + "\n",
         "## Limits\n",
         _notice(about.corpus) + LIMITS + "\n",
-        "Licences of the corpus and of the encoder-decoder it began with hold for these weights too.\n",
+        "The licences of the corpus and of the original encoder-decoder apply to these weights too.\n",
         "## Cite\n",
         "Chen, Z., Zhou, B., Li, J., Wan, J., Lei, Z., Jiang, N., Lu, Q., Zhao, G.: Factorized Learning Assisted with "
         "Large Language Model for Gloss-free Sign Language Translation. LREC-COLING 2024, arXiv 2403.12556.\n",
@@ -57,7 +57,7 @@ def _notice(corpus: str) -> str:
 
 
 def _front_matter(about: About) -> dict[str, Any]:
-    """No licence: it is that of the corpus and of the LLM, which nothing here knows."""
+    """Returns the front matter, without a licence: those of the corpus and the LLM apply, which are unknown here."""
     values: dict[str, Any] = {
         "library_name": "slt-cache",
         "tags": ["sign-language-translation", "gloss-free", "fla-llm"],
@@ -79,7 +79,7 @@ def _how(about: About) -> str:
     return f" with LoRA (rank {about.lora['r']}, alpha {about.lora['alpha']:g}, on {where})"
 
 
-def _facts(about: About) -> Mapping[str, str]:
+def _metadata(about: About) -> Mapping[str, str]:
     spec = about.features
     shown = {f"features: {name}": str(spec[name]) for name in SPEC if spec.get(name) is not None}
     search = ", ".join(f"{name} {value}" for name, value in about.generation.items())
@@ -95,14 +95,13 @@ def _facts(about: About) -> Mapping[str, str]:
 
 def _scores(about: About) -> str:
     if about.dev is None:
-        return "None: the weights are those of the last epoch, and no dev split was there to score them.\n"
+        return "None: the weights are those of the last epoch; there was no dev split.\n"
     scored = "".join(f", {name} {value}" for name, value in about.scoring.items() if name not in SHOWN)
     how = f"Dev split, 0..100, preset `{about.scoring.get('preset')}` of `slt-cache score`{scored}. The best epoch was "
     label = metric_named(about.scoring.get("select_by", BLEU4)).label
     rows = {name: f"{about.dev[key]:.2f}" for key, name in page_columns(about.dev).items() if key in about.dev}
-    return (
-        f"{how}chosen by the {label} among these, so they flatter; report a test split.\n\n{_table(('', 'dev'), rows)}"
-    )
+    table = _table(("", "dev"), rows)
+    return f"{how}chosen by the {label} among these, which flatters them: report a test split.\n\n{table}"
 
 
 def _table(heading: tuple[str, str], rows: Mapping[str, str]) -> str:

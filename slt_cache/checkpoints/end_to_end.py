@@ -1,4 +1,5 @@
-"""Encoder and LLM that learned together, on disk: encoder.safetensors beside `llm/`, an ordinary folder of stage 2."""
+"""Checkpoints of an encoder and LLM trained together: encoder.safetensors next to `llm/`, an ordinary folder of stage
+2."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ LLM_FOLDER = "llm"
 def save_end_to_end(
     folder: Path, model: VisualTranslator, tokenizer: Tokenizer, record: Record, llm_record: Record
 ) -> None:
-    """`llm_record` is what stage 2 would write of the LLM alone, with the spec of the features that it reads."""
+    """Saves the jointly trained model; `llm_record` is the record stage 2 would write for the LLM alone, with the spec
+    of its features."""
     with replacing(folder) as temporary:
         temporary.mkdir()
         save_model(model.encoder, str(temporary / ENCODER_FILE))
@@ -31,7 +33,7 @@ def save_end_to_end(
 
 
 def save_end_to_end_record(folder: Path, record: Record) -> None:
-    """Replaces the record of both, and that of the LLM with it."""
+    """Replaces the record, and with it that of the LLM."""
     llm = read_record(folder / LLM_FOLDER)
     assert llm is not None  # saved with the weights
     with rewriting(folder) as temporary:
@@ -40,10 +42,11 @@ def save_end_to_end_record(folder: Path, record: Record) -> None:
 
 
 def load_end_to_end(folder: Path, command: str) -> VisualCheckpoint:
-    """Its translator is the LLM. Raises InputError where no finished training is; `command` trains it."""
+    """Loads a jointly trained model, whose translator is the LLM. Raises InputError, naming the `command` that trains
+    it, if there is no finished training."""
     record = read_record(folder)
     if record is None or not record.finished:
-        raise InputError(f"{folder}: no finished training here. Train it first: {command}")
+        raise InputError(f"{folder}: no finished training. Train first: {command}")
     require_whole(folder)
     llm = load_llm(folder / LLM_FOLDER)
     encoder = new_encoder(

@@ -1,5 +1,5 @@
-"""Files and folders that settings name, such as initial weights or an LLM. Records know them by what they hold: one
-that has changed counts as another, and one that was moved or renamed does not."""
+"""Files and folders named by settings, such as initial weights or an LLM. Records identify them by content: a changed
+one counts as another, a moved or renamed one does not."""
 
 import hashlib
 from pathlib import Path
@@ -10,19 +10,18 @@ from slt_cache.hashes import file_sha256
 from slt_cache.text.families import small_family
 
 BUILT_IN = ("none", "imagenet")
-"""Weights that are no files, whatever lies in the working directory."""
+"""Names of weights that are not files, whatever the working directory holds."""
 WEIGHTS = ("*.safetensors", "*.bin")
-"""The first kind that is there is the one that is loaded."""
+"""Patterns of weights; the first that matches is the one that is loaded."""
 OTHERS = ("*.json", "*.model", "*.txt")
-"""Configs and tokenizers. Whatever else lies in a folder, such as weights for other libraries, does not count."""
+"""Patterns of configs and tokenizers; other files, such as weights for other libraries, do not count."""
 
 
 def content_of(name: str, made: Record | None = None) -> str:
-    """Returns `sha256:...` of the file, or of the LLM in the folder, that `name` names; else the name itself, such as
-    `imagenet`, or that of a model on the hub.
+    """Returns `sha256:...` of the named file or of the LLM in the named folder; else the name itself, such as
+    `imagenet` or a hub name.
 
-    A file that is gone has not changed by that: if the record `made` has it under the same name, its content is that in
-    the record."""
+    A deleted file has not changed: if the record `made` has it under the same name, its content is taken from there."""
     path = Path(name)
     if name in BUILT_IN or small_family(name) is not None:
         return name
@@ -35,7 +34,7 @@ def content_of(name: str, made: Record | None = None) -> str:
 
 
 def named_files(config: Config) -> dict[str, str]:
-    """Returns content -> absolute path of the files and folders that the settings of a training name."""
+    """Returns the contents of all files and folders that a training's settings name, with their absolute paths."""
     names = (config.encoder.weights, config.llm.name)
     found = {content_of(name): name for name in names}
     return {content: str(Path(name).absolute()) for content, name in found.items() if content != name}

@@ -1,4 +1,4 @@
-"""The training record beside the weights: what was trained, with which settings, how well. A plain JSON file."""
+"""Training record next to the weights: what was trained, with which settings, and how well, as plain JSON."""
 
 import json
 import re
@@ -19,53 +19,51 @@ from slt_cache.progress import log
 from slt_cache.reading import RESTORE, parsed
 
 LOG_FILE = "metrics.jsonl"
-"""Figures of a training, line by line, in the folder of its stage (training/metrics_log.py)."""
+"""Metrics of a training, line by line, in the folder of its stage (training/logs.py)."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One stage's training."""
+    """Record of one stage's training."""
 
     stage: str
     settings: dict[str, Any]
-    """The config sections that decided the weights, and what they were trained on."""
+    """Config sections that determined the weights, and what they were trained on."""
     finished: bool = False
     best_epoch: int = 0
     epochs: int = 0
     seconds: float = 0.0
     dev: dict[str, float] | None = None
-    """Scores of the best weights."""
+    """Dev scores of the best weights."""
     dev_beams: int | None = None
-    """Of the search that made these scores: while the training goes on `generation.dev_beams`, which decides which
-    weights are the best; in the end `generation.num_beams`. None without dev."""
+    """Beams of the search behind these scores: during training `generation.dev_beams`, which select the best weights,
+    and at the end `generation.num_beams`. None without dev."""
     dev_sha256: str | None = None
-    """Identity of the clips and sentences of dev behind these scores; they decided none of the weights, only which of
-    them were kept."""
+    """SHA-256 of the dev clips and sentences behind these scores, which only determined which weights were kept."""
     context: dict[str, Any] = field(default_factory=dict)
-    """What did not decide the weights but tells how to read them: corpus, scoring of dev, generation."""
+    """Context needed to interpret the weights but without effect on them: corpus, scoring of dev, generation."""
     threads: int | None = None
-    """Threads of each process that trained it on a CPU: with another number the weights differ in rounding."""
+    """Threads per process when trained on a CPU; another number changes the rounding of the weights."""
     named: dict[str, str] = field(default_factory=dict)
-    """Where the files and folders lay which the settings know by their content alone (checkpoints/named_files.py)."""
+    """Paths of the files and folders that the settings know by content only (checkpoints/named_files.py)."""
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every other file in the folder, by relative path (hashes.py)."""
     log_sha256: str | None = None
-    """SHA-256 of the training's figures, which lie next to the folder."""
+    """SHA-256 of the training's metrics, which are next to the folder."""
     finished_at: str = ""
-    """ISO 8601, UTC."""
+    """Time of completion, ISO 8601, UTC."""
     tool: str = f"slt-cache {__version__}"
 
     @property
     def selected_by(self) -> Metric:
-        """The metric on dev that decided which weights were kept: a setting that is recorded only if it is not
-        BLEU-4."""
+        """Metric on dev that selected the weights; recorded only if it is not BLEU-4."""
         loops = (self.settings.get(name, {}) for name in ("visual_training", "llm_training", "loop"))
         key = next((loop["select_by"] for loop in loops if "select_by" in loop), BLEU4)
         return metric_named(key, f"{self.stage}: select_by")
 
     @property
     def dev_score(self) -> str:
-        """The dev score that selected the weights, such as `BLEU-4 20.31`; empty without dev."""
+        """Dev score that selected the weights, such as `BLEU-4 20.31`; empty without dev."""
         metric = self.selected_by
         return f"{metric.label} {self.dev[metric.key]:.2f}" if self.dev and metric.key in self.dev else ""
 
@@ -75,19 +73,19 @@ class Record:
 
 
 LATER = {"named", "dev", "dev_beams", "dev_sha256", "context", "files", "log_sha256", OWN_HASH}
-"""What is written again when the same weights are scored on dev once more."""
+"""Fields that are rewritten when the same weights are scored on dev again."""
 
 
 def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What two records, as they are read from disk, have in common if and only if they are of the same weights."""
+    """Returns what two records, as read from disk, share if and only if they describe the same weights."""
     weights = {name: one for name, one in record.get("files", {}).items() if name.endswith(".safetensors")}
     same = {name: value for name, value in record.items() if name not in LATER}
     return {"weights": weights, **same, "settings": with_backbone_named(record.get("settings", {}))}
 
 
 def with_backbone_named(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings of a record as they are written today: those of the encoder and the features' spec, which is
-    JSON, name the backbone. A damaged spec stays as it is."""
+    """Returns a record's settings in their present form, with the backbone named in the encoder and in the features'
+    spec, which is JSON. A damaged spec is left as it is."""
     encoder, features = settings.get("encoder"), settings.get("features")
     named = {"encoder": {"backbone": UNNAMED_BACKBONE, **encoder}} if isinstance(encoder, dict) else {}
     try:
@@ -98,30 +96,29 @@ def with_backbone_named(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_same_training(one: Record | None, other: Record) -> bool:
-    """Whether two records are of one finished training, if it was scored again in between or not."""
+    """Returns whether two records describe the same finished training, possibly scored again in between."""
     return one is not None and (one.finished_at, one.seconds) == (other.finished_at, other.seconds)
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Writes a record alone, as an unfinished training has one."""
+    """Writes a record without hashes, as for an unfinished training."""
     write_signed(folder / RECORD_FILE, asdict(record))
 
 
 def save_record(folder: Path, record: Record) -> None:
-    """Writes the record of what lies in the folder, with the hash of every file of it and, if the training is finished,
-    that of its log."""
+    """Writes the record of a folder with the hash of each of its files and, for a finished training, of its log."""
     log = log_of(folder)
     log_sha256 = file_sha256(log) if record.finished and log.is_file() else None
     write_record(folder, replace(record, files=hashes_of(folder), log_sha256=log_sha256))
 
 
 def log_of(folder: Path) -> Path:
-    """The log of the training whose weights are in the folder."""
+    """Returns the path of the log of the training whose weights are in the folder."""
     return folder.parent / LOG_FILE
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record of a checkpoint folder; None where there is none. Raises InputError for a damaged one."""
+    """Reads the record of a checkpoint folder; None if there is none. Raises InputError for a damaged one."""
     path = folder / RECORD_FILE
     if not path.is_file():
         return None
@@ -129,11 +126,11 @@ def read_record(folder: Path) -> Record | None:
         record = parsed(Record, json.dumps(read_signed(path)))
         return replace(record, settings=with_backbone_named(record.settings))
     except ValueError as error:
-        raise InputError(f"{path}: not a record of this version: {error}. {RESTORE}") from error
+        raise InputError(f"{path}: not a valid record of this version: {error}. {RESTORE}") from error
 
 
 CONTENT = re.compile(r"sha256:([0-9a-f]{8})[0-9a-f]{56}")
-"""How settings name a file or folder by its content."""
+"""Pattern by which settings refer to a file or folder by content."""
 HASHED = {
     "manifest_sha256": "other clips, times or sentences of train",
     "videos_sha256": "videos of train whose content has changed",
@@ -143,11 +140,11 @@ HASHED = {
     "tokenizer.sha256": "another tokenizer",
     "encoder_sha256": "another encoder",
 }
-"""What it means if a hash among the settings differs, by the end of its name."""
+"""Meaning of a difference between hashes in the settings, by the end of their name."""
 
 
 def _named(difference: str) -> str:
-    """A difference as it is shown: nobody can read a hash."""
+    """Returns a difference for display, with hashes replaced by words."""
     key = difference.partition(":")[0]
     found = next((f"{key}: {meaning}" for end, meaning in HASHED.items() if key.endswith(end)), difference)
     contents = CONTENT.findall(found)
@@ -155,7 +152,7 @@ def _named(difference: str) -> str:
 
 
 def whole_record(folder: Path) -> Record | None:
-    """The record of a folder; None also where it is damaged, for what a restart replaces and for mere hints."""
+    """Reads the record of a folder; None even if damaged, for restarts and hints."""
     try:
         return read_record(folder)
     except InputError:
@@ -163,12 +160,12 @@ def whole_record(folder: Path) -> Record | None:
 
 
 def _expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the features' spec, which is JSON in them, field by field."""
+    """Returns the settings with the features' spec, which is JSON, parsed into fields."""
     features = settings.get("features")
     try:
         return {**settings, "features": json.loads(features)} if isinstance(features, str) else dict(settings)
     except json.JSONDecodeError:
-        return dict(settings)  # of a damaged record: compared as it is
+        return dict(settings)  # damaged: compared as it is
 
 
 CLIPS = {"clips", "clips_sha256", "manifest_sha256", "videos_sha256"}
@@ -187,19 +184,20 @@ def different_settings(record: Record, asked: Mapping[str, Any]) -> list[str]:
 
 
 def _is_of_first_runs(record: Record) -> bool:
-    """Whether a training is one of 04acb8d: those name the clips of their manifest, but not what these hold."""
+    """Returns whether a training dates from 04acb8d, whose records name the clips of their manifest, but not their
+    content."""
     return CLIPS & record.settings.keys() == {"manifest_sha256"}
 
 
 class OtherSettings(InputError):
-    """What is there was made with other settings than those that are asked for."""
+    """Error of a training whose settings differ from those asked for."""
 
 
 def require_same(folder: Path, record: Record, asked: Mapping[str, Any], command: str) -> None:
-    """Refuses to go on with a training of other settings, naming each."""
+    """Raises OtherSettings, naming each difference, if a training has other settings than those asked for."""
     different = different_settings(record, asked)
     if not different and _is_of_first_runs(record):
-        log(f"{folder}: too old to tell whether it was trained on the clips of today; its settings are compared alone")
+        log(f"{folder}: too old to show whether it was trained on the present clips; only its settings are compared")
     if different:
         raise OtherSettings(
             f"{folder}: {record.stage} was trained with other settings ({'; '.join(map(_named, different))}). "

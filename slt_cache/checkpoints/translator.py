@@ -1,4 +1,4 @@
-"""Stage 2 on disk: the folder of a saved translator with the training record and a model card."""
+"""Checkpoints of stage 2: the folder of a saved translator with its training record and a model card."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -33,7 +33,7 @@ HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
 @dataclass(frozen=True)
 class LlmCheckpoint:
-    """What stage 2 left, in evaluation mode."""
+    """Result of stage 2, in evaluation mode."""
 
     model: SavedTranslator
     record: Record
@@ -44,7 +44,7 @@ class LlmCheckpoint:
 
     @property
     def spec(self) -> FeatureSpec:
-        """The features it was trained on, and wants."""
+        """Spec of the features that it was trained on and needs."""
         return FeatureSpec.from_json(self.record.settings["features"])
 
 
@@ -55,14 +55,13 @@ def save_llm(folder: Path, model: SignTranslator, tokenizer: Tokenizer, record: 
 
 
 def save_llm_record(folder: Path, record: Record) -> None:
-    """Replaces the record, and what is told of it to whoever takes the folder elsewhere: all at once, since the record
-    has the hashes of the others."""
+    """Replaces the record, description and model card at once, since the record has the hashes of the others."""
     with rewriting(folder) as temporary:
         write_llm_record(temporary, record)
 
 
 def write_llm_record(folder: Path, record: Record) -> None:
-    """Writes them one after another into a folder that nobody reads yet."""
+    """Writes record, description and model card one by one into a folder that nobody reads yet."""
     about = _about(record)
     write_about(folder, about)
     write_text(folder / CARD_FILE, model_card(about))
@@ -70,9 +69,9 @@ def write_llm_record(folder: Path, record: Record) -> None:
 
 
 def _about(record: Record) -> About:
-    """What the record says that goes with the weights wherever they go: no paths of this machine."""
+    """Returns the description that travels with the weights, without paths of this machine."""
     settings = record.settings
-    llm = settings.get("llm", {"name": LIGHT_T})  # the Light-T baseline has none
+    llm = settings.get("llm", {"name": LIGHT_T})  # absent for the Light-T baseline
     name = record.named.get(llm["name"], llm["name"])
     return About(
         features=asdict(FeatureSpec.from_json(settings["features"])),
@@ -86,7 +85,7 @@ def _about(record: Record) -> About:
 
 
 def _scoring(record: Record) -> dict[str, Any]:
-    """Returns how dev was scored, and by what the weights were selected if not by BLEU-4."""
+    """Returns the scoring of dev, with the metric that selected the weights unless it is BLEU-4."""
     scoring: dict[str, Any] = record.context.get("scoring", {})
     key = record.selected_by.key
     return scoring if key == BLEU4 or not scoring else {**scoring, "select_by": key}
@@ -98,24 +97,24 @@ def _public(name: str) -> str:
 
 
 def save_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer, record: Record) -> None:
-    """The encoder-decoder alone, as pre-training leaves it."""
+    """Saves the encoder-decoder alone, as after pre-training."""
     with replacing(folder) as temporary:
         write_seq2seq(temporary, seq2seq, tokenizer)
         save_record(temporary, record)
 
 
 def load_llm(folder: Path) -> LlmCheckpoint:
-    """Raises InputError where no finished stage 2 lies in the folder."""
+    """Loads a finished stage 2. Raises InputError if the folder has none."""
     record = read_record(folder)
     run = folder.parents[1]
     if record is None or not record.finished:
         raise InputError(
-            f"{folder}: no finished training from the cache here. "
-            f"Train it first: {command('train-llm --features feats.h5', run=run)}"
+            f"{folder}: no finished training from the cache. "
+            f"Train first: {command('train-llm --features feats.h5', run=run)}"
         )
     if not (folder / ABOUT_FILE).is_file():
         raise InputError(
             f"{folder}: saved by an older version, without {ABOUT_FILE}. "
-            f"Train it again: {command('train-llm --restart', run=run)}"
+            f"Train again: {command('train-llm --restart', run=run)}"
         )
     return LlmCheckpoint(read_translator(folder), record)

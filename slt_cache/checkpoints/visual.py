@@ -1,4 +1,4 @@
-"""Stage 1 on disk: encoder and Light-T as safetensors, tokenizer, record."""
+"""Checkpoints of stage 1: encoder and Light-T as safetensors, tokenizer, record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 ENCODER_FILE = "encoder.safetensors"
 LIGHT_T_FILE = "light_t.safetensors"
 COUNTER = "num_batches_tracked"
-"""Last part of names that older files of torchvision do not have."""
+"""Suffix of tensor names that older torchvision files lack."""
 
 
 @dataclass(frozen=True)
 class VisualCheckpoint:
-    """What stage 1 left, in evaluation mode."""
+    """Result of stage 1, in evaluation mode."""
 
     model: VisualTranslator
     tokenizer: Tokenizer
@@ -37,11 +37,11 @@ class VisualCheckpoint:
 
     @property
     def video(self) -> VideoConfig:
-        """How the encoder was shown its videos."""
+        """Video settings that the encoder was trained with."""
         return VideoConfig.model_validate(self.record.settings["video"])
 
     def sha256(self, level: str) -> str:
-        """Over all tensors that decide the features of a level."""
+        """Returns the SHA-256 over all tensors that determine the features of a level."""
         source = self.model if level == "hidden" else self.model.encoder
         return tensors_sha256(source.state_dict())
 
@@ -49,19 +49,19 @@ class VisualCheckpoint:
 def new_visual_translator(
     encoder: EncoderConfig, video: VideoConfig, light_t: LightTConfig, tokenizer: Tokenizer
 ) -> VisualTranslator:
-    """Stage 1 before training, its backbone with the weights that the settings name."""
+    """Makes the model of stage 1 before training, its backbone initialized as the settings say."""
     translator = _translator(encoder, video, light_t, tokenizer)
     with_backbone(translator.encoder, encoder.weights)
     return translator
 
 
 def new_encoder(encoder: EncoderConfig, video: VideoConfig) -> VisualEncoder:
-    """The visual encoder with fresh weights."""
+    """Makes a visual encoder with fresh weights."""
     return VisualEncoder(encoder.backbone, encoder.dim, encoder.kernel, video.mean, video.std)
 
 
 def with_backbone(encoder: VisualEncoder, weights: str) -> VisualEncoder:
-    """The same encoder, its backbone with the weights that `encoder.weights` names. Raises InputError."""
+    """Loads the weights that `encoder.weights` names into the backbone; returns the encoder. Raises InputError."""
     tensors = backbone_weights(encoder.kind, weights)
     if tensors is not None:
         _load_backbone(encoder, tensors, weights)
@@ -77,8 +77,8 @@ def _translator(
 
 
 def backbone_weights(kind: Backbone, name: str) -> Mapping[str, torch.Tensor] | None:
-    """Returns what `encoder.weights` names: `imagenet` from torchvision (downloaded once), `none`, or a file of
-    tensors. Raises InputError."""
+    """Loads the tensors that `encoder.weights` names: `imagenet` from torchvision (downloaded once) or a file; None for
+    `none`. Raises InputError."""
     if name == "none":
         return None
     if name == "imagenet":
@@ -92,10 +92,10 @@ def backbone_weights(kind: Backbone, name: str) -> Mapping[str, torch.Tensor] | 
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as error:  # each format, and each way of being broken, raises its own
-        raise InputError(f"encoder.weights {name}: not a readable file of tensors. Name another file.") from error
+    except Exception as error:  # each format and each kind of damage raises its own type
+        raise InputError(f"encoder.weights {name}: not a readable file of tensors. Use another file.") from error
     if not isinstance(weights, Mapping) or not all(isinstance(one, torch.Tensor) for one in weights.values()):
-        raise InputError(f"encoder.weights {name}: not a state dict of tensors alone. Name another file.")
+        raise InputError(f"encoder.weights {name}: not a state dict of tensors. Use another file.")
     return weights
 
 
@@ -111,12 +111,12 @@ def _imagenet_weights(kind: Backbone) -> Mapping[str, torch.Tensor]:
 
 
 def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], name: str) -> None:
-    """Takes a state dict of the backbone, without its classifier. Raises InputError for anything else."""
+    """Loads a state dict of the backbone, without its classifier. Raises InputError for anything else."""
     if any(str(key).startswith("temporal.") for key in weights):
         raise InputError(
-            f"encoder.weights {name}: an encoder that stage 1 has trained. Only its backbone would be taken; its "
-            "temporal module would be dropped without a word. Training cannot start from it yet; stage 2 uses it if it "
-            "is given the run that it belongs to (--run)."
+            f"encoder.weights {name}: an encoder trained in stage 1. Only its backbone would be used, and its "
+            "temporal module dropped silently. Training cannot start from it yet; stage 2 uses it if given its run "
+            "(--run)."
         )
     body = {str(key).removeprefix("backbone."): value for key, value in weights.items()}
     body = {key: value for key, value in body.items() if not key.startswith(f"{encoder.kind.classifier}.")}
@@ -127,13 +127,13 @@ def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], 
     if wrong:
         raise InputError(
             f"encoder.weights {name}: not the weights of encoder.backbone {encoder.kind.name} ({some_of(wrong)}). "
-            "Name another file, or the backbone that it belongs to."
+            "Use another file, or the backbone that it belongs to."
         )
     encoder.backbone.load_state_dict(body)
 
 
 def _kind(tensor: torch.Tensor) -> tuple[torch.Size, bool]:
-    """Shape, and whether it holds fractions, in whatever precision."""
+    """Returns the shape of a tensor, and whether it is floating-point of any precision."""
     return tensor.shape, tensor.is_floating_point()
 
 
@@ -147,9 +147,8 @@ def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, rec
 
 
 def _save_weights(model: nn.Module, path: Path) -> None:
-    """As `load_weights` reads them. A tensor that has several names, the word embedding, is kept under the
-    first of them; `save_model` would note the others in an order that changes from run to run, and equal weights would
-    have other bytes."""
+    """Saves weights for `load_weights`. A tied tensor, such as the word embedding, is saved under the first of its
+    names; `save_model` would list the others in varying order, so that equal weights would differ in bytes."""
     kept: dict[int, str] = {}
     tensors = model.state_dict(keep_vars=True)
     for name in sorted(tensors):
@@ -158,16 +157,16 @@ def _save_weights(model: nn.Module, path: Path) -> None:
 
 
 def require_visual(folder: Path) -> Record:
-    """The record of a finished stage 1. Raises InputError where none lies in the folder."""
+    """Returns the record of a finished stage 1. Raises InputError if the folder has none."""
     record = read_record(folder)
     if record is None or not record.finished:
         first = command("train-visual", run=folder.parents[1])
-        raise InputError(f"{folder}: no finished visual encoder here. Train it first: {first}")
+        raise InputError(f"{folder}: no finished visual encoder. Train first: {first}")
     return record
 
 
 def load_visual(folder: Path) -> VisualCheckpoint:
-    """Raises InputError where no finished stage 1 lies in the folder, and where it is damaged."""
+    """Loads a finished stage 1. Raises InputError if the folder has none, or it is damaged."""
     record = require_visual(folder)
     require_whole(folder)
     settings: dict[str, Any] = record.settings

@@ -1,4 +1,4 @@
-"""Settings of what goes in: the corpus, its videos, and what is scored of it."""
+"""Settings of the input: the corpus, its videos, and how sentences are scored."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,65 +15,66 @@ from pydantic import (
 from slt_cache.config.section import Fraction, PathName, Section, _switch, _without_off
 
 Jitter = Annotated[float, Field(ge=0.0, lt=1.0)]
-"""Largest change of a factor: it is drawn from 1 - jitter to 1 + jitter, once a clip; 0 is off."""
+"""Largest relative change of a factor, drawn from [1 - jitter, 1 + jitter] once per clip; 0 turns it off."""
 
 
 def _one_in_a_whole_number(rate: float) -> float:
     if not 0 < rate <= 1 or abs(1 / rate - round(1 / rate)) > 1e-9:
-        raise ValueError("one frame in a whole number is kept, such as 1, 0.5, 0.25 or 0.125")
+        raise ValueError("must be 1 / n for a whole number n, such as 1, 0.5, 0.25 or 0.125")
     return rate
 
 
 class CorpusConfig(Section):
     name: str = "avatar"
-    """The drawn demo corpus (avatar), the official files of a real one, or your own manifest.tsv (tsv)."""
+    """Corpus: avatar (the drawn demo corpus), a corpus by name (read from its official files), or tsv (your own
+    manifest.tsv)."""
     root: PathName | None = None
-    """Folder of the corpus; tsv: the one that holds manifest.tsv; avatar: where the clips are drawn, null for `corpus`
-    in the run folder."""
+    """Folder of the corpus. tsv: the folder of manifest.tsv. avatar: where the clips are drawn; null for `corpus` in
+    the run folder."""
     clips_from: Literal["auto", "videos", "clips"] = "auto"
-    """how2sign: the full videos cut at the realigned times, or the ready-cut clips, which are reported to be
-    misaligned; auto: the full video if it exists, else the clip."""
+    """how2sign: cut clips from the full videos at the realigned times, or use the ready-made clips, which are known to
+    be misaligned. auto: the full video if it exists, else the clip."""
     clips: Annotated[int, Field(ge=20)] = 1500
-    """avatar: clips over all splits."""
+    """avatar: number of clips over all splits."""
     language: Literal["de", "en", "zh"] = "de"
     """avatar: language of the sentences."""
     difficulty: Annotated[int, Field(ge=1, le=4)] = 1
-    """avatar: 1 few short sentences, 2 more signs and longer sentences, 3 wording that depends on neighbouring signs, 4
-    rich language: several hundred words, a long tail, agreement, word order."""
+    """avatar: 1 few short sentences; 2 more signs and longer sentences; 3 wording that depends on neighbouring signs; 4
+    rich language, with several hundred words, a long tail, agreement and word order."""
     seed: NonNegativeInt = 0
-    """avatar: the same seed gives the same sentences and frames."""
+    """avatar: random seed; the same seed gives the same sentences and frames."""
 
 
 class VideoConfig(Section):
     fps: Annotated[float, Field(ge=0.0)] = 0.0
-    """Frames a second to which a clip is resampled before the keep rate; 0: the video's own rate. Not for folders of
-    frames, which have no rate."""
+    """Frame rate to which clips are resampled before `keep_rate` applies; 0 keeps the video's own rate. Not for folders
+    of frames, which have no rate."""
     keep_rate: Annotated[float, AfterValidator(_one_in_a_whole_number)] = 0.25
-    """Share of the frames that is kept: 1, 0.5, 0.25, 0.125 ... (paper, table 6)."""
+    """Fraction of the frames that are kept: 1, 0.5, 0.25, 0.125, ... (paper, table 6)."""
     resize: PositiveInt = 256
-    """Pixels; frames are scaled to this square before the crop."""
+    """Pixels; side of the square to which frames are scaled before the crop."""
     size: PositiveInt = 224
     """Pixels; side of the square crop that the encoder sees (paper, 4.1)."""
     fit: Literal["stretch", "crop"] = "stretch"
-    """How a frame that is not square becomes one: stretched whole, or its middle cut out first."""
+    """How a non-square frame is made square: stretch the whole frame, or crop its centre."""
     blank: bool = False
-    """Control experiment: every frame is black, so that the scores show what the text alone gives."""
+    """Baseline experiment: every frame is black, so the scores show what text alone achieves."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Of each colour channel, 0..1 (ImageNet)."""
+    """Mean of each colour channel, 0..1 (ImageNet)."""
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
-    """Of each colour channel, 0..1 (ImageNet)."""
+    """Standard deviation of each colour channel, 0..1 (ImageNet)."""
     frame_cache: Annotated[bool | PathName, BeforeValidator(_switch)] = False
-    """Trainings from pixels keep the decoded frames on disk, resize x resize x 3 bytes each, and read them from there
-    from the second epoch on: true for `frames` in the run folder, or another folder. The numbers stay the same."""
+    """Cache decoded frames on disk (resize x resize x 3 bytes each) and read them from the second epoch on when
+    training from pixels: true for `frames` in the run folder, or a folder. Results do not change."""
 
     @property
     def keep_every(self) -> int:
-        """Frames; one in this many is kept."""
+        """Interval of the kept frames: one in this many is kept."""
         return round(1 / self.keep_rate)
 
     def recorded(self) -> dict[str, Any]:
-        """As training records hold it. What they did not always have is left out where it is off: those that were
-        written before are still of the same settings. Where the frames are read from changes none of them."""
+        """Returns the settings as training records hold them. Fields that were added later are omitted at their
+        default, so older records still compare equal; so is the frame cache, which changes no result."""
         recorded = _without_off(self, {"fps"})
         del recorded["frame_cache"]
         return recorded
@@ -81,47 +82,50 @@ class VideoConfig(Section):
     @model_validator(mode="after")
     def _crop_fits(self) -> "VideoConfig":
         if self.size > self.resize:
-            raise ValueError(f"size {self.size} is larger than resize {self.resize}; a crop cannot be")
+            raise ValueError(f"size {self.size} exceeds resize {self.resize}; the crop must fit into the resized frame")
         return self
 
 
 class AugmentationConfig(Section):
-    """What stage 1 does to the frames of a clip, the same to all of them. Validation and the plain view of a cache have
-    none of it."""
+    """Augmentation in stage 1, the same for all frames of a clip. Off in validation and in the plain view of a feature
+    cache."""
 
     phase: bool = True
-    """Kept frames begin at a random one of the first frames instead of at frame 0."""
+    """Temporal jitter: kept frames start at a random offset, smaller than the interval between them, instead of at
+    frame 0."""
     crop: bool = True
-    """A random crop instead of the middle one."""
+    """Random crop instead of the centre crop."""
     shift: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
-    """Largest horizontal shift, as a share of the width; the edge column is repeated."""
+    """Largest horizontal shift, as a fraction of the width; the edge column is repeated."""
     flip: Fraction = 0.0
-    """Probability of a left-right flip; 0 because handedness carries meaning."""
+    """Probability of a horizontal flip; 0 because handedness carries meaning."""
     brightness: Jitter = 0.0
-    """Frames are multiplied by one factor a clip, from 1 - brightness to 1 + brightness."""
+    """Brightness jitter: pixel values are multiplied by a factor in [1 - brightness, 1 + brightness], one per clip."""
     rotation: Annotated[float, Field(ge=0.0, le=45.0)] = 0.0
-    """Degrees; largest rotation to either side, edges are repeated. Small ones only: orientation carries meaning."""
+    """Degrees; largest rotation in either direction, edges are repeated. Keep it small: orientation carries meaning."""
     contrast: Jitter = 0.0
-    """Distances from a frame's mean grey are multiplied by one factor a clip."""
+    """Contrast jitter: distances from a frame's mean grey are multiplied by a factor in [1 - contrast, 1 + contrast],
+    one per clip."""
     saturation: Jitter = 0.0
-    """Distances of the colours from grey are multiplied by one factor a clip."""
+    """Saturation jitter: distances of colours from grey are multiplied by a factor in [1 - saturation, 1 + saturation],
+    one per clip."""
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
-    """Largest turn of all colours to either side, as a share of the colour circle. Slow, as rotation is."""
+    """Largest hue shift in either direction, as a fraction of the colour circle. Slow, like rotation."""
 
     def recorded(self) -> dict[str, Any]:
-        """As training records and feature caches hold it. What they did not always have is left out where it is off:
-        those that were written before are still of the same settings."""
+        """Returns the settings as training records and feature caches hold them. Fields that were added later are
+        omitted at their default, so older records still compare equal."""
         return _without_off(self, {"rotation", "contrast", "saturation", "hue"})
 
 
 class ScoringConfig(Section):
     preset: str | None = None
-    """How hypotheses and references are tokenized: plain, phoenix14t, csl-daily or how2sign; null: the preset of the
-    corpus' name if there is one, else csl-daily for Chinese and plain for other languages."""
+    """Tokenization of hypotheses and references: plain, phoenix14t, csl-daily or how2sign; null: the preset named after
+    the corpus if there is one, else csl-daily for Chinese and plain for other languages."""
     final_dot: Literal["keep", "add", "strip"] = "keep"
-    """Of hypotheses and references alike. keep: the raw text; add: every sentence ends in one dot (` .`, Chinese `。`),
-    except those that end in ! or ?; strip: dots at the end are removed."""
+    """Sentence-final dots of hypotheses and references. keep: as they are; add: every sentence ends in one dot (` .`,
+    Chinese `。`), unless it ends in ! or ?; strip: final dots are removed."""
     metrics: tuple[str, ...] = ()
-    """Metrics besides BLEU-1 to BLEU-4, chrF and the two ROUGE-L, which are always computed: ter."""
+    """Additional metrics, such as ter. BLEU-1 to BLEU-4, chrF, ROUGE-L F1 and ROUGE-L F1.2 are always computed."""
     lowercase: bool = False
-    """Hypotheses and references are lowercased before scoring."""
+    """Lowercase hypotheses and references before scoring."""

@@ -1,4 +1,5 @@
-"""YAML files and --set overrides in, a checked `Config` out, and back. Every error names the key and the file."""
+"""Loading, checking and saving of configs: YAML files and --set overrides to a `Config` and back. Every error names the
+key and the file."""
 
 import difflib
 import hashlib
@@ -16,17 +17,17 @@ from slt_cache.errors import InputError
 from slt_cache.files import write_text
 
 HEADER = "# Settings of this run, written by slt-cache. Edit them if you like; the last line shows that none is lost."
-"""First line of a saved config; without it a file counts as written by hand, and needs no end."""
+"""First line of a saved config; a file without it counts as written by hand, and needs no last line."""
 END = "# end of config"
-"""Begins the last line of a saved config; a checksum of the lines above follows."""
+"""Start of the last line of a saved config; a checksum of the lines above follows."""
 BOTH_STAGES, STAGES = "training", ("visual_training", "llm_training")
-"""A section's name that stands for the sections of both stages."""
+"""Section name that stands for the sections of both stages."""
 PROBLEMS = 10
-"""At most that are named at once."""
+"""Largest number of problems that one message names."""
 
 
 def shipped_configs() -> list[str]:
-    """Names of the configs that come with the package."""
+    """Returns the names of the configs that come with the package."""
     return sorted(
         entry.name.removesuffix(".yaml")
         for entry in files("slt_cache.configs").iterdir()
@@ -35,7 +36,7 @@ def shipped_configs() -> list[str]:
 
 
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
-    """A shipped config's name or the path of a YAML file, with `section.key=value` overrides on top."""
+    """Loads a shipped config by name or a YAML file by path, with `section.key=value` overrides applied."""
     settings = _read_settings(source)
     for override in for_each_stage(overrides):
         _apply(settings, override)
@@ -43,7 +44,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def for_each_stage(overrides: Sequence[str]) -> list[str]:
-    """Returns `section.key=value` words, with `training.key` written out for the sections of both stages."""
+    """Returns `section.key=value` overrides, with `training.key` written out for the sections of both stages."""
     prefix = f"{BOTH_STAGES}."
     return [
         stage + one.strip().removeprefix(BOTH_STAGES) if stage else one
@@ -53,12 +54,12 @@ def for_each_stage(overrides: Sequence[str]) -> list[str]:
 
 
 def stated_in(source: str) -> dict[str, Any]:
-    """Returns the settings that a shipped config or a YAML file states itself; the others keep their default."""
+    """Returns the settings that a shipped config or YAML file states explicitly; the others keep their defaults."""
     return _read_settings(source)
 
 
 def check_config(settings: Mapping[str, Any], source: str) -> Config:
-    """Settings as they stand in a YAML file -> Config. `source` is named in errors."""
+    """Validates settings as read from YAML. `source` is named in errors."""
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
@@ -69,14 +70,14 @@ def check_config(settings: Mapping[str, Any], source: str) -> Config:
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Writes every setting, also those that keep their default, between a first and a last line that show whether the
-    file is whole."""
+    """Writes every setting, including defaults, between a first and a last line that show whether the file is
+    complete."""
     text = f"{HEADER}\n{dump_yaml(config.model_dump(mode='json'))}"
     write_text(path, f"{text}{END} {_checksum(text)}\n")
 
 
 def is_as_written(path: Path) -> bool:
-    """Returns whether a saved config still has the bytes that `save_config` wrote; True for one written by hand, and
+    """Returns whether a saved config still has the bytes that `save_config` wrote; True for a file written by hand, and
     for an edited one whose last line is `# end of config` alone."""
     text = _read_text(path, str(path))
     body, end, checksum = text.rstrip().rpartition(END)
@@ -90,16 +91,25 @@ def _checksum(text: str) -> str:
 
 
 def differences(made: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """`key: made, asked` for every value that differs, nested keys joined by dots."""
+    """Returns a line for every value that differs, nested keys joined by dots. A setting that a record omits has its
+    default."""
     found: list[str] = []
     for key in sorted(made.keys() | asked.keys()):
-        before, now = made.get(key), asked.get(key)
         name = f"{prefix}{key}"
+        before, now = (one[key] if key in one else _default(name) for one in (made, asked))
         if isinstance(before, Mapping) and isinstance(now, Mapping):
             found += differences(before, now, f"{name}.")
         elif before != now:
             found.append(f"{name}: made with {before}, asked for {now}")
     return found
+
+
+def _default(name: str) -> Any:
+    """Returns the default of `section.key`; None if there is no such setting. `loop` is the Light-T baseline's."""
+    section, _, key = name.partition(".")
+    field = Config.model_fields.get("llm_training" if section == "loop" else section)
+    default = getattr(None if field is None else field.default, key, None) if key else None
+    return default.model_dump(mode="json") if isinstance(default, BaseModel) else default
 
 
 def _read_settings(source: str) -> dict[str, Any]:
@@ -112,7 +122,7 @@ def _read_settings(source: str) -> dict[str, Any]:
         near = difflib.get_close_matches(source, shipped_configs(), n=1)
         meant = f" Did you mean {near[0]}?" if near else ""
         raise InputError(
-            f"config {source}: neither a file nor a shipped config.{meant} Shipped are: {', '.join(shipped_configs())}."
+            f"config {source}: neither a file nor a shipped config.{meant} Shipped: {', '.join(shipped_configs())}."
         )
     try:
         settings = load_yaml(text) or {}
@@ -137,23 +147,23 @@ def _read_text(path: Path, source: str) -> str:
 
 
 def _require_end(text: str, source: str) -> None:
-    """Refuses a saved config that lost its end. One that was cut within its first line has no settings left, and one
-    without any text would be read as if it asked for all defaults."""
+    """Raises InputError for a saved config without its last line. A file cut off within its first line has no settings
+    left, and an empty one would be read as all defaults."""
     if not text.strip("\0 \t\r\n"):
         raise InputError(
             f"config {source}: empty. Restore the file from a copy, or write the settings into it (a comment line "
             "stands for all defaults)."
         )
-    cut = text.startswith(HEADER) and not text.rstrip().rpartition("\n")[2].startswith(END)
-    if cut or HEADER.startswith(text.strip()):
+    truncated = text.startswith(HEADER) and not text.rstrip().rpartition("\n")[2].startswith(END)
+    if truncated or HEADER.startswith(text.strip()):
         raise InputError(
-            f"config {source}: cut off or damaged, for its last line ('{END} ...') is missing. Restore the file from a "
-            f"copy; or, if you have edited it and all settings are there, add the line '{END}'."
+            f"config {source}: truncated or damaged: its last line ('{END} ...') is missing. Restore the file from a "
+            f"copy; or, if you edited it and all settings are there, add the line '{END}'."
         )
 
 
 def _apply(settings: dict[str, Any], override: str) -> None:
-    """Writes one `section.key=value` into the settings; the value is read as YAML."""
+    """Applies one `section.key=value` override; the value is parsed as YAML."""
     path, equals, value = override.partition("=")
     *sections, key = path.strip().split(".")
     if not equals or not key:
@@ -161,10 +171,10 @@ def _apply(settings: dict[str, Any], override: str) -> None:
     place = settings
     for section in sections:
         if place.get(section) is None:
-            place[section] = {}  # null is a section that is off; a key of it turns it on
+            place[section] = {}  # null turns a section off; setting one of its keys turns it on
         inner = place[section]
         if not isinstance(inner, dict):
-            raise InputError(f"--set {override}: '{section}' is a value and has no keys.")
+            raise InputError(f"--set {override}: '{section}' is a value, not a section, and has no keys.")
         place = inner
     try:
         place[key] = load_yaml(value)
@@ -173,21 +183,21 @@ def _apply(settings: dict[str, Any], override: str) -> None:
 
 
 def _explain(problem: Any) -> str:
-    """One pydantic error in plain words, an unknown key with the nearest known ones."""
+    """Explains a pydantic error in plain words; for an unknown key, suggests the nearest known ones."""
     path = [str(part) for part in problem["loc"]]
     name = ".".join(shortened_text(part if part.isprintable() else repr(part), 60) for part in path)
     if problem["type"] == "extra_forbidden":
-        known = _keys_beside(path)
+        known = _known_keys(path)
         near = difflib.get_close_matches(path[-1][:100], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}."
         return f"unknown key {name}; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
     quote = "; put text in quotes" if problem["type"] == "string_type" else ""
     return f"{name or 'settings'}: {message[0].lower()}{message[1:]} (got {shortened(problem['input'])}{quote})"
 
 
-def _keys_beside(path: Sequence[str]) -> list[str]:
-    """The keys of the section that `path` points into."""
+def _known_keys(path: Sequence[str]) -> list[str]:
+    """Returns the keys of the section that `path` points into."""
     section: type[BaseModel] = Config
     for part in path[:-1]:
         inner = section_in(section.model_fields[part].annotation) if part in section.model_fields else None

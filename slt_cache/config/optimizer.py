@@ -1,4 +1,4 @@
-"""Settings that every training has."""
+"""Settings that all trainings share."""
 
 from typing import Annotated, Any
 
@@ -15,30 +15,30 @@ BLEU4 = "bleu4"
 
 
 class OptimizerConfig(Section):
-    """What both stages and the pre-training share."""
+    """Settings that both stages and the pre-training share."""
 
     epochs: PositiveInt
-    """Times that every clip (or sentence) is trained on, unless patience ends the training before."""
+    """Passes over all clips (or sentences), unless `patience` stops training earlier."""
     batch_size: PositiveInt
-    """Clips in a batch."""
+    """Clips per batch."""
     accumulate: PositiveInt = 1
-    """Batches whose gradients are summed before an update, where one of all their clips is too large for the memory;
-    every target token counts the same."""
+    """Batches per optimizer step, for when one batch of all their clips does not fit into memory; gradients are
+    weighted so that every target token counts the same."""
     lr: PositiveFloat
     """Peak learning rate."""
     warmup_steps: NonNegativeInt = 0
-    """Updates in which the learning rate rises from 0; then a cosine to 0."""
+    """Optimizer steps over which the learning rate rises linearly from 0, before the cosine decay to 0."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    """Of the optimizer."""
+    """Weight decay of the optimizer."""
     clip_norm: PositiveFloat | None = None
-    """Gradients are scaled down to this norm; null for never."""
+    """Largest gradient norm; larger gradients are scaled down to it. null: no clipping."""
     label_smoothing: Probability = 0.2
-    """(paper, 4.2 and 4.3)"""
+    """Label smoothing of the cross-entropy (paper, 4.2 and 4.3)."""
     select_by: str = BLEU4
-    """The metric on dev that decides which weights are the best: bleu1, bleu2, bleu3, bleu4, chrf, rouge_l,
-    rouge_l_beta12 or ter. `training.select_by` sets it for both stages; pre-training has no dev split."""
+    """Dev metric that selects the best weights: bleu1, bleu2, bleu3, bleu4, chrf, rouge_l (ROUGE-L F1), rouge_l_beta12
+    (ROUGE-L F1.2) or ter. `training.select_by` sets it for both stages; pre-training has no dev split."""
     patience: PositiveInt | None = None
-    """Evaluations without a better dev score (`select_by`) before training stops; null for never."""
+    """Evaluations without a better dev score (`select_by`) before training stops; null: never."""
 
     def recorded(self) -> dict[str, Any]:
         """Returns the settings as training records hold them. Fields that were added later are omitted at their

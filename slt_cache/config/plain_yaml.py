@@ -1,5 +1,6 @@
-"""YAML text <-> plain values. Reads the core of YAML 1.2, in which `no` is a word, 1e-3 a number and 2026-01-31 text;
-and refuses what no file of settings needs: keys given twice, deep nesting, and aliases that expand to a great deal."""
+"""Conversion between YAML text and plain values. Reads the core of YAML 1.2, in which `no` is a word, 1e-3 a number and
+2026-01-31 text; refuses what no settings file needs: duplicate keys, deep nesting, and aliases that expand
+enormously."""
 
 import re
 from collections.abc import Hashable
@@ -12,9 +13,9 @@ from slt_cache.errors import InputError
 
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 20
-"""Levels of nesting; settings have three."""
+"""Largest nesting depth; settings have three levels."""
 MAX_NODES = 10_000
-"""Keys and values, each alias counted as often as it stands for something."""
+"""Largest number of keys and values, with aliases expanded."""
 
 _NUMBER_START = list("-+.0123456789")
 _RESOLVERS: list[tuple[str, str, list[str] | None]] = [
@@ -28,7 +29,7 @@ _RESOLVERS: list[tuple[str, str, list[str] | None]] = [
     ("merge", r"<<", ["<"]),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
 ]
-"""Tag, pattern and first characters of the scalars that are no text; of several that match the first one counts."""
+"""Tag, pattern and first characters of the scalars that are not text; the first match counts."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,7 +49,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_decimal(self, node: Any) -> int:
-        """Also with leading zeros, which YAML 1.1 takes for octal."""
+        """Parses an integer as decimal even with leading zeros, which YAML 1.1 reads as octal."""
         return int(self.construct_scalar(node))
 
     def construct_number(self, node: Any) -> float:
@@ -56,7 +57,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that either YAML 1.1 or our reading would take for something else."""
+    """Dumper that quotes text which YAML 1.1 or this module would read as something else."""
 
 
 for _tag, _pattern, _first in _RESOLVERS:
@@ -67,9 +68,9 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 def load_yaml(text: str) -> Any:
-    """Returns the plain value of a YAML text. Raises InputError, in words to be put behind the file's name."""
+    """Returns the plain value of a YAML text. Raises InputError with a message to follow the file's name."""
     if len(text) > MAX_CHARACTERS:
-        raise InputError(f"longer than {MAX_CHARACTERS:,} characters, which no settings are")
+        raise InputError(f"longer than {MAX_CHARACTERS:,} characters, longer than any settings file")
     try:
         _require_flat(text)
         loader = _Loader(text)
@@ -88,7 +89,7 @@ def dump_yaml(value: Any) -> str:
 
 
 def shortened(value: Any, length: int = 60) -> str:
-    """Returns how a value looks in a message: on one line, and not much longer than `length`."""
+    """Returns a value as shown in a message: on one line, not much longer than `length`."""
     if isinstance(value, str) and len(value) > length:
         return f"{value[: length - 3]!r}..."
     if isinstance(value, list | tuple | dict) and len(value) > 4:
@@ -102,7 +103,7 @@ def shortened(value: Any, length: int = 60) -> str:
 
 
 def _require_flat(text: str) -> None:
-    """Looks at the nesting before anything recursive does."""
+    """Raises InputError for deep nesting, before anything recurses into it."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -115,12 +116,12 @@ def _require_flat(text: str) -> None:
 
 
 def _require_small(root: Node) -> None:
-    """Counts what the aliases stand for without expanding them."""
+    """Raises InputError if the aliases stand for too many values, counting without expanding them."""
     sizes: dict[int, int] = {}
 
     def size(node: Node) -> int:
         if id(node) not in sizes:
-            sizes[id(node)] = MAX_NODES + 1  # an alias within what it stands for has no end
+            sizes[id(node)] = MAX_NODES + 1  # an alias inside its own anchor never ends
             inner: list[Node] = []
             if isinstance(node, SequenceNode):
                 inner = node.value
@@ -131,17 +132,17 @@ def _require_small(root: Node) -> None:
 
     if size(root) > MAX_NODES:
         raise InputError(
-            f"its aliases (*name) expand to more than {MAX_NODES:,} values. Write the values out, or fewer of them"
+            f"its aliases (*name) expand to more than {MAX_NODES:,} values. Write the values out, or use fewer aliases"
         )
 
 
 def _reason(error: yaml.YAMLError) -> str:
-    said = shortened_text(" ".join(str(error).split()))
-    if "'\\t'" in said:
-        return f"{said}; indent with spaces instead of tabs"
-    return said
+    message = shortened_text(" ".join(str(error).split()))
+    if "'\\t'" in message:
+        return f"{message}; indent with spaces instead of tabs"
+    return message
 
 
 def shortened_text(text: str, length: int = 300) -> str:
-    """Returns the text, cut if it is longer."""
+    """Returns the text, truncated to `length` characters."""
     return text if len(text) <= length else f"{text[:length]}..."

@@ -1,4 +1,4 @@
-"""Every setting with its default, its description and the values that it may have, read off the sections' classes."""
+"""Reference of all settings, with defaults, descriptions and choices, derived from the section classes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class Setting:
     """One key of a config."""
 
     name: str
-    """`section.key`"""
+    """Full name, `section.key`."""
     default: Any
     description: str
     choices: tuple[Any, ...] = ()
-    """All values that it may have; empty if they are not listed."""
+    """All permitted values; empty if they are not enumerated."""
 
 
 def describe() -> list[Setting]:
@@ -27,7 +27,7 @@ def describe() -> list[Setting]:
 
 
 def section_names() -> list[str]:
-    """Returns the names of the sections, and of the settings that stand outside of them."""
+    """Returns the names of the sections, and of the settings outside any section."""
     return list(Config.model_fields)
 
 
@@ -52,7 +52,7 @@ def section_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _description(section: type[BaseModel], key: str) -> str:
-    """Of the class itself, or of the one that it has the key from."""
+    """Returns the description from the class itself, or from the base class that defines the key."""
     for one in section.__mro__:
         fields = getattr(one, "model_fields", {})
         if key in fields and fields[key].description:

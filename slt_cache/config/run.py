@@ -1,4 +1,4 @@
-"""Every section of settings together, as `config.yaml` holds them."""
+"""Complete settings of a run, as `config.yaml` holds them."""
 
 from typing import Annotated, Literal
 
@@ -16,36 +16,36 @@ from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig,
 
 class ComputeConfig(Section):
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
+    """Device to compute on: auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the training steps; features.precision is that of the frozen encoder."""
+    """Precision of training; features.precision is that of the frozen encoder."""
     workers: NonNegativeInt = 2
-    """Processes that read videos."""
+    """Number of processes that read videos."""
     save_minutes: Annotated[float, Field(ge=0.0)] = 10.0
-    """Between two savings of a training's state within an epoch: a killed one loses no more than that; 0 saves after
-    every update. It is saved after every epoch too, and on Ctrl-C and SIGTERM."""
+    """Minutes between checkpoints of the training state within an epoch, the most that a killed training loses; 0 saves
+    after every optimizer step. The state is also saved after every epoch, and on Ctrl-C and SIGTERM."""
     diagnostics: bool = True
-    """Every tenth update logs the gradient norm, before clipping, and the parameter norm of the last layer of each
-    module, as the paper's figure 2 shows them."""
+    """Log, every ten optimizer steps, the gradient norm (before clipping) and the parameter norm of the last layer of
+    each module, as in figure 2 of the paper."""
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
-    """Where the figures of metrics.jsonl, which is written always, go beside it; the packages are not
-    installed by themselves: pip install tensorboard, or wandb."""
+    """Experiment tracker that receives the metrics, which metrics.jsonl always records. It is not installed by default:
+    pip install tensorboard, or wandb."""
     sync_batchnorm: bool = True
-    """Of several processes (torchrun): batch norms go by the statistics of the whole batch, as those of one process do;
-    false: by those of each process's share."""
+    """Synchronize batch norm across processes (torchrun), so that statistics are those of the whole batch, as with one
+    process; false: each process uses its own shard's."""
     verify_features: bool = True
-    """Compare each row of a feature cache with its checksum when a process first reads it. `slt-cache bench cache`
-    measures what it costs."""
+    """Verify the checksum of each row of a feature cache when a process first reads it. `slt-cache bench cache`
+    measures the cost."""
     compile: bool = False
-    """Trainings from pixels run the backbone compiled by torch.compile; for a GPU, where the compiling pays. Numbers
-    differ in the last digits."""
+    """Run the backbone through torch.compile when training from pixels; worthwhile on a GPU. Results differ in the last
+    digits."""
 
 
 class Config(Section):
-    """One run."""
+    """Settings of one run."""
 
     seed: NonNegativeInt = 0
-    """Of everything random in training; the demo corpus has its own."""
+    """Random seed of training; the demo corpus has its own."""
     corpus: CorpusConfig = CorpusConfig()
     video: VideoConfig = VideoConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -64,11 +64,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _compiled_whole(self) -> "Config":
         if self.compute.compile and (self.encoder.checkpointing or self.encoder.chunk_frames):
-            raise ValueError("compute.compile goes with neither encoder.checkpointing nor encoder.chunk_frames")
+            raise ValueError("compute.compile cannot be combined with encoder.checkpointing or encoder.chunk_frames")
         return self
 
     @property
     def of_stage_2(self) -> "Config":
-        """The same settings with stage 2's seed."""
+        """Settings with stage 2's seed in place of the run's."""
         own = self.llm_training.seed
         return self if own is None else self.model_copy(update={"seed": own})

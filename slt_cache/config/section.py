@@ -1,4 +1,4 @@
-"""The base of every section of settings: unknown keys are refused, and `off` is read as null or false."""
+"""Base class of all sections: unknown keys are refused, and `off` is read as null or false."""
 
 from collections.abc import Set
 from pathlib import Path
@@ -27,24 +27,24 @@ def expanded(path: str) -> str:
 
 
 def _switch(value: Any) -> Any:
-    """YAML 1.1's other words for true and false, which would else be names of folders."""
+    """Converts YAML 1.1's other words for true and false, which would otherwise be taken for folder names."""
     words = {"yes": True, "on": True, "no": False, "off": False}
     return words.get(value.lower(), value) if isinstance(value, str) else value
 
 
 PathName = Annotated[str, AfterValidator(expanded)]
-"""A path, or another name that does not begin with `~`."""
+"""Path, or another name that does not begin with `~`."""
 
 
 class Section(BaseModel):
-    """Strict and frozen: an unknown key is an error, a value never changes after it was read."""
+    """Section of settings, strict and frozen: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _no_switch_for_a_number(cls, values: Any) -> Any:
-        """Refuses true and false for numbers, which pydantic would take for 1 and 0, by giving them as words."""
+        """Refuses true and false for numbers by turning them into words; pydantic would accept them as 1 and 0."""
         if not isinstance(values, dict):
             return values
         return {
@@ -59,11 +59,11 @@ def _is_wrong_switch(section: type[Section], name: Any, value: Any) -> bool:
 
 
 def _kinds(annotation: Any) -> list[Any]:
-    """The types that an annotation allows."""
+    """Returns the types that an annotation allows."""
     inner = get_args(annotation)
     return [annotation] if not inner else [kind for one in inner for kind in _kinds(one)]
 
 
 def _without_off(section: Section, later: Set[str]) -> dict[str, Any]:
-    """The settings, but for those that came `later` where they are off (false or 0)."""
+    """Returns the settings, omitting those in `later` that are off (false or 0)."""
     return {name: value for name, value in section.model_dump(mode="json").items() if value or name not in later}

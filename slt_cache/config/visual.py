@@ -1,4 +1,4 @@
-"""Settings of stage 1, the visual encoder with Light-T, and of the features that it makes."""
+"""Settings of stage 1 (the visual encoder with Light-T) and of the cached features."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,24 +16,24 @@ from slt_cache.config.section import PathName, Probability, Section, _without_of
 
 class EncoderConfig(Section):
     backbone: str = "resnet18"
-    """Network that sees each frame: a name of the registry (slt_cache/encoders/registry.py), resnet18 in the paper."""
+    """Network applied to each frame, by its name in slt_cache/encoders/registry.py; resnet18 in the paper."""
     weights: PathName = "imagenet"
-    """Initial weights of the backbone: imagenet, none, or a path to a state dict (.pth or .safetensors)."""
+    """Initial weights of the backbone: imagenet, none, or the path of a state dict (.pth or .safetensors)."""
     dim: PositiveInt = 512
-    """C, channels of the sign-wise features (left open by the paper)."""
+    """Channels of the sign-wise features, C (not given in the paper)."""
     kernel: Annotated[int, Field(ge=1)] = 5
-    """Steps; width of the temporal convolution (left open by the paper)."""
+    """Kernel width of the temporal convolution, in time steps (not given in the paper)."""
     checkpointing: bool = False
-    """Training computes the activations of the backbone's blocks a second time instead of keeping them: the same
-    numbers in less memory and more time."""
+    """Activation checkpointing: recompute the activations of the backbone's blocks in the backward pass instead of
+    storing them. Same results in less memory and more time."""
     chunk_frames: Annotated[int, Field(ge=8)] | None = None
-    """Kept frames that go through the backbone at once in training, and again when their gradients are due; null for
-    the whole batch. Memory is that of one chunk. Another training than with null: batch norm goes by a chunk's
-    statistics. Fewer than 8 frames would make them noise."""
+    """Kept frames per pass through the backbone in training, recomputed in the backward pass; null for the whole batch.
+    Memory is that of one chunk. Results differ from null, since batch norm uses the statistics of a chunk, which would
+    be noise below 8 frames."""
 
     def recorded(self) -> dict[str, Any]:
-        """As training records hold it, but for what changes no numbers; chunks only where they are set, so that what
-        was recorded before is still of the same settings."""
+        """Returns the settings as training records hold them, without those that change no result. Chunks, added later,
+        are omitted when off, so older records still compare equal."""
         recorded = _without_off(self, {"chunk_frames"})
         del recorded["checkpointing"]
         return recorded
@@ -41,37 +41,37 @@ class EncoderConfig(Section):
     @model_validator(mode="after")
     def _odd(self) -> "EncoderConfig":
         if self.kernel % 2 == 0:
-            raise ValueError(f"kernel {self.kernel} is even; the length is kept by odd ones only")
+            raise ValueError(f"kernel {self.kernel} is even; only an odd kernel keeps the length")
         return self
 
 
 class LightTConfig(Section):
     size: Literal["tiny", "small", "base", "large"] = "base"
-    """(layers, heads, hidden, feed-forward): tiny (1,4,256,1024), small (2,4,512,2048), base (3,8,512,2048),
-    large (4,8,1024,4096) (paper, table 7)."""
+    """Size of Light-T as (layers, heads, hidden, feed-forward): tiny (1,4,256,1024), small (2,4,512,2048), base
+    (3,8,512,2048), large (4,8,1024,4096) (paper, table 7)."""
     dropout: Probability = 0.1
-    """Of Light-T, in training."""
+    """Dropout of Light-T in training."""
 
 
 class VisualTrainingConfig(OptimizerConfig):
-    """Stage 1."""
+    """Settings of stage 1, the training of the visual encoder."""
 
     epochs: PositiveInt = 75
     batch_size: PositiveInt = 8
     lr: PositiveFloat = 1e-2
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    """Of stage 1 (paper: SGD)."""
+    """Optimizer of stage 1 (paper: SGD)."""
     momentum: Probability = 0.9
-    """Of SGD."""
+    """Momentum of SGD."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
-    """Of AdamW."""
+    """Betas of AdamW."""
     evaluate_every: PositiveInt = 1
     """Epochs between evaluations on dev."""
     keep_epochs: tuple[PositiveInt, ...] = ()
-    """Epochs whose weights are kept beside the best ones, in `visual/epochs/N` (paper, figure 4)."""
+    """Epochs whose weights are kept in addition to the best ones, in `visual/epochs/N` (paper, figure 4)."""
 
     def recorded(self) -> dict[str, Any]:
-        """What is kept beside the best weights changes none of them."""
+        """Returns the settings without `keep_epochs`, which does not change the best weights."""
         settings = super().recorded()
         del settings["keep_epochs"]
         return settings
@@ -79,18 +79,18 @@ class VisualTrainingConfig(OptimizerConfig):
 
 class FeaturesConfig(Section):
     level: Literal["frame", "sign", "hidden", "imported"] = "sign"
-    """What is cached: frame-wise, sign-wise, or hidden states of Light-T's encoder (paper, table 8); imported: features
-    that were made elsewhere and brought in by `slt-cache cache import`."""
+    """Features to cache: frame-wise, sign-wise, or hidden states of Light-T's encoder (paper, table 8); imported:
+    features made elsewhere and imported with `slt-cache cache import`."""
     dtype: Literal["float16", "float32"] = "float16"
-    """Of the numbers in the cache."""
+    """Data type of the cached features."""
     views: Annotated[int, Field(ge=1, le=100)] = 1
-    """Of each clip: view 0 is plain, the others are augmented as `augmentation` says; stage 2 draws one a clip and
-    epoch."""
+    """Views per clip: view 0 is plain, the others are augmented according to `augmentation`; stage 2 draws one per clip
+    and epoch."""
     view_seed: NonNegativeInt = 0
-    """Of the augmented views."""
+    """Random seed of the augmented views."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the frozen encoder; bf16 and fp16 are faster on a GPU, and make other features."""
+    """Precision of the frozen encoder; bf16 and fp16 are faster on a GPU, but give different features."""
     batch_frames: PositiveInt | None = None
-    """Kept frames that go through the encoder at once; null for as many as suit the device."""
+    """Kept frames per pass through the frozen encoder; null for a number that suits the device."""
     clips_per_part: PositiveInt = 64
-    """Clips in one part file, the unit in which an interrupted extraction goes on."""
+    """Clips per part file, the unit in which an interrupted extraction resumes."""

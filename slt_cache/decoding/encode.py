@@ -1,7 +1,7 @@
-"""Videos through the frozen encoder: events of a reader in, features of each clip out.
+"""Encoding of videos with the frozen encoder: events of a reader in, features of each clip out.
 
-Extraction, evaluation from video and live translation all come through here, so a cached clip and the same clip
-translated live have the same features."""
+Extraction, evaluation from video and live translation share this code, so that a clip has the same features whether
+cached or translated live."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from slt_cache.video.stream import UnreadableVideo
 
 
 class UnstorableFeatures(SltCacheError):
-    """A clip whose features the type of the cache cannot hold: an infinite feature would become a fluent wrong
+    """Error of a clip whose features overflow the cache's data type: an infinite feature would become a fluent wrong
     sentence."""
 
     def __init__(self, clip_id: str, dtype: str):
@@ -27,17 +27,17 @@ class UnstorableFeatures(SltCacheError):
 
     @staticmethod
     def reason_for(dtype: str) -> str:
-        return f"features that are not finite as {dtype}"
+        return f"its features are not finite in {dtype}"
 
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """One view of one clip."""
+    """Features of one view of one clip."""
 
     end: ClipEnd
-    """Which clip it is."""
+    """Event that ended the clip, which identifies it."""
     features: torch.Tensor
-    """[N, C], on the CPU, of the type that the cache stores."""
+    """Features [N, C] on the CPU, in the cache's data type."""
 
 
 Unusable = UnreadableVideo | UnstorableFeatures
@@ -49,19 +49,19 @@ class EncodedClips:
 
     ids: tuple[str, ...]
     features: torch.Tensor
-    """[sum N, C]"""
+    """Features [sum N, C]."""
     lengths: torch.Tensor
-    """int64 [B], N of each clip."""
+    """Lengths, int64 [B]."""
 
 
 @dataclass
 class _Pending:
-    """A clip on its way through the backbone."""
+    """Clip that is partly through the backbone."""
 
     frames: int = 0
-    """Kept frames that have come so far."""
+    """Kept frames received so far."""
     encoded: list[torch.Tensor] = field(default_factory=list)
-    """Frame-wise features that are there already."""
+    """Frame-wise features computed so far."""
     end: ClipEnd | UnreadableVideo | None = None
 
     def is_done(self) -> bool:
@@ -71,14 +71,14 @@ class _Pending:
 
 
 def encode(encoder: FrozenEncoder, events: Iterable[Event]) -> Iterator[EncodedClip | Unusable]:
-    """Each clip's features, or why there are none, in the order of the events.
+    """Yields each clip's features, or why there are none, in the order of the events.
 
-    Frames of several clips go through the backbone together, without padding, and a long clip in several passes."""
+    Frames of several clips share a pass of the backbone, without padding; a long clip takes several passes."""
     packer = _Packer(encoder)
     late: list[_Result] = []
     for event in events:
         for now in packer.add(event):
-            # The pass before is fetched while a GPU computes this one.
+            # Fetches the previous pass while a GPU computes this one.
             yield from map(_fetch, late)
             late = now
     yield from map(_fetch, late)
@@ -94,13 +94,13 @@ class _Packer:
     def __init__(self, encoder: FrozenEncoder):
         self.encoder = encoder
         self.buffer: torch.Tensor | None = None
-        """uint8 [frames at once, 3, S, S], channels-last."""
+        """Frame buffer, uint8 [frames at once, 3, S, S], channels-last."""
         self.segments: list[tuple[_Pending, int]] = []
-        """Whose frames the buffer holds, and how many of each."""
+        """Clips whose frames the buffer holds, with the number of each."""
         self.clips: deque[_Pending] = deque()
 
     def add(self, event: Event) -> Iterator[list[_Result]]:
-        """Gives the clips that each full pass completes."""
+        """Yields the clips that each full pass completes."""
         if not self.clips or self.clips[-1].end is not None:
             self.clips.append(_Pending())
         clip = self.clips[-1]
@@ -127,7 +127,7 @@ class _Packer:
         return self.buffer
 
     def _put(self, clip: _Pending, images: torch.Tensor) -> torch.Tensor:
-        """Copies what there is room for; returns the others."""
+        """Copies as many frames as fit; returns the rest."""
         buffer, filled = self._room(images), self._filled()
         count = min(len(images), len(buffer) - filled)
         buffer[filled : filled + count] = images[:count]
@@ -135,7 +135,7 @@ class _Packer:
         return images[count:]
 
     def _run(self) -> list[_Result]:
-        """One pass of the backbone over what the buffer holds."""
+        """Runs the backbone over the buffered frames; returns the completed clips."""
         if self.segments and self.buffer is not None:
             features = self.encoder.frame_features(self.buffer[: self._filled()])
             counts = [count for _, count in self.segments]
@@ -166,7 +166,7 @@ def _fetch(result: _Result) -> EncodedClip | Unusable:
 
 
 def usable(encoded: Iterable[EncodedClip | Unusable]) -> Iterator[EncodedClip]:
-    """Stops at the first clip without features: raises why."""
+    """Yields the encoded clips; raises the error of the first clip without features."""
     for clip in encoded:
         if not isinstance(clip, EncodedClip):
             raise clip
@@ -174,7 +174,7 @@ def usable(encoded: Iterable[EncodedClip | Unusable]) -> Iterator[EncodedClip]:
 
 
 def packed(encoded: Iterable[EncodedClip], batch_size: int) -> Iterator[EncodedClips]:
-    """Puts clips together for beam search."""
+    """Groups clips into batches for beam search."""
     clips = iter(encoded)
     while batch := list(islice(clips, batch_size)):
         yield _pack(batch)

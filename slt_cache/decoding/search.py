@@ -16,24 +16,24 @@ from slt_cache.models.translators import SignTranslator
 from slt_cache.text.tokenizer import Tokenizer
 
 NAMED = 10
-"""Clips that a notice names."""
+"""Largest number of clips that a notice names."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """The translations of one clip, best first."""
+    """Translations of one clip, best first."""
 
     clip_id: str
     texts: tuple[str, ...]
     scores: tuple[float, ...]
-    """Log-probability of each text, `</s>` included, by its tokens to the power of length_penalty: with 1, per token.
-    Higher is better."""
-    cut: int = 0
-    """Steps at the end of the clip that were not read, because the LLM has no positions for them."""
+    """Log-probability of each text, including `</s>`, divided by its number of tokens to the power of length_penalty:
+    per token if 1. Higher is better."""
+    steps_left_out: int = 0
+    """Steps at the end of the clip that were not read for lack of positions in the LLM."""
 
 
 class EncodedBatch(Protocol):
-    """Features of B clips, wherever they came from: the cache or the encoder."""
+    """Features of B clips, from the cache or the encoder."""
 
     @property
     def ids(self) -> tuple[str, ...]: ...
@@ -51,8 +51,8 @@ def decode(
     nbest: int = 1,
     show: Callable[[int], None] | None = None,
 ) -> list[Hypothesis]:
-    """Hypotheses in the order of the batches; `nbest` of the beams of each clip. `show` is told after each batch how
-    many clips are done, about, by all processes together."""
+    """Decodes batches into hypotheses, in their order, with the `nbest` best beams of each clip. After each batch,
+    `show` receives the approximate number of clips decoded by all processes."""
     device = next(translator.parameters()).device
     translator.eval()
     search = _greedy if generation.num_beams == 1 else _beams
@@ -62,9 +62,10 @@ def decode(
         sequences, scores = search(translator, features, lengths, generation, min(nbest, generation.num_beams))
         texts = [tokenizer.decode(ids) for ids in sequences[:, len(translator.start) :].tolist()]
         found = len(texts) // len(batch.ids)
-        for row, (clip_id, cut) in enumerate(zip(batch.ids, translator.steps_left_out(lengths).tolist(), strict=True)):
+        left_out = translator.steps_left_out(lengths).tolist()
+        for row, (clip_id, steps) in enumerate(zip(batch.ids, left_out, strict=True)):
             span = slice(row * found, (row + 1) * found)
-            hypotheses.append(Hypothesis(clip_id, tuple(texts[span]), tuple(scores[span]), cut))
+            hypotheses.append(Hypothesis(clip_id, tuple(texts[span]), tuple(scores[span]), steps))
         if show is not None:
             show(len(hypotheses) * size())
     return hypotheses
@@ -77,33 +78,34 @@ def decode_cached(
     generation: GenerationConfig,
     show: Callable[[int], None] | None = None,
 ) -> list[Hypothesis]:
-    """A whole split, in the order of the cache; decoded in batches of clips of similar length. Of
-    several processes each decodes some of the batches, and all get all hypotheses."""
+    """Decodes a whole split, in the order of the cache, in batches of clips of similar length. With several processes
+    each decodes some of the batches, and all get all hypotheses."""
     batches = feature_loader(cache, tokenizer, batch_size=generation.batch_size, shuffle=False, by_length=True)
     mine = islice(batches, rank(), None, size())
     return gather_hypotheses(cache.ids, lambda: decode(translator, mine, tokenizer, generation, show=show))
 
 
 def gather_hypotheses(ids: Sequence[str], make: Callable[[], list[Hypothesis]]) -> list[Hypothesis]:
-    """The hypotheses that each process makes of its share of the clips, in the order of `ids`."""
+    """Gathers the hypotheses that each process makes of its shard of the clips, in the order of `ids`."""
     found = gather_object(make)
     assert len(found) == len(ids), f"{len(found)} hypotheses of {len(ids)} clips"
     by_id = {hypothesis.clip_id: hypothesis for hypothesis in found}
     return [by_id[clip_id] for clip_id in ids]
 
 
-def cut_notice(hypotheses: Sequence[Hypothesis], positions: int | None) -> str | None:
-    """What to tell of clips whose ends were not read; None where there are none."""
-    cut = [hypothesis.clip_id for hypothesis in hypotheses if hypothesis.cut]
-    if not cut:
+def truncation_notice(hypotheses: Sequence[Hypothesis], positions: int | None) -> str | None:
+    """Returns a notice of clips whose ends were not read; None if there are none."""
+    truncated = [one.clip_id for one in hypotheses if one.steps_left_out]
+    if not truncated:
         return None
-    more = f" and {len(cut) - NAMED} more" if len(cut) > NAMED else ""
-    clips, their = ("1 clip is", "its end was") if len(cut) == 1 else (f"{len(cut)} clips are", "their ends were")
-    return f"{clips} longer than the LLM's {positions} steps; {their} not read: {', '.join(cut[:NAMED])}{more}"
+    count = len(truncated)
+    more = f" and {count - NAMED} more" if count > NAMED else ""
+    clips, their = ("1 clip is", "its end was") if count == 1 else (f"{count} clips are", "their ends were")
+    return f"{clips} longer than the LLM's {positions} steps; {their} not read: {', '.join(truncated[:NAMED])}{more}"
 
 
 Found = tuple[torch.Tensor, list[float]]
-"""int64 [B * nbest, L], start tokens first, and a score for each row."""
+"""Token ids, int64 [B * nbest, L], with the decoder prefix, and a score for each row."""
 
 
 def _beams(
@@ -117,7 +119,7 @@ def _beams(
         max_new_tokens=generation.max_new_tokens,
         length_penalty=generation.length_penalty,
         do_sample=False,
-        output_scores=True,  # else there are no scores of sentences either
+        output_scores=True,  # without them sentences have no scores
         stopping_criteria=StoppingCriteriaList([_ForgetSteps()]),
     )
     return result.sequences, result.sequences_scores.tolist()
@@ -139,8 +141,8 @@ def _greedy(
 
 
 class _ForgetSteps(StoppingCriteria):
-    """Stops nothing. Beam search keeps every step's log-probabilities [B * beams, V], which nobody asked for: 20 GB for
-    128 tokens and a vocabulary of 250,000 pieces."""
+    """Criterion that never stops, but frees the log-probabilities [B * beams, V] that beam search keeps of every step:
+    20 GB for 128 tokens and a vocabulary of 250,000."""
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         if scores:
@@ -149,7 +151,8 @@ class _ForgetSteps(StoppingCriteria):
 
 
 class _Likelihood(LogitsProcessor):
-    """Changes nothing. Keeps the log-probability of each token that greedy search takes: the likeliest one's."""
+    """Processor that changes nothing, but keeps the log-probability of the likeliest token, which greedy search
+    takes."""
 
     def __init__(self, start: int):
         self.start = start
@@ -160,10 +163,11 @@ class _Likelihood(LogitsProcessor):
         return scores
 
     def scores(self, translator: SignTranslator, sequences: torch.Tensor, length_penalty: float) -> list[float]:
-        """As beam search scores a sentence: the sum up to `</s>`, by the number of tokens."""
+        """Returns the scores as beam search computes them: the sum of log-probabilities up to `</s>`, divided by the
+        number of tokens to the power of length_penalty."""
         written = sequences[:, self.start :]
         ended = (written == translator.seq2seq.config.eos_token_id).long()
-        counts = ended.cumsum(-1) - ended == 0  # [B, L], True up to the first </s> and on it
+        counts = ended.cumsum(-1) - ended == 0  # [B, L], True up to and including the first </s>
         sums = (torch.stack(self.steps, -1) * counts).sum(-1)
         scores: list[float] = (sums / counts.sum(-1) ** length_penalty).tolist()
         return scores

@@ -1,7 +1,5 @@
-"""A trained translator as one folder: the LLM as `from_pretrained` reads it, its tokenizer and generation settings, and
-beside them the adapter, LoRA's weights where there are any, and what the translator was trained on.
-
-All that is needed to translate features lies in it; nothing in it points elsewhere."""
+"""Saving of a trained translator as one self-contained folder: the LLM in the format of `from_pretrained`, its
+tokenizer and generation settings, the adapter, LoRA weights if any, and what it was trained on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -31,41 +29,41 @@ ABOUT_FILE = "sign_translator.json"
 LORA_FOLDER = "lora"
 LORA_WEIGHTS = "adapter_model.safetensors"
 LORA_CONFIG = "adapter_config.json"
-"""peft's names for them."""
+"""File name of LoRA settings; these two are peft's names."""
 SEARCH = ("num_beams", "max_new_tokens", "length_penalty")
 """Settings of beam search that are saved."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What a saved translator says of itself."""
+    """Description of a saved translator, in its sign_translator.json."""
 
     features: Mapping[str, Any]
-    """The spec of the features that it reads (features/spec.py)."""
+    """Spec of the features that it reads (features/spec.py)."""
     language: str | None
-    """The LLM's code of it."""
+    """Language code of the LLM."""
     llm: str
-    """What was fine-tuned: a hub name, or the last part of a path."""
+    """Model that was fine-tuned: a hub name, or the last part of a path."""
     lora: Mapping[str, Any] | None = None
-    """Settings of LoRA, where it was trained so; its weights lie in lora/ unless they were merged."""
+    """LoRA settings, if it was trained with LoRA; the weights are in lora/ unless merged."""
     corpus: str = ""
     dev: Mapping[str, float] | None = None
     """Scores of these weights on the dev split."""
     scoring: Mapping[str, Any] = field(default_factory=dict)
-    """How they were computed: the preset, and what was done to both texts."""
+    """Scoring of dev: the preset, and how both texts were normalized."""
     generation: Mapping[str, Any] = field(default_factory=dict)
-    """Of beam search, under transformers' names; kept in generation_config.json."""
+    """Settings of beam search under transformers' names; kept in generation_config.json."""
     tool: str = ""
 
     @property
     def encoder_sha256(self) -> str | None:
-        """Of the visual encoder whose features it reads; None where they were made elsewhere."""
+        """SHA-256 of the visual encoder whose features it reads; None for features made elsewhere."""
         sha256: str | None = self.features["encoder_sha256"]
         return sha256
 
 
 class SavedTranslator(SignTranslator):
-    """A translator with all that belongs to it, as `SignTranslator.from_pretrained` gives it."""
+    """Translator with its tokenizer and description, as `SignTranslator.from_pretrained` returns it."""
 
     def __init__(self, seq2seq: PreTrainedModel, tokenizer: Tokenizer, about: About):
         super().__init__(about.features["dim"], seq2seq, tokenizer.start)
@@ -73,7 +71,8 @@ class SavedTranslator(SignTranslator):
         self.about = about
 
     def translate(self, features: Sequence[np.ndarray | torch.Tensor], batch_size: int = 32) -> list[str]:
-        """One sentence for each clip, whose features are [N, C]; by beam search with the settings it was saved with.
+        """Translates clips, each given as features [N, C], by beam search with the saved settings. Returns one sentence
+        per clip.
 
         Raises InputError for features of another shape."""
         clips = [self._checked(number, clip) for number, clip in enumerate(features)]
@@ -86,11 +85,11 @@ class SavedTranslator(SignTranslator):
         return texts
 
     def _checked(self, number: int, clip: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """As float32, where the model is."""
+        """Returns the features as float32 on the model's device."""
         dim, device = self.about.features["dim"], next(self.parameters()).device
         if clip.ndim != 2 or clip.shape[1] != dim or not len(clip):
             raise InputError(
-                f"clip {number}: its features are {tuple(clip.shape)}, and must be [N, {dim}], N at least 1."
+                f"clip {number}: its features have shape {tuple(clip.shape)}, expected [N, {dim}] with N >= 1."
             )
         if isinstance(clip, torch.Tensor):
             return clip.to(device, torch.float32)
@@ -98,7 +97,7 @@ class SavedTranslator(SignTranslator):
 
 
 def write_translator(folder: Path, model: SignTranslator, tokenizer: Tokenizer, about: About) -> None:
-    """Writes into a folder that `read_translator` reads."""
+    """Writes a translator into a folder that `read_translator` reads."""
     write_seq2seq(folder, model.seq2seq, tokenizer)
     save_model(model.adapter, str(folder / ADAPTER_FILE))
     if has_lora(model.seq2seq):
@@ -110,14 +109,14 @@ def write_translator(folder: Path, model: SignTranslator, tokenizer: Tokenizer, 
 
 
 def write_about(folder: Path, about: About) -> None:
-    """Beside the weights; its generation settings lie in transformers' own file."""
+    """Writes the description next to the weights; generation settings are in transformers' own file."""
     values = asdict(about)
     del values["generation"]
     write_json(folder / ABOUT_FILE, values)
 
 
 def write_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer) -> None:
-    """The encoder-decoder as it is without LoRA, and its tokenizer."""
+    """Writes the encoder-decoder without LoRA, and its tokenizer."""
     if has_lora(seq2seq):
         seq2seq.save_pretrained(folder, state_dict=base_weights(seq2seq))
     else:
@@ -126,8 +125,8 @@ def write_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer) 
 
 
 def _generation_config(model: SignTranslator, search: Mapping[str, Any]) -> GenerationConfig:
-    """For transformers' own `generate` too: the start tokens as it calls them. With one beam it takes no length
-    penalty, which would change nothing."""
+    """Returns a generation config that also serves transformers' own `generate`, with the decoder prefix under its
+    names. With one beam transformers rejects a length penalty, which would change nothing."""
     greedy = search.get("num_beams", 1) == 1
     wanted = {name: search[name] for name in SEARCH if name in search and not (greedy and name == "length_penalty")}
     first, *second = model.start
@@ -136,14 +135,14 @@ def _generation_config(model: SignTranslator, search: Mapping[str, Any]) -> Gene
 
 
 def read_translator(name: str | Path) -> SavedTranslator:
-    """From a folder, or by the name under which such a folder lies on the hub; in evaluation mode.
+    """Loads a saved translator from a folder or by hub name, in evaluation mode.
 
-    Raises InputError where it is not there, or is no saved translator."""
+    Raises InputError if it does not exist or is not a saved translator."""
     folder = _folder_of(str(name))
     if not (folder / ABOUT_FILE).is_file():
         raise InputError(
-            f"{name}: there is no {ABOUT_FILE}; stage 2 did not save this folder, or an older version did. "
-            f"Name the folder llm/best of a run, or train it again: {command('train-llm --restart')}"
+            f"{name}: no {ABOUT_FILE}; not saved by stage 2, or by an older version. "
+            f"Use the folder llm/best of a run, or train again: {command('train-llm --restart')}"
         )
     with loading(str(folder)):
         about = _read_about(folder)
@@ -161,7 +160,7 @@ def _read_about(folder: Path) -> About:
     about = replace(read_as(folder / ABOUT_FILE, About), generation=search)
     dim = about.features.get("dim")
     if not isinstance(dim, int) or dim < 1 or "encoder_sha256" not in about.features:
-        raise InputError(f"{folder / ABOUT_FILE}: damaged: its features have no dim and encoder_sha256. {RESTORE}")
+        raise InputError(f"{folder / ABOUT_FILE}: damaged: its features lack dim or encoder_sha256. {RESTORE}")
     return about
 
 
@@ -170,7 +169,7 @@ def _read_lora(folder: Path, seq2seq: PreTrainedModel) -> None:
     unknown = put_lora(seq2seq, peft.LoraConfig.from_pretrained(str(folder)), read_tensors(folder / LORA_WEIGHTS))
     if unknown:
         raise InputError(
-            f"{folder / LORA_WEIGHTS}: damaged, or of another model: {some_of(unknown)} do not fit. {RESTORE}"
+            f"{folder / LORA_WEIGHTS}: damaged, or from another model: {some_of(unknown)} do not match. {RESTORE}"
         )
 
 
@@ -182,6 +181,6 @@ def _folder_of(name: str) -> Path:
     except (OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise InputError(
-            f"{name}: neither a folder with a saved translator nor to be had from the hub ({reason}). Where there is a "
-            f"network: hf download {name} --local-dir FOLDER. Then name that folder."
+            f"{name}: neither the folder of a saved translator nor available from the hub ({reason}). With a "
+            f"network: hf download {name} --local-dir FOLDER. Then use that folder."
         ) from error

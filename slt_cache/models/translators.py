@@ -1,7 +1,7 @@
-"""Sign features in, sentences out: an adapter in place of the word embedding of an encoder-decoder.
+"""Translators from sign features to sentences: an adapter in place of the word embedding of an encoder-decoder.
 
-Both stages are this module: VL-Adapter + Light-T in stage 1, LLM-Adapter + MBart in stage 2. Knows no files, but
-for `from_pretrained`."""
+Both stages use this module: VL-Adapter + Light-T in stage 1, LLM-Adapter + MBart in stage 2. Knows no files, except in
+`from_pretrained`."""
 
 import math
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from slt_cache.models.saved import SavedTranslator
 
 IGNORED = -100
-"""Label of padding, left out of the loss."""
+"""Label of padding, ignored by the loss."""
 
 
 @dataclass(frozen=True)
 class LightTSize:
     layers: int
-    """Of the encoder and of the decoder."""
+    """Layers of the encoder and of the decoder."""
     heads: int
     hidden: int
     feed_forward: int
@@ -41,18 +41,18 @@ LIGHT_T_SIZES = {
     "base": LightTSize(3, 8, 512, 2048),
     "large": LightTSize(4, 8, 1024, 4096),
 }
-"""(Chen et al. 2024, table 7)"""
+"""Sizes of Light-T (Chen et al. 2024, table 7)."""
 
 
 class Adapter(nn.Module):
-    """MLP with one hidden layer, visual space C -> text space D: VL-Adapter and LLM-Adapter alike."""
+    """MLP with one hidden layer from visual space C to text space D: both VL-Adapter and LLM-Adapter."""
 
     def __init__(self, dim_in: int, dim_out: int):
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(dim_in, dim_out), nn.ReLU(), nn.Linear(dim_out, dim_out))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[..., C] -> [..., D]"""
+        """Maps features [..., C] to [..., D]."""
         embeds: torch.Tensor = self.mlp(features)
         return embeds
 
@@ -60,8 +60,8 @@ class Adapter(nn.Module):
 def make_light_t(
     size: str, vocabulary: int, pad: int, eos: int, dropout: float, start: tuple[int, ...] = ()
 ) -> PreTrainedModel:
-    """Light-T from scratch: a pre-norm transformer with sinusoidal positions on both inputs (Chen et al. 2024, 4.2).
-    `start` are the ids that decoding begins with."""
+    """Makes an untrained Light-T: a pre-norm transformer with sinusoidal positions on both inputs (Chen et al. 2024,
+    4.2). `start` are the ids of the decoder prefix."""
     shape = LIGHT_T_SIZES[size]
     config = M2M100Config(
         vocab_size=vocabulary,
@@ -85,14 +85,14 @@ def make_light_t(
     )
     light_t = M2M100ForConditionalGeneration(config)
     if pad in start:
-        # T5's. Padding has no position in M2M100, and behind it a search, which reads token by token, and training,
-        # which reads all at once, would number the tokens differently. No id is -1.
+        # T5's start is padding, which has no position in M2M100: the tokens after it would be numbered differently in
+        # search, token by token, than in training, all at once. No id is -1.
         light_t.get_decoder().embed_positions.padding_idx = -1
     return light_t
 
 
 class SignTranslator(nn.Module):
-    """Adapter + encoder-decoder: features of clips -> logits over target tokens."""
+    """Adapter and encoder-decoder: features of clips to logits over target tokens."""
 
     seq2seq: Any  # a PreTrainedModel; its mixed-in methods are unknown to type checkers
 
@@ -105,9 +105,9 @@ class SignTranslator(nn.Module):
         step_dropout: float = 0.0,
         channel_dropout: float = 0.0,
     ):
-        """`dim` is C; `start` are the ids that decoding begins with (text/families.py). `feature_dropout` zeroes single
-        values of the features in training and scales up the others, `channel_dropout` whole channels of a clip alike;
-        `step_dropout` zeroes whole time steps."""
+        """Combines a fresh adapter with an encoder-decoder. `dim` is C; `start` are the ids of the decoder prefix
+        (text/families.py). In training, `feature_dropout` zeroes single values and `channel_dropout` whole channels of
+        a clip, scaling up the rest; `step_dropout` zeroes whole time steps."""
         super().__init__()
         self.seq2seq = seq2seq
         self.start = start
@@ -116,40 +116,41 @@ class SignTranslator(nn.Module):
         self.feature_dropout = nn.Dropout(feature_dropout)
         self.step_dropout = step_dropout
         self.channel_dropout = channel_dropout
-        # A scaled word embedding multiplies what it looks up; embeddings that come ready-made are not scaled.
+        # A scaled word embedding multiplies what it looks up, but not embeddings passed in.
         scaled = getattr(seq2seq.config, "scale_embedding", False)
         self.scale = math.sqrt(width) if scaled else 1.0
 
     @classmethod
     def from_pretrained(cls, name: "str | Path") -> "SavedTranslator":
-        """A translator that stage 2 saved, from its folder (`llm/best` of a run) or by its name on the hub: in
-        evaluation mode, with its tokenizer and all that `translate` needs. Raises InputError where it is not there."""
+        """Loads a translator saved by stage 2 from its folder (`llm/best` of a run) or by hub name: in evaluation mode,
+        with its tokenizer and all that `translate` needs. Raises InputError if it does not exist."""
         from slt_cache.models.saved import read_translator
 
         return read_translator(name)
 
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[sum N, C] or padded [B, N, C], [B] -> sign embeddings [B, N, D] and their mask, int64 [B, N]. What stands
-        where the mask is 0 is not to be read."""
+        """Embeds features, [sum N, C] or padded [B, N, C], with lengths [B]. Returns sign embeddings [B, N, D] and
+        their mask, int64 [B, N]; embeddings at mask 0 are undefined."""
         mask = step_mask(lengths)
         self._require_positions(mask.shape[1], "steps of features")
         return self.adapter(self._dropped(padded(features, mask))) * self.scale, mask.long()
 
     def _dropped(self, features: torch.Tensor) -> torch.Tensor:
-        """[B, N, C], in training without some values, some whole steps and some whole channels of each clip. Steps that
-        stay keep their size: one that is missing is a sign not seen, and what is seen of the others is no more for it.
-        Channels that stay are scaled up, for the adapter sums over all of them (Tompson et al. 2015, 3.2)."""
+        """Applies the three dropouts to features [B, N, C] in training. Remaining steps are not scaled, since a missing
+        sign does not strengthen the others; remaining channels are, since the adapter sums over them (Tompson et al.
+        2015, 3.2)."""
         features = self.feature_dropout(features)
         clips, steps, channels = features.shape
         if self.training and self.step_dropout > 0:
             features = features * (torch.rand(clips, steps, 1, device=features.device) >= self.step_dropout)
         if self.training and self.channel_dropout > 0:
             ones = torch.ones(clips, 1, channels, device=features.device)
-            features = features * F.dropout(ones, self.channel_dropout)  # of each channel 0 or 1 / (1 - p)
+            features = features * F.dropout(ones, self.channel_dropout)  # 0 or 1 / (1 - p) for each channel
         return features
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
-        """[sum N, C] or padded [B, N, C], [B], [B, L] -> logits [B, L, V]"""
+        """Computes logits [B, L, V] from features, [sum N, C] or padded [B, N, C], their lengths [B] and token ids [B,
+        L]."""
         self._require_positions(decoder_input_ids.shape[1], "target tokens")
         embeds, mask = self.embed(features, lengths)
         logits: torch.Tensor = self.seq2seq(
@@ -159,13 +160,14 @@ class SignTranslator(nn.Module):
 
     @cached_property
     def positions(self) -> int | None:
-        """Steps that the LLM has positions for. None where they do not end: the sinusoids of Light-T, M2M100 and NLLB,
-        the relative positions of T5."""
+        """Number of positions of the LLM; None if unlimited: the sinusoids of Light-T, M2M100 and NLLB, the relative
+        positions of T5."""
         table = getattr(self.seq2seq.get_encoder(), "embed_positions", None)
         return self.seq2seq.config.max_position_embeddings if isinstance(table, nn.Embedding) else None
 
     def steps_left_out(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Steps at the end of each clip that `generate` does not read, for want of positions: [B] -> [B]"""
+        """Returns, for lengths [B], the number of steps at the end of each clip that `generate` does not read for lack
+        of positions, [B]."""
         if self.positions is None:
             return torch.zeros_like(lengths)
         return (lengths - self.positions).clamp(min=0)
@@ -173,12 +175,13 @@ class SignTranslator(nn.Module):
     def _require_positions(self, length: int, what: str) -> None:
         if self.positions is not None and length > self.positions:
             raise InputError(
-                f"a clip has {length} {what}, and the LLM positions for {self.positions}. "
-                "Cut the video into shorter clips."
+                f"a clip has {length} {what}, but the LLM has only {self.positions} positions. "
+                "Split the video into shorter clips."
             )
 
     def hidden(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Hidden states of the encoder, packed: [sum N, C] or padded [B, N, C], [B] -> [sum N, D]"""
+        """Computes the encoder's hidden states, packed [sum N, D], from features, [sum N, C] or padded [B, N, C], and
+        lengths [B]."""
         embeds, mask = self.embed(features, lengths)
         encoder = self.seq2seq.get_encoder()
         states: torch.Tensor = encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
@@ -186,11 +189,11 @@ class SignTranslator(nn.Module):
 
     @torch.no_grad()
     def generate(self, features: torch.Tensor, lengths: torch.Tensor, **options: Any) -> Any:
-        """Decodes [sum N, C] or padded [B, N, C], [B] from the start tokens; `options` are those of transformers'
-        `generate`, which runs the encoder once a clip whatever the number of beams. Reads and writes no further than
-        the LLM has positions."""
+        """Generates from features, [sum N, C] or padded [B, N, C], with lengths [B], starting with the decoder prefix.
+        `options` are those of transformers' `generate`, which runs the encoder once per clip for any number of beams.
+        Input and output are limited to the LLM's positions."""
         if self.positions is not None:
-            features, lengths = self._cut(features, lengths)
+            features, lengths = self._truncated(features, lengths)
             room = self.positions + 1 - len(self.start)  # the last token is written and not read
             options["max_new_tokens"] = min(options.get("max_new_tokens", room), room)
         embeds, mask = self.embed(features, lengths)
@@ -204,8 +207,8 @@ class SignTranslator(nn.Module):
             **options,
         )
 
-    def _cut(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Without the steps that there is no position for, which a single long clip would have padded for all."""
+    def _truncated(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Drops the steps beyond the last position, to which a single long clip would otherwise pad all others."""
         if features.dim() == 3:
             features = features[:, : self.positions]
         else:
@@ -214,7 +217,8 @@ class SignTranslator(nn.Module):
 
 
 class VisualTranslator(nn.Module):
-    """Visual encoder and translator end to end: with VL-Adapter + Light-T stage 1, with an LLM joint training."""
+    """Visual encoder and translator, end to end: with VL-Adapter + Light-T in stage 1, with an LLM in joint
+    training."""
 
     def __init__(self, encoder: VisualEncoder, translator: SignTranslator):
         super().__init__()
@@ -223,8 +227,7 @@ class VisualTranslator(nn.Module):
         self._frozen: tuple[nn.Module, ...] = ()
 
     def freeze(self, part: nn.Module) -> None:
-        """The part learns nothing from now on: no gradients, and in training too its batch norms go by the statistics
-        that they have."""
+        """Freezes a part: no gradients, and its batch norms use their running statistics in training too."""
         part.requires_grad_(False)
         self._frozen = (*self._frozen, part.eval())
 
@@ -235,13 +238,13 @@ class VisualTranslator(nn.Module):
         return self
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
-        """uint8 [sum T', 3, S, S], [B], [B, L] -> logits [B, L, V]"""
+        """Computes logits [B, L, V] from frames, uint8 [sum T', 3, S, S], their lengths [B] and token ids [B, L]."""
         logits: torch.Tensor = self.translator(self.encoder(frames, lengths), lengths, decoder_input_ids)
         return logits
 
 
 def token_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Cross-entropy summed over the target tokens; padding (IGNORED) counts nothing (method.md, loss)."""
+    """Returns the cross-entropy summed over the target tokens, ignoring padding (method.md, loss)."""
     return F.cross_entropy(
         logits.float().flatten(0, 1),
         labels.flatten(),

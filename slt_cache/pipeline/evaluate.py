@@ -11,7 +11,14 @@ from slt_cache.checkpoints.translator import LlmCheckpoint, load_llm
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import encode, packed, usable
-from slt_cache.decoding.search import EncodedBatch, Hypothesis, cut_notice, decode, decode_cached, gather_hypotheses
+from slt_cache.decoding.search import (
+    EncodedBatch,
+    Hypothesis,
+    decode,
+    decode_cached,
+    gather_hypotheses,
+    truncation_notice,
+)
 from slt_cache.device import pick_device
 from slt_cache.distributed.processes import is_main_process, join, main_process_first, shard
 from slt_cache.errors import InputError, SltCacheError
@@ -104,7 +111,7 @@ def evaluate(
                 [clip.id for clip in clips],
                 lambda: decode(translator, batches, tokenizer, run.config.generation, show=show),
             )
-    notice = cut_notice(hypotheses, translator.positions)
+    notice = truncation_notice(hypotheses, translator.positions)
     if notice is not None:
         log(notice)
     if not any(hypothesis.texts[0].strip() for hypothesis in hypotheses):

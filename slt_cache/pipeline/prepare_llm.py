@@ -12,7 +12,7 @@ import torch
 
 from slt_cache.advice import command
 from slt_cache.batches.denoising import NoisyText
-from slt_cache.batches.sampler import Share
+from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.named_files import content_of
 from slt_cache.checkpoints.record import OtherSettings, Record, read_record, whole_record
 from slt_cache.checkpoints.translator import save_seq2seq
@@ -266,7 +266,7 @@ class PretrainingStage(Stage):
             mask_ratio=loop.mask_ratio,
             span_mean=loop.span_mean,
             permute_sentences=loop.permute_sentences,
-            share=Share(rank(), size()),
+            shard=Shard(rank(), size()),
         )
         if (positions := small_positions(name)) is not None:
             text.require_positions(positions)

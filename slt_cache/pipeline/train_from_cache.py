@@ -11,11 +11,11 @@ import torch
 
 from slt_cache.advice import command
 from slt_cache.batches.features import feature_loader, require_positions
-from slt_cache.batches.sampler import Share
+from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.translator import load_llm, save_llm, save_llm_record
 from slt_cache.corpora.registry import language_code
-from slt_cache.decoding.search import cut_notice, decode_cached
+from slt_cache.decoding.search import decode_cached, truncation_notice
 from slt_cache.device import pick_device
 from slt_cache.distributed.processes import rank, size
 from slt_cache.errors import InputError
@@ -87,7 +87,7 @@ class CacheStage(Stage):
             seed=self.run.config.seed,
             shuffle=True,
             by_length=self.run.config.llm_training.length_buckets,
-            share=Share(rank(), size()),
+            shard=Shard(rank(), size()),
         )
         lr, adapter_lr = self.lrs
         return FromCacheTask(
@@ -122,7 +122,7 @@ class CacheStage(Stage):
         generation = config.generation.model_copy(update={"num_beams": beams})
         with progress_counter("translating dev", len(dev), 0) as show:
             hypotheses = decode_cached(model, dev, saved.tokenizer, generation, show)
-        notice = cut_notice(hypotheses, model.positions)
+        notice = truncation_notice(hypotheses, model.positions)
         if notice is not None:
             log(notice)
         return rounded(score_hypotheses(config, hypotheses, dev.texts))

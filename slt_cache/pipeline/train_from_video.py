@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from slt_cache.batches.clips import clip_loader
-from slt_cache.batches.sampler import Share
+from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.named_files import content_of
 from slt_cache.checkpoints.record import Record, different_settings, read_record, whole_record
 from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig
@@ -127,7 +127,7 @@ class VideoStage(Stage):
             augmentation=config.augmentation,
             frame_cache=open_frame_cache(self.run, self.train_clips),
             pinned=device.type == "cuda",
-            share=Share(rank(), size()),
+            shard=Shard(rank(), size()),
         )
         return FromPixelsTask(
             self.name,

@@ -12,7 +12,7 @@ from slt_cache.checkpoints.translator import load_llm
 from slt_cache.config import ComputeConfig, GenerationConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import EncodedClip, Unusable, encode, packed, usable
-from slt_cache.decoding.search import Hypothesis, cut_notice, decode
+from slt_cache.decoding.search import Hypothesis, decode, truncation_notice
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
@@ -36,7 +36,7 @@ class Translation:
     texts: tuple[str, ...]
     scores: tuple[float, ...]
     """Log-probability per token, length-penalized."""
-    cut: int
+    steps_left_out: int
     """Steps at the end of the video that were not read, because the LLM has no positions for them."""
     seconds: float
     """From opening the video to the sentence; of several in a batch its share, by frames, of the time of the batch."""
@@ -153,7 +153,7 @@ class Translator:
         good = [found for _, found in batch if isinstance(found, EncodedClip)]
         batches = packed(good, self.generation.batch_size)
         hypotheses = decode(self.llm.model, batches, self.llm.tokenizer, self.generation, nbest)
-        notice = cut_notice(hypotheses, self.llm.model.positions)
+        notice = truncation_notice(hypotheses, self.llm.model.positions)
         if notice is not None:
             log(f"{notice}. Windows of some seconds are all read: --window SECONDS.")
         a_frame = (time.monotonic() - begun) / max(1, sum(clip.end.num_frames for clip in good))
@@ -173,7 +173,7 @@ _Read = tuple[Clip, EncodedClip | Unusable]
 
 def _translation(clip: Clip, best: Hypothesis, frames: int, seconds_a_frame: float) -> Translation:
     seconds = seconds_a_frame * frames
-    return Translation(clip.video, best.texts, best.scores, best.cut, seconds, frames, clip.start, clip.end)
+    return Translation(clip.video, best.texts, best.scores, best.steps_left_out, seconds, frames, clip.start, clip.end)
 
 
 def _require_trained(run: Run) -> None:

@@ -20,7 +20,7 @@ from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.run import PREPARATION
 from slt_cache.text.pretrained import loading
 from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
-from slt_cache.text.trimmed_tokenizer import IdMap, cut, deduplicated, require_same_tokens, trim_tokenizer
+from slt_cache.text.trimmed_tokenizer import IdMap, deduplicated, require_same_tokens, tokenized, trim_tokenizer
 
 REPORT_FILE = "trim.json"
 IDS_FILE = "trimmed_ids.json"
@@ -216,7 +216,7 @@ def _megabytes(model: torch.nn.Module) -> float:
 
 def _held_out(tokenizer: Any, trimmed: Any, texts: Sequence[str]) -> HeldOut:
     lines = [as_llm_reads_it(text) for text in texts]
-    ids, before = cut(trimmed, lines), cut(tokenizer, lines)
+    ids, before = tokenized(trimmed, lines), tokenized(tokenizer, lines)
     return HeldOut(
         pieces=sum(map(len, ids)),
         unknown=sum(one.count(trimmed.unk_token_id) for one in ids),

@@ -89,7 +89,7 @@ class Translated:
                 "scores": rounded(scores),
                 "signatures": {key: found.signature for key, found in scores.items()},
                 "hypotheses": str(table),
-                "steps_left_out": {one.clip_id: one.cut for one in self.hypotheses if one.cut},
+                "steps_left_out": {one.clip_id: one.steps_left_out for one in self.hypotheses if one.steps_left_out},
             }
             _write(table, self.table, values)
         barrier()

@@ -36,6 +36,8 @@ class Run:
     """The config that the command line named."""
     overrides: tuple[str, ...] = ()
     """The `section.key=value` words of the command line."""
+    of_both_stages: tuple[str, ...] = ()
+    """Settings that the command line set for both stages at once, as `training.key=value`."""
     on_the_way: bool = False
     """Whether a stage is made on the way to another one, whose settings are not saved with it."""
 
@@ -155,9 +157,15 @@ class Run:
         return None, changed
 
     def require_used(self, name: str) -> list[str]:
-        """Looks at what the command line sets and the command `name` does not use. Raises InputError if it contradicts
-        a finished stage; returns the settings that are only of no use here."""
-        useless = [setting for setting in named(self.overrides) if not is_used(setting, name)]
+        """Checks the settings of the command line that the command `name` does not use. Raises InputError if one
+        contradicts a finished stage; returns the others. `training.key` counts as used if either stage uses it."""
+        shared = {setting.partition(".")[2] for setting in self.of_both_stages if is_used(setting, name)}
+        useless = [
+            setting
+            for setting in named(self.overrides)
+            if not is_used(setting, name)
+            and not (setting in self.of_both_stages and setting.partition(".")[2] in shared)
+        ]
         saved = self.saved_config() if useless else None
         before, now = ({} if one is None else one.model_dump(mode="json") for one in (saved, self.config))
         for setting in useless:
@@ -229,6 +237,7 @@ def open_run(
             "that they were trained with (--config)."
         )
     _complete_replacements(folder)
+    both = for_each_stage([one for one in overrides if for_each_stage([one]) != [one]])
     overrides = for_each_stage(overrides)
     source = config or (str(saved) if saved.is_file() else default)
     words = [*overrides, *own]
@@ -237,7 +246,7 @@ def open_run(
     if source == str(saved) and not is_as_written(saved):
         log(f"{saved}: was edited, or is damaged: its last line does not match. Its settings are used as they are.")
     passing = lasting if device is None else load_config(source, [*words, f"compute.device={device}"])
-    return Run(folder, passing, None if device is None else lasting, config, tuple(overrides))
+    return Run(folder, passing, None if device is None else lasting, config, tuple(overrides), tuple(named(both)))
 
 
 def _complete_replacements(folder: Path) -> None:

@@ -11,7 +11,7 @@ from slt_cache.metrics.normalization import TextChoices
 from slt_cache.metrics.registry import with_requested
 from slt_cache.metrics.scores import score
 from slt_cache.progress import progress_steps
-from slt_cache.text.scripts import has_blanks
+from slt_cache.text.scripts import has_spaces
 
 if TYPE_CHECKING:
     from slt_cache.decoding.search import Hypothesis  # imports torch, which preset_of does not need
@@ -28,7 +28,7 @@ def preset_of(config: Config) -> str:
     code = language_code(config)
     if code is None:
         raise InputError("scoring.preset: not set, nor is llm.language. Set one, such as --set scoring.preset=plain.")
-    return "plain" if has_blanks(code) else "csl-daily"
+    return "plain" if has_spaces(code) else "csl-daily"
 
 
 def choices_of(config: Config) -> TextChoices:

@@ -1,24 +1,24 @@
-"""The table of a sentencepiece normalizer, changed to leave named characters alone. Knows no tokenizers.
+"""Normalization table of sentencepiece, edited so that given characters stay as they are. Knows no tokenizers.
 
-It has to be the table: steps around it, such as `tokenizers.normalizers.Replace`, are lost when T5, MBart-50 or NLLB
-are read again, since transformers builds their normalizer from the table alone.
+Only the table will do: steps around it, such as `tokenizers.normalizers.Replace`, are lost when T5, MBart-50 or NLLB
+are loaded again, since transformers builds their normalizer from the table alone.
 
-The table is a double array trie (darts-clone) from UTF-8 keys to places in a text of replacements:
-uint32 size of the trie in bytes, its uint32 units, the replacements with a zero byte after each."""
+The table is a double-array trie (darts-clone) from UTF-8 keys to offsets into a text of replacements: uint32 size of
+the trie in bytes, its uint32 units, the replacements, each followed by a zero byte."""
 
 import sys
 from array import array
 
 BLOCK = 256
-"""Units; the children of a node lie in one block, each at the node's base XOR its byte."""
+"""Units per block; the children of a node lie in one block, each at the node's base XOR its byte."""
 HAS_LEAF = 1 << 8
 WIDE = 1 << 9
-"""The offset counts blocks, not units."""
+"""Flag of a unit whose offset counts blocks, not units."""
 IS_LEAF = 1 << 31
 
 
 class Charsmap:
-    """The table, which can be told to keep characters as they are."""
+    """Normalization table that can be edited to keep characters as they are."""
 
     def __init__(self, table: bytes):
         size = int.from_bytes(table[:4], "little")
@@ -36,12 +36,12 @@ class Charsmap:
         return len(trie).to_bytes(4, "little") + trie + self.replacements
 
     def keep(self, character: str) -> bool:
-        """Has the character replaced by itself; False where it is not the table that changes it."""
+        """Makes the character its own replacement; returns False if the table does not change it."""
         key = character.encode()
         place = self._unit_of(key)
         if place is None or not self.units[place] & HAS_LEAF:
             return False
-        # Nodes with equal ends are shared between keys: the path is copied before its leaf is changed.
+        # Keys with equal suffixes share nodes: copy the path before changing its leaf.
         for length in range(1, len(key) + 1):
             self._make_own(key[:length])
         place = self._unit_of(key)
@@ -51,7 +51,7 @@ class Charsmap:
         return True
 
     def _base(self, place: int) -> int:
-        """Where the children of the unit at `place` lie; its leaf is the first of them."""
+        """Returns the index of the children of the unit at `place`; its leaf is the first of them."""
         unit = self.units[place]
         offset = unit >> 10 & 0x1FFFFF  # bit 31 marks leaves
         return place ^ (offset << 8 if unit & WIDE else offset)
@@ -68,7 +68,7 @@ class Charsmap:
         return self.units[place] & (IS_LEAF | 0xFF)
 
     def _make_own(self, key: bytes) -> None:
-        """Gives the node of the key a block of children that no other node shares."""
+        """Gives the node of the key its own block of children, shared with no other node."""
         if key in self._own:
             return
         self._own.add(key)
@@ -85,7 +85,7 @@ class Charsmap:
         self._point(place, new, self.units[place])
 
     def _point(self, place: int, base: int, like: int) -> None:
-        """Writes a unit that has its children at `base`, and label and leaf mark of `like`."""
+        """Writes a unit with children at `base` and the label and leaf flag of `like`."""
         offset = place ^ base
         flags = like & (HAS_LEAF | 0xFF)
         if offset < 1 << 21:

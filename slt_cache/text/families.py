@@ -1,4 +1,4 @@
-"""Families of LLMs, a row each: all that differs between them and that their own classes do not say.
+"""Families of LLMs, one row each: what differs between them and is not given by transformers' own classes.
 
 | family | decoder reads | and predicts |
 |---|---|---|
@@ -7,8 +7,8 @@
 | BART | `</s> <s> tokens` | `tokens </s>` |
 | T5, mT5 and others | `start tokens` | `tokens </s>` |
 
-An encoder-decoder of transformers that has no row here works too: its target begins as its config.json says, and what
-else a row would say is found in the model. To add a family, write its row and call `register`. Imports no model."""
+An encoder-decoder of transformers without a row works too: its config.json says how its target begins, and the rest is
+read off the model. To add a family, write its row and call `register`. Imports no model."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,11 +19,11 @@ from slt_cache.errors import InputError
 from slt_cache.text.target_start import code_after_eos, code_alone, start_of_config, start_of_config_and_bos
 
 SMALL = "small-"
-"""How values of llm.name begin that name a model made here; the name of the family follows."""
+"""Prefix of the values of llm.name that name a model made here; the name of the family follows."""
 
 
 class Shape(Protocol):
-    """What `PublishedShape` and the settings of a pre-training both have."""
+    """Size of a model, common to `PublishedShape` and the settings of pre-training."""
 
     @property
     def layers(self) -> int: ...
@@ -37,10 +37,10 @@ class Shape(Protocol):
 
 @dataclass(frozen=True)
 class PublishedShape:
-    """The size of the model that is mostly used of a family."""
+    """Size of the most used published model of a family."""
 
     layers: int
-    """Of encoder and decoder each."""
+    """Layers of the encoder and of the decoder."""
     heads: int
     hidden: int
     feed_forward: int
@@ -48,37 +48,36 @@ class PublishedShape:
 
 @dataclass(frozen=True)
 class Family:
-    """What one family of encoder-decoders has of its own."""
+    """Properties of one family of encoder-decoders."""
 
     name: str
     title: str
-    """Its name in messages."""
+    """Name shown in messages."""
     tokenizers: tuple[str, ...]
-    """Classes of its tokenizer, without `Tokenizer` at the end."""
+    """Tokenizer classes, without the suffix `Tokenizer`."""
     model_types: tuple[str, ...]
-    """Values of `model_type` in config.json; a fresh model is made of the first."""
+    """Values of `model_type` in config.json; fresh models use the first."""
     start: Callable[[Any, str, str | None], tuple[int, ...]]
-    """Returns the ids that decoding begins with; is given the tokenizer, the model's name and the language code."""
+    """Function that returns the decoder prefix, given the tokenizer, the model's name and the language code."""
     settings: Mapping[str, tuple[str, ...]]
-    """Our names of a config's settings -> the family's."""
+    """Mapping from our names of config settings to the family's."""
     lora_targets: tuple[str, ...]
-    """The query and value projections of its attentions."""
+    """Names of the query and value projections."""
     published: PublishedShape
     wants_language: bool = False
-    """Whether decoding begins with a language code."""
+    """Whether the decoder prefix contains a language code."""
     endless: bool = False
-    """Whether its positions have no end: sinusoids, or relative ones."""
+    """Whether the number of positions is unlimited (sinusoidal or relative)."""
     vocabulary_file: str = "tokenizer.json"
-    """Where its tokenizer keeps the vocabulary, and `llm trim` shortens it."""
+    """File in which the tokenizer stores its vocabulary; `llm trim` shortens it."""
     has_own_output_layer: Callable[[Any], bool] = field(default=lambda config: False)
-    """Says of a config whether the output layer is another one than the word embedding although transformers ties
-    them."""
+    """Function that returns whether a model of this config has an output layer of its own although transformers ties it
+    to the word embedding."""
     small: Mapping[str, Any] | None = None
-    """Settings of a config for a small model of the family that is made here, besides its shape and ids; None if none
-    is made."""
+    """Config settings of a small model made here, in addition to its shape and ids; None if the family has none."""
 
     def config_settings(self, shape: Shape, **values: Any) -> dict[str, Any]:
-        """Returns settings of a config under the family's names; of `values` those that it has."""
+        """Returns config settings under the family's names, ignoring `values` that the family lacks."""
         ours = {
             "layers": shape.layers,
             "heads": shape.heads,
@@ -91,11 +90,11 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {}
-"""In the order in which they are looked up."""
+"""Registered families, in lookup order."""
 
 
 def register(family: Family) -> Family:
-    """Adds a family, or replaces the one of the same name."""
+    """Registers a family, replacing one of the same name."""
     FAMILIES[family.name] = family
     return family
 
@@ -208,36 +207,36 @@ register(
 
 
 def family_of_tokenizer(inner: Any) -> Family | None:
-    """Returns the family by the class of a tokenizer; None if it has no row."""
+    """Returns the family of a tokenizer by its class; None if it has no row."""
     kind = type(inner).__name__.removesuffix("Fast").removesuffix("Tokenizer")
     return next((family for family in FAMILIES.values() if kind in family.tokenizers), None)
 
 
 def family_of_config(config: Any) -> Family | None:
-    """Returns the family by a model's config; None if it has no row."""
+    """Returns the family of a model by its config; None if it has no row."""
     kind = getattr(config, "model_type", None)
     return next((family for family in FAMILIES.values() if kind in family.model_types), None)
 
 
 def small_family(name: str) -> Family | None:
-    """Returns the family of a small LLM that is made here; None if `name`, a value of llm.name, names no such one."""
+    """Returns the family of a small LLM made here; None if `name`, a value of llm.name, is not one."""
     family = FAMILIES.get(name.removeprefix(SMALL)) if name.startswith(SMALL) else None
     return family if family is not None and family.small is not None else None
 
 
 def small_names() -> list[str]:
-    """Returns the values of llm.name that name a small LLM which is made here."""
+    """Returns the values of llm.name that name a small LLM made here."""
     return [SMALL + family.name for family in FAMILIES.values() if family.small is not None]
 
 
 def small_positions(name: str) -> int | None:
-    """Returns how many positions a small LLM has; None if they do not end, or if it is none of the small ones."""
+    """Returns the number of positions of a small LLM; None if unlimited, or if `name` is not a small LLM."""
     family = small_family(name)
     return None if family is None or family.small is None else family.small.get("max_position_embeddings")
 
 
 def local_config(name: str) -> Any:
-    """Returns an LLM's config, from its folder or from what was downloaded before; None if it is neither."""
+    """Returns an LLM's config from its folder or the local download cache; None if it is in neither."""
     from transformers import AutoConfig
 
     with suppress(OSError, ValueError):
@@ -246,18 +245,17 @@ def local_config(name: str) -> Any:
 
 
 def likely_family(name: str) -> Family:
-    """Returns the family of an LLM for estimates: by its config if it is here, else the longest name of a family that
-    its own name holds, else MBart."""
+    """Returns the likely family of an LLM, for estimates: by its config if available locally, else by the longest
+    family name that its own name contains, else MBart."""
     found = small_family(name) or family_of_config(local_config(name))
     guesses = [family for family in FAMILIES.values() if family.name in name.lower()]
     return found or max(guesses, key=lambda family: len(family.name), default=_MBART)
 
 
 def start_tokens(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
-    """Returns the ids that decoding begins with. `inner` is a tokenizer of transformers, `name` its model's folder or
-    hub name.
+    """Returns the decoder prefix. `inner` is a tokenizer of transformers, `name` its model's folder or hub name.
 
-    Raises InputError if the family wants a language code and none, or an unknown one, is given, or if the model is no
+    Raises InputError if the family needs a language code and it is missing or unknown, or if the model is not an
     encoder-decoder."""
     family = family_of_tokenizer(inner)
     if family is None:
@@ -267,18 +265,18 @@ def start_tokens(inner: Any, name: str, language: str | None) -> tuple[int, ...]
 
 
 def require_encoder_decoder(name: str, config: Any) -> None:
-    """Raises InputError that lists the families if a model's config, where there is one, is of none that has an encoder
-    and a decoder."""
+    """Raises InputError, listing the families, if a config is not that of an encoder-decoder. A model without config
+    passes."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
     kind = getattr(config, "model_type", None)
     if kind is not None and kind not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         raise InputError(
-            f"llm.name {name}: its config.json says model_type {kind}, which is no encoder-decoder. Name a model of "
+            f"llm.name {name}: its config.json says model_type {kind}, which is not an encoder-decoder. Use a model of "
             f"{titles()}, or another encoder-decoder of transformers."
         )
 
 
 def titles() -> str:
-    """Lists the families, for messages."""
+    """Returns the names of all families, for messages."""
     return ", ".join(family.title for family in FAMILIES.values())

@@ -1,8 +1,8 @@
-"""Models and tokenizers that transformers loads, from a folder or by hub name: what is checked before, and one line
-for whatever goes wrong. Loads nothing itself.
+"""Checks before transformers loads a model or tokenizer, from a folder or by hub name, and one-line errors for whatever
+goes wrong. Loads nothing itself.
 
-A model folder is data here, never a program: Python files in it are not run (`trust_remote_code=False` wherever
-transformers is asked), pickled weights are read with `weights_only`, and a config that would have transformers fetch an
+A model folder is data here, never a program: its Python files are not run (`trust_remote_code=False` in every call of
+transformers), pickled weights are read with `weights_only`, and a config that would make transformers download an
 attention kernel or a quantizer is refused."""
 
 from collections.abc import Iterator, Mapping
@@ -24,27 +24,27 @@ SMALL_FILES = (
     "added_tokens.json",
     "model.safetensors.index.json",
 )
-"""JSON objects that transformers reads or, where they are damaged, passes over without a word."""
+"""JSON files that transformers reads, or silently skips when damaged."""
 LARGE_FILES = ("tokenizer.json", "vocab.json")
-"""JSON objects whose parsing takes a while; looked at once something went wrong."""
+"""JSON files that are slow to parse; checked only after a failure."""
 ADAPTER_FILE = "adapter_config.json"
 IMPLEMENTATIONS = (None, "eager", "sdpa", "flex_attention")
-"""Of attention, that come with torch; transformers fetches others from the hub."""
+"""Attention implementations that come with torch; transformers downloads others from the hub."""
 FOREIGN_CODE = "trust_remote_code"
-"""Word of transformers' refusals to run code of a model."""
+"""Marker of transformers' refusal to run a model's own code."""
 
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """A block in which transformers loads from a folder or by hub name. Raises InputError, in one line that names the
-    damaged file where there is one, for whatever is wrong."""
+    """Runs a block in which transformers loads from a folder or by hub name. Turns every failure into an InputError of
+    one line, which names the damaged file if there is one."""
     try:
         if Path(name).is_dir():
             require_plain_folder(Path(name))
         yield
     except (SltCacheError, MemoryError):
         raise
-    except Exception as error:  # every library, and each way of being damaged, raises its own
+    except Exception as error:  # each library and each kind of damage raises its own type
         if FOREIGN_CODE in str(error):
             raise InputError(_wants_code(name)) from error
         found = _unreadable(Path(name)) if Path(name).is_dir() else None
@@ -52,7 +52,7 @@ def loading(name: str) -> Iterator[None]:
 
 
 def require_plain_folder(folder: Path) -> None:
-    """Raises InputError for a folder whose files are damaged, or whose config asks for more than data."""
+    """Raises InputError for a folder with damaged files, or with a config that asks for more than data."""
     require_whole(folder)
     for file in SMALL_FILES:
         path = folder / file
@@ -60,17 +60,17 @@ def require_plain_folder(folder: Path) -> None:
             require_plain(str(folder), _object(path))
     if (folder / ADAPTER_FILE).is_file() and not (folder / CONFIG_FILE).is_file():
         raise InputError(
-            f"llm.name {folder}: an adapter alone ({ADAPTER_FILE}), whose model would be fetched by the name that it "
-            "gives. Merge it into its model, and name the folder of that."
+            f"llm.name {folder}: only an adapter ({ADAPTER_FILE}), whose model would be downloaded by the name "
+            "in it. Merge it into its model, and use the folder of the merged model."
         )
 
 
 def require_plain(name: str, config: Mapping[str, Any]) -> None:
-    """Raises InputError for a config that has transformers fetch or run what the user did not name."""
+    """Raises InputError for a config that would make transformers download or run what the user did not name."""
     if config.get("quantization_config") or config.get("compression_config"):
         raise InputError(
             f"llm.name {name}: its weights are quantized ({CONFIG_FILE}: quantization_config), which training does not "
-            "support. Name the model with its whole weights."
+            "support. Use the unquantized model."
         )
     for key, value in _nested(config):
         if "attn_implementation" in key or "experts_implementation" in key:
@@ -78,7 +78,7 @@ def require_plain(name: str, config: Mapping[str, Any]) -> None:
             if any(one not in IMPLEMENTATIONS for one in values):
                 raise InputError(
                     f"llm.name {name}: its {CONFIG_FILE} asks for the kernel {str(value)[:80]!r} ({key}), which would "
-                    f"be fetched and run. Take {key} out of {CONFIG_FILE}."
+                    f"be downloaded and run. Remove {key} from {CONFIG_FILE}."
                 )
 
 
@@ -91,13 +91,13 @@ def _nested(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _wants_code(name: str) -> str:
     return (
-        f"llm.name {name}: it would run Python code of its own, which is never done here. Name a model that "
-        f"transformers has a class for: {titles()}."
+        f"llm.name {name}: it needs Python code of its own, which is never run here. Use a model with a class "
+        f"in transformers: {titles()}."
     )
 
 
 def _unreadable(folder: Path) -> InputError | None:
-    """Names the first file of a model folder that cannot be read."""
+    """Returns an error naming the first unreadable file of a model folder; None if all can be read."""
     from safetensors import safe_open
 
     for path in sorted(folder.iterdir()):
@@ -110,7 +110,7 @@ def _unreadable(folder: Path) -> InputError | None:
         except InputError as error:
             return error
         except Exception as error:
-            return InputError(f"{_setting(folder)}{path}: damaged or cut off ({first_line(error)}). {RESTORE}")
+            return InputError(f"{_setting(folder)}{path}: damaged or truncated ({first_line(error)}). {RESTORE}")
     return None
 
 
@@ -122,12 +122,12 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _setting(folder: Path) -> str:
-    """The setting that named a folder, unless it is a part of a run."""
+    """Returns the setting that named a folder as a prefix of messages; empty if the folder belongs to a run."""
     return "" if (folder / RECORD_FILE).is_file() else f"llm.name {folder}: "
 
 
 def hub_message(name: str, error: Exception) -> str:
-    """What to do when a model or tokenizer cannot be loaded."""
+    """Returns what to do when a model or tokenizer cannot be loaded."""
     reason = first_line(error)
     if (Path(name) / RECORD_FILE).is_file():
         return f"{name}: cannot be loaded ({reason}). {RESTORE}"
@@ -135,7 +135,7 @@ def hub_message(name: str, error: Exception) -> str:
     if Path(name).is_dir():
         return f"llm.name {name}: no model can be loaded from this folder ({reason}). It must hold {files}."
     return (
-        f"llm.name {name}: neither a folder with a model nor to be had from the hub ({reason}), and none of those made "
-        f"here ({', '.join(small_names())}). With a network, get {files}: hf download {name} --local-dir FOLDER. Then "
-        "set llm.name to that folder, and HF_HUB_OFFLINE=1 to stay offline."
+        f"llm.name {name}: neither a model folder nor available from the hub ({reason}), nor one of those made "
+        f"here ({', '.join(small_names())}). With a network, download {files}: hf download {name} --local-dir FOLDER. "
+        "Then set llm.name to that folder, and HF_HUB_OFFLINE=1 to stay offline."
     )

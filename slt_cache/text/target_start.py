@@ -1,7 +1,7 @@
-"""How the target of an encoder-decoder begins: the tokens that the decoder is given, and the language code among them.
+"""Decoder prefix of an encoder-decoder: the tokens that the decoder is given, including the language code.
 
-A model is trained and decoded with the same start; the loss leaves out what the start already says. Knows tokenizers of
-transformers, and no families: these choose one of the functions here (text/families.py)."""
+Training and decoding use the same prefix, which the loss leaves out. Knows tokenizers of transformers but no families,
+which choose one of the functions here (text/families.py)."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,27 +10,27 @@ from typing import Any
 from slt_cache.errors import InputError
 
 SHOWN = 30
-"""Codes in an error."""
+"""Largest number of language codes listed in an error."""
 
 
 def code_alone(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
-    """Returns the id of the language code. Raises InputError for none, or an unknown one."""
+    """Returns the id of the language code. Raises InputError if it is missing or unknown."""
     return (language_code(inner, language),)
 
 
 def code_after_eos(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
-    """Returns the ids of </s>, which is the decoder's start token, and of the language code. Raises InputError for no
-    code, or an unknown one."""
+    """Returns the ids of </s>, the decoder's start token, and of the language code. Raises InputError if the code is
+    missing or unknown."""
     return (inner.eos_token_id, language_code(inner, language))
 
 
 def start_of_config(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
-    """Returns the start token that the model's config.json names. Raises InputError if it names none, or if the
-    tokenizer has a code of the language, whose place its class does not say."""
+    """Returns the start token that the model's config.json names. Raises InputError if there is none, or if the
+    tokenizer knows the language code but its class does not say where it belongs."""
     if language is not None and language.strip("_") in _codes(inner):
         raise InputError(
             f"llm.name {name}: its tokenizer has the language code {language}, but loads as {type(inner).__name__}, "
-            "which does not say where the code belongs. Name its own class in its tokenizer_config.json, such as "
+            "which does not say where the code belongs. Set the right class in its tokenizer_config.json, such as "
             '"tokenizer_class": "NllbTokenizer".'
         )
     from transformers import AutoConfig
@@ -43,7 +43,7 @@ def start_of_config(inner: Any, name: str, language: str | None) -> tuple[int, .
 
 
 def start_of_config_and_bos(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
-    """Returns the start token that the model's config.json names, and <s> unless they are the same."""
+    """Returns the start token that the model's config.json names, followed by <s> unless they are the same."""
     start = start_of_config(inner, name, language)
     return start if start == (inner.bos_token_id,) else (*start, inner.bos_token_id)
 
@@ -60,12 +60,12 @@ def language_code(inner: Any, language: str | None) -> int:
 
 
 def _codes(inner: Any) -> dict[str, str]:
-    """Returns language code -> its token."""
+    """Returns the mapping from language codes to their tokens."""
     return {token.strip("_"): token for token in _added_tokens(inner) if _is_code(token)}
 
 
 def _listed(known: Iterable[str], language: str | None) -> str:
-    """Lists codes to choose from, those of a similar spelling first; NLLB has two hundred."""
+    """Lists the available codes, those of similar spelling first; NLLB has two hundred."""
     near = difflib.get_close_matches(language or "", known, n=10, cutoff=0.4)
     codes = [*near, *sorted(set(known) - set(near))]
     more = f" and {len(codes) - SHOWN} more" if len(codes) > SHOWN else ""
@@ -78,5 +78,6 @@ def _added_tokens(inner: Any) -> set[str]:
 
 
 def _is_code(token: str) -> bool:
-    """Recognizes de_DE, deu_Latn and __de__, but not <s>, <mask>, <extra_id_0> or madeupword0000."""
+    """Returns whether a token is a language code such as de_DE, deu_Latn or __de__, unlike <s>, <mask>, <extra_id_0> or
+    madeupword0000."""
     return "_" in token and "<" not in token and not token.startswith("madeup")

@@ -1,6 +1,6 @@
-"""A tokenizer with only the tokens that a text needs: the tokenizer of an LLM and sentences in, a folder out.
+"""Trimming of a tokenizer to the tokens that a text needs: an LLM's tokenizer and sentences in, a folder out.
 
-Knows no models: what becomes of their rows is said by an `IdMap`."""
+Knows no models; an `IdMap` says what becomes of their embedding rows."""
 
 import json
 import sys
@@ -26,19 +26,19 @@ from slt_cache.text.vocabulary import (
 
 TABLE_FILE = "vocab.json"
 STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", TABLE_FILE, "merges.txt")
-"""The whole vocabulary in another form, which save_pretrained may copy next to tokenizer.json."""
+"""Files with the full vocabulary in another form, which save_pretrained may copy next to tokenizer.json."""
 
 
 @dataclass(frozen=True)
 class IdMap:
-    """What each new id stands for."""
+    """Mapping from new to old token ids."""
 
     tokens: tuple[str, ...]
-    """In the order of their new ids."""
+    """Tokens in the order of their new ids."""
     old_ids: tuple[int | None, ...]
-    """Where each token was before; None for one that was added."""
+    """Old id of each token; None for an added one."""
     like: dict[int, tuple[int, ...]]
-    """For the new id of an added token the old ids of what stood for it; none where nothing did."""
+    """Old ids of the tokens that represented an added token before, by its new id; empty if there were none."""
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -46,27 +46,27 @@ class IdMap:
 
 
 def deduplicated(sentences: Iterable[str]) -> list[str]:
-    """As the LLM reads them: each one once, empty ones left out, in their order."""
+    """Returns the distinct non-empty sentences as the LLM reads them, in their order."""
     return list(dict.fromkeys(line for sentence in sentences if (line := as_llm_reads_it(sentence))))
 
 
 def trim_tokenizer(
     tokenizer: Any, sentences: Sequence[str], also: Iterable[int], keep_characters: bool, folder: Path
 ) -> IdMap:
-    """Writes into the folder what the sentences need of the tokenizer; `also` are ids to keep besides.
+    """Writes a tokenizer with only the tokens that the sentences need; `also` are ids to keep in addition.
 
-    Raises InputError for a kind of tokenizer that cannot be trimmed, and SltCacheError where the sentences would be
-    split into other tokens than before. What it loses today (characters that are unknown, or that normalization makes
-    into others) is added, a token for each character, and only sentences with these are tokenized differently."""
-    kept_besides = {*_special(tokenizer), *tokenizer.convert_ids_to_tokens(sorted(set(also)))}
+    Raises InputError for a kind of tokenizer that cannot be trimmed, and SltCacheError if the sentences would be
+    tokenized differently than before. Characters that it loses today (unknown, or changed by normalization) are added,
+    one token each, and only sentences with these are tokenized differently."""
+    also_kept = {*_special(tokenizer), *tokenizer.convert_ids_to_tokens(sorted(set(also)))}
     family = family_of_tokenizer(tokenizer)
     if family is not None and family.vocabulary_file == TABLE_FILE:
-        return _trim_table(tokenizer, sentences, kept_besides, keep_characters, folder)
+        return _trim_table(tokenizer, sentences, also_kept, keep_characters, folder)
     old = _parsed(tokenizer)
     base = base_vocabulary(old)
     lost = lost_characters(old, sentences)
     full = with_characters(old, lost)
-    kept = needed_tokens(full, sentences, keep_characters) | kept_besides
+    kept = needed_tokens(full, sentences, keep_characters) | also_kept
     trimmed = only(full, kept)
     new = list(base_vocabulary(trimmed))
     ids = {**base, **{token["content"]: token["id"] for token in old["added_tokens"]}}
@@ -82,46 +82,46 @@ def trim_tokenizer(
         {tokens.index(one): tuple(old_ids) for one, old_ids in zip(added, equivalents(old, added), strict=True)},
     )
     _renumber_files(folder, id_map)
-    # Classes of transformers make their own backend of what they read: what they write is what they will read again.
+    # transformers' classes rebuild the backend when they load it: save what they will load again.
     load_inner(str(folder)).save_pretrained(folder)
-    _require_cut_as(build(full), load_inner(str(folder)), sentences)
+    _require_tokenized_as(build(full), load_inner(str(folder)), sentences)
     return id_map
 
 
-def _require_cut_as(backend: Any, new: Any, sentences: Sequence[str]) -> None:
-    """Whether the trimmed tokenizer cuts as the whole one does once that has the added characters."""
+def _require_tokenized_as(backend: Any, new: Any, sentences: Sequence[str]) -> None:
+    """Raises SltCacheError unless the trimmed tokenizer tokenizes like the full one with the added characters."""
     encodings = backend.encode_batch(sentences, add_special_tokens=False)
-    for sentence, encoding, ids in zip(sentences, encodings, cut(new, sentences), strict=True):
+    for sentence, encoding, ids in zip(sentences, encodings, tokenized(new, sentences), strict=True):
         if [backend.id_to_token(token) for token in encoding.ids] != new.convert_ids_to_tokens(ids):
-            raise SltCacheError(_unsafe(new, f"{sentence!r} is tokenized differently than with the whole vocabulary"))
+            raise SltCacheError(_unsafe(new, f"{sentence!r} is tokenized differently than with the full vocabulary"))
 
 
 def require_same_tokens(tokenizer: Any, folder: Path, id_map: IdMap, sentences: Sequence[str]) -> dict[str, str]:
-    """Compares the folder's tokenizer, read from disk, with the whole one; returns the sentences that do not come back
-    as they were, and what comes back.
+    """Compares the folder's tokenizer, loaded from disk, with the full one; returns the sentences that do not survive
+    encoding and decoding, with what they become.
 
-    Raises SltCacheError where a token has another id than it should, or where a sentence that came back before is split
-    otherwise now."""
+    Raises SltCacheError if a token has a wrong id, or if a sentence that survived before is now tokenized
+    differently."""
     new = load_inner(str(folder))
     numbered = new.convert_tokens_to_ids(list(id_map.tokens))
     if numbered != list(range(len(id_map.tokens))):
-        raise SltCacheError(_unsafe(tokenizer, "tokens have other ids once they are read again"))
+        raise SltCacheError(_unsafe(tokenizer, "tokens have other ids after loading"))
     changed: dict[str, str] = {}
-    for sentence, was, ids in zip(sentences, cut(tokenizer, sentences), cut(new, sentences), strict=True):
+    for sentence, was, ids in zip(sentences, tokenized(tokenizer, sentences), tokenized(new, sentences), strict=True):
         if (back := decoded(new, ids)) != sentence:
             changed[sentence] = back
         lossless = decoded(tokenizer, was) == sentence
         same = tokenizer.convert_ids_to_tokens(was) == new.convert_ids_to_tokens(ids)
         if not same and (lossless or not id_map.added):
-            raise SltCacheError(_unsafe(tokenizer, f"{sentence!r} becomes other tokens than before"))
-    framed = [one.convert_ids_to_tokens(one("")["input_ids"]) for one in (tokenizer, new)]
-    if framed[0] != framed[1]:
-        raise SltCacheError(_unsafe(tokenizer, f"a sentence is put between {framed[1]}, before between {framed[0]}"))
+            raise SltCacheError(_unsafe(tokenizer, f"{sentence!r} is tokenized differently than before"))
+    wrappers = [one.convert_ids_to_tokens(one("")["input_ids"]) for one in (tokenizer, new)]
+    if wrappers[0] != wrappers[1]:
+        raise SltCacheError(_unsafe(tokenizer, f"sentences are wrapped in {wrappers[1]} instead of {wrappers[0]}"))
     return changed
 
 
-def cut(tokenizer: Any, sentences: Sequence[str]) -> list[list[int]]:
-    """Returns the ids of each sentence, without start or end."""
+def tokenized(tokenizer: Any, sentences: Sequence[str]) -> list[list[int]]:
+    """Returns the token ids of each sentence, without start or end."""
     return tokenizer(list(sentences), add_special_tokens=False)["input_ids"] if sentences else []
 
 
@@ -136,14 +136,14 @@ def _parsed(tokenizer: Any) -> TokenizerJson:
     kind = parsed.get("model", {}).get("type")
     if kind not in ("Unigram", "BPE") or parsed["model"].get("ignore_merges"):
         raise InputError(
-            f"{tokenizer.name_or_path}: a {type(tokenizer).__name__} ({kind or 'of its own kind'}) cannot be trimmed; "
+            f"{tokenizer.name_or_path}: a {type(tokenizer).__name__} ({kind or 'custom'}) cannot be trimmed; "
             "unigram and BPE vocabularies can. Use the model as it is."
         )
     return parsed
 
 
 def _special(tokenizer: Any) -> set[str]:
-    """Special tokens and language codes, whether or not the tokenizer's folder marks the codes as special."""
+    """Returns special tokens and language codes, whether or not the tokenizer's folder marks the codes as special."""
     codes = getattr(sys.modules[type(tokenizer).__module__], "FAIRSEQ_LANGUAGE_CODES", [])
     known = tokenizer.get_vocab()
     named = [code for code in codes if code in known] if isinstance(codes, list) else []
@@ -152,13 +152,13 @@ def _special(tokenizer: Any) -> set[str]:
 
 
 def _trim_table(
-    tokenizer: Any, sentences: Sequence[str], kept_besides: set[str], keep_characters: bool, folder: Path
+    tokenizer: Any, sentences: Sequence[str], also_kept: set[str], keep_characters: bool, folder: Path
 ) -> IdMap:
-    """Shortens the table of M2M100: sentencepiece makes its tokens, which are only then looked up in vocab.json. So any
-    text is tokenized as before, and a token that is gone becomes an unknown one."""
+    """Shortens the token table of M2M100. sentencepiece segments independently of vocab.json, so any text is tokenized
+    as before, and a removed token becomes an unknown one."""
     vocab = dict(sorted(tokenizer.encoder.items(), key=lambda item: item[1]))
-    used = {token for ids in cut(tokenizer, sentences) for token in tokenizer.convert_ids_to_tokens(ids)}
-    kept = used | kept_besides | ({"▁"} & vocab.keys())
+    used = {token for ids in tokenized(tokenizer, sentences) for token in tokenizer.convert_ids_to_tokens(ids)}
+    kept = used | also_kept | ({"▁"} & vocab.keys())
     if keep_characters:
         letters = set("".join(used))
         kept |= {token for token in vocab if len(token) == 1 and token in letters}
@@ -175,7 +175,7 @@ def _trim_table(
 
 
 def _renumber_files(folder: Path, id_map: IdMap) -> None:
-    """Ids that save_pretrained wrote outside of the vocabulary."""
+    """Renumbers the ids that save_pretrained wrote outside the vocabulary."""
     ids = {token: index for index, token in enumerate(id_map.tokens)}
     config = folder / "tokenizer_config.json"
     values = read_json(config)
@@ -190,6 +190,6 @@ def _renumber_files(folder: Path, id_map: IdMap) -> None:
 
 def _unsafe(tokenizer: Any, what: str) -> str:
     return (
-        f"{tokenizer.name_or_path}: its vocabulary cannot be trimmed safely, for {what}. Nothing was written. "
+        f"{tokenizer.name_or_path}: its vocabulary cannot be trimmed safely: {what}. Nothing was written. "
         "Use the model as it is."
     )

@@ -1,6 +1,5 @@
-"""The tokens of a vocabulary that a text needs, of unigram and BPE models alike. Knows no models and writes nothing.
-
-Works on the tokenizer.json of the tokenizers library, as it is parsed."""
+"""Selection of the tokens that a text needs, for unigram and BPE vocabularies. Works on parsed tokenizer.json files;
+knows no models and writes nothing."""
 
 import base64
 import json
@@ -16,7 +15,7 @@ SPACE = "▁"
 
 
 def base_vocabulary(parsed: TokenizerJson) -> dict[str, int]:
-    """Returns the ids of the model's own tokens, in their order, without added tokens that stand outside of it."""
+    """Returns the ids of the model's own tokens, in their order, without added tokens."""
     vocab = parsed["model"]["vocab"]
     if isinstance(vocab, dict):
         return dict(sorted(vocab.items(), key=lambda item: item[1]))
@@ -24,20 +23,21 @@ def base_vocabulary(parsed: TokenizerJson) -> dict[str, int]:
 
 
 def build(parsed: TokenizerJson) -> Any:
-    """Builds the tokenizer of the tokenizers library that a tokenizer.json describes."""
+    """Builds the `tokenizers` object that a tokenizer.json describes."""
     from tokenizers import Tokenizer
 
     return Tokenizer.from_str(json.dumps(parsed))
 
 
 def needed_tokens(parsed: TokenizerJson, sentences: Sequence[str], keep_characters: bool) -> set[str]:
-    """Returns the fewest tokens that tokenize the sentences as all do, and characters of their scripts if asked."""
+    """Returns the smallest set of tokens that tokenizes the sentences as the full vocabulary does, plus the characters
+    of their scripts if asked."""
     backend = build(parsed)
     base = base_vocabulary(parsed)
     needed = {SPACE} & base.keys()
     if parsed["model"]["type"] == "BPE":
         needed |= _merged_tokens(parsed, backend, sentences)
-        if SPACE not in base:  # bytes stand for themselves: with all of them nothing is ever unknown
+        if SPACE not in base:  # byte-level: with all bytes kept, nothing is ever unknown
             needed |= {token for token in base if len(token) == 1}
     else:
         for encoding in backend.encode_batch(sentences, add_special_tokens=False):
@@ -51,18 +51,18 @@ def needed_tokens(parsed: TokenizerJson, sentences: Sequence[str], keep_characte
 
 
 def _script(character: str) -> str:
-    """The first word of its Unicode name: LATIN, CJK, CYRILLIC; FULLWIDTH, DIGIT and the like for what is no letter.
-    What ASCII has beside letters belongs to every script and counts as one."""
+    """Returns the first word of a character's Unicode name: LATIN, CJK, CYRILLIC, or FULLWIDTH, DIGIT and the like.
+    ASCII other than letters belongs to every script and counts as one."""
     if character.isascii() and not character.isalpha():
         return "ASCII"
     return unicodedata.name(character, "").partition(" ")[0]
 
 
 def _merged_tokens(parsed: TokenizerJson, backend: Any, sentences: Sequence[str]) -> set[str]:
-    """Returns every token that BPE makes on its way from the characters of the sentences to their tokens.
+    """Returns every token that BPE creates while merging the characters of the sentences.
 
-    A vocabulary with these tokens and the merges between them goes the same way: at each step the merge of lowest
-    rank is still there, and none was added."""
+    A vocabulary of these tokens, with the merges between them, merges in the same order: at each step the merge of
+    lowest rank is still available, and none was added."""
     ranks = {tuple(merge): rank for rank, merge in enumerate(parsed["model"]["merges"])}
     words: set[str] = set()
     for sentence in sentences:
@@ -84,8 +84,8 @@ def _merged_tokens(parsed: TokenizerJson, backend: Any, sentences: Sequence[str]
 
 
 def lost_characters(parsed: TokenizerJson, sentences: Iterable[str]) -> list[str]:
-    """Characters that do not come back: unknown ones, and ones that normalization makes into others. In the order of
-    Unicode."""
+    """Returns the characters that are lost in encoding and decoding, unknown or changed by normalization, in Unicode
+    order."""
     backend = build(parsed)
     lost: set[str] = set()
     unknown = unknown_token(parsed)
@@ -111,9 +111,9 @@ def unknown_token(parsed: TokenizerJson) -> str | None:
 
 
 def with_characters(parsed: TokenizerJson, characters: Sequence[str]) -> TokenizerJson:
-    """Returns a tokenizer.json that has each of the characters as a token of its own, which normalization leaves alone.
+    """Returns a tokenizer.json in which each of the characters is a token and survives normalization.
 
-    No other text is tokenized differently: a character that was unknown or normalized away is in no token."""
+    No other text is tokenized differently: no token contains a character that was unknown or normalized away."""
     if not characters:
         return parsed
     parsed = {**parsed, "normalizer": _keeping(parsed["normalizer"], characters)}
@@ -125,7 +125,7 @@ def with_characters(parsed: TokenizerJson, characters: Sequence[str]) -> Tokeniz
     if model["type"] == "BPE":
         vocab = {**base, **{token: after + index for index, token in enumerate(new)}}
     else:
-        # Not lower than the lowest, which the cost of unknown characters hangs on.
+        # No lower than the lowest score, which sets the cost of unknown characters.
         lowest = min(score for _, score in model["vocab"])
         vocab = [*model["vocab"], *([token, lowest] for token in new)]
     outside = [
@@ -136,7 +136,7 @@ def with_characters(parsed: TokenizerJson, characters: Sequence[str]) -> Tokeniz
 
 
 def _keeping(normalizer: Any, characters: Sequence[str]) -> Any:
-    """The normalizer with its table told to leave the characters alone."""
+    """Returns the normalizer with its table edited to leave the characters unchanged."""
     if normalizer is None:
         return None
     if normalizer["type"] == "Sequence":
@@ -150,7 +150,7 @@ def _keeping(normalizer: Any, characters: Sequence[str]) -> Any:
 
 
 def only(parsed: TokenizerJson, kept: set[str]) -> TokenizerJson:
-    """Returns the tokenizer.json with the kept tokens alone, in their order and with new ids."""
+    """Returns the tokenizer.json with only the kept tokens, in their order, renumbered."""
     model = parsed["model"]
     base = [token for token in base_vocabulary(parsed) if token in kept]
     outside = [token["content"] for token in parsed["added_tokens"] if token["content"] not in set(base)]
@@ -171,7 +171,7 @@ def only(parsed: TokenizerJson, kept: set[str]) -> TokenizerJson:
 
 
 def _renumbered(processor: Any, ids: dict[str, int]) -> Any:
-    """The frame's tokens with their new ids: `{"ids": [...], "tokens": [...]}` or `["</s>", 2]`."""
+    """Returns a post-processor with its tokens renumbered: `{"ids": [...], "tokens": [...]}` or `["</s>", 2]`."""
     if isinstance(processor, dict):
         changed = {key: _renumbered(value, ids) for key, value in processor.items()}
         return {**changed, "ids": [ids[token] for token in processor["tokens"]]} if "tokens" in processor else changed
@@ -183,7 +183,7 @@ def _renumbered(processor: Any, ids: dict[str, int]) -> Any:
 
 
 def equivalents(parsed: TokenizerJson, characters: Iterable[str]) -> Iterator[list[int]]:
-    """Yields for each character the ids of the tokens that stood for it or for its NFKC form, if there are any."""
+    """Yields for each character the ids of the tokens that represented it or its NFKC form, if any."""
     backend = build(parsed)
     base = base_vocabulary(parsed)
     unknown = unknown_token(parsed)

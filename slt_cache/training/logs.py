@@ -1,5 +1,5 @@
-"""metrics.jsonl: one line for every logging step and every epoch; the same values for a tracker; and on the terminal a
-line an epoch."""
+"""Training logs: metrics.jsonl with one line per logging step and epoch, the same values for a tracker, and one line
+per epoch on the terminal."""
 
 import json
 import sys
@@ -25,11 +25,11 @@ METRICS_FILE = LOG_FILE
 
 
 class MetricsLog:
-    """Appends to the file; lines of what comes after `progress`, left by a killed run, are taken out first. Of several
-    processes one writes and speaks."""
+    """Log of a training; on opening, lines after `progress`, left by a killed run, are removed. Only the main process
+    writes."""
 
     def __init__(self, path: Path, metric: Metric, progress: TrainerState, tracker: Tracker | None = None):
-        """`metric` is the one that epochs are reported by."""
+        """Opens the log; `metric` is the one shown on the terminal."""
         self.path = path
         self.metric = metric
         self.tracker = tracker
@@ -40,13 +40,13 @@ class MetricsLog:
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def step(self, progress: TrainerState, loss: float, lr: float, norms: Mapping[str, float]) -> None:
-        """Of the update that was done last."""
+        """Logs the last optimizer step."""
         place = {"epoch": progress.epoch + 1, "step": progress.step}
         self._append({"kind": "step", **place, "loss": loss, "lr": lr, **norms})
         self._track({"train/loss": loss, "train/lr": lr, **norms}, progress.step)
 
     def epoch(self, name: str, progress: TrainerState, scores: dict[str, float], left: float | None) -> None:
-        """Of the epoch that has begun, once all of it is done; `left` are seconds."""
+        """Logs the current epoch once it is complete; `left` is the remaining time in seconds."""
         epoch, loss, seconds = progress.epoch + 1, progress.mean_loss, progress.seconds
         place = {"epoch": epoch, "step": progress.step}
         self._append({"kind": "epoch", **place, "loss": loss, "seconds": seconds, "dev": scores})
@@ -57,7 +57,7 @@ class MetricsLog:
         self.log(f"{name} epoch {epoch}: loss {loss:.3f}{reached}, {seconds:.0f} s{rest}")
 
     def log(self, line: str) -> None:
-        """On the terminal, above any bar that runs."""
+        """Prints a line on the terminal, above any progress bar."""
         if is_main_process():
             tqdm.write(line, file=self.terminal)
             self.terminal.flush()
@@ -83,12 +83,13 @@ class MetricsLog:
 
 
 def _done(line: dict[str, Any], progress: TrainerState) -> bool:
-    """An epoch's line is written once it is evaluated, which may be after its last update was saved."""
+    """Returns whether a line is part of the saved progress. An epoch is logged after its evaluation, possibly later
+    than its last saved step."""
     return bool(line["epoch"] <= progress.epoch if line["kind"] == "epoch" else line["step"] <= progress.step)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line that was cut off by a kill is left out. Raises InputError for a damaged
+    """Reads the lines of a metrics file, ignoring a last line truncated by a kill. Raises InputError for a damaged
     file, naming the line."""
     if not path.is_file():
         return []
@@ -105,11 +106,11 @@ def _read_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
         scores = value.get("dev", {}).values()
         numbers = [one for name, one in value.items() if name not in ("kind", "dev")]
         if not all(isinstance(one, int | float | None) for one in (*numbers, *scores)):
-            raise ValueError("a value that is no number")
+            raise ValueError("a value is not a number")
         if value["kind"] not in ("step", "epoch") or ("step" if value["kind"] == "step" else "epoch") not in value:
-            raise ValueError("neither that of an update nor that of an epoch")
+            raise ValueError("neither a step nor an epoch")
         return value
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path}, line {number}: damaged ({first_line(error)}). Put back a copy of the file, or delete the line."
+            f"{path}, line {number}: damaged ({first_line(error)}). Restore a copy of the file, or delete the line."
         ) from error

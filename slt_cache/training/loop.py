@@ -1,10 +1,10 @@
-"""The training loop of both stages and of the LLM's pre-training. What differs between them is passed in as a `Task`.
+"""Training loop of both stages and of the LLM's pre-training; what differs between them is passed in as a `Task`.
 
-Everything random in an epoch follows from (seed, epoch) and from the updates before. The state is saved after every
-epoch, now and then within one, and on Ctrl-C or SIGTERM: a run that was killed goes on from there and, where the device
-computes the same twice, ends where an uninterrupted one ends.
+Everything random in an epoch follows from (seed, epoch) and the preceding steps. The state is saved after every epoch,
+periodically within one, and on Ctrl-C or SIGTERM: a killed run resumes from there and, on a deterministic device, ends
+where an uninterrupted one does.
 
-Several processes (torchrun) share every batch and do what one alone would; the leader saves and speaks."""
+Several processes (torchrun) share every batch and do what one alone would; the main process saves and logs."""
 
 import math
 from contextlib import closing, nullcontext
@@ -24,14 +24,14 @@ from slt_cache.training.task import Task, TrainerOptions
 from slt_cache.training.trackers import open_tracker
 
 LOG_EVERY = 10
-"""Updates between two lines of the metrics log."""
+"""Optimizer steps between two lines of the metrics log."""
 
 
 def train(task: Task, options: TrainerOptions) -> TrainerState:
-    """Trains `task.model` and keeps its best weights; goes on from `last/` where an earlier run left off.
+    """Trains `task.model` and keeps its best weights; resumes from `last/` if an earlier run was interrupted.
 
     Raises SltCacheError on a loss that is not finite, naming the clips of the batch; KeyboardInterrupt on Ctrl-C and
-    SIGTERM, once the state is saved."""
+    SIGTERM, after saving the state."""
     train_step = TrainStep(task, options)
     state = TrainingState(options.last, task.model, train_step.optimizer, train_step.scaler, options.device)
     tracker = open_tracker(options.tracker, options, task.name, state.progress.step) if is_main_process() else None
@@ -42,7 +42,7 @@ def train(task: Task, options: TrainerOptions) -> TrainerState:
 
 
 class _Training:
-    """From where the state stands to the end, or until it is interrupted."""
+    """Run of the training loop from a state to the end or an interruption."""
 
     def __init__(
         self,
@@ -66,14 +66,14 @@ class _Training:
 
     def run(self) -> None:
         if self.progress.step:
-            self.log.log(f"{self.task.name}: goes on {self._place()}{self._other_processes()}{self._other_threads()}")
+            self.log.log(f"{self.task.name}: resumes {self._place()}{self._other_processes()}{self._other_threads()}")
         try:
             if self.progress.dev_sha256 != self.options.dev_sha256:
-                self._look_at_other_dev()
+                self._rescore_best()
             with self.interrupts.giving_way():
                 while self.progress.batch or not self.schedule.finished(self.progress):
-                    self._updates_of_an_epoch()
-                    scores = self._dev_scores()
+                    self._train_epoch()
+                    scores = self._evaluate()
                     with self.interrupts.held():
                         self._end_epoch(scores)
                     stop_together(self.interrupts)
@@ -84,40 +84,40 @@ class _Training:
             failure = loader_failure(error)
             if failure is None:
                 raise
-            self._save_what_loaders_left(failure)
+            self._save_after_loader_failure(failure)
         if self.progress.epoch < self.options.settings.epochs:
-            self._say_out_of_patience()
+            self._log_out_of_patience()
 
-    def _look_at_other_dev(self) -> None:
-        """The best weights so far were chosen by another dev split, or by none: they keep their place until others
-        have better scores on the split that there is now."""
+    def _rescore_best(self) -> None:
+        """Scores the best weights on the present dev split, if another one, or none, selected them; they stay the best
+        until others score higher on it."""
         progress, name = self.progress, self.task.name
         before, progress.dev_sha256 = progress.dev, self.options.dev_sha256
         if not before:
             return
         if self.options.dev_sha256 is None:
             progress.dev = {}
-            self.log.log(f"{name}: there is no dev split any more; the last weights will be kept, not the best")
+            self.log.log(f"{name}: the dev split is gone; the last weights will be kept, not the best")
             return
         with self.interrupts.held():
             progress.dev = self.options.score_best()
         metric = self.options.metric
         self.log.log(
-            f"{name}: dev has changed since epoch {progress.best_epoch} was the best so far: {metric.label} "
-            f"{before[metric.key]:.2f} then, {progress.dev[metric.key]:.2f} now. Other epochs cannot be compared "
-            "again; from here on dev as it is now decides"
+            f"{name}: dev has changed since epoch {progress.best_epoch} became the best: {metric.label} "
+            f"{before[metric.key]:.2f} then, {progress.dev[metric.key]:.2f} now. Earlier epochs cannot be "
+            "scored again; from now on the present dev split decides"
         )
 
-    def _say_out_of_patience(self) -> None:
+    def _log_out_of_patience(self) -> None:
         progress, settings, metric = self.progress, self.options.settings, self.options.metric
         self.log.log(
-            f"{self.task.name}: stops after epoch {progress.epoch} of {settings.epochs}: no better dev "
+            f"{self.task.name}: stops early after epoch {progress.epoch} of {settings.epochs}: no better dev "
             f"{metric.label} than {progress.dev[metric.key]:.2f} (epoch {progress.best_epoch}) in {settings.patience} "
             f"evaluations (patience {settings.patience}; null trains all epochs)"
         )
 
-    def _updates_of_an_epoch(self) -> None:
-        """Those that are not done yet."""
+    def _train_epoch(self) -> None:
+        """Trains on the remaining batches of the current epoch."""
         task, progress, schedule = self.task, self.progress, self.schedule
         epoch = progress.epoch + 1
         torch.manual_seed(self.options.seed * 1_000_003 + epoch + rank() * 15_485_863)
@@ -134,7 +134,7 @@ class _Training:
                 bar.update(update.loss, group.units, progress.dev, schedule.left(progress))
 
     def _update(self, group: MicroBatches) -> StepResult:
-        """Changes the weights, and keeps account of it."""
+        """Takes one optimizer step and records it."""
         logged = (self.progress.step + 1) % LOG_EVERY == 0
         update = self.train_step(group, self.watched if logged else {})
         self.progress.updated(len(group.batches), update.loss, update.tokens)
@@ -145,8 +145,8 @@ class _Training:
             self._save_state()
         return update
 
-    def _dev_scores(self) -> dict[str, float]:
-        """Scores dev where it is due behind the epoch that has begun, and keeps the weights if they are the best."""
+    def _evaluate(self) -> dict[str, float]:
+        """Evaluates on dev if due after the current epoch, and keeps the weights if they are the best."""
         if not self.schedule.dev_is_due(self.progress):
             return {}
         self.task.model.eval()
@@ -154,7 +154,7 @@ class _Training:
         with held, stopping_together(lambda: self.interrupts.asked), torch.no_grad(), self.train_step.autocast():
             scores = self.task.evaluate()
         if self.progress.better(scores, self.options.metric):
-            # Killed behind this, a resumed run finds the same scores, and the same weights saved.
+            # If killed after this, a resumed run finds the same scores and weights.
             with self.interrupts.held():
                 epoch = self.progress.epoch + 1
                 if is_main_process():
@@ -180,15 +180,15 @@ class _Training:
         if self.options.save_seconds == math.inf:
             return
         if not self.progress.step:
-            self.log.log(f"{self.task.name}: interrupted before the first update; there is nothing to save")
+            self.log.log(f"{self.task.name}: interrupted before the first step; nothing to save")
             return
         self.progress.seconds = self.clock.seconds()
         self._save_state()
         self.log.log(f"{self.task.name}: interrupted {self._place()}; saved in {self.state.path.parent}")
 
-    def _save_what_loaders_left(self, failure: LoaderFailed) -> None:
-        """The training itself is whole. Of several processes those that have lost no loader wait elsewhere, so what
-        was saved last must do."""
+    def _save_after_loader_failure(self, failure: LoaderFailed) -> None:
+        """Saves the state, which is intact, after a data loader failed. With several processes the others wait
+        elsewhere, so the last saved state must do."""
         self.interrupts.leave_children()
         if size() == 1:
             self._save_interrupted()
@@ -198,15 +198,15 @@ class _Training:
         before = self.state.processes
         if before == size():
             return ""
-        return f"; processes: {size()} instead of {before}, the same but for rounding and for what dropout draws"
+        return f"; processes: {size()} instead of {before}, so rounding and dropout masks will differ"
 
     def _other_threads(self) -> str:
         before, now = self.state.threads, torch.get_num_threads()
         if before == now or self.options.device.type != "cpu":
             return ""
         return (
-            f"; threads: {now} instead of {before}, so the weights will differ in rounding from those of an "
-            f"uninterrupted training (OMP_NUM_THREADS={before} keeps them equal)"
+            f"; threads: {now} instead of {before}, so rounding will differ from an "
+            f"uninterrupted training (OMP_NUM_THREADS={before} avoids this)"
         )
 
     def _place(self) -> str:

@@ -1,4 +1,4 @@
-"""What the terminal shows of a training: how far it is, how fast it goes."""
+"""Progress bar of a training on the terminal: progress, speed and the remaining time."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
 class EpochBar:
-    """A bar over the updates of an epoch; nothing where there is no terminal."""
+    """Progress bar over the steps of an epoch; hidden without a terminal."""
 
     def __init__(self, name: str, unit: str, metric: Metric, updates: int, done: int):
         self.unit = unit
@@ -30,7 +30,7 @@ class EpochBar:
         )
 
     def update(self, loss: float, units: int, dev: dict[str, float], left: float | None) -> None:
-        """`units` are the frames, steps or tokens that the update has read; `left` are seconds."""
+        """Advances by one step that read `units` frames, steps or tokens; `left` is the remaining time in seconds."""
         self.units += units
         if self.bar.disable:
             return
@@ -48,6 +48,6 @@ class EpochBar:
 
 
 def duration(seconds: float) -> str:
-    """h:mm:ss"""
+    """Formats seconds as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which clusters send, while a training runs."""
+"""Handling of Ctrl-C and SIGTERM, which clusters send, during training."""
 
 import os
 import signal
@@ -11,17 +11,17 @@ from typing import Any
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 CHILD_ENDED: Any = getattr(signal, "SIGCHLD", None)
-"""None on Windows."""
+"""Signal of an ended child process; None on Windows."""
 GRACE = 1.0
-"""Seconds; a signal to all processes of a job may reach the readers of videos that much before it reaches this one."""
+"""Seconds by which a signal to all processes of a job may reach the video readers before this process."""
 
 
 class Interrupts:
-    """Both signals as KeyboardInterrupt, once, and never within a `held` block: that is finished first. In a thread
-    other than the main one, which gets no signals, it does nothing.
+    """Context that turns both signals into one KeyboardInterrupt, raised after any `held` block. Does nothing outside
+    the main thread, which alone receives signals.
 
-    With `deferred` the signals are only remembered, for one of several processes must not stop where the others wait
-    for it: when all have agreed, `stop` raises."""
+    With `deferred`, signals are only recorded, since one of several processes must not stop while others wait for it:
+    once all have agreed, `stop` raises."""
 
     def __init__(self, deferred: bool = False) -> None:
         self.deferred = deferred
@@ -34,7 +34,9 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
-            wanted = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+            wanted = [
+                number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN
+            ]  # ignored under nohup
             self._before = {number: signal.signal(number, self._on_signal) for number in wanted}
         return self
 
@@ -46,25 +48,25 @@ class Interrupts:
 
     @property
     def asked(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has arrived."""
         return self._asked
 
     def stop(self) -> None:
-        """Raises KeyboardInterrupt, whether or not the signal has come to this process."""
+        """Raises KeyboardInterrupt, whether or not this process received the signal."""
         self._raised = True
         self.leave_children()
         raise KeyboardInterrupt
 
     def leave_children(self) -> None:
-        """From now on no error is raised if a loader's process ends: it does so of the signal, or the training ends
-        anyway, and what is being saved must be saved whole."""
+        """Ignores ending loader processes from now on: the signal or the end of training stops them, and saving must
+        not be interrupted."""
         if self._before and self._on_child is None:
             self._on_child = self._hold_children([])
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """What runs in the block is not interrupted: neither by the signals, nor by torch's loaders, which raise an
-        error wherever the program is when one of their processes dies."""
+        """Protects a block from interruption by the signals and by torch's loaders, which raise an error wherever the
+        program is when one of their processes dies."""
         ended: list[int] = []
         self._held = True
         on_child = self._hold_children(ended)
@@ -75,7 +77,7 @@ class Interrupts:
                 signal.signal(CHILD_ENDED, on_child)
             self._held = False
         if self.deferred:
-            return  # a dead process of a loader is noticed when the next batch is asked of it
+            return  # a dead loader process is noticed at the next batch
         if self._asked:
             self._raise()
         if ended and on_child is not None:
@@ -84,7 +86,8 @@ class Interrupts:
 
     @contextmanager
     def giving_way(self) -> Iterator[None]:
-        """For what fails when processes that read for it die: if they did of a signal to all, that is what to say."""
+        """Runs a block that fails if its reader processes die; reports an interruption instead if a signal to all
+        killed them."""
         try:
             yield
         except RuntimeError:
@@ -102,7 +105,7 @@ class Interrupts:
         return on_child
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self.process:  # a forked reader: Ctrl-C is its parent's to handle
+        if os.getpid() != self.process:  # a forked reader: its parent handles Ctrl-C
             if number == signal.SIGTERM:
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
@@ -112,5 +115,5 @@ class Interrupts:
             self._raise()
 
     def _raise(self) -> None:
-        if not self._raised:  # a second one would stop the saving that the first one has begun
+        if not self._raised:  # a second one would interrupt the saving that the first one started
             self.stop()

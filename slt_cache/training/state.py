@@ -1,4 +1,4 @@
-"""A training that is not finished, on disk: enough to go on to the bit, from the middle of an epoch too."""
+"""State of an unfinished training on disk, from which it resumes bit for bit, even within an epoch."""
 
 import zipfile
 from dataclasses import asdict, dataclass, field
@@ -21,32 +21,32 @@ STATE_FILE = "state.pt"
 
 @dataclass
 class TrainerState:
-    """What grows while training goes on."""
+    """Progress of a training."""
 
     epoch: int = 0
-    """Epochs done."""
+    """Number of finished epochs."""
     step: int = 0
-    """Updates done."""
+    """Number of optimizer steps."""
     seconds: float = 0.0
-    """Spent in the loop, over all runs of it."""
+    """Seconds spent in the loop, over all runs."""
     best_epoch: int = 0
     dev: dict[str, float] = field(default_factory=dict)
-    """Scores of the best weights."""
+    """Dev scores of the best weights."""
     batch: int = 0
-    """Batches done of the epoch that has begun; 0 between epochs."""
+    """Finished batches of the current epoch; 0 between epochs."""
     loss: float = 0.0
-    """Of these batches, summed over their target tokens."""
+    """Loss of these batches, summed over their target tokens."""
     tokens: int = 0
     """Target tokens of these batches."""
     dev_sha256: str | None = None
-    """Identity of the dev split that has chosen the best weights so far; None without dev."""
+    """SHA-256 of the dev split that selected the best weights so far; None without dev."""
 
     def better(self, scores: dict[str, float], metric: Metric) -> bool:
-        """Returns whether these dev scores are better than those of the best weights so far, or there are none."""
+        """Returns whether these dev scores beat those of the best weights, or there are none."""
         return not self.dev or not scores or metric.is_better(scores[metric.key], self.dev[metric.key])
 
     def updated(self, batches: int, loss: float, tokens: int) -> None:
-        """Counts an update over so many batches; `loss` is the mean of their target tokens."""
+        """Counts an optimizer step over this many batches; `loss` is the mean over their target tokens."""
         self.step += 1
         self.batch += batches
         self.loss += loss * tokens
@@ -54,7 +54,7 @@ class TrainerState:
 
     @property
     def mean_loss(self) -> float:
-        """Of a target token, over the epoch that has begun."""
+        """Mean loss per target token in the current epoch."""
         return self.loss / max(self.tokens, 1)
 
     def end_epoch(self) -> None:
@@ -63,8 +63,8 @@ class TrainerState:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What an unfinished training saved, compared with the checksums that torch put into the file and does not look at
-    when it reads. Raises InputError for a file that is damaged or cut off."""
+    """Reads the state of an unfinished training and verifies torch's checksums, which torch.load ignores. Raises
+    InputError for a damaged or truncated file."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -74,22 +74,22 @@ def read_state(path: Path) -> dict[str, Any]:
         return state
     except MemoryError:
         raise
-    except Exception as error:  # zipfile and torch have their own for each way of being damaged
+    except Exception as error:  # zipfile and torch raise various types
         raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(
-        f"{path}: damaged or cut off ({first_line(error)}). Put back a copy of it, or start the training over with "
+        f"{path}: damaged or truncated ({first_line(error)}). Restore a copy of it, or start the training over with "
         "--restart."
     )
 
 
 class TrainingState:
-    """Weights, optimizer, loss scaler of fp16, random numbers and progress, as they are and as they were saved."""
+    """Weights, optimizer, fp16 loss scaler, random states and progress, live and as saved."""
 
     def __init__(self, folder: Path, model: nn.Module, optimizer: Optimizer, scaler: Any, device: torch.device):
-        """Takes all of it from the folder where an earlier run saved it there."""
+        """Loads the state from the folder if an earlier run saved one."""
         self.path = folder / STATE_FILE
         self.model = model
         self.optimizer = optimizer
@@ -98,15 +98,15 @@ class TrainingState:
         self.progress = TrainerState()
         self.random: dict[str, torch.Tensor] = {}
         self.processes = size()
-        """That saved the state."""
+        """Number of processes that saved the state."""
         self.threads = torch.get_num_threads()
-        """Of the process that saved the state."""
+        """Number of threads of the process that saved the state."""
         if self.path.is_file():
             self._load()
 
     def save(self) -> None:
-        """Whole or not at all: a kill meanwhile leaves what was saved before. Of several processes all take part, for
-        each has random numbers of its own, and the leader writes."""
+        """Saves the state atomically. All processes take part, since each has its own random state; the main process
+        writes."""
         randoms = gather_object(lambda: [self.random])
         if is_main_process():
             self._write(randoms)
@@ -130,7 +130,7 @@ class TrainingState:
         state = read_state(self.path)
         try:
             self._take(state)
-        except Exception as error:  # a value that is missing, or of another kind or size than this training's
+        except Exception as error:  # a value is missing, or of another type or size
             raise _damaged(self.path, error) from error
 
     def _take(self, state: dict[str, Any]) -> None:
@@ -140,17 +140,20 @@ class TrainingState:
             self.scaler.load_state_dict(state["scaler"])
         randoms = [state.get("random", {}), *state.get("others", [])]
         self.processes, self.threads = len(randoms), state.get("threads", self.threads)
-        self.random = randoms[rank()] if rank() < len(randoms) else {}  # more than before: seeded by epoch and rank
+        self.random = (
+            randoms[rank()] if rank() < len(randoms) else {}
+        )  # more processes than before: seeded by epoch and rank
         self.progress = TrainerState(**state["progress"])
 
     def remember_random(self) -> None:
-        """To be called behind an update: what is read for the next one may draw, and will be read anew on resume."""
+        """Remembers the random state. Call after each optimizer step: prefetching the next batch may consume random
+        numbers, and is repeated on resume."""
         self.random = {"cpu": torch.get_rng_state()}
         if self.device.type != "cpu":
             self.random[self.device.type] = torch.get_device_module(self.device).get_rng_state()
 
     def restore_random(self) -> None:
-        """The state behind the last update. Of a device that had no part in it, as it is."""
+        """Restores the random state after the last step; that of a device which took no part stays as it is."""
         if "cpu" in self.random:
             torch.set_rng_state(self.random["cpu"])
         if self.device.type in self.random and self.device.type != "cpu":

@@ -1,7 +1,6 @@
-"""One update of the weights: forward, loss, backward, clipping and the optimizer's step, on accelerate.
+"""Optimizer step on accelerate: forward, loss, backward, clipping and update.
 
-Beside the model's own work it has little to do, and a small model notices even that little: what a step of stage 2
-takes over the bare LLM is measured by `slt-cache bench llm`."""
+Its overhead matters for a small model: `slt-cache bench llm` compares a step of stage 2 with the bare LLM."""
 
 import math
 from collections.abc import Mapping
@@ -23,16 +22,16 @@ from slt_cache.training.task import Task, TrainerOptions
 
 @dataclass(frozen=True)
 class StepResult:
-    """Of the weights, once."""
+    """Result of one optimizer step."""
 
     loss: float
-    """Mean of its target tokens."""
+    """Mean loss over the target tokens."""
     tokens: int
     norms: dict[str, float]
 
 
 class TrainStep:
-    """Model and optimizer as accelerate wraps them: for mixed precision, and for several processes."""
+    """Optimizer step with model and optimizer wrapped by accelerate, for mixed precision and several processes."""
 
     def __init__(self, task: Task, options: TrainerOptions):
         self.task = task
@@ -43,35 +42,34 @@ class TrainStep:
         )
         self.model, self.optimizer = self._accelerator.prepare(task.model, task.optimizer())
         self.scaler: Any = self._accelerator.scaler
-        """Of fp16's gradients; None for other precisions."""
+        """Loss scaler of fp16; None for other precisions."""
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self._weights = list(self.model.parameters())  # to look for them in all modules takes longer than to clip them
-        # accelerate's own step looks on disk for an optional package, each time, and has only the scaler to see to.
+        self._weights = list(self.model.parameters())  # collecting them takes longer than clipping
+        # accelerate's step looks for an optional package on disk every time, and only adds the scaler.
         self._step = self.optimizer.optimizer.step if self.scaler is None else self.optimizer.step
 
     def autocast(self) -> AbstractContextManager[Any]:
         return self._accelerator.autocast() if self._mixed else nullcontext()
 
     def set_lr(self, factor: float) -> None:
-        """Each group's learning rate, as a factor of its peak."""
+        """Sets each group's learning rate to a fraction of its peak."""
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
 
     @property
     def lr(self) -> float:
-        """Learning rate of the first group."""
+        """Learning rate of the first parameter group."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def __call__(self, group: MicroBatches, watched: Mapping[str, nn.Module]) -> StepResult:
-        """Updates the weights by the mean loss of the target tokens of all batches of the group, over all processes:
-        each batch counts for as much as it has tokens, as if it were one large batch. Norms of the `watched` layers
-        come with it.
+        """Takes an optimizer step on the mean loss over the target tokens of all micro-batches and processes, as if
+        they were one large batch. Returns the norms of the `watched` layers too.
 
-        Raises SltCacheError on a loss that is not finite, before any weight has changed."""
+        Raises SltCacheError on a loss that is not finite, before any weight changes."""
         for weight in self._weights:
-            weight.grad = None  # also of what no optimizer steps: clipping looks at every gradient
+            weight.grad = None  # also those without optimizer: clipping looks at every gradient
         losses = [self._backward(batch, group, last=batch is group.batches[-1]) for batch in group.batches]
-        # Not before the last backward: until then a GPU has more to do, and nobody to wait for.
+        # After the last backward, so that a GPU is not made to wait earlier.
         values = [loss.item() for loss in losses]
         total = all_reduce_sum([sum(values) / size()], self._not_finite(group, values))[0]
         found = norms(watched, 1.0 if self.scaler is None else self.scaler.get_scale()) if watched else {}
@@ -83,13 +81,13 @@ class TrainStep:
         return StepResult(total, group.tokens, found)
 
     def _backward(self, batch: Any, group: MicroBatches, last: bool) -> torch.Tensor:
-        """Adds to the gradients; returns the loss, a scalar. Several processes exchange gradients behind the last
-        batch alone."""
+        """Accumulates gradients of one batch; returns the loss, a scalar. Processes exchange gradients only after the
+        last batch."""
         batch = batch.to(self.options.device)
         with nullcontext() if last or size() == 1 else self._accelerator.no_sync(self.model):
             with self.autocast():
                 logits = self.task.logits(self.model, batch)
-            # What several processes have found is averaged, and not summed, by DistributedDataParallel.
+            # DistributedDataParallel averages gradients over processes instead of summing them.
             loss = token_loss(logits, batch.targets.labels, self.options.settings.label_smoothing)
             loss = loss / (group.tokens / size())
             self._accelerator.backward(loss)

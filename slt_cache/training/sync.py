@@ -1,5 +1,4 @@
-"""What a process does of every update, and what all of them agree on before it: target tokens, whether to save, whether
-to stop. One that is alone agrees with itself."""
+"""Synchronization of processes before every optimizer step: target tokens, whether to save, whether to stop."""
 
 import time
 from collections.abc import Iterator
@@ -18,21 +17,21 @@ from slt_cache.training.task import Task, TrainerOptions
 
 @dataclass
 class Clock:
-    """Of one process; the leader's is the one that is kept."""
+    """Clock of one process; the main process's is the one that is saved."""
 
     begun: float
-    """When training would have begun, had it not been interrupted."""
+    """Start time of the training, had it not been interrupted."""
     saved: float
-    """When the state was last saved in the middle of an epoch or behind it."""
+    """Time at which the state was last saved."""
 
     @classmethod
     def running(cls, seconds: float) -> "Clock":
-        """Of a training that has taken so many seconds in earlier runs."""
+        """Starts the clock of a training that has taken this many seconds in earlier runs."""
         now = time.monotonic()
         return cls(now - seconds, now)
 
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Returns the seconds since the start."""
         return time.monotonic() - self.begun
 
     def due(self, every: float) -> bool:
@@ -44,29 +43,29 @@ class Clock:
 
 @dataclass(frozen=True)
 class MicroBatches:
-    """This process's share of the batches of an update, and what all processes have agreed on."""
+    """This rank's shard of the micro-batches of an optimizer step, and what all ranks agreed on."""
 
     batches: list[Any]
     tokens: int
-    """Target tokens of all processes."""
+    """Target tokens over all processes."""
     save: bool
 
     @property
     def units(self) -> int:
-        """Frames, steps or tokens of all processes, about."""
+        """Approximate frames, steps or tokens over all processes."""
         return int(sum(batch.size for batch in self.batches)) * size()
 
 
 def groups(
     task: Task, options: TrainerOptions, state: TrainingState, interrupts: Interrupts, clock: Clock
 ) -> Iterator[MicroBatches]:
-    """The batches of each update, from where the epoch stands."""
+    """Yields the micro-batches of each optimizer step, from the current position in the epoch."""
     resumed = state.progress.batch > 0
     batches = iter(task.batches(state.progress.epoch + 1, state.progress.batch))
     while True:
         loaded, error = _load(batches, options.settings.accumulate, interrupts)
         if not loaded and error is None:
-            return  # behind the same batch in all processes
+            return  # after the same batch in all processes
         stop = interrupts.asked or isinstance(error, KeyboardInterrupt)
         agreed = [sum(batch.targets.tokens for batch in loaded), clock.due(options.save_seconds), stop]
         with interrupts.held() if size() > 1 else nullcontext():
@@ -74,14 +73,14 @@ def groups(
         if stopping:
             interrupts.stop()
         if resumed:
-            state.restore_random()  # not before: a loader draws when it begins, as it did at the epoch's beginning
+            state.restore_random()  # only now: a starting loader draws random numbers, as at the epoch's start
             resumed = False
         yield MicroBatches(loaded, int(tokens), bool(save))
 
 
 def _load(batches: Iterator[Any], count: int, interrupts: Interrupts) -> tuple[list[Any], BaseException | None]:
-    """The next batches; none at the end of the epoch. One of several processes does not fail or stop alone: what
-    happens to it is returned."""
+    """Loads the next batches; empty at the end of the epoch. With several processes, errors are returned, since one
+    must not fail or stop alone."""
     try:
         with interrupts.giving_way():
             return list(islice(batches, count)), None
@@ -92,6 +91,6 @@ def _load(batches: Iterator[Any], count: int, interrupts: Interrupts) -> tuple[l
 
 
 def stop_together(interrupts: Interrupts) -> None:
-    """Behind an epoch, where any of several processes has been asked to stop."""
+    """Stops after an epoch if any process was asked to."""
     if size() > 1 and all_reduce_sum([interrupts.asked])[0]:
         interrupts.stop()

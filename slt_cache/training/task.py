@@ -1,4 +1,4 @@
-"""What is trained, and how: the two things that the loop is given."""
+"""Inputs of the training loop: what is trained, and how."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from slt_cache.metrics.registry import metric_named
 
 
 class Task(Protocol):
-    """What a stage gives to the loop."""
+    """Task of a training, which the loop is given by its stage."""
 
     @property
     def name(self) -> str:
-        """Shown beside the progress bar."""
+        """Name shown next to the progress bar."""
         ...
 
     @property
     def unit(self) -> str:
-        """What the `size` of a batch counts: frames, steps or tokens."""
+        """Unit of the `size` of a batch: frames, steps or tokens."""
         ...
 
     @property
@@ -36,68 +36,69 @@ class Task(Protocol):
     def optimizer(self) -> Optimizer: ...
 
     def batches(self, epoch: int, first: int = 0) -> Iterable[Any]:
-        """Batches with `ids`, `targets`, `size` and `to(device)`, from number `first` of the epoch on."""
+        """Yields batches with `ids`, `targets`, `size` and `to(device)`, starting from batch `first` of the epoch."""
         ...
 
     def logits(self, model: Any, batch: Any) -> torch.Tensor:
-        """Logits [B, L, V]; `model` is `self.model` as accelerate wrapped it."""
+        """Computes logits [B, L, V]; `model` is `self.model` as accelerate wrapped it."""
         ...
 
     def last_layers(self) -> dict[str, nn.Module]:
-        """Of each module, to be watched."""
+        """Returns the last layer of each module, for diagnostics."""
         ...
 
     @property
     def evaluate(self) -> Callable[[], dict[str, float]]:
-        """Scores on dev, among them `select_by`, which decides which weights are the best. Empty without dev."""
+        """Function that returns dev scores, including `select_by`, which selects the best weights. Empty without
+        dev."""
         ...
 
     @property
     def save_best(self) -> Callable[[int, dict[str, float]], None]:
-        """(epoch, dev scores): writes the weights of `self.model`."""
+        """Function of (epoch, dev scores) that saves the weights of `self.model`."""
         ...
 
     def epoch_ended(self, epoch: int) -> None:
-        """Called behind every epoch, on the leader alone, before the state is saved: what it writes is written again
-        where a kill comes between."""
+        """Called after every epoch, on the main process only, before the state is saved; after a kill in between, it is
+        called again."""
         ...
 
 
 LAST = "last"
-"""Folder of an unfinished training, in the folder of its stage."""
+"""Name of the folder of an unfinished training, in the folder of its stage."""
 
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """How to train, whatever is trained."""
+    """Options of a training, whatever is trained."""
 
     settings: OptimizerConfig
     seed: int
     evaluate_every: int
-    """Epochs"""
+    """Epochs between evaluations."""
     precision: str
     device: torch.device
     folder: Path
-    """Of the stage; the training writes into last/ in it."""
+    """Folder of the stage; the training writes into last/ in it."""
     save_seconds: float = 600.0
-    """Between two savings of the state within an epoch; infinite where nothing is kept, on Ctrl-C neither."""
+    """Seconds between two savings of the state within an epoch; infinite if it is never saved, not even on Ctrl-C."""
     diagnostics: bool = True
     """Whether norms of gradients and weights are logged."""
     tracker: str = "none"
     state_saved: Callable[[], None] = lambda: None
-    """Called on the leader whenever the state is on disk: the training can be resumed from then on."""
+    """Called on the main process whenever the state was saved, from which the training can be resumed."""
 
     dev_sha256: str | None = None
-    """Identity of the dev split; None without one."""
+    """SHA-256 of the dev split; None without one."""
     score_best: Callable[[], dict[str, float]] = dict
-    """Scores the best weights so far on dev again: called if dev has changed since they were chosen."""
+    """Function that scores the best weights on dev again, called if dev has changed."""
 
     @property
     def metric(self) -> Metric:
-        """Decides which weights are the best."""
+        """Metric that selects the best weights."""
         return metric_named(self.settings.select_by, "select_by")
 
     @property
     def last(self) -> Path:
-        """Holds the state, metrics.jsonl and the tracker's files while the training is unfinished."""
+        """Folder of the state, metrics.jsonl and the tracker's files of an unfinished training."""
         return self.folder / LAST

@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases, by setting: the values of metrics.jsonl once more, for those who watch there."""
+"""Experiment trackers, TensorBoard and Weights & Biases, which receive the values of metrics.jsonl."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -11,7 +11,8 @@ from slt_cache.training.task import TrainerOptions
 from slt_cache.write_errors import write_errors
 
 WANDB_ID_FILE = "wandb-id.txt"
-"""In last/: a training that goes on goes on in the same picture, one that begins anew in another."""
+"""File in last/ with the id of the tracked run: a resumed training continues the same run; a restarted one opens a new
+run."""
 
 
 class Tracker(Protocol):
@@ -21,11 +22,11 @@ class Tracker(Protocol):
 
 
 def require_tracker(name: str) -> None:
-    """Raises InputError where the package that the setting names is not installed."""
+    """Raises InputError if the tracker's package is not installed."""
     if name != "none" and find_spec(name) is None:
         raise InputError(
-            f"compute.tracker {name}: its package is not installed. Run: pip install {name}, or set "
-            "compute.tracker=none; metrics.jsonl is written always."
+            f"compute.tracker {name}: not installed. Run: pip install {name}, or set "
+            "compute.tracker=none; metrics.jsonl is always written."
         )
 
 
@@ -41,12 +42,12 @@ def open_tracker(name: str, options: TrainerOptions, title: str, step: int) -> T
 
 
 class _TensorBoard:
-    """`tensorboard --logdir runs/NAME` shows it."""
+    """Tracker for TensorBoard; view it with `tensorboard --logdir runs/NAME`."""
 
     def __init__(self, folder: Path, step: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        # What a killed run had written of later updates is hidden.
+        # Hides what a killed run wrote for later steps.
         self.writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -58,7 +59,7 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """Where to, and whether online, is for the environment to say (WANDB_MODE, WANDB_PROJECT)."""
+    """Tracker for Weights & Biases; the environment sets project and mode (WANDB_PROJECT, WANDB_MODE)."""
 
     def __init__(self, options: TrainerOptions, title: str):
         import wandb

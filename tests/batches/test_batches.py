@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from slt_cache.batches.clips import AugmentedClips, ClipBatch, ClipCollator, clip_loader
 from slt_cache.batches.denoising import NoisyText, infill, sentences_of, words_of
-from slt_cache.batches.sampler import EpochOrder, padded_share
+from slt_cache.batches.sampler import EpochOrder, padding_fraction
 from slt_cache.batches.targets import make_targets
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
@@ -98,17 +98,17 @@ def indices_of(order: EpochOrder, epoch: int) -> list[list[int]]:
 @pytest.mark.parametrize("clips", [7096, 1000])
 def test_batches_of_similar_length_waste_under_a_tenth(clips: int) -> None:
     lengths = phoenix_like(clips)
-    bucketed = padded_share(lengths, indices_of(EpochOrder(clips, 16, 1, shuffle=True, lengths=lengths), 1))
-    shuffled = padded_share(lengths, indices_of(EpochOrder(clips, 16, 1, shuffle=True), 1))
+    bucketed = padding_fraction(lengths, indices_of(EpochOrder(clips, 16, 1, shuffle=True, lengths=lengths), 1))
+    shuffled = padding_fraction(lengths, indices_of(EpochOrder(clips, 16, 1, shuffle=True), 1))
     print(f"{clips} clips: {bucketed:.1%} of the positions are padding, {shuffled:.1%} shuffled")
     assert bucketed < 0.10
     assert shuffled > 0.35
 
 
 def test_the_padded_share_counts_positions() -> None:
-    assert padded_share([4, 1, 3], [[0, 1], [2]]) == pytest.approx(3 / 11)
-    assert padded_share([4, 4], [[1, 0]]) == 0.0
-    assert padded_share([], []) == 0.0
+    assert padding_fraction([4, 1, 3], [[0, 1], [2]]) == pytest.approx(3 / 11)
+    assert padding_fraction([4, 4], [[1, 0]]) == 0.0
+    assert padding_fraction([], []) == 0.0
 
 
 @pytest.mark.parametrize(("clips", "batch_size"), [(1000, 16), (401, 16), (33, 16), (17, 16), (9, 3), (2, 5), (1, 1)])
@@ -358,7 +358,7 @@ def test_wide_characters_are_words_where_there_are_blanks_too(tokenizer: Tokeniz
 def test_a_line_that_is_too_long_for_the_llm_is_named(tokenizer: Tokenizer) -> None:
     text = noisy_text(["heute regnet es", "im süden " * 40], tokenizer)
     text.require_positions(400)
-    with pytest.raises(InputError, match=r"sentence 2 \('im süden .*\d+ pieces, too long for the 60 positions"):
+    with pytest.raises(InputError, match=r"sentence 2 \('im süden .*\d+ tokens, too many for the 60 positions"):
         text.require_positions(60)
 
 

@@ -98,7 +98,7 @@ def test_a_killed_reader_of_clips_is_named_the_training_is_saved_and_ends_as_it_
     assert re.match(
         rf"a process that reads clips for the training \(process \d+\) was killed by {number.name}\. ", message
     )
-    assert ("Usually the machine has run out of memory." in message) == (number == signal.SIGKILL)
+    assert ("Usually the machine ran out of memory." in message) == (number == signal.SIGKILL)
     assert ("/dev/shm" in message) == (number == signal.SIGBUS)
     assert "--set compute.workers=1, or 0 for none" in message and "\n" not in message
     assert failed.value.exit_code == 1
@@ -116,7 +116,7 @@ def test_a_reader_of_clips_without_memory_says_so_in_a_line(
         raise MemoryError
 
     monkeypatch.setattr(clip_batches, "augment", greedy)
-    with pytest.raises(LoaderFailed, match=r"^a process that reads clips for the training has run out of memory\. Run"):
+    with pytest.raises(LoaderFailed, match=r"^a process that reads clips for the training ran out of memory\. Run"):
         train(make_task(), engine_of(tmp_path))
 
 
@@ -129,7 +129,7 @@ def test_a_batch_that_finds_no_room_in_shared_memory_is_an_error_and_not_waited_
         )
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
-    with pytest.raises(LoaderFailed, match=r"has found no room in shared memory for a batch\. /dev/shm has .* MB"):
+    with pytest.raises(LoaderFailed, match=r"found no room in shared memory for a batch\. /dev/shm has .* MB"):
         train(make_task(), engine_of(tmp_path))
 
 

@@ -70,7 +70,7 @@ def test_a_batch_that_will_not_fit_the_gpu_is_said_beforehand(
 
 def test_compiling_goes_without_recomputing() -> None:
     for encoder in ({"checkpointing": True}, {"chunk_frames": 8}):
-        with pytest.raises(ValidationError, match=r"compute\.compile goes with neither"):
+        with pytest.raises(ValidationError, match=r"compute\.compile cannot be combined"):
             Config.model_validate({"compute": {"compile": True}, "encoder": encoder})
 
 

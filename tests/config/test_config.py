@@ -84,7 +84,7 @@ def test_an_unknown_section_is_refused_with_the_nearest_section(tmp_path: Path) 
 def test_a_key_like_no_other_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, "light_t:\n  qqqq: 1\n"))
     assert "light_t.qqqq" in message
-    assert "known are size, dropout" in message
+    assert "known keys: size, dropout" in message
 
 
 @pytest.mark.parametrize(
@@ -254,6 +254,16 @@ def test_differences_name_nested_keys_and_both_values() -> None:
     assert "new: made with None, asked for 1" in found
     assert not any(line.startswith(("generation.num_beams", "video:")) for line in found)
     assert differences(made, made) == []
+
+
+def test_differences_name_the_default_of_a_setting_that_a_record_omits() -> None:
+    for section in ("visual_training", "llm_training", "loop"):
+        by_ter, by_default = {section: {"select_by": "ter"}}, {section: {}}
+        assert differences(by_ter, by_default) == [f"{section}.select_by: made with ter, asked for bleu4"]
+        assert differences(by_default, by_ter) == [f"{section}.select_by: made with bleu4, asked for ter"]
+    assert differences({"encoder": {}}, {"encoder": {"chunk_frames": 8}}) == [
+        "encoder.chunk_frames: made with None, asked for 8"
+    ]
 
 
 # ---- YAML that is odd, hostile or damaged ----

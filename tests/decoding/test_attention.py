@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from slt_cache.config import LoraConfig
-from slt_cache.decoding.attention import WordAttention, cut_into_words, word_attention, word_attentions
+from slt_cache.decoding.attention import WordAttention, segment_words, word_attention, word_attentions
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.translators import SignTranslator, make_light_t
@@ -58,7 +58,7 @@ def test_every_word_spreads_one_over_the_steps_of_its_clip(make: Make, family: s
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_words_are_those_of_the_sentence(make: Make, family: str) -> None:
     _, tokenizer = make(family)
-    found = cut_into_words(tokenizer, tokenizer.encode(GERMAN))
+    found = segment_words(tokenizer, tokenizer.encode(GERMAN))
     assert [word for word, _ in found] == GERMAN.split()
     spans = [span for _, span in found]
     assert [span.start for span in spans] == [0, *(span.stop for span in spans[:-1])]
@@ -68,7 +68,7 @@ def test_the_words_are_those_of_the_sentence(make: Make, family: str) -> None:
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "mbart"])  # it has no full-width marks
 def test_chinese_is_cut_into_pieces_of_whole_characters(make: Make, family: str) -> None:
     _, tokenizer = make(family)
-    words = [word for word, _ in cut_into_words(tokenizer, tokenizer.encode("今天天气很好 ok fine"))]
+    words = [word for word, _ in segment_words(tokenizer, tokenizer.encode("今天天气很好 ok fine"))]
     assert "".join(words) == "今天天气很好okfine"
     assert words[-2:] == ["ok", "fine"]
     assert 3 <= len(words) - 2 <= 6
@@ -77,7 +77,7 @@ def test_chinese_is_cut_into_pieces_of_whole_characters(make: Make, family: str)
 
 def test_unknown_characters_are_words_of_their_own(make: Make) -> None:
     _, tokenizer = make("mbart")
-    assert [word for word, _ in cut_into_words(tokenizer, tokenizer.encode("am ♞ tag"))] == ["am", "<unk>", "tag"]
+    assert [word for word, _ in segment_words(tokenizer, tokenizer.encode("am ♞ tag"))] == ["am", "<unk>", "tag"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -108,7 +108,7 @@ def test_it_equals_what_is_computed_by_hand(make: Make) -> None:
         queries, keys = attention.q_proj(caught[0][0]), attention.k_proj(states)  # [L, D], [N, D]
         weights = (queries @ keys.T / queries.shape[1] ** 0.5).softmax(-1)[: len(ids)]  # position i predicts piece i
     found = word_attention(translator, tokenizer, features, "am tag")
-    expected = [weights[span].mean(0) for _, span in cut_into_words(tokenizer, ids)]
+    expected = [weights[span].mean(0) for _, span in segment_words(tokenizer, ids)]
     np.testing.assert_allclose(found.weights, torch.stack(expected), atol=1e-5)
 
 

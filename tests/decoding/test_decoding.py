@@ -13,7 +13,7 @@ import torch
 from slt_cache.batches.features import require_positions
 from slt_cache.batches.targets import make_targets
 from slt_cache.config import GenerationConfig
-from slt_cache.decoding.search import Hypothesis, cut_notice, decode, decode_cached
+from slt_cache.decoding.search import Hypothesis, decode, decode_cached, truncation_notice
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.parts import ClipFeatures, add_splits, content_of
@@ -293,19 +293,19 @@ def test_a_clip_longer_than_the_positions_is_cut_and_says_so(
     long, short = torch.randn(steps, DIM), torch.randn(4, DIM)
     batch = Encoded(("long", "short"), torch.cat([long, short]), torch.tensor([steps, 4]))
     found = run(model, tokenizer, [batch], beams)
-    assert [hypothesis.cut for hypothesis in found] == [5, 0]
+    assert [hypothesis.steps_left_out for hypothesis in found] == [5, 0]
     cut = Encoded(("cut", "short"), torch.cat([long[:-5], short]), torch.tensor([positions, 4]))
     for hypothesis, other in zip(found, run(model, tokenizer, [cut], beams), strict=True):
         assert (hypothesis.texts, hypothesis.scores) == (other.texts, other.scores)
-        assert other.cut == 0
-    notice = cut_notice(found, model.positions)
+        assert other.steps_left_out == 0
+    notice = truncation_notice(found, model.positions)
     assert notice == "1 clip is longer than the LLM's 512 steps; its end was not read: long"
-    assert cut_notice(found[1:], model.positions) is None
+    assert truncation_notice(found[1:], model.positions) is None
 
 
 def test_a_notice_counts_the_clips_that_it_does_not_name() -> None:
-    found = [Hypothesis(str(number), ("",), (0.0,), cut=number) for number in range(14)]
-    notice = cut_notice(found, 1024)
+    found = [Hypothesis(str(number), ("",), (0.0,), steps_left_out=number) for number in range(14)]
+    notice = truncation_notice(found, 1024)
     assert notice is not None
     assert notice.startswith("13 clips are longer than the LLM's 1024 steps; their ends were not read: 1, 2, 3, ")
     assert notice.endswith(", 10 and 3 more")
@@ -319,7 +319,7 @@ def test_a_model_without_an_end_of_its_positions_reads_everything(
         model = new_translator(seq2seq, tokenizer)
         batch = Encoded(("long",), torch.randn(1100, DIM), torch.tensor([1100]))
         [found] = decode(model, [batch], tokenizer, GenerationConfig(num_beams=1, max_new_tokens=2))
-        assert found.cut == 0
+        assert found.steps_left_out == 0
 
 
 @pytest.mark.parametrize("beams", [1, 2])
@@ -353,5 +353,5 @@ def test_training_refuses_what_is_longer_than_the_positions(
         require_positions(cache, model.positions, tokenizer)
     require_positions(cache, over, tokenizer)
     require_positions(cache, None, tokenizer)
-    with pytest.raises(InputError, match=r"sentence of clip 'clip 0' has \d+ pieces, more than the LLM's 3 positions"):
+    with pytest.raises(InputError, match=r"sentence of clip 'clip 0' has \d+ tokens, more than the LLM's 3 positions"):
         require_positions(cache_of(tmp_path / "short.h5", (3, 2, 1)), 3, tokenizer)

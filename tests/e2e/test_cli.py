@@ -134,7 +134,7 @@ def test_ctrl_c_ends_with_130_leaves_nothing_half_and_the_same_command_goes_on(t
     assert not list(interrupted.rglob("*.tmp"))
     again = slt_cache("train-visual", "--run", interrupted, *settings)
     assert again.code == 0
-    assert "goes on after epoch" in again.err
+    assert "resumes after epoch" in again.err
     weights = "visual/best/encoder.safetensors"
     assert (interrupted / weights).read_bytes() == (whole / weights).read_bytes()
 

@@ -199,7 +199,7 @@ TENSORS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
     "lacking": (lambda tensors: tensors.pop(LAYER), f"lacks {LAYER}"),
     "renamed": (lambda tensors: tensors.update(other=tensors.pop(LAYER)), "has the unknown other"),
     "too many": (lambda tensors: tensors.update(head=torch.zeros(2)), "has the unknown head"),
-    "short": (lambda tensors: tensors.update({LAYER: tensors[LAYER][:3].clone()}), "has another shape for"),
+    "short": (lambda tensors: tensors.update({LAYER: tensors[LAYER][:3].clone()}), "has a different shape for"),
 }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from slt_cache.batches.sampler import EpochOrder, Share
+from slt_cache.batches.sampler import EpochOrder, Shard
 from slt_cache.distributed.processes import all_reduce_sum, gather_object, is_main_process, main_process_first, shard
 from slt_cache.training.logs import read_metrics
 from tests.helpers.commands import TINY, slt_cache
@@ -186,7 +186,7 @@ def test_a_signal_ends_all_processes_and_they_go_on(together: Path, tmp_path: Pa
     assert "saved in" in team.err[0] and (together / "llm" / "last" / "state.pt").is_file()
     assert "Traceback" not in "".join(team.err)
     again = two(tmp_path / "logs-again", *words, "--run", together)
-    assert again.code == 0 and "goes on" in again.err[0], again
+    assert again.code == 0 and "resumes" in again.err[0], again
     assert losses(together / "llm") == losses(whole / "llm")
     assert difference(whole / "llm/best/model.safetensors", together / "llm/best/model.safetensors") == 0
 
@@ -207,7 +207,7 @@ def test_a_signal_within_dev_is_obeyed_at_once_and_another_number_of_processes_g
     assert 130 in stopped.codes and "Traceback" not in "".join(stopped.err), stopped
     team = finish(start(tmp_path / "logs-again", *words, processes=after), tmp_path / "logs-again")
     assert team.code == 0, team
-    assert f"goes on in epoch 1, after 2 of 2 batches; processes: {after} instead of {before}" in team.err[0]
+    assert f"resumes in epoch 1, after 2 of 2 batches; processes: {after} instead of {before}" in team.err[0]
     expected, found = losses(alone / "llm"), losses(together / "llm")
     assert len(found) == len(expected) and np.allclose(found, expected, atol=1e-4), (expected, found)
     assert difference(alone / "llm/best/model.safetensors", together / "llm/best/model.safetensors") < 1e-2
@@ -278,7 +278,7 @@ def test_training_from_pixels_with_the_llm_by_two_processes_is_that_of_one(
 def test_the_shares_of_all_processes_are_the_batches_of_one(clips: int) -> None:
     whole = EpochOrder(clips, 4, seed=1, shuffle=True, lengths=list(range(clips)))
     orders = [
-        EpochOrder(clips, 4, seed=1, shuffle=True, lengths=list(range(clips)), share=Share(n, 3)) for n in range(3)
+        EpochOrder(clips, 4, seed=1, shuffle=True, lengths=list(range(clips)), shard=Shard(n, 3)) for n in range(3)
     ]
     idle = [order.idle() for order in orders]
     for number, (batch, *shares) in enumerate(zip(whole, *orders, strict=True)):

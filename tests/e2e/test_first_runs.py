@@ -83,7 +83,7 @@ def test_a_finished_training_is_not_repeated(run: Path, command: str) -> None:
     before = contents(run)
     ran = succeed(run, command, "--run", run)
     assert "trained already" in ran.err
-    assert "too old to tell whether it was trained on the clips of today" in ran.err
+    assert "too old to show whether it was trained on the present clips" in ran.err
     assert contents(run) == before
 
 

@@ -174,14 +174,14 @@ def test_features_of_another_shape_are_refused(tmp_path: Path) -> None:
     save("t5", tmp_path)
     model = SignTranslator.from_pretrained(tmp_path / "llm" / "best")
     for wrong in (np.zeros((3, DIM + 1)), np.zeros(DIM), np.zeros((0, DIM))):
-        with pytest.raises(InputError, match=r"clip 1: its features are .* must be \[N, 16\]"):
+        with pytest.raises(InputError, match=r"clip 1: its features have shape .* expected \[N, 16\]"):
             model.translate([np.zeros((2, DIM)), wrong])
 
 
 def test_what_is_no_saved_translator_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"neither a folder .* hf download nobody/no-such-model --local-dir"):
+    with pytest.raises(InputError, match=r"neither the folder .* hf download nobody/no-such-model --local-dir"):
         SignTranslator.from_pretrained("nobody/no-such-model")
-    with pytest.raises(InputError, match="neither a folder"):
+    with pytest.raises(InputError, match="neither the folder"):
         SignTranslator.from_pretrained(tmp_path / "runs" / "x" / "llm" / "best")
     save("t5", tmp_path)
     best = tmp_path / "llm" / "best"
@@ -212,4 +212,4 @@ def test_lora_through_the_commands(tmp_path: Path) -> None:
     assert (again.code, "already exists" in again.err) == (2, True)
     wrong = slt_cache("train-llm", "--restart", "--set", "llm.lora.targets=[nothing]", "--run", run)
     assert wrong.code == 2
-    assert "There are: fc1, fc2, k_proj, out_proj, q_proj, v_proj" in wrong.err
+    assert "Existing layers: fc1, fc2, k_proj, out_proj, q_proj, v_proj" in wrong.err

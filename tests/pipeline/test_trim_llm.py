@@ -13,7 +13,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokeniz
 
 from slt_cache.errors import InputError
 from slt_cache.pipeline.trim_llm import TrimReport, trim_llm
-from slt_cache.text.trimmed_tokenizer import cut, decoded
+from slt_cache.text.trimmed_tokenizer import decoded, tokenized
 from tests.helpers.small_llms import FAMILIES, SENTENCES, WIDTH, make_small_llm
 
 TRAIN, DEV = SENTENCES[4:], SENTENCES[:4]
@@ -62,7 +62,7 @@ def test_the_train_text_is_cut_as_before_and_comes_back(family: str, pair_of: Ca
     pair = pair_of(family)
     kept_as_it_was = set(TRAIN) if family in ("bart", "m2m100") else set(TRAIN) - set(LOSSY)
     for sentence in TRAIN:
-        was, ids = cut(pair.old, [sentence])[0], cut(pair.new, [sentence])[0]
+        was, ids = tokenized(pair.old, [sentence])[0], tokenized(pair.new, [sentence])[0]
         if sentence in kept_as_it_was:
             assert pair.new.convert_ids_to_tokens(ids) == pair.old.convert_ids_to_tokens(was)
         if family != "m2m100":
@@ -152,7 +152,7 @@ def test_full_width_punctuation_gets_pieces_and_begins_like_the_half_width_ones(
 ) -> None:
     pair = pair_of(family)
     assert {"，", "！", "？", "：", "；", "（", "）", "２", "５"} <= set(pair.report.added)
-    assert all(decoded(pair.old, cut(pair.old, [sentence])[0]) != sentence for sentence in LOSSY)
+    assert all(decoded(pair.old, tokenized(pair.old, [sentence])[0]) != sentence for sentence in LOSSY)
     full, half = pair.new.convert_tokens_to_ids("，"), pair.old.convert_tokens_to_ids(",")
     for layer in ("shared", "lm_head"):
         rows = [dict(model.named_modules()).get(layer) for model in (pair.old_model, pair.new_model)]

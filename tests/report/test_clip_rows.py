@@ -92,7 +92,7 @@ def test_every_word_is_laid_beside_where_it_looked(run: Run) -> None:
     [
         (lambda run: run.features.unlink(), "there is no feature cache: slt-cache extract-features --split all"),
         (lambda run: run.features.write_bytes(b"no cache at all"), "feats.h5"),
-        (lambda run: shutil.rmtree(run.llm / "best"), "no finished training from the cache here"),
+        (lambda run: shutil.rmtree(run.llm / "best"), "no finished training from the cache"),
         (lambda run: evaluate(run, "joint", "test", SCORES), "this model has an encoder of its own"),
     ],
     ids=["no cache", "broken cache", "no model", "end to end"],

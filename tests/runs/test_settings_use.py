@@ -1,5 +1,6 @@
 """What a command does with settings: it saves what it used, refuses what contradicts a finished stage, ignores none."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,19 @@ def test_a_setting_that_contradicts_a_finished_stage_is_refused_and_changes_noth
     assert asked in ran.err
     assert f"--set {setting} --run {finished}" in ran.err
     assert config.read_bytes() == before
+
+
+def test_a_setting_of_both_stages_concerns_the_one_that_is_trained(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    ran = run_in(run, "train-llm", "--set", "training.select_by=ter", "--restart")
+    assert ran.code == 0, ran.err
+    saved = load_config(str(run / "config.yaml"))
+    assert (saved.visual_training.select_by, saved.llm_training.select_by) == ("bleu4", "ter")
+    again = run_in(run, "train-llm", "--set", "training.select_by=chrf")
+    assert again.code == 2 and "llm_training.select_by: made with ter, asked for chrf" in again.err
+    refused = run_in(run, "eval", "--set", "training.select_by=chrf")
+    assert refused.code == 2 and "visual_training.select_by: made with bleu4, asked for chrf" in refused.err
 
 
 def test_plain_commands_find_what_is_trained_after_other_settings_were_given(finished: Path) -> None:

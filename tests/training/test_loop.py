@@ -124,9 +124,9 @@ def test_a_training_that_ran_out_of_patience_says_so_and_why(
 ) -> None:
     train(ToyTask([1.0, 5.0, 4.0, 3.0, 2.0]), options_of(tmp_path / "early", epochs=5, patience=2))
     said = capsys.readouterr().err
-    assert "toy: stops after epoch 4 of 5: no better dev BLEU-4 than 5.00 (epoch 2) in 2 evaluations" in said
+    assert "toy: stops early after epoch 4 of 5: no better dev BLEU-4 than 5.00 (epoch 2) in 2 evaluations" in said
     train(ToyTask([1.0, 5.0, 4.0, 3.0]), options_of(tmp_path / "whole", epochs=4, patience=2))
-    assert "stops after" not in capsys.readouterr().err
+    assert "stops early after" not in capsys.readouterr().err
 
 
 def test_a_resumed_training_says_if_it_has_other_threads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +154,7 @@ def test_a_resumed_training_scores_its_best_weights_on_a_changed_dev(
     progress = train(resumed, new)
     assert (progress.best_epoch, progress.dev["bleu4"], list(resumed.saved)) == (3, 4.0, [3])
     said = capsys.readouterr().err
-    assert "dev has changed since epoch 2 was the best so far: BLEU-4 5.00 then, 3.00 now" in said
+    assert "dev has changed since epoch 2 became the best: BLEU-4 5.00 then, 3.00 now" in said
 
 
 def test_a_resumed_training_without_dev_keeps_the_last_weights(
@@ -165,7 +165,7 @@ def test_a_resumed_training_without_dev_keeps_the_last_weights(
     resumed = ToyTask(None)
     assert train(resumed, options_of(tmp_path)).best_epoch == 4
     assert_same(resumed.saved[4], resumed.model.state_dict())
-    assert "there is no dev split any more" in capsys.readouterr().err
+    assert "the dev split is gone" in capsys.readouterr().err
 
 
 def test_the_last_epoch_is_evaluated_even_where_it_is_not_due(tmp_path: Path) -> None:

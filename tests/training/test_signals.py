@@ -72,7 +72,7 @@ def test_ctrl_c_before_the_first_update_leaves_no_state(tmp_path: Path, capsys: 
 
     with pytest.raises(KeyboardInterrupt):
         train(Stopped([1.0] * 4), options_of(tmp_path))
-    assert "there is nothing to save" in capsys.readouterr().err
+    assert "nothing to save" in capsys.readouterr().err
     assert not (tmp_path / "last" / STATE_FILE).exists()
 
 

@@ -1,5 +1,5 @@
-"""Low-rank adaptation of an encoder-decoder (LoRA, Hu et al. 2022), in place and by peft: the model stays what it was,
-small matrices beside some of its linear layers learn, and everything else is frozen. Knows no files."""
+"""Low-rank adaptation (LoRA, Hu et al. 2022) of an encoder-decoder with peft, in place: matrices added to some of its
+linear layers are trained, everything else is frozen. Knows no files."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,13 +15,13 @@ from slt_cache.errors import InputError
 from slt_cache.text.families import FAMILIES, family_of_config
 
 NAME = "default"
-"""What peft calls the only one."""
+"""Name of the only adapter in peft."""
 
 
 def add_lora(seq2seq: nn.Module, settings: LoraConfig) -> None:
-    """From here on only the new matrices of `seq2seq` learn; as they begin they change nothing.
+    """Adds LoRA to `seq2seq` and freezes everything else; initially its output does not change.
 
-    Raises InputError for targets that match no linear layer, naming those that there are."""
+    Raises InputError for targets that match no linear layer, listing those that exist."""
     _insert(
         seq2seq,
         peft.LoraConfig(
@@ -36,28 +36,29 @@ def add_lora(seq2seq: nn.Module, settings: LoraConfig) -> None:
 
 def _insert(seq2seq: nn.Module, config: peft.LoraConfig) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes in its version 6
+        warnings.simplefilter("ignore", FutureWarning)  # peft uses a name that transformers 6 removes
         peft.inject_adapter_in_model(config, seq2seq, NAME)
 
 
 def _targets(seq2seq: Any, asked: tuple[str, ...] | None) -> list[str]:
-    there = _linear_layers(seq2seq)
+    existing = _linear_layers(seq2seq)
     if asked is None:
         own = family_of_config(seq2seq.config)
         usual = [family.lora_targets for family in ([own] if own is not None else FAMILIES.values())]
-        found = next((names for names in usual if set(names) <= there), None)
+        found = next((names for names in usual if set(names) <= existing), None)
         if found is None:
-            raise InputError(f"llm.lora.targets: set it; this LLM's linear layers are {', '.join(sorted(there))}.")
+            raise InputError(f"llm.lora.targets: set it; this LLM's linear layers are {', '.join(sorted(existing))}.")
         return list(found)
-    missing = [name for name in asked if name not in there]
+    missing = [name for name in asked if name not in existing]
     if missing or not asked:
         wrong = f"the LLM has no linear layer called {', '.join(missing)}" if missing else "empty"
-        raise InputError(f"llm.lora.targets: {wrong}. There are: {', '.join(sorted(there))}.")
+        raise InputError(f"llm.lora.targets: {wrong}. Existing layers: {', '.join(sorted(existing))}.")
     return list(asked)
 
 
 def _linear_layers(seq2seq: Any) -> set[str]:
-    """Last parts of their names. Without the output layer, which is the word embedding too in most LLMs."""
+    """Returns the last parts of the names of all linear layers but the output layer, which in most LLMs is also the
+    word embedding."""
     output = seq2seq.get_output_embeddings()
     return {
         name.rpartition(".")[2]
@@ -75,7 +76,7 @@ def _layers(seq2seq: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def base_weights(seq2seq: nn.Module) -> dict[str, torch.Tensor]:
-    """State dict of the model as it was without LoRA, under its own names."""
+    """Returns the state dict of the model without LoRA, under its own names."""
     return {
         name.replace(".base_layer.", "."): tensor
         for name, tensor in seq2seq.state_dict().items()
@@ -84,15 +85,15 @@ def base_weights(seq2seq: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def lora_weights(seq2seq: Any) -> tuple[peft.LoraConfig, dict[str, torch.Tensor]]:
-    """The small matrices, under the names of peft's own files, and their settings."""
+    """Returns peft's config and the LoRA weights, under the names of peft's own files."""
     state = peft.get_peft_model_state_dict(seq2seq, adapter_name=NAME)
     named = {f"base_model.model.{name}": tensor.detach().contiguous() for name, tensor in state.items()}
     return seq2seq.peft_config[NAME], named
 
 
 def put_lora(seq2seq: Any, config: peft.LoraConfig, weights: Mapping[str, torch.Tensor]) -> list[str]:
-    """Puts into a model what `lora_weights` took out of one like it. Returns the names that only one of both has, or
-    whose shapes differ; then nothing is put in."""
+    """Adds LoRA weights as returned by `lora_weights` to a model of the same kind. Returns the names that are missing,
+    unknown or of another shape; then nothing is loaded."""
     _insert(seq2seq, config)
     state = {name.removeprefix("base_model.model."): tensor for name, tensor in weights.items()}
     own = peft.get_peft_model_state_dict(seq2seq, adapter_name=NAME)
@@ -104,8 +105,8 @@ def put_lora(seq2seq: Any, config: peft.LoraConfig, weights: Mapping[str, torch.
 
 
 def merge_lora(seq2seq: nn.Module) -> None:
-    """Adds the products of the small matrices to the weights beside them: an ordinary model of nearly the same output,
-    since a sum is rounded once more."""
+    """Merges the LoRA weights into the model, which then is an ordinary one of nearly the same output, since the sums
+    are rounded once more."""
     for name, layer in list(_layers(seq2seq)):
         layer.merge(safe_merge=True)
         seq2seq.set_submodule(name, layer.get_base_layer())

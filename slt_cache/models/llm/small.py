@@ -1,5 +1,5 @@
-"""Fresh models of a family: small ones, of the same architectures as the large ones, for corpora that pre-train their
-own; and ones of any shape, to measure."""
+"""Fresh models of a family: small ones of the same architecture as the large ones, for corpora that pre-train their
+own, and models of any shape for benchmarks."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from slt_cache.text.families import Family, Shape, small_family
 def make_small(
     name: str, shape: LlmPretrainingConfig, vocabulary: int, pad: int, eos: int, language_code: int
 ) -> PreTrainedModel:
-    """Makes the small LLM that `name`, a value of llm.name, stands for. All families read and write the tokens of the
-    same tokenizer, so that a comparison of two is one of architectures."""
+    """Makes the small LLM of this `name`, a value of llm.name. All families use the same tokenizer's ids, so comparing
+    two compares architectures."""
     family = small_family(name)
     assert family is not None and family.small is not None, name
     ids = {"vocabulary": vocabulary, "pad": pad, "eos": eos, "start": language_code}
@@ -22,12 +22,12 @@ def make_small(
 
 
 def make_of_shape(family: Family, shape: Shape, vocabulary: int) -> PreTrainedModel:
-    """Makes a model of random weights to measure: what it computes takes no longer for being useful."""
+    """Makes a model of random weights for benchmarks."""
     return make_fresh(family, family.config_settings(shape, vocabulary=vocabulary))
 
 
 def make_fresh(family: Family, settings: dict[str, Any]) -> PreTrainedModel:
-    """Makes a model of fresh weights; `settings` are those of its config."""
+    """Makes a model of fresh weights from config settings."""
     config = AutoConfig.for_model(family.model_types[0], **settings)
     model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(config)
     if family.has_own_output_layer(config):

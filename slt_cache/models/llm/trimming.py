@@ -1,4 +1,4 @@
-"""An encoder-decoder with fewer rows in its word embeddings, for a vocabulary that was trimmed. Knows no tokenizers."""
+"""Trimming of an encoder-decoder's word embeddings to a smaller vocabulary. Knows no tokenizers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +9,14 @@ from torch import nn
 from slt_cache.errors import InputError
 
 ID_KEY = "_token_id"
-"""How the names of settings end that hold a token's id, or a list of them."""
+"""Suffix of the names of settings that hold a token id, or a list of them."""
 ID_LISTS = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "force_words_ids", "forced_decoder_ids")
-"""Settings with ids in lists, or in lists of lists."""
+"""Names of settings that hold lists of ids, or lists of lists."""
 
 
 def token_ids_of(model: Any) -> set[int]:
-    """Ids that the model's settings name (start, end, padding, forced ones): a trimmed vocabulary must keep them."""
+    """Returns the ids named in the model's settings (start, end, padding, forced ones), which a trimmed vocabulary must
+    keep."""
     named: set[int] = set()
     for config in _configs(model):
         for key, value in config.to_dict().items():
@@ -25,16 +26,17 @@ def token_ids_of(model: Any) -> set[int]:
 
 
 def rows_of(model: Any) -> int:
-    """Rows of the word embedding; more than the tokenizer has tokens where the model was padded."""
+    """Returns the number of rows of the word embedding, which exceeds the tokenizer's vocabulary in a padded model."""
     return int(model.get_input_embeddings().weight.shape[0])
 
 
 def trim_model(model: Any, old_ids: Sequence[int | None], like: Mapping[int, Sequence[int]]) -> None:
-    """Keeps the rows of the old ids, in this order, and renumbers what the settings name; changes the model itself.
+    """Keeps the embedding rows of the old ids, in this order, and renumbers the ids in the settings; modifies the
+    model.
 
-    `old_ids` gives for each new id the old one, None for a token without a row so far. Such a one begins as the mean
-    of the old rows that `like` names for its new id, or of all kept rows. Shared weights stay shared; input, output
-    and bias follow each other. Raises InputError where the settings name an id that is not kept."""
+    `old_ids` gives the old id of each new one, None for a token without a row, which starts as the mean of the old rows
+    that `like` lists for it, or of all kept rows. Tied weights stay tied; input, output and bias stay aligned. Raises
+    InputError if the settings name an id that is not kept."""
     rows = rows_of(model)
     old_ids = [old if old is not None and old < rows else None for old in old_ids]
     new_of = {old: new for new, old in enumerate(old_ids) if old is not None}
@@ -53,7 +55,7 @@ def trim_model(model: Any, old_ids: Sequence[int | None], like: Mapping[int, Seq
 def _trim_words(
     model: Any, old_ids: Sequence[int | None], like: Mapping[int, Sequence[int]], new_of: Mapping[int, int]
 ) -> None:
-    """Gives every embedding of words and the output layer its new weights; those that were shared stay shared."""
+    """Replaces the weights of all word embeddings and of the output layer; tied weights stay tied."""
     new_weights: dict[int, nn.Parameter] = {}
     for module in _word_modules(model):
         old = module.weight
@@ -70,16 +72,16 @@ def _trim_words(
 
 
 def _word_modules(model: Any) -> list[Any]:
-    """Every embedding of words and the layer that gives logits. Not found by size: positions may be as many."""
+    """Returns all word embeddings and the output layer. They are not found by size, since positions may be as many."""
     output = model.get_output_embeddings()
     parts = [model.get_input_embeddings(), output, model.get_encoder().embed_tokens, model.get_decoder().embed_tokens]
     if output.bias is not None:
-        raise InputError(f"{type(model).__name__}: its output layer has a bias of its own and cannot be trimmed.")
+        raise InputError(f"{type(model).__name__}: its output layer has a bias, and cannot be trimmed.")
     return list({id(part): part for part in parts}.values())
 
 
 def _trimmed(old: torch.Tensor, old_ids: Sequence[int | None], like: Mapping[int, Sequence[int]]) -> torch.Tensor:
-    """[V, ...] -> [len(old_ids), ...]"""
+    """Returns the rows of a tensor [V, ...] in their new order, [len(old_ids), ...]."""
     index = torch.tensor([0 if row is None else row for row in old_ids], device=old.device)
     new = old.index_select(0, index)
     kept = torch.tensor([row is not None for row in old_ids], device=old.device)
@@ -91,14 +93,14 @@ def _trimmed(old: torch.Tensor, old_ids: Sequence[int | None], like: Mapping[int
 
 
 def _configs(model: Any) -> list[Any]:
-    """The model's settings, those of its parts where these hold their own, and those of generation."""
+    """Returns all configs: of the model, of its parts that have their own, and of generation."""
     configs = [module.config for module in model.modules() if hasattr(module, "config")]
     generation = getattr(model, "generation_config", None)
     return list({id(config): config for config in [*configs, generation] if config is not None}.values())
 
 
 def _renumbered_settings(config: Any, new_of: Mapping[int, int]) -> dict[str, Any]:
-    """The settings that hold ids, with the new ones."""
+    """Returns the settings that hold ids, renumbered."""
     changed: dict[str, Any] = {}
     for key, value in config.to_dict().items():
         if value is None:
@@ -106,7 +108,7 @@ def _renumbered_settings(config: Any, new_of: Mapping[int, int]) -> dict[str, An
         if key.endswith(ID_KEY):
             changed[key] = _renumbered_id(key, value, new_of)
         elif key in ID_LISTS:
-            # A dropped piece can be neither suppressed nor forced any more.
+            # A removed token can be neither suppressed nor forced.
             changed[key] = _renumbered_lists(value, new_of) or None
         elif key == "task_specific_params":
             changed[key] = {
@@ -123,7 +125,7 @@ def _renumbered_id(key: str, value: Any, new_of: Mapping[int, int]) -> Any:
     if isinstance(value, list):
         return [_renumbered_id(key, one, new_of) for one in value]
     if value not in new_of:
-        raise InputError(f"the model's {key} is {value}, which no token of its tokenizer has. Correct its config.json.")
+        raise InputError(f"the model's {key} is {value}, which is not an id of its tokenizer. Correct its config.json.")
     return new_of[value]
 
 

@@ -1,4 +1,4 @@
-"""Pre-training of a small MBart from text alone: restore sentences whose words are masked (Liu et al. 2020)."""
+"""Task of pre-training a small MBart on text alone: restore sentences whose words are masked (Liu et al. 2020)."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,7 +14,7 @@ from slt_cache.training.optimizers import AdamW
 
 
 class DenoisingTask:
-    """Text in, the same text out; there is no dev score, so the last weights are kept."""
+    """Denoising task; without a dev score, the last weights are kept."""
 
     name = "pre-training"
     unit = "tokens"
@@ -49,11 +49,11 @@ class DenoisingTask:
         return logits
 
     def epoch_ended(self, epoch: int) -> None:
-        """Nothing is kept of single epochs."""
+        """Does nothing, since single epochs are not kept."""
 
     def last_layers(self) -> dict[str, nn.Module]:
         return {"llm": last_layer(self.model)}
 
     def evaluate(self) -> dict[str, float]:
-        """Nothing to score: what is pre-trained is judged by stage 2."""
+        """Returns no scores: pre-training is judged by stage 2."""
         return {}

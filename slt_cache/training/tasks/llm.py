@@ -1,6 +1,6 @@
-"""Stage 2: adapter + encoder-decoder from cached features. Sees no pixel.
+"""Task of stage 2: adapter and encoder-decoder on cached features, without pixels.
 
-The LLM with its two learning rates, and the Light-T baseline, trained on over the same cache."""
+Serves the LLM with its two learning rates, and the Light-T baseline, trained further on the same cache."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,12 +19,13 @@ from slt_cache.training.diagnostics import last_layers
 from slt_cache.training.optimizers import AdamW
 
 READ_AT_ONCE = 8
-"""Batches. Behind a step nothing that reads is left in the processor's caches: the first batch takes twice as long as
-those that come with it."""
+"""Batches read at once: after a step the processor's caches are cold, and the first batch takes twice as long as those
+read with it."""
 
 
 class FromCacheTask:
-    """Chen et al. 2024, 4.3: one learning rate for the adapter, one for the encoder-decoder."""
+    """Training task on cached features, with one learning rate for the adapter and one for the encoder-decoder (Chen et
+    al. 2024, 4.3)."""
 
     unit = "steps"
 
@@ -50,8 +51,8 @@ class FromCacheTask:
         self.save_best = save_best
 
     def optimizer(self) -> Optimizer:
-        """Adam; with weight decay its decoupled form, which is the same at 0. With LoRA its matrices are all of the LLM
-        that is learnt."""
+        """Returns Adam, or with weight decay its decoupled form AdamW. With LoRA, only its matrices are trained in the
+        LLM."""
         lr, adapter_lr = self.lrs
         groups = [
             {"params": [weight for weight in self.model.seq2seq.parameters() if weight.requires_grad], "lr": lr},
@@ -74,7 +75,7 @@ class FromCacheTask:
         return logits
 
     def epoch_ended(self, epoch: int) -> None:
-        """Nothing is kept of single epochs."""
+        """Does nothing, since single epochs are not kept."""
 
     def last_layers(self) -> dict[str, nn.Module]:
         return last_layers(self.model, "llm")

@@ -1,4 +1,5 @@
-"""Training from pixels: stage 1 with Light-T, and the LLM where parts of the encoder learn with it (tables 4, 5, 9)."""
+"""Task of training from pixels: stage 1 with Light-T, and the LLM with parts of the encoder (paper, tables 4, 5 and
+9)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ from slt_cache.video.stream import UnreadableVideo
 
 
 class FromPixelsTask:
-    """Visual encoder and translator, end to end (Chen et al. 2024, 4.2)."""
+    """Training task of visual encoder and translator, end to end (Chen et al. 2024, 4.2)."""
 
     unit = "frames"
 
@@ -44,19 +45,22 @@ class FromPixelsTask:
         self.epoch_ended = epoch_ended
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[ClipBatch]:
-        """Raises UnreadableVideo: a training that goes on without a clip would be another training."""
+        """Yields the batches of an epoch. Raises UnreadableVideo rather than skipping a clip, which would change the
+        training."""
         order = self.loader.batch_sampler
         assert isinstance(order, EpochOrder)
         order.epoch, order.first = epoch, first
         if epoch == 1:
-            torch.empty((), dtype=torch.int64).random_()  # as the loader once did: the same seeds give the same weights
+            torch.empty(
+                (), dtype=torch.int64
+            ).random_()  # as the loader once did, so that seeds keep giving the same weights
         idle = order.idle()
         for number, batch in enumerate(self.loader, first):
             if isinstance(batch, UnreadableVideo):
                 raise batch
             if len(batch.frames) == 1:
                 raise InputError(
-                    f"clip {batch.ids[0]!r}: a batch of one kept frame cannot be normalized. Give more or longer clips."
+                    f"clip {batch.ids[0]!r}: batch norm needs two kept frames per batch. Use more or longer clips."
                 )
             yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
 
@@ -69,14 +73,14 @@ class FromPixelsTask:
 
 
 def visual_optimizer(model: VisualTranslator, settings: VisualTrainingConfig) -> Optimizer:
-    """Stage 1's: SGD in the paper."""
+    """Returns the optimizer of stage 1, SGD in the paper."""
     if settings.optimizer == "sgd":
         return SGD(model.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     return AdamW(model.parameters(), settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
 
 
 def joint_optimizer(model: VisualTranslator, settings: LlmTrainingConfig) -> Optimizer:
-    """Stage 2's, with a learning rate of its own for what learns of the encoder."""
+    """Returns the optimizer of stage 2, with a separate learning rate for the trained part of the encoder."""
     translator = model.translator
     lrs = (
         (translator.seq2seq, settings.lr),

@@ -130,7 +130,7 @@ def test_beam_search_goes_through_lora(family: str, make: Make, tmp_path: Path) 
 
 def test_targets_that_match_nothing_are_refused_with_the_layers_that_there_are(make: Make) -> None:
     model, _ = make("mbart")
-    with pytest.raises(InputError, match=r"no linear layer called query\. There are: fc1, fc2, k_proj, out_proj"):
+    with pytest.raises(InputError, match=r"no linear layer called query\. Existing layers: fc1, fc2, k_proj, out_proj"):
         add_lora(model.seq2seq, LoraConfig(targets=("q_proj", "query")))
     assert not has_lora(model.seq2seq)
     add_lora(model.seq2seq, LoraConfig(r=RANK, targets=("fc1",)))
@@ -155,7 +155,7 @@ def test_one_setting_turns_lora_on(setting: str, expected: dict[str, Any], tmp_p
 
 
 def test_settings_of_lora_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(InputError, match=r"unknown key llm\.lora\.rank; did you mean|known are r, alpha"):
+    with pytest.raises(InputError, match=r"unknown key llm\.lora\.rank; did you mean|known keys: r, alpha"):
         load_config("avatar", ["llm.lora.rank=3"])
-    with pytest.raises(InputError, match="LoRA would leave all weights random"):
+    with pytest.raises(InputError, match="LoRA freezes the LLM, which is random"):
         load_config("avatar", ["llm.lora.r=3", "llm.pretrained=false"])
