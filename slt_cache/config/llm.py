@@ -50,7 +50,7 @@ class LlmConfig(Section):
     @model_validator(mode="after")
     def _something_to_adapt(self) -> "LlmConfig":
         if self.lora is not None and not self.pretrained:
-            raise ValueError("LoRA freezes the LLM, which is random with pretrained false; set lora to null")
+            raise ValueError("with pretrained false, LoRA would freeze random weights; set lora to null")
         return self
 
 
