@@ -97,11 +97,17 @@ def _clips(path: Path) -> list[Clip]:
 
 
 def trim_llm(
-    name: str, train: Sequence[str], held_out: Mapping[str, Sequence[str]], out: Path, keep_characters: bool = False
+    name: str,
+    train: Sequence[str],
+    held_out: Mapping[str, Sequence[str]],
+    out: Path,
+    keep_characters: bool = False,
+    prompts: Sequence[str] = (),
 ) -> TrimReport:
     """Writes the LLM (a folder or a name on the hub) into `out` with the tokens that the train sentences need.
 
-    `held_out` texts by split are counted, and decide nothing. An earlier trimmed LLM in `out` is replaced, nothing
+    `prompts` are other texts that the LLM reads, which are tokenized as before too. `held_out` texts by
+    split are counted, and decide nothing. An earlier trimmed LLM in `out` is replaced, nothing
     else is. Raises InputError where model or text cannot be had, where the tokenizer is of a kind that cannot be
     trimmed, or where `out` holds something else; SltCacheError where a sentence would be tokenized differently."""
     sentences = deduplicated(train)
@@ -110,12 +116,13 @@ def trim_llm(
     require_whole_llm(name, "--name")
     _require_free(out, name)
     with progress_counter(f"trimming {name}", STEPS, 0, "step") as show:
-        return _trim(name, sentences, held_out, out, keep_characters, show)
+        return _trim(name, sentences, prompts, held_out, out, keep_characters, show)
 
 
 def _trim(
     name: str,
     sentences: Sequence[str],
+    prompts: Sequence[str],
     held_out: Mapping[str, Sequence[str]],
     out: Path,
     keep_characters: bool,
@@ -127,13 +134,14 @@ def _trim(
     show(1)
     with replacing(out) as folder:
         folder.mkdir()
-        id_map = trim_tokenizer(tokenizer, sentences, token_ids_of(model), keep_characters, folder)
+        id_map = trim_tokenizer(tokenizer, sentences, token_ids_of(model), keep_characters, folder, prompts)
         _require_rows(tokenizer, id_map, rows)
         show(2)
         trim_model(model, id_map.old_ids, id_map.like)
         model.save_pretrained(folder)
         show(3)
         changed = require_same_tokens(tokenizer, folder, id_map, sentences)
+        require_same_tokens(tokenizer, folder, id_map, prompts)
         trimmed = load_inner(str(folder))
         show(STEPS)
         report = TrimReport(
@@ -161,7 +169,8 @@ def summary(report: TrimReport) -> str:
     """A line for what was saved, one for each split that was counted, and one each for what was added and lost."""
     lines = [
         f"{report.vocab_before:,} -> {report.vocab_after:,} pieces, {report.parameters_before:,} -> "
-        f"{report.parameters_after:,} parameters, {report.megabytes_saved:,.1f} MB saved -> {report.out}"
+        f"{report.parameters_after:,} parameters, {report.megabytes_before:,.1f} -> {report.megabytes_after:,.1f} MB "
+        f"({report.megabytes_saved:,.1f} MB saved) -> {report.out}"
     ]
     for split, counted in report.held_out.items():
         lines.append(

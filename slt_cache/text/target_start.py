@@ -61,7 +61,7 @@ def language_code(inner: Any, language: str | None) -> int:
 
 def _codes(inner: Any) -> dict[str, str]:
     """Returns the mapping from language codes to their tokens."""
-    return {token.strip("_"): token for token in _added_tokens(inner) if _is_code(token)}
+    return {token.strip("_"): token for token in _added_tokens(inner) if is_language_code(token)}
 
 
 def _listed(known: Iterable[str], language: str | None) -> str:
@@ -77,7 +77,7 @@ def _added_tokens(inner: Any) -> set[str]:
     return {*codes, *getattr(inner, "lang_token_to_id", {})}
 
 
-def _is_code(token: str) -> bool:
+def is_language_code(token: str) -> bool:
     """Returns whether a token is a language code such as de_DE, deu_Latn or __de__, unlike <s>, <mask>, <extra_id_0> or
     madeupword0000."""
     return "_" in token and "<" not in token and not token.startswith("madeup")

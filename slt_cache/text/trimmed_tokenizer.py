@@ -12,6 +12,7 @@ from typing import Any
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.reading import read_json
 from slt_cache.text.families import family_of_tokenizer
+from slt_cache.text.target_start import is_language_code
 from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
 from slt_cache.text.vocabulary import (
     TokenizerJson,
@@ -21,11 +22,12 @@ from slt_cache.text.vocabulary import (
     lost_characters,
     needed_tokens,
     only,
+    unknown_token,
     with_characters,
 )
 
 TABLE_FILE = "vocab.json"
-STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", TABLE_FILE, "merges.txt")
+STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", TABLE_FILE, "merges.txt")
 """Files with the full vocabulary in another form, which save_pretrained may copy next to tokenizer.json."""
 
 
@@ -51,40 +53,50 @@ def deduplicated(sentences: Iterable[str]) -> list[str]:
 
 
 def trim_tokenizer(
-    tokenizer: Any, sentences: Sequence[str], also: Iterable[int], keep_characters: bool, folder: Path
+    tokenizer: Any,
+    sentences: Sequence[str],
+    also: Iterable[int],
+    keep_characters: bool,
+    folder: Path,
+    prompts: Sequence[str] = (),
 ) -> IdMap:
-    """Writes a tokenizer with only the tokens that the sentences need; `also` are ids to keep in addition.
+    """Writes a tokenizer with only the tokens that the sentences need, and `prompts`, other texts that the LLM reads;
+    `also` are ids to keep in addition.
 
     Raises InputError for a kind of tokenizer that cannot be trimmed, and SltCacheError if the sentences would be
     tokenized differently than before. Characters that it loses today (unknown, or changed by normalization) are added,
     one token each, and only sentences with these are tokenized differently."""
-    also_kept = {*_special(tokenizer), *tokenizer.convert_ids_to_tokens(sorted(set(also)))}
+    texts = [*sentences, *prompts]
     family = family_of_tokenizer(tokenizer)
     if family is not None and family.vocabulary_file == TABLE_FILE:
-        return _trim_table(tokenizer, sentences, also_kept, keep_characters, folder)
+        return _trim_table(tokenizer, texts, _named(tokenizer, also), keep_characters, folder)
     old = _parsed(tokenizer)
-    base = base_vocabulary(old)
-    lost = lost_characters(old, sentences)
+    whole = tokenizer.backend_tokenizer
+    whole.no_truncation()  # transformers sets both at each call
+    whole.no_padding()
+    lost = lost_characters(old, whole, sentences)
     full = with_characters(old, lost)
-    kept = needed_tokens(full, sentences, keep_characters) | also_kept
+    backend = build(full) if lost else whole  # of a large vocabulary it takes seconds
+    kept = needed_tokens(full, backend, texts, keep_characters) | _named(tokenizer, also, old)
     trimmed = only(full, kept)
     new = list(base_vocabulary(trimmed))
-    ids = {**base, **{token["content"]: token["id"] for token in old["added_tokens"]}}
+    ids = {**base_vocabulary(old), **{token["content"]: token["id"] for token in old["added_tokens"]}}
     tokens = [*new, *(token["content"] for token in trimmed["added_tokens"] if token["content"] not in set(new))]
     added = [character for character in lost if character not in ids and character in kept]
+    likes = zip(added, equivalents(old, whole, added), strict=True)
+    id_map = IdMap(
+        tuple(tokens),
+        tuple(ids.get(token) for token in tokens),
+        {tokens.index(one): tuple(old_ids) for one, old_ids in likes},
+    )
     tokenizer.save_pretrained(folder)
     for name in STALE_FILES:
         (folder / name).unlink(missing_ok=True)
     (folder / "tokenizer.json").write_text(json.dumps(trimmed, ensure_ascii=False), encoding="utf-8")
-    id_map = IdMap(
-        tuple(tokens),
-        tuple(ids.get(token) for token in tokens),
-        {tokens.index(one): tuple(old_ids) for one, old_ids in zip(added, equivalents(old, added), strict=True)},
-    )
     _renumber_files(folder, id_map)
     # transformers' classes rebuild the backend when they load it: save what they will load again.
     load_inner(str(folder)).save_pretrained(folder)
-    _require_tokenized_as(build(full), load_inner(str(folder)), sentences)
+    _require_tokenized_as(backend, load_inner(str(folder)), texts)
     return id_map
 
 
@@ -104,7 +116,7 @@ def require_same_tokens(tokenizer: Any, folder: Path, id_map: IdMap, sentences: 
     differently."""
     new = load_inner(str(folder))
     numbered = new.convert_tokens_to_ids(list(id_map.tokens))
-    if numbered != list(range(len(id_map.tokens))):
+    if numbered != list(range(len(id_map.tokens))) or max(new.get_vocab().values()) >= len(id_map.tokens):
         raise SltCacheError(_unsafe(tokenizer, "tokens have other ids after loading"))
     changed: dict[str, str] = {}
     for sentence, was, ids in zip(sentences, tokenized(tokenizer, sentences), tokenized(new, sentences), strict=True):
@@ -134,7 +146,7 @@ def _parsed(tokenizer: Any) -> TokenizerJson:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     parsed = {} if backend is None else json.loads(backend.to_str())
     kind = parsed.get("model", {}).get("type")
-    if kind not in ("Unigram", "BPE") or parsed["model"].get("ignore_merges"):
+    if kind not in ("Unigram", "BPE") or parsed["model"].get("continuing_subword_prefix"):
         raise InputError(
             f"{tokenizer.name_or_path}: a {type(tokenizer).__name__} ({kind or 'custom'}) cannot be trimmed; "
             "unigram and BPE vocabularies can. Use the model as it is."
@@ -142,23 +154,32 @@ def _parsed(tokenizer: Any) -> TokenizerJson:
     return parsed
 
 
-def _special(tokenizer: Any) -> set[str]:
-    """Returns special tokens and language codes, whether or not the tokenizer's folder marks the codes as special."""
+def _named(tokenizer: Any, also: Iterable[int], parsed: TokenizerJson | None = None) -> set[str]:
+    """Returns the tokens that are kept whatever the text is: those of the ids `also`, special tokens, language codes,
+    whether or not the tokenizer's folder marks these as special, and added tokens that the chat template names or that
+    frame a sentence. Other added tokens, such as Gemma's thousands of reserved ones, are not among them."""
     codes = getattr(sys.modules[type(tokenizer).__module__], "FAIRSEQ_LANGUAGE_CODES", [])
     known = tokenizer.get_vocab()
-    named = [code for code in codes if code in known] if isinstance(codes, list) else []
+    named = {code for code in codes if code in known} if isinstance(codes, list) else set()
     added = [token.content for token in tokenizer.added_tokens_decoder.values()]
-    return {*tokenizer.all_special_tokens, *added, *named}
+    frame = json.dumps({} if parsed is None else parsed["post_processor"])
+    templates = str(tokenizer.chat_template)
+    named |= {
+        token
+        for token in added
+        if token.strip() and (token in templates or json.dumps(token) in frame or is_language_code(token))
+    }
+    asked = tokenizer.convert_ids_to_tokens(sorted(set(also)))
+    unknown = None if parsed is None else unknown_token(parsed)
+    return {*tokenizer.all_special_tokens, *named, *(token for token in [*asked, unknown] if token)}
 
 
-def _trim_table(
-    tokenizer: Any, sentences: Sequence[str], also_kept: set[str], keep_characters: bool, folder: Path
-) -> IdMap:
+def _trim_table(tokenizer: Any, texts: Sequence[str], named: set[str], keep_characters: bool, folder: Path) -> IdMap:
     """Shortens the token table of M2M100. sentencepiece segments independently of vocab.json, so any text is tokenized
     as before, and a removed token becomes an unknown one."""
     vocab = dict(sorted(tokenizer.encoder.items(), key=lambda item: item[1]))
-    used = {token for ids in tokenized(tokenizer, sentences) for token in tokenizer.convert_ids_to_tokens(ids)}
-    kept = used | also_kept | ({"▁"} & vocab.keys())
+    used = {token for ids in tokenized(tokenizer, texts) for token in tokenizer.convert_ids_to_tokens(ids)}
+    kept = used | named | ({"▁"} & vocab.keys())
     if keep_characters:
         letters = set("".join(used))
         kept |= {token for token in vocab if len(token) == 1 and token in letters}
@@ -180,12 +201,13 @@ def _renumber_files(folder: Path, id_map: IdMap) -> None:
     config = folder / "tokenizer_config.json"
     values = read_json(config)
     if "added_tokens_decoder" in values:
-        decoder = values["added_tokens_decoder"].values()
-        values["added_tokens_decoder"] = {str(ids[token["content"]]): token for token in decoder}
+        kept = [token for token in values["added_tokens_decoder"].values() if token["content"] in ids]
+        values["added_tokens_decoder"] = {str(ids[token["content"]]): token for token in kept}
         config.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     added = folder / "added_tokens.json"
     if added.is_file():
-        added.write_text(json.dumps({token: ids[token] for token in read_json(added)}, indent=2), encoding="utf-8")
+        own = {token: ids[token] for token in read_json(added) if token in ids}
+        added.write_text(json.dumps(own, indent=2), encoding="utf-8")
 
 
 def _unsafe(tokenizer: Any, what: str) -> str:

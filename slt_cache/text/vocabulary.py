@@ -4,7 +4,7 @@ knows no models and writes nothing."""
 import base64
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,31 +23,58 @@ def base_vocabulary(parsed: TokenizerJson) -> dict[str, int]:
 
 
 def build(parsed: TokenizerJson) -> Any:
-    """Builds the `tokenizers` object that a tokenizer.json describes."""
+    """Builds the `tokenizers` object that a tokenizer.json describes, without truncation and padding."""
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_str(json.dumps(parsed))
+    return Tokenizer.from_str(json.dumps({**parsed, "truncation": None, "padding": None}))
 
 
-def needed_tokens(parsed: TokenizerJson, sentences: Sequence[str], keep_characters: bool) -> set[str]:
-    """Returns the smallest set of tokens that tokenizes the sentences as the full vocabulary does, plus the characters
-    of their scripts if asked."""
-    backend = build(parsed)
-    base = base_vocabulary(parsed)
-    needed = {SPACE} & base.keys()
-    if parsed["model"]["type"] == "BPE":
-        needed |= _merged_tokens(parsed, backend, sentences)
-        if SPACE not in base:  # byte-level: with all bytes kept, nothing is ever unknown
-            needed |= {token for token in base if len(token) == 1}
+def needed_tokens(parsed: TokenizerJson, backend: Any, texts: Sequence[str], keep_characters: bool) -> set[str]:
+    """Returns the smallest set of tokens that tokenizes the texts as the full vocabulary does, plus the characters of
+    their scripts if asked. `backend` is what `build` returns for `parsed`."""
+    model, base = parsed["model"], base_vocabulary(parsed)
+    used = {token for one in backend.encode_batch(texts, add_special_tokens=False) for token in one.ids}
+    needed = {*map(backend.id_to_token, used), *({SPACE} & base.keys()), *_bytes(parsed)}
+    if model["type"] == "BPE":
+        ranks = {tuple(merge): rank for rank, merge in enumerate(model["merges"])}
+        needed |= {part for token in needed for part in _parts(token, ranks, model["end_of_word_suffix"] or "")}
     else:
-        for encoding in backend.encode_batch(sentences, add_special_tokens=False):
-            needed.update(backend.id_to_token(token) for token in encoding.ids)
         # The lowest score decides what an unknown character costs, and so how a sentence is tokenized.
-        needed.add(min(parsed["model"]["vocab"], key=lambda token: token[1])[0])
+        needed.add(min(model["vocab"], key=lambda token: token[1])[0])
     if keep_characters:
-        scripts = {_script(character) for character in set("".join(sentences))}
+        scripts = {_script(character) for character in set("".join(texts))}
         needed |= {token for token in base if len(token) == 1 and _script(token) in scripts}
     return needed
+
+
+def _bytes(parsed: TokenizerJson) -> set[str]:
+    """Returns the tokens for single bytes, if there are any: with all of them kept, nothing is ever unknown."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    alphabet: set[str] = set()
+    if '"ByteLevel"' in json.dumps(parsed["decoder"]):
+        alphabet.update(ByteLevel.alphabet())
+    if parsed["model"].get("byte_fallback"):
+        alphabet.update(f"<0x{byte:02X}>" for byte in range(256))
+    return alphabet & base_vocabulary(parsed).keys()
+
+
+def _parts(token: str, ranks: Mapping[tuple[str, ...], int], word_end: str) -> set[str]:
+    """Returns every token that BPE creates while merging the characters of a token into it; none if merges do not lead
+    there, as for an added token.
+
+    The text around a token does not matter, as no merge crosses its ends. So a vocabulary of the parts of all tokens of
+    a text, with the merges between them, merges in the same order: at each step the merge of lowest rank is still
+    available, and none was added."""
+    parts = list(token.removesuffix(word_end))
+    if token.endswith(word_end) and parts:
+        parts[-1] += word_end
+    seen = set(parts)
+    while ranked := [(ranks[pair], at) for at, pair in enumerate(pairwise(parts)) if pair in ranks]:
+        _, at = min(ranked)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        seen.add(parts[at])
+    return seen if parts == [token] else set()
 
 
 def _script(character: str) -> str:
@@ -58,35 +85,9 @@ def _script(character: str) -> str:
     return unicodedata.name(character, "").partition(" ")[0]
 
 
-def _merged_tokens(parsed: TokenizerJson, backend: Any, sentences: Sequence[str]) -> set[str]:
-    """Returns every token that BPE creates while merging the characters of the sentences.
-
-    A vocabulary of these tokens, with the merges between them, merges in the same order: at each step the merge of
-    lowest rank is still available, and none was added."""
-    ranks = {tuple(merge): rank for rank, merge in enumerate(parsed["model"]["merges"])}
-    words: set[str] = set()
-    for sentence in sentences:
-        text = sentence if backend.normalizer is None else backend.normalizer.normalize_str(sentence)
-        words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text))
-    base = base_vocabulary(parsed)
-    seen: set[str] = set()
-    for word in words:
-        tokens = list(word)
-        seen.update(tokens)
-        while True:
-            pairs = [(ranks[pair], at) for at, pair in enumerate(pairwise(tokens)) if pair in ranks]
-            if not pairs:
-                break
-            _, at = min(pairs)
-            tokens[at : at + 2] = [tokens[at] + tokens[at + 1]]
-            seen.add(tokens[at])
-    return seen & base.keys()
-
-
-def lost_characters(parsed: TokenizerJson, sentences: Iterable[str]) -> list[str]:
+def lost_characters(parsed: TokenizerJson, backend: Any, sentences: Sequence[str]) -> list[str]:
     """Returns the characters that are lost in encoding and decoding, unknown or changed by normalization, in Unicode
     order."""
-    backend = build(parsed)
     lost: set[str] = set()
     unknown = unknown_token(parsed)
     for sentence, encoding in zip(sentences, backend.encode_batch(sentences, add_special_tokens=False), strict=True):
@@ -95,9 +96,13 @@ def lost_characters(parsed: TokenizerJson, sentences: Iterable[str]) -> list[str
         for token, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if unknown is not None and backend.id_to_token(token) == unknown:
                 lost.update(sentence[begin:end])
-        if backend.normalizer is not None:
-            lost.update(char for char in set(sentence) if backend.normalizer.normalize_str(char) != char)
+        lost.update(char for char in set(sentence) if _normalized(backend, char) != char)
     return sorted(lost - {" "})
+
+
+def _normalized(backend: Any, character: str) -> str:
+    """Returns a character after normalization, without the space that this may put before a text."""
+    return character if backend.normalizer is None else backend.normalizer.normalize_str(character).removeprefix(SPACE)
 
 
 def unknown_token(parsed: TokenizerJson) -> str | None:
@@ -151,9 +156,10 @@ def _keeping(normalizer: Any, characters: Sequence[str]) -> Any:
 
 def only(parsed: TokenizerJson, kept: set[str]) -> TokenizerJson:
     """Returns the tokenizer.json with only the kept tokens, in their order, renumbered."""
-    model = parsed["model"]
+    model, padding = parsed["model"], parsed["padding"]
     base = [token for token in base_vocabulary(parsed) if token in kept]
-    outside = [token["content"] for token in parsed["added_tokens"] if token["content"] not in set(base)]
+    added = [token for token in parsed["added_tokens"] if token["content"] in kept]
+    outside = [token["content"] for token in added if token["content"] not in set(base)]
     ids = {token: index for index, token in enumerate([*base, *outside])}
     if model["type"] == "BPE":
         merges = [merge for merge in model["merges"] if {*merge, "".join(merge)} <= kept]
@@ -165,8 +171,9 @@ def only(parsed: TokenizerJson, kept: set[str]) -> TokenizerJson:
     return {
         **parsed,
         "model": model,
-        "added_tokens": [{**token, "id": ids[token["content"]]} for token in parsed["added_tokens"]],
+        "added_tokens": [{**token, "id": ids[token["content"]]} for token in added],
         "post_processor": _renumbered(parsed["post_processor"], ids),
+        "padding": padding and {**padding, "pad_id": ids[padding["pad_token"]]},
     }
 
 
@@ -182,9 +189,8 @@ def _renumbered(processor: Any, ids: dict[str, int]) -> Any:
     return processor
 
 
-def equivalents(parsed: TokenizerJson, characters: Iterable[str]) -> Iterator[list[int]]:
+def equivalents(parsed: TokenizerJson, backend: Any, characters: Iterable[str]) -> Iterator[list[int]]:
     """Yields for each character the ids of the tokens that represented it or its NFKC form, if any."""
-    backend = build(parsed)
     base = base_vocabulary(parsed)
     unknown = unknown_token(parsed)
     for character in characters:

@@ -1,4 +1,4 @@
-"""Trimming of an encoder-decoder's word embeddings to a smaller vocabulary. Knows no tokenizers."""
+"""Trimming of an LLM's word embeddings and output layer to a smaller vocabulary. Knows no tokenizers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from slt_cache.errors import InputError
+from slt_cache.progress import log
 
-ID_KEY = "_token_id"
-"""Suffix of the names of settings that hold a token id, or a list of them."""
+ID_KEYS = ("_token_id", "_token_index")
+"""Suffixes of the names of settings that hold a token id, or a list of them."""
 ID_LISTS = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "force_words_ids", "forced_decoder_ids")
 """Names of settings that hold lists of ids, or lists of lists."""
 
@@ -20,9 +21,9 @@ def token_ids_of(model: Any) -> set[int]:
     named: set[int] = set()
     for config in _configs(model):
         for key, value in config.to_dict().items():
-            if key.endswith(ID_KEY) and value is not None:
+            if key.endswith(ID_KEYS) and value is not None:
                 named.update(value if isinstance(value, list) else [value])
-    return named
+    return {token for token in named if 0 <= token < rows_of(model)}
 
 
 def rows_of(model: Any) -> int:
@@ -40,44 +41,48 @@ def trim_model(model: Any, old_ids: Sequence[int | None], like: Mapping[int, Seq
     rows = rows_of(model)
     old_ids = [old if old is not None and old < rows else None for old in old_ids]
     new_of = {old: new for new, old in enumerate(old_ids) if old is not None}
-    changes = [(config, _renumbered_settings(config, new_of)) for config in _configs(model)]  # may refuse
+    changes = [(config, _renumbered_settings(config, new_of, rows)) for config in _configs(model)]  # may refuse
     _trim_words(model, old_ids, like, new_of)
     if hasattr(model, "final_logits_bias"):
         model.final_logits_bias = nn.Buffer(_trimmed(model.final_logits_bias.T, old_ids, like).T.contiguous())
+    whole = model.config.get_text_config().vocab_size
     for config, settings in changes:
+        if getattr(config, "vocab_size", None) == whole:  # a part that reads no words may have a vocabulary of its own
+            settings["vocab_size"] = len(old_ids)
         for key, value in settings.items():
             setattr(config, key, value)
-    for config in _configs(model):
-        if hasattr(config, "vocab_size"):
-            config.vocab_size = len(old_ids)
 
 
 def _trim_words(
     model: Any, old_ids: Sequence[int | None], like: Mapping[int, Sequence[int]], new_of: Mapping[int, int]
 ) -> None:
     """Replaces the weights of all word embeddings and of the output layer; tied weights stay tied."""
-    new_weights: dict[int, nn.Parameter] = {}
-    for module in _word_modules(model):
-        old = module.weight
-        if id(old) not in new_weights:
-            trimmed = _trimmed(old.data, old_ids, like)
-            new_weights[id(old)] = nn.Parameter(trimmed, requires_grad=old.requires_grad)
-        module.weight = new_weights[id(old)]
-        if isinstance(module, nn.Embedding):
-            module.num_embeddings = len(old_ids)
-            if module.padding_idx is not None:
-                module.padding_idx = new_of[module.padding_idx]
-        else:
-            module.out_features = len(old_ids)
+    new_weights = {
+        id(old): nn.Parameter(_trimmed(old.data, old_ids, like), requires_grad=old.requires_grad)
+        for old in _word_weights(model)
+    }
+    for module in model.modules():
+        own = dict(module.named_parameters(recurse=False))
+        for name in [name for name, weight in own.items() if id(weight) in new_weights]:
+            setattr(module, name, new_weights[id(own[name])])
+            if isinstance(module, nn.Embedding):
+                module.num_embeddings = len(old_ids)
+                module.padding_idx = None if module.padding_idx is None else new_of.get(module.padding_idx)
+            elif isinstance(module, nn.Linear):
+                module.out_features = len(old_ids)
 
 
-def _word_modules(model: Any) -> list[Any]:
-    """Returns all word embeddings and the output layer. They are not found by size, since positions may be as many."""
+def _word_weights(model: Any) -> list[nn.Parameter]:
+    """Returns the weights of all word embeddings, and weight and bias of the output layer. They are not found by size,
+    since positions may be as many. Raises InputError for a model that has other tables of tokens."""
+    if getattr(model.config.get_text_config(), "vocab_size_per_layer_input", None):
+        raise InputError(
+            f"{type(model).__name__}: its layers have tables of tokens (vocab_size_per_layer_input), which cannot be "
+            "trimmed. Use the model as it is."
+        )
+    readers = [part.get_input_embeddings() for part in (model, model.get_encoder(), model.get_decoder())]
     output = model.get_output_embeddings()
-    parts = [model.get_input_embeddings(), output, model.get_encoder().embed_tokens, model.get_decoder().embed_tokens]
-    if output.bias is not None:
-        raise InputError(f"{type(model).__name__}: its output layer has a bias, and cannot be trimmed.")
-    return list({id(part): part for part in parts}.values())
+    return [weight for part in (*readers, output) for weight in part.parameters(recurse=False)]
 
 
 def _trimmed(old: torch.Tensor, old_ids: Sequence[int | None], like: Mapping[int, Sequence[int]]) -> torch.Tensor:
@@ -93,27 +98,30 @@ def _trimmed(old: torch.Tensor, old_ids: Sequence[int | None], like: Mapping[int
 
 
 def _configs(model: Any) -> list[Any]:
-    """Returns all configs: of the model, of its parts that have their own, and of generation."""
-    configs = [module.config for module in model.modules() if hasattr(module, "config")]
+    """Returns all configs: of the model, of its parts that have their own, those nested in others, and of
+    generation."""
+    found = [module.config for module in model.modules() if hasattr(module, "config")]
+    for config in found:  # it grows meanwhile
+        found += [getattr(config, name) for name in getattr(config, "sub_configs", ()) if hasattr(config, name)]
     generation = getattr(model, "generation_config", None)
-    return list({id(config): config for config in [*configs, generation] if config is not None}.values())
+    return list({id(config): config for config in [*found, generation] if config is not None}.values())
 
 
-def _renumbered_settings(config: Any, new_of: Mapping[int, int]) -> dict[str, Any]:
+def _renumbered_settings(config: Any, new_of: Mapping[int, int], rows: int) -> dict[str, Any]:
     """Returns the settings that hold ids, renumbered."""
     changed: dict[str, Any] = {}
     for key, value in config.to_dict().items():
         if value is None:
             continue
-        if key.endswith(ID_KEY):
-            changed[key] = _renumbered_id(key, value, new_of)
+        if key.endswith(ID_KEYS):
+            changed[key] = _renumbered_id(key, value, new_of, rows)
         elif key in ID_LISTS:
             # A removed token can be neither suppressed nor forced.
             changed[key] = _renumbered_lists(value, new_of) or None
         elif key == "task_specific_params":
             changed[key] = {
                 task: {
-                    name: new_of.get(own) if name.endswith(ID_KEY) and isinstance(own, int) else own
+                    name: new_of.get(own) if name.endswith(ID_KEYS) and isinstance(own, int) else own
                     for name, own in settings.items()
                 }
                 for task, settings in value.items()
@@ -121,9 +129,13 @@ def _renumbered_settings(config: Any, new_of: Mapping[int, int]) -> dict[str, An
     return changed
 
 
-def _renumbered_id(key: str, value: Any, new_of: Mapping[int, int]) -> Any:
+def _renumbered_id(key: str, value: Any, new_of: Mapping[int, int], rows: int) -> Any:
     if isinstance(value, list):
-        return [_renumbered_id(key, one, new_of) for one in value]
+        ids = [_renumbered_id(key, one, new_of, rows) for one in value]
+        return [one for one in ids if one is not None]
+    if not 0 <= value < rows:  # a default of the config's class, as GPT-2's 50256, or -1 for none
+        log(f"the model's {key} is {value}, but it has rows for {rows:,} tokens: left out")
+        return None
     if value not in new_of:
         raise InputError(f"the model's {key} is {value}, which is not an id of its tokenizer. Correct its config.json.")
     return new_of[value]
