@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_type_hints
 
@@ -40,6 +40,14 @@ class Options:
         str | None, typer.Option("--features", help="Feature cache. [default: feats.h5 of the run folder]")
     ] = None
     restart: Annotated[bool, typer.Option("--restart", help="Discard the existing training and start over.")] = False
+    longer: Annotated[
+        bool,
+        typer.Option(
+            "--continue",
+            help="Train a finished stage for more epochs, from its last state: with --set and a larger number of "
+            "epochs, such as llm_training.epochs=100.",
+        ),
+    ] = False
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -101,18 +109,21 @@ class Options:
         A command that `begins` runs accepts a new folder without a config; one that `draws` the demo corpus if no run
         and no config are named says so."""
         from slt_cache.corpora.registry import corpus_of
+        from slt_cache.errors import InputError
         from slt_cache.progress import log_first
         from slt_cache.runs.run import open_run
 
         settings = [*(self.settings or []), *([] if self.seed is None else [f"seed={self.seed}"])]
         self._require_agreement(own)
+        if self.longer and self.restart:
+            raise InputError("--continue and --restart contradict each other. Give only one of them.")
         opened = open_run(self.run, self.config, settings, default, self.device, own=own, begins=begins, draws=draws)
         if draws and self.run is None and self.config is None and corpus_of(opened.config).is_drawn:
             log_first(
                 f"no --run and no --config: using {opened.folder}, the drawn demo corpus. "
                 f"For your own videos: {advised('prepare tsv --root DIR')}"
             )
-        return opened
+        return replace(opened, longer=self.longer)
 
     def _require_agreement(self, own: Sequence[str]) -> None:
         """Raises InputError if an option and a --set word give one setting different values."""
@@ -164,7 +175,7 @@ class Options:
 
 RUN_OPTIONS = ("run", "config", "settings")
 """Options that name a run and its settings."""
-TRAINING_OPTIONS = (*RUN_OPTIONS, "device", "seed", "restart", "dry_run", "json")
+TRAINING_OPTIONS = (*RUN_OPTIONS, "device", "seed", "restart", "longer", "dry_run", "json")
 """Options of every training."""
 _SHARED = get_type_hints(Options, include_extras=True)
 

@@ -123,8 +123,18 @@ def rewriting(folder: Path) -> Iterator[Path]:
 
     Only for blocks that replace files: what is written into one changes the original too."""
     with replacing(folder) as temporary:
-        shutil.copytree(folder, temporary, copy_function=_link_or_copy)
+        link_or_copy(folder, temporary)
         yield temporary
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file, or every file of a folder, a second name by a hard link, or copies it where there are no such
+    links. Does nothing if the source does not exist. Only for files that are replaced and never written into."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_link_or_copy)
+    elif source.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link_or_copy(str(source), str(target))
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -109,3 +109,8 @@ def progress_bar(
         yield show
     finally:
         bar.close()
+
+
+def size_text(size: float) -> str:
+    """Returns a number of bytes as it is shown, such as `1.3 GB`."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

@@ -37,7 +37,10 @@ def save_end_to_end_record(folder: Path, record: Record) -> None:
     llm = read_record(folder / LLM_FOLDER)
     assert llm is not None  # saved with the weights
     with rewriting(folder) as temporary:
-        write_llm_record(temporary / LLM_FOLDER, replace(llm, dev=record.dev, dev_beams=record.dev_beams))
+        settings = {**llm.settings, **record.settings}
+        write_llm_record(
+            temporary / LLM_FOLDER, replace(llm, settings=settings, dev=record.dev, dev_beams=record.dev_beams)
+        )
         save_record(temporary, record)
 
 

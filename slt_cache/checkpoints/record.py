@@ -46,6 +46,9 @@ class Record:
     """Threads per process when trained on a CPU; another number changes the rounding of the weights."""
     named: dict[str, str] = field(default_factory=dict)
     """Paths of the files and folders that the settings know by content only (checkpoints/named_files.py)."""
+    continued: tuple[int, ...] = ()
+    """Epochs after which the training was continued for more (--continue): up to there, the learning rate followed the
+    schedule of fewer epochs."""
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every other file in the folder, by relative path (hashes.py)."""
     log_sha256: str | None = None
@@ -102,7 +105,10 @@ def is_same_training(one: Record | None, other: Record) -> bool:
 
 def write_record(folder: Path, record: Record) -> None:
     """Writes a record without hashes, as for an unfinished training."""
-    write_signed(folder / RECORD_FILE, asdict(record))
+    values = asdict(record)
+    if not record.continued:  # earlier records have no such key
+        del values["continued"]
+    write_signed(folder / RECORD_FILE, values)
 
 
 def save_record(folder: Path, record: Record) -> None:

@@ -18,9 +18,11 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED
 from slt_cache.machine_load import under_load
+from slt_cache.pipeline.longer import saved_training
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
 from slt_cache.pipeline.rates import DeviceRates, seconds_of
 from slt_cache.pipeline.workload import Amount, Workload, workload_of
+from slt_cache.progress import size_text
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.unfinished import BEST, Unfinished
@@ -47,7 +49,7 @@ class DryRun:
     name: str
     folder: Path
     state: str
-    """new, unfinished or finished."""
+    """new, unfinished, finished or continued."""
     device: str
     clips: dict[str, int]
     source: str
@@ -97,8 +99,8 @@ class DryRun:
                 f"  clips   {clips} ({self.source})",
                 f"  steps   {self.steps_an_epoch:,} an epoch, {self.steps:,} in {self.epochs:,} epochs at most",
                 f"  time    about {duration(self.seconds)} ({self.seconds / 3600:.2g} hours) on {self.device}",
-                f"  memory  about {_amount(self.memory_bytes)} for a step, besides that of the program itself",
-                f"  disk    about {_amount(self.disk_bytes)} ({_amount(self.free_bytes)} are free{room})",
+                f"  memory  about {size_text(self.memory_bytes)} for a step, besides that of the program itself",
+                f"  disk    about {size_text(self.disk_bytes)} ({size_text(self.free_bytes)} are free{room})",
                 f"  how     {HOW}",
                 *([f"  busy    {self.load}"] if self.load else []),
             ]
@@ -115,6 +117,13 @@ def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
     workload = _workload(run, variant, cache)
     if not workload.splits["train"].clips:
         raise InputError(f"{run.manifest}: no clips of split 'train'. Add some, or choose another corpus.")
+    folder = run.folder / variant.name
+    epochs, state = loop.epochs, _state(folder)
+    if run.longer:
+        shorter = saved_training(folder, run.command(variant.command))
+        shorter.require_more(_section(variant), loop, _evaluate_every(loop), run.command(variant.command))
+        epochs = loop.epochs - shorter.progress.epoch
+        state = f"continued after epoch {shorter.progress.epoch}"
     rates = DeviceRates(run.config, workload)
     seconds = 0.0 if pretrains else seconds_of("train", variant.name, run.config, workload, rates)
     if pretrains or (variant.pretrained and _lacks_pretraining(run)):
@@ -122,11 +131,10 @@ def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
     items = workload.sentences if pretrains else workload.splits["train"].clips
     batches = math.ceil(items / loop.batch_size)
     parameters, memory = _memory(run, variant, workload, rates)
-    folder = run.folder / variant.name
     return DryRun(
         name=variant.stage,
         folder=folder,
-        state=_state(folder),
+        state=state,
         device=str(rates.device),
         clips={"sentences": workload.sentences}
         if pretrains
@@ -134,8 +142,8 @@ def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
         source=workload.source,
         batches_an_epoch=batches,
         steps_an_epoch=math.ceil(batches / loop.accumulate),
-        epochs=loop.epochs,
-        seconds=seconds,
+        epochs=epochs,
+        seconds=seconds * epochs / loop.epochs,
         memory_bytes=memory,
         disk_bytes=_disk(run, variant, parameters),
         free_bytes=shutil.disk_usage(_existing(run.folder)).free,
@@ -143,10 +151,17 @@ def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
     )
 
 
+def _section(variant: Variant) -> str:
+    return {VISUAL: "visual_training", PRETRAINING: "llm_pretraining"}.get(variant, "llm_training")
+
+
 def _loop(config: Config, variant: Variant) -> OptimizerConfig:
-    if variant is VISUAL:
-        return config.visual_training
-    return config.llm_pretraining if variant is PRETRAINING else config.llm_training
+    loop: OptimizerConfig = getattr(config, _section(variant))
+    return loop
+
+
+def _evaluate_every(loop: OptimizerConfig) -> int:
+    return getattr(loop, "evaluate_every", loop.epochs)  # pre-training has no dev split
 
 
 def _workload(run: Run, variant: Variant, cache: Path | None) -> Workload:
@@ -222,7 +237,3 @@ def _disk(run: Run, variant: Variant, parameters: int) -> int:
 
 def _existing(folder: Path) -> Path:
     return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
-
-
-def _amount(size: float) -> str:
-    return f"{size / GIGABYTE:.1f} GB" if size >= 0.1 * GIGABYTE else f"{size / 1e6:.0f} MB"

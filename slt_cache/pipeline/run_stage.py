@@ -1,6 +1,7 @@
 """Runs one training of a run: finished already, to be resumed, or to be started."""
 
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ from slt_cache.distributed.processes import barrier, is_main_process, size
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.locks import exclusive, require_writable
 from slt_cache.pipeline.final_dev import dev_is_scored, score_best_again, with_final_dev
+from slt_cache.pipeline.longer import Shorter, advice, loop_before, shorter_of
 from slt_cache.pipeline.resources import require_resources, say_effective_batch
 from slt_cache.pipeline.stages import Stage
 from slt_cache.pipeline.trained_clips import explain_change, write_clips
-from slt_cache.progress import log
+from slt_cache.progress import log, size_text
 from slt_cache.runs.saved_settings import save_settings
 from slt_cache.runs.unfinished import BEST
 from slt_cache.training.loop import train
-from slt_cache.training.state import TrainerState
+from slt_cache.training.state import STATE_FILE, TrainerState
 from slt_cache.training.task import TrainerOptions
 
 CLIPS = "manifest_sha256"
@@ -70,40 +72,52 @@ def _under_lock(stage: Stage, restart: bool) -> Record:
     barrier()
     if not restart and (done := _finished(stage)) is not None:
         return done  # by a run that had the lock until now, or was killed when all but the last renames were done
-    begun = None if restart else stage.unfinished.record
+    shorter = None if restart else shorter_of(stage)
+    begun = None if restart or shorter is not None else stage.unfinished.record
     if begun is not None:
         _require_same(stage, begun, stage.unfinished.last)
     barrier()  # all have read what there was
-    return _train_and_score(stage, resumed=begun is not None)
+    return _train_and_score(stage, begun is not None or shorter is not None, shorter)
 
 
-def _train_and_score(stage: Stage, resumed: bool) -> Record:
+def _train_and_score(stage: Stage, resumed: bool, shorter: Shorter | None) -> Record:
     unfinished = stage.unfinished
     try:
-        progress = _train(stage, resumed)
+        progress = _train(stage, resumed, shorter)
     except BaseException:
         if is_main_process() and not resumed:
             unfinished.give_up()
         raise
     barrier()
-    best = read_record(unfinished.best)
-    if best is None:
+    best, own = read_record(unfinished.best), read_record(unfinished.last)
+    if best is None or own is None:
         raise SltCacheError(
             f"{unfinished.last}: the training ended without weights. Start over: {stage.command} --restart"
         )
-    finished = best.finish(progress.epoch, progress.seconds)
+    finished = replace(best.finish(progress.epoch, progress.seconds), continued=own.continued)
     barrier()
     if is_main_process():
         stage.save_record(unfinished.best, finished)  # a record of finished weights: they can be loaded and scored
     barrier()
     finished = with_final_dev(stage, unfinished.best, finished)
     if is_main_process():
-        unfinished.finish(finished)
+        unfinished.finish(finished, stage.keeps_state)
+        _say_state(stage)
     barrier()
     return finished
 
 
-def _train(stage: Stage, resumed: bool) -> TrainerState:
+def _say_state(stage: Stage) -> None:
+    """Says where the last state is kept, and how large it is."""
+    state = stage.folder / STATE_FILE
+    if state.is_file():
+        log(
+            f"{stage.name}: its last state is kept for --continue ({state}, {size_text(state.stat().st_size)}; "
+            "compute.keep_state=false keeps none)"
+        )
+
+
+def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> TrainerState:
     """Builds the task, and runs the loop on it."""
     run = stage.run
     compute, device = run.config.compute, require_resources(run, stage.loop)
@@ -128,17 +142,20 @@ def _train(stage: Stage, resumed: bool) -> TrainerState:
         state_saved=partial(_state_saved, stage),
         dev_sha256=stage.dev_sha256,
         score_best=partial(score_best_again, stage),
+        before=None if shorter is None else loop_before(stage, shorter),
     )
-    _begin(stage, resumed)
+    _begin(stage, resumed, shorter)
     return train(task, options)
 
 
-def _begin(stage: Stage, resumed: bool) -> None:
+def _begin(stage: Stage, resumed: bool, shorter: Shorter | None) -> None:
     """Once all input has been read: until then nothing on disk has changed."""
     barrier()
     if is_main_process():
         stage.keep()
-        if not resumed:
+        if shorter is not None:
+            stage.unfinished.lengthen(Record(stage.name, stage.settings, continued=shorter.continued))
+        elif not resumed:
             stage.unfinished.begin(Record(stage.name, stage.settings))
             if stage.train_clips:
                 write_clips(stage.unfinished.last, stage.train_clips)
@@ -159,6 +176,8 @@ def _finished(stage: Stage) -> Record | None:
         return None
     if begun is not None and not differences(begun.settings, stage.settings):
         return None
+    if shorter_of(stage) is not None:
+        return None
     _require_same(stage, done, stage.folder)
     log(f"{stage.name}: trained already, kept in {stage.folder / BEST}; --restart trains again")
     if not done.dev and stage.dev_sha256 is not None:
@@ -176,9 +195,9 @@ def _require_same(stage: Stage, made: Record, described: Path) -> None:
     try:
         require_same(stage.folder, made, stage.settings, stage.command)
     except OtherSettings as error:
-        if made.settings.get(CLIPS) == stage.settings.get(CLIPS):
-            raise
-        raise OtherSettings(f"{error} {explain_change(stage.run, described, stage.train_clips)}".strip()) from None
+        is_of_clips = made.settings.get(CLIPS) == stage.settings.get(CLIPS)
+        more = advice(stage, made) if is_of_clips else f" {explain_change(stage.run, described, stage.train_clips)}"
+        raise OtherSettings(f"{error}{more}".strip()) from None
 
 
 def _with_dev_of_now(stage: Stage, done: Record) -> Record:

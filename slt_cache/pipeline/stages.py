@@ -18,7 +18,7 @@ from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import choices_of, preset_of
 from slt_cache.runs.unfinished import Unfinished
-from slt_cache.runs.variants import Variant
+from slt_cache.runs.variants import BASELINE, Variant
 from slt_cache.training.task import Task
 
 
@@ -72,6 +72,11 @@ class Stage(ABC):
     def dev_sha256(self) -> str | None:
         """Identity of the dev split, which decides what weights are kept, but none of them; None without dev."""
         return None
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether its last state is kept once it is finished; no command can continue the Light-T baseline."""
+        return self.run.config.compute.keep_state and self.variant is not BASELINE
 
     def hash_inputs(self) -> None:
         """Looks at all input now, in every process: what changes during the training is not what it was made of."""

@@ -28,6 +28,7 @@ from slt_cache.runs.derived import has_trained
 from slt_cache.runs.open_names import require_known_names
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
+from slt_cache.runs.settings_use import named
 from slt_cache.training.progress_bar import duration
 
 DEFAULT_CONFIG = "avatar-rich"
@@ -99,9 +100,11 @@ def order_of(
     if unknown:
         raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(known)} or {ALL}.")
     chosen = tuple(known.values()) if ALL in names else tuple(table for table in known.values() if table.name in names)
-    lasting, passing = loaded, {} if device is None else {"compute.device": device}
+    passing: dict[str, Any] = {} if device is None else {"compute.device": device}
+    if "compute.keep_state" not in named(settings):
+        passing["compute.keep_state"] = False  # dozens of trainings, which nobody continues
     origin = _origin(saved) if begun else {"config": name, "set": list(settings)}
-    return Request(chosen, numbers, root, with_settings(loaded, passing), lasting, origin)
+    return Request(chosen, numbers, root, with_settings(loaded, passing), loaded, origin)
 
 
 def _has_begun(root: Path) -> bool:

@@ -38,6 +38,8 @@ class Run:
     """The `section.key=value` words of the command line."""
     of_both_stages: tuple[str, ...] = ()
     """Settings that the command line set for both stages at once, as `training.key=value`."""
+    longer: bool = False
+    """Whether a training may be continued for more epochs than it was made with (--continue)."""
     on_the_way: bool = False
     """Whether a stage is made on the way to another one, whose settings are not saved with it."""
 

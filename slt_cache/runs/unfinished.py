@@ -3,12 +3,13 @@ figures and its best weights so far. The stage's own `best/` is replaced once, w
 
 A process may be killed between any two steps here; `settle` completes or undoes what it finds."""
 
-import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from slt_cache.checkpoints.record import Record, is_same_training, read_record, whole_record, write_record
-from slt_cache.folders import TEMPORARY, move_into_place, restore
+from slt_cache.files import link_or_copy
+from slt_cache.folders import TEMPORARY, move_into_place, remove, restore
 from slt_cache.training.logs import METRICS_FILE
 from slt_cache.training.state import STATE_FILE
 from slt_cache.training.task import LAST
@@ -16,7 +17,7 @@ from slt_cache.training.task import LAST
 BEST = "best"
 CLIPS_FILE = "clips.json"
 """The clips that a stage was trained on (pipeline/trained_clips.py)."""
-OF_WEIGHTS = ("epochs", "tensorboard")
+OF_WEIGHTS = ("epochs", "tensorboard", STATE_FILE)
 KEPT = (METRICS_FILE, CLIPS_FILE, *OF_WEIGHTS)
 """What is kept of a finished training besides its weights."""
 
@@ -28,6 +29,7 @@ class Unfinished:
         self.folder = folder
         self.last = folder / LAST
         self._replaced = folder / f"{LAST}.old{TEMPORARY}"
+        self._next = folder / f"{LAST}.next{TEMPORARY}"
 
     @property
     def best(self) -> Path:
@@ -72,8 +74,8 @@ class Unfinished:
 
     def tidy(self) -> None:
         """Deletes what is of no use any more."""
-        for name in (LAST, "epochs", "tensorboard"):
-            shutil.rmtree(_gone(self.folder / name), ignore_errors=True)
+        for path in (self._next, *(_gone(self.folder / name) for name in (LAST, *OF_WEIGHTS))):
+            _delete(path)
 
     def begin(self, record: Record) -> None:
         """Makes room for a new training. An earlier unfinished one is only set aside until the new one has a state."""
@@ -82,6 +84,22 @@ class Unfinished:
             self.last.rename(self._replaced)
         discard(self.last)
         write_record(self.last, record)
+
+    def lengthen(self, record: Record) -> None:
+        """Makes the finished training an unfinished one again, from its kept state and under a new record; one that is
+        unfinished already gets the record alone. The finished weights stay until the longer training replaces them."""
+        if self._has_trained:
+            write_record(self.last, record)
+            return
+        done = read_record(self.folder / BEST)
+        assert done is not None
+        _delete(self._next)
+        for name in (BEST, *KEPT):
+            link_or_copy(self.folder / name, self._next / name)
+        write_record(self._next / BEST, replace(done, settings=record.settings, finished=False, log_sha256=None))
+        write_record(self._next, record)
+        discard(self.last)
+        self._next.rename(self.last)
 
     def state_saved(self) -> None:
         """Deletes the training that was set aside: the new one can be resumed from now on."""
@@ -97,10 +115,13 @@ class Unfinished:
         if self._replaced.exists():
             self._replaced.rename(self.last)
 
-    def finish(self, record: Record) -> None:
-        """Makes the best weights, whose record is on disk already, the stage's own."""
+    def finish(self, record: Record, keeps_state: bool = False) -> None:
+        """Makes the best weights, whose record is on disk already, the stage's own; with `keeps_state` the last state
+        stays next to them, so that the training can be continued for more epochs."""
         own = replace(record, files={}, log_sha256=None)  # the files are those of last/best
         write_record(self.last, own)  # from here on `settle` completes what a kill interrupts
+        if not keeps_state:
+            _delete(self.last / STATE_FILE)
         self._promote()
 
     def _promote(self) -> None:
@@ -126,9 +147,14 @@ def _gone(path: Path) -> Path:
 
 
 def discard(path: Path) -> None:
-    """Deletes a folder in one step: half a folder, left by a kill, would pass for a whole one."""
+    """Deletes a file or folder in one step: half a folder, left by a kill, would pass for a whole one."""
     gone = _gone(path)
-    shutil.rmtree(gone, ignore_errors=True)
+    _delete(gone)
     if path.exists():
         path.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        _delete(gone)
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):  # a read-only file system refuses to delete what is not there, too
+        remove(path)

@@ -8,10 +8,12 @@ Several processes (torchrun) share every batch and do what one alone would; the 
 
 import math
 from contextlib import closing, nullcontext
+from dataclasses import replace
 
 import torch
 
 from slt_cache.batches.worker_errors import LoaderFailed, loader_failure
+from slt_cache.config import OptimizerConfig
 from slt_cache.distributed.processes import is_main_process, rank, size, stopping_together
 from slt_cache.training.logs import METRICS_FILE, MetricsLog
 from slt_cache.training.progress_bar import EpochBar
@@ -67,6 +69,8 @@ class _Training:
     def run(self) -> None:
         if self.progress.step:
             self.log.log(f"{self.task.name}: resumes {self._place()}{self._other_processes()}{self._other_threads()}")
+        if self.options.before is not None:
+            self._log_schedule(self.options.before)
         try:
             if self.progress.dev_sha256 != self.options.dev_sha256:
                 self._rescore_best()
@@ -87,6 +91,18 @@ class _Training:
             self._save_after_loader_failure(failure)
         if self.progress.epoch < self.options.settings.epochs:
             self._log_out_of_patience()
+
+    def _log_schedule(self, before: OptimizerConfig) -> None:
+        """Logs how many epochs there are now, and how the learning rate changes."""
+        progress, settings = self.progress, self.options.settings
+        old = Schedule(replace(self.options, settings=before), self.task.batches_an_epoch, progress)
+        last = replace(progress, step=max(progress.step - 1, 0))
+        was, now = old.lr_factor(last), self.schedule.lr_factor(progress)
+        self.log.log(
+            f"{self.task.name}: {settings.epochs} epochs instead of {before.epochs}. The learning rate follows the "
+            f"cosine of {settings.epochs} epochs from here on: it was {settings.lr * was:.2g} ({was:.1%} of its peak) "
+            f"in the last update, is {settings.lr * now:.2g} ({now:.1%}) in the next, and falls to 0 at the end"
+        )
 
     def _rescore_best(self) -> None:
         """Scores the best weights on the present dev split, if another one, or none, selected them; they stay the best

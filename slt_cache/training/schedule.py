@@ -33,9 +33,7 @@ class Schedule:
 
     def out_of_patience(self, progress: TrainerState) -> bool:
         """Returns whether dev has not improved for `patience` evaluations."""
-        patience = self.options.settings.patience
-        stale = progress.epoch - progress.best_epoch
-        return patience is not None and bool(progress.dev) and stale >= patience * self.options.evaluate_every
+        return is_out_of_patience(progress, self.options.settings.patience, self.options.evaluate_every)
 
     def dev_is_due(self, progress: TrainerState) -> bool:
         """Returns whether to evaluate after the current epoch."""
@@ -48,3 +46,9 @@ class Schedule:
         done = progress.step - self._first
         left = max(self.updates * self.options.settings.epochs - progress.step, 0)
         return (time.monotonic() - self._begun) / done * left if done else None
+
+
+def is_out_of_patience(progress: TrainerState, patience: int | None, evaluate_every: int) -> bool:
+    """Whether dev has not improved for `patience` evaluations."""
+    stale = progress.epoch - progress.best_epoch
+    return patience is not None and bool(progress.dev) and stale >= patience * evaluate_every

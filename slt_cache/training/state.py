@@ -78,6 +78,15 @@ def read_state(path: Path) -> dict[str, Any]:
         raise _damaged(path, error) from error
 
 
+def read_progress(path: Path) -> TrainerState:
+    """Returns how far a saved training is, without reading its weights. Raises InputError for a damaged file."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return TrainerState(**state["progress"])
+    except Exception as error:  # zipfile and torch have their own for each way of being damaged
+        raise _damaged(path, error) from error
+
+
 def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(
         f"{path}: damaged or truncated ({first_line(error)}). Restore a copy of it, or start the training over with "

@@ -93,6 +93,9 @@ class TrainerOptions:
     score_best: Callable[[], dict[str, float]] = dict
     """Function that scores the best weights on dev again, called if dev has changed."""
 
+    before: OptimizerConfig | None = None
+    """The settings of the shorter training that is continued now, to say how the learning rate differs; else None."""
+
     @property
     def metric(self) -> Metric:
         """Metric that selects the best weights."""

@@ -1,5 +1,6 @@
 """The training loop on a toy task: what ends it, what it keeps, and how it is resumed."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,40 @@ def test_another_metric_selects_the_best_weights_in_its_own_direction(
     said = capsys.readouterr().err
     assert "toy epoch 2: " in said and ", dev TER 60.0, " in said and "BLEU" not in said
     assert "no better dev TER than 60.00 (epoch 2) in 2 evaluations (patience 2" in said
+
+
+def finished_and_continued(folder: Path, kill: tuple[int, int] | None = None) -> ToyTask:
+    """Trains two epochs, and from their state four; `kill` stops the longer training once."""
+    bleu4 = [1.0, 5.0, 3.0, 6.0]
+    torch.manual_seed(0)
+    short, long = options_of(folder, epochs=2, warmup_steps=7), options_of(folder, warmup_steps=7)
+    train(ToyTask(bleu4), short)
+    if kill is not None:
+        with pytest.raises(Killed):
+            train(ToyTask(bleu4, kill=kill), replace(long, before=short.settings, save_seconds=0.0))
+    continued = ToyTask(bleu4)
+    train(continued, long if kill else replace(long, before=short.settings))
+    return continued
+
+
+def test_a_longer_training_from_the_last_state_has_the_learning_rates_of_one_that_was_long_from_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = ToyTask([1.0, 5.0, 3.0, 6.0])
+    train(whole, options_of(tmp_path / "whole", warmup_steps=7))
+    continued = finished_and_continued(tmp_path / "continued")
+    assert continued.lrs == whole.lrs[2 * STEPS :]
+    assert continued.evaluated == [3, 4]
+    said = next(line for line in capsys.readouterr().err.splitlines() if "instead of 2" in line)
+    factor = [lr / 0.1 for lr, _ in whole.lrs]
+    assert f"is {0.1 * factor[2 * STEPS]:.2g} ({factor[2 * STEPS]:.1%}) in the next" in said
+    old_end = 0.5 * (1 + math.cos(math.pi * (2 * STEPS - 1 - 7) / (2 * STEPS - 7)))
+    assert f"it was {0.1 * old_end:.2g} ({old_end:.1%} of its peak) in the last update" in said
+
+
+@pytest.mark.parametrize("kill", [(3, 0), (3, 5), (4, 11)])
+def test_a_continued_training_that_was_killed_ends_with_the_same_weights(tmp_path: Path, kill: tuple[int, int]) -> None:
+    whole = finished_and_continued(tmp_path / "whole")
+    resumed = finished_and_continued(tmp_path / "killed", kill)
+    assert_same(resumed.model.state_dict(), whole.model.state_dict())
+    assert without_seconds(tmp_path / "killed") == without_seconds(tmp_path / "whole")
