@@ -82,7 +82,7 @@ LATER = {"named", "dev", "dev_beams", "dev_sha256", "context", "files", "log_sha
 def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what two records, as read from disk, share if and only if they describe the same weights."""
     weights = {name: one for name, one in record.get("files", {}).items() if name.endswith(".safetensors")}
-    same = {name: value for name, value in record.items() if name not in LATER}
+    same = {name: value for name, value in record.items() if name not in LATER and (value or name != "continued")}
     return {"weights": weights, **same, "settings": with_backbone_named(record.get("settings", {}))}
 
 

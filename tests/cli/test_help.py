@@ -125,7 +125,7 @@ def completed(line: str) -> list[str]:
     [
         ("slt-cache tr", ["train-visual", "train-llm", "train-joint", "translate"]),
         ("slt-cache cache ver", ["verify"]),
-        ("slt-cache train-visual --con", ["--config"]),
+        ("slt-cache train-visual --con", ["--config", "--continue"]),
         ("slt-cache train-visual --config p", ["paper", "phoenix14t"]),
         ("slt-cache train-visual --config csl", ["csl_daily"]),
         ("slt-cache prepare ", ["avatar", "phoenix14t", "csl-daily", "how2sign", "tsv"]),
