@@ -130,13 +130,18 @@ def _stage(folder: Path) -> Iterator[str]:
     assert record is not None
     yield from (f"{folder / name}: {what}" for name, what in damage(folder) if name not in EDITABLE)
     yield from (f"{folder / name}: {RECORD_FILE} does not list it" for name in unlisted(folder))
-    log = log_of(folder)
-    pending = log.parent / LAST / log.name  # its place after a kill between the moves of weights and log
-    is_same = any(one.is_file() and file_sha256(one) == record.log_sha256 for one in (log, pending))
-    if record.log_sha256 is not None and not is_same:
+    log, state = log_of(folder), folder.parent / STATE_FILE
+    if record.log_sha256 is not None and record.log_sha256 not in _hashes(log):
         yield f"{log}: {'damaged or changed' if log.is_file() else 'missing'}; {folder / RECORD_FILE} has its SHA-256"
+    if record.state_sha256 is not None and state.is_file() and record.state_sha256 not in _hashes(state):
+        yield f"{state}: damaged or changed; {folder / RECORD_FILE} has its SHA-256"
     if not record.files and any(folder.glob(WEIGHTS)) and is_verifiable(folder / RECORD_FILE):
         yield f"{folder / RECORD_FILE}: lists no files, so these weights cannot be verified"
+
+
+def _hashes(path: Path) -> list[str]:
+    """Returns the SHA-256 of a file, and of the one that a kill between two moves has left in last/."""
+    return [file_sha256(one) for one in (path, path.parent / LAST / path.name) if one.is_file()]
 
 
 def _is_unverifiable(path: Path) -> bool:

@@ -53,6 +53,9 @@ class Record:
     """SHA-256 of every other file in the folder, by relative path (hashes.py)."""
     log_sha256: str | None = None
     """SHA-256 of the training's metrics, which are next to the folder."""
+    state_sha256: str | None = None
+    """SHA-256 of the last state of the training, which is kept next to the folder to be continued; None if it is
+    not."""
     finished_at: str = ""
     """Time of completion, ISO 8601, UTC."""
     tool: str = f"slt-cache {__version__}"
@@ -75,14 +78,18 @@ class Record:
         return replace(self, finished=True, epochs=epochs, seconds=seconds, finished_at=now)
 
 
-LATER = {"named", "dev", "dev_beams", "dev_sha256", "context", "files", "log_sha256", OWN_HASH}
+LATER = {"named", "dev", "dev_beams", "dev_sha256", "context", "files", "log_sha256", "state_sha256", OWN_HASH}
 """Fields that are rewritten when the same weights are scored on dev again."""
+
+
+ADDED = {"continued", "state_sha256"}
+"""Keys that earlier records do not have, and later ones only with a value."""
 
 
 def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what two records, as read from disk, share if and only if they describe the same weights."""
     weights = {name: one for name, one in record.get("files", {}).items() if name.endswith(".safetensors")}
-    same = {name: value for name, value in record.items() if name not in LATER and (value or name != "continued")}
+    same = {name: value for name, value in record.items() if name not in LATER and (value or name not in ADDED)}
     return {"weights": weights, **same, "settings": with_backbone_named(record.get("settings", {}))}
 
 
@@ -105,9 +112,7 @@ def is_same_training(one: Record | None, other: Record) -> bool:
 
 def write_record(folder: Path, record: Record) -> None:
     """Writes a record without hashes, as for an unfinished training."""
-    values = asdict(record)
-    if not record.continued:  # earlier records have no such key
-        del values["continued"]
+    values = {name: value for name, value in asdict(record).items() if value or name not in ADDED}
     write_signed(folder / RECORD_FILE, values)
 
 

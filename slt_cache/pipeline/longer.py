@@ -10,6 +10,7 @@ from typing import Any
 from slt_cache.checkpoints.record import Record, different_settings, read_record, require_same
 from slt_cache.config import OptimizerConfig
 from slt_cache.errors import InputError
+from slt_cache.hashes import file_sha256
 from slt_cache.pipeline.stages import Stage
 from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.training.schedule import is_out_of_patience
@@ -58,15 +59,18 @@ def saved_training(folder: Path, command: str) -> Shorter:
     if record is None:
         raise InputError(f"{folder}: no training to continue. Start it without --continue: {command}")
     path = (folder if begun is None else Unfinished(folder).last) / STATE_FILE
-    progress = read_progress(path) if path.is_file() else None
-    is_other = begun is None and progress is not None and progress.seconds != record.seconds  # of another training
-    if progress is None or is_other:
+    if not path.is_file():
         raise InputError(
             f"{folder}: {record.stage} cannot be continued, since the state of its last epoch ({STATE_FILE}) was not "
             "kept (compute.keep_state=false, a copy without it, or an older version). Only training from the start "
             f"can give it more epochs: {command} --restart"
         )
-    return Shorter(folder, record, progress, is_finished=begun is None)
+    if begun is None and file_sha256(path) != record.state_sha256:
+        raise InputError(
+            f"{path}: damaged, or the state of another training, since it does not have the SHA-256 in the record of "
+            f"{record.stage}. Put back a copy of it, or train from the start: {command} --restart"
+        )
+    return Shorter(folder, record, read_progress(path), is_finished=begun is None)
 
 
 def shorter_of(stage: Stage) -> Shorter | None:

@@ -19,6 +19,7 @@ from slt_cache.checkpoints.record import (
 from slt_cache.config import differences
 from slt_cache.distributed.processes import barrier, is_main_process, size
 from slt_cache.errors import InputError, SltCacheError
+from slt_cache.hashes import file_sha256
 from slt_cache.locks import exclusive, require_writable
 from slt_cache.pipeline.final_dev import dev_is_scored, score_best_again, with_final_dev
 from slt_cache.pipeline.longer import Shorter, advice, loop_before, shorter_of
@@ -94,14 +95,19 @@ def _train_and_score(stage: Stage, resumed: bool, shorter: Shorter | None) -> Re
         raise SltCacheError(
             f"{unfinished.last}: the training ended without weights. Start over: {stage.command} --restart"
         )
-    finished = replace(best.finish(progress.epoch, progress.seconds), continued=own.continued)
+    state = unfinished.last / STATE_FILE
+    finished = replace(
+        best.finish(progress.epoch, progress.seconds),
+        continued=own.continued,
+        state_sha256=file_sha256(state) if stage.keeps_state and state.is_file() else None,
+    )
     barrier()
     if is_main_process():
         stage.save_record(unfinished.best, finished)  # a record of finished weights: they can be loaded and scored
     barrier()
     finished = with_final_dev(stage, unfinished.best, finished)
     if is_main_process():
-        unfinished.finish(finished, stage.keeps_state)
+        unfinished.finish(finished)
         _say_state(stage)
     barrier()
     return finished

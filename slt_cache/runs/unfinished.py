@@ -96,7 +96,8 @@ class Unfinished:
         _delete(self._next)
         for name in (BEST, *KEPT):
             link_or_copy(self.folder / name, self._next / name)
-        write_record(self._next / BEST, replace(done, settings=record.settings, finished=False, log_sha256=None))
+        so_far = replace(done, settings=record.settings, finished=False, log_sha256=None, state_sha256=None)
+        write_record(self._next / BEST, so_far)
         write_record(self._next, record)
         discard(self.last)
         self._next.rename(self.last)
@@ -115,12 +116,12 @@ class Unfinished:
         if self._replaced.exists():
             self._replaced.rename(self.last)
 
-    def finish(self, record: Record, keeps_state: bool = False) -> None:
-        """Makes the best weights, whose record is on disk already, the stage's own; with `keeps_state` the last state
-        stays next to them, so that the training can be continued for more epochs."""
+    def finish(self, record: Record) -> None:
+        """Makes the best weights, whose record is on disk already, the stage's own. The last state stays next to them
+        if the record lists it, so that the training can be continued for more epochs."""
         own = replace(record, files={}, log_sha256=None)  # the files are those of last/best
         write_record(self.last, own)  # from here on `settle` completes what a kill interrupts
-        if not keeps_state:
+        if record.state_sha256 is None:
             _delete(self.last / STATE_FILE)
         self._promote()
 

@@ -29,7 +29,9 @@ from tests.helpers.killing import in_child
 from tests.helpers.killing_training import call_program
 from tests.helpers.small_disks import fill, free
 
-VOLATILE = re.compile(r"(^|/)(report\.html|filler|probed?\.json|lock|said|bench-cache\.json|reproduce\.json)$")
+VOLATILE = re.compile(
+    r"(^|/)(report\.html|filler|probed?\.json|lock|said|bench-cache\.json|reproduce\.json|state\.pt)$"
+)
 """Files that hold a time of day or what was measured, or what was seen of a disk."""
 WITH_STAGE_1 = {"demo", "tables"}
 """Folders whose commands train the encoder too: the cache says when."""

@@ -23,8 +23,9 @@ TALKING = (
 
 
 def train_tiny(run: Path, *settings: str) -> Path:
-    """Both stages, every split in the cache; `settings` as for --set. Returns the run folder."""
-    chosen = [word for setting in settings for word in ("--set", setting)]
+    """Both stages, every split in the cache; `settings` as for --set. Keeps no states, which are large, since tests copy
+    such runs. Returns the run folder."""
+    chosen = [word for setting in ("compute.keep_state=false", *settings) for word in ("--set", setting)]
     succeed("train-visual", "--run", run, "--config", TINY, *chosen)
     succeed("extract-features", "--split", "all", "--run", run)
     succeed("train-llm", "--features", "feats.h5", "--run", run)
