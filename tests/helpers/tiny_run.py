@@ -23,8 +23,8 @@ TALKING = (
 
 
 def train_tiny(run: Path, *settings: str) -> Path:
-    """Both stages, every split in the cache; `settings` as for --set. Keeps no states, which are large, since tests copy
-    such runs. Returns the run folder."""
+    """Trains both stages, with every split in the cache; `settings` as for --set. Returns the run folder. States are not
+    kept: tests copy such runs, and states are large."""
     chosen = [word for setting in ("compute.keep_state=false", *settings) for word in ("--set", setting)]
     succeed("train-visual", "--run", run, "--config", TINY, *chosen)
     succeed("extract-features", "--split", "all", "--run", run)
