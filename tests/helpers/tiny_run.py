@@ -23,7 +23,7 @@ TALKING = (
 
 
 def train_tiny(run: Path, *settings: str) -> Path:
-    """Trains both stages, with every split in the cache; `settings` as for --set. Returns the run folder. States are not
+    """Trains both stages, with all splits in the cache; `settings` as for --set. Returns the run folder. States are not
     kept: tests copy such runs, and states are large."""
     chosen = [word for setting in ("compute.keep_state=false", *settings) for word in ("--set", setting)]
     succeed("train-visual", "--run", run, "--config", TINY, *chosen)
