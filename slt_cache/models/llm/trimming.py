@@ -45,9 +45,9 @@ def trim_model(model: Any, old_ids: Sequence[int | None], like: Mapping[int, Seq
     _trim_words(model, old_ids, like, new_of)
     if hasattr(model, "final_logits_bias"):
         model.final_logits_bias = nn.Buffer(_trimmed(model.final_logits_bias.T, old_ids, like).T.contiguous())
-    whole = model.config.get_text_config().vocab_size
+    sizes = (rows, getattr(model.config, "vocab_size", rows))
     for config, settings in changes:
-        if getattr(config, "vocab_size", None) == whole:  # a part that reads no words may have a vocabulary of its own
+        if getattr(config, "vocab_size", None) in sizes:  # a part that reads no words may have another vocabulary
             settings["vocab_size"] = len(old_ids)
         for key, value in settings.items():
             setattr(config, key, value)
@@ -75,14 +75,14 @@ def _trim_words(
 def _word_weights(model: Any) -> list[nn.Parameter]:
     """Returns the weights of all word embeddings, and weight and bias of the output layer. They are not found by size,
     since positions may be as many. Raises InputError for a model that has other tables of tokens."""
-    if getattr(model.config.get_text_config(), "vocab_size_per_layer_input", None):
+    if any(getattr(config, "vocab_size_per_layer_input", None) for config in _configs(model)):
         raise InputError(
             f"{type(model).__name__}: its layers have tables of tokens (vocab_size_per_layer_input), which cannot be "
             "trimmed. Use the model as it is."
         )
-    readers = [part.get_input_embeddings() for part in (model, model.get_encoder(), model.get_decoder())]
-    output = model.get_output_embeddings()
-    return [weight for part in (*readers, output) for weight in part.parameters(recurse=False)]
+    parts = (model, model.get_encoder(), model.get_decoder()) if model.config.is_encoder_decoder else (model,)
+    layers = [*(part.get_input_embeddings() for part in parts), model.get_output_embeddings()]
+    return [weight for layer in layers for weight in layer.parameters(recurse=False)]
 
 
 def _trimmed(old: torch.Tensor, old_ids: Sequence[int | None], like: Mapping[int, Sequence[int]]) -> torch.Tensor:
