@@ -1,4 +1,4 @@
-"""`cache`: its commands `info`, `show` and `verify`; the others have files of their own."""
+"""`cache`: its commands `info`, `show` and `verify`; the others have their own files."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -196,18 +196,18 @@ def misused(error: Any) -> tuple[str, int]:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         return error.format_message(), error.exit_code
-    said = " ".join(str(getattr(error, "message", error)).split())
+    text = " ".join(str(getattr(error, "message", error)).split())
     option = getattr(error, "option_name", None)
     if option is not None and context is not None:
         names = [name for param in context.command.params for name in param.opts]
-        said += _nearest(option, names)
-    elif said.startswith("No such command") and "Did you mean" not in said and context is not None:
-        said += _nearest(said.split("'")[1], context.command.list_commands(context))
-    elif said == getattr(error, "message", None) or not said:
-        said = " ".join(str(error.format_message()).split())
+        text += _nearest(option, names)
+    elif text.startswith("No such command") and "Did you mean" not in text and context is not None:
+        text += _nearest(text.split("'")[1], context.command.list_commands(context))
+    elif text == getattr(error, "message", None) or not text:
+        text = " ".join(str(error.format_message()).split())
     words = "" if context is None else context.command_path.partition(" ")[2]
     see = " ".join(filter(None, (program(), words, "--help")))
-    return f"error: {said[0].lower()}{said[1:]}{'' if said[-1:] in '.?' else '.'} See {see}", error.exit_code
+    return f"error: {text[0].lower()}{text[1:]}{'' if text[-1:] in '.?' else '.'} See {see}", error.exit_code
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

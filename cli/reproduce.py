@@ -36,19 +36,19 @@ def reproduce(
     Example: slt-cache reproduce table4 --dry-run
     """
     keep_few_kernels()
-    from slt_cache.reproduce.run_tables import estimated, order_of, plan_text
+    from slt_cache.reproduce.run_tables import estimated, plan_text, request_of
     from slt_cache.reproduce.run_tables import reproduce as reproduce_order
 
-    order = order_of(tables, seeds, run, options.config, options.settings or [], options.device)
-    estimates = estimated(order)
+    request = request_of(tables, seeds, run, options.config, options.settings or [], options.device)
+    estimates = estimated(request)
     if dry_run:
-        steps = [{"step": step.name, "seconds": round(estimates[step])} for step in order.steps]
+        steps = [{"step": step.name, "seconds": round(estimates[step])} for step in request.steps]
         options.print(
-            {"run": str(order.root), "steps": steps, "seconds": round(sum(estimates.values()))},
-            plan_text(order, estimates),
+            {"run": str(request.root), "steps": steps, "seconds": round(sum(estimates.values()))},
+            plan_text(request, estimates),
         )
         return
-    typer.echo(plan_text(order, estimates), err=True)
-    results = reproduce_order(order, estimates)
+    typer.echo(plan_text(request, estimates), err=True)
+    results = reproduce_order(request, estimates)
     tables_text = [f"\n{table['text']}" for table in results["tables"].values()]
     options.print(results, *tables_text, f"\nreport: {results['report']}")

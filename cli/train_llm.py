@@ -37,7 +37,7 @@ def train_llm(
     Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
     """
     if origin is not None and options.dry_run:
-        options = replace(options, run=origin)  # writes nothing, and reads only what lies there
+        options = replace(options, run=origin)  # writes nothing, and reads only what is there
     elif origin is not None:
         features = _started_from(origin, options.run, features)
     imported = any(one.replace(" ", "") == "features.level=imported" for one in options.settings or [])

@@ -52,18 +52,18 @@ def test_elsewhere_plain_lines_come_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(terminal, "QUIET_SECONDS", -1)
-    with progress_bar("looking at videos") as progress:
+    with progress_bar("checking videos") as progress:
         progress(1, 1200)
     with progress_counter("importing train", 1200, 400) as show:
         show(300)
         show(5000)
     assert capsys.readouterr().err.splitlines() == [
-        "looking at videos: 1 of 1,200 clips",
+        "checking videos: 1 of 1,200 clips",
         "importing train: 700 of 1,200 clips",
         "importing train: 1,200 of 1,200 clips",
     ]
     monkeypatch.setattr(terminal, "QUIET_SECONDS", 30)
-    with progress_bar("looking at videos") as progress:
+    with progress_bar("checking videos") as progress:
         progress(1, 1200)
     assert capsys.readouterr().err == ""
 

@@ -1,1 +1,1 @@
-"""The web page of `slt-cache app`. Only `page` and `serve` import gradio, which is the extra `app`."""
+"""The web page of `slt-cache app`. Only `page` and `serve` import gradio, the extra `app`."""

@@ -1,4 +1,4 @@
-"""A video of any kind -> how large it is, and a small copy of it that every browser plays."""
+"""Measures a video of any kind, and makes a small copy of it that every browser plays."""
 
 import base64
 import io
@@ -14,21 +14,21 @@ from slt_cache.corpora.base import Clip
 from slt_cache.video.frames import open_frames
 from slt_cache.video.packets import opened
 from slt_cache.video.stream import UnreadableVideo
-from slt_cache.video.subprocess import WorkerDied, map_apart
+from slt_cache.video.subprocess import WorkerDied, map_in_subprocess
 
 HEIGHT = 270
-"""Pixels of the copy, at most."""
+"""Largest height of the copy in pixels."""
 MOST_FRAMES = 500
-"""Of the copy; a longer video is shown with fewer frames a second."""
+"""Most frames of the copy; longer videos get a lower frame rate."""
 SUPPOSED_FPS = 25.0
-"""Frames a second of a file that does not tell."""
+"""Frame rate of a file that states none."""
 QUALITY = "28"
 """x264's rate factor: small, and good enough to see hands."""
 
 
 @dataclass(frozen=True)
 class VideoSize:
-    """What a file says of itself."""
+    """Size and length of a video."""
 
     width: int
     height: int
@@ -36,29 +36,29 @@ class VideoSize:
 
     @property
     def pixels(self) -> int:
-        """Of a frame."""
+        """Pixels of a frame."""
         return self.width * self.height
 
 
 def video_size(path: Path) -> VideoSize:
-    """Reads the header and counts the packets; decodes nothing. Raises what PyAV raises, and ValueError where there is
-    no video in it."""
+    """Reads the header and counts the packets; decodes nothing. Raises PyAV's errors, and ValueError if there is no
+    video in the file."""
     with opened(path) as (container, stream):
         width, height = stream.codec_context.width, stream.codec_context.height
         return VideoSize(width, height, sum(1 for packet in container.demux(stream) if packet.size))
 
 
 def small_film(clip: Clip, limits: Limits | None = None) -> str:
-    """An mp4 of the clip as a data URI; empty where it cannot be made. Decoded in a process of its own, with no more
-    memory than `limits` leave it."""
-    [film] = map_apart(partial(_encoded, limits=limits), [clip])
+    """Returns an mp4 of the clip as a data URI; empty if it cannot be made. Decodes in a separate process, with no more
+    memory than `limits` allow."""
+    [film] = map_in_subprocess(partial(_encoded, limits=limits), [clip])
     if isinstance(film, WorkerDied) or not film:
         return ""
     return "data:video/mp4;base64," + base64.b64encode(film).decode("ascii")
 
 
 def _encoded(clip: Clip, limits: Limits | None) -> bytes:
-    """H.264 in mp4; nothing where the clip cannot be read."""
+    """Encodes the clip as H.264 in mp4; empty if it cannot be read."""
     import av
 
     if limits is not None:
@@ -72,8 +72,8 @@ def _encoded(clip: Clip, limits: Limits | None) -> bytes:
             stream = container.add_stream("libx264", rate=fps)
             stream.pix_fmt = "yuv420p"
             stream.options = {"crf": QUALITY, "preset": "veryfast"}
-            for piece in open_frames(clip, every).pieces:
-                for frame in piece:
+            for chunk in open_frames(clip, every).chunks:
+                for frame in chunk:
                     small = _small(frame)
                     if not stream.codec_context.is_open:
                         stream.height, stream.width = small.shape[:2]
@@ -85,7 +85,7 @@ def _encoded(clip: Clip, limits: Limits | None) -> bytes:
 
 
 def _small(frame: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3], at most HEIGHT high, both sides even as H.264 wants them."""
+    """Resizes a frame to uint8 [H, W, 3], at most HEIGHT high, with even sides as H.264 requires."""
     height, width = frame.shape[:2]
     scale = min(1.0, HEIGHT / height)
     size = (max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2))

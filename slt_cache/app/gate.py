@@ -1,6 +1,6 @@
-"""What stands before the page's server: whose requests it answers, which ones, and how large they may be.
+"""Filters the requests to the page's server: from whom, which ones, and how large they may be.
 
-An ASGI application round another. Knows no gradio but the few routes of it that the page uses."""
+An ASGI application that wraps another one. Knows nothing of gradio but the few routes that the page uses."""
 
 import asyncio
 import json
@@ -21,28 +21,28 @@ Send = Callable[[Any], Awaitable[None]]
 API = "/gradio_api"
 JOIN = f"{API}/queue/join"
 POSTED = (JOIN, f"{API}/upload", f"{API}/cancel", f"{API}/reset")
-"""All that the page sends."""
+"""Routes to which the page posts."""
 CLOSED = tuple(
     f"{API}/{name}"
     for name in ("file", "proxy", "stream", "call", "run", "api", "dev", "vibe", "component", "deep_link")
 )
-"""Beginnings of routes that give out files or ask other hosts; the page needs none of them."""
+"""Prefixes of routes that serve files or contact other hosts; the page needs none of them."""
 LOCAL = ("localhost", "127.0.0.1", "::1")
 BODY_BYTES = 64_000
-"""Of a question, which names an upload or a clip."""
+"""Largest size of a question, which names an upload or a clip."""
 BODY_SECONDS = 20
 OPEN_REQUESTS = 256
-"""At once; a visitor has a handful."""
+"""Most simultaneous requests; a visitor has a handful."""
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
     "connect-src 'self' data: blob:"
 )
-"""Content-Security-Policy: whatever gradio's scripts would ask other hosts for, the browser does not."""
+"""Content-Security-Policy, by which the browser blocks gradio's requests to other hosts."""
 
 
 class Refused(Exception):
-    """A request that gets no more than a status and a line."""
+    """Raised for a request that is answered by a status and one line."""
 
     def __init__(self, status: int, line: str):
         super().__init__(line)
@@ -50,7 +50,7 @@ class Refused(Exception):
 
 
 class Gate:
-    """Passes on what the page itself sends, and refuses the rest with a line."""
+    """Passes on the page's own requests, and refuses all others with one line."""
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class Gate:
         receiver: Receiver,
         questions: Mapping[int, Collection[str] | None],
     ):
-        """`hosts` are names that the page may be asked for besides those of this machine alone; `questions` are the
-        functions that may be asked, and what each may be asked for: one of these texts, or None for an upload."""
+        """Wraps an application. `hosts` are allowed names in addition to those of this machine; `questions` are the
+        functions that may be called, with the allowed texts of each, or None for an upload."""
         self.app = app
         self.hosts = {*LOCAL, *(plain_host(f"[{host}]" if host.count(":") > 1 else host) for host in hosts)}
         self.uploads = uploads
@@ -104,16 +104,16 @@ class Gate:
         if method == "POST" and path in POSTED:
             await self._posted(path, scope, receive, send)
         elif method not in ("GET", "HEAD"):
-            raise Refused(405, "This page takes no such request.")
+            raise Refused(405, "This page accepts no such request.")
         elif path.startswith(CLOSED):
-            raise Refused(403, "This page gives out no files.")
+            raise Refused(403, "This page serves no files.")
         elif path == f"{API}/upload_progress":
             await self.receiver.progress(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
     def _require_host(self, scope: Scope) -> None:
-        """Against other pages: one whose own name was made to lead here (DNS rebinding), and one that sends forms."""
+        """Refuses requests of other pages: of one whose own name leads here (DNS rebinding), or that sends forms."""
         asked = [value for name, value in scope["headers"] if name in (b"host", b"x-forwarded-host")]
         if not any(name == b"host" for name, _ in scope["headers"]):
             raise Refused(400, "No host was named.")
@@ -125,7 +125,7 @@ class Gate:
                 403, "This page is not served under that name. Its owner may start it with --allow-host NAME."
             )
         if not all(plain_host(urlsplit(origin).netloc) in served for origin in origins):
-            raise Refused(403, "This page takes no requests from other pages.")
+            raise Refused(403, "This page accepts no requests from other pages.")
 
     async def _posted(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if path == f"{API}/upload":
@@ -162,7 +162,7 @@ class Gate:
             except (asyncio.TimeoutError, TimeoutError):
                 raise Refused(408, "The request did not arrive.") from None
             if message["type"] == "http.disconnect":
-                raise Refused(400, "The request broke off.")
+                raise Refused(400, "The request was cut off.")
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > BODY_BYTES:
@@ -170,14 +170,14 @@ class Gate:
         return body
 
     def _question(self, body: bytes) -> tuple[Path | None, bytes]:
-        """The upload that is asked about, if any, and the question with nothing in it but what is known. Raises Refused
-        for what the page would not ask."""
+        """Returns the upload, if any, and the question reduced to what is known. Raises Refused for anything that the
+        page would not ask."""
         try:
             asked = json.loads(body)
             session, function, data = str(asked["session_hash"]), asked["fn_index"], asked["data"]
             [given] = data
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise Refused(400, "This is no question of this page.") from None
+            raise Refused(400, "The page asks no such question.") from None
         if type(function) is not int or function not in self.questions or not session.isalnum() or len(session) > 64:
             raise Refused(400, "This page has no such function.")
         texts = self.questions[function]
@@ -185,7 +185,7 @@ class Gate:
         if texts is None and given is not None:
             upload = Path(str(given.get("path"))) if isinstance(given, dict) else Path()
             if not self.uploads.holds(upload):
-                raise Refused(400, "This upload is not here any more. Give the file again.")
+                raise Refused(400, "This upload no longer exists. Upload the file again.")
             given = {"path": str(upload), "orig_name": upload.name, "meta": {"_type": "gradio.FileData"}}
         elif texts is not None and given is not None and not (isinstance(given, str) and given in texts):
             raise Refused(400, "There is no such clip.")
@@ -204,13 +204,13 @@ HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^:@/\[\]\s]+)(:\d*)?")
 
 
 def plain_host(host: str) -> str:
-    """A name or an address without port, brackets, a final dot and capitals; empty for what is neither."""
+    """Returns a name or an address without port, brackets, final dot and capitals; empty if it is neither."""
     found = HOST.fullmatch(host.strip().lower())
     return found[1].strip("[]").removesuffix(".") if found else ""
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """Gives a body that was read already, and then what comes after it."""
+    """Returns a function that receives an already read body again, and then what follows it."""
     given = False
 
     async def receive_again() -> Any:
@@ -224,7 +224,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 async def answer_json(send: Send, status: int, value: Any) -> None:
-    """A whole response."""
+    """Sends a complete response."""
     body = json.dumps(value).encode()
     headers = [
         (b"content-type", b"application/json"),

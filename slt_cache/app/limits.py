@@ -1,4 +1,4 @@
-"""What the page takes from strangers at most."""
+"""Limits on what the page accepts from strangers."""
 
 import multiprocessing
 import sys
@@ -6,32 +6,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DECODER_FRAMES = 40
-"""That a decoder, its threads and the queue behind it hold at most, about."""
+"""Approximate number of frames that a decoder, its threads and its queue hold."""
 DECODER_BYTES = 1_000_000_000
-"""For all else that reading a video takes."""
+"""Memory for everything else that reading a video needs."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of what is given to the page; each is an option of `slt-cache app`."""
+    """Limits on the page's input; each is an option of `slt-cache app`."""
 
     megabytes: int = 100
-    """Of a file."""
+    """Largest size of a file."""
     total_megabytes: int = 1000
-    """Of all files that wait for their answer or are being sent."""
+    """Largest total size of files that are being sent or wait for an answer."""
     seconds: float = 60.0
-    """Of a video."""
+    """Largest length of a video."""
     megapixels: float = 9.0
-    """Of a frame, width x height; 4096 x 2160 is 8.8."""
+    """Largest frame, width x height; 4096 x 2160 is 8.8."""
     gigapixels: float = 16.0
-    """Of a video, width x height x frames; a minute of 3840 x 2160 at 30 frames a second is 14.9."""
+    """Largest video, width x height x frames; a minute of 3840 x 2160 at 30 frames per second is 14.9."""
     waiting: int = 16
-    """Videos that may wait for their turn."""
+    """Most videos that may wait for their turn."""
 
 
 def limit_memory(limits: Limits) -> None:
-    """Has this process, one that reads a video for the page, fail for want of memory before the machine does. Does
-    nothing in the page's own process, and on systems that do not say what a process has."""
+    """Limits the memory of this process, which reads a video for the page, so that it fails before the machine does.
+    Does nothing in the page's own process, and on systems that do not report a process's memory."""
     sizes = Path("/proc/self/statm")
     if multiprocessing.parent_process() is None or sys.platform == "win32" or not sizes.is_file():
         return

@@ -1,4 +1,4 @@
-"""The page itself, in gradio: what can be given to it, and what happens then."""
+"""The page itself, in gradio: its inputs, and what happens with them."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ from slt_cache.errors import SltCacheError
 from slt_cache.progress import log
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-serif")
-"""Of the reader's own machine: gradio's would be asked for at Google's."""
+"""Fonts of the reader's machine; gradio's would be loaded from Google."""
 MONOSPACED = ("ui-monospace", "Menlo", "Consolas", "monospace")
 COLUMN_PIXELS = 320
-"""Narrower, and they stand below each other."""
+"""Width below which columns are stacked."""
 HONESTY = (
     "A research tool. What it writes is fluent and often wrong: not for decisions about deaf people's lives, and no "
     "substitute for an interpreter."
@@ -33,12 +33,12 @@ def theme() -> Any:
 def make_page(
     answerer: Answerer, name: str, clips: Sequence[Clip], drawn: bool, limits: Limits, uploads: Uploads
 ) -> Any:
-    """A page for one run. `clips` can be chosen from by hand; `drawn` says that they are the demo corpus'. The limits
-    are told, and kept elsewhere: of files by the server, of videos by the answerer."""
+    """Makes the page of one run. `clips` are a menu to choose from; `drawn`: they are the demo corpus. The limits are
+    only displayed here, and enforced elsewhere: on files by the server, on videos by the answerer."""
     by_label = {_label(clip): clip for clip in clips}
 
     def of_upload(path: str | None) -> tuple[str, None, None]:
-        """The answer, and an upload and a choice that are empty again. The file is deleted at once."""
+        """Returns the answer, and an empty upload and choice. The file is deleted at once."""
         if path is None:
             return show_invitation(), None, None
         try:
@@ -60,7 +60,7 @@ def make_page(
             with gradio.Column(min_width=COLUMN_PIXELS, visible=bool(clips)):
                 choice = gradio.Dropdown(list(by_label), value=None, label=f"Or one of {len(clips)} test clips")
         answer = gradio.HTML(show_invitation(), container=True)
-        # One at a time, for both: there is one model. No programs: what a script wants, slt_cache.Translator has.
+        # One at a time, for both: there is one model. No API: scripts use slt_cache.Translator.
         how: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "model"}
         upload.upload(of_upload, upload, [answer, upload, choice], **how)
         choice.input(of_clip, choice, answer, **how)
@@ -68,7 +68,8 @@ def make_page(
 
 
 def questions_of(page: Any, clips: Sequence[Clip]) -> dict[int, Collection[str] | None]:
-    """The functions that the page may be asked to call, by number: None for the one of an upload, else the choices."""
+    """Returns the functions that the page may be asked to call, by number: None for that of an upload, else the
+    choices."""
     return {
         number: None if isinstance(function.inputs[0], gradio.File) else {_label(clip) for clip in clips}
         for number, function in page.fns.items()
@@ -80,15 +81,13 @@ def _label(clip: Clip) -> str:
 
 
 def _html(answer: Callable[[], Answer], what: str, reference: str = "") -> str:
-    """Whatever goes wrong is told on the page; what nobody foresaw is told on the terminal as well."""
+    """Renders an answer, or its error; unexpected errors are also logged to the terminal."""
     try:
         return show_answer(what, answer(), reference)
     except TooMuch as error:
-        return show_problem(what, error.reason, "Give a smaller or shorter one, or start the page with more.")
+        return show_problem(what, error.reason, "Use a smaller or shorter one, or start the page with a higher limit.")
     except SltCacheError as error:
-        return show_problem(
-            what, str(getattr(error, "reason", error)).rstrip("."), "Give a video, such as mp4 or webm."
-        )
+        return show_problem(what, str(getattr(error, "reason", error)).rstrip("."), "Use a video, such as mp4 or webm.")
     except Exception as error:
         log(f"{what}: {type(error).__name__}: {error}")
-        return show_problem(what, f"something failed here ({type(error).__name__})", "The terminal says what.")
+        return show_problem(what, f"something failed here ({type(error).__name__})", "See the terminal.")

@@ -1,4 +1,4 @@
-"""Uploads as they arrive: bounded in size and time, on disk without a name until they are whole."""
+"""Receives uploads: bounded in size and time, and on disk without a name until they are complete."""
 
 import asyncio
 import json
@@ -14,28 +14,28 @@ from slt_cache.progress import log
 from slt_cache.write_errors import write_errors
 
 FORM_BYTES = 64_000
-"""That a form takes besides its file."""
+"""Size of a form without its file."""
 SILENT_SECONDS = 20
-"""Without a byte, after which an upload has broken off."""
+"""Seconds without a byte after which an upload counts as cut off."""
 LONGEST_SECONDS = 600
-"""That an upload may take in all."""
+"""Longest duration of an upload."""
 PROGRESS_SECONDS = 0.2
-"""Between two messages about an upload."""
+"""Interval between two messages about an upload."""
 MOST_TRACKED = 256
 
 
 class Receiver:
-    """Takes the page's uploads in place of gradio, whose equal files share a path, and which leaves on disk what broke
-    off."""
+    """Receives the page's uploads in place of gradio, in which equal files share a path, and which leaves incomplete
+    ones on disk."""
 
     def __init__(self, uploads: Uploads, most_megabytes: int):
         self.uploads = uploads
         self.most_bytes = most_megabytes * MEGABYTE
         self._arrived: dict[str, tuple[int, bool]] = {}
-        """By the page's name for an upload: bytes so far, and whether that is all."""
+        """Bytes received so far, and whether that is all, by the page's id of an upload."""
 
     async def take(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
-        """Answers with the list of the paths, one, as gradio's page expects it."""
+        """Answers with a list of one path, as gradio's page expects."""
         from starlette.formparsers import MultiPartException
         from starlette.requests import ClientDisconnect, Request
         from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -45,20 +45,20 @@ class Receiver:
         try:
             size = int(Request(scope).headers.get("content-length", ""))
             if size > self.most_bytes + FORM_BYTES:
-                response = PlainTextResponse("The file is larger than this page takes.", 413)
+                response = PlainTextResponse("The file is larger than this page accepts.", 413)
             else:
                 with self.uploads.expecting(size):
                     request = Request(scope, self._counted(receive, upload_id))
                     response = JSONResponse([await self._stored(request)])
         except ValueError:
-            response = PlainTextResponse("The size of the upload was not said.", 411)
+            response = PlainTextResponse("The size of the upload was not stated.", 411)
         except NoRoom:
             response = PlainTextResponse("Too many files are waiting. Try again in a minute.", 503)
         except SltCacheError as full:
             log(str(full))
             response = PlainTextResponse("The file could not be stored here. Try again later.", 507)
         except (ClientDisconnect, MultiPartException, _NoFile):
-            response = PlainTextResponse("No whole file arrived.", 400)
+            response = PlainTextResponse("No complete file arrived.", 400)
         finally:
             if upload_id in self._arrived:
                 self._arrived[upload_id] = (self._arrived[upload_id][0], True)
@@ -67,7 +67,7 @@ class Receiver:
     async def _stored(self, request: Any) -> str:
         from starlette.datastructures import UploadFile
 
-        # Starlette keeps a file that is being sent without a name on disk: if it breaks off, nothing is left.
+        # Starlette keeps an incoming file without a name on disk: if it is cut off, nothing is left.
         with write_errors(self.uploads.folder / "an upload", "the page stays up"):
             async with request.form(max_files=1, max_fields=4) as form:
                 file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
@@ -79,9 +79,9 @@ class Receiver:
         return str(path)
 
     def _counted(self, receive: Callable[[], Awaitable[Any]], upload_id: str) -> Callable[[], Awaitable[Any]]:
-        """What arrives, with its bytes counted; an upload that falls silent or takes too long counts as broken off."""
+        """Counts the bytes that arrive; an upload that stalls or takes too long counts as cut off."""
         end = time.monotonic() + LONGEST_SECONDS
-        if len(self._arrived) >= MOST_TRACKED:  # of those that nobody asked about
+        if len(self._arrived) >= MOST_TRACKED:  # drop those that nobody asked about
             self._arrived = {name: found for name, found in self._arrived.items() if not found[1]}
         if upload_id:
             self._arrived[upload_id] = (0, False)
@@ -98,18 +98,18 @@ class Receiver:
         return counted
 
     async def progress(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
-        """Server-sent events about an upload, as gradio's page expects them."""
-        upload_id, told = _upload_id(scope), 0
+        """Sends events about an upload, as gradio's page expects."""
+        upload_id, reported = _upload_id(scope), 0
         end = time.monotonic() + LONGEST_SECONDS
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         waited = 0.0
         while time.monotonic() < end and waited < SILENT_SECONDS:
             arrived, done = self._arrived.get(upload_id, (0, False))
-            waited = 0.0 if arrived > told else waited + PROGRESS_SECONDS
-            if arrived > told:
-                await _event(send, {"msg": "update", "orig_name": "video", "chunk_size": arrived - told}, more=True)
-                told = arrived
+            waited = 0.0 if arrived > reported else waited + PROGRESS_SECONDS
+            if arrived > reported:
+                await _event(send, {"msg": "update", "orig_name": "video", "chunk_size": arrived - reported}, more=True)
+                reported = arrived
             if done:
                 break
             await asyncio.sleep(PROGRESS_SECONDS)
@@ -118,7 +118,7 @@ class Receiver:
 
 
 class _NoFile(Exception):
-    """A form without a file."""
+    """Raised for a form without a file."""
 
 
 def _upload_id(scope: Any) -> str:

@@ -1,5 +1,4 @@
-"""The page's server: on this machine alone unless told otherwise, asking nothing of any other, and leaving nothing
-behind."""
+"""The page's server: local unless configured otherwise; it contacts no other machine, and leaves no files."""
 
 import ipaddress
 import os
@@ -34,9 +33,8 @@ QUIET = {
 
 
 def serve(run: Run, host: str, port: int | None, limits: Limits, allowed: Sequence[str] = ()) -> None:
-    """Answers until Ctrl-C or SIGTERM, with KeyboardInterrupt then. `allowed` are names that browsers may call the page
-    by besides `host` and those of this machine. Raises InputError without gradio, without a trained run, and for a port
-    that is taken."""
+    """Serves until Ctrl-C or SIGTERM, which raise KeyboardInterrupt. `allowed` are names of the page in addition to
+    `host` and those of this machine. Raises InputError without gradio or a trained run, and for a port in use."""
     _require_address(host, port)
     with _temporary_home() as home:
         page_module = _page_module()
@@ -47,16 +45,16 @@ def serve(run: Run, host: str, port: int | None, limits: Limits, allowed: Sequen
         address = _launch(page, page_module.theme(), host, port, limits)
         app = page.server_app
         receiver = Receiver(uploads, limits.megabytes)
-        # Round all of gradio's own middleware, one of which would tell foreign pages that they may read the answer.
+        # Around all of gradio's middleware, one of which would allow foreign pages to read the answer.
         questions = page_module.questions_of(page, clips)
         app.middleware_stack = Gate(app.middleware_stack, [host, *allowed], uploads, receiver, questions)
         if not is_loopback(host):
             log(
                 f"warning: listening on {host}: everyone who can reach this machine may use this page, unencrypted and "
-                "without a password. It answers to its addresses; for a name, add --allow-host NAME. For you alone, "
-                "leave out --host, and use ssh -L from elsewhere."
+                "without a password. It answers to its addresses; for a name, add --allow-host NAME. To use it alone, "
+                "omit --host, and use ssh -L from elsewhere."
             )
-        log(f"{address} (Ctrl-C ends it)")
+        log(f"{address} (stop with Ctrl-C)")
         try:
             with uploads.swept():
                 _wait()
@@ -73,11 +71,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _require_address(host: str, port: int | None) -> None:
-    """Asked before anything is loaded; gradio would try a hundred ports first. Raises InputError."""
+    """Checks the address before anything is loaded; gradio would try a hundred ports first. Raises InputError."""
     try:
         family, kind, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that has just ended is no hindrance
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a recently closed socket does not matter
             probe.bind(address)
     except OSError as error:
         where = host if port is None else f"{host}, port {port}"
@@ -97,7 +95,7 @@ def _page_module() -> Any:
 
 
 def test_clips(run: Run) -> list[Clip]:
-    """Those of the run's test split whose videos are there; none without a manifest."""
+    """Returns the clips of the run's test split whose videos exist; none without a manifest."""
     if not run.manifest.is_file():
         return []
     return [clip for clip in of_split(read_manifest(run.manifest), "test") if clip.video.exists()]
@@ -130,11 +128,11 @@ def _launch(page: Any, theme: Any, host: str, port: int | None, limits: Limits) 
 
 @contextmanager
 def _temporary_home() -> Iterator[Path]:
-    """A folder for uploads and all else that is written, deleted at the end. To be entered before gradio is imported,
-    which reads these variables then."""
+    """Yields a folder for uploads and other files, deleted at the end. Enter it before gradio is imported, which reads
+    these variables then."""
     with tempfile.TemporaryDirectory(prefix="slt-cache-app-") as folder:
         os.environ.update(QUIET, GRADIO_TEMP_DIR=folder)
-        before, tempfile.tempdir = tempfile.tempdir, folder  # uploads that break off are written there, too
+        before, tempfile.tempdir = tempfile.tempdir, folder  # incomplete uploads are written there, too
         try:
             yield Path(folder)
         finally:
@@ -142,7 +140,7 @@ def _temporary_home() -> Iterator[Path]:
 
 
 def _wait() -> None:
-    """Until Ctrl-C; SIGTERM counts as that, so that the temporary folder is deleted then, too."""
+    """Waits for Ctrl-C or SIGTERM, so that the temporary folder is deleted in both cases."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

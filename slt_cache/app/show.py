@@ -1,4 +1,4 @@
-"""An answer as HTML, in the colours of the page that it stands in. Everything from outside is escaped."""
+"""Renders an answer as HTML in the colours of the page. Everything from outside is escaped."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 STRIP_BYTES = 100_000
-"""Of the filmstrip at most."""
+"""Largest size of the filmstrip."""
 
 
 def show_answer(what: str, answer: Answer, reference: str = "") -> str:
-    """Of the video called `what`: sentence, alternatives, speed, and the words over the filmstrip; with the reference
-    where it is known."""
+    """Renders the answer for the video `what`: sentence, alternatives, speed, attention over the filmstrip, and the
+    reference if it is known."""
     found, attention = answer.translation, answer.attention
     strip = draw_filmstrip(answer.frames, STRIP_BYTES)
     return _template("answer.html.jinja").render(
@@ -38,12 +38,12 @@ def show_answer(what: str, answer: Answer, reference: str = "") -> str:
 
 
 def show_invitation() -> str:
-    """What stands there before anything was given."""
+    """Renders the text that is shown before the first video."""
     return _template("invitation.html.jinja").render()
 
 
 def show_problem(what: str, reason: str, next_step: str) -> str:
-    """Why the video called `what` has no sentence, and what to do."""
+    """Renders why the video `what` has no sentence, and what to do."""
     return _template("problem.html.jinja").render(what=what, reason=reason, next_step=next_step)
 
 

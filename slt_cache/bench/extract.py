@@ -94,7 +94,7 @@ def _begin(parent: int) -> None:
 def _count(asked: tuple[Clip, VideoConfig]) -> int:
     """Reads the kept frames of a clip and returns their number."""
     clip, video = asked
-    return sum(len(piece) for piece in open_frames(clip, video.keep_every, fps=video.fps).pieces)
+    return sum(len(piece) for piece in open_frames(clip, video.keep_every, fps=video.fps).chunks)
 
 
 def _best_forward(config: Config, frames: int, device: torch.device) -> tuple[Callable[[], None], int]:

@@ -165,8 +165,8 @@ def _one_round(
 def _one_pass(
     task: MeasuredTask, config: Config, device: torch.device, batches: int
 ) -> Generator[FeatureBatch, None, _Pass]:
-    """Alternates updates from the cache and bare steps over the same batches, in turns first, so that slow moments of
-    the machine affect both."""
+    """Alternates updates from the cache and bare steps over the same batches, each first every other time, so that slow
+    moments of the machine affect both."""
     cached = bare = adapted = 0.0
     source = task.of_the_loader()
 

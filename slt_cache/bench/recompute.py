@@ -22,7 +22,7 @@ from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.video.chunks import PieceReader, plain
+from slt_cache.video.chunks import ChunkReader, plain
 from slt_cache.video.reader_pool import read_ahead
 
 
@@ -31,7 +31,7 @@ class Videos:
     """The clips of some batches and the frozen encoder. Each pass starts its own readers, as an epoch would."""
 
     encoder: FrozenEncoder
-    reader: PieceReader
+    reader: ChunkReader
     workers: int
     tokenizer: Tokenizer
     chunks: Sequence[Sequence[Clip]]
@@ -81,7 +81,7 @@ def videos_of(run: Run, trained: LlmCheckpoint, chosen: Sequence[Sequence[str]],
     by_id = {clip.id: clip for clip in clips}
     return Videos(
         encoder=frozen_encoder(visual, trained.spec, device, run.config.features.batch_frames),
-        reader=PieceReader(visual.video),
+        reader=ChunkReader(visual.video),
         workers=run.config.compute.workers,
         tokenizer=trained.tokenizer,
         chunks=[[by_id[clip_id] for clip_id in ids] for ids in chosen],

@@ -148,7 +148,7 @@ def verdict(reading: float, training: float, gain: float) -> str:
         faster = "videos are read faster than they are trained on" if reading > training else "its disk is too slow"
         return f"does not pay: {faster}"
     held_up = "waits for it" if reading < training else "shares the processor with it"
-    return f"pays: {gain:.2f} times the frames a second; without the cache training decodes, and {held_up}"
+    return f"pays: {gain:.2f} times the frames per second; without the cache training decodes, and {held_up}"
 
 
 def _memory(model: VisualTranslator, config: Config, frames: int, device: torch.device) -> dict[str, float]:

@@ -24,7 +24,7 @@ from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.progress import progress_counter
 from slt_cache.runs.run import Run
-from slt_cache.video.chunks import ClipView, PieceReader
+from slt_cache.video.chunks import ChunkReader, ClipView
 from slt_cache.video.reader_pool import read_ahead
 
 TOLERANCE = 0.01
@@ -96,7 +96,7 @@ def _compare(features: FeatureCache, run: Run, count: int) -> Iterator[tuple[str
     chosen = [clips[clip_id] for clip_id in _spread(features.ids, count) if clip_id in clips]
     require_corpus(run, chosen)
     encoder = frozen_encoder(visual, spec, pick_device(run.config.compute.device), run.config.features.batch_frames)
-    reader = PieceReader(visual.video, AugmentationConfig.model_validate(spec.augmentation or {}), spec.view_seed or 0)
+    reader = ChunkReader(visual.video, AugmentationConfig.model_validate(spec.augmentation or {}), spec.view_seed or 0)
     jobs = (ClipView(clip, view) for clip in chosen for view in range(features.views))
     encoded = encode(encoder, read_ahead(jobs, reader, run.config.compute.workers))
     with progress_counter(f"comparing {features.split}", len(chosen), 0) as show:

@@ -133,8 +133,8 @@ def _require_fitting(out: Path, spec: FeatureSpec) -> None:
         raise InputError(f"{out}: a folder, not a file. Name a file with --out, such as {out / 'feats.h5'}.")
     if not out.exists():
         return
-    for split, held in open_splits(out).items():
-        different = held.spec.differences(spec, there="this folder")
+    for split, cache in open_splits(out).items():
+        different = cache.spec.differences(spec, there="this folder")
         if different:
             raise InputError(
                 f"{out} ({split}) holds other features ({'; '.join(different)}). Name a new file with --out."

@@ -48,7 +48,7 @@ class ShownClip:
     level: str
     """frame, sign or hidden, where a step is a kept frame; or imported, where their source defines a step."""
     dim: int
-    """C"""
+    """C, feature channels."""
     dtype: str
     views: tuple[ShownView, ...]
     similarity: np.ndarray

@@ -32,7 +32,7 @@ class ListedView:
     fps: float
     """Source frames per second; 0 if unknown."""
     source: str = ""
-    """What the features were made from; empty if unknown."""
+    """Fingerprint of their source; empty if unknown."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def no_such_split(split: str, also: str = "") -> str:
     """Returns a message that lists the splits and names the one that is meant; `also` is one more allowed word."""
     meant = own_name(split)
     hint = f"; write {meant}" if meant is not None else ""
-    return f"{split!r} is none of {', '.join(SPLITS)}{also}{hint}"
+    return f"{split!r} is not one of {', '.join(SPLITS)}{also}{hint}"
 
 
 def of_split(clips: Iterable[Clip], split: str) -> list[Clip]:
@@ -71,7 +71,7 @@ Problems = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class CorpusScan:
-    """A corpus as its files describe it and as it lies on disk."""
+    """A corpus as its files describe it and as it is on disk."""
 
     clips: list[Clip]
     named: dict[str, int]
@@ -90,13 +90,13 @@ class PlannedSize:
     """The size of a corpus that is not on disk yet."""
 
     clips: Mapping[str, int]
-    """By split."""
+    """Clips by split."""
     frames: Mapping[str, float]
-    """By split, before the keep rate."""
+    """Frames by split, before the keep rate."""
     sentences: int
     """Sentences for pre-training."""
     source: str
-    """Where the numbers come from, as the end of a sentence."""
+    """Origin of the numbers, as the end of a sentence."""
     words: float | None = None
     """Mean words of a sentence; None if there are no sentences yet."""
 
@@ -108,7 +108,7 @@ class Corpus(Protocol):
     config: str = "tsv"
     """Name of the shipped config that `prepare` starts from."""
     root_holds: str | None = None
-    """What the folder corpus.root holds, for messages; None if the corpus needs no such folder."""
+    """Content of the folder corpus.root, for messages; None if the corpus needs no such folder."""
     is_drawn: bool = False
     """Whether the clips are drawn here and stand in for a real corpus."""
     is_own: bool = False
@@ -116,7 +116,7 @@ class Corpus(Protocol):
     compares_bytes: bool = False
     """Whether copies of a video under different names are searched for by content."""
     notice: str = ""
-    """What the card of a model that was trained on it must say."""
+    """Notice for the cards of models that were trained on it."""
     preset: str | None = None
     """Scoring preset of the corpus; None for the one that suits the language."""
     published: ClassVar[Mapping[str, SplitSize]] = {}

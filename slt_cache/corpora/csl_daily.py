@@ -109,7 +109,8 @@ def _split_of(path: Path, problems: Problems) -> dict[str, str]:
     split_of: dict[str, str] = {}
     for number, (name, split) in read_table(path, "|", ("name", "split"), problems):
         if split not in SPLITS:
-            add_issue(problems, UNREADABLE_ROW, f"{path.name} line {number}: split {split[:40]!r} is none of {SPLITS}")
+            wrong = f"{path.name} line {number}: split {split[:40]!r} is not one of {SPLITS}"
+            add_issue(problems, UNREADABLE_ROW, wrong)
         elif (first := split_of.setdefault(nfc(name), split)) != split:
             add_issue(problems, "in two splits (the first is taken)", f"{name}: {first}, and {split}")
     return split_of
@@ -129,8 +130,8 @@ def _read_map(path: Path, problems: Problems) -> list[Sentence]:
 
 
 def _read_pickle(path: Path, problems: Problems) -> list[Sentence]:
-    held = load_plain(path)
-    info = held.get("info") if isinstance(held, dict) else None
+    content = load_plain(path)
+    info = content.get("info") if isinstance(content, dict) else None
     if not isinstance(info, list):
         raise InputError(f"{path}: holds no list 'info'. Is this the official {PICKLE}? Get it again.")
     sentences: list[Sentence] = []
@@ -193,7 +194,7 @@ class CslDaily(Corpus):
     }
 
     def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
-        with progress_bar("looking at videos") as progress:
+        with progress_bar("checking videos") as progress:
             return read_csl_daily(folder, progress)
 
     def language_code(self, settings: CorpusConfig) -> str | None:

@@ -33,7 +33,7 @@ NOT_SEARCHED = ("openpose", "keypoints", "2d_keypoints", "json")
 """Beginnings and ends of the names of folders with millions of files and no video."""
 PAST_END = "time past the end of the video (cut there)"
 BEGINS_PAST_END = "begins past the end of the video (left out)"
-READY_CUT = "ready-cut clip taken, the full video is not there or cannot be opened"
+READY_CUT = "ready-cut clip taken, the full video is missing or cannot be opened"
 
 
 def read_how2sign(root: Path, clips_from: str = "auto", progress: ProgressCallback = no_progress) -> CorpusScan:
@@ -100,8 +100,7 @@ def _annotation(files: list[Path], split: str, problems: Problems) -> Path | Non
 
 
 def _videos(files: list[Path], problems: Problems) -> dict[str, Path]:
-    """Returns full videos and ready-cut clips by name; the names of the two differ, and everyone arranges the folders
-    differently."""
+    """Returns full videos and ready-cut clips by name, wherever they are; the names of the two differ."""
     videos: dict[str, Path] = {}
     for path in files:
         if path.suffix.lower() in VIDEO_SUFFIXES and videos.setdefault(nfc(path.stem), path) != path:
@@ -164,9 +163,9 @@ def _taken(clips: list[Clip]) -> dict[str, Any]:
 
 
 class How2Sign(Corpus):
-    """How2Sign. Rows are those of how2sign_realigned_{train,val,test}.csv, ready-cut clips as Duarte et al. 2021 give
-    them out; the paper counts one less than the rows of each split and does not say which. Frames are estimated from
-    its hours at 24 frames a second."""
+    """How2Sign. Rows are those of how2sign_realigned_{train,val,test}.csv, ready-cut clips as Duarte et al. 2021
+    distribute them; the paper counts one less than the rows of each split and does not say which. Frames are estimated
+    from its hours at 24 frames a second."""
 
     config = "how2sign"
     root_holds = "How2Sign"
@@ -179,7 +178,7 @@ class How2Sign(Corpus):
     }
 
     def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
-        with progress_bar("looking at videos") as progress:
+        with progress_bar("checking videos") as progress:
             return read_how2sign(folder, settings.clips_from, progress)
 
     def language_code(self, settings: CorpusConfig) -> str | None:

@@ -25,9 +25,9 @@ class Row:
     clip: str
     """Name of the sentence, and of the ready-cut clip."""
     start: float
-    """Seconds."""
+    """Beginning in seconds."""
     end: float
-    """Seconds."""
+    """End in seconds."""
     text: str
     place: str
     """File and line."""
@@ -64,7 +64,7 @@ def _joined(lines: list[str], number: int, separator: str, columns: int) -> tupl
     for more in range(1, MAX_BREAKS + 1):
         following = lines[number + 1 : number + 1 + more]
         if len(following) < more or len(_values(following[-1], separator)) == columns:
-            break  # a row of its own: the quote was part of the sentence
+            break  # another row: the quote was part of the sentence
         if following[-1].count('"') % 2:
             return "\n".join([line, *following]), more
     return line, 0

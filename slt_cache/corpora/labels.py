@@ -20,29 +20,29 @@ def find_labels(root: Path, split: str, problems: Problems, alone: bool) -> Path
 
 def read_labels(path: Path, split: str, problems: Problems) -> list[Sentence]:
     """Returns the sentences of a label file. Raises InputError if it holds something else."""
-    held = load_plain(path)
-    if not isinstance(held, dict | list):
+    content = load_plain(path)
+    if not isinstance(content, dict | list):
         raise InputError(
-            f"{path}: holds a {type(held).__name__}, but labels are a dict of clips. Is this a label file?"
+            f"{path}: holds a {type(content).__name__}, but labels are a dict of clips. Is this a label file?"
         )
     sentences: list[Sentence] = []
-    for number, (key, item) in enumerate(_items(held), start=1):
+    for number, (key, item) in enumerate(_items(content), start=1):
         place = f"{path.name} item {number}"
         sentence = _sentence(key, item, split, place)
         if sentence is None:
             add_issue(problems, UNREADABLE_ROW, f"{place} ({str(key)[:80]!r}): no name and text")
         else:
             sentences.append(sentence)
-    if held and not sentences:
-        raise InputError(f"{path}: none of its {len(held):,} items has a name and a text. Is this a label file?")
+    if content and not sentences:
+        raise InputError(f"{path}: none of its {len(content):,} items has a name and a text. Is this a label file?")
     return sentences
 
 
-def _items(held: dict[Any, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
-    if isinstance(held, dict):
-        yield from held.items()
+def _items(content: dict[Any, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
+    if isinstance(content, dict):
+        yield from content.items()
     else:
-        yield from ((item.get("name") if isinstance(item, dict) else None, item) for item in held)
+        yield from ((item.get("name") if isinstance(item, dict) else None, item) for item in content)
 
 
 def _sentence(key: Any, item: Any, split: str, place: str) -> Sentence | None:

@@ -95,7 +95,7 @@ def _clips(path: Path, rows: Rows) -> list[tuple[int, Clip]]:
             continue
         try:
             clip = _clip_of_line(values_by_column(header, values), path.parent)
-            seen = normalized(clip.id).strip()  # two that look alike would be taken for one by everybody
+            seen = normalized(clip.id).strip()  # ids that look alike are the same to any reader
             if seen in line_of_id:
                 raise ValueError(f"id {clip.id!r} is already on line {line_of_id[seen]}")
         except ValueError as error:
@@ -106,7 +106,7 @@ def _clips(path: Path, rows: Rows) -> list[tuple[int, Clip]]:
     if problems:
         raise BadLines(path, clips, problems, rows.doubtful)
     if not clips:
-        raise InputError(f"{path}: no clips under the header. Add a line for each clip.")
+        raise InputError(f"{path}: no clips after the header. Add a line for each clip.")
     return clips
 
 

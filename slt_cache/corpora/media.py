@@ -97,7 +97,7 @@ def _of_header(path: Path) -> MediaFile:
     import av  # takes a while to import, and folders of frames need none
 
     try:
-        if not path.is_file():  # to open a named pipe may take for ever
+        if not path.is_file():  # opening a named pipe may block for ever
             raise ValueError("it is not a file")
         with av.open(str(path.absolute()), options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
@@ -106,7 +106,7 @@ def _of_header(path: Path) -> MediaFile:
             seconds = None if container.duration is None else container.duration / av.time_base
             if stream.duration is not None and stream.time_base is not None:
                 seconds = float(stream.duration * stream.time_base)
-                if stream.start_time is not None and container.start_time is not None:  # it may begin after its sound
+                if stream.start_time is not None and container.start_time is not None:  # frames may begin after sound
                     seconds += float(stream.start_time * stream.time_base) - container.start_time / av.time_base
             return MediaFile(path, stream.frames or None, seconds)
     except (av.error.FFmpegError, OSError) as error:

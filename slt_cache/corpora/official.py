@@ -36,7 +36,7 @@ class Sentence:
     text: str
     signer: str = ""
     length: int | None = None
-    """Frames."""
+    """Length in frames."""
     place: str = ""
     """File and line of the annotation."""
 

@@ -1,5 +1,5 @@
 """PHOENIX14T (RWTH-PHOENIX-Weather 2014 T, Camgoz et al. 2018): the official csv files and folders of frames, or the
-label files that go around instead of the csv."""
+label files in circulation instead of the csv."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,7 +124,7 @@ class Phoenix14T(Corpus):
     }
 
     def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
-        with progress_bar("looking at videos") as progress:
+        with progress_bar("checking videos") as progress:
             return read_phoenix14t(folder, progress)
 
     def language_code(self, settings: CorpusConfig) -> str | None:

@@ -1,4 +1,4 @@
-"""The size of a split of an official corpus, as published. The numbers stand in the file of each corpus."""
+"""The size of a split of an official corpus, as published. The numbers are in the file of each corpus."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,8 @@ class SplitSize:
     frames: float = 0
     """Source frames, for estimates while the corpus is not at hand."""
     ready_cut: int | None = None
-    """Clips that are given out already cut (How2Sign), some of which are missing; None if there is one for each row."""
+    """Clips that are distributed already cut (How2Sign), some of which are missing; None if there is one for each
+    row."""
     in_paper: int | None = None
     """Clips as Chen et al. 2024 count them; None if they count the rows."""
 

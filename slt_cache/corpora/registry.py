@@ -1,6 +1,6 @@
 """The corpora by name. To add one, write its file (see `Corpus` in corpora/base.py) and add its line here.
 
-Light, so that --help and shell completion know the names: the file of a corpus is imported when it is asked for."""
+Light, so that --help and shell completion know the names: the file of a corpus is imported when it is needed."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

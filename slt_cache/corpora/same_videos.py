@@ -19,7 +19,7 @@ HASHED_AT_ONCE = 1 << 20
 
 
 def shared_videos(clips: Sequence[Clip], contents: bool = True) -> Problems:
-    """Returns kind -> what was found, except what `same video and start on several lines` reports. Links are followed;
+    """Returns the findings by kind, except what `same video and start on several lines` reports. Links are followed;
     with `contents`, files of one size are compared by their bytes, and folders of frames by those of all frames."""
     names = _names(clips, contents)
     problems: Problems = {}

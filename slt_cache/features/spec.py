@@ -30,9 +30,9 @@ class FeatureSpec:
     """Precision of the encoder: fp32, bf16 or fp16."""
     keep_rate: float | None = None
     resize: int | None = None
-    """Pixels"""
+    """Pixels; side of the square to which frames are scaled."""
     crop: int | None = None
-    """Pixels"""
+    """Pixels; side of the crop."""
     fit: str | None = None
     blank: bool | None = None
     mean: tuple[float, ...] | None = None

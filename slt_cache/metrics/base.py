@@ -33,7 +33,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Rules:
-    """How the text of a corpus is scored."""
+    """Rules for scoring the text of a corpus."""
 
     preset: Preset
     choices: TextChoices

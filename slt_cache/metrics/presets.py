@@ -19,7 +19,7 @@ class Preset:
     rouge_units: Callable[[str], list[str]]
     rouge_units_name: str
     dot: str = SPACE_AND_DOT
-    """What `final_dot="add"` appends."""
+    """Text that `final_dot="add"` appends."""
 
 
 def split_on_whitespace(text: str) -> list[str]:

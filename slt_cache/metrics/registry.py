@@ -19,7 +19,7 @@ METRICS: dict[str, Metric] = {
         TER,
     )
 }
-"""By key, in the order of every table and every `--json` object."""
+"""Metrics by key, in the order of every table and every `--json` object."""
 ALWAYS = tuple(key for key, metric in METRICS.items() if not metric.optional)
 """Keys of the metrics that every evaluation has."""
 

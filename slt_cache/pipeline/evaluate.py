@@ -42,7 +42,7 @@ from slt_cache.runs.scoring import preset_of, score_hypotheses
 from slt_cache.runs.settings_use import named
 from slt_cache.runs.variants import BASELINE, MODELS
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.video.chunks import PieceReader, plain
+from slt_cache.video.chunks import ChunkReader, plain
 from slt_cache.video.reader_pool import read_ahead
 
 ATTEMPTS = 3
@@ -195,6 +195,6 @@ def _from_video(
     where = "" if listed else f"{clips[0].split} is in no cache for this model: "
     log(f"{where}reading {len(clips)} videos")
     mine = shard(clips, run.config.generation.batch_size)
-    events = read_ahead(plain(mine), PieceReader(visual.video), run.config.compute.workers)
+    events = read_ahead(plain(mine), ChunkReader(visual.video), run.config.compute.workers)
     encoded = usable(encode(frozen_encoder(visual, spec, device, run.config.features.batch_frames), events))
     return packed(encoded, run.config.generation.batch_size)

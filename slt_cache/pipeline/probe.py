@@ -17,7 +17,7 @@ from slt_cache.pipeline.run_corpus import BadClip, Probe, absent_videos
 from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run
 from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
-from slt_cache.video.subprocess import WorkerDied, map_apart
+from slt_cache.video.subprocess import WorkerDied, map_in_subprocess
 
 PROBED_FILE = "probed.json"
 MOST_PROCESSES = 16
@@ -136,7 +136,7 @@ def _probed(jobs: Sequence[VideoToProbe]) -> Iterator[tuple[VideoToProbe, list[P
 
 def _answers(jobs: Sequence[VideoToProbe]) -> Generator[tuple[VideoToProbe, list[ProbedClip]], None, None]:
     """Yields the results of one process."""
-    for job, answer in zip(jobs, map_apart(probe_video, jobs), strict=True):
+    for job, answer in zip(jobs, map_in_subprocess(probe_video, jobs), strict=True):
         if isinstance(answer, WorkerDied):
             answer = [ProbedClip(str(answer))] * len(job.clips)
         yield job, answer

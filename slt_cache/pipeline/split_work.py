@@ -24,7 +24,7 @@ from slt_cache.features.parts import ClipFeatures, Parts
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run
-from slt_cache.video.chunks import ClipEnd, ClipView, Event, PieceReader, plain
+from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView, Event, plain
 from slt_cache.video.reader_pool import read_ahead
 
 
@@ -133,7 +133,7 @@ class SplitWork:
         lost = {failure.clip_id for failure in missing if failure.reason != unstorable}
         workers = min(1, self.run.config.compute.workers)
         read_again = plain(clip for clip in clips if clip.id in lost)
-        events = read_ahead(read_again, PieceReader(self.checkpoint.video), workers)
+        events = read_ahead(read_again, ChunkReader(self.checkpoint.video), workers)
         return any(isinstance(event, ClipEnd) for event in events)
 
     def make_all(self, numbers: Sequence[int], team: WorkQueue) -> float:
@@ -167,7 +167,7 @@ class SplitWork:
                     yield from (ClipView(clip, view) for view in range(views))
 
         config = self.run.config
-        reader = PieceReader(self.checkpoint.video, config.augmentation, config.features.view_seed)
+        reader = ChunkReader(self.checkpoint.video, config.augmentation, config.features.view_seed)
         events = read_ahead(jobs(), reader, config.compute.workers)
         for first in events:
             begun = claimed.popleft()

@@ -36,7 +36,7 @@ from slt_cache.runs.unfinished import BEST
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.task import LAST
 from slt_cache.training.tasks.visual import FromPixelsTask
-from slt_cache.video.chunks import PieceReader, plain
+from slt_cache.video.chunks import ChunkReader, plain
 from slt_cache.video.reader_pool import read_ahead
 
 
@@ -156,7 +156,7 @@ class VideoStage(Stage):
             return {}
         config = self.run.config
         mine = shard(self.dev_clips, generation.batch_size)
-        events = read_ahead(plain(mine), PieceReader(config.video), config.compute.workers)
+        events = read_ahead(plain(mine), ChunkReader(config.video), config.compute.workers)
         encoder = FrozenEncoder(model.encoder, level="sign", dtype="float32", device=device)
         batches = packed(usable(encode(encoder, events)), generation.batch_size)
         with progress_counter("translating dev", len(self.dev_clips), 0) as show:

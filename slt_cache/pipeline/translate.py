@@ -18,10 +18,10 @@ from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run, open_run
-from slt_cache.video.chunks import PieceReader, plain
+from slt_cache.video.chunks import ChunkReader, plain
 from slt_cache.video.reader_pool import read_ahead
 from slt_cache.video.stream import UnreadableVideo
-from slt_cache.video.subprocess import WorkerDied, map_apart
+from slt_cache.video.subprocess import WorkerDied, map_in_subprocess
 from slt_cache.video.windows import windows
 
 SHORTEST_WINDOW = 0.1
@@ -79,7 +79,7 @@ class Translator:
         visual = encoder_of(run, self.llm.spec)
         self.llm.model.to(self.device)
         self.encoder = frozen_encoder(visual, self.llm.spec, self.device, run.config.features.batch_frames)
-        self.reader = PieceReader(visual.video)
+        self.reader = ChunkReader(visual.video)
         self.workers = compute.workers
 
     @classmethod
@@ -121,7 +121,7 @@ class Translator:
             done += len(batch)
             yield from found
 
-    def encoded(self, clip: Clip, reader: PieceReader | None = None) -> EncodedClip:
+    def encoded(self, clip: Clip, reader: ChunkReader | None = None) -> EncodedClip:
         """The features of one clip, as `translate` makes them; `reader` in place of the run's own. Raises
         UnreadableVideo, or UnstorableFeatures."""
         events = read_ahead(plain([clip]), reader or self.reader, min(self.workers, 1))
@@ -188,7 +188,7 @@ def _cut(clips: Sequence[Clip], window: float, apart: bool) -> list[_Job]:
     """Their windows. `apart`: files are opened by a process of its own, as they are for reading."""
     cut = partial(_windows, window=window)
     jobs: list[_Job] = []
-    for clip, found in zip(clips, map_apart(cut, clips) if apart else map(cut, clips), strict=True):
+    for clip, found in zip(clips, map_in_subprocess(cut, clips) if apart else map(cut, clips), strict=True):
         if isinstance(found, WorkerDied):
             found = UnreadableVideo(clip.id, clip.video, str(found))
         jobs += [(clip, found)] if isinstance(found, UnreadableVideo) else [(part, None) for part in found]

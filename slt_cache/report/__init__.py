@@ -1,7 +1,7 @@
-"""Pages that show what was measured, each one self-contained HTML file: `write_report` makes that of a run.
+"""Pages of results, each a self-contained HTML file; `write_report` writes that of a run.
 
-For pages of other things in the same style: `page.render` with a template that extends base.html.jinja, and
-`lines.draw_lines`. Everything here reads what other commands left behind; nothing is trained or translated."""
+Other pages in the same style use `template.render` with a template that extends base.html.jinja, and
+`lines.draw_lines`. Everything here reads what other commands wrote; nothing is trained or translated."""
 
 from slt_cache.report.build import write_report
 

@@ -1,4 +1,4 @@
-"""An evaluated model and the cache in, where it looked while it wrote each sentence out. Reads no video."""
+"""Computes the cross-attention of an evaluated model over the cached features. Reads no video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slt_cache.decoding.attention import WordAttention
 
 CLIPS_AT_ONCE = 64
-"""Between two looks at the progress bar."""
+"""Clips between two updates of the progress bar."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class CrossAttention:
 
     of_clip: "dict[str, WordAttention]"
     missing: str = ""
-    """Sentence that says why there is none, or not of every clip; empty where there is."""
+    """Sentence that explains why it is missing, for all or for some clips; empty if it is complete."""
 
 
 def read_cross_attention(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
-    """Of the clips that the run's cache holds features of as the model was trained on."""
+    """Computes the attention of the clips for which the run's cache has the features that the model was trained on."""
     if evaluation.model in MODELS and MODELS[evaluation.model].own_encoder:
-        return _none("this model has an encoder of its own, which no cache holds the features of")
+        return _none("this model has its own encoder, whose features are not cached")
     if evaluation.earlier_weights:
         model = None if evaluation.model == "llm" else evaluation.model
-        return _none(f"the model was trained on since: {run.command('eval', split=evaluation.split, model=model)}")
+        return _none(f"the model has been trained since: {run.command('eval', split=evaluation.split, model=model)}")
     if not run.features.is_file():
         return _none(f"there is no feature cache: {run.command('extract-features --split all')}")
     try:
@@ -43,11 +43,11 @@ def read_cross_attention(run: Run, evaluation: Evaluation, sentences: Sequence[S
 
 
 def _none(why: str) -> CrossAttention:
-    return CrossAttention({}, f"Where each word looked is not shown: {why}.")
+    return CrossAttention({}, f"Cross-attention is not shown: {why}.")
 
 
 def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
-    # Imported here: a report without a model, or without a cache, is there in a second.
+    # Imported here: a report without a model, or without a cache, takes only a second.
     from slt_cache.decoding.attention import word_attentions
     from slt_cache.device import pick_device
     from slt_cache.pipeline.evaluate import load_translator
@@ -69,6 +69,4 @@ def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> Cr
     if len(known) == len(sentences):
         return CrossAttention(found)
     number = f"{len(known):,} of {len(sentences):,} clips"
-    return CrossAttention(
-        found, f"Where each word looked is shown of {number}; the others are not in the feature cache."
-    )
+    return CrossAttention(found, f"Cross-attention is shown for {number}; the others are not in the feature cache.")

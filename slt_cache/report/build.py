@@ -1,7 +1,8 @@
-"""A run folder in, one self-contained HTML page out: scores, clips, curves, lengths, settings, other runs beside it.
+"""Builds the report of a run folder, a self-contained HTML page: scores, clips, curves, lengths, settings, comparison
+with other runs.
 
-Trains and translates nothing: it shows what `train-visual`, `train-llm` and `eval` left behind. What is gone since,
-such as videos or the feature cache, is said on the page in its place."""
+Trains and translates nothing: it shows what `train-visual`, `train-llm` and `eval` wrote. The page says what no longer
+exists, such as videos or the feature cache."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,9 @@ from slt_cache.report.comparison import (
     SIGNIFICANT,
     Compared,
     compare_evaluations,
-    compare_to_paper,
-    rival_models,
-    rival_runs,
+    compare_runs,
+    model_comparisons,
+    run_comparisons,
 )
 from slt_cache.report.lengths import read_lengths
 from slt_cache.report.strips import MOST_FRAMES
@@ -46,17 +47,17 @@ from slt_cache.runs.run import Run
 
 LANGUAGES = {"de": "German", "en": "English", "zh": "Chinese"}
 MOST_BYTES = 4_900_000
-"""Of the page; pictures of clips are left out where it would be larger."""
+"""Largest size of the page; pictures of clips are left out if it would be larger."""
 
 
 def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
-    """Writes report.html of the run folder, with the other runs side by side. Raises InputError where there is nothing
-    to report."""
+    """Writes report.html of the run folder, compared with the other runs. Raises InputError if there is nothing to
+    report."""
     found = [(one, read_evaluations(one), read_trainings(one)) for one in (run, *others)]
     for one, evaluations, trainings in found:
         if not evaluations and not trainings:
             raise InputError(
-                f"{one.folder}: nothing to report, it holds neither a training nor an evaluation. "
+                f"{one.folder}: nothing to report: neither a training nor an evaluation. "
                 f"Train first ({one.command('train-visual')}, or {command('demo')} for everything), "
                 "or name another folder."
             )
@@ -69,8 +70,8 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
         "head": _head(run, manifest, evaluations, trainings),
         "columns": columns_of(evaluations),
         "table_notices": table_notices(evaluations),
-        **_scores(evaluations, rival_runs([(one, scored) for one, scored, _ in found])),
-        "beside": compare_to_paper([run, *others]) if others else None,
+        **_scores(evaluations, run_comparisons([(one, scored) for one, scored, _ in found])),
+        "comparison": compare_runs([run, *others]) if others else None,
         "trainings": trainings,
         "curves": draw_curves(trainings),
         "shared_axes": shared_axes(trainings),
@@ -91,7 +92,7 @@ def _render(page: dict[str, Any]) -> str:
 
 
 def _pictured(run: Run, evaluation: Evaluation, clips: Clips, manifest: Sequence[Clip], page: dict[str, Any]) -> Clips:
-    """With as many pictures as fit beside all the rest of the page."""
+    """Adds as many pictures as fit into the page."""
     room = MOST_BYTES - len(_render(page).encode())
     moved = moved_corpus(run, manifest)
     if moved is not None:
@@ -105,7 +106,7 @@ def _pictured(run: Run, evaluation: Evaluation, clips: Clips, manifest: Sequence
 def _head(
     run: Run, clips: Sequence[Clip], evaluations: Sequence[Evaluation], trainings: Sequence[Training]
 ) -> dict[str, Any]:
-    """Title and introduction."""
+    """Returns title and introduction."""
     corpus = run.config.corpus
     # The sentences of your own corpus are in the language that decoding starts with.
     code = (corpus_of(run.config).language_code(corpus) or run.config.llm.language or "")[:2]
@@ -125,9 +126,9 @@ def _head(
 
 
 def _scores(evaluations: Sequence[Evaluation], runs: Sequence[Compared]) -> dict[str, Any]:
-    """Scores, and all that is computed from resampled sentences."""
+    """Returns the scores, and everything that is computed from resampled sentences."""
     few = too_few(evaluations)
-    models = rival_models([one for one in evaluations if one.split not in few])
+    models = model_comparisons([one for one in evaluations if one.split not in few])
     total = len(evaluations) + sum(len(compared.others) for compared in (*models, *runs))
     with progress_steps("report: intervals and paired tests", total, "score") as step:
         intervals = {}

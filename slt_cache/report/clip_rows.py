@@ -1,4 +1,4 @@
-"""The clips of one evaluation as rows of a table: sentences compared, frames, and where each word looked."""
+"""The clips of one evaluation as rows of a table: compared sentences, frames and cross-attention."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,24 +12,24 @@ from slt_cache.metrics.presets import PRESETS
 from slt_cache.progress import log, progress_counter
 from slt_cache.report.attention_maps import read_cross_attention
 from slt_cache.report.frames_seen import seen_frames
-from slt_cache.report.sentence_diff import Piece, compare, cut, has_words, sentence_scores
+from slt_cache.report.sentence_diff import Segment, compare, has_words, sentence_scores, tokenize
 from slt_cache.report.strips import MOST_FRAMES, Filmstrip, draw_filmstrip, draw_weights, full_weight
 from slt_cache.report.template import render_part
 from slt_cache.runs.evaluations import Evaluation
 from slt_cache.runs.run import Run
-from slt_cache.video.chunks import ClipView, PieceReader
+from slt_cache.video.chunks import ChunkReader, ClipView
 from slt_cache.video.stream import UnreadableVideo
 
 if TYPE_CHECKING:
     from slt_cache.decoding.attention import WordAttention
 
 FIRST = 5
-"""Rows of the best, and then of the worst, before all others."""
+"""Number of best, and of worst, rows that precede all others."""
 MOST_ROWS = 2000
-"""A page of more is of no use to anyone; the middle is left out."""
+"""Largest number of rows; those in the middle are left out."""
 
 REST_OF_PICTURE = 1200
-"""Bytes that the markup, the words and the map of a clip take beside its filmstrip, roughly."""
+"""Approximate bytes of the markup, words and attention map of a clip, without its filmstrip."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Row:
 
     clip_id: str
     reference: str
-    lines: Mapping[str, list[Piece]]
-    """Of each model shown, the hypothesis compared to the reference."""
+    lines: Mapping[str, list[Segment]]
+    """Hypothesis of each model, compared with the reference."""
     score: float
     """Sentence BLEU, 0..100."""
     words: int
-    """Of the hypothesis; characters of Chinese."""
+    """Words of the hypothesis; characters in Chinese."""
     exact: bool
     group: str
     """best, worst, or empty for the others."""
@@ -55,27 +55,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Clips:
-    """All that the table and the words above it say."""
+    """Content of the table and of the text above it."""
 
     rows: list[Row]
-    """The best, the worst, then the others from good to bad."""
+    """Rows: the best, the worst, then the others from best to worst."""
     model: str
-    beside: str | None
-    """Another model, whose sentences are shown too."""
+    second_model: str | None
+    """Another model whose sentences are shown."""
     split: str
     tokenizer: str
     unit: str
-    """What `Row.words` counts, as a table's head."""
+    """Unit of `Row.words`, for the table's head."""
     clips: int
-    """Of the evaluation; the table may have fewer rows."""
+    """Clips of the evaluation; the table may have fewer rows."""
     exact: int
-    """Sentences equal to their reference to the letter."""
+    """Number of sentences that equal their reference exactly."""
     pictured: int = 0
-    """Rows that there was room for the pictures of."""
+    """Number of rows whose pictures fit into the page."""
     without_video: tuple[str, ...] = ()
-    """Of these, the clips whose videos cannot be read."""
+    """Those of these clips whose videos cannot be read."""
     without_attention: str = ""
-    """Sentence that says why there is none, or not of all; empty where every picture has it."""
+    """Sentence that explains why attention is missing, for all or for some clips; empty if it is complete."""
 
     @property
     def has_pictures(self) -> bool:
@@ -83,7 +83,7 @@ class Clips:
 
     @property
     def notices(self) -> list[str]:
-        """What the table does not show, and why."""
+        """Returns what the table does not show, and why."""
         found = []
         if len(self.rows) < self.clips:
             found.append(f"The table has the best and the worst {len(self.rows):,} of {self.clips:,} clips.")
@@ -103,29 +103,29 @@ class Clips:
 
 
 def read_clips(run: Run, evaluations: Sequence[Evaluation]) -> tuple[Evaluation, Clips] | None:
-    """Rows, without pictures, of the model that the run is about; None without an evaluation."""
+    """Returns the rows, without pictures, of the run's main model; None without an evaluation."""
     with_table = [one for one in evaluations if one.has_sentences]
     if not with_table:
         return None
     of_model = {one.model: one for one in with_table if one.split == with_table[0].split}
     shown = of_model.get("llm", with_table[0])
-    beside = of_model["visual"] if shown.model != "visual" and "visual" in of_model else None
-    other = {one.clip_id: one.hypothesis for one in beside.sentences()} if beside else {}
+    second = of_model["visual"] if shown.model != "visual" and "visual" in of_model else None
+    other = {one.clip_id: one.hypothesis for one in second.sentences()} if second else {}
     sentences = shown.sentences()
     scores = sentence_scores(shown, sentences)
     rows = []
     for index, group in _ordered(scores):
         sentence = sentences[index]
         lines = {shown.short_name: compare(sentence.reference, sentence.hypothesis)}
-        if beside and sentence.clip_id in other:
-            lines[beside.short_name] = compare(sentence.reference, other[sentence.clip_id])
+        if second and sentence.clip_id in other:
+            lines[second.short_name] = compare(sentence.reference, other[sentence.clip_id])
         exact = sentence.reference == sentence.hypothesis
-        words = len(cut(sentence.hypothesis, sentence.reference))
+        words = len(tokenize(sentence.hypothesis, sentence.reference))
         rows.append(Row(sentence.clip_id, sentence.reference, lines, scores[index], words, exact, group))
     return shown, Clips(
         rows=rows,
         model=shown.short_name,
-        beside=beside.short_name if beside else None,
+        second_model=second.short_name if second else None,
         split=shown.split,
         tokenizer=PRESETS[shown.preset].bleu_tokenize,
         unit="words" if any(has_words(one.reference) for one in sentences) else "chars",
@@ -135,8 +135,8 @@ def read_clips(run: Run, evaluations: Sequence[Evaluation]) -> tuple[Evaluation,
 
 
 def _ordered(scores: Sequence[float]) -> list[tuple[int, str]]:
-    """Indices and groups of the rows: best, worst, then the others from good to bad; equal scores in the order of the
-    split. What is as good as the best is not among the worst, however few there are."""
+    """Returns indices and groups of the rows: best, worst, then the others from best to worst; equal scores in the
+    order of the split. Rows as good as the best are not among the worst, however few there are."""
     order = sorted(range(len(scores)), key=lambda index: -scores[index])
     if len(order) > MOST_ROWS:
         order = [*order[: MOST_ROWS // 2], *order[-(MOST_ROWS // 2) :]]
@@ -152,8 +152,8 @@ def _ordered(scores: Sequence[float]) -> list[tuple[int, str]]:
 
 
 def with_pictures(run: Run, evaluation: Evaluation, clips: Clips, manifest: Mapping[str, Clip], room: int) -> Clips:
-    """The rows with their pictures, as far as these take no more than `room` bytes of the page: those of the highest
-    and of the lowest score first. No video is read once there is no room."""
+    """Adds pictures to the rows, up to `room` bytes, for the highest and the lowest scores first. No video is read when
+    there is no room left."""
     sentences = {one.clip_id: one for one in evaluation.sentences()}
     cross_attention = read_cross_attention(run, evaluation, [sentences[row.clip_id] for row in clips.rows])
     if cross_attention.missing:
@@ -193,23 +193,23 @@ def _with_steps(row: Row, attention: "WordAttention | None") -> Row:
 
 
 def _from_both_ends(rows: Sequence[Row]) -> list[int]:
-    """Places of the rows: highest score, lowest, second highest, second lowest ..."""
+    """Returns the places of the rows: highest score, lowest, second highest, second lowest ..."""
     order = sorted(range(len(rows)), key=lambda place: -rows[place].score)
     return [order[number // 2] if number % 2 == 0 else order[-1 - number // 2] for number in range(len(order))]
 
 
 def _filmstrip(clip: Clip | None, video: VideoConfig, most_bytes: int) -> Filmstrip | None:
-    """None where the video cannot be read, any more or at all."""
+    """Draws the filmstrip of a clip; None if its video cannot be read."""
     if clip is None:
         return None
     try:
-        return draw_filmstrip(seen_frames(PieceReader(video).events(ClipView(clip))), most_bytes)
+        return draw_filmstrip(seen_frames(ChunkReader(video).events(ClipView(clip))), most_bytes)
     except (UnreadableVideo, OSError):
         return None
 
 
 def _picture(clip_id: str, strip: Filmstrip | None, attention: "WordAttention | None") -> Markup:
-    """Empty where there is neither."""
+    """Renders filmstrip and attention; empty if there is neither."""
     words = attention.words if attention else ()
     if strip is None and not words:
         return Markup()

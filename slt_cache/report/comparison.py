@@ -1,4 +1,4 @@
-"""Evaluations side by side: how far one's scores lie from another's, and whether by more than chance."""
+"""Compares evaluations: differences between their scores, and whether these are significant."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,32 +24,32 @@ Named = tuple[str, Evaluation]
 
 @dataclass(frozen=True)
 class Compared:
-    """Evaluations of one split to be compared."""
+    """Evaluations of one split to compare."""
 
     title: str
     base: Named
     others: list[Named]
     models: bool
-    """Whether they are models of one run, and not one model of several runs."""
+    """Whether they are models of one run, instead of one model of several runs."""
 
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """One evaluation beside the one that it is compared with."""
+    """One evaluation, compared with that of the first row."""
 
     name: str
     scores: Mapping[str, float]
     colour: str = ""
-    """In CSS, where the row is a model of the page's own run."""
+    """CSS colour if the row is a model of the page's own run."""
     tests: Mapping[str, Comparison] = field(default_factory=dict)
-    """By metric; `value` is this row's, `other` that of the first row. Empty where no test can be made."""
+    """Tests by metric; `value` is this row's, `other` that of the first row. Empty if no test is possible."""
     untested: str = ""
-    """Why; empty in the first row too."""
+    """Reason why there is no test; empty in the first row."""
 
 
 @dataclass(frozen=True)
 class ComparedRows:
-    """The first row is what the others are compared with."""
+    """Compared evaluations; the first row is the baseline."""
 
     title: str
     columns: Mapping[str, str]
@@ -57,7 +57,7 @@ class ComparedRows:
 
     @property
     def tested(self) -> bool:
-        """Whether any row could be compared."""
+        """Whether any row was tested."""
         return any(row.tests for row in self.rows)
 
     @property
@@ -66,17 +66,17 @@ class ComparedRows:
 
 
 @dataclass(frozen=True)
-class RunsBeside:
-    """What several runs have side by side besides scores, the report's own run first."""
+class RunComparison:
+    """Comparison of several runs apart from scores, the report's own run first."""
 
     names: list[str]
     drawings: list[Markup]
     settings: list[tuple[str, list[str]]]
-    """Settings that differ, and their value in each run."""
+    """Settings that differ, with their value in each run."""
 
 
-def rival_models(evaluations: Sequence[Evaluation]) -> list[Compared]:
-    """Within a run: on each split the other models against both stages, or against the first where there is none."""
+def model_comparisons(evaluations: Sequence[Evaluation]) -> list[Compared]:
+    """Returns the comparisons within a run: on each split, of the models with both stages, or else with the first."""
     found = []
     for split in dict.fromkeys(one.split for one in evaluations):
         compared = [one for one in evaluations if one.split == split]
@@ -85,8 +85,8 @@ def rival_models(evaluations: Sequence[Evaluation]) -> list[Compared]:
     return [one for one in found if one.others]
 
 
-def rival_runs(runs: Sequence[tuple[Run, Sequence[Evaluation]]]) -> list[Compared]:
-    """The first against each of the others, wherever both were scored with the same model on the same split."""
+def run_comparisons(runs: Sequence[tuple[Run, Sequence[Evaluation]]]) -> list[Compared]:
+    """Returns the comparisons of the other runs with the first, for each model and split that both were scored on."""
     found: dict[tuple[str, str], list[Named]] = {}
     for name, (_, evaluations) in zip(_names([run for run, _ in runs]), runs, strict=True):
         for one in evaluations:
@@ -98,21 +98,21 @@ def rival_runs(runs: Sequence[tuple[Run, Sequence[Evaluation]]]) -> list[Compare
     ]
 
 
-def compare_to_paper(runs: Sequence[Run]) -> RunsBeside:
-    """Dev scores of all runs in one drawing a stage, and the settings that differ."""
+def compare_runs(runs: Sequence[Run]) -> RunComparison:
+    """Draws the dev scores of all runs, one chart per stage, and lists the settings that differ."""
     names = _names(runs)
     drawings = [_dev_drawing(key, names, runs) for key in SIDE_BY_SIDE]
-    return RunsBeside(names, [one for one in drawings if one], _settings(runs))
+    return RunComparison(names, [one for one in drawings if one], _settings(runs))
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Of their folders; with the path where two are called the same."""
+    """Returns the names of the runs' folders, or paths if two names are equal."""
     short = [run.folder.resolve().name for run in runs]
     return [name if short.count(name) == 1 else str(run.folder) for name, run in zip(short, runs, strict=True)]
 
 
 def compare_evaluations(compared: Compared, tested: Callable[[], None]) -> ComparedRows:
-    """`tested` is called after each of the others."""
+    """Tests each evaluation against the baseline; `tested` is called after each."""
     _, base = compared.base
     rows = [ComparedRow(compared.base[0], base.scores, css_colour_of(base.model) if compared.models else "")]
     for name, other in compared.others:
@@ -126,11 +126,12 @@ def compare_evaluations(compared: Compared, tested: Callable[[], None]) -> Compa
 
 
 def _why_untested(base: Evaluation, other: Evaluation) -> str:
-    """A paired test needs the same sentences, scored alike."""
+    """Returns why a paired test, which needs the same sentences scored alike, is impossible; empty if it is
+    possible."""
     if (base.preset, base.choices) != (other.preset, other.choices):
-        return f"scored in another way ({other.preset})"
+        return f"scored differently ({other.preset})"
     if base.other_table or other.other_table:
-        return "the sentences that were scored are gone"
+        return "the scored sentences no longer exist"
     ours, theirs = ({one.clip_id: one.reference for one in found.sentences()} for found in (base, other))
     if not ours or not theirs:
         return "its sentences were not kept"
@@ -153,7 +154,7 @@ def _tests(base: Evaluation, other: Evaluation) -> dict[str, Comparison]:
 
 
 def _dev_drawing(key: str, names: Sequence[str], runs: Sequence[Run]) -> Markup:
-    """In the metric that decided the best weights of the first run that has the training."""
+    """Draws dev scores in the metric that selected the weights of the first run with this training."""
     trainings = [next((one for one in read_trainings(run) if one.key == key), None) for run in runs]
     metric = next((one.metric for one in trainings if one is not None), None)
     if metric is None:

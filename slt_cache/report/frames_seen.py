@@ -1,4 +1,4 @@
-"""A clip as the encoder is given it -> its frames for a picture."""
+"""Collects the frames of a clip as the encoder sees them, for a picture."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,11 @@ from slt_cache.video.stream import UnreadableVideo
 
 
 def seen_frames(events: Iterable[Event]) -> np.ndarray:
-    """Events of one clip -> uint8 [T', S, S, 3], the kept frames, cropped and resized. Raises UnreadableVideo."""
-    pieces: list[np.ndarray] = []
+    """Returns the kept frames of one clip, cropped and resized, uint8 [T', S, S, 3]. Raises UnreadableVideo."""
+    chunks: list[np.ndarray] = []
     for event in events:
         if isinstance(event, UnreadableVideo):
             raise event
         if isinstance(event, torch.Tensor):
-            pieces.append(event.permute(0, 2, 3, 1).numpy().copy())  # the piece is written over by the next one
-    return np.concatenate(pieces)
+            chunks.append(event.permute(0, 2, 3, 1).numpy().copy())  # the next chunk overwrites this one
+    return np.concatenate(chunks)

@@ -1,4 +1,4 @@
-"""How long clips and sentences are: steps N by split from the cache, words of references and hypotheses."""
+"""Describes the lengths of clips and sentences: steps N by split from the cache, words of references and hypotheses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from slt_cache.corpora.base import SPLITS, Clip, of_split
 from slt_cache.errors import SltCacheError
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.model_colours import colour_of
-from slt_cache.report.sentence_diff import cut, has_words
+from slt_cache.report.sentence_diff import has_words, tokenize
 from slt_cache.runs.evaluations import Evaluation
 from slt_cache.runs.run import Run
 
@@ -20,7 +20,7 @@ MOST_BINS = 40
 
 @dataclass(frozen=True)
 class Lengths:
-    """Of one set of clips or sentences."""
+    """Statistics of the lengths of one set of clips or sentences."""
 
     name: str
     number: int
@@ -32,20 +32,20 @@ class Lengths:
 
 @dataclass(frozen=True)
 class LengthTables:
-    """Both tables, each with its picture."""
+    """Tables of clips and of sentences, each with its chart."""
 
     steps: list[Lengths]
     steps_drawing: Markup
     without_steps: str
-    """Why there are none; empty where there are."""
+    """Reason why there are no steps; empty if there are."""
     words: list[Lengths]
     words_drawing: Markup
     unit: str
-    """words, or characters."""
+    """Unit of sentence lengths: words or characters."""
 
 
 def read_lengths(run: Run, clips: Sequence[Clip], evaluation: Evaluation | None) -> LengthTables:
-    """`evaluation` is the one whose hypotheses are counted."""
+    """Computes the lengths; those of hypotheses are from `evaluation`."""
     steps, missing = _steps(run)
     sentences = {f"references of {split}": [clip.text for clip in of_split(clips, split)] for split in SPLITS}
     if evaluation is not None:
@@ -56,7 +56,7 @@ def read_lengths(run: Run, clips: Sequence[Clip], evaluation: Evaluation | None)
     some = [text for texts in sentences.values() for text in texts]
     by_words = sum(map(has_words, some)) * 2 >= len(some)
     sample = "a a" if by_words else "字"
-    words = {name: np.array([len(cut(text, sample)) for text in texts]) for name, texts in sentences.items()}
+    words = {name: np.array([len(tokenize(text, sample)) for text in texts]) for name, texts in sentences.items()}
     unit = "words" if by_words else "characters"
     model = None if evaluation is None else colour_of(evaluation.model)
     compared = {name: counts for name, counts in words.items() if evaluation and f"of {evaluation.split}" in name}
@@ -73,7 +73,7 @@ def read_lengths(run: Run, clips: Sequence[Clip], evaluation: Evaluation | None)
 
 
 def _steps(run: Run) -> tuple[dict[str, np.ndarray], str]:
-    """N by split, or why there are none."""
+    """Returns N by split, or why there are none."""
     if not run.features.is_file():
         return {}, f"this run has no feature cache; {run.command('extract-features --split all')} makes it"
     try:
@@ -91,13 +91,13 @@ def _described(name: str, lengths: np.ndarray) -> Lengths:
 def _histogram(
     key: str, title: str, x_label: str, what: str, sets: Mapping[str, np.ndarray], model: int | None = None
 ) -> Markup:
-    """Shares in percent, so that sets of different size lie on each other. `model` is the colour of hypotheses."""
+    """Draws shares in percent, so that sets of different size are comparable. `model` is the colour of hypotheses."""
     if not sets:
         return Markup()
     every = np.concatenate(list(sets.values()))
     width = max(
         1, -(-int(every.max() - every.min() + 1) // MOST_BINS)
-    )  # whole steps, so that no bin is empty by itself
+    )  # whole steps, so that no bin is empty by construction
     edges = np.arange(every.min() - width, every.max() + 2 * width + 1, width)  # an empty bin at either end
     series = []
     for name, lengths in sets.items():

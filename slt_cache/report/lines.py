@@ -1,7 +1,7 @@
-"""Named series of figures in, one line drawing with a legend out, as markup for a page of this package.
+"""Draws named series of values as a line chart with a legend, as markup for a page of this package.
 
-The drawing carries no colour, font or id of its own beyond what it needs: it takes the page's text colour and its CSS
-variables, so that one drawing serves light and dark, and several drawings stand in one page."""
+A drawing uses the page's font, text colour and CSS variables, and unique ids, so that it suits light and dark, and
+several drawings fit on one page."""
 
 import html
 import io
@@ -20,67 +20,67 @@ INCHES = (4.6, 2.3)
 FONT_POINTS = 9
 LINE_POINTS = 1.6
 NICE_STEPS = (1, 2, 5, 10)
-"""Of the numbers along an axis, times a power of ten."""
+"""Steps between numbers along an axis, times a power of ten."""
 TEXT, RULE = "#010101", "#020202"
 SERIES = ("#030301", "#030302", "#030303", "#030304", "#030305", "#030306", "#030307", "#030308")
-"""Stand-ins that no drawing shows: the page's own colours take their places."""
+"""Placeholders that are replaced by the page's colours."""
 PAGE_COLOURS = {
     TEXT: "currentColor",
     RULE: "var(--rule)",
     **{stand_in: f"var(--series-{number})" for number, stand_in in enumerate(SERIES, 1)},
 }
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2, 1.5), (8, 2), (2, 1))
-"""Of each series in turn, so that colour is not all that tells them apart. In widths of the line: drawn, left out."""
+"""Dashes of the series in turn, so that they differ not only in colour. In line widths: drawn, left out."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line."""
+    """One line of a chart."""
 
     name: str
-    """In the legend; a drawing with one series needs none."""
+    """Name in the legend; a drawing with one series needs none."""
     points: tuple[tuple[float, float], ...]
-    """(x, y), ascending in x."""
+    """Pairs (x, y), ascending in x."""
     colour: int | None = None
-    """Place among the page's colours, which whatever is shown elsewhere too has everywhere; None for that of the line
-    in its drawing."""
+    """Place among the page's colours, for what appears in several drawings; None for the place of the line in this
+    one."""
     inked: bool = False
-    """In the colour of the text, told apart by dashes alone: what is no model, in a page whose colours are models."""
+    """Whether it has the text's colour and differs only in dashes, since the page's colours stand for models."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What one drawing shows."""
+    """Content of one drawing."""
 
     key: str
-    """Part of the ids in the drawing; must be its own on the page."""
+    """Part of the ids in the drawing; must be unique on the page."""
     title: str
-    """For those who cannot see it."""
+    """Title for those who cannot see the drawing."""
     x_label: str
     y_label: str
     series: tuple[Series, ...]
-    """In the order of the legend; more than eight share colours, and few tell them apart."""
+    """Series in the order of the legend; more than eight share colours, and are hard to distinguish."""
     top: float | None = None
     """End of the y axis, which begins at 0; None for the highest value."""
     logarithmic: bool = False
-    """The y axis."""
+    """Whether the y axis is logarithmic."""
     points: bool = False
-    """A dot on every value."""
+    """Whether every value gets a dot."""
     marked: Literal["none", "highest", "lowest"] = "none"
     """Which value of each series gets a larger dot."""
     outline: bool = False
-    """Steps in place of slopes, as a histogram has."""
+    """Whether lines are steps instead of slopes, as in a histogram."""
 
 
 def draw_lines(chart: Chart) -> Markup:
-    """A figure with its legend; empty where no series has points. Values that no axis can show are left out."""
+    """Draws a chart with its legend; empty if no series has points. Values that no axis can show are left out."""
     lines = [_Line(one.name, _drawable(one, chart), *_look(place, one)) for place, one in enumerate(chart.series)]
     shown = [line for line in lines if line.points]
     if not shown:
         return Markup("")
     legend = _legend(shown) if len(chart.series) > 1 else ""
     drawing = _for_page(_drawn(chart, shown), chart.title)
-    return Markup(f'<figure class="chart">{drawing}{legend}</figure>')  # both are escaped where they hold texts
+    return Markup(f'<figure class="chart">{drawing}{legend}</figure>')  # texts in both are escaped
 
 
 Points = list[tuple[float, float]]
@@ -88,17 +88,17 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class _Line:
-    """A series as it is drawn."""
+    """A series with its style."""
 
     name: str
     points: Points
     colour: str
-    """A stand-in."""
+    """Placeholder of the colour."""
     dashes: tuple[float, ...]
 
 
 def _look(place: int, series: Series) -> tuple[str, tuple[float, ...]]:
-    """Stand-in colour, and dashes; behind the last colour another dash goes with each."""
+    """Returns placeholder colour and dashes; colours repeat with other dashes after the last one."""
     if series.inked:
         return TEXT, DASHES[place % len(DASHES)]
     colour = place if series.colour is None else series.colour
@@ -110,7 +110,7 @@ def _drawable(series: Series, chart: Chart) -> Points:
 
 
 def _drawn(chart: Chart, lines: list[_Line]) -> str:
-    """SVG, in stand-in colours."""
+    """Returns the SVG with placeholder colours."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -154,7 +154,7 @@ def _mark(axes: "Axes", line: _Line, lowest: bool, number: bool) -> None:
     if not number:
         return
     side: Literal["left", "right"] = "right" if x > line.points[0][0] else "left"
-    above = y < 0.8 * axes.get_ylim()[1]  # else it would stand outside
+    above = y < 0.8 * axes.get_ylim()[1]  # else it would be outside
     axes.annotate(
         f"{y:.1f}",
         (x, y),
@@ -189,7 +189,7 @@ def _style(axes: "Axes", chart: Chart) -> None:
 
 
 def _legend(lines: Sequence[_Line]) -> str:
-    """Outside of the drawing, where it may wrap on a narrow page."""
+    """Returns the legend, outside of the drawing so that it can wrap on a narrow page."""
     items = []
     for line in lines:
         dashes = " ".join(f"{2 * length:g}" for length in line.dashes)
@@ -199,9 +199,9 @@ def _legend(lines: Sequence[_Line]) -> str:
 
 
 def _for_page(svg: str, title: str) -> str:
-    """Markup that scales with its column and takes the page's colours and font."""
+    """Returns markup that scales with its column and uses the page's colours and font."""
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # would hold for the whole page
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # would apply to the whole page
     used = set(re.findall(r"#([\w.]+)[\")]", svg))
     # The others (figure_1, axes_1 ...) are the same in every drawing; these are salted with the drawing's key.
     svg = re.sub(r' id="([^"]*)"', lambda found: found.group() if found.group(1) in used else "", svg)

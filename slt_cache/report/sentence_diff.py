@@ -1,4 +1,4 @@
-"""A reference and a hypothesis: how good the one is by itself, and where the two differ."""
+"""Compares hypotheses with references: sentence scores, and the words in which they differ."""
 
 import difflib
 from collections.abc import Sequence
@@ -9,51 +9,51 @@ from slt_cache.runs.evaluations import Evaluation, Sentence
 from slt_cache.text.scripts import is_wide
 
 MOST_PAIRS = 4_000_000
-"""Of a word of the reference with one of the hypothesis, up to which the comparison is exact. It takes time in
-proportion to them; in longer sentences words that make up more than a hundredth of the hypothesis begin no match."""
+"""Most pairs of reference and hypothesis words for an exact comparison, whose time is proportional to them; in longer
+sentences words that make up more than a hundredth of the hypothesis begin no match."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A part of a compared sentence: `same`, `extra` (not in the reference) or `missing` (only there)."""
+class Segment:
+    """A segment of a compared sentence: `same`, `extra` (not in the reference) or `missing` (only in it)."""
 
     text: str
     kind: str
-    blank: str
-    """What stands between this part and the next."""
+    separator: str
+    """Separator between the segment and the next one."""
 
 
-def compare(reference: str, hypothesis: str) -> list[Piece]:
-    """The hypothesis word by word against the reference; by characters where the reference is Chinese."""
-    expected, found = cut(reference, reference), cut(hypothesis, reference)
+def compare(reference: str, hypothesis: str) -> list[Segment]:
+    """Compares hypothesis and reference word by word, or by characters if the reference is Chinese."""
+    expected, found = tokenize(reference, reference), tokenize(hypothesis, reference)
     joiner = " " if has_words(reference) else ""
-    pieces: list[Piece] = []
+    segments: list[Segment] = []
     rough = len(expected) * len(found) > MOST_PAIRS
     for kind, a, b, c, d in difflib.SequenceMatcher(None, expected, found, autojunk=rough).get_opcodes():
         if kind == "equal":
-            pieces.append(Piece(joiner.join(found[c:d]), "same", joiner))
+            segments.append(Segment(joiner.join(found[c:d]), "same", joiner))
             continue
         if a < b:
-            pieces.append(Piece(joiner.join(expected[a:b]), "missing", joiner))
+            segments.append(Segment(joiner.join(expected[a:b]), "missing", joiner))
         if c < d:
-            pieces.append(Piece(joiner.join(found[c:d]), "extra", joiner))
-    return pieces
+            segments.append(Segment(joiner.join(found[c:d]), "extra", joiner))
+    return segments
 
 
-def cut(text: str, reference: str) -> list[str]:
-    """Words, or characters where the reference has no words between blanks."""
+def tokenize(text: str, reference: str) -> list[str]:
+    """Returns words, or characters if the reference has no words separated by whitespace."""
     return text.split() if has_words(reference) else [one for one in text if not one.isspace()]
 
 
 def has_words(text: str) -> bool:
-    """Whether blanks part its words; a single word of Latin letters is one too."""
+    """Returns whether whitespace separates words; a single word of Latin letters counts, too."""
     blanks = any(character.isspace() for character in text.strip())
     return blanks or not any(map(is_wide, text))
 
 
 def sentence_scores(evaluation: Evaluation, sentences: Sequence[Sentence]) -> list[float]:
-    """Sentence BLEU of each, 0..100, of the text that was scored; n-grams longer than the sentence are left out of the
-    mean (effective order)."""
+    """Returns sentence BLEU, 0..100, of the scored text; n-grams longer than the sentence are left out of the mean
+    (effective order)."""
     from sacrebleu.metrics.bleu import BLEU
 
     preset, choices = PRESETS[evaluation.preset], evaluation.choices

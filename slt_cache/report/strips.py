@@ -1,5 +1,5 @@
-"""Kept frames of a clip -> one strip; weights of its words over its steps -> one map. Both are data URIs that a page
-lays under each other: column by column the same time of the clip."""
+"""Draws the kept frames of a clip as a strip, and the attention of its words over its steps as a map. Both are data
+URIs that a page aligns vertically: each column is the same time of the clip."""
 
 import base64
 import io
@@ -12,28 +12,28 @@ from PIL import Image
 from slt_cache.colours import INK
 
 SIZES = ((144, 60), (112, 55), (88, 50), (64, 40))
-"""Height of a frame in pixels, and quality of WebP: the first that is small enough, else the last."""
+"""Heights of a frame in pixels with WebP qualities: the first that is small enough is used, else the last."""
 MOST_FRAMES = 10
-"""Of a strip; of a longer clip they are an even choice. More would be too small to see side by side."""
+"""Largest number of frames in a strip, evenly spaced; more would be too small to see."""
 EVEN_TIMES = 4
 LEVELS = 16
-"""Shades of a map: four bits a cell."""
+"""Shades of a map: four bits per cell."""
 
 
 @dataclass(frozen=True)
 class Filmstrip:
-    """Some of a clip's kept frames, side by side in one picture, never larger than the encoder saw them."""
+    """Evenly spaced kept frames of a clip in one picture, never larger than the encoder saw them."""
 
     image: str
     shown: int
-    """Frames of the picture. Each stands for an equal part of the clip."""
+    """Number of frames in the picture; each represents an equal part of the clip."""
     kept: int
-    """T', of which they are an even choice."""
+    """T', number of kept frames."""
 
 
 def draw_filmstrip(frames: np.ndarray, most_bytes: int) -> Filmstrip:
-    """uint8 [T', H, W, 3] -> the middle frame of each of at most MOST_FRAMES equal parts; in `most_bytes` bytes where
-    the smallest of SIZES allows it."""
+    """Draws the middle frame of each of at most MOST_FRAMES equal parts of uint8 [T', H, W, 3]; in `most_bytes` bytes
+    if the smallest of SIZES allows it."""
     kept = len(frames)
     shown = min(kept, MOST_FRAMES)
     middles = [Image.fromarray(frames[int((place + 0.5) * kept / shown)]) for place in range(shown)]
@@ -46,7 +46,7 @@ def draw_filmstrip(frames: np.ndarray, most_bytes: int) -> Filmstrip:
 
 
 def _side_by_side(frames: Sequence[Image.Image], most: int) -> Image.Image:
-    """Frames at most `most` pixels high. Smaller ones stay as they are: the page enlarges them, pixel by pixel."""
+    """Concatenates frames, scaled to at most `most` pixels of height; the page enlarges smaller ones pixel by pixel."""
     height = min(most, frames[0].height)
     size = (max(round(frames[0].width * height / frames[0].height), 1), height)
     strip = Image.new("RGB", (len(frames) * size[0], height))
@@ -57,7 +57,7 @@ def _side_by_side(frames: Sequence[Image.Image], most: int) -> Image.Image:
 
 
 def draw_weights(weights: np.ndarray) -> str:
-    """[words, N] -> one pixel a weight, from nothing to full ink at `full_weight`."""
+    """Draws [words, N] weights with one pixel each, from transparent to full ink at `full_weight`."""
     cells = np.rint(weights / full_weight(weights) * (LEVELS - 1)).astype(np.uint8)
     image = Image.fromarray(cells, "P")
     image.putpalette(INK * LEVELS)
@@ -66,8 +66,8 @@ def draw_weights(weights: np.ndarray) -> str:
 
 
 def full_weight(weights: np.ndarray) -> float:
-    """The weight, 0..1, that a map shows in full colour: the largest of all; where that is less than EVEN_TIMES what
-    each step would have of even attention, this, so that a model that looks nowhere shows pale."""
+    """Returns the weight, 0..1, that a map shows in full colour: the largest one, but at least EVEN_TIMES that of
+    uniform attention, so that a model with diffuse attention looks pale."""
     return max(float(weights.max(initial=0.0)), min(float(EVEN_TIMES / weights.shape[1]), 1.0))
 
 

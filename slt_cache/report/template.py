@@ -1,6 +1,6 @@
-"""Templates of this package and values in, one HTML page out that asks for nothing: no font, no script, no picture.
+"""Renders templates of this package to HTML pages that load nothing: no font, no script, no picture.
 
-Texts are escaped; only what is Markup, such as a drawing of `lines.draw_lines`, is put in as it is."""
+Texts are escaped; only Markup, such as a drawing of `lines.draw_lines`, is inserted verbatim."""
 
 import base64
 import functools
@@ -17,8 +17,8 @@ from slt_cache.report.model_colours import css_colour_of
 
 
 def render(template: str, values: dict[str, Any], script: str | None = None) -> str:
-    """`template` is a file of this package that extends base.html.jinja; `script` is one too, and goes inline. The page
-    allows that script by its hash and no other, so that text which was not escaped would still not run."""
+    """Renders `template`, a file of this package that extends base.html.jinja, with the file `script` inline. The page
+    allows only that script, by its hash, so that even text which was not escaped would not run."""
     environment = _environment()
     code = None if script is None else Markup(environment.get_template(script).render())
     return environment.get_template(template).render(
@@ -33,7 +33,7 @@ def render(template: str, values: dict[str, Any], script: str | None = None) -> 
 
 
 def render_part(template: str, macro: str, **values: Any) -> Markup:
-    """One macro of a template by itself."""
+    """Renders a single macro of a template."""
     return Markup(getattr(_environment().get_template(template).module, macro)(**values))
 
 

@@ -1,4 +1,4 @@
-"""The logs of a run's trainings in, drawings out: losses, dev scores, and the norms of gradients and weights."""
+"""Draws the logs of a run's trainings: losses, dev scores, and the norms of gradients and weights."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -27,28 +27,28 @@ MODULES = {
     "translator": "Light-T",
     "llm": "LLM",
 }
-"""Whose last layers have their norms logged (training/diagnostics.py), in the order of the legend."""
+"""Modules whose last layers have their norms logged (training/diagnostics.py), in the order of the legend."""
 HALF = 0.5
 FLAT = 0.4
-"""Of a shared axis: a line that stays lower shows little of its shape."""
+"""Share of a common axis below which a line would look flat."""
 MOST_POINTS = 400
-"""Of a line; a longer log is thinned out evenly, which no eye sees at this size."""
+"""Most points of a line; longer logs are thinned out evenly, which is invisible at this size."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """One stage's log and record."""
+    """Log and record of one stage."""
 
     variant: Variant
     lines: list[dict[str, Any]]
-    """Of metrics.jsonl."""
+    """Lines of metrics.jsonl."""
     record: Record | None
     metric: Metric
-    """Decided which of its weights are the best."""
+    """Metric that selected the best weights."""
 
     @property
     def key(self) -> str:
-        """Its folder in the run."""
+        """Name of its folder in the run."""
         return self.variant.name
 
     @property
@@ -57,7 +57,7 @@ class Training:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether it has a curve: pre-training has another task and another loss, which say nothing here."""
+        """Whether it has a curve: pre-training has not, as its task and loss are not comparable."""
         return self.key in MODELS
 
     @property
@@ -67,12 +67,12 @@ class Training:
 
     @property
     def losses(self) -> tuple[tuple[float, float], ...]:
-        """Of every logged update; a training too short to have any is told by its epochs."""
+        """Loss of every logged update, or of every epoch if the training is too short to have any."""
         return _thinned((line["step"], line["loss"]) for line in self.steps or self.lines)
 
     @property
     def dev(self) -> tuple[tuple[float, float], ...]:
-        """(epoch, score) of every epoch that was evaluated."""
+        """Epoch and score of every epoch that was evaluated."""
         return self.dev_in(self.metric)
 
     def dev_in(self, metric: Metric) -> tuple[tuple[float, float], ...]:
@@ -83,18 +83,18 @@ class Training:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Drawings of one training, side by side."""
+    """Drawings of one training, to be shown side by side."""
 
     name: str
     drawings: tuple[Markup, ...]
     finding: str = ""
-    """What they show, in a sentence."""
+    """One sentence on what they show."""
     colour: str = ""
-    """Of the model, in CSS."""
+    """CSS colour of the model."""
 
 
 def read_trainings(run: Run) -> list[Training]:
-    """What was trained in the run, or is being trained."""
+    """Reads all trainings of the run, finished or not."""
     found = [_read(one, run.folder / name) for name, one in TRAININGS.items()]
     return [one for one in found if one.lines or one.record]
 
@@ -112,8 +112,8 @@ def dev_axis(metric: Metric) -> str:
 
 
 def draw_curves(trainings: Sequence[Training]) -> list[Drawn]:
-    """A loss and a dev picture for each training. All losses share one axis, and so do all dev scores, unless one of
-    them would be a flat line there; then each has its own."""
+    """Draws loss and dev scores of each training. All losses share one axis, and so do all dev scores, unless one of
+    them would look flat; then each has its own."""
     trainings = [one for one in trainings if one.is_drawn and one.losses]
     loss_top = _common_top([one.losses for one in trainings], step=1)
     score_top = _common_top([one.dev for one in trainings], step=10)
@@ -124,7 +124,7 @@ def draw_curves(trainings: Sequence[Training]) -> list[Drawn]:
 
 
 def shared_axes(trainings: Sequence[Training]) -> list[str]:
-    """What is drawn on one vertical axis for all trainings: losses, dev scores, both, or nothing."""
+    """Returns what all trainings draw on a common vertical axis: losses, dev scores, both, or nothing."""
     drawn = [one for one in trainings if one.is_drawn and one.losses]
     shared = {"losses": [one.losses for one in drawn], "dev scores": [one.dev for one in drawn]}
     return [name for name, lines in shared.items() if len(drawn) > 1 and _common_top(lines, 1) is not None]
@@ -160,7 +160,7 @@ def _dev_drawing(training: Training, top: float | None) -> Markup:
 
 
 def draw_norms(trainings: Sequence[Training]) -> list[Drawn]:
-    """For each training that logged them, norms of gradients and of weights by module (paper, figure 2)."""
+    """Draws norms of gradients and weights by module for each training that logged them (paper, figure 2)."""
     trainings = [one for one in trainings if one.is_drawn]
     drawn = [
         Drawn(
@@ -175,20 +175,18 @@ def draw_norms(trainings: Sequence[Training]) -> list[Drawn]:
 
 
 def _diagnosis(training: Training) -> str:
-    """Of encoder and LLM trained together: which of them the loss pulls at harder."""
+    """Says whether encoder or LLM has the larger gradient if they are trained together."""
     share, updates = llm_larger(training.steps, "grad_norm") if _learn_together(training.variant) else (0.0, 0)
     if not updates:
         return ""
-    told = f"The LLM's gradient is the larger one in {share:.0%} of the {updates:,} logged updates"
+    finding = f"The LLM's gradient is the larger one in {share:.0%} of the {updates:,} logged updates"
     if share > HALF:
-        return (
-            f"{told}: it decides this training, as the paper says of joint training. A frozen encoder it cannot reach."
-        )
-    return f"{told}: here the LLM does not drown the encoder, other than in the paper's joint training."
+        return f"{finding}: it dominates this training, as the paper says of joint training. Freezing avoids it."
+    return f"{finding}: here the LLM does not dominate the encoder, unlike in the paper's joint training."
 
 
 def _learn_together(variant: Variant) -> bool:
-    """Whether the whole encoder and the LLM learn at once."""
+    """Returns whether the whole encoder and the LLM are trained together."""
     return variant.own_encoder and variant.trains_encoder == "all"
 
 
@@ -223,8 +221,8 @@ def _thinned(points: Iterable[tuple[float, float]]) -> tuple[tuple[float, float]
 
 
 def _common_top(lines: Sequence[Sequence[tuple[float, float]]], step: float) -> float | None:
-    """The end of the axis that all of these share: the next multiple of `step`. None where the highest of one of them
-    is less than FLAT of that of another."""
+    """Returns the end of a common axis: the next multiple of `step`. None if the maximum of one line is less than FLAT
+    of that of another."""
     highest = [max(found) for points in lines if (found := [y for _, y in points if math.isfinite(y)])]
     if not highest:
         return step

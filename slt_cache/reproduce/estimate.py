@@ -1,7 +1,7 @@
-"""What the steps of a plan will take on this device, before any of them.
+"""Estimates how long the steps of a plan will take on this device.
 
-A guess for planning, good to a factor of two or so; once steps have been done, the time left is corrected by what they
-took."""
+A rough guess for planning, good to a factor of about two; when steps have been done, the remaining time is corrected by
+their duration."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from slt_cache.reproduce.variants import run_of
 
 
 def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
-    """Seconds of each step; 0 for what is done."""
+    """Estimates the seconds of each step; 0 if it is done."""
     steps = list(steps)
     if all(is_done(step, config) for step in steps):
         return dict.fromkeys(steps, 0.0)

@@ -1,4 +1,4 @@
-"""Results of tables -> one self-contained HTML page in the style of the report: rows, verdicts and curves."""
+"""Renders results of tables as a self-contained HTML page in the style of the report: rows, verdicts and curves."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -34,7 +34,7 @@ def write_page(
     root: Path,
     config: Config,
 ) -> None:
-    """`origins` tell how each table was made; `norms` are the lines of figure 2, empty where it was not asked for."""
+    """Writes the page. `origins` say how each table was made; `norms` are the lines of figure 2, if requested."""
     colours = _colours(results)
     tables = [_table(result, origins[result.table.name], seeds, root, config, colours) for result in results]
     if norms:
@@ -56,12 +56,12 @@ def write_page(
 
 
 Colours = Mapping[tuple[str, str], int]
-"""Variant and model -> its colour in all drawings."""
+"""Colours in all drawings, by variant and model."""
 
 
 def _colours(results: Sequence[TableResult]) -> Colours:
-    """Models of the run's own settings have the colours that its report gives them; the others take what is left of
-    the page's colours, and then the same ones again with other dashes."""
+    """Assigns colours: models with the run's own settings have those of its report; the others get the remaining ones,
+    and then the same ones again with other dashes."""
     rows = dict.fromkeys((found.row.variant, found.row.model) for result in results for found in result.rows)
     known = {key: colour for key in rows if key[0] == BASE and (colour := colour_of(key[1])) is not None}
     left = (colour for colour in count() if colour not in known.values())
@@ -95,7 +95,7 @@ def _row(result: TableResult, found: RowResult) -> dict[str, Any]:
 
 
 def _drawings(result: TableResult, base: RunFolder, config: Config, colours: Colours) -> list[Markup]:
-    """Dev BLEU-4 while the table's models were trained, of the first seed; for figure 4 test BLEU-4 over epochs too."""
+    """Draws dev BLEU-4 during the trainings of the first seed; for figure 4 also test BLEU-4 over epochs."""
     drawings = [_dev_drawing(result, base, config, colours)]
     if result.table.name == FIGURE_4:
         points = tuple((float(found.row.variant.rpartition("-")[2]), found.bleu4) for found in result.rows)
@@ -118,7 +118,7 @@ def _drawings(result: TableResult, base: RunFolder, config: Config, colours: Col
 def _dev_drawing(result: TableResult, base: RunFolder, config: Config, colours: Colours) -> Markup:
     series = []
     for found in result.rows:
-        run = run_of(base.beside(found.row.variant), config)
+        run = run_of(base.with_variant(found.row.variant), config)
         lines = read_metrics(run.folder / found.row.model / "metrics.jsonl")
         dev = ((line["epoch"], line["dev"]["bleu4"]) for line in lines if line["kind"] == "epoch" and line["dev"])
         series.append(Series(found.row.label, tuple(dev), colours[found.row.variant, found.row.model]))
@@ -134,7 +134,7 @@ def _dev_drawing(result: TableResult, base: RunFolder, config: Config, colours: 
 
 
 def _norm_drawings(base: RunFolder, config: Config) -> list[Markup]:
-    """(paper, figure 2)"""
+    """Draws the norms of figure 2 of the paper."""
     lines = [line for line in read_metrics(base.folder / "joint" / "metrics.jsonl") if line["kind"] == "step"]
 
     def points(key: str) -> tuple[tuple[float, float], ...]:

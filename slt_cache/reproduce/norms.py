@@ -1,4 +1,5 @@
-"""The paper's figure 2: norms of the last layers of encoder and LLM in every logged update of joint training."""
+"""Computes the paper's figure 2: norms of the last layers of encoder and LLM in the logged updates of joint
+training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,18 +21,18 @@ class Norms:
     """One kind of norm over all logged updates of all seeds."""
 
     kind: str
-    """gradient or parameter."""
+    """Kind of norm: gradient or parameter."""
     encoder: float
-    """Median."""
+    """Median norm of the encoder's last layer."""
     llm: float
-    """Median."""
+    """Median norm of the LLM's last layer."""
     llm_larger: float
-    """Share of the updates in which the LLM's is the larger."""
+    """Share of updates in which the LLM's norm is larger."""
     steps: int
 
 
 def norms_of(seeds: Sequence[int], root: Path, config: Config) -> tuple[list[Norms], str]:
-    """And when the last training ended, ISO 8601. A training without diagnostics has no norms, and gives none."""
+    """Returns the norms, and when the last training ended, ISO 8601. Trainings without diagnostics have no norms."""
     folders = [folder_of(root, seed, BASE, config).folder / "joint" for seed in seeds]
     lines = [line for folder in folders for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "step"]
     records = [read_record(folder / "best") for folder in folders]

@@ -1,5 +1,5 @@
-"""Tables and seeds in, the steps that make their rows out, each once, in an order in which every step finds what it
-needs. Does none of them."""
+"""Plans the steps that produce the rows of tables for some seeds, each step once and after those that it needs. Runs
+none of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from slt_cache.text.families import small_family
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of work in one folder."""
+    """One task in one folder."""
 
     place: RunFolder
     action: str
-    """visual, pretrain, features, train, baseline, test."""
+    """Kind of task: visual, pretrain, features, train, baseline or test."""
     model: str = "llm"
-    """What is trained or tested, one of variants.MODELS."""
+    """Model to train or test, one of variants.MODELS."""
 
     @property
     def name(self) -> str:
@@ -39,7 +39,7 @@ class Step:
 
 
 def plan(tables: Iterable[Table], seeds: Sequence[int], root: Path, config: Config) -> list[Step]:
-    """Every step once, however many tables need it; seed by seed."""
+    """Returns the steps seed by seed, each once, even if several tables need it."""
     steps: dict[Step, None] = {}
     listed = list(tables)
     for seed in seeds:
@@ -75,8 +75,8 @@ def _steps_of(place: RunFolder, row: Row, config: Config) -> Iterator[Step]:
 
 
 def is_done(step: Step, config: Config) -> bool:
-    """Whether an earlier call did it. The folder's settings are these; but what an earlier version trained in another
-    way, or what was tested with other weights, is to be done again."""
+    """Returns whether an earlier call did the step with these settings. Trainings of an earlier version that differ,
+    and tests of other weights, are repeated."""
     run = run_of(step.place, config, step.model)
     if step.action == "features":
         return run.features.is_file() and {"train", "dev", "test"} <= set(CacheFile(run.features).splits)

@@ -1,4 +1,4 @@
-"""Results of tables -> text for the terminal and for RESULTS.md, and plain values for --json."""
+"""Renders results of tables as text for the terminal and for RESULTS.md, and as plain values for --json."""
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
@@ -18,17 +18,17 @@ from slt_cache.reproduce.results import (
 
 PAPER_ROUGE = f"paper {METRICS['rouge_l_beta12'].heading}"
 PAPER_CELL = len(PAPER_ROUGE) + 3
-AGAINST = 32
-"""Characters of the column that tells the difference from the row that a table compares with."""
+DIFFERENCE_WIDTH = 32
+"""Width of the column with the difference from the baseline row, in characters."""
 
 
 def table_text(result: TableResult) -> str:
-    """One table: a row of the paper's a line, ours before the paper's."""
+    """Renders one table, one row of the paper per line, with our scores before the paper's."""
     table, seeds = result.table, len(result.rows[0].scores["bleu4"].values)
     width = max(len(one.row.label) for one in result.rows) + 2
     metrics = "".join(f"{METRICS[key].heading:>{_cell(seeds, key)}}" for key in IN_PAPER)
     columns = f"{'Light-T':>{_cell(seeds)}}{PAPER_ROUGE:>{PAPER_CELL}}{'B-4':>8}   "
-    columns += f"{f'against row {table.against + 1}':<{AGAINST}}"
+    columns += f"{f'against row {table.against + 1}':<{DIFFERENCE_WIDTH}}"
     head = f"{'':<{width}}{metrics}{columns}"
     if table.hours:
         head += "stage 1"
@@ -52,7 +52,7 @@ def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
     )
     line += f"{spread_text(found.baseline) if found.baseline else '-':>{_cell(seeds)}}"
     line += f"{number_text(found.row.rouge_l):>{PAPER_CELL}}{number_text(found.row.bleu4):>8}   "
-    line += f"{against(result, found):<{AGAINST}}"
+    line += f"{against(result, found):<{DIFFERENCE_WIDTH}}"
     return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
 
 
@@ -66,11 +66,11 @@ def number_text(value: float | None) -> str:
 
 
 def against(result: TableResult, found: RowResult) -> str:
-    """Difference of BLEU-4 from the row that the table compares with, and whether it is more than chance."""
-    return _told(found.against) if found.against else ""
+    """Returns the difference of BLEU-4 from the baseline row, with its significance."""
+    return _difference_text(found.against) if found.against else ""
 
 
-def _told(differences: Sequence[Delta]) -> str:
+def _difference_text(differences: Sequence[Delta]) -> str:
     middle = mean(one.value for one in differences)
     if len(differences) == 1:
         return f"{middle:+.2f} (p = {differences[0].p:.3f})"
@@ -78,12 +78,12 @@ def _told(differences: Sequence[Delta]) -> str:
 
 
 def verdict(result: TableResult) -> list[str]:
-    """What the paper found, whether the same shows here, and whether the LLM is what made the scores."""
+    """Returns what the paper found, whether it is confirmed here, and whether the scores are due to the LLM."""
     return [f"the paper: {result.table.finding}", *_order(result), *_against_baseline(result)]
 
 
 def _order(result: TableResult) -> list[str]:
-    """The order of the rows by BLEU-4, as far as it is more than chance."""
+    """Describes the order of the rows by BLEU-4, as far as it is significant."""
     lines = [f"here: {_order_claim(result)}"]
     unclear = [one.row.label for one in result.rows if one.against and significant(one.against) < len(one.against)]
     if unclear:
@@ -103,7 +103,7 @@ def _order_claim(result: TableResult) -> str:
     for before, place in pairwise(ranked):
         order += f" {'>' if result.leader(before, place) == before else '≈'} {result.rows[place].row.label}"
     if not result.pairs:
-        return f"the paper gives no figures to compare the order of these rows with: {order}"
+        return f"the paper gives no numbers to compare the order of these rows with: {order}"
     if not result.undecided:
         same = "the same order" if result.agreeing == result.pairs else "another order"
         return f"{same} by BLEU-4, {result.agreeing} of {result.pairs} pairs of rows agree: {order}"
@@ -115,12 +115,12 @@ def _order_claim(result: TableResult) -> str:
 
 
 def _against_baseline(result: TableResult) -> list[str]:
-    told = [f"{one.row.label} {_told(one.against_baseline)}" for one in result.rows if one.against_baseline]
-    return [f"against the Light-T baseline: {', '.join(told)}"] if told else []
+    texts = [f"{one.row.label} {_difference_text(one.against_baseline)}" for one in result.rows if one.against_baseline]
+    return [f"against the Light-T baseline: {', '.join(texts)}"] if texts else []
 
 
 def norms_text(norms: Sequence[Norms], finding: str) -> str:
-    """Figure 2 in words."""
+    """Describes figure 2 in words."""
     lines = ["fig2: norms of the last layer of encoder and LLM in joint training, median of the logged updates"]
     for one in norms:
         lines.append(

@@ -1,5 +1,5 @@
-"""What the steps left behind -> the rows of a table: our scores over the seeds beside the paper's, and whether both
-tell the same. Trains and translates nothing."""
+"""Reads the results of the steps into the rows of a table: our scores over the seeds next to the paper's, and whether
+both agree. Trains and translates nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,34 +36,34 @@ class MeanAndStd:
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation of a sample; None for a single seed."""
+        """Sample standard deviation; None for a single seed."""
         return stdev(self.values) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True)
 class Delta:
-    """Of BLEU-4, between two models of one seed."""
+    """Difference in BLEU-4 between two models of one seed."""
 
     value: float
     p: float
-    """By paired bootstrap (metrics/scores.py)."""
+    """p-value of a paired bootstrap test (metrics/scores.py)."""
 
 
 @dataclass(frozen=True)
 class RowResult:
-    """A row of the paper's with what we measured."""
+    """A row of the paper with our measurements."""
 
     row: Row
     scores: dict[str, MeanAndStd]
-    """By IN_PAPER."""
+    """Scores by the keys of IN_PAPER."""
     baseline: MeanAndStd | None
-    """BLEU-4 of the Light-T that was trained on over the same cache."""
+    """BLEU-4 of the Light-T baseline, trained further on the same cache."""
     against_baseline: tuple[Delta, ...]
-    """Of each seed; empty without a Light-T baseline."""
+    """Differences from the Light-T baseline, by seed; empty if there is none."""
     against: tuple[Delta, ...]
-    """Of each seed, from the row that the table compares with; empty for that row itself."""
+    """Differences from the table's baseline row, by seed; empty for that row itself."""
     hours: MeanAndStd | None
-    """Of stage 1, on this machine."""
+    """Hours of stage 1 on this machine."""
 
     @property
     def bleu4(self) -> float:
@@ -75,25 +75,25 @@ class TableResult:
     table: Table
     rows: tuple[RowResult, ...]
     clips: int
-    """Of the test split."""
+    """Clips of the test split."""
     signature: str
-    """Of BLEU-4."""
+    """Signature of BLEU-4."""
     trained: str
-    """When the last of its models was: ISO 8601, UTC."""
+    """When its last model was trained: ISO 8601, UTC."""
     between: Mapping[tuple[int, int], tuple[Delta, ...]] = field(default_factory=dict)
-    """Of two rows by their places, the first before the second: differences of BLEU-4, first minus second, by seed."""
+    """Differences in BLEU-4 of two rows, by their places in ascending order: first minus second, by seed."""
 
     def leader(self, one: int, other: int) -> int | None:
-        """Which of two rows, by their places, has the higher BLEU-4; None if the difference may be chance, that is, if
-        it is not significant and to the same side for every seed."""
+        """Returns which of two rows, by their places, has the higher BLEU-4; None unless the difference is significant
+        and has the same sign for every seed."""
         first, second = sorted((one, other))
-        told = self.between.get((first, second)) or self._from_scores(first, second)
-        if not all(found.value for found in told) or significant(told) < len(told):
+        differences = self.between.get((first, second)) or self._from_scores(first, second)
+        if not all(found.value for found in differences) or significant(differences) < len(differences):
             return None
-        return first if told[0].value > 0 else second
+        return first if differences[0].value > 0 else second
 
     def _from_scores(self, first: int, second: int) -> tuple[Delta, ...]:
-        """What the rows themselves tell where the pair was not tested."""
+        """Returns the differences of the rows' scores if the pair was not tested."""
         ours, theirs = self.rows[first], self.rows[second]
         if second == self.table.against:
             return ours.against
@@ -104,17 +104,17 @@ class TableResult:
 
     @property
     def pairs(self) -> int:
-        """Pairs of rows that the paper gives figures for."""
+        """Number of pairs of rows for which the paper gives numbers."""
         return len(self._comparable())
 
     @property
     def agreeing(self) -> int:
-        """Pairs of rows in the paper's order by BLEU-4, by more than chance."""
+        """Number of pairs of rows that are significantly in the paper's order by BLEU-4."""
         return sum(self.leader(*pair) == self._papers_leader(*pair) for pair in self._comparable())
 
     @property
     def undecided(self) -> int:
-        """Pairs of rows whose difference may be chance."""
+        """Number of pairs of rows whose difference is not significant."""
         return sum(self.leader(*pair) is None for pair in self._comparable())
 
     def _comparable(self) -> list[tuple[int, int]]:
@@ -126,13 +126,13 @@ class TableResult:
 
 
 def significant(differences: Sequence[Delta]) -> int:
-    """Seeds whose difference is more than chance, and to the side to which it is on average."""
+    """Counts the seeds whose difference is significant and has the sign of the mean."""
     middle = mean(one.value for one in differences)
     return sum(one.p < SIGNIFICANT and one.value * middle > 0 for one in differences)
 
 
 def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) -> TableResult:
-    """Reads eval/ of every folder of the table; all its steps must have been done."""
+    """Reads the evaluations of a table; all its steps must have been done."""
     rows, signature, clips, trained = [], "", 0, ""
     between = {
         (first, second): _differences(root, seeds, table.rows[first], table.rows[second], config)
@@ -140,8 +140,8 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
     }
     for place, row in enumerate(table.rows):
         found = [_evaluation(root, seed, row, config) for seed in seeds]
-        beside = _baseline_of(row, root, config)
-        baselines = [_evaluation(root, seed, beside, config) for seed in seeds] if beside is not None else []
+        light_t = _baseline_of(row, root, config)
+        baselines = [_evaluation(root, seed, light_t, config) for seed in seeds] if light_t else []
         scores = {key: MeanAndStd(tuple(one["scores"][key] for one in found)) for key in IN_PAPER}
         signature, clips = found[0]["signatures"]["bleu4"], found[0]["clips"]
         trained = max(trained, *(one["made_from"]["weights"]["finished_at"] for one in [*found, *baselines]))
@@ -150,7 +150,7 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
                 row,
                 scores,
                 baseline=MeanAndStd(tuple(one["scores"]["bleu4"] for one in baselines)) if baselines else None,
-                against_baseline=() if beside is None else _differences(root, seeds, row, beside, config),
+                against_baseline=_differences(root, seeds, row, light_t, config) if light_t else (),
                 against=_seen_from(between, place, table.against),
                 hours=_hours(root, seeds, row, config) if table.hours else None,
             )
@@ -159,7 +159,7 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
 
 
 def _seen_from(between: Mapping[tuple[int, int], tuple[Delta, ...]], place: int, other: int) -> tuple[Delta, ...]:
-    """Differences of one row from another; none from itself."""
+    """Returns the differences of one row from another; none from itself."""
     if place == other:
         return ()
     if place < other:
@@ -168,7 +168,7 @@ def _seen_from(between: Mapping[tuple[int, int], tuple[Delta, ...]], place: int,
 
 
 def _baseline_of(row: Row, root: Path, config: Config) -> Row | None:
-    """The Light-T baseline over the cache that the row's model reads; None if it reads videos, or is stage 1 itself."""
+    """Returns the Light-T baseline on the cache that the row's model reads; None if it reads videos, or is stage 1."""
     if not MODELS[row.model].from_cache:
         return None
     return replace(row, variant=folder_of(root, 0, row.variant, config).of_cache.variant, model=BASELINE.name)
@@ -183,16 +183,17 @@ def _evaluation(root: Path, seed: int, row: Row, config: Config) -> dict[str, An
 
 
 def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config: Config) -> tuple[Delta, ...]:
-    """Of the row's BLEU-4 from the other's, seed by seed."""
+    """Returns the differences in BLEU-4 between two rows, by seed."""
     found = []
     for seed in seeds:
-        folder, beside = (_folder(root, seed, one, config) for one in (row, other))
-        table = read_table(folder / f"{file_stem(row.model, 'test')}.tsv")
-        others = {one.clip_id: one.hypothesis for one in read_table(beside / f"{file_stem(other.model, 'test')}.tsv")}
+        table, other_table = (
+            read_table(_folder(root, seed, one, config) / f"{file_stem(one.model, 'test')}.tsv") for one in (row, other)
+        )
+        others = {one.clip_id: one.hypothesis for one in other_table}
         ours, theirs = [one.hypothesis for one in table], [others[one.clip_id] for one in table]
         references = [one.reference for one in table]
-        told = compare(ours, theirs, references, preset_of(config), choices_of(config), metrics=("bleu4",))["bleu4"]
-        found.append(Delta(told.value - told.other, told.p))
+        test = compare(ours, theirs, references, preset_of(config), choices_of(config), metrics=("bleu4",))["bleu4"]
+        found.append(Delta(test.value - test.other, test.p))
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""`slt-cache reproduce`: the paper's tables by one command, on the demo corpus or on a real one."""
+"""Reproduces the paper's tables by one command, `slt-cache reproduce`, on the demo corpus or on a real one."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -35,21 +35,21 @@ DEFAULT_CONFIG = "avatar-rich"
 ALL = "all"
 FIGURE_2 = "fig2"
 ORIGIN_FILE = "origin.json"
-"""Beside config.yaml: the words that it was made of."""
+"""File next to config.yaml with the arguments that it was made from."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for, checked."""
+    """A checked request."""
 
     tables: tuple[Table, ...]
     seeds: tuple[int, ...]
     root: Path
     config: Config
     lasting: Config
-    """The settings to be saved: the same but for a passing choice of device."""
+    """Settings to save: the same without a temporary choice of device."""
     origin: Mapping[str, Any]
-    """The config that was named for the folder, and its `set` words: in this call, or in the one that made it."""
+    """Config and `--set` arguments of the folder, from this call or from the one that made it."""
 
     @property
     def steps(self) -> list[Step]:
@@ -57,11 +57,11 @@ class Request:
 
     @property
     def saved(self) -> Path:
-        """Where its settings are saved."""
+        """Path of the saved settings."""
         return self.root / "config.yaml"
 
     def made_by(self, table: str, trained: str) -> str:
-        """What a reader needs to make the figures of a table again; `trained` is when its last model was."""
+        """Returns what a reader needs to reproduce a table; `trained` is when its last model was trained."""
         words = ["--seeds", ",".join(map(str, self.seeds)), "--config", self.origin["config"]]
         words += [word for setting in self.origin["set"] for word in ("--set", setting)]
         made = command(f"reproduce {table}", *words)
@@ -69,7 +69,7 @@ class Request:
         return f"made by: {made} (slt-cache {__version__}, config.yaml {settings}, {trained[:10]})"
 
 
-def order_of(
+def request_of(
     names: Sequence[str],
     seeds: str,
     root: Path | None,
@@ -77,7 +77,7 @@ def order_of(
     settings: Sequence[str],
     device: str | None = None,
 ) -> Request:
-    """Raises InputError for unknown tables, seeds that are no numbers, and a folder that holds other settings."""
+    """Checks a request. Raises InputError for unknown tables, invalid seeds, and a folder with other settings."""
     numbers = _seeds(seeds)
     name = config or DEFAULT_CONFIG
     root = root or Path("runs") / f"reproduce-{Path(name).stem}"
@@ -108,12 +108,12 @@ def order_of(
 
 
 def _has_begun(root: Path) -> bool:
-    """Whether anything has trained there: the settings that a failed start has saved bind nobody."""
+    """Returns whether anything was trained there: settings that a failed start saved may be replaced."""
     return any(has_trained(Run(folder, Config())) for folder in root.glob("seed*/*"))
 
 
 def _origin(saved: Path) -> Mapping[str, Any]:
-    """What a folder was made with, and not what this call names or leaves out."""
+    """Reads the arguments that a folder was made with, whatever this call names or omits."""
     made = saved.with_name(ORIGIN_FILE)
     found: dict[str, Any] = read_object(made) if made.is_file() else {"config": str(saved), "set": []}
     return found
@@ -123,58 +123,60 @@ def _seeds(seeds: str) -> tuple[int, ...]:
     try:
         numbers = tuple(dict.fromkeys(int(seed) for seed in seeds.split(",")))
     except ValueError as error:
-        raise InputError(f"--seeds {seeds}: write whole numbers with commas between, such as 0,1,2.") from error
+        raise InputError(f"--seeds {seeds}: write whole numbers separated by commas, such as 0,1,2.") from error
     if min(numbers) < 0:
-        raise InputError(f"--seeds {seeds}: seeds are not negative.")
+        raise InputError(f"--seeds {seeds}: seeds must not be negative.")
     return numbers
 
 
-def plan_text(order: Request, estimates: dict[Step, float]) -> str:
-    """Every step with what it will take, and the sum."""
-    lines = [f"{len(order.steps)} steps in {order.root}; estimates from short measurements on this device:"]
-    for step in order.steps:
-        state = "done" if is_done(step, order.config) else duration(estimates[step])
+def plan_text(request: Request, estimates: dict[Step, float]) -> str:
+    """Lists every step with its estimated duration, and the sum."""
+    lines = [f"{len(request.steps)} steps in {request.root}; estimates from short measurements on this device:"]
+    for step in request.steps:
+        state = "done" if is_done(step, request.config) else duration(estimates[step])
         lines.append(f"{state:>10}  {step.name}")
     lines.append(f"{duration(sum(estimates.values())):>10}  left in all ({sum(estimates.values()) / 3600:.1f} hours)")
     return "\n".join(lines)
 
 
-def estimated(order: Request) -> dict[Step, float]:
-    """Seconds of each step."""
-    return estimate(order.steps, order.config)
+def estimated(request: Request) -> dict[Step, float]:
+    """Estimates the seconds of each step."""
+    return estimate(request.steps, request.config)
 
 
-def reproduce(order: Request, estimates: dict[Step, float]) -> dict[str, Any]:
-    """Does what is left to do; the results by table, also in `reproduce.json`. Raises InputError under torchrun, and
-    where another reproduction works in the folder."""
+def reproduce(request: Request, estimates: dict[Step, float]) -> dict[str, Any]:
+    """Runs the remaining steps; returns the results by table, also saved in `reproduce.json`. Raises InputError under
+    torchrun, and if another reproduction runs in the folder."""
     if size() > 1:
         raise InputError("reproduce runs in one process. Start it without torchrun; its --config may use one GPU.")
-    order.root.mkdir(parents=True, exist_ok=True)
-    with exclusive(order.root / "reproduce.lock", str(order.root)):
-        write_json(order.root / ORIGIN_FILE, order.origin)  # first: settings without it would hide where they are from
-        save_config(order.lasting, order.saved)
-        do_all(order.steps, order.config, estimates)
-        return results_of(order)
+    request.root.mkdir(parents=True, exist_ok=True)
+    with exclusive(request.root / "reproduce.lock", str(request.root)):
+        write_json(request.root / ORIGIN_FILE, request.origin)  # first, since settings without it would have no origin
+        save_config(request.lasting, request.saved)
+        do_all(request.steps, request.config, estimates)
+        return results_of(request)
 
 
-def results_of(order: Request) -> dict[str, Any]:
-    """Of each table its rows as plain values and its text, saved in reproduce.json before report.html shows them."""
+def results_of(request: Request) -> dict[str, Any]:
+    """Returns rows and text of each table as plain values, and writes reproduce.json, then report.html."""
     found = [
-        result_of(table, order.seeds, order.root, order.config) for table in order.tables if table.name != FIGURE_2
+        result_of(table, request.seeds, request.root, request.config)
+        for table in request.tables
+        if table.name != FIGURE_2
     ]
-    origins = {result.table.name: order.made_by(result.table.name, result.trained) for result in found}
+    origins = {result.table.name: request.made_by(result.table.name, result.trained) for result in found}
     tables: dict[str, Any] = {
         result.table.name: {**to_json(result), "text": f"{table_text(result)}\n{origins[result.table.name]}"}
         for result in found
     }
     norms_lines: list[str] = []
-    for table in order.tables:
+    for table in request.tables:
         if table.name == FIGURE_2:
-            norms, trained = norms_of(order.seeds, order.root, order.config)
-            norms_lines = [*norms_text(norms, table.finding).splitlines(), order.made_by(FIGURE_2, trained)]
+            norms, trained = norms_of(request.seeds, request.root, request.config)
+            norms_lines = [*norms_text(norms, table.finding).splitlines(), request.made_by(FIGURE_2, trained)]
             tables[table.name] = {"norms": [vars(one) for one in norms], "text": "\n".join(norms_lines)}
-    page = order.root / "report.html"
-    results = {"seeds": list(order.seeds), "run": str(order.root), "report": str(page), "tables": tables}
-    write_json(order.root / "reproduce.json", results)
-    write_page(page, found, origins, norms_lines, order.seeds, order.root, order.config)
+    page = request.root / "report.html"
+    results = {"seeds": list(request.seeds), "run": str(request.root), "report": str(page), "tables": tables}
+    write_json(request.root / "reproduce.json", results)
+    write_page(page, found, origins, norms_lines, request.seeds, request.root, request.config)
     return results

@@ -1,5 +1,5 @@
-"""Does the steps of a plan, one after the other. What is finished is not done again, and what was killed goes on where
-its state was saved: every step is a command of its own, and keeps its promises."""
+"""Runs the steps of a plan in order. Finished steps are skipped, and killed ones resume from their saved state, since
+every step is an ordinary command."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +27,8 @@ from slt_cache.training.progress_bar import duration
 
 
 def do_all(steps: Sequence[Step], config: Config, estimates: dict[Step, float]) -> None:
-    """`estimates` are seconds; what is left is told by how long the steps before took against theirs."""
+    """Runs all open steps. `estimates` are in seconds; the remaining time is corrected by how long earlier steps
+    took."""
     open_steps = [step for step in steps if not is_done(step, config)]
     taken = expected = 0.0
     for number, step in enumerate(open_steps, 1):
@@ -41,7 +42,7 @@ def do_all(steps: Sequence[Step], config: Config, estimates: dict[Step, float]) 
 
 
 def do(step: Step, config: Config) -> None:
-    """Raises InputError where its folder holds the same step with other settings."""
+    """Runs one step. Raises InputError if its folder holds the same step with other settings."""
     link_artifacts(step.place)
     run = run_of(step.place, config, step.model)
     work: dict[str, Callable[[Run], Any]] = {
@@ -79,14 +80,14 @@ def _train(run: Run, model: str) -> None:
 
 
 def _test(run: Run, model: str) -> None:
-    """Once for the same weights: what is chosen is chosen on dev."""
+    """Scores a model on test, once for the same weights: all choices are made on dev."""
     references = [clip.text for clip in of_split(ensure_clips(run), "test")]
     if saved_scores(run, model, "test", references) is None:
         evaluate(run, "test", run.features if run.features.exists() else None, model)
 
 
 def seconds_of(step: Step, config: Config) -> float | None:
-    """What a training took, where it is finished."""
+    """Returns the duration of a finished training; None for any other step."""
     run = run_of(step.place, config, step.model)
     folder = {"visual": run.visual, "pretrain": run.pretrained}.get(step.action, run.folder / step.model)
     record = read_record(folder / "best")

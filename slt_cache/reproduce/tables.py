@@ -1,4 +1,4 @@
-"""The paper's tables (Chen et al. 2024, all on PHOENIX14T's test set), and which of our trainings stands beside a row.
+"""The paper's tables (Chen et al. 2024, all on PHOENIX14T's test set), and which of our trainings belongs to a row.
 
 A training is named by a variant of the run's settings (variants.py) and by a model of the run (runs/variants.py)."""
 
@@ -9,11 +9,11 @@ from slt_cache.config import Config
 BASE = "base"
 """The variant whose settings are the run's own."""
 KEEP_RATES = {1.0: 22.96, 0.5: 23.04, 0.25: 23.09, 0.125: 20.02}
-"""Share of the frames that is kept -> the paper's BLEU-4 (table 6)."""
+"""The paper's BLEU-4 by share of frames kept (table 6)."""
 LIGHT_T_BLEU4 = {"tiny": 22.52, "small": 22.36, "base": 23.09, "large": 22.49}
-"""(table 7)"""
+"""The paper's BLEU-4 by size of Light-T (table 7)."""
 EPOCH_SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Of stage 1's epochs, after which weights are kept (figure 4)."""
+"""Shares of stage 1's epochs after which weights are kept (figure 4)."""
 
 
 @dataclass(frozen=True)
@@ -23,29 +23,29 @@ class Row:
     label: str
     variant: str
     model: str
-    """Its name in runs/variants.py."""
+    """Name of the model in runs/variants.py."""
     bleu4: float | None = None
-    """The paper's; None where it gives only a picture."""
+    """The paper's BLEU-4; None if it gives only a picture."""
     rouge_l: float | None = None
-    """The paper's."""
+    """The paper's ROUGE-L (F1.2)."""
 
 
 @dataclass(frozen=True)
 class Table:
     name: str
-    """As on the command line."""
+    """Name on the command line."""
     title: str
     finding: str
-    """What the paper concludes."""
+    """Conclusion of the paper."""
     rows: tuple[Row, ...]
     against: int = 0
-    """The row that the others are compared with: the paper's own way."""
+    """Baseline row that the others are compared with: the paper's own method."""
     hours: bool = False
     """Whether stage 1's hours are part of the table."""
 
 
 def tables(config: Config) -> dict[str, Table]:
-    """All of them, by name; rows that the run's own settings make are its base."""
+    """Returns all tables by name; rows with the run's own settings are its base."""
     best = {"bleu4": 23.09, "rouge_l": 45.27}
     both = Row("both stages", BASE, "llm", **best)
     listed = (
@@ -62,7 +62,7 @@ def tables(config: Config) -> dict[str, Table]:
             (
                 both,
                 Row("stage 1 only (Light-T)", BASE, "visual", 17.69, 38.67),
-                Row("stage 2 only (backbone as it began)", BASE, "joint-temporal", 5.62, 17.33),
+                Row("stage 2 only (initial backbone)", BASE, "joint-temporal", 5.62, 17.33),
             ),
         ),
         _table6(config),
@@ -79,18 +79,18 @@ def tables(config: Config) -> dict[str, Table]:
         ),
         Table(
             "table9",
-            "what learns in stage 2",
-            "The visual encoder should be frozen whole.",
+            "what is trained in stage 2",
+            "The whole visual encoder should be frozen.",
             (
                 Row("encoder frozen", BASE, "llm", **best),
-                Row("temporal module learns on", BASE, "llm-unfreeze-temporal", 20.40, 39.86),
-                Row("encoder learns on", BASE, "llm-unfreeze-all", 17.86, 40.72),
+                Row("temporal module unfrozen", BASE, "llm-unfreeze-temporal", 20.40, 39.86),
+                Row("encoder unfrozen", BASE, "llm-unfreeze-all", 17.86, 40.72),
             ),
         ),
         Table(
             "table10",
             "the LLM, and its pre-training",
-            "Pre-training helps MBart and mT5 much, and MBart is the better of them.",
+            "Pre-training helps MBart and mT5 a lot, and MBart is the better of the two.",
             (
                 Row("MBart, pre-trained", BASE, "llm", **best),
                 Row("MBart from scratch", BASE, "llm-from-scratch", 16.19, 40.18),
@@ -101,7 +101,7 @@ def tables(config: Config) -> dict[str, Table]:
         Table(
             "fig2",
             "gradient and parameter norms of joint training",
-            "The LLM's last layer has the larger norms in every step, and so decides the training.",
+            "The LLM's last layer has the larger norms in every step, and so dominates the training.",
             (Row("encoder and LLM jointly", BASE, "joint"),),
         ),
         _fig4(config),
@@ -114,8 +114,8 @@ def _table6(config: Config) -> Table:
         Row(f"{rate * 100:g} % of the frames kept", keep_variant(config, rate), "llm", bleu4)
         for rate, bleu4 in KEEP_RATES.items()
     )
-    finding = "One frame in four is enough, and much quicker to train; one in eight is too few."
-    return Table("table6", "frames that are kept", finding, rows, against=2, hours=True)
+    finding = "One frame in four is enough, and much faster to train; one in eight is too few."
+    return Table("table6", "frames kept", finding, rows, against=2, hours=True)
 
 
 def _table7(config: Config) -> Table:
@@ -130,12 +130,12 @@ def _fig4(config: Config) -> Table:
         Row(f"stage 1 for {epoch} {'epoch' if epoch == 1 else 'epochs'}", f"epoch-{epoch}", "llm")
         for epoch in kept_epochs(config)
     )
-    finding = "More epochs of stage 1 help up to a point (75 of 100); behind it both stages get slightly worse."
+    finding = "More epochs of stage 1 help up to a point (75 of 100); after it both stages get slightly worse."
     return Table("fig4", "epochs of stage 1", finding, rows, against=len(rows) - 1)
 
 
 def kept_epochs(config: Config) -> tuple[int, ...]:
-    """Epochs of stage 1 whose weights are kept for figure 4, the last one among them."""
+    """Returns the epochs of stage 1 whose weights are kept for figure 4, including the last one."""
     epochs = config.visual_training.epochs
     return tuple(sorted({max(1, round(share * epochs)) for share in EPOCH_SHARES}))
 

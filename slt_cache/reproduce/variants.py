@@ -1,5 +1,5 @@
-"""Variants of a run's settings, each in a folder of its own, and what they take over from each other: a name in, a run
-out. Trains nothing.
+"""Variants of a run's settings, each in its own folder, and the artifacts that they share: a name in, a run out. Trains
+nothing.
 
     DIR/corpus/               the drawn demo corpus, for all
     DIR/seed0/base/           the run's own settings: most rows of most tables
@@ -27,7 +27,7 @@ from slt_cache.text.families import small_family
 
 MT5 = "mt5"
 MT5_NAME = "google/mt5-base"
-"""(table 10)"""
+"""The mT5 of table 10."""
 LEVELS = ("frame", "hidden")
 
 
@@ -39,30 +39,30 @@ class RunFolder:
     seed: int
     variant: str
     llm_seed: int
-    """The LLM is pre-trained once, with this seed, the config's; all take it over, as they would one from the hub."""
+    """Seed of the config, with which the LLM is pre-trained once; all runs share it like one from the hub."""
 
     @property
     def folder(self) -> Path:
         return self.root / f"seed{self.seed}" / self.variant
 
-    def beside(self, variant: str) -> "RunFolder":
+    def with_variant(self, variant: str) -> "RunFolder":
         return replace(self, variant=variant)
 
     @property
     def of_llm(self) -> "RunFolder":
-        """Where the LLM of this variant is pre-trained."""
+        """Folder in which the LLM of this variant is pre-trained."""
         return replace(self, seed=self.llm_seed, variant=MT5 if self.variant == MT5 else BASE)
 
     @property
     def of_encoder(self) -> "RunFolder":
-        """Where the encoder of this variant is trained."""
+        """Folder in which the encoder of this variant is trained."""
         shares = self.variant in (*LEVELS, MT5) or self.variant.startswith("epoch-")
-        return self.beside(BASE) if shares else self
+        return self.with_variant(BASE) if shares else self
 
     @property
     def of_cache(self) -> "RunFolder":
-        """Where the features of this variant are extracted, and where the Light-T baseline over them stands."""
-        return self.beside(BASE) if self.variant == MT5 else self
+        """Folder with the features of this variant and the Light-T baseline trained on them."""
+        return self.with_variant(BASE) if self.variant == MT5 else self
 
 
 def folder_of(root: Path, seed: int, variant: str, config: Config) -> RunFolder:
@@ -70,7 +70,7 @@ def folder_of(root: Path, seed: int, variant: str, config: Config) -> RunFolder:
 
 
 def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[str, Any]:
-    """`section.key` -> value: what differs from the run's own settings."""
+    """Returns the settings that differ from the run's own, by `section.key`."""
     own: dict[str, Any] = {
         "seed": place.seed,
         "llm_pretraining.seed": place.llm_seed,
@@ -97,12 +97,12 @@ def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[st
 
 
 def run_of(place: RunFolder, config: Config, model: str = "llm") -> Run:
-    """The run of a variant with the settings that one of its models is trained with."""
+    """Returns the run of a variant with the settings for training one of its models."""
     return Run(place.folder, with_settings(config, settings_of(place, config, model)))
 
 
 def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
-    """The settings with some of them changed. Raises InputError where they do not go together."""
+    """Returns the settings with some changes. Raises InputError if they contradict each other."""
     settings = config.model_dump(mode="json")
     for name, value in changes.items():
         *sections, key = name.split(".")
@@ -114,10 +114,10 @@ def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
 
 
 def linked_artifacts(place: RunFolder) -> dict[Path, Path]:
-    """Path in the variant's folder -> where it is taken from, for what another variant has made already."""
+    """Returns the artifacts of other variants that this one uses: path in its folder -> path of the original."""
     run, encoder, cache, llm, tokenizer = (
         Run(other.folder, Config())
-        for other in (place, place.of_encoder, place.of_cache, place.of_llm, place.beside(BASE).of_llm)
+        for other in (place, place.of_encoder, place.of_cache, place.of_llm, place.with_variant(BASE).of_llm)
     )
     name, _, epoch = place.variant.rpartition("-")
     paths = {
@@ -127,21 +127,21 @@ def linked_artifacts(place: RunFolder) -> dict[Path, Path]:
         run.visual / "best": epoch_folder(encoder.visual, int(epoch)) if name == "epoch" else encoder.visual / "best",
         run.features: cache.features,
     }
-    return {here: there for here, there in paths.items() if here != there}
+    return {target: source for target, source in paths.items() if target != source}
 
 
 def link_artifacts(place: RunFolder) -> None:
-    """Links (or copies, where the disk has no links) what others have made and is not here yet. Files that are taken
-    over are never written to: everything in a run folder is replaced whole."""
-    for here, there in linked_artifacts(place).items():
-        if here.exists() or not there.exists():
+    """Links missing artifacts (or copies them, if the disk has no links). Linked files are never written to: everything
+    in a run folder is replaced as a whole."""
+    for target, source in linked_artifacts(place).items():
+        if target.exists() or not source.exists():
             continue
-        here.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(here) as temporary:
-            if there.is_dir():
-                shutil.copytree(there, temporary, copy_function=_link)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
+            if source.is_dir():
+                shutil.copytree(source, temporary, copy_function=_link)
             else:
-                _link(str(there), str(temporary))
+                _link(str(source), str(temporary))
 
 
 def _link(source: str, target: str) -> None:

@@ -1,8 +1,8 @@
-"""Kept frames of a video file, or of a cut of it: by decord, and by PyAV where decord would give wrong ones or is not
-there (it has packages for x86-64 Linux). Resizes nothing.
+"""Decodes kept frames of a video file or of a segment of it: by decord, or by PyAV if decord would give wrong frames or
+is not installed (its packages are for x86-64 Linux). Resizes nothing.
 
-Every reader here is opened for one clip, read once in ascending order and closed: decord leaks when many readers stay
-open. Both decode by FFmpeg and give the same pixels, but for rounding in rare formats."""
+Every reader is opened for one clip, read once in ascending order and closed: decord leaks if many readers stay open.
+Both use FFmpeg and give the same pixels, but for rounding in rare formats."""
 
 import os
 import sys
@@ -16,44 +16,44 @@ from typing import Any
 import numpy as np
 
 from slt_cache.video.packets import PacketIndex, opened, packet_index
-from slt_cache.video.stream import GET_WHOLE, VideoError, frames_a_piece
+from slt_cache.video.stream import GET_WHOLE, VideoError, frames_per_chunk
 from slt_cache.video.timeline import Timeline, timeline
 from slt_cache.video.whole import stated
 
 CUT_OFF = "its frames cannot be read; it may be cut off"
 NO_FRAME_TWICE = 1e-6
-"""Share of the frames that decord may repeat where others do not come out of the file; by default it repeats them
-without a word."""
+"""Share of frames that decord may repeat in place of frames that it cannot decode, which it does silently by
+default."""
 
 
 class VideoFile:
-    """A video file, opened to be read once. Raises VideoError."""
+    """A video file, opened for reading once. Raises VideoError."""
 
     def __init__(self, path: Path):
         self.path = path
         self._reader, self._packets = _opened(path)
         found = _timeline(self._packets)
         if found is None:
-            raise VideoError("it tells no frame rate")
+            raise VideoError("it states no frame rate")
         self.timeline: Timeline = found
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the video, though it can be read."""
+        """Warnings about a video that can be read."""
         return self._packets.notes
 
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        """uint8 [n, H, W, 3] pieces of the frames of these indices, which ascend. One that is asked for several times
-        is decoded once."""
+        """Yields the frames of these ascending indices in chunks, uint8 [n, H, W, 3]. Repeated frames are decoded
+        once."""
         reader, self._reader = self._reader, None
         if reader is not None:
             return _by_decord(reader, indices)
-        return _in_pieces(_by_pyav(self.path, self._packets, indices))
+        return _in_chunks(_by_pyav(self.path, self._packets, indices))
 
 
 def video_timeline(path: Path) -> Timeline | None:
-    """The frames of a video in time, as its packets tell, without decoding; None where the file tells no frame
-    rate. Raises VideoError."""
+    """Returns the times of a video's frames from its packets, without decoding; None if the file states no frame rate.
+    Raises VideoError."""
     return _timeline(_packets(path))
 
 
@@ -65,8 +65,8 @@ def _timeline(packets: PacketIndex) -> Timeline | None:
 
 
 def _opened(path: Path) -> tuple[Any, PacketIndex]:
-    """A decord reader, or None where decord is not there, would give wrong frames or, with an FFmpeg of its own that is
-    years old, cannot open what PyAV can (AV1, for one)."""
+    """Returns the packet index and a decord reader, or None if decord is not installed, would give wrong frames, or
+    cannot open the file with its old FFmpeg (AV1, for example)."""
     packets = _packets(path)
     if not packets.exact_seeks or find_spec("decord") is None:
         return None, packets
@@ -82,7 +82,7 @@ def _packets(path: Path) -> PacketIndex:
     except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         if _is_incomplete(path):
-            cut = f"it is cut off, and what is left of it cannot be read ({reason})"
+            cut = f"it is cut off, and the rest cannot be read ({reason})"
             raise VideoError(cut, GET_WHOLE) from error
         raise VideoError(f"it cannot be read ({reason})") from error
     if packets.cut_off is not None:
@@ -98,31 +98,31 @@ def _by_decord(reader: Any, indices: Sequence[int]) -> Iterator[np.ndarray]:
 
     count = 1
     while indices:
-        asked = np.asarray(indices[:count])
-        once, places = np.unique(asked, return_inverse=True)
+        requested = np.asarray(indices[:count])
+        distinct, inverse = np.unique(requested, return_inverse=True)
         try:
-            frames = reader.get_batch(once.tolist()).asnumpy()
+            frames = reader.get_batch(distinct.tolist()).asnumpy()
         except (decord.DECORDError, DECORDLimitReachedError, RuntimeError) as error:
             raise VideoError(CUT_OFF) from error
-        yield frames if len(once) == len(asked) else frames[places]
+        yield frames if len(distinct) == len(requested) else frames[inverse]
         indices = indices[count:]
-        count = frames_a_piece(frames[0])
+        count = frames_per_chunk(frames[0])
 
 
-def _in_pieces(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    piece: list[np.ndarray] = []
+def _in_chunks(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    chunk: list[np.ndarray] = []
     for frame in frames:
-        piece.append(frame)
-        if len(piece) == frames_a_piece(frame):
-            yield np.stack(piece)
-            piece = []
-    if piece:
-        yield np.stack(piece)
+        chunk.append(frame)
+        if len(chunk) == frames_per_chunk(frame):
+            yield np.stack(chunk)
+            chunk = []
+    if chunk:
+        yield np.stack(chunk)
 
 
 def _by_pyav(path: Path, packets: PacketIndex, indices: Sequence[int]) -> Iterator[np.ndarray]:
-    """Frames [H, W, 3], upright, decoded from the last key frame before the first of them on. A frame that has no time
-    stamp of its own may come a few places away from where it was supposed; then the next one is shown for it."""
+    """Yields frames [H, W, 3], upright, decoding from the last key frame before the first of them. A frame without its
+    own time stamp may come a few places away from where it was expected; then the next one replaces it."""
     from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
 
@@ -147,7 +147,7 @@ def _by_pyav(path: Path, packets: PacketIndex, indices: Sequence[int]) -> Iterat
 
 
 def _pictures(path: Path, packets: PacketIndex, first: int) -> Generator[tuple[int, Any], None, None]:
-    """The frames as PyAV has them, each with its index, from a key frame at or before `first` on."""
+    """Yields PyAV's frames with their indices, starting at a key frame at or before `first`."""
     key = None
     if packets.pts is not None:
         key = int(packets.key_pts[np.searchsorted(packets.key_pts, packets.pts[first], side="right") - 1])
@@ -167,8 +167,8 @@ def _pictures(path: Path, packets: PacketIndex, first: int) -> Generator[tuple[i
 
 
 def _number(packets: PacketIndex, pts: int | None, key: int, last: int) -> int | None:
-    """Which frame a decoded picture is, after that of number `last`; None for one that is not shown. What comes before
-    a key frame but is stored behind it needs frames that were not decoded."""
+    """Returns the index of a decoded picture that follows number `last`; None if it is not shown. Frames shown before a
+    key frame but stored after it need frames that were not decoded."""
     assert packets.pts is not None and packets.own is not None
     number = len(packets.pts) if pts is None else int(np.searchsorted(packets.pts, pts))
     if number < len(packets.pts) and packets.own[number] and packets.pts[number] == pts:
@@ -177,7 +177,7 @@ def _number(packets: PacketIndex, pts: int | None, key: int, last: int) -> int |
 
 
 def _from_key(packets: Iterable[Any], key: int | None, keys: np.ndarray) -> Iterator[Any]:
-    """The packets from this key frame on; none where seeking led past it. `keys` are the stamps of all key frames that
+    """Yields the packets from this key frame on; none if seeking went past it. `keys` are the stamps of key frames that
     can be relied on, in ascending order."""
     found = key is None
     for packet in packets:
@@ -197,7 +197,7 @@ def _is_incomplete(path: Path) -> bool:
 
 
 def _decord_reader(path: Path) -> Any:
-    """None where decord cannot open the file. What decord and FFmpeg write to the terminal about it is not shown."""
+    """Opens a file by decord; None if that fails. What decord and FFmpeg write to the terminal about it is hidden."""
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
@@ -210,7 +210,7 @@ def _decord_reader(path: Path) -> Any:
 
 @contextmanager
 def _no_stderr() -> Iterator[None]:
-    """C libraries write to file descriptor 2."""
+    """Silences file descriptor 2, to which C libraries write."""
     with Path(os.devnull).open("wb") as nowhere:
         sys.stderr.flush()
         terminal = os.dup(2)

@@ -1,4 +1,4 @@
-"""Kept frames of a clip: a video file or a folder of frames in, uint8 `[T', H, W, 3]` out, piece by piece, so that
+"""Reads the kept frames of a clip: a video file or a folder of frames in, uint8 `[T', H, W, 3]` out, in chunks, so that
 memory does not grow with the length of a video. Resizes nothing."""
 
 from collections.abc import Iterator
@@ -14,55 +14,55 @@ from slt_cache.video.stream import FrameStream, VideoError, only_unreadable, req
 
 @dataclass(frozen=True)
 class KeptFrames:
-    """What downsampling leaves of one clip."""
+    """Frames of one clip after downsampling."""
 
     frames: np.ndarray
-    """uint8 [T', H, W, 3], RGB."""
+    """RGB frames, uint8 [T', H, W, 3]."""
     num_frames: int
     """T, frames of the clip before downsampling: those of the source, or with `video.fps` the resampled ones."""
 
 
-def kept_indices(num_frames: int, keep_every: int, phase: int = 0) -> range:
-    """Indices `phase, phase + keep_every, ...` below T; with phase 0 there are ceil(T / keep_every).
+def kept_indices(num_frames: int, keep_every: int, offset: int = 0) -> range:
+    """Returns the indices `offset, offset + keep_every, ...` below T, ceil(T / keep_every) of them for offset 0.
 
-    A clip shorter than the phase keeps its first frame, so that no clip vanishes."""
-    return range(min(phase, num_frames - 1), num_frames, keep_every)
-
-
-def read_kept_frames(clip: Clip, keep_every: int, phase: int = 0, fps: float = 0.0) -> KeptFrames:
-    """Reads one frame in `keep_every` of the clip, the first at `phase`, after resampling to `fps` frames a second
-    where that is not 0. Raises UnreadableVideo."""
-    stream = open_frames(clip, keep_every, phase, fps)
-    pieces = list(stream.pieces)
-    return KeptFrames(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), stream.num_frames)
+    A clip shorter than the offset keeps its first frame, so that no clip vanishes."""
+    return range(min(offset, num_frames - 1), num_frames, keep_every)
 
 
-def open_frames(clip: Clip, keep_every: int, phase: int = 0, fps: float = 0.0) -> FrameStream:
-    """Opens a clip to read one frame in `keep_every`, the first at `phase`, after resampling to `fps` frames a second
-    where that is not 0. Raises UnreadableVideo."""
+def read_kept_frames(clip: Clip, keep_every: int, offset: int = 0, fps: float = 0.0) -> KeptFrames:
+    """Reads one frame in `keep_every` of the clip, the first at `offset`, after resampling to `fps` frames per second
+    unless it is 0. Raises UnreadableVideo."""
+    stream = open_frames(clip, keep_every, offset, fps)
+    chunks = list(stream.chunks)
+    return KeptFrames(chunks[0] if len(chunks) == 1 else np.concatenate(chunks), stream.num_frames)
+
+
+def open_frames(clip: Clip, keep_every: int, offset: int = 0, fps: float = 0.0) -> FrameStream:
+    """Opens a clip to read one frame in `keep_every`, the first at `offset`, after resampling to `fps` frames per
+    second unless it is 0. Raises UnreadableVideo."""
     with only_unreadable(clip):
         require_there(clip.video)
         opener = _open_folder if clip.video.is_dir() else _open_file
-        stream = opener(clip, keep_every, phase, fps)
-    return replace(stream, pieces=_guarded(clip, stream.pieces))
+        stream = opener(clip, keep_every, offset, fps)
+    return replace(stream, chunks=_guarded(clip, stream.chunks))
 
 
-def _guarded(clip: Clip, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _guarded(clip: Clip, chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     with only_unreadable(clip):
-        yield from pieces
+        yield from chunks
 
 
-def _open_folder(clip: Clip, keep_every: int, phase: int, fps: float) -> FrameStream:
+def _open_folder(clip: Clip, keep_every: int, offset: int, fps: float) -> FrameStream:
     images = list_images(clip, fps)
-    kept = [images[index] for index in kept_indices(len(images), keep_every, phase)]
+    kept = [images[index] for index in kept_indices(len(images), keep_every, offset)]
     return FrameStream(read_images(kept, images[0]), len(images), 0.0)
 
 
-def _open_file(clip: Clip, keep_every: int, phase: int, fps: float) -> FrameStream:
+def _open_file(clip: Clip, keep_every: int, offset: int, fps: float) -> FrameStream:
     video = VideoFile(clip.video)
     frames = video.timeline.cut(clip.start, clip.end)
     if not frames:
         raise VideoError(video.timeline.why_empty(clip.start, clip.end))
     shown = video.timeline.resampled(frames, fps, clip.start, clip.end) if fps else frames
-    kept = [shown[index] for index in kept_indices(len(shown), keep_every, phase)]
+    kept = [shown[index] for index in kept_indices(len(shown), keep_every, offset)]
     return FrameStream(video.read(kept), len(shown), fps or video.timeline.fps, video.notes)

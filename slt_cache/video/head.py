@@ -1,5 +1,5 @@
-"""What the head of a video file and its first frame say: its clock, its rate, the shape of its pixels, and how it is to
-be turned. Decodes one frame."""
+"""Reads the head of a video file and its first frame: its clock, its rate, the shape of its pixels and its orientation.
+Decodes one frame."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ SHOWN_AS_STORED = frozenset({
 HDR = {16: "PQ", 18: "HLG"}
 """Transfer characteristics of ITU-T H.273, table 3."""
 MOST_ASPECT = 8
-"""Times that a pixel may be wider than high, or higher than wide; no camera and no standard comes near it."""
+"""Largest ratio of a pixel's sides; no camera and no standard comes near it."""
 MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """How a player turns the frames of a video, as its display matrix says."""
+    """Orientation of the frames of a video, according to its display matrix."""
 
     transposed: bool = False
-    """Rows become columns; comes before the mirrors."""
+    """Rows become columns, before any mirroring."""
     mirrored: bool = False
     """Left becomes right."""
     upended: bool = False
     """Top becomes bottom."""
 
     def apply(self, frame: np.ndarray) -> np.ndarray:
-        """[H, W, 3] -> [H, W, 3] or [W, H, 3]"""
+        """Turns a frame: [H, W, 3] -> [H, W, 3] or [W, H, 3]."""
         if self.transposed:
             frame = frame.swapaxes(0, 1)
         return frame[:: -1 if self.upended else 1, :: -1 if self.mirrored else 1]
@@ -46,25 +46,25 @@ UPRIGHT = Orientation()
 
 @dataclass(frozen=True)
 class Head:
-    """What a file says of its video stream."""
+    """Metadata of a file's video stream."""
 
     containers: frozenset[str]
-    """FFmpeg's names for its kind."""
+    """FFmpeg's names of the container."""
     time_base: float
-    """Seconds"""
+    """Seconds per unit of time stamps."""
     fps: float
-    """Frames a second on average; 0 where it does not say."""
+    """Average frame rate; 0 if not stated."""
     zero: float | None
-    """Seconds of the streams' clock at which the container's clock begins; None where it has none."""
+    """Seconds of the streams' clock at which the container's clock begins; None if it has none."""
     duration: float
-    """Seconds; 0 where it is not known."""
+    """Seconds; 0 if unknown."""
     reordered: bool
-    """Whether frames may be shown in another order than they are stored in."""
+    """Whether frames may be shown in another order than they are stored."""
     b_frames: bool
     stored: tuple[int, int]
     """Height and width of its frames."""
     aspect: Fraction
-    """Width of a pixel by its height, as container or codec say."""
+    """Width of a pixel divided by its height, according to container or codec."""
     transfer: int
     """Transfer characteristics, by their number in ITU-T H.273."""
 
@@ -74,26 +74,26 @@ class Head:
 
     @property
     def square(self) -> tuple[int, int]:
-        """Height and width of a frame in square pixels, as a player shows it: its height stays."""
+        """Height and width of a frame in square pixels, as a player shows it; the height is kept."""
         height, width = self.stored
         return height, max(1, round(width * self.aspect)) if self._is_usable() else width
 
     def notes(self) -> Iterator[str]:
-        """What a user should know of the video, though it can be read."""
+        """Yields warnings about a video that can be read."""
         if self.transfer in HDR:
             yield (
-                f"it is in HDR ({HDR[self.transfer]}), and its brightness is taken as it is stored: colours look paler "
+                f"it is in HDR ({HDR[self.transfer]}), and its brightness is used as it is stored: colours look paler "
                 "than in a player. Convert it to SDR unless the encoder was trained on such videos"
             )
         if not self._is_usable():
-            yield f"its pixels are said to be {float(self.aspect):.3g} times as wide as high; they are taken for square"
+            yield f"it states pixels {float(self.aspect):.3g} times as wide as high; they are treated as square"
 
     def _is_usable(self) -> bool:
         return 1 / MOST_ASPECT <= self.aspect <= MOST_ASPECT
 
 
 def head(container: Any, stream: Any) -> Head:
-    """Of PyAV's container and stream."""
+    """Returns the metadata of PyAV's container and stream."""
     codec = stream.codec_context
     return Head(
         containers=frozenset(container.format.name.split(",")),
@@ -111,15 +111,15 @@ def head(container: Any, stream: Any) -> Head:
 
 @dataclass(frozen=True)
 class FirstFrame:
-    """What only a decoded frame tells."""
+    """Properties that only a decoded frame reveals."""
 
     orientation: Orientation = UPRIGHT
     size: tuple[int, int] | None = None
-    """Height and width; None where it cannot be decoded, which is noticed when it is read."""
+    """Height and width; None if it cannot be decoded, which reading reports."""
 
 
 def first_frame(decoder: Any, packet: Any) -> FirstFrame:
-    """Decodes a packet with a key frame. The display matrix rides on the frames; PyAV does not tell that of the
+    """Decodes a packet with a key frame. The display matrix is taken from the frame; PyAV does not expose that of the
     stream."""
     from av.error import FFmpegError
 

@@ -1,4 +1,4 @@
-"""Kept frames of a folder of images in natural order. Resizes nothing."""
+"""Reads the kept frames of a folder of images in natural order. Resizes nothing."""
 
 import os
 import re
@@ -13,26 +13,26 @@ import numpy as np
 
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.media import frame_files
-from slt_cache.video.stream import FREE_MEMORY, MOST_CHARACTERS, VideoError, frames_a_piece
+from slt_cache.video.stream import FREE_MEMORY, MOST_CHARACTERS, VideoError, frames_per_chunk
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-"""What Pillow may take a file for, whatever its name."""
+"""Formats that Pillow may recognize, whatever the name of the file."""
 PNG_END = bytes.fromhex("0000000049454e44ae426082")
 JPEG_END = b"\xff\xd9"
 TAIL = 64
-"""Bytes at the end of a file in which its last mark is looked for; some writers put a few more after it."""
+"""Bytes at the end of a file that are searched for its end marker; some writers append a few more after it."""
 
 
 def list_images(clip: Clip, fps: float) -> list[Path]:
-    """The frames of a folder in natural order. Raises VideoError where there are none, or where the clip or the
+    """Lists the frames of a folder in natural order. Raises VideoError if there are none, or if the clip or the
     settings need a frame rate, which a folder does not have."""
     if clip.start is not None or clip.end is not None:
         raise VideoError("start and end cannot cut a folder of frames; it has no frame rate")
     if fps:
-        # Taking it as it is would mix rates in a corpus, and nobody would be told.
+        # Using it unchanged would silently mix rates in a corpus.
         reason = f"video.fps {fps:g} cannot resample a folder of frames; it has no frame rate. Set video.fps=0"
         raise VideoError(reason)
     try:
@@ -45,8 +45,8 @@ def list_images(clip: Clip, fps: float) -> list[Path]:
 
 
 def ends_as_it_should(path: Path) -> bool:
-    """Whether a picture's last bytes are the end that its kind has, or its size the one that it states. False does not
-    mean that it is broken: decoding it shows that. Raises OSError."""
+    """Returns whether an image ends with the end marker of its format, or has the size that it states. False does not
+    mean that it is broken: decoding shows that. Raises OSError."""
     with path.open("rb") as file:
         head, size = file.read(12), os.fstat(file.fileno()).st_size
         if head[:2] == b"BM":
@@ -59,25 +59,25 @@ def ends_as_it_should(path: Path) -> bool:
 
 
 def read_images(names: Sequence[Path], first: Path) -> Iterator[np.ndarray]:
-    """uint8 [n, H, W, 3] pieces. All are scaled to the size of `first`, the first frame of the folder. Raises
-    VideoError."""
-    piece: list[np.ndarray] = []
+    """Yields the images in chunks, uint8 [n, H, W, 3], scaled to the size of `first`, the first frame of the folder.
+    Raises VideoError."""
+    chunk: list[np.ndarray] = []
     size: tuple[int, int] | None = None
     for name in names:
         with _opened(name) as image:
             if size is None:
                 size = image.size if name == first else _size(first) or image.size
             frame = np.asarray(_scaled(_eight_bits(image).convert("RGB"), size))
-        piece.append(frame)
-        if len(piece) == frames_a_piece(frame):
-            yield np.stack(piece)
-            piece = []
-    if piece:
-        yield np.stack(piece)
+        chunk.append(frame)
+        if len(chunk) == frames_per_chunk(frame):
+            yield np.stack(chunk)
+            chunk = []
+    if chunk:
+        yield np.stack(chunk)
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height; None if it is broken, which only matters where it is kept."""
+    """Returns width and height; None if the image is broken, which matters only if it is kept."""
     try:
         with _opened(path) as image:
             return image.size
@@ -87,9 +87,9 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator["Image.Image"]:
-    """Gives an image; whatever Pillow raises becomes VideoError. Alpha is left out and colours stay as they are stored:
-    a video has no alpha either, and any background would be an invention. Other kinds than FORMATS are not even looked
-    at: Pillow starts Ghostscript for some."""
+    """Yields an image; whatever Pillow raises becomes VideoError. Alpha is dropped and colours are used as they are
+    stored: a video has no alpha, and any background would be an invention. Formats other than FORMATS are not tried, as
+    Pillow starts Ghostscript for some."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -107,7 +107,7 @@ def _opened(path: Path) -> Iterator["Image.Image"]:
     except UnidentifiedImageError as error:
         reason = f"frame {path.name} is broken (no {', '.join(FORMATS)} picture)"
         raise VideoError(reason) from error
-    except Exception as error:  # Pillow has no base class for what it raises
+    except Exception as error:  # Pillow's errors have no common base class
         reason = f"frame {path.name} is broken ({' '.join(str(error).split())[:MOST_CHARACTERS]})"
         raise VideoError(reason) from error
 
@@ -117,10 +117,10 @@ def _scaled(image: "Image.Image", size: tuple[int, int]) -> "Image.Image":
 
 
 def _eight_bits(image: "Image.Image") -> "Image.Image":
-    """Pillow turns every 16-bit grey above 255 white; this keeps the shades."""
+    """Scales 16-bit grey to 8 bits; Pillow itself would turn every value above 255 white."""
     return image.point(lambda shade: shade / 257).convert("L") if image.mode.startswith("I") else image
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts images2 before images10."""
+    """Returns a sort key that puts images2 before images10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]

@@ -1,5 +1,5 @@
-"""What the packets of a video file tell: how many frames, when each is shown, which can be decoded without others, and
-whether the file is whole. Decodes one frame, the first."""
+"""Indexes the packets of a video file: how many frames there are, when each is shown, which can be decoded without
+others, and whether the file is complete. Decodes one frame, the first."""
 
 import math
 import stat
@@ -19,81 +19,80 @@ from slt_cache.video.timeline import timeline
 from slt_cache.video.whole import Stated, stated
 
 SEEKABLE = {"mp4", "matroska", "webm"}
-"""Containers with an index by which decord finds the key frames; in the others it lands somewhere near."""
+"""Containers with an index by which decord finds key frames exactly; in others it seeks approximately."""
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegvideo,mpegts,mpegtsraw,flv,asf,ogg,mxf,nut,ivf,dv,gif,rm,swf,vob,"
     "wtv,gxf,y4m,yuv4mpegpipe,m4v,h261,h263,h264,hevc,av1,obu,mjpeg,webp_pipe,apng"
 )
-"""What FFmpeg may take a file for: one that holds its video itself. A playlist (m3u8, mpd, concat), which may come from
-a stranger, would have any file of this machine read."""
+"""Containers that FFmpeg may recognize: those that hold their video themselves. A playlist (m3u8, mpd, concat) from a
+stranger could make it read any file of this machine."""
 SHORT = 1_000_000
-"""Bytes; an index of so few packets takes some kilobytes."""
+"""Bytes of a short file, whose index takes only a few kilobytes."""
 NARROWEST = 64
-"""Pixels. The rows of a narrower frame are padded, by how much depends on the processor, and decord takes the padding
-for colour channels."""
+"""Pixels. Rows of narrower frames are padded depending on the processor, and decord mistakes the padding for colour
+channels."""
 ROUNDED = 1e-5
-"""Seconds by which FFmpeg rounds the beginning of a file's clock, and more."""
+"""Seconds; more than the error of FFmpeg's rounding of the beginning of a file's clock."""
 SUPPOSED_FPS = 25.0
-"""Frames a second of a file that does not say, to tell where it ends."""
+"""Frame rate that is assumed to find the end of a file that states none."""
 TORN = "it ends in the middle of a packet and states no length; it may be the beginning of a longer video"
 REPAIRED_QUIETLY = 1
-"""Time stamps of a video that are repaired without a word."""
+"""Number of time stamps of a video that may be repaired without a note."""
 
 
 @dataclass(frozen=True)
 class PacketIndex:
-    """What the packets of a video file tell."""
+    """Frames of a video file, according to its packets."""
 
     num_frames: int
-    """Frames that are shown."""
+    """Number of frames that are shown."""
     fps: float
-    """Frames a second on average, as the file says; 0 where it does not."""
+    """Average frame rate that the file states; 0 if it does not."""
     pts: np.ndarray | None
-    """int64 [num_frames], ascending, in units of the stream, as decoded frames have them; None where the packets do
-    not tell."""
+    """Time stamps of decoded frames in units of the stream, int64 [num_frames], ascending; None if unknown."""
     own: np.ndarray | None
-    """bool [num_frames], whether a time in `pts` tells a frame from all others; where one repeats or is missing it is
-    set between its neighbours."""
+    """Whether a time in `pts` identifies a frame, bool [num_frames]; repeated or missing ones are interpolated between
+    their neighbours."""
     seconds: np.ndarray | None
-    """float64 [num_frames], ascending, by the container's clock; None where the packets do not tell."""
+    """Seconds of the container's clock, float64 [num_frames], ascending; None if unknown."""
     last: float | None
-    """Seconds for which the last frame is shown; None where the file does not say."""
+    """Seconds for which the last frame is shown; None if unknown."""
     key_pts: np.ndarray
-    """int64, ascending: of the frames from which on decoding can begin; empty where `pts` is None."""
+    """Time stamps of frames at which decoding can begin, int64, ascending; empty if `pts` is None."""
     orientation: Orientation
     size: tuple[int, int]
-    """Height and width of each frame in square pixels, before it is turned. Where a video changes its resolution, all
-    frames are scaled to that of the first."""
+    """Height and width of each frame in square pixels, before it is turned. If the resolution changes, all frames are
+    scaled to that of the first."""
     notes: tuple[str, ...]
-    """What a user should know of the video, though it can be read."""
+    """Warnings about a video that can be read."""
     cut_off: str | None
-    """Where it ends, if it is known to be the beginning of a longer video."""
+    """Message with the end of the file if it is known to be the beginning of a longer video."""
     exact_seeks: bool
-    """Whether decord finds each frame and gives it as a player shows it. It counts packets as they are stored; where
-    frames behind a key frame are shown before it (an open group of pictures), where a file says to drop some, or where
-    the container has no times, it gives wrong frames after seeking."""
+    """Whether decord gives each frame as a player shows it. It counts packets as they are stored, and returns wrong
+    frames after seeking if frames stored after a key frame are shown before it (an open group of pictures), if a file
+    drops some, or if the container has no times."""
 
 
 def packet_index(path: Path) -> PacketIndex:
-    """Reads through all packets. Remembered are the last few files, since many clips may be cut from one video, and
-    many short ones, since training reads each every epoch. Raises ValueError where the file cannot be read."""
+    """Reads all packets. Caches the last few files, since many clips may come from one video, and many short ones,
+    since training reads each every epoch. Raises ValueError if the file cannot be read."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is not a file")
-    remembered = _of_short_file if status.st_size <= SHORT else _of_long_file
-    return remembered(path, status.st_size, status.st_mtime_ns)
+    cached_index = _of_short_file if status.st_size <= SHORT else _of_long_file
+    return cached_index(path, status.st_size, status.st_mtime_ns)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """PyAV's container and the stream that decord takes too, decoded by one thread."""
+    """Yields PyAV's container and the stream that decord uses, too, decoded by one thread."""
     import av
 
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
-        # Absolute, for FFmpeg takes what stands before a colon for a protocol.
+        # Absolute, as FFmpeg mistakes what precedes a colon for a protocol.
         container = av.open(str(path.absolute()), options=options)
-    except av.error.ArgumentError as error:  # FFmpeg's word for what is not on the list
+    except av.error.ArgumentError as error:  # raised for containers that are not on the list
         raise ValueError("a playlist, or a container that is not supported") from error
     with container:
         stream = container.streams.best("video")
@@ -101,36 +100,36 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             raise ValueError("it holds no video")
         decoder: Any = stream.codec_context
         if decoder.width * decoder.height > MOST_PIXELS:
-            raise ValueError(f"frames of {decoder.width} x {decoder.height} pixels are larger than any that are read")
+            raise ValueError(f"frames of {decoder.width} x {decoder.height} pixels exceed the limit")
         decoder.options = {"max_pixels": str(MOST_PIXELS)}
         decoder.thread_count = 1
         try:
             yield container, stream
         finally:
-            decoder.flush_buffers()  # else the frames it holds stay until the garbage is collected
+            decoder.flush_buffers()  # else its frames stay until garbage collection
 
 
 def _packet_index(path: Path, size: int, changed: int) -> PacketIndex:
-    """`size` and `changed` tell a file that was written anew."""
+    """Indexes a file; `size` and `changed` are keys of the cache, which notice a replaced file."""
     with opened(path) as (container, stream):
         found = head(container, stream)
         try:
             packets = _read(container, stream)
-        except IndexError as error:  # PyAV's for a packet of a stream that the head does not name
+        except IndexError as error:  # PyAV raises it for a packet of an unknown stream
             raise ValueError("its streams are damaged") from error
     return _index(path, found, packets)
 
 
 @dataclass
 class _Packets:
-    """What each packet with a frame in it tells, in the order in which they are stored."""
+    """Data of each packet with a frame, in the order of storage."""
 
     pts: list[int | None]
     dts: list[int | None]
     keys: list[bool]
     shown: list[bool]
     last: float = 0.0
-    """Seconds for which the frame is shown that is shown last; 0 where it is not known."""
+    """Seconds for which the last frame is shown; 0 if unknown."""
     first: FirstFrame | None = None
 
 
@@ -157,7 +156,7 @@ def _index(path: Path, found: Head, packets: _Packets) -> PacketIndex:
     keys, shown = np.array(packets.keys, bool), np.array(packets.shown, bool)
     stored = np.array([math.nan if time is None else time for time in packets.pts], np.float64)
     shown &= ~_before_first_key(stored, keys)
-    reordered = found.reordered and packets.pts != packets.dts  # no decoder delays frames that are shown at once
+    reordered = found.reordered and packets.pts != packets.dts  # frames that are shown at once are not delayed
     stamps = repair([packets.pts[number] for number in np.flatnonzero(shown)], reordered)
     asked, first = stated(path), packets.first or FirstFrame()
     stored_size = found.stored
@@ -178,7 +177,7 @@ def _index(path: Path, found: Head, packets: _Packets) -> PacketIndex:
         exact_seeks=False,
     )
     index = replace(index, cut_off=_cut_off(path, asked, found, index))
-    # Avi numbers packets as they are stored; where frames are shown in another order, their times are not these.
+    # AVI numbers packets in the order of storage; if frames are shown in another order, these are not their times.
     if stamps.times is None or not keys.any() or (found.is_avi and found.b_frames):
         return index
     own_keys = keys & ~np.isnan(stored)
@@ -193,8 +192,8 @@ def _index(path: Path, found: Head, packets: _Packets) -> PacketIndex:
 
 
 def _before_first_key(stored: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """bool [n]: what a recording that begins between two key frames shows before the first one, so that it cannot be
-    decoded. It is stored before it, or directly after it."""
+    """Returns, bool [n], which frames of a recording that begins between two key frames are shown before the first one
+    and cannot be decoded. They are stored before it, or directly after it."""
     before = np.zeros(len(stored), bool)
     if keys.any():
         first = int(keys.argmax())
@@ -206,10 +205,10 @@ def _before_first_key(stored: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def _seconds(found: Head, pts: np.ndarray, packets: _Packets, shown: np.ndarray) -> np.ndarray:
-    """When each frame is shown, by the container's clock."""
+    """Returns when each frame is shown, in seconds of the container's clock."""
     times = pts
     if found.is_avi and None not in packets.dts:
-        # Avi tells when frames are decoded, which is when they are shown; FFmpeg guesses a delay where B-frames may be.
+        # AVI stores decoding times, which are display times; FFmpeg guesses a delay if there may be B-frames.
         decoded = np.sort(np.array(packets.dts, np.float64)[shown])
         times = decoded if np.all(np.diff(decoded) > 0) else pts
     seconds = times * found.time_base
@@ -222,19 +221,19 @@ def _stamp_notes(stamps: Stamps, pts: Sequence[int | None]) -> Iterator[str]:
     count = len(stamps.own)
     if stamps.times is None and any(time is not None for time in pts):
         yield (
-            f"most time stamps of its {count} frames repeat, are missing or begin again; its frames are taken to come "
-            "evenly, and a cut of it may be the wrong one"
+            f"most time stamps of its {count} frames repeat, are missing or begin again; its frames are assumed to be "
+            "evenly spaced, and a segment of it may be the wrong one"
         )
     elif stamps.times is not None and stamps.repaired > REPAIRED_QUIETLY:
         yield (
             f"{stamps.repaired} of the time stamps of its {count} frames repeat, are missing or run backwards; they "
-            "are set evenly between their neighbours"
+            "are interpolated between their neighbours"
         )
 
 
 def _cut_off(path: Path, asked: Stated, found: Head, index: PacketIndex) -> str | None:
-    """Where the file ends, if it is the beginning of a longer one. A length that is only stated may be that of another
-    stream, which goes on after the video."""
+    """Returns a message with the end of the file if it is the beginning of a longer one. A stated length may be that of
+    another stream, which is longer than the video."""
     end = timeline(index.num_frames, index.fps or SUPPOSED_FPS, index.seconds, index.last).end
     if not asked.cut:
         enough = (asked.seconds or 0.0) - 2 / (index.fps or SUPPOSED_FPS)
@@ -246,7 +245,7 @@ def _cut_off(path: Path, asked: Stated, found: Head, index: PacketIndex) -> str 
 
 
 def _end_of_all(path: Path) -> float:
-    """Seconds of the streams' clock until which there is picture or sound."""
+    """Returns the second of the streams' clock at which picture and sound have ended."""
     with opened(path) as (container, _):
         ends = [
             float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -261,7 +260,7 @@ _of_long_file = lru_cache(maxsize=4)(_packet_index)
 
 
 def _in_order(stored: np.ndarray, keys: np.ndarray) -> bool:
-    """Whether all that is stored before a key frame is shown before it, and the rest after it."""
+    """Returns whether frames stored before a key frame are shown before it, and the others after it."""
     before = np.maximum.accumulate(stored)
     after = np.minimum.accumulate(stored[::-1])[::-1]
     return bool(keys[0] and np.all(before[keys] == stored[keys]) and np.all(after[keys] == stored[keys]))

@@ -1,4 +1,4 @@
-"""The videos that a command line names: files, folders of frames, and folders of either. Opens no video."""
+"""Finds the videos named on a command line: files, folders of frames, and folders of either. Opens no video."""
 
 import os
 from collections.abc import Iterable
@@ -8,15 +8,15 @@ from slt_cache.corpora.media import FRAME_SUFFIXES, VIDEO_SUFFIXES
 from slt_cache.errors import InputError
 
 MORE_SUFFIXES = (".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv", ".vob")
-"""Of videos too; no corpus has them, but telephones, cameras and television do."""
+"""Further suffixes of videos, from phones, cameras and television; no corpus has them."""
 
 
 def find_videos(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are named, whatever their suffix; a folder of frames as one video; of any other folder all videos
-    and folders of frames in it and below, in the order of their names. Hidden files do not count.
+    """Returns named files, whatever their suffix; a folder of frames as one video; for any other folder all videos and
+    folders of frames at any depth, sorted by name. Hidden files are ignored.
 
-    A folder with videos anywhere below it is not taken for frames: pictures beside videos are covers, not signing.
-    Raises InputError for a folder that holds neither."""
+    A folder that contains videos at any depth is no folder of frames: images next to videos are covers, not signing.
+    Raises InputError for a folder with neither."""
     found: list[Path] = []
     for path in paths:
         found.extend(_below(path) if path.is_dir() else [path])
@@ -26,13 +26,13 @@ def find_videos(paths: Iterable[Path]) -> list[Path]:
 def _below(top: Path) -> list[Path]:
     videos: list[Path] = []
     frames: list[Path] = []
-    for place, folders, names in os.walk(top, onerror=_refuse):
+    for parent, folders, names in os.walk(top, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = sorted(name for name in names if not name.startswith("."))
-        own = [Path(place) / name for name in here if _suffix(name) in (*VIDEO_SUFFIXES, *MORE_SUFFIXES)]
+        visible = sorted(name for name in names if not name.startswith("."))
+        own = [Path(parent) / name for name in visible if _suffix(name) in (*VIDEO_SUFFIXES, *MORE_SUFFIXES)]
         videos.extend(own)
-        if not own and any(_suffix(name) in FRAME_SUFFIXES for name in here):
-            frames.append(Path(place))
+        if not own and any(_suffix(name) in FRAME_SUFFIXES for name in visible):
+            frames.append(Path(parent))
     if frames and frames[0] == top:
         frames = frames[1:] if videos else [top]
     if not videos and not frames:

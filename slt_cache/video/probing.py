@@ -1,6 +1,6 @@
-"""A first look at the videos of clips, before hours are spent on them: does each open, is it whole, does every cut lie
-inside? Reads the packets of a video file and decodes a single frame; of a folder of frames the last bytes of each, and
-decodes the first, the last and what does not end as it should."""
+"""Probes the videos of clips before hours are spent on them: does each open, is it complete, does every segment lie
+inside? Reads the packets of a video file and decodes a single frame; of a folder of frames it reads the last bytes of
+each, and decodes the first, the last and those that do not end as they should."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,39 +14,39 @@ from slt_cache.video.stream import UnreadableVideo, VideoError, only_unreadable,
 from slt_cache.video.timeline import Timeline
 
 TOLERANCE = 0.1
-"""Seconds, beside one frame, that a cut may end after its video: annotation tools round, and audio may outlast the
-pictures."""
+"""Seconds, in addition to one frame, by which a segment may exceed its video: annotation tools round, and audio may be
+longer."""
 
 MOST_DOUBTFUL = 20
-"""Frames of a folder that are decoded because of their ends; a writer may end all of them in its own way."""
+"""Largest number of frames of a folder that are decoded because of their ends; a writer may end all in its own way."""
 
 
 @dataclass(frozen=True)
 class VideoToProbe:
-    """One video and all the clips that are cut from it."""
+    """One video and all clips taken from it."""
 
     video: Path
     clips: tuple[Clip, ...]
     fps: float
-    """`video.fps`, which no folder of frames can be resampled to."""
+    """Value of `video.fps`, to which no folder of frames can be resampled."""
 
 
 @dataclass(frozen=True)
 class ProbedClip:
-    """What is known of one clip."""
+    """Result for one clip."""
 
     reason: str | None = None
-    """Why it cannot be read; None for a good clip."""
+    """Reason why it cannot be read; None for a good clip."""
     num_frames: int = 0
-    """T of a good clip, frames before the keep rate."""
+    """T, frames before the keep rate; 0 for a bad clip."""
     seconds: float | None = None
-    """Where its video ends, if the clip ends after it."""
+    """End of the video if the clip ends after it."""
     notes: tuple[str, ...] = ()
-    """What a user should know of its video, though it can be read."""
+    """Warnings about its video, which can be read."""
 
 
 def probe_video(job: VideoToProbe) -> list[ProbedClip]:
-    """Looks at one video; returns what is found for each of its clips, in their order."""
+    """Probes one video; returns a result for each of its clips, in their order."""
     first = job.clips[0]
     try:
         with only_unreadable(first):
@@ -89,7 +89,7 @@ def _of_cut(clip: Clip, timeline: Timeline, fps: float) -> ProbedClip:
 
 
 def _with_first_frame(clips: Sequence[Clip], found: list[ProbedClip], video: VideoFile) -> list[ProbedClip]:
-    """Decodes the first frame of the first good clip; if it cannot be, that of the next ones, until one can."""
+    """Decodes the first frame of the first good clip, or of the next one if that fails, until one succeeds."""
     checked = list(found)
     earliest_first = sorted(range(len(clips)), key=lambda number: clips[number].start or 0.0)
     opened: VideoFile | None = video

@@ -1,7 +1,7 @@
-"""Clips read ahead by processes of their own, in order.
+"""Reads clips ahead in separate processes, in order.
 
-A file that kills or hangs the decoder costs itself and nothing else: its reader is replaced, and the clip comes back as
-UnreadableVideo. A clip whose reader died is tried once more, for memory may have run out. Pieces come through shared
+A file that crashes or hangs the decoder affects only itself: its reader is replaced, and the clip becomes an
+UnreadableVideo. A clip whose reader died is tried once more, as memory may have run out. Chunks pass through shared
 memory of a fixed size, so readers wait for a slow encoder."""
 
 import ctypes
@@ -23,80 +23,79 @@ import torch
 from tqdm import tqdm
 
 from slt_cache.children import belong_to, starting
-from slt_cache.video.chunks import ClipEnd, ClipView, Event, PieceReader
+from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView, Event
 from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.subprocess import METHOD, PATIENCE, Died
 
 SLOTS = 4
-"""Pieces that a reader may be ahead."""
+"""Chunks that a reader may be ahead."""
 SLOT_BYTES = 4_000_000
-"""At most, unless a single frame is larger."""
+"""Largest size of a slot, unless a single frame is larger."""
 NICENESS = 10
-"""So that readers do not take the cores from an encoder on the CPU, which would wait for each of its threads."""
+"""Niceness of readers, so that they do not take cores from an encoder on the CPU, which waits for all its threads."""
 STOPS = sys.platform == "linux"
-"""Whether a reader may stop itself: the system must kill it when its parent dies, for it could not see that."""
+"""Whether a reader may stop itself: only if the system kills it when its parent dies, which it could not notice."""
 
-_said: set[tuple[Path, str]] = set()
-"""Videos and what was said of them."""
+_printed: set[tuple[Path, str]] = set()
+"""Videos and notes that have been printed."""
 
 
-def read_ahead(jobs: Iterable[ClipView], reader: PieceReader, workers: int) -> Iterator[Event]:
-    """The events of all jobs, one job after another, whichever reader has read them. With 0 workers they are read
-    here. A piece is valid until the next event is asked for. What a user should know of a video is said on stderr, once
-    in this process."""
+def read_ahead(jobs: Iterable[ClipView], reader: ChunkReader, workers: int) -> Iterator[Event]:
+    """Yields the events of all jobs in order. With 0 workers they are read in this process. A chunk is valid until the
+    next event is requested. Notes on a video are printed to stderr, once per process."""
     with closing(_read_ahead(jobs, reader, workers)) as events:
         for event in events:
             if isinstance(event, ClipEnd):
-                _say(event)
+                _print_notes(event)
             yield event
 
 
-def _read_ahead(jobs: Iterable[ClipView], reader: PieceReader, workers: int) -> Generator[Event, None, None]:
+def _read_ahead(jobs: Iterable[ClipView], reader: ChunkReader, workers: int) -> Generator[Event, None, None]:
     if workers == 0:
         for job in jobs:
             yield from reader.events(job)
         return
-    with closing(_Readers(reader, workers)) as readers:
+    with closing(_Pool(reader, workers)) as readers:
         yield from readers.events(iter(jobs))
 
 
-def _say(end: ClipEnd) -> None:
-    for add_issue in end.notes:
-        if (end.clip.video, add_issue) not in _said:
-            _said.add((end.clip.video, add_issue))
-            tqdm.write(f"{end.clip.video}: {add_issue}.", file=sys.stderr)
+def _print_notes(end: ClipEnd) -> None:
+    for note in end.notes:
+        if (end.clip.video, note) not in _printed:
+            _printed.add((end.clip.video, note))
+            tqdm.write(f"{end.clip.video}: {note}.", file=sys.stderr)
 
 
-class _Readers:
-    """A team of reader processes."""
+class _Pool:
+    """A pool of reader processes."""
 
-    def __init__(self, reader: PieceReader, workers: int):
-        self.members = [_Member(reader) for _ in range(workers)]
+    def __init__(self, reader: ChunkReader, workers: int):
+        self.readers = [_Reader(reader) for _ in range(workers)]
 
     def events(self, jobs: Iterator[ClipView]) -> Iterator[Event]:
-        waiting: deque[tuple[ClipView, _Member]] = deque()
+        waiting: deque[tuple[ClipView, _Reader]] = deque()
         while True:
-            while min(len(member.jobs) for member in self.members) <= SLOTS:
+            while min(len(reader_process.jobs) for reader_process in self.readers) <= SLOTS:
                 job = next(jobs, None)
                 if job is None:
                     break
-                member = min(self.members, key=lambda member: len(member.jobs))
-                member.give(job)
-                waiting.append((job, member))
+                reader_process = min(self.readers, key=lambda reader_process: len(reader_process.jobs))
+                reader_process.give(job)
+                waiting.append((job, reader_process))
             if not waiting:
                 return
-            _, member = waiting.popleft()
-            yield from member.take()
+            _, reader_process = waiting.popleft()
+            yield from reader_process.take()
 
     def close(self) -> None:
-        for member in self.members:
-            member.stop()
+        for reader_process in self.readers:
+            reader_process.stop()
 
 
-class _Member:
-    """One process, its jobs and its ring of pieces."""
+class _Reader:
+    """One reader process, its jobs and its ring buffer of chunks."""
 
-    def __init__(self, reader: PieceReader):
+    def __init__(self, reader: ChunkReader):
         self.reader = reader
         self.jobs: deque[ClipView] = deque()
         self._start()
@@ -122,26 +121,26 @@ class _Member:
         self._send(job)
 
     def _send(self, job: ClipView) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # noticed, and sent again, when its events are taken
+        with suppress(BrokenPipeError, ConnectionResetError):  # noticed and sent again when its events are received
             self.connection.send(job)
 
     def take(self) -> Iterator[Event]:
-        """The events of its oldest job."""
-        clip, tried, given, known = self.jobs[0].clip, False, 0, 0
+        """Yields the events of its oldest job."""
+        clip, tried, yielded, seen = self.jobs[0].clip, False, 0, 0
         while True:
             message = self._receive()
             if isinstance(message, int):
-                new = min(message, max(0, known + message - given))  # a second try begins with what was given already
+                new = min(message, max(0, seen + message - yielded))  # a second try repeats what has been yielded
                 if new:
                     yield self.ring[self.slot, message - new : message].permute(0, 3, 1, 2)
-                known, given = known + message, given + new
+                seen, yielded = seen + message, yielded + new
                 self.slot = (self.slot + 1) % SLOTS
                 self.free.release()
                 self._wake()
                 continue
             if isinstance(message, Died):
                 if not tried:
-                    tried, known = True, 0
+                    tried, seen = True, 0
                     self._restart()
                     continue
                 message = UnreadableVideo(clip.id, clip.video, str(message), message.advice)
@@ -169,7 +168,7 @@ class _Member:
         return UnreadableVideo(clip.id, clip.video, reason)
 
     def _wake(self) -> None:
-        """It may have stopped itself for want of a free slot."""
+        """Resumes the process, which may have stopped itself for lack of a free slot."""
         if STOPS and self.process.is_alive():
             os.kill(self.process.pid, signal.SIGCONT)
 
@@ -187,22 +186,22 @@ class _Member:
 
 
 def _shared(context: Any, size: int) -> Any:
-    """Bytes that this process and the one it starts both see. A fork needs no file for them, so they do not depend on
-    /dev/shm, which is small in containers and whose end would be that of the process."""
+    """Returns memory shared with a child process. A fork needs no file for it, so it does not depend on /dev/shm, which
+    is small in containers and kills the process when full."""
     return mmap.mmap(-1, size) if METHOD == "fork" else context.RawArray(ctypes.c_uint8, size)
 
 
 def _read(
-    connection: Connection, memory: Any, shape: tuple[int, ...], free: Any, reader: PieceReader, parent: int
+    connection: Connection, memory: Any, shape: tuple[int, ...], free: Any, reader: ChunkReader, parent: int
 ) -> None:
-    """The process: jobs in; lengths of pieces, ends and errors out. Ends when its parent does."""
+    """Runs in a reader process: jobs in; lengths of chunks, ends and errors out. Ends with its parent."""
     belong_to(parent)
-    if hasattr(os, "nice"):  # Windows has it not
+    if hasattr(os, "nice"):  # not on Windows
         os.nice(NICENESS)
     torch.set_num_threads(1)
     ring = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
     slot = 0
-    _end_without(parent)  # killed before it could be asked to take this process with it
+    _end_without(parent)  # the parent may have died before `belong_to`
     while True:
         while not connection.poll(1.0):
             _end_without(parent)
@@ -214,16 +213,16 @@ def _read(
             if not isinstance(event, torch.Tensor):
                 connection.send(event)
                 continue
-            for piece in event.split(shape[1]):
+            for chunk in event.split(shape[1]):
                 _acquire(free, parent)
-                ring[slot, : len(piece)] = piece.permute(0, 2, 3, 1)
+                ring[slot, : len(chunk)] = chunk.permute(0, 2, 3, 1)
                 slot = (slot + 1) % shape[0]
-                connection.send(len(piece))
+                connection.send(len(chunk))
 
 
 def _acquire(free: Any, parent: int) -> None:
-    """Waits for a free slot. While a process waits, decord's threads go on decoding, without bound; so where it can be
-    woken again, it stops all of itself."""
+    """Waits for a free slot. Meanwhile decord's threads would decode without bound, so the process stops as a whole if
+    it can be resumed."""
     while not free.acquire(block=not STOPS, timeout=1.0):
         if STOPS:
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -231,6 +230,6 @@ def _acquire(free: Any, parent: int) -> None:
 
 
 def _end_without(parent: int) -> None:
-    """A process that was killed leaves its children behind; they must not stay."""
+    """Exits if the parent is gone: a killed process cannot end its children."""
     if os.getppid() != parent:
         os._exit(1)

@@ -1,5 +1,5 @@
-"""Time stamps of frames as a file stores them -> ascending ones; those that repeat, are missing or run backwards are
-repaired from their neighbours. Opens nothing."""
+"""Repairs time stamps of frames: those that repeat, are missing or run backwards are interpolated from their
+neighbours. Opens nothing."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -9,27 +9,27 @@ from itertools import pairwise
 import numpy as np
 
 REORDERED = 16
-"""Frames by which a frame may be stored away from where it is shown (H.264 and H.265); a stamp that would move it
+"""Largest distance between storage order and display order of a frame (H.264 and H.265); a time stamp that moves it
 farther is wrong."""
 ROOMY = 0.75
-"""Usual steps that must lie on either side of a frame without a stamp that is put between two others."""
+"""Usual steps required on either side of a frame without a time stamp if it is put between two others."""
 
 
 @dataclass(frozen=True)
 class Stamps:
-    """When frames are shown."""
+    """Display times of frames."""
 
     times: np.ndarray | None
-    """float64 [n], ascending, in units of the stream; None where the stamps do not tell."""
+    """Display times, float64 [n], ascending, in units of the stream; None if unknown."""
     own: np.ndarray
-    """bool [n], those by which a frame can be told from all others, as the file has them."""
+    """Which times are the file's own and identify their frame, bool [n]."""
     repaired: int
-    """How many are not the file's own."""
+    """Number of times that are not the file's own."""
 
 
 def repair(stored: Sequence[int | None], reordered: bool) -> Stamps:
-    """`stored` are the stamps of the frames as they are stored. `reordered`: frames may be shown in another order than
-    that, so that the stamps alone tell it."""
+    """Repairs the time stamps `stored`, in the order of storage. `reordered`: only the stamps say in which order frames
+    are shown."""
     times = np.array([np.nan if time is None else time for time in stored], np.float64)
     sound = ~np.isnan(times)
     if reordered:
@@ -54,8 +54,8 @@ def _useless(count: int) -> Stamps:
 
 
 def _within_reach(times: np.ndarray) -> np.ndarray:
-    """bool [n], for stamps as they are stored: those that move a frame no farther than an encoder does; of equal ones
-    the one that moves least."""
+    """Returns, bool [n], which stamps in the order of storage move a frame no farther than an encoder does; of equal
+    ones only the one that moves least."""
     sound = np.ones(len(times), bool)
     while sound.sum() * 2 > len(times):
         distance = _moved(times[sound])
@@ -72,13 +72,13 @@ def _within_reach(times: np.ndarray) -> np.ndarray:
 
 
 def _moved(times: np.ndarray) -> np.ndarray:
-    """int64 [n]: by how many places sorting moves each."""
+    """Returns, int64 [n], by how many places sorting moves each stamp."""
     return abs(np.argsort(np.argsort(times, kind="stable")) - np.arange(len(times)))
 
 
 def _rising(times: np.ndarray) -> np.ndarray:
-    """bool [n]: the longest choice of them that ascends. Of equal ones in a row that is kept which leaves the others
-    more room."""
+    """Returns, bool [n], the longest ascending subsequence. Of consecutive equal stamps the one is kept that leaves
+    more room for the others."""
     tails: list[float] = []
     ends: list[int] = []
     before = np.full(len(times), -1)
@@ -97,23 +97,22 @@ def _rising(times: np.ndarray) -> np.ndarray:
 
 
 def _choose_of_equal(times: np.ndarray, kept: np.ndarray) -> None:
-    """Moves the kept one of a row of equal stamps to its first or its last place."""
+    """Moves the kept one of consecutive equal stamps to the first or the last of them."""
     borders = np.flatnonzero(np.diff(times, prepend=np.nan, append=np.nan) != 0)
-    for first, behind in pairwise(borders.tolist()):
-        row = slice(first, behind)
-        if behind - first < 2 or not kept[row].any():
+    for first, end in pairwise(borders.tolist()):
+        row = slice(first, end)
+        if end - first < 2 or not kept[row].any():
             continue
-        ahead = times[behind] - times[first] if behind < len(times) else np.inf
-        past = times[first] - times[first - 1] if first else -np.inf
+        gap_after = times[end] - times[first] if end < len(times) else np.inf
+        gap_before = times[first] - times[first - 1] if first else -np.inf
         kept[row] = False
-        kept[first if ahead >= past else behind - 1] = True
+        kept[first if gap_after >= gap_before else end - 1] = True
 
 
 def _by_time(stored: np.ndarray, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the sound stamps come among all frames, and the stamps in order of time. A frame without one goes into the
-    widest gap near the place where it is stored; if all are narrow, before the first or after the last that is near.
-    One that repeats the stamp of another goes next to that unless a gap elsewhere shows that a frame is missing there.
-    """
+    """Returns the places of the sound stamps among all frames, and these stamps sorted. A frame without one goes into
+    the widest gap near its place of storage; if all are narrow, before the first or after the last one nearby. A frame
+    that repeats another's stamp goes next to it, unless a gap elsewhere shows that a frame is missing there."""
     times, reach = np.sort(stored[sound]), int(_moved(stored[sound]).max(initial=0))
     steps, last = np.diff(times), len(times)
     usual, most = np.quantile(steps, (0.5, 0.9)) if len(steps) else (0.0, 0.0)
@@ -138,13 +137,13 @@ def _by_time(stored: np.ndarray, sound: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _roomiest(steps: np.ndarray, missing: np.ndarray, gaps: range) -> tuple[float, int]:
-    """The gap in which frames are farthest apart with one more than those that are put there already, and how far."""
+    """Finds the gap with the largest distance between frames after one more is put there; returns distance and gap."""
     rooms = [(float(steps[gap - 1] / (missing[gap] + 2)), gap) for gap in gaps]
     return max(rooms, key=lambda one: one[0], default=(-1.0, 0))
 
 
 def _filled(sound: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """What is not sound lies evenly between its neighbours; before the first and after the last, by the usual step."""
+    """Interpolates times that are not sound between their neighbours, and extrapolates them by the usual step."""
     places = np.flatnonzero(sound)
     every = np.arange(len(sound))
     filled: np.ndarray = np.interp(every, places, times)

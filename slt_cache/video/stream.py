@@ -1,4 +1,4 @@
-"""What every reader of frames gives: the kept frames of one clip, piece by piece, or why they cannot be had. Opens
+"""The result of every reader of frames: the kept frames of one clip in chunks, or why they cannot be read. Opens
 nothing."""
 
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ import numpy as np
 from slt_cache.corpora.base import Clip
 from slt_cache.errors import InputError
 
-REPAIR = "Repair the video, or take the clip out of the manifest."
-GET_WHOLE = "Get the whole file, or take the clip out of the manifest."
+REPAIR = "Repair the video, or remove the clip from the manifest."
+GET_WHOLE = "Get the complete file, or remove the clip from the manifest."
 FREE_MEMORY = "Free memory, or lower compute.workers, and run the same command again."
 MOST_PIXELS = 89_478_485
-"""Of a frame; Pillow's own limit, nearly three times 8K. A file of some kilobytes can hold frames of gigabytes."""
+"""Pillow's limit for an image, nearly three times 8K. A file of a few kilobytes can contain frames of gigabytes."""
 MOST_CHARACTERS = 150
-"""Of what a library says."""
-PIECE_BYTES = 32_000_000
-"""Frames as they come from the file that are held at once."""
+"""Longest quotation of a library's error."""
+CHUNK_BYTES = 32_000_000
+"""Largest size of a chunk of frames as they come from the file, unless a single frame is larger."""
 
 
 class VideoError(Exception):
-    """Why frames of a video cannot be had, raised where that is found; `only_unreadable` adds the clip."""
+    """Raised if frames of a video cannot be read, with the reason; `only_unreadable` adds the clip."""
 
     def __init__(self, reason: str, advice: str = REPAIR):
         super().__init__(reason)
@@ -32,7 +32,7 @@ class VideoError(Exception):
 
 
 class UnreadableVideo(InputError):
-    """A clip whose frames cannot be had; the message gives the clip and the reason."""
+    """Raised for a clip whose frames cannot be read; the message has the clip and the reason."""
 
     def __init__(self, clip_id: str, video: Path, reason: str, advice: str = REPAIR):
         super().__init__(f"clip {clip_id!r} ({video}): {reason}. {advice}")
@@ -42,28 +42,27 @@ class UnreadableVideo(InputError):
         self.advice = advice
 
     def __reduce__(self) -> tuple[type["UnreadableVideo"], tuple[str, Path, str, str]]:
-        """Reader processes send it by pickle, which would hand `__init__` the message alone."""
+        """Supports pickling by reader processes, which would otherwise call `__init__` with the message alone."""
         return type(self), (self.clip_id, self.video, self.reason, self.advice)
 
 
 @dataclass(frozen=True)
 class FrameStream:
-    """The kept frames of one clip, opened and not yet read; to be read once."""
+    """The kept frames of one clip, opened for reading once."""
 
-    pieces: Iterator[np.ndarray]
-    """uint8 [n, H, W, 3], RGB, upright, in order, at most PIECE_BYTES each unless a single frame is larger. Raises
-    UnreadableVideo."""
+    chunks: Iterator[np.ndarray]
+    """Chunks of upright RGB frames in order, uint8 [n, H, W, 3], of about CHUNK_BYTES. Raises UnreadableVideo."""
     num_frames: int
     """T, frames of the clip before downsampling: those of the source, or with `video.fps` the resampled ones."""
     fps: float
-    """Of these frames, a second: the source's rate, or `video.fps` where set; 0 for a folder, which has no rate."""
+    """Rate of these frames per second: that of the source, or `video.fps` if set; 0 for a folder, which has no rate."""
     notes: tuple[str, ...] = ()
-    """What a user should know of the video, though it can be read."""
+    """Warnings about a video that can be read."""
 
 
 @contextmanager
 def only_unreadable(clip: Clip) -> Iterator[None]:
-    """Reads a clip in this block: whatever is raised in it costs this clip alone, as UnreadableVideo."""
+    """Turns whatever is raised while a clip is read in this block into UnreadableVideo, so only this clip is lost."""
     try:
         yield
     except (UnreadableVideo, AssertionError):
@@ -83,13 +82,13 @@ def _video_error(error: Exception) -> VideoError:
 
 
 def require_there(video: Path) -> None:
-    """Raises VideoError unless there is a file or a folder. To open anything else, such as a named pipe, may take for
+    """Raises VideoError unless there is a file or a folder. Opening anything else, such as a named pipe, may block for
     ever."""
     if not video.is_file() and not video.is_dir():
-        there = video.exists()
-        raise VideoError("it is neither a file nor a folder" if there else "there is no such file or folder")
+        exists = video.exists()
+        raise VideoError("it is neither a file nor a folder" if exists else "there is no such file or folder")
 
 
-def frames_a_piece(frame: np.ndarray) -> int:
-    """How many frames like this one are held at once."""
-    return max(1, PIECE_BYTES // frame.nbytes)
+def frames_per_chunk(frame: np.ndarray) -> int:
+    """Returns the number of frames of this size in a chunk."""
+    return max(1, CHUNK_BYTES // frame.nbytes)

@@ -1,4 +1,4 @@
-"""Work on files in a process of its own: one that kills or hangs a library costs itself, and nothing else."""
+"""Processes files in a subprocess: a file that crashes or hangs a library affects only itself."""
 
 import multiprocessing
 import os
@@ -12,25 +12,25 @@ from slt_cache.children import belong_to, starting
 from slt_cache.video.stream import FREE_MEMORY, REPAIR
 
 METHOD = "fork" if sys.platform == "linux" else "spawn"
-"""As torch's loaders do: fork shares what is loaded already; where it is not the system's way, spawn."""
+"""Start method, as in torch's loaders: fork shares what is already loaded; spawn where it is not the default."""
 PATIENCE = 300
-"""Seconds without an answer after which a process is given up."""
+"""Seconds without an answer after which a process is killed."""
 FAULTS = frozenset({"SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGTRAP"})
-"""Signals that a library brings upon its process itself."""
+"""Signals that a faulty library causes in its own process."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class WorkerDied(Exception):
-    """The process died or hung; says how."""
+    """Raised if the process died or hung; the message says how."""
 
 
 class Died(WorkerDied):
-    """The process died. Another one may do better, if memory had run out or somebody killed it."""
+    """Raised if the process died. Another try may succeed if memory had run out or somebody killed it."""
 
     def __init__(self, exitcode: int):
-        """`exitcode` is that of a process that has been joined; negative ones are signals."""
+        """Describes the exit code of a joined process; negative ones are signals."""
         self.killed = False
         if exitcode >= 0:
             super().__init__(f"the decoder crashed on it twice (exit code {exitcode})")
@@ -46,9 +46,9 @@ class Died(WorkerDied):
         return FREE_MEMORY if self.killed else REPAIR
 
 
-def map_apart(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | WorkerDied]:
-    """What `work` returns for each item, in their order; NoAnswer if its process hangs, or dies or raises twice. One
-    process takes one item after another and is then replaced; all of it must be picklable."""
+def map_in_subprocess(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | WorkerDied]:
+    """Yields what `work` returns for each item, in order; WorkerDied if its process hangs, or dies or raises twice. One
+    process handles all items, and is replaced when it dies; everything must be picklable."""
     done, tried = 0, False
     while done < len(items):
         for answer in _answers(work, items[done:]):
@@ -60,7 +60,7 @@ def map_apart(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator
 
 
 def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | WorkerDied]:
-    """Of one process, which ends with the first NoAnswer."""
+    """Yields the answers of one process, up to the first WorkerDied."""
     context: Any = multiprocessing.get_context(METHOD)
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, work, items, os.getpid()), daemon=True)
@@ -74,7 +74,7 @@ def _answers(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[
                 return
             try:
                 answer = ours.recv()
-            except (EOFError, OSError):  # the latter where it died in the middle of its answer
+            except (EOFError, OSError):  # the latter if it died in the middle of its answer
                 process.join()
                 yield Died(process.exitcode)
                 return

@@ -1,7 +1,7 @@
-"""Frames of any size in, the square uint8 `[T', 3, S, S]` that the encoder sees out. Normalizes nothing.
+"""Transforms frames of any size to the square uint8 `[T', 3, S, S]` that the encoder sees. Normalizes nothing.
 
-The same random choice holds for all frames of a clip: an augmentation that jitters from frame to frame would
-look like movement."""
+All frames of a clip share the same random choice: an augmentation that jitters from frame to frame would look like
+movement."""
 
 import math
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from torchvision.transforms.v2 import functional as F
 from slt_cache.config import AugmentationConfig, VideoConfig
 
 FRAMES_AT_ONCE = 8
-"""Frames that are augmented together. Colours are computed in float: so few stay in the processor's cache, which is two
-to three times as fast as 64 at once, and a long clip does not take gigabytes."""
+"""Frames augmented together. Colours are computed in float: this few fit into the processor's cache, which is two to
+three times as fast as 64 at once, and a long clip does not take gigabytes."""
 
 
 def square(frames: np.ndarray, video: VideoConfig) -> torch.Tensor:
-    """uint8 [T', H, W, 3] -> uint8 [T', 3, R, R] with R = video.resize, antialiased."""
+    """Resizes with antialiasing: uint8 [T', H, W, 3] -> uint8 [T', 3, R, R] with R = video.resize."""
     images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
     if video.fit == "crop":
         images = F.center_crop(images, [min(images.shape[-2:])] * 2)
@@ -28,18 +28,18 @@ def square(frames: np.ndarray, video: VideoConfig) -> torch.Tensor:
 
 
 def centre_crop(images: torch.Tensor, size: int) -> torch.Tensor:
-    """[T', 3, R, R] -> [T', 3, S, S]"""
+    """Crops the centre: [T', 3, R, R] -> [T', 3, S, S]."""
     cropped: torch.Tensor = F.center_crop(images, [size, size])
     return cropped
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One random choice for all frames of a clip. Each frame is changed for itself, so that a clip in pieces comes out
-    as the whole clip does."""
+    """One random choice for all frames of a clip. Frames are changed independently, so a clip in chunks comes out the
+    same as in one piece."""
 
     top: int
-    """Pixels; where the crop begins."""
+    """First row of the crop in pixels."""
     left: int
     shift: int
     """Pixels to the left; the edge column is repeated."""
@@ -56,7 +56,7 @@ class Augmentation:
     """Share of the colour circle."""
 
     def apply(self, images: torch.Tensor, size: int) -> torch.Tensor:
-        """uint8 [n, 3, R, R] -> uint8 [n, 3, S, S]"""
+        """Augments frames: uint8 [n, 3, R, R] -> uint8 [n, 3, S, S]."""
         return torch.cat([self._colour(self._place(few, size)) for few in images.split(FRAMES_AT_ONCE)])
 
     def _place(self, images: torch.Tensor, size: int) -> torch.Tensor:
@@ -81,11 +81,10 @@ class Augmentation:
 
 
 def rotate(images: torch.Tensor, degrees: float) -> torch.Tensor:
-    """uint8 [n, 3, R, R] -> the same, rotated about the middle. The corners are filled with the repeated edge, as in a
-    shift: black ones would tell the network that, and by how much, the frames were rotated. It comes before the crop,
-    which cuts most of what is filled off again."""
+    """Rotates uint8 [n, 3, R, R] about the centre. The corners are filled by repeating the edge, as in a shift: black
+    ones would show the network by how much the frames were rotated. The crop that follows removes most of them."""
     size, angle = images.shape[-1], math.radians(abs(degrees))
-    reach = size / 2 * (math.cos(angle) + math.sin(angle))  # pixels from the middle to the farthest row that is seen
+    reach = size / 2 * (math.cos(angle) + math.sin(angle))  # pixels from the centre to the farthest visible row
     margin = math.ceil(reach - size / 2) + 1
     padded = F.pad(images, [margin] * 4, padding_mode="edge")
     rotated = F.rotate(padded, degrees, interpolation=InterpolationMode.BILINEAR)
@@ -94,8 +93,8 @@ def rotate(images: torch.Tensor, degrees: float) -> torch.Tensor:
 
 
 def adjust_contrast(images: torch.Tensor, factor: float) -> torch.Tensor:
-    """uint8 [n, 3, S, S] -> the same, as torchvision's adjust_contrast does it but for the sum: its own is in float32,
-    and of a frame larger than 256 pixels depends on the number of threads, which differs in a loader's workers."""
+    """Adjusts the contrast of uint8 [n, 3, S, S] like torchvision, but sums in float64: in float32 the sum over a frame
+    larger than 256 pixels depends on the number of threads, which differs in a loader's workers."""
     mean = F.rgb_to_grayscale(images).double().mean((-3, -2, -1), keepdim=True).float()  # [n, 1, 1, 1]
     return images.mul(factor).add(mean, alpha=1.0 - factor).clamp(0, 255).to(torch.uint8)
 
@@ -108,8 +107,8 @@ def draw_augmentation(
     shift = round(random.uniform(-1.0, 1.0) * augmentation.shift * size)
     flip = random.random() < augmentation.flip
     light = 1.0 + random.uniform(-1.0, 1.0) * augmentation.brightness
-    # Drawn whether they are on or off: switching one on must not change what the others draw. And drawn last: what is
-    # above draws for a seed what it drew before these came.
+    # Drawn whether they are on or off, so that switching one on does not change the others; and drawn last, so that a
+    # seed gives the same choices above as before these were added.
     rotation, contrast, saturation, hue = random.uniform(-1.0, 1.0, size=4).tolist()
     return Augmentation(
         top=int(top),
@@ -127,5 +126,5 @@ def draw_augmentation(
 def augment(
     images: torch.Tensor, size: int, augmentation: AugmentationConfig, random: np.random.Generator
 ) -> torch.Tensor:
-    """[T', 3, R, R] -> [T', 3, S, S], with one random draw of `augmentation`."""
+    """Augments a clip with one random draw: [T', 3, R, R] -> [T', 3, S, S]."""
     return draw_augmentation(images.shape[-1] - size, size, augmentation, random).apply(images, size)

@@ -1,5 +1,5 @@
-"""Whether a video file is all there, by the sizes and lengths that it states itself. FFmpeg reads a half-downloaded one
-as a shorter video, without a word. Reads some bytes of the file; decodes nothing."""
+"""Checks whether a video file is complete, by the sizes and lengths that it states itself. FFmpeg silently reads a
+half-downloaded one as a shorter video. Reads a few bytes of the file; decodes nothing."""
 
 import struct
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 LARGE = 1
-"""In place of a box's size, which then stands behind its name in eight bytes."""
+"""Value of a box's size if the actual size follows its name in eight bytes."""
 MP4 = (b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"wide", b"free", b"skip", b"pnot")
-"""Boxes with which files of the mp4 family begin."""
+"""First boxes of files of the mp4 family."""
 MATROSKA, ASF = bytes.fromhex("1a45dfa3"), bytes.fromhex("3026b275")
 PACK, PROGRAM_END = bytes.fromhex("000001ba"), bytes.fromhex("000001b9")
 FRAMES = (b"mdat", b"moof", b"moov")
@@ -19,25 +19,25 @@ FRAMES = (b"mdat", b"moof", b"moov")
 SEGMENT, CLUSTER, SEGMENT_INFO = 0x18538067, 0x1F43B675, 0x1549A966
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 LONGEST_INDEX = 28 + 4 + 12 * 65_535
-"""Bytes of a sidx box."""
+"""Largest size of a sidx box in bytes."""
 HEADER_BYTES = 65_536
-"""In which a file of ASF or FLV states its size or length."""
+"""Bytes at the beginning of an ASF or FLV file that contain its size or length."""
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What a file states of itself."""
+    """Completeness of a file, according to itself."""
 
     incomplete: bool = False
-    """It states more bytes than it has; an index at its end may be all that is missing."""
+    """It states more bytes than it has; perhaps only an index at its end is missing."""
     cut: bool = False
     """It states more bytes of frames than it has."""
     torn: bool = False
-    """It ends in the middle of a packet, but states neither its size nor its length: it may be a recording that was
-    stopped, or the beginning of a longer one."""
+    """It ends in the middle of a packet, but states neither its size nor its length: it may be an interrupted
+    recording, or the beginning of a longer one."""
     seconds: float | None = None
-    """A length that its frames must reach, or they are cut off; None if it states none, as a live recording, or if its
-    bytes are all there."""
+    """Length that its frames must reach, or else they are cut off; None if it states none, like a live recording, or if
+    all bytes exist."""
 
 
 TORN = Stated(torn=True)
@@ -46,10 +46,10 @@ WHOLE = Stated()
 
 
 def stated(path: Path) -> Stated:
-    """What a file of the families of mp4, Matroska, avi, flv, asf, Ogg, MPEG-PS and MPEG-TS states; of any other
-    nothing is known. Raises OSError."""
+    """Reads what a file of the families of mp4, Matroska, AVI, FLV, ASF, Ogg, MPEG-PS and MPEG-TS states; any other
+    counts as complete. Raises OSError."""
     size = path.stat().st_size
-    with path.open("rb") as file, suppress(struct.error, IndexError):  # what is not as it should be states nothing
+    with path.open("rb") as file, suppress(struct.error, IndexError):  # malformed data state nothing
         head = file.read(12)
         if head[4:8] in MP4:
             return _mp4(file, size)
@@ -71,7 +71,7 @@ def stated(path: Path) -> Stated:
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, begin of content and end of each box; the last one may end past `end`."""
+    """Yields name, begin of content and end of each box; the last one may end past `end`."""
     place = start
     while place + 8 <= end:
         file.seek(place)
@@ -79,7 +79,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
         size, name, begin = int.from_bytes(head[:4], "big"), head[4:8], place + 8
         if size == LARGE:
             size, begin = int.from_bytes(head[8:16], "big"), place + 16
-        if size == 0:  # it goes on to the end of the file
+        if size == 0:  # it extends to the end of the file
             size = end - place
         if size < begin - place:
             return
@@ -107,9 +107,9 @@ def _mp4(file: BinaryIO, size: int) -> Stated:
 
 
 def _lengths(file: BinaryIO, start: int, end: int) -> tuple[bool, float]:
-    """Whether frames come in fragments, and the seconds that the head states; 0 where it states none."""
+    """Returns whether the file is fragmented, and the seconds that its head states; 0 if none."""
     fragmented, scale, length = False, 0, 0
-    for name, begin, behind in list(_boxes(file, start, end)):
+    for name, begin, content_end in list(_boxes(file, start, end)):
         file.seek(begin)
         if name == b"mvhd":
             content = file.read(32)
@@ -118,7 +118,7 @@ def _lengths(file: BinaryIO, start: int, end: int) -> tuple[bool, float]:
             )
         if name == b"mvex":
             fragmented = True
-            for inner, place, _ in list(_boxes(file, begin, behind)):
+            for inner, place, _ in list(_boxes(file, begin, content_end)):
                 if inner == b"mehd":
                     file.seek(place)
                     content = file.read(12)
@@ -128,7 +128,7 @@ def _lengths(file: BinaryIO, start: int, end: int) -> tuple[bool, float]:
 
 
 def _referenced(index: bytes) -> int:
-    """Bytes behind a sidx box that it is the index of (ISO 14496-12, 8.16.3)."""
+    """Returns the number of bytes after a sidx box that it indexes (ISO 14496-12, 8.16.3)."""
     wide = index[0] > 0
     first = int.from_bytes(index[20:28] if wide else index[16:20], "big")
     place = 28 if wide else 20
@@ -138,7 +138,7 @@ def _referenced(index: bytes) -> int:
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
-    """Identifier, begin of content and its end (None where it is not known) of each element of EBML (RFC 8794)."""
+    """Yields identifier, begin of content and its end (None if unknown) of each element of EBML (RFC 8794)."""
     place = start
     while place < end:
         file.seek(place)
@@ -167,30 +167,30 @@ def _matroska(file: BinaryIO, size: int) -> Stated:
     if end is not None and end <= size:
         return WHOLE
     seconds, torn = 0.0, False
-    for name, place, behind in _elements(file, begin, size):
-        if name == SEGMENT_INFO and behind is not None:
-            seconds = _matroska_seconds(file, place, behind)
-        if end is not None and name == CLUSTER and (behind is None or behind > size):
+    for name, place, content_end in _elements(file, begin, size):
+        if name == SEGMENT_INFO and content_end is not None:
+            seconds = _matroska_seconds(file, place, content_end)
+        if end is not None and name == CLUSTER and (content_end is None or content_end > size):
             return CUT
-        torn = behind is not None and behind > size
+        torn = content_end is not None and content_end > size
     return Stated(incomplete=end is not None, torn=torn and end is None, seconds=seconds or None)
 
 
 def _matroska_seconds(file: BinaryIO, start: int, end: int) -> float:
     scale, length = 1_000_000, 0.0
-    for name, begin, behind in list(_elements(file, start, end)):
+    for name, begin, content_end in list(_elements(file, start, end)):
         file.seek(begin)
-        if name == 0x2AD7B1 and behind is not None:
-            scale = int.from_bytes(file.read(min(behind - begin, 8)), "big")
-        if name == 0x4489 and behind is not None:
-            content = file.read(min(behind - begin, 9))
+        if name == 0x2AD7B1 and content_end is not None:
+            scale = int.from_bytes(file.read(min(content_end - begin, 8)), "big")
+        if name == 0x4489 and content_end is not None:
+            content = file.read(min(content_end - begin, 9))
             length = struct.unpack(">f" if len(content) == 4 else ">d", content)[0] if len(content) in (4, 8) else 0.0
     return length * scale / 1e9
 
 
 def _avi(file: BinaryIO, size: int) -> Stated:
-    """A list of frames (movi) that ends past the file; what a recorder did not come to write down is 0. FFmpeg finds
-    frames by the index behind them, so that they may be missing without it, too."""
+    """Looks for a list of frames (movi) that ends past the file; sizes that a recorder never wrote are 0. FFmpeg finds
+    frames by the index after them, so without it they may be missing, too."""
     place, seconds = 0, 0.0
     while place + 12 <= size:
         file.seek(place)
@@ -212,7 +212,7 @@ def _avi(file: BinaryIO, size: int) -> Stated:
 
 
 def _flv(file: BinaryIO, size: int) -> Stated:
-    """The script data at its beginning may have the size of the file and a length (Adobe's FLV specification, E.5)."""
+    """Reads size and length from the script data at the beginning, if present (Adobe's FLV specification, E.5)."""
     head = file.read(HEADER_BYTES)
     if 0 < _flv_number(head, b"filesize") <= size:
         return WHOLE
@@ -221,7 +221,7 @@ def _flv(file: BinaryIO, size: int) -> Stated:
 
 
 def _flv_number(head: bytes, name: bytes) -> float:
-    """0 if it is not there."""
+    """Returns a number of the script data; 0 if it is missing."""
     place = head.find(key := b"\0" + bytes([len(name)]) + name + b"\0")
     content = head[place + len(key) : place + len(key) + 8]
     return struct.unpack(">d", content)[0] if place >= 0 and len(content) == 8 else 0.0
@@ -233,11 +233,11 @@ def _asf(file: BinaryIO, size: int) -> Stated:
     if place < 0 or len(head) < place + 92:
         return WHOLE
     whole, flags = struct.unpack_from("<Q", head, place + 40)[0], struct.unpack_from("<I", head, place + 88)[0]
-    return CUT if not flags & 1 and whole > size else WHOLE  # bit 0: a broadcast, of which sizes are not known
+    return CUT if not flags & 1 and whole > size else WHOLE  # bit 0: a broadcast, whose size is unknown
 
 
 def _ogg(file: BinaryIO, size: int) -> Stated:
-    """The last page says that it is the last one (RFC 3533, 6)."""
+    """Checks that the last page is marked as the last one (RFC 3533, 6)."""
     file.seek(max(0, size - 2 * HEADER_BYTES))  # no page is larger
     tail = file.read()
     place = tail.rfind(b"OggS\0")
@@ -249,14 +249,14 @@ def _ogg(file: BinaryIO, size: int) -> Stated:
 
 
 def _program_stream(file: BinaryIO, size: int) -> Stated:
-    """Packs, each of a header and packets that state their sizes (ISO 13818-1, 2.5.3)."""
-    file.seek(max(0, size - 2 * HEADER_BYTES))  # packs are of some kilobytes
+    """Follows the sizes of packets from the last pack to the end (ISO 13818-1, 2.5.3)."""
+    file.seek(max(0, size - 2 * HEADER_BYTES))  # packs have a few kilobytes
     tail = file.read()
     place = tail.rfind(PACK)
     while 0 <= place < len(tail):
         code, rest = tail[place : place + 4], len(tail) - place
         if code == PACK:
-            wide = rest > 13 and tail[place + 4] >> 6 == 1  # of MPEG-2
+            wide = rest > 13 and tail[place + 4] >> 6 == 1  # MPEG-2
             place += 14 + (tail[place + 13] & 7) if wide else 12
         elif code == PROGRAM_END:
             return WHOLE
@@ -268,7 +268,7 @@ def _program_stream(file: BinaryIO, size: int) -> Stated:
 
 
 def _transport_stream(file: BinaryIO, size: int) -> Stated:
-    """Packets of one size, each of which begins with a G."""
+    """Checks for an integral number of packets of one size, each of which begins with a G."""
     file.seek(0)
     head = file.read(3 * 204)
     for length, first in ((188, 0), (192, 4), (204, 0)):

@@ -1,4 +1,4 @@
-"""A long video as windows of some seconds, each a clip of its own. Reads packets; decodes nothing."""
+"""Splits a long video into windows of a few seconds, each a separate clip. Reads packets; decodes nothing."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from slt_cache.video.stream import UnreadableVideo, VideoError
 
 
 def borders(length: float, window: float) -> list[float]:
-    """Seconds at which windows begin. What is left at the end is a window where it is at least half as long as the
-    others; else it belongs to the one before, since a moment of a video is no sentence."""
+    """Returns the seconds at which windows begin. The rest at the end is a window if it has at least half the length of
+    the others; else it belongs to the previous one, since a moment of a video is no sentence."""
     count = int(length // window)
     if length - count * window >= window / 2:
         count += 1
@@ -17,9 +17,9 @@ def borders(length: float, window: float) -> list[float]:
 
 
 def windows(clip: Clip, window: float) -> list[Clip]:
-    """The whole of a clip's video in windows of this many seconds, every frame in one of them; the last one ends where
-    the video does, and one without a frame is left out. A file that cannot be read stays whole: reading it says why.
-    Raises UnreadableVideo for what has no frame rate."""
+    """Splits a clip's video into windows of this many seconds, with every frame in one of them; the last one ends with
+    the video, and windows without frames are omitted. A file that cannot be read stays whole: reading it reports why.
+    Raises UnreadableVideo if there is no frame rate."""
     if clip.video.is_dir():
         raise _without_rate(clip, "a folder of frames")
     if not clip.video.is_file():
@@ -40,4 +40,4 @@ def windows(clip: Clip, window: float) -> list[Clip]:
 
 
 def _without_rate(clip: Clip, what: str) -> UnreadableVideo:
-    return UnreadableVideo(clip.id, clip.video, f"{what} has no frame rate, so no seconds to cut it by")
+    return UnreadableVideo(clip.id, clip.video, f"{what} has no frame rate, so it cannot be split by seconds")

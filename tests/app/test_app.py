@@ -71,7 +71,7 @@ def test_an_upload_that_is_too_long_is_refused_and_a_clip_of_the_corpus_is_not(
     answerer: Answerer, make_video: Callable[..., Path], tmp_path: Path
 ) -> None:
     video = make_video(tmp_path / "long.mp4", 100)
-    with pytest.raises(TooMuch, match=r"it is 4\.0 s long, and this page takes 3 s"):
+    with pytest.raises(TooMuch, match=r"it is 4\.0 s long, but this page accepts 3 s"):
         answerer.of_upload(video)
     assert answerer.of_clip(Clip("long", "test", video, None, None, "")).translation.frames == 100
 
@@ -84,14 +84,16 @@ def test_a_video_of_too_many_pixels_is_refused_before_it_is_decoded(
     write_huge(large, 4096, 4096)
     with pytest.raises(UnreadableVideo, match=r"frames .*16384 x 8640 pixels"):
         answerer.of_upload(huge)  # no command reads such frames
-    with pytest.raises(TooMuch, match=r"frames have 4096 x 4096 pixels, and this page takes 9 megapixels \(--max-meg"):
+    with pytest.raises(
+        TooMuch, match=r"frames have 4096 x 4096 pixels, but this page accepts 9 megapixels \(--max-meg"
+    ):
         answerer.of_upload(large)
     film = make_video(tmp_path / "film.mp4", 50)
     size = video_size(film)
     few = LimitedReader(answerer.translator.reader.video, limits=Limits(gigapixels=size.pixels * 49 / 1e9))
     [refused] = few.events(ClipView(Clip("film", "test", film, None, None, "")))
     assert isinstance(refused, TooMuch)
-    assert refused.reason.startswith(f"it has 50 frames of {size.width} x {size.height} pixels, and this page takes")
+    assert refused.reason.startswith(f"it has 50 frames of {size.width} x {size.height} pixels, but this page accepts")
 
 
 def write_huge(path: Path, width: int, height: int) -> None:

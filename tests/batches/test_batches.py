@@ -23,7 +23,7 @@ from slt_cache.corpora.base import Clip
 from slt_cache.errors import InputError
 from slt_cache.models.translators import IGNORED
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.video.chunks import ClipView, PieceReader
+from slt_cache.video.chunks import ChunkReader, ClipView
 from slt_cache.video.stream import UnreadableVideo
 
 MASK = -1
@@ -202,7 +202,7 @@ def test_without_augmentation_a_clip_is_read_as_the_encoder_sees_it_later(
 ) -> None:
     data = AugmentedClips(clips, small_video, PLAIN, seed=5)
     for index, clip in enumerate(clips):
-        *pieces, _ = PieceReader(small_video).events(ClipView(clip))
+        *pieces, _ = ChunkReader(small_video).events(ClipView(clip))
         assert torch.equal(images_of(data, 1, index), torch.cat([piece for piece in pieces if torch.is_tensor(piece)]))
     assert images_of(data, 1, 1).shape == (3, 3, 32, 32)  # 12 frames, one in 4
 

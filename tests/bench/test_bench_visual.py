@@ -147,6 +147,6 @@ def test_the_frame_cache_pays_where_training_sees_more_frames() -> None:
         "does not pay: videos are read faster than they are trained on"
     )
     assert verdict(reading=90, training=900, gain=0.9) == "does not pay: its disk is too slow"
-    assert verdict(reading=90, training=900, gain=4.0).startswith("pays: 4.00 times the frames a second")
+    assert verdict(reading=90, training=900, gain=4.0).startswith("pays: 4.00 times the frames per second")
     assert verdict(reading=90, training=900, gain=4.0).endswith("waits for it")
     assert verdict(reading=900, training=90, gain=1.3).endswith("shares the processor with it")

@@ -157,7 +157,7 @@ def test_limits_of_length_and_size_are_told(
     page: "Page", server: Server, make_video: Callable[..., Path], tmp_path: Path
 ) -> None:
     text = give(opened(page, server), make_video(tmp_path / "long.mp4", 100), "strong")
-    assert "it is 4.0 s long, and this page takes 3 s" in text
+    assert "it is 4.0 s long, but this page accepts 3 s" in text
     big = tmp_path / "big.mp4"
     big.write_bytes(bytes(1_500_000))
     page.set_input_files(UPLOAD, big)
@@ -183,7 +183,7 @@ def test_no_file_of_the_server_is_given_out_or_taken_for_an_upload(page: "Page",
     assert page.request.get(f"{api}/file={private}").status == 403
     asked = {"data": [{"path": str(private), "meta": {"_type": "gradio.FileData"}}], "fn_index": 0, "session_hash": "x"}
     answer = page.request.post(f"{api}/queue/join", data=asked)
-    assert answer.status == 400 and "not here any more" in answer.text()
+    assert answer.status == 400 and "no longer exists" in answer.text()
     assert private.is_file()
 
 

@@ -394,7 +394,7 @@ def test_an_interrupted_import_goes_on_and_reads_only_what_has_changed(
     [
         (b"id\tsplit\nc0\ttrain\n", "the header lacks text"),
         (b"id\tsplit\ttext\nc0\ttrain\n", "line 2: 2 columns"),
-        (b"id\tsplit\ttext\nc0\tvalid\tt\n", "'valid' is none of train, dev, test"),
+        (b"id\tsplit\ttext\nc0\tvalid\tt\n", "'valid' is not one of train, dev, test"),
         (b"id\tsplit\ttext\nc0\ttrain\tt\nc0\ttrain\tt\nc1\ttrain\t \n", "line 3: id 'c0' is already in train (2 bad"),
         (b"id\tsplit\ttext\tfps\nc0\ttrain\tt\tnan\n", "fps 'nan'"),
         (b"id\tsplit\ttext\tnum_frames\nc0\ttrain\tt\t1.5\n", "num_frames '1.5'"),

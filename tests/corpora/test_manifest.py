@@ -98,7 +98,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path, en
 
 BAD_LINES = [
     ("\ttrain\tv\t\t\tt\t", "id is empty"),
-    ("a\tval\tv\t\t\tt\t", "'val' is none of train, dev, test"),
+    ("a\tval\tv\t\t\tt\t", "'val' is not one of train, dev, test"),
     ("a\ttrain\t\t\t\tt\t", "video is empty"),
     ("a\ttrain\tv\tsoon\t\tt\t", "start 'soon' is not a number"),
     ("a\ttrain\tv\t-1\t\tt\t", "start '-1' is not a time"),

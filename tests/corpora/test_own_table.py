@@ -158,7 +158,7 @@ def test_a_wrong_header_is_shown_with_what_is_expected(tmp_path: Path, header: s
 )
 def test_a_split_of_another_name_is_refused_with_the_right_one(tmp_path: Path, split: str, meant: str) -> None:
     message = refusal(tmp_path, "\t".join(COLUMNS) + f"\na\t{split}\tv\t\t\tt\t\n")
-    assert f"split {split!r} is none of train, dev, test; write {meant}" in message
+    assert f"split {split!r} is not one of train, dev, test; write {meant}" in message
 
 
 def test_text_of_another_encoding_is_named(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from slt_cache.features.verify import cache_problems
 from slt_cache.pipeline import evaluate
 from slt_cache.runs import eval_files
 from slt_cache.runs.run import open_run
-from slt_cache.video.chunks import ClipView, PieceReader
+from slt_cache.video.chunks import ChunkReader, ClipView
 from tests.helpers.commands import TINY, Ran, slt_cache
 
 
@@ -75,13 +75,13 @@ def edit(folder: Path, change: Callable[[list[str]], list[str]]) -> None:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the clips whose videos are opened from now on."""
     ids: list[str] = []
-    events = PieceReader.events
+    events = ChunkReader.events
 
-    def recording(self: PieceReader, job: ClipView) -> Iterator[Any]:
+    def recording(self: ChunkReader, job: ClipView) -> Iterator[Any]:
         ids.append(job.clip.id)
         yield from events(self, job)
 
-    monkeypatch.setattr(PieceReader, "events", recording)
+    monkeypatch.setattr(ChunkReader, "events", recording)
     return ids
 
 

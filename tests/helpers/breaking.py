@@ -1,8 +1,8 @@
-"""Every command that writes, killed at chosen moments or on a disk that is full at chosen levels, and run again.
+"""Kills every command that writes at chosen moments, or fills the disk to chosen levels, and runs the command again.
 
-Run as a program, so that it has the library loaded once and forks from a process without threads. Reads one JSON
-object from stdin: `whole`, a finished run; `folder` to work in, of a small disk where disks are to be filled; and
-`points`. Answers with one JSON line for each: what was wrong after it, or null.
+A separate program, so that the library is loaded once and it forks from a process without threads. Reads one JSON
+object from stdin: `whole`, a finished run; `folder` to work in, on a small disk if disks are filled; and `points`.
+Answers each with one JSON line: what was wrong afterwards, or null.
 
 A point names its `command` (a key of COMMANDS) and the moment: {"event": x}, killed when this share of all openings,
 renamings, syncs and deletions in the run has happened; {"time": x}, killed after this share of the seconds that the
@@ -32,12 +32,12 @@ from tests.helpers.small_disks import fill, free
 VOLATILE = re.compile(
     r"(^|/)(report\.html|filler|probed?\.json|lock|said|bench-cache\.json|reproduce\.json|state\.pt)$"
 )
-"""Files that hold a time of day or what was measured, or what was seen of a disk."""
+"""Files with a time of day, a measurement, or the state of a disk or of a training."""
 WITH_STAGE_1 = {"demo", "tables"}
-"""Folders whose commands train the encoder too: the cache says when."""
+"""Folders whose commands also train the encoder, so the cache has a different time."""
 TIMES = {"seconds", "finished_at", "made_from", "files", "created", "sha256", "log_sha256"}
 DIGESTS: dict[tuple[int, int, int, int], str] = {}
-"""Of files that were seen already."""
+"""Digests of files that were already read."""
 FULL = re.compile(r"^error: .*(No space left on device|needs about|are to be written).*$")
 
 
@@ -46,9 +46,9 @@ class Command:
     """One command of a finished run."""
 
     words: str
-    """RUN stands for the run folder."""
+    """Command line, with RUN for the run folder."""
     makes: tuple[str, ...]
-    """What it writes, below the run folder; taken away before."""
+    """Files that it writes below the run folder, deleted before."""
 
 
 TRAINED = ("visual", "tokenizer", "feats.h5", "llm", "eval", "report.html", "exported", "merged", "trimmed")
@@ -101,7 +101,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Measured:
-    """The command without a disturbance."""
+    """Measurement of the undisturbed command."""
 
     content: dict[str, str]
     events: int
@@ -159,7 +159,7 @@ def complaint(whole: Path, run: Path, point: dict[str, Any], measured: Measured)
 
 
 def begin(whole: Path, run: Path, command: Command) -> None:
-    """A run that has all but what the command makes."""
+    """Makes a run that has everything but the command's output."""
     shutil.rmtree(run, ignore_errors=True)
     shutil.copytree(whole, run, copy_function=linked_or_copied)
     for pattern in command.makes:
@@ -168,7 +168,7 @@ def begin(whole: Path, run: Path, command: Command) -> None:
 
 
 def linked_or_copied(source: str, target: str) -> None:
-    """What is large is never written in place."""
+    """Links large files, which are never written in place, and copies the others."""
     if source.endswith((".safetensors", ".mp4", ".h5")):
         with suppress(OSError):  # on another disk
             Path(target).hardlink_to(source)
@@ -183,7 +183,7 @@ def call(
     kill_after: float | None = None,
     count_into: Path | None = None,
 ) -> int:
-    """The command as a user gives it, in a process of its own; its exit code."""
+    """Runs the command like a user, in a separate process; returns its exit code."""
 
     def work() -> None:
         words = command.words.replace("RUN", str(run)).split()
@@ -196,7 +196,7 @@ def call(
 
 
 def saying(run: Path) -> Path:
-    """Not on the disk that is filled."""
+    """Returns the file for the command's messages, which is not on the filled disk."""
     return Path(tempfile.gettempdir()) / f"said-{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
 
 
@@ -205,7 +205,7 @@ def said(run: Path) -> str:
 
 
 def content_of(run: Path) -> dict[str, str]:
-    """A digest of every file that does not depend on the time of day."""
+    """Returns a digest of every file that does not depend on the time of day."""
     return {
         name: digest(path)
         for path in sorted(run.rglob("*"))

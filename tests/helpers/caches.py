@@ -1,4 +1,4 @@
-"""Small feature caches: four clips with ids and sentences that are not easy, in one view or several."""
+"""Small feature caches: four clips with difficult ids and sentences, in one or several views."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +60,7 @@ def rows_of(dtype: str = "float16", seed: int = 0, views: int = 1) -> list[ClipF
 def add_split(
     path: Path, rows: list[ClipFeatures], metadata: SplitMetadata | None = None, missing: tuple[Failure, ...] = ()
 ) -> FeatureCache:
-    """Two parts, the missing clips in the second."""
+    """Adds a split as two parts, with the missing clips in the second."""
     metadata = metadata or facts_of()
     cut = 3 * metadata.spec.views
     parts = Parts(path, metadata)

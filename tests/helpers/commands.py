@@ -35,7 +35,7 @@ def slt_cache(*arguments: str | Path) -> Ran:
 
 
 def interrupt_at(line_part: str, *arguments: str | Path) -> Ran:
-    """Runs the program in a process group of its own and presses Ctrl-C when a line of stderr has `line_part`."""
+    """Runs the program in its own process group and presses Ctrl-C when a line of stderr has `line_part`."""
     command = [sys.executable, "-m", "slt_cache", *map(str, arguments)]
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

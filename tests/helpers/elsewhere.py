@@ -1,7 +1,7 @@
-"""A device that is not there: its tensors compute on the CPU, and refuse what a GPU refuses.
+"""A simulated device: its tensors compute on the CPU, and refuse what a GPU refuses.
 
-Where there is no GPU nobody notices a tensor that was left on the CPU. Here operands on two devices are an error, as
-are values that are looked at without being fetched. Kernels, precisions and streams of a GPU are not tried."""
+Without a GPU nobody notices a tensor that was left on the CPU. Here operands on two devices are an error, and so is
+reading values without a transfer. Kernels, precisions and streams of a GPU are not simulated."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 ELSEWHERE = torch.device("meta")
-"""Goes by this name, for torch asks no driver for it."""
+"""Name of the device, for which torch needs no driver."""
 
 _aten = torch.ops.aten
 _COPIES = {_aten._to_copy.default, _aten.copy_.default}
@@ -24,7 +24,7 @@ _INDEXING = {
     _aten.index_put_.default,
     _aten._index_put_impl_.default,
 }
-"""A GPU's tensors take indices that are on the CPU."""
+"""Operations whose indices may be on the CPU."""
 _ATTENTION = _aten._fused_sdp_choice.default
 _PLAIN_ATTENTION = 0
 
@@ -32,22 +32,22 @@ _PLAIN_ATTENTION = 0
 class Far(torch.Tensor):
     """A tensor on the device."""
 
-    held: torch.Tensor
-    """Its values, on the CPU."""
+    values_on_cpu: torch.Tensor
+    """Values of the tensor, on the CPU."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, held: torch.Tensor) -> "Far":
+    def __new__(cls, values_on_cpu: torch.Tensor) -> "Far":
         far: Far = torch.Tensor._make_wrapper_subclass(
             cls,
-            held.shape,
-            strides=held.stride(),
-            storage_offset=held.storage_offset(),
-            dtype=held.dtype,
+            values_on_cpu.shape,
+            strides=values_on_cpu.stride(),
+            storage_offset=values_on_cpu.storage_offset(),
+            dtype=values_on_cpu.dtype,
             device=ELSEWHERE,
         )
-        far.held = held
+        far.values_on_cpu = values_on_cpu
         return far
 
     @classmethod
@@ -65,10 +65,10 @@ def _computed(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if operation is _ATTENTION:
         return _PLAIN_ATTENTION
     _require_one_device(operation, args, far)
-    known = {id(tensor.held if isinstance(tensor, Far) else tensor): tensor for tensor in tensors}
+    known = {id(tensor.values_on_cpu if isinstance(tensor, Far) else tensor): tensor for tensor in tensors}
     found = operation(*tree_map(_near, args), **tree_map(_near, kwargs))
     for tensor in far:
-        assert tensor.shape == tensor.held.shape, f"{operation} changes a shape in place"
+        assert tensor.shape == tensor.values_on_cpu.shape, f"{operation} changes a shape in place"
 
     def back(leaf: Any) -> Any:
         if not isinstance(leaf, torch.Tensor):
@@ -89,19 +89,19 @@ def _require_one_device(operation: Any, args: Any, far: list[Far]) -> None:
 
 def _near(leaf: Any) -> Any:
     if isinstance(leaf, Far):
-        return leaf.held
+        return leaf.values_on_cpu
     return torch.device("cpu") if isinstance(leaf, torch.device) and leaf == ELSEWHERE else leaf
 
 
 class _Computing(TorchDispatchMode):
-    """Sees what no tensor of the device takes part in: those that are made there."""
+    """Handles operations without a tensor of the device, such as those that create one."""
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _computed(operation, args, kwargs or {})
 
 
 class _Values(TorchFunctionMode):
-    """Where torch itself goes by the name of the device, which has no values."""
+    """Handles functions in which torch itself would use the device by name, which has no values."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch.is_inference_mode_enabled():  # tensors like these cannot be made in it
@@ -121,7 +121,7 @@ def _called(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 @contextmanager
 def device_elsewhere() -> Iterator[torch.device]:
-    """Within the block models and tensors can be put on it."""
+    """Yields the device, to which models and tensors can be moved in the block."""
     swapping = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)  # tied weights stay tied
     try:
@@ -134,5 +134,5 @@ def device_elsewhere() -> Iterator[torch.device]:
 
 
 def values(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Of its weights and buffers, on the CPU."""
+    """Returns the values of weights and buffers, on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}

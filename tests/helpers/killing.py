@@ -1,7 +1,7 @@
-"""Extractions that are killed with SIGKILL at chosen moments, each in a process of its own.
+"""Kills extractions with SIGKILL at chosen moments, each in a separate process.
 
-Run as a program, so that it has the library loaded once and forks from a process without threads. Reads one JSON
-object from stdin; answers with one JSON line for each point: what was wrong after it, or null.
+A separate program, so that the library is loaded once and it forks from a process without threads. Reads one JSON
+object from stdin; answers each point with one JSON line: what was wrong afterwards, or null.
 
 A point is {"event": n} - killed at the n-th time that Python opens, renames, syncs or deletes something in the cache's
 folder - or {"share": x} - killed after this share of the time that an uninterrupted extraction takes."""
@@ -51,14 +51,14 @@ def main() -> None:
 
 
 def _begin(run: Path, folder: Path, held: str | None) -> None:
-    """A folder for the cache, with another split in it already where one is named."""
+    """Makes a folder for the cache, with the split `held` already in it, if given."""
     folder.mkdir(parents=True)
     if held is not None:
         shutil.copy(held, folder / "feats.h5")
 
 
 def _complaint(run: Path, whole: Path, place: Path, asked: dict[str, Any]) -> str | None:
-    """Looks at what a kill has left, goes on, and compares with the uninterrupted run."""
+    """Checks what a kill has left, resumes, and compares with the uninterrupted run."""
     cache = place / "feats.h5"
     if cache.exists() and (damage := cache_problems(cache)):
         return f"after the kill: {damage}"
@@ -110,7 +110,7 @@ def _watch(folder: Path, kill_at: int | None) -> Callable[[], int]:
 
 
 def in_child(work: Callable[[], None], kill_after: float | None = None) -> int:
-    """Runs it in a forked process; returns its exit code. The process and its readers may be killed after a while."""
+    """Runs `work` in a forked process; returns its exit code. With `kill_after`, kills the process after that time."""
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)

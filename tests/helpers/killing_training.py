@@ -1,7 +1,7 @@
-"""Trainings that get a signal at chosen moments, each in a process of its own, and are gone on with.
+"""Sends signals to trainings at chosen moments, each in a separate process, and resumes them.
 
-Run as a program, so that it has the library loaded once and forks from a process without threads. Reads one JSON
-object from stdin; answers with one JSON line for each point: what was wrong after it, or null.
+A separate program, so that the library is loaded once and it forks from a process without threads. Reads one JSON
+object from stdin; answers each point with one JSON line: what was wrong afterwards, or null.
 
 A point is {"stage": "visual" or "llm", "signal": number, "workers": n} and the moment, either {"event": x} - when this
 share of all openings, renamings, syncs and deletions in the stage's folder has happened - or {"time": x} - after this
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _measure(whole: Path, place: Path, stage: str) -> tuple[int, float]:
-    """Events and seconds of an uninterrupted training that saves its state after every update."""
+    """Returns events and seconds of an uninterrupted training that saves its state after every update."""
     _begin(whole, place, stage)
     events = place / "events"
     begun = time.monotonic()
@@ -55,7 +55,7 @@ def _measure(whole: Path, place: Path, stage: str) -> tuple[int, float]:
 
 
 def _begin(whole: Path, place: Path, stage: str, restart: bool = False) -> None:
-    """A run that has all but this stage, or all."""
+    """Makes a run that has everything but this stage, or with `restart` everything."""
     shutil.copytree(whole, place)
     if restart:
         return
@@ -64,7 +64,7 @@ def _begin(whole: Path, place: Path, stage: str, restart: bool = False) -> None:
 
 
 def _complaint(whole: Path, place: Path, point: dict[str, Any], events: int, seconds: float) -> str | None:
-    """Looks at what a signal has left, goes on, and compares with the uninterrupted training."""
+    """Checks what a signal has left, resumes, and compares with the uninterrupted training."""
     stage, number, workers = point["stage"], point["signal"], point["workers"]
     restart: bool = point.get("restart", False)
     _begin(whole, place, stage, restart)
@@ -79,7 +79,7 @@ def _complaint(whole: Path, place: Path, point: dict[str, Any], events: int, sec
         if code != 130:
             return f"exit code {code}: {said.read_text()}"
         if not SAVED.search(said.read_text()) or not (place / stage / "last" / "state.pt").is_file():
-            return f"does not tell what was saved: {said.read_text()}"
+            return f"does not say what was saved: {said.read_text()}"
     elif code not in (-signal.SIGKILL, 0):
         return f"not killed: {code}: {said.read_text()}"
     if restart and not _has_result(whole, place, stage):
@@ -93,7 +93,8 @@ def _complaint(whole: Path, place: Path, point: dict[str, Any], events: int, sec
 
 
 def _has_result(whole: Path, place: Path, stage: str) -> bool:
-    """Whether finished weights are there: under their name or, between the two renames of an exchange, next to it."""
+    """Returns whether finished weights exist: under their name or, between the two renames of an exchange, next to
+    it."""
     folders = [place / stage / name for name in ("best", "best.old.tmp")]
     wanted = {file.name: file.read_bytes() for file in (whole / stage / "best").glob("*.safetensors")}
     return any(
@@ -125,7 +126,7 @@ def _train(
     count_into: Path | None = None,
     restart: bool = False,
 ) -> None:
-    """The command as a user gives it."""
+    """Runs the command like a user."""
     settings = ["--set", f"compute.workers={workers}", "--set", "compute.save_minutes=0"]
     again = ["--restart"] if restart else []
     words = [*COMMANDS[stage], "--run", str(place), "--device", "cpu", *settings, *again]
@@ -155,7 +156,7 @@ def call_program(
 
 
 def watch(folder: Path, signal_at: tuple[int, int] | None) -> Callable[[], int]:
-    """Counts what happens in the folder; at the event number that is given, the signal is sent."""
+    """Counts what happens in the folder; sends the signal at the given event number."""
     count = 0
     sync = os.fsync
     process = os.getpid()

@@ -1,4 +1,4 @@
-"""A corpus that a user could add: `SPLIT ID SENTENCE` on each line of clips.txt, beside ID.mp4."""
+"""A corpus that a user could add: `SPLIT ID SENTENCE` on each line of clips.txt, next to ID.mp4."""
 
 from collections.abc import Callable
 from pathlib import Path

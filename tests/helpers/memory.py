@@ -1,4 +1,5 @@
-"""Extracts one video of the paper's size with an untrained encoder; prints as JSON the megabytes before and at most.
+"""Extracts one video of the paper's size with an untrained encoder; prints the megabytes before it and at its peak as
+JSON.
 
 Run as a program: `python -m tests.helpers.memory VIDEO FOLDER`. Counts this process and its readers, and shared pages
 once."""

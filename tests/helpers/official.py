@@ -1,4 +1,4 @@
-"""Small trees of the shape in which the official corpora lie on disk. All sentences and names are made up."""
+"""Small folders with the structure of the official corpora. All sentences and names are made up."""
 
 import gzip
 import pickle
@@ -100,7 +100,7 @@ H2S = {
 
 
 def h2s_line(row: Sequence[str], dialect: str) -> str:
-    """`tab`: no quoting; `tab-quoted` and `comma`: with the quotes of csv where there is need."""
+    """Formats a row. `tab`: no quoting; `tab-quoted` and `comma`: with csv quotes if needed."""
     separator = "," if dialect == "comma" else "\t"
     if dialect == "tab":
         return separator.join(row)
@@ -120,7 +120,7 @@ def how2sign(root: Path, dialect: str = "tab", end: str = "\n") -> Path:
 
 
 def full_videos(root: Path) -> Path:
-    """One second each."""
+    """Writes the full videos, one second each."""
     for split, rows in H2S.items():
         for name in {row[1] for row in rows}:
             video(root / "video_level" / H2S_FILES[split] / "rgb_front" / "raw_videos" / f"{name}.mp4")

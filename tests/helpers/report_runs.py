@@ -1,4 +1,4 @@
-"""Run folders as trainings and evaluations leave them, made by hand: what the report is written from."""
+"""Run folders made by hand, as trainings and evaluations write them, for the report."""
 
 import json
 import re
@@ -31,15 +31,15 @@ SENTENCES = [
     ("gone", "am freitag scheint die sonne", "dichte wolken"),
     ("<script>alert(1)</script>", "<script>alert(2)</script> & wind", "<script>alert(3)</script> & wind"),
 ]
-"""Clip, reference, hypothesis. One video is gone, and one id and its sentences hold markup."""
+"""Clip, reference and hypothesis. One video is missing, and one id and its sentences contain markup."""
 SCORES = {"bleu1": 71.23, "bleu2": 62.34, "bleu3": 53.45, "bleu4": 44.56, "chrf": 65.67, "rouge_l": 76.78}
 SIGNATURES = dict.fromkeys(SCORES, "nrefs:1|tok:13a")
 STEPS = {"film": 5, "frames": 8, "gone": 6, "<script>alert(1)</script>": 1}
-"""Kept frames, and so N, of each clip's video."""
+"""Number of kept frames of each clip's video, which is N."""
 
 
 def make_run(folder: Path) -> Run:
-    """Both stages trained and scored, by their records; there are no weights, and no cache."""
+    """Makes a run whose records say that both stages are trained and scored; it has no weights and no cache."""
     run = Run(folder, load_config("avatar"))
     save_config(run.config, run.config_file)
     write_film(folder / "film.mp4")
@@ -75,7 +75,7 @@ def write_frames(folder: Path, count: int) -> None:
 
 
 def train(run: Run, stage: str, epochs: int, norms: bool = True, llm_gradient: float = 0.2) -> None:
-    """A log and a record of so many epochs; joint training's encoder has a gradient of 0.1 in the first."""
+    """Writes log and record of this many epochs; in joint training the encoder's first gradient is 0.1."""
     lines: list[dict[str, Any]] = []
     modules = {"visual": {"encoder": 0.1}, "joint": {"encoder": 0.1, "translator": llm_gradient}}.get(
         stage, {"llm": 0.1}
@@ -105,7 +105,7 @@ def evaluate(
 
 
 def add_model_and_cache(run: Run) -> None:
-    """A small MBart of random weights as stage 2, and features of the test clips."""
+    """Adds a small MBart of random weights as stage 2, and features of the test clips."""
     make_small_llm("mbart", run.folder / "published", [reference for _, reference, _ in SENTENCES])
     tokenizer = load_tokenizer(str(run.folder / "published"), "de_DE")
     model = SignTranslator(DIM, load_seq2seq(str(run.folder / "published")), tokenizer.start).eval()
@@ -123,7 +123,7 @@ def page_of(run: Run) -> str:
 
 
 def rows_of(page: str) -> dict[str, str]:
-    """Markup of the table of clips, by clip, in the order of the page."""
+    """Returns the markup of the table of clips, by clip, in the order of the page."""
     found = re.findall(r'<tr data-id="([^"]*)".*?</tr>', page, re.DOTALL)
     parts = re.findall(r'<tr data-id=".*?</tr>', page, re.DOTALL)
     return dict(zip(found, parts, strict=True))

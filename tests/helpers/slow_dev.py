@@ -1,4 +1,4 @@
-"""`slt-cache` by two processes, of which the first takes a minute for its share of dev, and the second none."""
+"""Runs `slt-cache` in two processes, of which the first takes a minute for its shard of dev, and the second no time."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""File systems that are really full, or really read-only: small ones in memory, mounted where that is allowed."""
+"""File systems that are really full or read-only: small ones in memory, if mounting is allowed."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ PAGE = 4096
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A tmpfs of so many bytes, mounted at `folder`; skips the test where mounting is not allowed."""
+    """Mounts a tmpfs of `size` bytes at `folder`; skips the test if mounting is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     if not _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)):
         pytest.skip("mounting a file system is not allowed here")
@@ -26,7 +26,7 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def read_only(folder: Path) -> Iterator[Path]:
-    """The folder with all that is in it, which nobody may write to, root included."""
+    """Makes the folder and its content read-only, even for root."""
     if not _mount("--bind", str(folder), str(folder)):
         pytest.skip("mounting a file system is not allowed here")
     try:
@@ -37,7 +37,7 @@ def read_only(folder: Path) -> Iterator[Path]:
 
 
 def fill(folder: Path, left: int) -> Path:
-    """Takes all room but so many bytes; returns the file that takes it."""
+    """Fills the disk except for `left` bytes; returns the file that fills it."""
     filler = folder / "filler"
     with filler.open("ab", buffering=0) as file:
         for block in (1 << 20, PAGE):
@@ -48,7 +48,7 @@ def fill(folder: Path, left: int) -> Path:
 
 
 def free(folder: Path) -> int:
-    """Bytes."""
+    """Returns the free bytes of a disk."""
     state = os.statvfs(folder)
     return state.f_bavail * state.f_frsize
 

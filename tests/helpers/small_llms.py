@@ -1,6 +1,6 @@
-"""Tiny models with random weights, each a `from_pretrained` folder of a class that is published large.
+"""Tiny models with random weights, each a `from_pretrained` folder of the class of a large published model.
 
-Ids, ties and frames are those of the published models; layers, widths and pieces are few."""
+Ids, ties and sequence formats are those of the published models; layers, widths and vocabularies are small."""
 
 import io
 import json
@@ -34,9 +34,9 @@ from transformers import (
 SEED = 7
 WIDTH = 32
 EXTRA_IDS = 4
-"""T5's sentinels; the published model has 100."""
+"""Number of T5's sentinels; the published model has 100."""
 PIECES = 300
-"""Beside one for each character of the text."""
+"""Size of the vocabulary, in addition to one token for each character of the text."""
 
 SENTENCES = (
     "am tag scheint die sonne , im süden regnet es .",
@@ -64,11 +64,11 @@ SENTENCES = (
     "这本书（中文版）一共有２５页。",
     "谢谢大家，晚安！",
 )
-"""German, English and Chinese, with full-width punctuation."""
+"""Sentences in German, English and Chinese, with full-width punctuation."""
 
 
 def make_small_llm(family: str, folder: Path, sentences: Sequence[str] = SENTENCES, **config_changes: Any) -> None:
-    """Writes model and tokenizer of the family; pieces are trained on the sentences, the same each time."""
+    """Writes model and tokenizer of the family; the tokenizer is trained on the sentences, the same each time."""
     folder.mkdir(parents=True, exist_ok=True)
     logging.getLogger("sentencepiece").setLevel(logging.ERROR)
     with torch.random.fork_rng():
@@ -85,7 +85,7 @@ def _mbart(folder: Path, sentences: Sequence[str], changes: dict[str, Any]) -> t
 
     pieces, _ = train_unigram(sentences)
     codes = [(code, 0.0) for code in FAIRSEQ_LANGUAGE_CODES]
-    # Its pieces come from normalized text, and it normalizes nothing: full-width punctuation is unknown to it.
+    # Its tokens come from normalized text, but it does not normalize: full-width punctuation is unknown to it.
     tokenizer = MBartTokenizer(vocab=[*_FAIRSEQ, *pieces, *codes, ("<mask>", 0.0)], src_lang="en_XX", tgt_lang="de_DE")
     german = tokenizer.convert_tokens_to_ids("de_DE")
     config = MBartConfig(
@@ -228,12 +228,12 @@ def _changed(config: Any, changes: dict[str, Any]) -> Any:
 
 
 def train_unigram(sentences: Sequence[str]) -> tuple[list[tuple[str, float]], bytes]:
-    """Pieces with their scores, and the rules of normalization (NFKC) that they were trained behind."""
+    """Returns tokens with scores, and the normalization rules (NFKC) that were applied before training."""
     return _read_pieces(_train_sentencepiece(sentences, "unigram"))
 
 
 def _read_pieces(model: bytes) -> tuple[list[tuple[str, float]], bytes]:
-    """Of a sentencepiece model, without `<unk> <s> </s>`: pieces with scores, and the normalizer's table."""
+    """Returns tokens with scores, without `<unk> <s> </s>`, and the normalizer's table of a sentencepiece model."""
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -243,7 +243,7 @@ def _read_pieces(model: bytes) -> tuple[list[tuple[str, float]], bytes]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The length-delimited fields of a protobuf message: number and content. (protobuf itself is no dependency.)"""
+    """Yields the length-delimited fields of a protobuf message: number and content. (protobuf is no dependency.)"""
     at = 0
 
     def varint() -> int:

@@ -16,7 +16,7 @@ from slt_cache.training.task import Task
 
 @dataclass(frozen=True)
 class IdleStage(Stage):
-    """Stage 1 of a run folder, with settings of the test's own."""
+    """Stage 1 of a run folder, with settings of the test."""
 
     asked: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""A trained run small enough for tests: the whole tour on the tiny corpus in some seconds. What it says is nothing."""
+"""A trained run small enough for tests: the whole pipeline on the tiny corpus in seconds. It learns nothing."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ TALKING = (
     "llm_training.lr=5e-3",
     "generation.max_new_tokens=32",
 )
-"""Settings with which it says words, where else it says nothing; still not what is signed."""
+"""Settings with which it outputs words instead of empty sentences, though not what is signed."""
 
 
 def train_tiny(run: Path, *settings: str) -> Path:

@@ -21,7 +21,7 @@ from slt_cache.training.optimizers import AdamW
 from slt_cache.training.task import TrainerOptions
 
 STEPS, BATCH, LENGTH, WORDS = 12, 3, 4, 7
-"""Of the toy task: updates an epoch, clips a batch, tokens a sentence, size of the vocabulary."""
+"""Size of the toy task: updates per epoch, clips per batch, tokens per sentence, vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def toy_batch(number: int) -> ToyBatch:
 
 
 class Killed(BaseException):
-    """As a kill: nothing catches it."""
+    """Raised like a kill: nothing catches it."""
 
 
 class ToyTask:
@@ -66,7 +66,8 @@ class ToyTask:
         broken: int | None = None,
         on_batch: Callable[[], None] = lambda: None,
     ):
-        """`bleu4` of each epoch; `kill` at (epoch, batch); `broken` is the batch with a value that is not finite."""
+        """Takes `bleu4` of each epoch, `kill` as (epoch, batch), and `broken`, the batch with a value that is not
+        finite."""
         self.model: Any = nn.Sequential(
             nn.Dropout(dropout), nn.Linear(5, 8), nn.BatchNorm1d(LENGTH), nn.Linear(8, WORDS)
         )

@@ -16,17 +16,17 @@ Draw = Callable[[int], np.ndarray]
 
 @dataclass(frozen=True)
 class Coding:
-    """How a video is written."""
+    """Encoding of a video."""
 
     name: str
-    """With the suffix of its container."""
+    """File name with the suffix of its container."""
     options: dict[str, str] = field(default_factory=dict)
     codec: str = "libx264"
     pixels: str = "yuv420p"
     times: Sequence[int] | None = None
-    """Milliseconds of each frame; None at 25 frames a second."""
+    """Milliseconds of each frame; None for 25 frames per second."""
     key_every: int | None = None
-    """Frames"""
+    """Frames between two key frames."""
     b_frames: int | None = None
 
 
@@ -35,7 +35,7 @@ def x264(parameters: str) -> dict[str, str]:
 
 
 def encode(path: Path, coding: Coding, frames: int, draw: Draw = draw_number, rate: int = 25) -> Path:
-    """Frame i shows `draw(i)`, uint8 [H, W, 3]."""
+    """Writes a video in which frame i shows `draw(i)`, uint8 [H, W, 3]."""
     import av
 
     height, width = draw(0).shape[:2]
@@ -67,7 +67,8 @@ def encode_with_sound(
     sound: str = "aac",
     muxer: dict[str, str] | None = None,
 ) -> Path:
-    """Frame i shows i at `late` + i / 25 seconds, and sound begins at 0. It goes on for half a second after them."""
+    """Writes a video in which frame i shows i at `late` + i / 25 seconds; sound begins at 0 and ends half a second
+    after the frames."""
     import av
 
     with av.open(str(path), "w", options=muxer or {}) as container:
@@ -94,8 +95,8 @@ def encode_with_sound(
 
 
 def copied(source: Path, target: Path, change: Callable[[int, Any], Any], **options: str) -> Path:
-    """The video stream with its packets as `change` gives them: called with the number and the packet, it returns the
-    packet, or None to leave it out."""
+    """Copies the video stream with changed packets: `change`, called with number and packet, returns a packet, or None
+    to leave it out."""
     import av
 
     with av.open(str(source)) as video, av.open(str(target), "w", options=options) as out:
@@ -110,7 +111,7 @@ def copied(source: Path, target: Path, change: Callable[[int, Any], Any], **opti
 
 
 def decoded(path: Path) -> list[np.ndarray]:
-    """Every frame by PyAV, one after another, without seeking."""
+    """Decodes all frames by PyAV in order, without seeking."""
     import av
 
     with av.open(str(path)) as container:
@@ -118,7 +119,7 @@ def decoded(path: Path) -> list[np.ndarray]:
 
 
 def with_matrix(video: Path, out: Path, a: int, b: int, c: int, d: int) -> Path:
-    """The mp4 file with another display matrix, as a phone writes it that was held upright."""
+    """Copies an mp4 file with another display matrix, as a phone held upright writes it."""
     data = bytearray(video.read_bytes())
     place = data.index(b"tkhd") + 4
     place += 40 if data[place] == 0 else 52  # version 1 has wider times
@@ -129,9 +130,9 @@ def with_matrix(video: Path, out: Path, a: int, b: int, c: int, d: int) -> Path:
 
 
 def with_beginning_at(video: Path, out: Path, frames: int) -> Path:
-    """The mp4 file with an edit list that drops its first frames, as cutting without encoding leaves it."""
+    """Copies an mp4 file with an edit list that drops its first frames, as after cutting without encoding."""
     data = bytearray(video.read_bytes())
-    place = data.index(b"elst") + 12  # behind version, flags and the number of entries
+    place = data.index(b"elst") + 12  # after version, flags and the number of entries
     duration, begin = struct.unpack(">Ii", data[place : place + 8])
     timescale = struct.unpack(">I", data[(at := data.index(b"mdhd") + 16) : at + 4])[0]
     data[place : place + 8] = struct.pack(">Ii", duration - 40 * frames, begin + frames * timescale // 25)
@@ -140,7 +141,7 @@ def with_beginning_at(video: Path, out: Path, frames: int) -> Path:
 
 
 def with_hidden_frames(video: Path, out: Path, frames: set[int]) -> Path:
-    """The VP8 file with these frames decoded and not shown (RFC 6386, 9.1)."""
+    """Copies a VP8 file with these frames decoded but not shown (RFC 6386, 9.1)."""
     import av
 
     with av.open(str(video)) as source, av.open(str(out), "w") as target:
@@ -159,7 +160,7 @@ def with_hidden_frames(video: Path, out: Path, frames: set[int]) -> Path:
 
 
 def draw_long_number(number: int) -> np.ndarray:
-    """uint8 [48, 64, 3]; a white block for each of 16 bits that is set."""
+    """Draws a white block for each of 16 bits that is set, uint8 [48, 64, 3]."""
     frame = np.zeros((*FRAME, 3), np.uint8)
     for bit in range(16):
         top, left = bit // 4 * 12, bit % 4 * 16
@@ -168,6 +169,6 @@ def draw_long_number(number: int) -> np.ndarray:
 
 
 def read_long_number(frame: np.ndarray) -> int:
-    """The number that `draw_long_number` drew."""
+    """Returns the number that `draw_long_number` drew."""
     blocks = frame.reshape(4, 12, 4, 16, 3)[:, 3:9, :, 4:12].mean(axis=(1, 3, 4)).ravel()
     return int((blocks > 127) @ (1 << np.arange(16)))

@@ -16,7 +16,7 @@ from slt_cache.features.cache import FeatureCache, FeaturesDiffer
 from slt_cache.pipeline.encoder import load_encoder
 from slt_cache.pipeline.feature_spec import asked_spec
 from slt_cache.runs.run import Run
-from slt_cache.video.chunks import PieceReader, plain
+from slt_cache.video.chunks import ChunkReader, plain
 from tests.helpers.commands import TINY, slt_cache
 from tests.helpers.tiny_run import succeed, train_tiny
 
@@ -61,7 +61,7 @@ def test_an_unknown_backbone_is_refused_before_anything_is_made(tmp_path: Path, 
 def test_a_loaded_encoder_gives_the_features_of_the_cache(run: Path, part: str) -> None:
     encoder = load_encoder(run / part, device="cpu")
     clip = next(clip for clip in read_manifest(run / "manifest.tsv") if clip.split == "dev")
-    reader = PieceReader(load_visual(run / "visual" / "best").video)
+    reader = ChunkReader(load_visual(run / "visual" / "best").video)
     *pieces, _ = reader.events(next(plain([clip])))
     found, cached = encoder(torch.cat(pieces)), FeatureCache(run / "feats.h5", "dev")[clip.id]  # type: ignore[arg-type]
     assert found.dtype == torch.float16

@@ -19,7 +19,7 @@ from slt_cache.features.verify import cache_problems
 from slt_cache.locks import exclusive
 from slt_cache.pipeline.extract import parts_folder
 from slt_cache.runs.run import open_run
-from slt_cache.video.chunks import ClipEnd, ClipView, PieceReader
+from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView
 from slt_cache.video.stream import UnreadableVideo
 from tests.helpers.commands import TINY, slt_cache
 
@@ -254,13 +254,13 @@ def test_a_repaired_video_alone_is_read_again_and_the_bytes_are_those_of_a_good_
     (damaged / "kept.mp4").rename(videos / "train-00003.mp4")
     shutil.copy(trained / "corpus" / "videos" / "train-00010.mp4", videos)
     read: set[str] = set()
-    events = PieceReader.events
+    events = ChunkReader.events
 
-    def recording(self: PieceReader, job: ClipView) -> Iterator[Any]:
+    def recording(self: ChunkReader, job: ClipView) -> Iterator[Any]:
         read.add(job.clip.id)
         return events(self, job)
 
-    monkeypatch.setattr(PieceReader, "events", recording)
+    monkeypatch.setattr(ChunkReader, "events", recording)
     assert extract(damaged).code == 0
     assert read == {f"train-{number:05d}" for number in range(16)}  # two parts of eight; the third is kept
     assert (damaged / "feats.h5").read_bytes() == (trained / "feats.h5").read_bytes()
@@ -347,7 +347,7 @@ def test_live_features_are_those_of_the_cache(trained: Path) -> None:
     import torch
 
     encoder = frozen_encoder(visual, cache.spec, torch.device("cpu"), None)
-    reader = PieceReader(visual.video)
+    reader = ChunkReader(visual.video)
     for clip in (clip for clip in ensure_clips(run) if clip.split == "test"):
         events = list(reader.events(ClipView(clip)))
         assert not any(isinstance(event, UnreadableVideo) for event in events)

@@ -167,5 +167,5 @@ def test_a_mistyped_split_is_refused_with_the_right_one(tmp_path: Path, asked: s
     for command in ("eval", "extract-features"):
         ran = slt_cache(command, "--split", asked, "--run", tmp_path)
         assert ran.code == 2
-        assert f"'{asked}' is none of train, dev, test" in ran.err
+        assert f"'{asked}' is not one of train, dev, test" in ran.err
         assert (f"write {meant}" in ran.err) == (meant is not None)

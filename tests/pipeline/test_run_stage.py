@@ -15,7 +15,7 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
 from slt_cache.pipeline import run_stage
 from slt_cache.pipeline.stages import Stage
-from slt_cache.reproduce.run_tables import order_of
+from slt_cache.reproduce.run_tables import request_of
 from tests.e2e.test_restart import SETTINGS, contents
 from tests.helpers.commands import TINY, slt_cache
 from tests.helpers.small_disks import fill, read_only, small_disk
@@ -162,13 +162,13 @@ def test_a_full_disk_ends_a_training_in_one_line_and_keeps_the_old_result(
 def test_settings_of_a_reproduction_that_never_trained_bind_nobody(tmp_path: Path) -> None:
     save_config(load_config("avatar-rich"), tmp_path / "config.yaml")
     other = ["visual_training.epochs=3"]
-    assert order_of(["table4"], "0", tmp_path, "avatar-rich", other).config.visual_training.epochs == 3
+    assert request_of(["table4"], "0", tmp_path, "avatar-rich", other).config.visual_training.epochs == 3
     last = tmp_path / "seed0" / "base" / "visual" / "last"
     last.mkdir(parents=True)
     (last / "state.pt").write_bytes(b"")
     write_record(last, Record("stage 1", {}))
     with pytest.raises(InputError, match=r"visual_training\.epochs: made with"):
-        order_of(["table4"], "0", tmp_path, "avatar-rich", other)
+        request_of(["table4"], "0", tmp_path, "avatar-rich", other)
 
 
 def test_an_unfinished_restart_with_other_settings_is_named_and_can_be_resumed(run: Path) -> None:

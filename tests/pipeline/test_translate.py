@@ -46,7 +46,7 @@ def as_frames(video: Path, folder: Path) -> Path:
     from PIL import Image
 
     folder.mkdir(parents=True)
-    pieces = open_frames(Clip("all", "test", video, None, None, ""), 1).pieces
+    pieces = open_frames(Clip("all", "test", video, None, None, ""), 1).chunks
     for number, frame in enumerate(np.concatenate(list(pieces))):
         Image.fromarray(frame).save(folder / f"images{number}.png")
     return folder

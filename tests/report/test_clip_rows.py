@@ -93,7 +93,7 @@ def test_every_word_is_laid_beside_where_it_looked(run: Run) -> None:
         (lambda run: run.features.unlink(), "there is no feature cache: slt-cache extract-features --split all"),
         (lambda run: run.features.write_bytes(b"no cache at all"), "feats.h5"),
         (lambda run: shutil.rmtree(run.llm / "best"), "no finished training from the cache"),
-        (lambda run: evaluate(run, "joint", "test", SCORES), "this model has an encoder of its own"),
+        (lambda run: evaluate(run, "joint", "test", SCORES), "this model has its own encoder"),
     ],
     ids=["no cache", "broken cache", "no model", "end to end"],
 )
@@ -103,7 +103,7 @@ def test_what_has_no_attention_says_why(run: Run, prepare: object, why: str) -> 
     prepare(run)  # type: ignore[operator]
     page = page_of(run)
     assert "data:image/png" not in page
-    assert re.search(rf"Where each word looked is not shown: [^<]*{re.escape(why)}", page)
+    assert re.search(rf"Cross-attention is not shown: [^<]*{re.escape(why)}", page)
 
 
 def test_a_filmstrip_has_ten_frames_at_most(run: Run) -> None:

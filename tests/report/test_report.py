@@ -198,7 +198,7 @@ def test_curves_share_an_axis_unless_their_scales_differ(run: Run) -> None:
     log = run.visual / "metrics.jsonl"
     log.write_text(log.read_text().replace('"loss": 4.0', '"loss": 400.0'))
     page = page_of(run)
-    assert "All losses share" not in page and "an axis of its own" in page
+    assert "All losses share" not in page and "each chart has its own axis" in page
     drawings = re.findall(r'aria-label="[^"]*training loss[^"]*">.*?</svg>', page, re.DOTALL)
     assert [">400</text>" in drawing for drawing in drawings] == [True, False]
     assert ">3</text>" in drawings[1]
@@ -252,8 +252,8 @@ def test_norms_are_drawn_by_module_and_only_where_they_were_logged(run: Run) -> 
 @pytest.mark.parametrize(
     ("gradient", "told"),
     [
-        (0.2, "larger one in 100% of the 3 logged updates: it decides this training, as the paper says"),
-        (0.05, "larger one in 0% of the 3 logged updates: here the LLM does not drown the encoder"),
+        (0.2, "larger one in 100% of the 3 logged updates: it dominates this training, as the paper says"),
+        (0.05, "larger one in 0% of the 3 logged updates: here the LLM does not dominate the encoder"),
     ],
 )
 def test_figure_2_tells_which_of_encoder_and_llm_decides_a_joint_training(run: Run, gradient: float, told: str) -> None:
@@ -366,7 +366,7 @@ def test_scores_of_earlier_weights_are_called_so(run: Run) -> None:
     train(run, "llm", epochs=5)
     page = page_of(run)
     assert "scored before its last training" in page
-    said = "Where each word looked is not shown: the model was trained on since: slt-cache eval --split test"
+    said = "Cross-attention is not shown: the model has been trained since: slt-cache eval --split test"
     assert f"{said} --run" in page
     path.unlink()
     path = run.evaluation / "visual.test.json"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from slt_cache.report.lines import Chart, Series, draw_lines
-from slt_cache.report.sentence_diff import Piece, compare, cut
+from slt_cache.report.sentence_diff import Segment, compare, tokenize
 from slt_cache.report.strips import MOST_FRAMES, SIZES, draw_filmstrip, draw_weights, full_weight
 from slt_cache.report.template import render_part
 
@@ -24,18 +24,18 @@ def opened(uri: str) -> Image.Image:
 
 def test_sentences_are_compared_by_words() -> None:
     assert compare("es regnet im norden", "heute regnet es im norden") == [
-        Piece("heute regnet", "extra", " "),
-        Piece("es", "same", " "),
-        Piece("regnet", "missing", " "),
-        Piece("im norden", "same", " "),
+        Segment("heute regnet", "extra", " "),
+        Segment("es", "same", " "),
+        Segment("regnet", "missing", " "),
+        Segment("im norden", "same", " "),
     ]
 
 
 def test_chinese_sentences_are_compared_by_characters() -> None:
     assert compare("北部下雨", "北部下雪") == [
-        Piece("北部下", "same", ""),
-        Piece("雨", "missing", ""),
-        Piece("雪", "extra", ""),
+        Segment("北部下", "same", ""),
+        Segment("雨", "missing", ""),
+        Segment("雪", "extra", ""),
     ]
 
 
@@ -50,8 +50,8 @@ def test_sentences_of_very_many_words_are_compared_in_little_time() -> None:
 
 
 def test_a_single_word_of_letters_is_a_word() -> None:
-    assert compare("ja", "jein") == [Piece("ja", "missing", " "), Piece("jein", "extra", " ")]
-    assert cut("北 部", "北部") == ["北", "部"]
+    assert compare("ja", "jein") == [Segment("ja", "missing", " "), Segment("jein", "extra", " ")]
+    assert tokenize("北 部", "北部") == ["北", "部"]
 
 
 @pytest.mark.parametrize(("kept", "shown"), [(1, [0]), (5, [0, 1, 2, 3, 4]), (10, list(range(10)))])

@@ -25,7 +25,7 @@ from slt_cache.reproduce.norms import norms_of
 from slt_cache.reproduce.planning import plan
 from slt_cache.reproduce.render import norms_text, table_text, verdict
 from slt_cache.reproduce.results import Delta, MeanAndStd, RowResult, TableResult
-from slt_cache.reproduce.run_tables import order_of
+from slt_cache.reproduce.run_tables import request_of
 from slt_cache.reproduce.tables import Row, Table, tables
 from slt_cache.reproduce.variants import folder_of, link_artifacts, run_of, settings_of
 from tests.helpers.commands import slt_cache
@@ -102,9 +102,9 @@ def test_variants_differ_from_the_run_in_what_their_table_is_about() -> None:
 
 @pytest.mark.parametrize("config", ["avatar", "avatar-rich", "phoenix14t", "csl_daily", "how2sign"])
 def test_every_config_can_be_planned(config: str) -> None:
-    order = order_of(["all"], "0", Path("nowhere"), config, [])
-    for step in order.steps:
-        run_of(step.place, order.config, step.model)  # settings that do not go together would be refused
+    request = request_of(["all"], "0", Path("nowhere"), config, [])
+    for step in request.steps:
+        run_of(step.place, request.config, step.model)  # settings that do not go together would be refused
 
 
 def test_what_is_taken_over_is_linked_and_stays_where_it_was(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_rows_without_a_figure_of_the_papers_are_not_compared() -> None:
     assert "not for every seed significantly different from row 0: row 1" in told
 
     told = "\n".join(verdict(result([30, 20], [None, None])))
-    assert "gives no figures to compare the order of these rows with: row 0 > row 1" in told
+    assert "gives no numbers to compare the order of these rows with: row 0 > row 1" in told
 
 
 CLAIMS = ("same order", "another order", " > ", "agree", "holds")
@@ -222,7 +222,7 @@ def test_the_plan_counts_the_clips_that_are_there_and_not_the_published_ones(
 
 
 def test_results_are_saved_before_the_page_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = order_of(["fig2"], "0", tmp_path / "r", TINY, [])
+    request = request_of(["fig2"], "0", tmp_path / "r", TINY, [])
 
     def fail(*_: object) -> None:
         raise InputError("no page today")
@@ -230,7 +230,7 @@ def test_results_are_saved_before_the_page_is_written(tmp_path: Path, monkeypatc
     monkeypatch.setattr(run_module, "do_all", lambda *_: None)
     monkeypatch.setattr(run_module, "write_page", fail)
     with pytest.raises(InputError, match="no page today"):
-        run_module.reproduce(order, {})
+        run_module.reproduce(request, {})
     assert json.loads((tmp_path / "r" / "reproduce.json").read_text(encoding="utf-8"))["tables"].keys() == {"fig2"}
 
 
@@ -263,7 +263,7 @@ def test_a_table_shows_mean_and_spread_beside_the_papers_figures() -> None:
     [
         (["table99"], "table99: no such table. Use table4"),
         (["table4", "--seeds", "one"], "--seeds one: write whole numbers"),
-        (["table4", "--seeds", "-1"], "--seeds -1: seeds are not negative"),
+        (["table4", "--seeds", "-1"], "--seeds -1: seeds must not be negative"),
         (["table4", "--set", "features.level=frame"], "table 8 compares the levels"),
     ],
 )
@@ -389,6 +389,6 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_scores(tmp_path:
 
 
 def test_seeds_are_checked_for_repeats() -> None:
-    assert order_of(["table4"], "1,1,0", Path("nowhere"), "avatar-rich", []).seeds == (1, 0)
+    assert request_of(["table4"], "1,1,0", Path("nowhere"), "avatar-rich", []).seeds == (1, 0)
     with pytest.raises(InputError):
-        order_of(["table4"], "", Path("nowhere"), "avatar-rich", [])
+        request_of(["table4"], "", Path("nowhere"), "avatar-rich", [])

@@ -176,8 +176,8 @@ def test_frames_that_an_edit_list_drops_do_not_come(tmp_path: Path, frames: int)
 def test_a_video_in_pieces_is_the_whole_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coding: Coding) -> None:
     clip = clip_of(written(tmp_path, coding), 0.4)
     whole = read_kept_frames(clip, 3, 1, fps=40.0).frames
-    monkeypatch.setattr(stream_module, "PIECE_BYTES", 7 * 48 * 64 * 3)
-    pieces = list(open_frames(clip, 3, 1, fps=40.0).pieces)
+    monkeypatch.setattr(stream_module, "CHUNK_BYTES", 7 * 48 * 64 * 3)
+    pieces = list(open_frames(clip, 3, 1, fps=40.0).chunks)
     assert max(map(len, pieces)) == 7
     assert np.array_equal(np.concatenate(pieces), whole)
 
@@ -358,7 +358,7 @@ def test_a_cut_near_the_end_of_an_hour_is_not_read_from_its_beginning(
     assert packet_index(hour).exact_seeks == (not given)
     assert len(set(given)) < 100
     # A pass over the packets without decoding is part of both.
-    whole = seconds(lambda: [len(piece) for piece in open_frames(clip_of(hour, None, 3594.0), 4).pieces])
+    whole = seconds(lambda: [len(piece) for piece in open_frames(clip_of(hour, None, 3594.0), 4).chunks])
     assert cut < whole / 4
 
 
@@ -368,7 +368,7 @@ def test_a_cut_near_the_end_of_an_hour_is_not_read_from_its_beginning(
 def opens(clip: Clip, times: int) -> tuple[int, int]:
     """Open files and bytes of memory after so many."""
     for _ in range(times):
-        next(open_frames(clip, 4).pieces)  # left before its end, as a run that is stopped leaves it
+        next(open_frames(clip, 4).chunks)  # left before its end, as a run that is stopped leaves it
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)  # what was freed and is kept for later is no leak

@@ -183,7 +183,7 @@ def test_frames_of_another_video_or_other_settings_are_read_anew(
     cache.read(clip, 0)
     make_video(clip.video, 12, first=100)
     assert same(cache.read(clip, 0), decoded(clip, 0))
-    assert "of another" in capsys.readouterr().err
+    assert "have another" in capsys.readouterr().err
     smaller = VIDEO.model_copy(update={"resize": 32})
     for video, every in ((smaller, 1), (VIDEO, 1), (VIDEO, 4), (VIDEO.model_copy(update={"fit": "crop"}), 1)):
         other = FrameCache(tmp_path / "frames", video, every)
@@ -241,7 +241,7 @@ def test_a_disk_that_fills_up_is_said_once_and_what_was_cached_is_read(
         for clip in clips:
             assert same(cache.read(clip, 0), decoded(clip, 0))
         [line] = capsys.readouterr().err.splitlines()
-        assert "(No space left on device; " in line and " are free)" in line and "are kept and read" in line
+        assert "(No space left on device; " in line and " are free)" in line and "already exist are used" in line
         assert list(cache.folder.iterdir()) == [held]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 import slt_cache
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
-from slt_cache.video.chunks import ClipEnd, ClipView, PieceReader, plain
+from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView, plain
 from slt_cache.video.frames import read_kept_frames
 from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
 from slt_cache.video.reader_pool import read_ahead
@@ -133,7 +133,7 @@ def test_a_png_with_a_huge_text_costs_its_clip_alone(tmp_path: Path, workers: in
         clips.append(Clip(str(number), "train", folder, None, None, ""))
     with_text(tmp_path / "1" / "1.png", b"t\0\0" + zlib.compress(bytes(70_000_000)), b"zTXt")
     with_text(tmp_path / "2" / "1.png", b"t\0" + bytes(100), b"tEXt")
-    events = read_ahead(plain(clips), PieceReader(VideoConfig(keep_rate=1.0, resize=36, size=32)), workers)
+    events = read_ahead(plain(clips), ChunkReader(VideoConfig(keep_rate=1.0, resize=36, size=32)), workers)
     first, second, third = [event for event in events if isinstance(event, ClipEnd | UnreadableVideo)]
     assert isinstance(first, ClipEnd)
     assert isinstance(second, UnreadableVideo)
@@ -188,7 +188,7 @@ def test_whatever_a_decoder_raises_costs_its_clip_alone(
         with monkeypatch.context() as patch:
             patch.setattr(place, fail)
             refusal(tmp_path)
-            [event] = list(PieceReader(VideoConfig(resize=36, size=32)).events(ClipView(clip)))
+            [event] = list(ChunkReader(VideoConfig(resize=36, size=32)).events(ClipView(clip)))
             assert isinstance(event, UnreadableVideo)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.video import packets, reader_pool
-from slt_cache.video.chunks import ClipEnd, PieceReader, plain
+from slt_cache.video.chunks import ChunkReader, ClipEnd, plain
 from slt_cache.video.frames import read_kept_frames
 from slt_cache.video.packets import packet_index
 from slt_cache.video.reader_pool import read_ahead
@@ -23,7 +23,7 @@ from tests.conftest import draw_number, read_number
 from tests.helpers.videos import with_matrix
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
-READER = PieceReader(VideoConfig(keep_rate=1.0, resize=36, size=32, fit="crop"))
+READER = ChunkReader(VideoConfig(keep_rate=1.0, resize=36, size=32, fit="crop"))
 
 
 def clip_of(video: Path, start: float | None = None, end: float | None = None) -> Clip:
@@ -101,7 +101,7 @@ def test_an_absurd_pixel_aspect_is_said_and_not_applied(tmp_path: Path) -> None:
 def test_a_video_in_hdr_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, transfer: int, name: str | None, workers: int
 ) -> None:
-    monkeypatch.setattr(reader_pool, "_said", set())
+    monkeypatch.setattr(reader_pool, "_printed", set())
     video = encoded(tmp_path / "a.mp4", "libx264", [(96, 128)], color_trc=transfer)
     clips = [clip_of(video, 0.0, 0.2), clip_of(video, 0.2, 0.4), clip_of(video)]
     ends = [event for event in read_ahead(plain(clips), READER, workers) if isinstance(event, ClipEnd)]
@@ -145,5 +145,5 @@ def test_frames_that_would_take_gigabytes_are_refused_before_one_is_decoded(
 ) -> None:
     video = encoded(tmp_path / name, "mpeg4", [(96, 128)])
     monkeypatch.setattr(packets, "MOST_PIXELS", 96 * 128 - 1)
-    with pytest.raises(UnreadableVideo, match="frames of 128 x 96 pixels are larger than any that are read"):
+    with pytest.raises(UnreadableVideo, match="frames of 128 x 96 pixels exceed the limit"):
         read_kept_frames(clip_of(video), 1)

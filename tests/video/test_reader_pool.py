@@ -24,13 +24,13 @@ from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.video import reader_pool
 from slt_cache.video import stream as stream_module
-from slt_cache.video.chunks import ClipEnd, ClipView, Event, PieceReader, plain
+from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView, Event, plain
 from slt_cache.video.reader_pool import read_ahead
 from slt_cache.video.stream import UnreadableVideo
 
 WORKERS = (0, 1, 3)
 VIDEO = VideoConfig(keep_rate=1.0, resize=36, size=32)
-READER = PieceReader(VIDEO)
+READER = ChunkReader(VIDEO)
 AUGMENTATION = AugmentationConfig(
     shift=0.1, flip=0.5, brightness=0.3, rotation=10.0, contrast=0.3, saturation=0.3, hue=0.1
 )
@@ -53,7 +53,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pa
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three frames are read at once, and two fit a slot. Reader processes are forked, so it holds for them too."""
-    monkeypatch.setattr(stream_module, "PIECE_BYTES", 3 * 48 * 64 * 3)
+    monkeypatch.setattr(stream_module, "CHUNK_BYTES", 3 * 48 * 64 * 3)
     monkeypatch.setattr(reader_pool, "SLOT_BYTES", 2 * 3 * 32 * 32)
 
 
@@ -86,7 +86,7 @@ def collect(events: Iterator[Event]) -> list[Read]:
     return found
 
 
-def read(clips: Sequence[Clip], workers: int, reader: PieceReader = READER) -> list[Read]:
+def read(clips: Sequence[Clip], workers: int, reader: ChunkReader = READER) -> list[Read]:
     found = collect(read_ahead(plain(clips), reader, workers))
     assert [clip.clip_id for clip in found] == [clip.id for clip in clips]
     return found
@@ -136,7 +136,7 @@ def test_events_come_in_order_and_are_the_same_to_the_bit(clips: list[Clip], wor
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_views_do_not_depend_on_the_process_that_reads_them(clips: list[Clip], workers: int) -> None:
-    reader = PieceReader(VideoConfig(keep_rate=0.5, resize=36, size=32), AUGMENTATION, seed=3)
+    reader = ChunkReader(VideoConfig(keep_rate=0.5, resize=36, size=32), AUGMENTATION, seed=3)
     jobs = [ClipView(clip, view) for clip in clips for view in range(3)]
     found = collect(read_ahead(iter(jobs), reader, workers))
     assert [(one.end.clip.id, one.end.view) for one in found if isinstance(one.end, ClipEnd)] == [
@@ -155,8 +155,8 @@ def test_a_view_does_not_depend_on_the_pieces_that_a_clip_comes_in(
 ) -> None:
     found = []
     for frames in (1, 7, 100):
-        monkeypatch.setattr(stream_module, "PIECE_BYTES", frames * 48 * 64 * 3)
-        [one] = collect(PieceReader(VIDEO, AUGMENTATION, seed=3).events(ClipView(clips[LONG], view=1)))
+        monkeypatch.setattr(stream_module, "CHUNK_BYTES", frames * 48 * 64 * 3)
+        [one] = collect(ChunkReader(VIDEO, AUGMENTATION, seed=3).events(ClipView(clips[LONG], view=1)))
         found.append(one)
     assert [max(map(len, one.pieces)) for one in found] == [1, 7, 59]
     assert torch.equal(found[0].images, found[2].images)
@@ -166,14 +166,14 @@ def test_a_view_does_not_depend_on_the_pieces_that_a_clip_comes_in(
 def test_the_plain_view_is_the_same_whatever_the_augmentation(clips: list[Clip]) -> None:
     video = VideoConfig(keep_rate=0.25, resize=36, size=32)
     for clip in clips:
-        [found] = collect(PieceReader(video, AUGMENTATION, seed=3).events(ClipView(clip)))
-        [plain_one] = collect(PieceReader(video).events(ClipView(clip)))
+        [found] = collect(ChunkReader(video, AUGMENTATION, seed=3).events(ClipView(clip)))
+        [plain_one] = collect(ChunkReader(video).events(ClipView(clip)))
         assert torch.equal(found.images, plain_one.images)
 
 
 def test_a_view_follows_from_seed_clip_and_number_alone(clips: list[Clip]) -> None:
     def images(seed: int, clip: Clip, view: int) -> bytes:
-        [found] = collect(PieceReader(VIDEO, AUGMENTATION, seed).events(ClipView(clip, view)))
+        [found] = collect(ChunkReader(VIDEO, AUGMENTATION, seed).events(ClipView(clip, view)))
         return found.images.numpy().tobytes()
 
     first = images(1, clips[LONG], 1)
@@ -289,7 +289,7 @@ def test_each_bad_video_is_unreadable_in_its_place_and_its_neighbours_are_intact
 
 # --- videos that kill or hang their reader
 
-PLAIN_EVENTS = PieceReader.events
+PLAIN_EVENTS = ChunkReader.events
 
 
 def die() -> None:
@@ -301,10 +301,10 @@ def hang() -> None:
     time.sleep(1000)
 
 
-def at(ids: set[str], pieces: int, action: Callable[[], None]) -> Callable[[PieceReader, ClipView], Iterator[Event]]:
-    """PieceReader.events that does something to itself in some clips, after some pieces."""
+def at(ids: set[str], pieces: int, action: Callable[[], None]) -> Callable[[ChunkReader, ClipView], Iterator[Event]]:
+    """ChunkReader.events that does something to itself in some clips, after some pieces."""
 
-    def events(self: PieceReader, job: ClipView) -> Iterator[Event]:
+    def events(self: ChunkReader, job: ClipView) -> Iterator[Event]:
         for number, event in enumerate(PLAIN_EVENTS(self, job)):
             if job.clip.id in ids and number == pieces:
                 action()
@@ -319,7 +319,7 @@ def at(ids: set[str], pieces: int, action: Callable[[], None]) -> Callable[[Piec
 def test_a_video_that_kills_its_reader_costs_itself_alone(
     clips: list[Clip], monkeypatch: pytest.MonkeyPatch, workers: int, pieces: int, bad: set[int]
 ) -> None:
-    monkeypatch.setattr(PieceReader, "events", at({f"clip {n}" for n in bad}, pieces, die))
+    monkeypatch.setattr(ChunkReader, "events", at({f"clip {n}" for n in bad}, pieces, die))
     bad = {n for n in bad if LENGTHS[n] > 1 or pieces == 0}  # the others are over before
     bad = {n for n in bad if pieces < len(list(PLAIN_EVENTS(READER, ClipView(clips[n]))))}
     found = read(clips, workers)
@@ -339,7 +339,7 @@ def test_a_video_that_kills_its_reader_behind_an_unreadable_one_costs_itself_alo
 ) -> None:
     broken = Clip("broken", "train", tmp_path / "none.mp4", None, None, "")
     mixed = [clips[0], broken, clips[1], clips[2], broken, clips[3], clips[LONG], broken, clips[5]]
-    monkeypatch.setattr(PieceReader, "events", at({"clip 1", "clip 3"}, 0, die))
+    monkeypatch.setattr(ChunkReader, "events", at({"clip 1", "clip 3"}, 0, die))
     events = read_ahead(plain(mixed), READER, workers)
     found: list[Read] = []
     pieces: list[torch.Tensor] = []
@@ -372,7 +372,7 @@ def test_a_clip_whose_reader_was_killed_once_is_read_whole_in_a_new_process(
             (tmp_path / "killed").touch(exist_ok=False)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(PieceReader, "events", at({f"clip {LONG}"}, pieces, be_killed_once))
+    monkeypatch.setattr(ChunkReader, "events", at({f"clip {LONG}"}, pieces, be_killed_once))
     found = read(clips, workers)
     monkeypatch.undo()
     assert (tmp_path / "killed").exists()
@@ -383,7 +383,7 @@ def test_a_clip_whose_reader_was_killed_once_is_read_whole_in_a_new_process(
 def test_a_reader_that_is_killed_again_says_by_what_and_that_memory_is_the_usual_cause(
     clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PieceReader, "events", at({"clip 2"}, 1, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+    monkeypatch.setattr(ChunkReader, "events", at({"clip 2"}, 1, lambda: os.kill(os.getpid(), signal.SIGKILL)))
     found = read(clips[:4], 1)
     monkeypatch.undo()
     killed = found.pop(2).end
@@ -400,7 +400,7 @@ def test_a_reader_that_is_killed_again_says_by_what_and_that_memory_is_the_usual
 def test_a_video_that_hangs_its_reader_is_given_up(
     clips: list[Clip], monkeypatch: pytest.MonkeyPatch, workers: int, pieces: int
 ) -> None:
-    monkeypatch.setattr(PieceReader, "events", at({f"clip {LONG}"}, pieces, hang))
+    monkeypatch.setattr(ChunkReader, "events", at({f"clip {LONG}"}, pieces, hang))
     monkeypatch.setattr(reader_pool, "PATIENCE", 1)
     found = read(clips, workers)
     monkeypatch.undo()
@@ -418,7 +418,7 @@ def test_an_error_that_nobody_foresaw_costs_its_clip_alone(
     def fail() -> None:
         raise kind("unforeseen")
 
-    monkeypatch.setattr(PieceReader, "events", at({"clip 2"}, 1, fail))
+    monkeypatch.setattr(ChunkReader, "events", at({"clip 2"}, 1, fail))
     found = read(clips, 2)
     monkeypatch.undo()
     assert isinstance(found[2].end, UnreadableVideo)
@@ -462,12 +462,12 @@ PARENT = """
     from slt_cache.config import VideoConfig
     from slt_cache.corpora.base import Clip
     from slt_cache.video import reader_pool
-    from slt_cache.video.chunks import PieceReader, plain
+    from slt_cache.video.chunks import ChunkReader, plain
 
     reader_pool.SLOT_BYTES = 1  # a frame each
     video, count = Path(sys.argv[1]), int(sys.argv[2])
     clips = [Clip(str(n), "train", video, None, None, "") for n in range(count)]
-    events = reader_pool.read_ahead(plain(clips), PieceReader(VideoConfig(keep_rate=1.0, resize=36, size=32)), 3)
+    events = reader_pool.read_ahead(plain(clips), ChunkReader(VideoConfig(keep_rate=1.0, resize=36, size=32)), 3)
     next(events)
     print(*(process.pid for process in multiprocessing.active_children()), flush=True)
     time.sleep(1000)

@@ -241,7 +241,7 @@ def test_frames_of_different_size_are_scaled_to_that_of_the_first(tmp_path: Path
     for width in (8, 9):
         Image.new("RGB", (width, 8)).save(tmp_path / f"images{width}.png")
     assert read_kept_frames(clip_of(tmp_path), 1).frames.shape == (2, 8, 8, 3)
-    assert read_kept_frames(clip_of(tmp_path), 2, phase=1).frames.shape == (1, 8, 8, 3)
+    assert read_kept_frames(clip_of(tmp_path), 2, offset=1).frames.shape == (1, 8, 8, 3)
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("L", 200), ("LA", (200, 255)), ("RGBA", (200, 200, 200, 255)), ("P", 7)])
@@ -286,17 +286,17 @@ def test_a_clip_comes_in_pieces_that_memory_can_hold(
     for number in range(60 if folder else 0):
         Image.fromarray(numbered_frame(number)).save(tmp_path / f"images{number}.png")
     clip = clip_of(tmp_path if folder else numbered_video)
-    whole = read_kept_frames(clip, 2, phase=1)
-    monkeypatch.setattr(stream_module, "PIECE_BYTES", frames * 48 * 64 * 3 + 100)
-    pieces = list(open_frames(clip, 2, phase=1).pieces)
+    whole = read_kept_frames(clip, 2, offset=1)
+    monkeypatch.setattr(stream_module, "CHUNK_BYTES", frames * 48 * 64 * 3 + 100)
+    pieces = list(open_frames(clip, 2, offset=1).chunks)
     assert np.array_equal(np.concatenate(pieces), whole.frames)
     assert max(map(len, pieces)) == min(frames, 30 if folder else 29)  # of a file, the first frame comes alone
     assert len(pieces) <= -(-30 // frames) + 1
 
 
 def test_a_frame_larger_than_a_piece_comes_alone(numbered_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "PIECE_BYTES", 1)
-    assert [len(piece) for piece in open_frames(clip_of(numbered_video), 10).pieces] == [1] * 6
+    monkeypatch.setattr(stream_module, "CHUNK_BYTES", 1)
+    assert [len(piece) for piece in open_frames(clip_of(numbered_video), 10).chunks] == [1] * 6
 
 
 def test_the_rate_of_a_video_is_told_and_a_folder_has_none(
@@ -315,8 +315,8 @@ def test_frames_are_read_as_they_are_asked_for(
     for number in range(6):
         Image.fromarray(numbered_frame(number)).save(tmp_path / f"images{number}.png")
     (tmp_path / "images5.png").write_bytes(b"broken")
-    monkeypatch.setattr(stream_module, "PIECE_BYTES", 2 * 48 * 64 * 3)
-    pieces = open_frames(clip_of(tmp_path), 1).pieces
+    monkeypatch.setattr(stream_module, "CHUNK_BYTES", 2 * 48 * 64 * 3)
+    pieces = open_frames(clip_of(tmp_path), 1).chunks
     assert [len(next(pieces)), len(next(pieces))] == [2, 2]
     with pytest.raises(UnreadableVideo, match=r"images5\.png"):
         next(pieces)

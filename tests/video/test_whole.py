@@ -66,7 +66,7 @@ def test_a_file_without_its_last_third_says_where_it_ends_of_how_many_seconds(wh
     data, cut = whole.read_bytes(), tmp_path / whole.name
     cut.write_bytes(data[: len(data) * 2 // 3])
     of = ", and the rest is missing" if whole.name == "fragments.mp4" else r" of [34]\.\d\d s"
-    with pytest.raises(UnreadableVideo, match=rf"cut off: its frames end at [123]\.\d\d s{of}\. Get the whole"):
+    with pytest.raises(UnreadableVideo, match=rf"cut off: its frames end at [123]\.\d\d s{of}\. Get the complete"):
         read_kept_frames(clip_of(cut), 1)
     with pytest.raises(UnreadableVideo, match="cut off"):
         read_kept_frames(clip_of(cut, 0.0, 0.5), 4)

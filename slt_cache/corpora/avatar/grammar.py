@@ -16,8 +16,8 @@ from slt_cache.errors import InputError
 
 LANGUAGES = ("de", "en", "zh")
 RICH = 4
-"""The difficulty whose language is the hard part; it has files of its own."""
-WORDED_APART = ("degree", "strength", "tens", "unit")
+"""The difficulty whose language is the hard part; it has its own files."""
+WORDED_SEPARATELY = ("degree", "strength", "tens", "unit")
 """Groups that difficulty 4 does not sign, or whose words are not listed under `signs`."""
 SHARES = {"dev": 0.08, "test": 0.12}
 """Shares of the clips, unless a difficulty defines others."""
@@ -124,7 +124,7 @@ def _plain(rules: Any, wording: Any, language: str, difficulty: int) -> Grammar:
 
 def _rich(rules: Any, wording: Any, language: str) -> Grammar:
     """Makes a pattern of every combination that the slots offer."""
-    _require_wordings(wording["signs"], wording_file(language, RICH), level=3, without=WORDED_APART)
+    _require_wordings(wording["signs"], wording_file(language, RICH), level=3, without=WORDED_SEPARATELY)
     patterns = []
     for choices in product(*(slot.items() for slot in rules["slots"])):
         groups = " ".join(groups for groups, _ in choices).split()

@@ -91,7 +91,7 @@ def _sign(name: str, entry: dict[str, Any], places: dict[str, tuple[float, float
     for key, allowed in (*ALLOWED.items(), ("place", tuple(places))):
         if entry[key] not in allowed:
             choices = ", ".join(map(str, allowed))
-            raise InputError(f"{LEXICON_FILE}: sign {name}: {key} {entry[key]!r} is none of {choices}.")
+            raise InputError(f"{LEXICON_FILE}: sign {name}: {key} {entry[key]!r} is not one of {choices}.")
     return Sign(name=name, **entry)
 
 

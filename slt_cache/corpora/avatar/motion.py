@@ -74,7 +74,7 @@ def _pose(sign: Sign, phase: float, jitter: tuple[float, float]) -> Pose:
     if sign.second in ("mirror", "alternate") and abs(x - MIDLINE) < HALF_PAIR:
         x = MIDLINE - HALF_PAIR
     if sign.second == "parallel":
-        x -= max(0.0, min(2 * HALF_PAIR, x - MIDLINE + HALF_PAIR))  # room for the other hand beside it
+        x -= max(0.0, min(2 * HALF_PAIR, x - MIDLINE + HALF_PAIR))  # room for the other hand
     first = HandPose(x + dx, y + dy, sign.point, sign.shape, palm)
     if sign.second == "none":
         second = REST.second
