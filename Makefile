@@ -52,7 +52,7 @@ test-real: install
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy slt_cache cli
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 clean:

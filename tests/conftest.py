@@ -148,4 +148,5 @@ def small_mbart(tokenizer: Tokenizer) -> torch.nn.Module:
     model = make_small(
         "small-mbart", TINY_MBART, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code()
     )
-    return model.eval()
+    model.eval()
+    return model

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -215,7 +216,7 @@ def test_missing_json_is_refused_with_its_path(tmp_path: Path) -> None:
         read_json(tmp_path / "none.json")
 
 
-WRITERS = {
+WRITERS: dict[str, Callable[[Path], object]] = {
     "text": lambda path: path.write_text("x" * 500_000),
     "torch": lambda path: torch.save({"weights": torch.zeros(125_000)}, path),
     "safetensors": lambda path: save_file({"weights": torch.zeros(125_000)}, path),
@@ -291,12 +292,13 @@ def test_where_no_temporary_file_can_be_made_it_says_what_to_set(
 def test_a_read_only_file_system_is_the_users_choice(tmp_path: Path) -> None:
     write_text(tmp_path / "place" / "a.txt", "old")
     with read_only(tmp_path / "place") as place:
-        for write in (
+        writers: tuple[Callable[[], object], ...] = (
             lambda: write_text(place / "a.txt", "new"),
             lambda: write_folder(place / "best", first="1"),
             lambda: exclusive(place / "lock", "visual").__enter__(),
             lambda: require_writable(place),
-        ):
+        )
+        for write in writers:
             with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\)") as refused:
                 write()
             assert "\n" not in str(refused.value)

@@ -158,7 +158,7 @@ def open_splits(run: Run, cache: Path) -> CacheSplits:
         if train_split.spec.level == IMPORTED:
             how = f"lines of dev in the table, and {command('cache import DIR', out=cache)}"
         log(f"{cache} holds no dev split: the last weights will be kept, not the best. Add it: {how}")
-    for split in filter(None, (train_split, dev_split)):
-        if not len(split):
+    for split in (train_split, dev_split):
+        if split is not None and not len(split):
             raise InputError(f"{cache}: the split {split.split} is empty. Extract again from readable videos.")
     return CacheSplits(train_split, dev_split)

@@ -338,7 +338,7 @@ def test_an_upload_that_nobody_asks_about_is_deleted_soon_and_one_that_waits_is_
     now = time.monotonic()
 
     def after(seconds: float) -> list[bool]:
-        monkeypatch.setattr(uploads_module.time, "monotonic", lambda: now + seconds)
+        monkeypatch.setattr("slt_cache.app.uploads.time.monotonic", lambda: now + seconds)
         held.sweep()
         return [path.exists() for path in paths]
 

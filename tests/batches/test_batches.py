@@ -394,7 +394,7 @@ class Spelling:
 def test_closing_marks_stay_with_their_sentence_and_numbers_whole() -> None:
     tokenizer: Any = SimpleNamespace(inner=Spelling())
     chinese: Any = [[piece] for piece in ("▁他说", "：“", "下雨", "。", "”", "3", ".", "5", "度", "！", "好")]
-    cut_there = sentences_of(chinese, tokenizer)
+    cut_there: Any = sentences_of(chinese, tokenizer)
     texts = ["".join(piece for [piece] in sentence) for sentence in cut_there]
     assert texts == ["▁他说：“下雨。”", "3.5度！", "好"]
     spoken: Any = [["▁Hi", '."'], ["▁He", "y"], ["▁", "..."], ["▁So"]]

@@ -17,7 +17,6 @@ from slt_cache.config import Config, VisualTrainingConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
-from slt_cache.pipeline import visual_training
 from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
 from slt_cache.text.tokenizer import Tokenizer
 from tests.helpers.commands import TINY, Ran, slt_cache
@@ -56,7 +55,7 @@ def test_a_batch_that_will_not_fit_the_gpu_is_said_beforehand(
     clips = [Clip("one", "train", numbered_video, None, None, "ein satz")]
     config, loop, device = Config(), VisualTrainingConfig(), SimpleNamespace(type="cuda")
     for free, said in ((10**12, ""), (10**9, "batches of up to 120 frames take about 2.9 GB, and 1.0 GB are free")):
-        monkeypatch.setattr(visual_training.torch.cuda, "mem_get_info", lambda _, free=free: (free, 10**12))
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda _, free=free: (free, 10**12))
         warn_of_memory(model, config, loop, clips, device)  # type: ignore[arg-type]
         assert capsys.readouterr().err.startswith(said)
     warn_of_memory(model, config, loop, clips, torch.device("cpu"))

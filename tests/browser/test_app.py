@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -44,7 +44,7 @@ main()
 @dataclass
 class Server:
     address: str
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[bytes]"
     log: Path
     temporary: Path
     """Where it makes its temporary folder."""
@@ -97,10 +97,12 @@ def give(page: "Page", video: Path, answer: str = ".slt-sentence") -> str:
     """Drops a file; the text of what then stands there."""
     page.set_input_files(UPLOAD, video)
     page.wait_for_selector(f".slt-answer:has-text({json.dumps(video.name)}) {answer}")
-    return page.inner_text(".slt-answer")
+    shown: str = page.inner_text(".slt-answer")
+    return shown
 
 
-def translated(run: Path, video: Path) -> dict[str, object]:
+def translated(run: Path, video: Path) -> dict[str, Any]:
+    one: dict[str, Any]
     [one] = json.loads(succeed("translate", "--run", run, video, "--nbest", "3", "--json").out)["translations"]
     return one
 
@@ -115,9 +117,9 @@ def test_uploaded_clips_give_what_translate_gives_and_nothing_leaves_the_machine
         rows = [row.split("\t") for row in page.inner_text(".slt-nbest tbody").splitlines()]
         expected = translated(run, video)
         assert page.inner_text(".slt-sentence") == expected["text"]
-        assert rows == [[one["text"], f"{one['score']:.2f}"] for one in expected["nbest"]]  # type: ignore[attr-defined]
+        assert rows == [[one["text"], f"{one['score']:.2f}"] for one in expected["nbest"]]
         shown.add(tuple(row[1] for row in rows))
-        assert page.locator(".slt-attention li").all_inner_texts() == str(expected["text"]).split()
+        assert page.locator(".slt-attention li").all_inner_texts() == expected["text"].split()
         sizes = page.eval_on_selector_all(".slt-attention img", "images => images.map((image) => image.naturalWidth)")
         assert len(sizes) == 2 and all(sizes)
         assert f"{expected['frames']} frames" in page.inner_text(".slt-speed")
@@ -189,7 +191,8 @@ def test_no_file_of_the_server_is_given_out_or_taken_for_an_upload(page: "Page",
 
 def test_what_is_asked_wrongly_prints_nothing(page: "Page", server: Server) -> None:
     before = server.log.read_text()
-    for asked in ({"data": [None], "fn_index": 999, "session_hash": "x"}, {"data": 1}, [], None):
+    wrong: tuple[object, ...] = ({"data": [None], "fn_index": 999, "session_hash": "x"}, {"data": 1}, [], None)
+    for asked in wrong:
         assert page.request.post(f"{server.address}gradio_api/queue/join", data=json.dumps(asked)).status in (400, 403)
     assert server.log.read_text() == before
 

@@ -11,13 +11,13 @@ from tests.browser.conftest import Seen
 from tests.helpers.report_runs import SCORES, SENTENCES, add_model_and_cache, evaluate, make_run
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 pytestmark = pytest.mark.browser
 
 MANY = 30
 """More rows than the page shows at once."""
-PHONE = {"width": 400, "height": 800}
+PHONE: "ViewportSize" = {"width": 400, "height": 800}
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,10 @@ def report(page: "Page", seen: Seen, address: str) -> "Page":
 
 def shown(page: "Page") -> list[str]:
     """Clips of the rows that are seen."""
-    return page.eval_on_selector_all(
+    clips: list[str] = page.eval_on_selector_all(
         "table.clips tbody tr", "rows => rows.filter((row) => row.offsetHeight).map((row) => row.dataset.id)"
     )
+    return clips
 
 
 def test_it_opens_without_an_error_and_asks_nothing_of_the_network(report: "Page", seen: Seen, address: str) -> None:
@@ -123,7 +124,8 @@ def test_more_rows_are_shown_when_asked_for(report: "Page") -> None:
 
 def test_markup_in_a_sentence_stays_text(page: "Page", seen: Seen, address: str) -> None:
     alerts: list[str] = []
-    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", lambda dialog: alerts.append(dialog.message))
+    page.on("dialog", lambda dialog: dialog.dismiss())
     page.goto(address)
     row = page.locator('tr[data-id="<script>alert(1)</script>"]')
     assert "<script>alert(2)</script> & wind" in row.inner_text()
@@ -174,8 +176,8 @@ def test_light_and_dark_are_two_pages_to_the_eye(report: "Page") -> None:
     assert min(light_contrast, dark_contrast) > 150
 
 
-def test_it_is_read_without_scripts_too(chromium: "object", address: str) -> None:
-    context = chromium.new_context(java_script_enabled=False)  # type: ignore[attr-defined]
+def test_it_is_read_without_scripts_too(chromium: "Browser", address: str) -> None:
+    context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(address)
     assert page.locator("table.clips tbody tr").count() == len(SENTENCES) + MANY

@@ -20,12 +20,11 @@ PROGRAM = [sys.executable, "-m", "slt_cache"]
 
 
 def ended(error: Exception, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    @takes("train-llm")
     def train_llm(options: Options) -> None:
         raise error
 
     with pytest.raises(SystemExit) as stop:
-        train_llm(verbose=False)
+        takes("train-llm")(train_llm)(verbose=False)
     return int(stop.value.code or 0), capsys.readouterr().err
 
 

@@ -258,7 +258,8 @@ def test_differences_name_nested_keys_and_both_values() -> None:
 
 def test_differences_name_the_default_of_a_setting_that_a_record_omits() -> None:
     for section in ("visual_training", "llm_training", "loop"):
-        by_ter, by_default = {section: {"select_by": "ter"}}, {section: {}}
+        by_ter: dict[str, Any] = {section: {"select_by": "ter"}}
+        by_default: dict[str, Any] = {section: {}}
         assert differences(by_ter, by_default) == [f"{section}.select_by: made with ter, asked for bleu4"]
         assert differences(by_default, by_ter) == [f"{section}.select_by: made with bleu4, asked for ter"]
     assert differences({"encoder": {}}, {"encoder": {"chunk_frames": 8}}) == [

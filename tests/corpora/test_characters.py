@@ -1,7 +1,9 @@
 """The same letters count as the same, in training and in scoring, however they are stored."""
 
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -30,7 +32,7 @@ def other_spaces(text: str) -> str:
     return text.replace(" ", "\u00a0", 3).replace(" ", "\u202f", 1)
 
 
-WRITTEN = {
+WRITTEN: dict[str, Callable[[str], str]] = {
     "NFD": nfd,
     "no-break spaces": other_spaces,
     "byte order mark": lambda text: "\ufeff" + text,
@@ -98,7 +100,9 @@ def test_what_a_reader_would_not_notice_is_named(text: str, kinds: list[str]) ->
 
 
 @pytest.mark.parametrize("here", ["NFC", "NFD"])
-def test_a_path_is_found_in_whatever_form_its_folders_and_files_are_stored(tmp_path: Path, here: str) -> None:
+def test_a_path_is_found_in_whatever_form_its_folders_and_files_are_stored(
+    tmp_path: Path, here: Literal["NFC", "NFD"]
+) -> None:
     folder = tmp_path / unicodedata.normalize(here, "größe")
     folder.mkdir()
     (folder / nfd("ä.mp4")).touch()

@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -11,6 +12,7 @@ from slt_cache.corpora.registry import corpus_named
 from tests.helpers import official
 from tests.helpers.commands import Ran, slt_cache
 
+Form = Literal["NFC", "NFD"]
 FORMS = [("NFC", "NFD"), ("NFD", "NFC")]
 ROOTS = {"phoenix14t": official.phoenix, "csl-daily": official.csl}
 
@@ -27,7 +29,7 @@ def prepare(corpus: str, root: Path) -> Ran:
 
 
 @pytest.mark.parametrize(("written", "stored"), FORMS)
-def test_frames_of_phoenix14t_are_found_in_either_form_of_unicode(tmp_path: Path, written: str, stored: str) -> None:
+def test_frames_of_phoenix14t_are_found_in_either_form_of_unicode(tmp_path: Path, written: Form, stored: Form) -> None:
     root = official.phoenix(tmp_path / "root")
     for csv in root.rglob("*.csv"):
         csv.write_text(csv.read_text().replace("April", unicodedata.normalize(written, "März")))
@@ -39,7 +41,7 @@ def test_frames_of_phoenix14t_are_found_in_either_form_of_unicode(tmp_path: Path
 
 
 @pytest.mark.parametrize(("written", "stored"), FORMS)
-def test_videos_of_how2sign_are_found_in_either_form_of_unicode(tmp_path: Path, written: str, stored: str) -> None:
+def test_videos_of_how2sign_are_found_in_either_form_of_unicode(tmp_path: Path, written: Form, stored: Form) -> None:
     root = official.full_videos(official.how2sign(tmp_path / "root"))
     for csv in root.glob("*.csv"):
         csv.write_text(csv.read_text().replace("-8-rgb", unicodedata.normalize(written, "-ü-rgb")))

@@ -33,7 +33,9 @@ def prepare(folder: Path, *more: str, language: str = LANGUAGE) -> Ran:
 
 
 def problems(ran: Ran) -> dict[str, list[str]]:
-    return json.loads(Path(json.loads(ran.out)["report"]).read_text(encoding="utf-8"))["problems"]
+    path = Path(json.loads(ran.out)["report"])
+    found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))["problems"]
+    return found
 
 
 @pytest.fixture

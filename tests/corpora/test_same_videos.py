@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,12 @@ def test_overlapping_cuts_of_one_video_in_different_splits_are_counted(tmp_path:
 @pytest.mark.parametrize("kind", ["link", "hard link", "copy"])
 def test_one_video_under_two_names_is_found_whatever_made_the_other(tmp_path: Path, video: Path, kind: str) -> None:
     other, third = tmp_path / "other.mp4", write_video(tmp_path / "third.mp4", 50, first=1)
-    {"link": other.symlink_to, "hard link": other.hardlink_to, "copy": lambda path: shutil.copy(path, other)}[kind](
-        video
-    )
+    make: dict[str, Callable[[Path], object]] = {
+        "link": other.symlink_to,
+        "hard link": other.hardlink_to,
+        "copy": lambda path: shutil.copy(path, other),
+    }
+    make[kind](video)
     os.truncate(third, video.stat().st_size)  # of the same size, and another video
     clips = [
         clip("a", "train", video, 0.0, 1.0),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ Make = Callable[..., tuple[SignTranslator, Tokenizer]]
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     folders: dict[tuple[str, str], Path] = {}
 
-    def made(family: str, **changes: int) -> tuple[SignTranslator, Tokenizer]:
+    def made(family: str, **changes: Any) -> tuple[SignTranslator, Tokenizer]:
         folder = folders.setdefault((family, str(changes)), tmp_path_factory.mktemp(family) / "llm")
         if not folder.exists():
             make_small_llm(family, folder, **changes)

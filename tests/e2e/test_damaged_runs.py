@@ -223,19 +223,17 @@ def with_json(folder: Path, name: str, **values: Any) -> None:
     path.write_text(json.dumps({**held, **values}))
 
 
+def with_own_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    own = {"AutoTokenizer": ["own.Own", None]}
+    with_json(folder, "tokenizer_config.json", tokenizer_class="Own", auto_map=own)
+
+
 FOREIGN: dict[str, Callable[[Path], Any]] = {
     "a model of its own": lambda folder: with_json(
         folder, "config.json", model_type="own", auto_map={"AutoConfig": "own.Config", "AutoModelForSeq2SeqLM": "own.M"}
     ),
-    "a tokenizer of its own": lambda folder: (
-        (folder / "tokenizer.json").unlink(),
-        with_json(
-            folder,
-            "tokenizer_config.json",
-            tokenizer_class="Own",
-            auto_map={"AutoTokenizer": ["own.Own", None]},
-        ),
-    ),
+    "a tokenizer of its own": with_own_tokenizer,
     "a kernel": lambda folder: with_json(folder, "config.json", attn_implementation="someone/kernel"),
     "quantized": lambda folder: with_json(folder, "config.json", quantization_config={"quant_method": "bitsandbytes"}),
 }
@@ -271,7 +269,7 @@ def test_a_damaged_state_is_refused_by_name_and_restart_goes_without_it(
     torch.save({"model": {"a": torch.arange(2000.0)}, "progress": {}}, path)
     assert read_state(path)["progress"] == {}
     data = path.read_bytes()
-    path.write_bytes({**CHANGES, "flipped": lambda data: flipped(data[:2000]) + data[2000:]}[how](data))
+    path.write_bytes(flipped(data[:2000]) + data[2000:] if how == "flipped" else CHANGES[how](data))
     with pytest.raises(InputError) as refused:
         read_state(path)
     assert str(path) in str(refused.value) and "--restart" in str(refused.value)

@@ -27,7 +27,6 @@ from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_small
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
-from slt_cache.training import step
 from slt_cache.training.step import TrainStep
 from slt_cache.training.sync import MicroBatches
 from slt_cache.training.task import TrainerOptions
@@ -45,8 +44,8 @@ LENGTHS = (7, 2, 4)
 SENTENCES = ("guten abend", "morgen regnet es", "im norden scheint die sonne")
 
 
-def nothing(*_: Any) -> dict[str, float]:
-    return {}
+def nothing(*_: Any) -> None:
+    pass
 
 
 def features_of(lengths: tuple[int, ...]) -> torch.Tensor:
@@ -120,7 +119,7 @@ def updated(make: Callable[[], tuple[Any, Any]], device: torch.device, folder: P
     )
     with pytest.MonkeyPatch.context() as patch:
         # accelerate and the fused optimizers know only the devices that torch has kernels for.
-        patch.setattr(step.Accelerator, "device", property(lambda _: device))
+        patch.setattr("slt_cache.training.step.Accelerator.device", property(lambda _: device))
         for module in ("llm", "denoising"):
             patch.setattr(f"slt_cache.training.tasks.{module}.AdamW", sgd)
         task, batch = make()

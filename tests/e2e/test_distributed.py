@@ -37,7 +37,7 @@ class WorkQueue:
     """Of each process."""
 
 
-def start(logs: Path, *arguments: str | Path, module: str = "slt_cache", processes: int = 2) -> "subprocess.Popen[str]":
+def start(logs: Path, *arguments: object, module: str = "slt_cache", processes: int = 2) -> "subprocess.Popen[str]":
     launch = [sys.executable, "-m", *LAUNCH, f"--nproc-per-node={processes}", "--log-dir", str(logs)]
     words = [*launch, "-m", module, "--", *map(str, arguments)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
@@ -71,7 +71,7 @@ def finish(running: "subprocess.Popen[str]", logs: Path) -> WorkQueue:
     return WorkQueue(running.returncode, codes, said(logs, "stdout"), said(logs, "stderr"))
 
 
-def two(logs: Path, *arguments: str | Path) -> WorkQueue:
+def two(logs: Path, *arguments: object) -> WorkQueue:
     return finish(start(logs, *arguments), logs)
 
 

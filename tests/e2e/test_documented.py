@@ -29,13 +29,13 @@ def code_in_first_column(document: str, heading: str) -> set[str]:
 def test_every_command_has_a_line_in_the_list_of_commands() -> None:
     table = (PROJECT / "cli/README.md").read_text(encoding="utf-8").split("\n## ")[0]
     named = set(re.findall(r"\[`([a-z-]+)`\]", table))
-    listed = typer.main.get_command(program).commands
+    listed = typer.main.get_group(program).commands
     assert named == {name for name, command in listed.items() if not command.hidden}
 
 
 def test_every_command_of_a_group_is_named_where_the_group_is_described() -> None:
     text = (PROJECT / "cli/README.md").read_text(encoding="utf-8")
-    for group, command in typer.main.get_command(program).commands.items():
+    for group, command in typer.main.get_group(program).commands.items():
         for name in getattr(command, "commands", ()):
             assert f"{group} {name}" in text, (group, name)
 

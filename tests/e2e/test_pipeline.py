@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 
 from slt_cache.checkpoints.translator import load_llm
-from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import Config
 from slt_cache.decoding.search import Hypothesis
 from slt_cache.errors import InputError, SltCacheError
@@ -22,13 +21,9 @@ from slt_cache.pipeline import evaluate as evaluate_module
 from slt_cache.pipeline.translate import Translator
 from slt_cache.runs.eval_files import Translated
 from slt_cache.runs.run import Run, open_run
-from tests.helpers.commands import TINY, Ran, slt_cache
-
-
-def succeed(*arguments: str | Path) -> Ran:
-    ran = slt_cache(*arguments)
-    assert ran.code == 0, ran.err
-    return ran
+from slt_cache.runs.scoring import score_hypotheses
+from tests.helpers.commands import TINY, slt_cache
+from tests.helpers.tiny_run import succeed
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +118,7 @@ def test_eval_says_that_all_hypotheses_are_empty_and_a_training_which_begins_so_
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = [Hypothesis(clip_id, ("",), (0.0,), 0) for clip_id in FeatureCache(run / "feats.h5", "test").ids]
-    assert evaluate_module.score_hypotheses(open_run(run, None).config, empty, ["es regnet"] * 3)["bleu4"].value == 0
+    assert score_hypotheses(open_run(run, None).config, empty, ["es regnet"] * 3)["bleu4"].value == 0
     assert "empty" not in capsys.readouterr().err
     monkeypatch.setattr(evaluate_module, "decode_cached", lambda *_: empty)
     assert "all 3 hypotheses are empty, so BLEU, chrF and ROUGE-L are 0" in succeed("eval", "--run", run).err
@@ -391,22 +386,6 @@ def test_the_recorded_dev_score_is_that_of_eval(finished: Path) -> None:
     assert record["dev_beams"] == 3  # the beams of eval, and not the greedy search of the epochs before
     scored = json.loads(succeed("eval", "--run", finished, "--split", "dev", "--json").out)
     assert scored["scores"] == record["dev"]
-
-
-def test_kept_epochs_are_encoders_of_their_own_and_the_last_is_the_end_of_training(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    keep = ("--set", "visual_training.keep_epochs=[1, 2]")
-    succeed("train-visual", "--run", run, "--config", TINY, *keep)
-    first, last = (load_visual(run / "visual" / "epochs" / epoch) for epoch in ("1", "2"))
-    assert first.sha256("sign") != last.sha256("sign")
-    assert [one.record.best_epoch for one in (first, last)] == [1, 2]
-    best = load_visual(run / "visual" / "best")
-    assert best.sha256("sign") in {first.sha256("sign"), last.sha256("sign")}
-    other = tmp_path / "other"
-    succeed("train-visual", "--run", other, "--config", TINY)
-    assert load_visual(other / "visual" / "best").sha256("sign") == best.sha256("sign")
-    again = succeed("train-visual", "--run", run, "--set", "visual_training.keep_epochs=[1]")
-    assert "trained already" in again.err  # what is kept decides nothing
 
 
 def test_small_mt5_goes_through_all_commands(finished: Path, tmp_path: Path) -> None:

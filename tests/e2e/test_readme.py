@@ -85,7 +85,8 @@ def spans() -> Iterator[tuple[str, str]]:
 
 def parse(words: list[str]) -> None:
     """Fails where the program has no such command or option."""
-    path, command = [], typer.main.get_command(program)
+    path: list[str] = []
+    command: Any = typer.main.get_command(program)
     while hasattr(command, "commands"):
         path.append(words[len(path)])
         command = command.commands[path[-1]]

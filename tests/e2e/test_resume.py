@@ -1,17 +1,13 @@
 """Trainings that are killed or interrupted, in processes of their own, and gone on with: the weights are, bit for bit,
 those of an uninterrupted training."""
 
-import json
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.helpers.commands import TINY, slt_cache
+from tests.helpers.commands import TINY, complaints, slt_cache
 
 SMALL = [
     "corpus.clips=20",
@@ -37,19 +33,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ran = slt_cache(*arguments)
         assert ran.code == 0, ran.err
     return run
-
-
-def complaints(whole: Path, folder: Path, points: list[dict[str, Any]]) -> list[str | None]:
-    asked = json.dumps({"whole": str(whole), "folder": str(folder), "points": points})
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.killing_training"],
-        input=asked,
-        capture_output=True,
-        text=True,
-        timeout=1500,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 KILLED = [

@@ -4,7 +4,6 @@ those that did not change are kept."""
 import errno
 import json
 import shutil
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,7 @@ import numpy as np
 import pytest
 
 from slt_cache.checkpoints.record import read_record, save_record
-from slt_cache.corpora.base import Clip
-from slt_cache.corpora.fingerprint import ENDS, fingerprint, sources
+from slt_cache.decoding.search import decode_cached
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.parts import parts_folder
 from slt_cache.features.verify import cache_problems
@@ -88,47 +86,6 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def features_of(folder: Path, split: str = "train") -> dict[str, np.ndarray]:
     held = FeatureCache(folder / "run" / "feats.h5", split)
     return {clip_id: np.array(held[clip_id]) for clip_id in held}
-
-
-# --- fingerprints
-
-
-def test_a_fingerprint_goes_by_content_and_not_by_name_or_time(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.mp4", make(tmp_path / "other") / "b.mp4"
-    first.write_bytes(b"x" * 3 * ENDS)
-    second.write_bytes(b"x" * 3 * ENDS)
-    crc = zlib.crc32(b"x" * ENDS)
-    assert fingerprint(first) == fingerprint(second) == f"{3 * ENDS}-{crc:08x}-{crc:08x}"
-    for place in (0, 3 * ENDS - 1):
-        data = bytearray(b"x" * 3 * ENDS)
-        data[place] = 0
-        second.write_bytes(data)
-        assert fingerprint(first) != fingerprint(second)
-    assert fingerprint(tmp_path / "none.mp4") is None
-
-
-def test_a_folder_of_frames_is_known_by_its_frames_in_their_order(tmp_path: Path) -> None:
-    folder = make(tmp_path / "frames")
-    for number, size in enumerate((10, 20, 30)):
-        (folder / f"{number}.png").write_bytes(b"x" * size)
-    before = fingerprint(folder)
-    (folder / ".DS_Store").write_bytes(b"finder")
-    assert fingerprint(folder) == before == fingerprint(folder.rename(tmp_path / "renamed"))
-    folder = tmp_path / "renamed"
-    (folder / "0.png").write_bytes(b"x" * 20)
-    (folder / "1.png").write_bytes(b"x" * 10)
-    assert fingerprint(folder) != before
-    (folder / "1.png").unlink()
-    assert fingerprint(folder) != before
-
-
-def test_clips_of_one_video_differ_in_their_times(tmp_path: Path) -> None:
-    video = tmp_path / "long.mp4"
-    video.write_bytes(b"film")
-    clips = [Clip(name, "train", video, start, end, "satz") for name, start, end in (("a", 0.0, 1.0), ("b", 1, None))]
-    [first, second] = sources(clips)
-    assert (first.split()[1:], second.split()[1:]) == (["0.0", "1.0"], ["1.0", "-"])
-    assert first.split()[0] == second.split()[0]
 
 
 # --- what did not change
@@ -332,26 +289,6 @@ def test_a_change_of_the_first_run_changes_no_experiment_that_was_begun_from_it(
     assert slt_cache("eval", "--run", second).code == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--run", "new", "--from", "nosuch"), "no run folder"),
-        (("--from", "run"), "--run"),
-        (("--run", "run", "--from", "run"), "the run itself"),
-        (("--run", "own", "--from", "run"), "is not empty"),
-        (("--run", "new", "--from", "run", "--features", "nosuch.h5"), "there is no such feature cache"),
-    ],
-)
-def test_an_experiment_that_cannot_begin_makes_no_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], said: str
-) -> None:
-    monkeypatch.chdir(folder)
-    ran = slt_cache("train-llm", *options)
-    assert (ran.code, said in ran.err) == (2, True), ran.err
-    assert not (folder / "new").exists()
-    assert not list(folder.glob("*.tmp"))
-
-
 # --- results
 
 
@@ -390,13 +327,12 @@ def test_scores_of_weights_that_were_replaced_meanwhile_are_filed_under_those(
     scored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, best = pair(scored), scored / "llm" / "best"
-    decode = evaluate.decode_cached
 
     def retrained(*arguments: Any) -> Any:
         record = read_record(best)
         assert record is not None
         save_record(best, replace(record, finished_at="2030-01-01T00:00:00+00:00"))
-        return decode(*arguments)
+        return decode_cached(*arguments)
 
     monkeypatch.setattr(evaluate, "decode_cached", retrained)
     ran = slt_cache("eval", "--run", scored)

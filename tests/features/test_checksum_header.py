@@ -283,7 +283,12 @@ def test_a_row_is_compared_with_its_checksum_when_it_is_first_read(path: Path) -
 
 def test_a_row_is_compared_once_in_a_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
-    monkeypatch.setattr("slt_cache.features.cache.checksum", lambda row: compared.append(len(row)) or checksum(row))
+
+    def counted(row: np.ndarray) -> int:
+        compared.append(len(row))
+        return checksum(row)
+
+    monkeypatch.setattr("slt_cache.features.cache.checksum", counted)
     for _ in range(2):
         cache = FeatureCache(path, "train")
         for clip_id in (*IDS, *IDS):

@@ -1,11 +1,12 @@
 """A cache file opened once: its splits are views that share it."""
 
 from pathlib import Path
+from unittest import mock
 
+import h5py
 import pytest
 
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.features import file as cache_file
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.file import CacheFile
 from tests.helpers.caches import IDS, add_split, facts_of, rows_of
@@ -19,14 +20,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_file_of_several_splits_is_opened_and_checked_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = []
-    monkeypatch.setattr(
-        cache_file.h5py, "File", lambda *args, _file=cache_file.h5py.File: opened.append(1) or _file(*args)
-    )
+    opened = mock.Mock(side_effect=h5py.File)
+    monkeypatch.setattr("slt_cache.features.file.h5py.File", opened)
     splits = open_splits(path)
     assert list(splits) == ["train", "test"]
     assert all(held[IDS[0]].shape == (3, held.dim) for held in splits.values())
-    assert len(opened) == 1
+    opened.assert_called_once()
 
 
 def test_a_view_equals_what_the_path_alone_gives(path: Path) -> None:

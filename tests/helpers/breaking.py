@@ -25,8 +25,7 @@ import torch
 
 from slt_cache.features.cache import open_splits
 from tests.helpers.commands import TINY
-from tests.helpers.killing import in_child
-from tests.helpers.killing_training import call_program
+from tests.helpers.killing import call_program, in_child
 from tests.helpers.small_disks import fill, free
 
 VOLATILE = re.compile(

@@ -2,12 +2,14 @@
 
 import contextlib
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -20,7 +22,7 @@ class Ran:
     err: str
 
 
-def slt_cache(*arguments: str | Path) -> Ran:
+def slt_cache(*arguments: object) -> Ran:
     from slt_cache.cli import main
 
     out, err = io.StringIO(), io.StringIO()
@@ -34,7 +36,7 @@ def slt_cache(*arguments: str | Path) -> Ran:
     return Ran(code, out.getvalue(), err.getvalue())
 
 
-def interrupt_at(line_part: str, *arguments: str | Path) -> Ran:
+def interrupt_at(line_part: str, *arguments: object) -> Ran:
     """Runs the program in its own process group and presses Ctrl-C when a line of stderr has `line_part`."""
     command = [sys.executable, "-m", "slt_cache", *map(str, arguments)]
     running = subprocess.Popen(
@@ -49,3 +51,18 @@ def interrupt_at(line_part: str, *arguments: str | Path) -> Ran:
             break
     out, rest = running.communicate(timeout=60)
     return Ran(running.returncode, out, "".join(seen) + rest)
+
+
+def complaints(whole: Path, folder: Path, points: list[dict[str, Any]]) -> list[str | None]:
+    """What was wrong after each of the points at which `tests.helpers.killing` sends a signal."""
+    asked = json.dumps({"whole": str(whole), "folder": str(folder), "points": points})
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.helpers.killing"],
+        input=asked,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -35,7 +35,7 @@ class Far(torch.Tensor):
     values_on_cpu: torch.Tensor
     """Values of the tensor, on the CPU."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # as torch itself does
 
     @staticmethod
     def __new__(cls, values_on_cpu: torch.Tensor) -> "Far":
@@ -51,7 +51,9 @@ class Far(torch.Tensor):
         return far
 
     @classmethod
-    def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # torch types the function that disables it
+        cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _computed(operation, args, kwargs or {})
 
 
@@ -126,7 +128,7 @@ def device_elsewhere() -> Iterator[torch.device]:
     torch.__future__.set_swap_module_params_on_conversion(True)  # tied weights stay tied
     try:
         with ExitStack() as stack:
-            stack.enter_context(_Computing())
+            stack.enter_context(_Computing())  # type: ignore[no-untyped-call]  # torch gives it no types
             stack.enter_context(_Values())
             yield ELSEWHERE
     finally:

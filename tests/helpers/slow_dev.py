@@ -5,10 +5,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
+from unittest import mock
 
 from slt_cache.cli import main
 
-from slt_cache.decoding import search
 from slt_cache.distributed.processes import until_stopped
 
 
@@ -23,5 +23,5 @@ def slowly(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    search.until_stopped = lambda batches: until_stopped(slowly(batches))
-    main()
+    with mock.patch("slt_cache.decoding.search.until_stopped", lambda batches: until_stopped(slowly(batches))):
+        main()

@@ -160,10 +160,8 @@ def _turns(start: str, middle: str, end: str) -> str:
     return TURNS.replace("START", start).replace("MIDDLE", middle).replace("END", end)
 
 
-def _train_bpe(
-    sentences: Iterable[str], pre_tokenizer: Any, alphabet: Sequence[str]
-) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges of byte-pair encoding."""
+def _train_bpe(sentences: Iterable[str], pre_tokenizer: Any, alphabet: Sequence[str]) -> tuple[dict[str, int], Any]:
+    """Vocabulary and merges of byte-pair encoding; merges are pairs, which transformers types as strings."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizer
     trainer = trainers.BpeTrainer(
@@ -174,7 +172,7 @@ def _train_bpe(
     return trained["vocab"], [tuple(merge) for merge in trained["merges"]]
 
 
-def _with_all_merges(sentences: Sequence[str], first: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def _with_all_merges(sentences: Sequence[str], first: Sequence[str]) -> tuple[dict[str, int], Any]:
     """Vocabulary that begins with some tokens, and merges as they are made of a sentencepiece model: every way in which
     a token can be put together."""
     letters = sorted(set("".join(sentences)) - {" "})

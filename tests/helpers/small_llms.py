@@ -75,7 +75,7 @@ def make_small_llm(family: str, folder: Path, sentences: Sequence[str] = SENTENC
         torch.manual_seed(SEED)
         model, tokenizer = MAKERS[family](folder, sentences, config_changes)
         if hasattr(model, "final_logits_bias"):  # zeros in the published models; a test sees only what differs
-            model.final_logits_bias.normal_()
+            model.get_buffer("final_logits_bias").normal_()
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -89,8 +89,8 @@ def _mbart(folder: Path, sentences: Sequence[str], changes: dict[str, Any]) -> t
     tokenizer = MBartTokenizer(vocab=[*_FAIRSEQ, *pieces, *codes, ("<mask>", 0.0)], src_lang="en_XX", tgt_lang="de_DE")
     german = tokenizer.convert_tokens_to_ids("de_DE")
     config = MBartConfig(
-        **_like_bart(len(tokenizer), scale_embedding=True, decoder_start_token_id=german, forced_eos_token_id=2),
-        task_specific_params={"translation_en_to_de": {"decoder_start_token_id": german}},
+        **_like_bart(len(tokenizer), scale_embedding=True, decoder_start_token_id=german, forced_eos_token_id=2)
+        | {"task_specific_params": {"translation_en_to_de": {"decoder_start_token_id": german}}}
     )
     return MBartForConditionalGeneration(_changed(config, changes)), tokenizer
 
@@ -107,8 +107,8 @@ def _mbart50(folder: Path, sentences: Sequence[str], changes: dict[str, Any]) ->
         tgt_lang="de_DE",
     )
     config = MBartConfig(
-        **_like_bart(len(tokenizer), scale_embedding=True, decoder_start_token_id=2, forced_eos_token_id=2),
-        tokenizer_class="MBart50Tokenizer",
+        **_like_bart(len(tokenizer), scale_embedding=True, decoder_start_token_id=2, forced_eos_token_id=2)
+        | {"tokenizer_class": "MBart50Tokenizer"}
     )
     return MBartForConditionalGeneration(_changed(config, changes)), tokenizer
 
@@ -117,7 +117,7 @@ def _mt5(folder: Path, sentences: Sequence[str], changes: dict[str, Any]) -> tup
     pieces, charsmap = train_unigram(sentences)
     byte_pieces = [(f"<0x{byte:02X}>", 0.0) for byte in range(256)]  # never reached: transformers has no fallback here
     tokenizer = T5Tokenizer(vocab=[*_T5, *byte_pieces, *pieces], _spm_precompiled_charsmap=charsmap, extra_ids=0)
-    config = MT5Config(**_like_t5(len(tokenizer) + 12), feed_forward_proj="gated-gelu", decoder_start_token_id=0)
+    config = MT5Config(**_like_t5(len(tokenizer) + 12), feed_forward_proj="gated-gelu")
     model = MT5ForConditionalGeneration(_changed(config, changes))
     model.lm_head.weight = nn.Parameter(torch.randn(config.vocab_size, WIDTH))  # not tied, whatever its config says
     return model, tokenizer
@@ -127,7 +127,7 @@ def _t5(folder: Path, sentences: Sequence[str], changes: dict[str, Any]) -> tupl
     pieces, charsmap = train_unigram(sentences)
     sentinels = [(f"<extra_id_{extra}>", 0.0) for extra in reversed(range(EXTRA_IDS))]
     tokenizer = T5Tokenizer(vocab=[*_T5, *pieces, *sentinels], _spm_precompiled_charsmap=charsmap, extra_ids=EXTRA_IDS)
-    config = T5Config(**_like_t5(len(tokenizer) + 28), feed_forward_proj="relu", decoder_start_token_id=0)
+    config = T5Config(**_like_t5(len(tokenizer) + 28), feed_forward_proj="relu")
     return T5ForConditionalGeneration(_changed(config, changes)), tokenizer
 
 
@@ -184,7 +184,8 @@ def _bart(folder: Path, sentences: Sequence[str], changes: dict[str, Any]) -> tu
     inner.train_from_iterator(sentences, trainer)
     trained = json.loads(inner.to_str())["model"]
     vocab = {**trained["vocab"], "<mask>": len(trained["vocab"])}
-    tokenizer = BartTokenizer(vocab=vocab, merges=[tuple(merge) for merge in trained["merges"]])
+    merges: Any = [tuple(merge) for merge in trained["merges"]]
+    tokenizer = BartTokenizer(vocab=vocab, merges=merges)
     config = BartConfig(
         **_like_bart(len(tokenizer), scale_embedding=False, decoder_start_token_id=2, forced_eos_token_id=2)
     )
@@ -218,7 +219,7 @@ def _like_bart(rows: int, **special: Any) -> dict[str, Any]:
 
 def _like_t5(rows: int) -> dict[str, Any]:
     shape = {"d_model": WIDTH, "d_kv": 8, "d_ff": 2 * WIDTH, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4}
-    return {"vocab_size": rows, **shape, "pad_token_id": 0, "eos_token_id": 1}
+    return {"vocab_size": rows, **shape, "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
 
 
 def _changed(config: Any, changes: dict[str, Any]) -> Any:
@@ -227,13 +228,14 @@ def _changed(config: Any, changes: dict[str, Any]) -> Any:
     return config
 
 
-def train_unigram(sentences: Sequence[str]) -> tuple[list[tuple[str, float]], bytes]:
+def train_unigram(sentences: Sequence[str]) -> tuple[list[tuple[str, float]], Any]:
     """Returns tokens with scores, and the normalization rules (NFKC) that were applied before training."""
     return _read_pieces(_train_sentencepiece(sentences, "unigram"))
 
 
-def _read_pieces(model: bytes) -> tuple[list[tuple[str, float]], bytes]:
-    """Returns tokens with scores, without `<unk> <s> </s>`, and the normalizer's table of a sentencepiece model."""
+def _read_pieces(model: bytes) -> tuple[list[tuple[str, float]], Any]:
+    """Returns tokens with scores, without `<unk> <s> </s>`, and the normalizer's table of a sentencepiece model, which
+    is bytes; transformers types it as a string."""
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)

@@ -102,7 +102,8 @@ class ToyTask:
         self.lrs.append(tuple(group["lr"] for group in self.inner.param_groups))
         self.modes.append(model.training)
         self.on_batch()
-        return model(batch.features)
+        logits: torch.Tensor = model(batch.features)
+        return logits
 
     def last_layers(self) -> dict[str, nn.Module]:
         return {"first": self.model[1], "last": self.model[3]}

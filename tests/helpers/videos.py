@@ -40,7 +40,7 @@ def encode(path: Path, coding: Coding, frames: int, draw: Draw = draw_number, ra
 
     height, width = draw(0).shape[:2]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(coding.codec, rate=rate)
+        stream: Any = container.add_stream(coding.codec, rate=rate)
         stream.height, stream.width, stream.pix_fmt = height, width, coding.pixels
         stream.options = coding.options
         if coding.b_frames is not None:
@@ -72,11 +72,12 @@ def encode_with_sound(
     import av
 
     with av.open(str(path), "w", options=muxer or {}) as container:
-        picture, audio = container.add_stream(codec, rate=25), container.add_stream(sound, rate=48_000)
+        picture: Any = container.add_stream(codec, rate=25)
+        audio: Any = container.add_stream(sound, rate=48_000)
         picture.height, picture.width, picture.pix_fmt = *FRAME, "yuv420p"
         picture.codec_context.time_base, picture.codec_context.gop_size = Fraction(1, 25), 10
         audio.layout = "mono"
-        packets = []
+        packets: list[Any] = []
         for number in range(frames):
             frame = av.VideoFrame.from_ndarray(draw_number(number), format="rgb24")
             frame.pts, frame.time_base = round(late * 25) + number, Fraction(1, 25)

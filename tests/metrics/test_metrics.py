@@ -167,7 +167,8 @@ def test_an_added_dot_is_what_repositories_do_that_append_one_to_every_sentence(
         [sentence.removesuffix(" .") for sentence in HYPOTHESES],
         [sentence.removesuffix(" .") for sentence in GERMAN],
     )
-    by_hand = values(*([f"{sentence} ." for sentence in side] for side in bare), "phoenix14t")
+    hypotheses, references = ([f"{sentence} ." for sentence in side] for side in bare)
+    by_hand = values(hypotheses, references, "phoenix14t")
     assert {key: one.value for key, one in added.items()} == by_hand
     stripped = score(HYPOTHESES, GERMAN, "phoenix14t", TextChoices("strip"))
     assert {key: one.value for key, one in stripped.items()} == values(*bare, "phoenix14t")

@@ -24,7 +24,6 @@ from slt_cache.features.spec import FeatureSpec
 from slt_cache.models.llm.encoder_decoder import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.text.tokenizer import load_tokenizer
-from tests.helpers.commands import TINY, slt_cache
 from tests.helpers.small_llms import make_small_llm
 
 DIM = 16
@@ -190,26 +189,3 @@ def test_what_is_no_saved_translator_is_refused_with_what_to_do(tmp_path: Path) 
         SignTranslator.from_pretrained(best)
     with pytest.raises(InputError, match=rf"train-llm --restart --run {re.escape(str(tmp_path))}$"):
         load_llm(best)
-
-
-def test_lora_through_the_commands(tmp_path: Path) -> None:
-    run, out = tmp_path / "tiny", tmp_path / "merged"
-    commands = (
-        ("train-visual", "--config", TINY),
-        ("extract-features", "--split", "all"),
-        ("train-llm", "--set", "llm.lora.r=2", "--set", "llm_training.lr=0.01"),
-        ("llm", "merge", "--out", out),
-    )
-    for words in commands:
-        ran = slt_cache(*words, "--run", run)
-        assert ran.code == 0, (words, ran.err)
-    assert (run / "llm" / "best" / "lora" / "adapter_model.safetensors").is_file()
-    assert not (out / "lora").exists()
-    features = np.random.default_rng(2).normal(size=(6, load_llm(run / "llm" / "best").spec.dim))
-    apart, merged = (SignTranslator.from_pretrained(folder) for folder in (run / "llm" / "best", out))
-    assert apart.translate([features]) == merged.translate([features])
-    again = slt_cache("llm", "merge", "--out", out, "--run", run)
-    assert (again.code, "already exists" in again.err) == (2, True)
-    wrong = slt_cache("train-llm", "--restart", "--set", "llm.lora.targets=[nothing]", "--run", run)
-    assert wrong.code == 2
-    assert "Existing layers: fc1, fc2, k_proj, out_proj, q_proj, v_proj" in wrong.err

@@ -4,9 +4,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from PIL import Image
 from slt_cache.corpora.base import Clip
 from slt_cache.pipeline import probe as probing
 from slt_cache.pipeline.probe import probe
+from slt_cache.pipeline.run_corpus import Probe
 from slt_cache.video import probing as one_video
+from slt_cache.video.decode import VideoFile
+from slt_cache.video.stream import VideoError
 
 MakeVideo = Callable[..., Path]
 
@@ -31,7 +35,7 @@ def frames(folder: Path, many: int = 3) -> Path:
     return folder
 
 
-def reasons(found: probing.Probe) -> dict[str, str]:
+def reasons(found: Probe) -> dict[str, str]:
     return {bad.clip.id: bad.reason for bad in found.bad}
 
 
@@ -98,7 +102,12 @@ def test_what_was_good_is_not_opened_again_until_it_changes(
     assert [one.clip.id for one in first.past_end] == ["long"]
     asked: list[Path] = []
     real = probing._probed
-    monkeypatch.setattr(probing, "_probed", lambda jobs: (asked.extend(job.video for job in jobs), real(jobs))[1])
+
+    def seen(jobs: Sequence[Any]) -> Any:
+        asked.extend(job.video for job in jobs)
+        return real(jobs)
+
+    monkeypatch.setattr(probing, "_probed", seen)
     assert probe(tmp_path / "run", clips) == first
     assert asked == []
     videos[1].write_bytes(b"")
@@ -135,16 +144,16 @@ def test_a_damaged_memory_costs_only_the_time_to_look_again(tmp_path: Path, make
     assert str(video) in json.loads((tmp_path / "run" / "probed.json").read_text())["videos"]
 
 
-def _dies_of_some(video: Path) -> None:
+def dies_of_some(video: Path) -> VideoFile:
     if video.name.startswith("crash"):
         os.kill(os.getpid(), signal.SIGKILL)
+    return VideoFile(video)
 
 
 def test_a_file_that_kills_the_decoder_costs_only_itself(
     tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = one_video.VideoFile
-    monkeypatch.setattr(one_video, "VideoFile", lambda one: (_dies_of_some(one), real(one))[1])
+    monkeypatch.setattr(one_video, "VideoFile", dies_of_some)
     names = ["a", "crash1", "b", "c", "crash2", "d", "e", "f"]
     clips = [clip(make_video(tmp_path / f"{name}.mp4", 10)) for name in names]
     found = reasons(probe(tmp_path / "run", clips))
@@ -157,10 +166,10 @@ def test_an_undecodable_first_frame_is_that_clips_fault_alone(
     video = make_video(tmp_path / "a.mp4", 50)
     clips = [clip(video, 1.0, 1.5, "later"), clip(video, 0.0, 0.5, "first")]
 
-    class Broken(one_video.VideoFile):
-        def read(self, indices):  # type: ignore[no-untyped-def]
+    class Broken(VideoFile):
+        def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
             if indices[0] == 0:
-                raise one_video.VideoError("its frame 0 cannot be decoded")
+                raise VideoError("its frame 0 cannot be decoded")
             return super().read(indices)
 
     monkeypatch.setattr(one_video, "VideoFile", Broken)
@@ -173,7 +182,7 @@ def test_what_an_interrupted_look_has_opened_is_kept(
     clips = [clip(make_video(tmp_path / f"{name}.mp4", 10)) for name in "abcd"]
     real = probing._probed
 
-    def interrupted(jobs):  # type: ignore[no-untyped-def]
+    def interrupted(jobs: Sequence[Any]) -> Iterator[Any]:
         yield next(iter(real(jobs)))
         raise KeyboardInterrupt
 
@@ -184,7 +193,7 @@ def test_what_an_interrupted_look_has_opened_is_kept(
 
 
 def test_no_clips_are_no_work(tmp_path: Path) -> None:
-    assert probe(tmp_path, []) == probing.Probe((), (), {})
+    assert probe(tmp_path, []) == Probe((), (), {})
     assert not (tmp_path / "probed.json").exists()
 
 
@@ -209,7 +218,7 @@ def test_what_a_user_should_know_of_videos_is_said_once_for_all_of_them(
 ) -> None:
     notes = {"a": ("it is in HDR (PQ)",), "b": ("it is in HDR (PQ)",), "c": ()}
     videos = [make_video(tmp_path / f"{name}.mp4", 10) for name in notes]
-    monkeypatch.setattr(one_video.VideoFile, "notes", property(lambda file: notes[file.path.stem]))
+    monkeypatch.setattr(VideoFile, "notes", property(lambda file: notes[file.path.stem]))
     clips = [clip(video, start, None, f"{video.stem} {start}") for video in videos for start in (0.0, 0.2)]
     probe(tmp_path / "run", clips)
     assert [line for line in capsys.readouterr().err.splitlines() if "HDR" in line] == [

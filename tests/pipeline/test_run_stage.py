@@ -14,6 +14,7 @@ from slt_cache.config import load_config, save_config
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
 from slt_cache.pipeline import run_stage
+from slt_cache.pipeline.final_dev import with_final_dev
 from slt_cache.pipeline.stages import Stage
 from slt_cache.reproduce.run_tables import request_of
 from tests.e2e.test_restart import SETTINGS, contents
@@ -45,12 +46,11 @@ class Killed(BaseException):
 
 def kill_at_final_dev(*arguments: str | Path) -> None:
     """Runs a command that is killed once stage 2's epochs are done, and before its weights are scored the last time."""
-    whole = run_stage.with_final_dev
 
     def killed(asked: Stage, *more: Any) -> Any:
         if asked.name == "stage 2":
             raise Killed
-        return whole(asked, *more)
+        return with_final_dev(asked, *more)
 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
         patched.setattr(run_stage, "with_final_dev", killed)

@@ -4,7 +4,7 @@ import csv
 import json
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -227,7 +227,8 @@ def test_a_choice_that_is_none_ends_with_2(folder: Path, option: tuple[str, str]
 
 
 def test_ids_are_joined_whatever_form_of_unicode_they_are_stored_in(tmp_path: Path) -> None:
-    for name, form in (("hypotheses", "NFC"), ("references", "NFD")):
+    forms: tuple[tuple[str, Literal["NFC", "NFD"]], ...] = (("hypotheses", "NFC"), ("references", "NFD"))
+    for name, form in forms:
         lines = [
             f"{unicodedata.normalize(form, clip)}|{unicodedata.normalize(form, 'ein schöner tag')}" for clip in "äö"
         ]
@@ -237,7 +238,7 @@ def test_ids_are_joined_whatever_form_of_unicode_they_are_stored_in(tmp_path: Pa
 
 
 QUOTED = ['er sagte "hallo" und ging', "guten abend, liebe zuschauer", 'ein | strich und ein " allein', "ohne alles"]
-WRITTEN_AS_CSV = {
+WRITTEN_AS_CSV: dict[str, dict[str, Any]] = {
     "pandas": {"quoting": csv.QUOTE_MINIMAL},
     "everything quoted": {"quoting": csv.QUOTE_ALL},
     "Windows": {"quoting": csv.QUOTE_MINIMAL, "lineterminator": "\r\n"},

@@ -167,7 +167,8 @@ def test_windows_are_translated_as_the_same_cut_alone(translator: Translator, cl
     assert len(parts) >= 2
     assert parts[0].start == 0.0
     assert parts[0].end == parts[1].start == 0.5
-    assert parts[-1].end == pytest.approx(parts[-1].start + parts[-1].frames / 25)
+    last = parts[-1]
+    assert last.start is not None and last.end == pytest.approx(last.start + last.frames / 25)
     ran = succeed("translate", "--run", run, clips[0], "--window", "0.5")
     assert ran.out.splitlines()[0].startswith(
         f"{clips[0]}\t0.0 to 0.5 s\t{parts[0].text or '(an empty sentence)'}\t(score "

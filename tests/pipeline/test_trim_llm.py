@@ -24,6 +24,10 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 class Pair:
     """A model before and after trimming to TRAIN."""
 
+    old: Any
+    new: Any
+    """Tokenizers; transformers types an id as an int or a list."""
+
     def __init__(self, family: str, folder: Path):
         self.whole, self.out = folder / "whole", folder / "out"
         make_small_llm(family, self.whole)
@@ -83,7 +87,7 @@ def test_logits_over_kept_pieces_are_those_of_before(family: str, pair_of: Calla
             for model, ids in ((pair.old_model, pair.old_ids), (pair.new_model, pair.new_ids)):
                 given = {"input_ids": ids[picked]} if inputs == "ids" else {"inputs_embeds": embeds}
                 logits.append(model(**given, decoder_input_ids=ids[picked]).logits[..., ids])
-            assert torch.allclose(*logits, atol=1e-5, rtol=0)
+            assert torch.allclose(logits[0], logits[1], atol=1e-5, rtol=0)
             assert logits[0].std() > 0.01
 
 
@@ -169,7 +173,8 @@ def test_a_character_that_nothing_stood_for_begins_as_the_mean(tmp_path: Path) -
     make_small_llm("mbart", tmp_path / "whole", SENTENCES[:16])
     report = trim_llm(str(tmp_path / "whole"), ["am tag 雪"], {}, tmp_path / "out")
     assert report.added == ["雪"]
-    tokenizer, model = AutoTokenizer.from_pretrained(tmp_path / "out"), _model(tmp_path / "out")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "out")
+    model = _model(tmp_path / "out")
     rows, place = model.get_input_embeddings().weight, tokenizer.convert_tokens_to_ids("雪")
     others = torch.cat([rows[:place], rows[place + 1 :]])
     assert torch.allclose(rows[place], others.mean(0), atol=1e-6)
@@ -234,7 +239,7 @@ def test_a_trimmed_model_can_be_trimmed_again(family: str, tmp_path: Path, pair_
 
 def test_scale_precision_and_lists_of_ids_are_kept(tmp_path: Path) -> None:
     make_small_llm("t5", tmp_path / "whole", scale_decoder_outputs=False)  # T5 1.1
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "whole")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "whole")
     model = _model(tmp_path / "whole").bfloat16()
     kept, gone = tokenizer.convert_tokens_to_ids(["▁you", "天"])
     model.generation_config.bad_words_ids = [[kept], [gone, kept], [1, kept]]

@@ -309,8 +309,8 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     assert json.loads(again.out) == json.loads(done.out)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("model.safetensors")} == before
     shutil.rmtree(base / "control")
-    again = slt_cache(*words).err  # and its test, which was of other weights
-    assert "[1 of 2] seed 0, base: Light-T baseline" in again
+    trained = slt_cache(*words).err  # and its test, which was of other weights
+    assert "[1 of 2] seed 0, base: Light-T baseline" in trained
     refused = slt_cache(*words, "--set", "llm_training.epochs=3")
     assert refused.code == 2
     assert "llm_training.epochs: made with 2, asked for 3" in refused.err

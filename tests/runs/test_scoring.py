@@ -9,11 +9,10 @@ from slt_cache.checkpoints.record import Record
 from slt_cache.config import Config, ScoringConfig, load_config
 from slt_cache.decoding.search import Hypothesis
 from slt_cache.errors import InputError
-from slt_cache.metrics.registry import ALWAYS, METRICS
+from slt_cache.metrics.registry import ALWAYS
 from slt_cache.metrics.scores import score
 from slt_cache.runs.run import open_run
 from slt_cache.runs.scoring import metrics_of, preset_of, score_hypotheses
-from tests.helpers.commands import slt_cache
 
 SECTIONS = ("visual_training", "llm_training")
 
@@ -26,25 +25,6 @@ def test_metrics_of_the_settings_and_what_trainings_select_by_are_computed_too()
     for setting in ("scoring.metrics=[ter]", "training.select_by=ter", "visual_training.select_by=ter"):
         assert metrics_of(load_config("avatar", [setting])) == (*ALWAYS, "ter")
     assert metrics_of(load_config("avatar", ["scoring.metrics=[bleu4, chrf]"])) == ALWAYS
-
-
-@pytest.mark.parametrize(
-    ("setting", "name"),
-    [
-        ("scoring.metrics=[meteor]", "scoring.metrics meteor"),
-        ("training.select_by=meteor", "visual_training.select_by meteor"),
-        ("llm_training.select_by=meteor", "llm_training.select_by meteor"),
-    ],
-)
-def test_an_unknown_metric_lists_what_there_is_before_anything_is_done(setting: str, name: str, tmp_path: Path) -> None:
-    ran = slt_cache("train-visual", "--config", "avatar", "--set", setting, "--run", tmp_path / "new")
-    assert ran.code == 2 and f"{name}: unknown. Choose one of {', '.join(METRICS)}." in ran.err
-    assert not (tmp_path / "new").exists()
-
-
-def test_an_unknown_preset_lists_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"scoring.preset bleu: unknown. Choose one of plain, phoenix14t"):
-        open_run(tmp_path / "new", "avatar", ["scoring.preset=bleu"])
 
 
 def test_training_stands_for_both_stages_on_the_command_line_and_in_a_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -173,9 +174,10 @@ def test_the_ids_of_ordinary_text_are_those_of_the_bare_tokenizer(tokenizer: Tok
 
 
 def test_pieces_are_trained_on_what_the_tokenizer_will_read(tmp_path: Path, sentences: list[str]) -> None:
-    for name, form in (("composed", "NFC"), ("decomposed", "NFD")):
-        train_tokenizer([unicodedata.normalize(form, one) for one in sentences], 180, "de_DE", tmp_path / name)
-    composed, decomposed = (load_tokenizer(str(tmp_path / name), "de_DE") for name in ("composed", "decomposed"))
+    forms: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+    for form in forms:
+        train_tokenizer([unicodedata.normalize(form, one) for one in sentences], 180, "de_DE", tmp_path / form)
+    composed, decomposed = (load_tokenizer(str(tmp_path / form), "de_DE") for form in forms)
     assert decomposed.sha256 == composed.sha256
 
 

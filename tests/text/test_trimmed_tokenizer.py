@@ -14,8 +14,8 @@ from transformers import AutoTokenizer, MBartTokenizer, PreTrainedTokenizerFast
 
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.pipeline.trim_llm import trim_llm
-from slt_cache.text import trimmed_tokenizer as trimming
 from slt_cache.text.trimmed_tokenizer import decoded, require_same_tokens, tokenized, trim_tokenizer
+from slt_cache.text.vocabulary import needed_tokens
 from tests.helpers.small_causal_llms import BYTE_LEVEL, BYTES, CAUSAL_FAMILIES, make_causal_llm
 from tests.helpers.small_llms import FAMILIES, SENTENCES, make_small_llm
 
@@ -46,8 +46,8 @@ def test_other_pieces_than_before_are_an_error_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_small_llm("mbart", tmp_path / "whole")
-    needed = trimming.needed_tokens
-    monkeypatch.setattr(trimming, "needed_tokens", lambda *given: needed(*given) - {"▁you"})
+    target = "slt_cache.text.trimmed_tokenizer.needed_tokens"
+    monkeypatch.setattr(target, lambda *given: needed_tokens(*given) - {"▁you"})
     with pytest.raises(SltCacheError, match="cannot be trimmed safely"):
         trim_llm(str(tmp_path / "whole"), SENTENCES, {}, tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
@@ -165,7 +165,7 @@ def merged(backend: Any, model: dict[str, Any], sentence: str) -> set[str]:
             seen.add(parts[at])
         if parts == [word] or word not in made:
             made |= seen
-    return made & model["vocab"].keys()
+    return made & set(model["vocab"])
 
 
 def in_chat(tokenizer: Any) -> set[str]:

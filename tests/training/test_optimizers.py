@@ -19,7 +19,7 @@ def test_a_first_update_that_overflows_in_fp16_leaves_no_trace(
     visual: VisualTranslator, name: Literal["sgd", "adamw"]
 ) -> None:
     """The loss scaler begins high, and the first updates are passed over until it has come down."""
-    weight = visual.translator.adapter.mlp[0].weight
+    weight = visual.translator.adapter.get_parameter("mlp.0.weight")
 
     def update(optimizer: Optimizer, scaler: torch.amp.GradScaler, gradient: float) -> None:
         weight.grad = torch.full_like(weight, gradient) * scaler.get_scale()

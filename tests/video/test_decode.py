@@ -15,7 +15,7 @@ import pytest
 from slt_cache.corpora.base import Clip
 from slt_cache.video import decode
 from slt_cache.video import stream as stream_module
-from slt_cache.video.frames import open_frames, read_kept_frames
+from slt_cache.video.frames import KeptFrames, open_frames, read_kept_frames
 from slt_cache.video.packets import packet_index
 from slt_cache.video.stream import UnreadableVideo
 from tests.conftest import draw_number, read_number
@@ -289,7 +289,10 @@ def test_a_grey_video_keeps_its_shades(tmp_path: Path, pixels: str, width: int) 
 @pytest.mark.parametrize("coding", [BY_DECORD[0], BY_PYAV[0]], ids=["decord", "pyav"])
 def test_a_clip_is_resampled_before_one_frame_in_so_many_is_kept(tmp_path: Path, coding: Coding) -> None:
     video = written(tmp_path, coding)
-    numbers = lambda kept: [read_number(frame) for frame in kept.frames]  # noqa: E731
+
+    def numbers(kept: KeptFrames) -> list[int]:
+        return [read_number(frame) for frame in kept.frames]
+
     half = read_kept_frames(clip_of(video), 2, fps=12.5)
     assert (half.num_frames, numbers(half)) == (30, list(range(0, 60, 4)))
     double = read_kept_frames(clip_of(video, 0.4, 0.8), 1, fps=50.0)

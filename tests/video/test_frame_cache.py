@@ -279,7 +279,7 @@ def test_the_estimate_of_the_bytes_is_said_and_the_room_required(
         cache.read(clip, 0)
     assert pipeline.open_frame_cache(run, clips) is not None
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(pipeline.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     named = config.model_copy(update={"video": VIDEO.model_copy(update={"frame_cache": str(tmp_path / "disk")})})
     with pytest.raises(InputError, match=r"disk.*are free\. Make room"):
         pipeline.open_frame_cache(Run(tmp_path / "run", named), clips)

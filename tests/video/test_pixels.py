@@ -32,14 +32,14 @@ def clip_of(video: Path, start: float | None = None, end: float | None = None) -
 
 def encoded(path: Path, codec: str, sizes: list[tuple[int, int]], **properties: Any) -> Path:
     """Ten frames of each height and width, one after another in one stream; frame i shows i."""
-    packets: list[av.Packet] = []
+    packets: list[Any] = []
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream: Any = container.add_stream(codec, rate=25)
         stream.height, stream.width = sizes[0]
         for name, value in properties.items():
             setattr(stream.codec_context, name, value)
         for part, (height, width) in enumerate(sizes):
-            coder = stream.codec_context if part == 0 else av.CodecContext.create(codec, "w")
+            coder: Any = stream.codec_context if part == 0 else av.CodecContext.create(codec, "w")
             if part:
                 coder.height, coder.width, coder.pix_fmt = height, width, "yuv420p"
                 coder.time_base, coder.framerate = Fraction(1, 25), Fraction(25)

@@ -84,7 +84,8 @@ def test_a_cut_of_frames_that_begin_late_counts_from_the_clocks_beginning() -> N
     assert LATE.why_empty(0.0, 0.7).endswith("of its 4.80 s; its first frame is shown at 0.80 s")
     assert LATE.resampled(range(30, 35), 50.0) == [30, 31, 31, 32, 32, 33, 33, 34, 34, 34]
     found = timeline(100, 25.0, 0.8 + np.arange(100) / 25)
-    assert (found.begin, found.seconds, found.cut(2.0, 2.2)) == (pytest.approx(0.8), None, range(30, 35))
+    assert (found.seconds, found.cut(2.0, 2.2)) == (None, range(30, 35))
+    assert found.begin == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize("begin", [0.0, 0.8])

@@ -148,7 +148,7 @@ def test_an_flv_file_that_has_the_size_it_states_is_whole_whatever_length_it_sta
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.webm"])
 def test_a_video_that_is_shorter_than_its_sound_is_whole(tmp_path: Path, name: str) -> None:
-    codec = {"codec": "libvpx", "sound": "libopus"} if name == "a.webm" else {}
+    codec: dict[str, Any] = {"codec": "libvpx", "sound": "libopus"} if name == "a.webm" else {}
     assert numbers(encode_with_sound(tmp_path / name, 20, 0.0, **codec)) == list(range(20))
 
 

@@ -43,7 +43,9 @@ def make(folders: dict[str, Path]) -> Make:
 
 def logits_of(model: SignTranslator) -> torch.Tensor:
     features = torch.randn(7, DIM, generator=torch.Generator().manual_seed(3))
-    return model(features, torch.tensor([4, 3]), torch.tensor([[*model.start, 9, 8], [*model.start, 7, 6]]))
+    targets = torch.tensor([[*model.start, 9, 8], [*model.start, 7, 6]])
+    logits: torch.Tensor = model(features, torch.tensor([4, 3]), targets)
+    return logits
 
 
 def train(model: SignTranslator, steps: int = 3) -> None:

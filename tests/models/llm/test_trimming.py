@@ -82,7 +82,12 @@ def test_settings_of_the_text_within_others_follow(tmp_path: Path) -> None:
     text |= {"num_attention_heads": 2, "num_key_value_heads": 1, "bos_token_id": 2, "eos_token_id": 1}
     vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     vision |= {"image_size": 28, "patch_size": 14}
-    ids = {"boi_token_index": 80, "eoi_token_index": 81, "image_token_index": 82, "eos_token_id": [1, 7]}
+    ids: dict[str, Any] = {
+        "boi_token_index": 80,
+        "eoi_token_index": 81,
+        "image_token_index": 82,
+        "eos_token_id": [1, 7],
+    }
     config = Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, **ids)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     assert token_ids_of(model) == {0, 1, 2, 7, 80, 81, 82}

@@ -41,13 +41,13 @@ def test_stage_1_reaches_every_weight_from_pixels(
     loader = clip_loader(
         clips, small_video, tokenizer, batch_size=2, workers=0, seed=0, augmentation=AugmentationConfig()
     )
-    first = visual.encoder.backbone.conv1.weight.clone()
+    first = visual.encoder.backbone.get_parameter("conv1.weight").clone()
     saved: list[int] = []
     task = task_of(visual, loader, lambda: {"bleu4": 1.0}, lambda epoch, dev: saved.append(epoch))
     train(task, TrainerOptions(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
     silent = {name for name, tensor in visual.named_parameters() if tensor.grad is None or not tensor.grad.any()}
     assert silent <= {"encoder.temporal.conv.bias"}  # batch normalization takes a constant out again
-    assert not torch.equal(visual.encoder.backbone.conv1.weight, first)
+    assert not torch.equal(visual.encoder.backbone.get_parameter("conv1.weight"), first)
     assert saved == [1]
 
 

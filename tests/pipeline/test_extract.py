@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,13 +16,13 @@ import numpy as np
 import pytest
 
 from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.parts import parts_folder
 from slt_cache.features.verify import cache_problems
 from slt_cache.locks import exclusive
-from slt_cache.pipeline.extract import parts_folder
 from slt_cache.runs.run import open_run
 from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView
 from slt_cache.video.stream import UnreadableVideo
-from tests.helpers.commands import TINY, slt_cache
+from tests.helpers.commands import TINY, complaints, slt_cache
 
 KILLS_IN_MAKE_TEST = 8
 ALL_KILLS = 50
@@ -44,51 +45,26 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def extract(run: Path, *options: str | Path) -> Any:
+def extract(run: Path, *options: object) -> Any:
     return slt_cache("extract-features", "--run", run, *options)
 
 
 # --- killed
 
 
-def kill(trained: Path, folder: Path, points: list[dict[str, float]], held: Path | None) -> list[str | None]:
-    asked = {
-        "run": str(trained),
-        "folder": str(folder),
-        "workers": 2,
-        "points": points,
-        "held": None if held is None else str(held),
-    }
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.killing"],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert ran.returncode == 0, ran.stderr
-    return [json.loads(line) for line in ran.stdout.splitlines()]
-
-
-def points_of(count: int) -> list[dict[str, float]]:
-    """Seeded; four in five at an event in the folder, the others at some time, which hits the writing of bytes too."""
-    draw = random.Random(count)
-    return [
-        {"share": draw.random()} if number % 5 == 0 else {"event": draw.randrange(10**6)} for number in range(count)
-    ]
-
-
 @pytest.mark.parametrize(
     "count", [KILLS_IN_MAKE_TEST, pytest.param(ALL_KILLS, marks=pytest.mark.slow)], ids=["some", "fifty"]
 )
 def test_killed_anywhere_and_resumed_the_cache_has_the_same_bytes(trained: Path, tmp_path: Path, count: int) -> None:
-    half = count // 2
+    """Four in five at an event, the others at some time, which hits the writing of bytes too."""
     test_only = tmp_path / "test.h5"
     assert extract(trained, "--split", "test", "--features", test_only).code == 0
-    points = points_of(count)
-    assert kill(trained, tmp_path / "new", points[:half], None) == [None] * half
-    assert kill(trained, tmp_path / "added", points[half:], test_only) == [None] * (count - half)
+    draw, points = random.Random(count), []
+    for number in range(count):
+        moment = {"time": draw.random(), "workers": 2} if number % 5 == 0 else {"event": draw.random(), "workers": 0}
+        held = str(test_only) if 2 * number >= count else None
+        points.append({"stage": "extract", "signal": signal.SIGKILL, "held": held, **moment})
+    assert complaints(trained, tmp_path / "killed", points) == [None] * count
 
 
 def test_workers_do_not_change_the_bytes(trained: Path, run: Path) -> None:

@@ -10,10 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import torch
 from h5py import h5a, h5d, h5p, h5s, h5t
 
-from slt_cache.cache_tools.arrays import BadFile, read_features
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.checksum_header import block_size, write_checksum_header
@@ -306,25 +304,3 @@ def test_every_command_refuses_a_hostile_cache_without_a_traceback(tmp_path: Pat
     assert slt_cache("cache", "verify", path).code == 1
     assert path.read_bytes() == before
     assert not (tmp_path / "out").exists() and not (tmp_path / "both.h5").exists()
-
-
-@pytest.mark.parametrize(
-    "tensor",
-    [
-        torch.zeros(1, 4).expand(1_000_000, 4),
-        torch.zeros(2000).as_strided((1000, 1000), (1, 1)),
-        torch.zeros(3, 4).to_sparse(),
-    ],
-    ids=["expanded", "overlapping", "sparse"],
-)
-def test_a_short_pt_file_of_a_million_rows_is_no_features(tmp_path: Path, tensor: torch.Tensor) -> None:
-    path = tmp_path / "x.pt"
-    torch.save(tensor, path)
-    with pytest.raises(BadFile):
-        read_features(path)
-
-
-def test_a_pt_file_of_a_part_of_a_tensor_is_read(tmp_path: Path) -> None:
-    whole = torch.arange(24.0).reshape(6, 4)
-    torch.save(whole.T[:, ::2], tmp_path / "x.pt")
-    assert np.array_equal(read_features(tmp_path / "x.pt"), whole.T[:, ::2].numpy())

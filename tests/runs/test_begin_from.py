@@ -1,0 +1,83 @@
+"""A run folder begun from another: what is taken over, and when that is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from slt_cache.config import Config, save_config
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache
+from slt_cache.runs.begin_from import SMALL, begin_from, is_of_other_run
+from tests.helpers.caches import IDS, add_split, facts_of, rows_of
+from tests.helpers.commands import slt_cache
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run on imported features with a pre-trained LLM, large weights among its files, and a folder that is no run."""
+    llm = tmp_path / "run" / "llm" / "pretrained" / "best"
+    llm.mkdir(parents=True)
+    (llm / "model.safetensors").write_bytes(bytes(SMALL + 1))
+    (llm / "record.json").write_text("{}")
+    settings = Config.model_validate({"features": {"level": "imported"}, "corpus": {"name": "tsv"}})
+    save_config(settings, tmp_path / "run" / "config.yaml")
+    add_split(tmp_path / "run" / "feats.h5", rows_of(), facts_of())
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "notes.txt").touch()
+    return tmp_path
+
+
+def begun(folder: Path) -> Path:
+    begin_from(folder / "run", folder / "new", "feats.h5")
+    return folder / "new" / "llm" / "pretrained" / "best"
+
+
+def test_what_is_large_is_linked_and_what_is_small_is_copied(folder: Path) -> None:
+    old, new = folder / "run" / "llm" / "pretrained" / "best", begun(folder)
+    assert (new / "model.safetensors").samefile(old / "model.safetensors")
+    assert not (new / "record.json").samefile(old / "record.json")
+    assert (folder / "new" / "config.yaml").read_bytes() == (folder / "run" / "config.yaml").read_bytes()
+    assert FeatureCache(folder / "new" / "feats.h5", "train").ids == list(IDS)
+    assert not list(folder.glob("*.tmp"))
+
+
+def test_begun_once_it_stays_as_it_is_and_a_change_of_the_other_run_is_named(folder: Path) -> None:
+    new, record = begun(folder), folder / "run" / "llm" / "pretrained" / "best" / "record.json"
+    (folder / "new" / "config.yaml").write_text("# of its own\n")
+    begun(folder)
+    assert (folder / "new" / "config.yaml").read_text() == "# of its own\n"
+    record.write_text('{"finished": true}')
+    with pytest.raises(
+        InputError, match=r"has changed since .*new was begun from it \(llm/pretrained/best/record\.json\)"
+    ):
+        begun(folder)
+    assert (new / "record.json").read_text() == "{}"
+
+
+def test_a_training_is_of_the_other_run_until_it_is_trained_here(folder: Path) -> None:
+    new = begun(folder)
+    assert is_of_other_run(folder / "new", "llm/pretrained")
+    assert not is_of_other_run(folder / "new", "visual")
+    assert not is_of_other_run(folder / "run", "llm/pretrained")
+    (new / "record.json").write_text('{"finished": true}')
+    assert not is_of_other_run(folder / "new", "llm/pretrained")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--run", "new", "--from", "nosuch"), "no run folder"),
+        (("--from", "run"), "--run"),
+        (("--run", "run", "--from", "run"), "the run itself"),
+        (("--run", "own", "--from", "run"), "is not empty"),
+        (("--run", "new", "--from", "run", "--features", "nosuch.h5"), "there is no such feature cache"),
+    ],
+)
+def test_an_experiment_that_cannot_begin_makes_no_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(folder)
+    ran = slt_cache("train-llm", *options)
+    assert (ran.code, said in ran.err) == (2, True), ran.err
+    assert not (folder / "new").exists()
+    assert not list(folder.glob("*.tmp"))
