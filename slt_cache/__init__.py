@@ -1,6 +1,6 @@
 """slt-cache: gloss-free sign language translation in two stages, built around a feature cache.
 
-What is exported here is imported at its first use, so that `import slt_cache` is quick. Messages go through
+Exports are imported at first use, so that `import slt_cache` is quick. Messages go through
 `logging.getLogger("slt_cache")`; `progress.log_to_stderr()` shows them as the command line does."""
 
 from importlib import import_module

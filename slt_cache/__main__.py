@@ -1,4 +1,4 @@
-"""`python -m slt_cache`, so that torchrun and accelerate can launch it."""
+"""Entry point of `python -m slt_cache`, for torchrun and accelerate."""
 
 from slt_cache.cli import main
 

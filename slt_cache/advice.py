@@ -1,13 +1,13 @@
-"""Commands that messages advise, as they can be typed: with the program's name as it was started, and quoted words."""
+"""Commands suggested in messages, ready to type: with the program's name as started, and quoted arguments."""
 
 import shlex
 import sys
 from pathlib import Path
 
 MODULE = ("slt_cache", "__main__.py")
-"""End of the path by which `python -m slt_cache` names itself."""
+"""End of `sys.argv[0]` under `python -m slt_cache`."""
 CACHE_FILE = "feats.h5"
-"""Name of a run's own feature cache, in its folder."""
+"""Name of a run's feature cache, in its folder."""
 CONFIG_FILE = "config.yaml"
 """Name of a run's settings, in its folder."""
 
@@ -19,10 +19,10 @@ def program() -> str:
 
 
 def command(words: str, *values: object, **options: object) -> str:
-    """Returns a command to advise: `words` as they are, then `values` and `options`, quoted for a shell if needed.
+    """Returns a command to suggest: `words` unchanged, then `values` and `options`, shell-quoted.
 
-    An option of None or False is left out, True is a flag, and one of several values is repeated:
-    `command("cache verify", path, run=folder)`."""
+    An option of None or False is left out, True is a flag, and a list repeats the option: `command("cache verify",
+    path, run=folder)`."""
     parts = [program(), words, *(quoted(value) for value in values)]
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
@@ -36,17 +36,17 @@ def command(words: str, *values: object, **options: object) -> str:
 
 
 def quoted(value: object) -> str:
-    """Returns one word of a command, quoted if a shell would read it in another way."""
+    """Returns one argument of a command, shell-quoted if needed."""
     return shlex.quote(str(value))
 
 
 def _with_value(option: str, value: object) -> str:
-    """A value that begins with a hyphen would be read as an option of its own."""
+    """Returns an option with its value, joined by `=` if the value would be read as an option."""
     return f"{option}={quoted(value)}" if str(value).startswith("-") else f"{option} {quoted(value)}"
 
 
 def cache_command(words: str, cache: Path | str, **options: object) -> str:
-    """Returns a command about a feature cache by its place alone: for the run in whose folder it lies, if it does."""
+    """Returns a command about a feature cache: `--run` for the cache of a run, else `--features` with its path."""
     cache = Path(cache)
     by_name = cache.name == CACHE_FILE
     in_run = by_name or (cache.parent / CONFIG_FILE).is_file()

@@ -1,6 +1,4 @@
-"""Processes that this one starts: they end when it does, leave Ctrl-C to it, and how they ended is said in words.
-
-Knows nothing of what they do."""
+"""Child processes: they end with this process, leave Ctrl-C to it, and their endings are explained in words."""
 
 import ctypes
 import errno
@@ -25,18 +23,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PR_SET_PDEATHSIG = 1
-"""Of prctl(2)."""
+"""Option of prctl(2)."""
 LOOK = 1.0
-"""Seconds between two looks at whether the parent is still there, on systems that do not report its end."""
+"""Seconds between two checks that the parent still exists, on systems that do not report its end."""
 SHARED_MEMORY = Path("/dev/shm")
-"""Through which processes pass on what they have read; containers have often 64 MB of it."""
+"""Shared memory through which processes pass what they read; containers often have 64 MB."""
 REFUSED = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EAGAIN})
 FEWER = "Run the same command with fewer of them (--set compute.workers=1, or 0 for none)."
 MEMORY = "Usually the machine ran out of memory"
 
 
 class ChildEnded(SltCacheError):
-    """A process ended before it had done its work."""
+    """Error of a process that ended before its work was done."""
 
     def __init__(self, task: str, process: int | None, exit_code: int | None) -> None:
         cause = likely_cause(exit_code)
@@ -45,10 +43,10 @@ class ChildEnded(SltCacheError):
 
 @contextmanager
 def starting(tracked: bool = True) -> Iterator[None]:
-    """Start processes within it: they inherit that Ctrl-C is blocked, so that not even one which is still importing
-    its modules answers it with a traceback. Raises SltCacheError if the system has no room for them.
+    """Context for starting processes: they inherit a blocked Ctrl-C, so that not even one that is still importing
+    prints a traceback. Raises SltCacheError if the system has no room for them.
 
-    `tracked` says whether they are spawned or share semaphores, for which multiprocessing starts one process more."""
+    `tracked` says whether they are spawned or share semaphores, for which multiprocessing starts one more process."""
     if tracked and sys.platform != "win32":
         resource_tracker.ensure_running()  # it unblocks Ctrl-C when it starts, so not in the block
     with _without_ctrl_c():
@@ -64,8 +62,8 @@ def starting(tracked: bool = True) -> Iterator[None]:
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Blocks it, for new processes to inherit, and keeps it until the block has ended: the system may give it to
-    another thread, and an interrupt would leave a process without what it still waits for."""
+    """Blocks Ctrl-C for new processes to inherit, and defers it to the end of the block: another thread may receive it,
+    and an interrupt would leave a process waiting."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -85,7 +83,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 
 def shared_memory() -> str:
-    """How much memory there is for what processes share, in a sentence."""
+    """Returns the size of shared memory, as a sentence."""
     if not SHARED_MEMORY.is_dir():
         return ""
     usage = shutil.disk_usage(SHARED_MEMORY)
@@ -96,9 +94,9 @@ def shared_memory() -> str:
 
 
 def belong_to(parent: int) -> None:
-    """For a new process, called first: Ctrl-C is its parent's to handle, and it ends with its parent, even a killed
-    one. `parent` is the process number that the parent has seen of itself."""
-    # What a fork has inherited is its parent's to clean up: decord's readers would wait for threads that only it has.
+    """Ties a new process to its parent; it calls this first. Ctrl-C is left to the parent, with which it ends, even a
+    killed one. `parent` is the parent's process id."""
+    # A fork must not clean up what it inherited: decord's readers would wait for threads that only the parent has.
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
@@ -120,7 +118,7 @@ def _end_without(parent: int) -> None:
 
 
 def ending(exit_code: int | None) -> str:
-    """How a process ended, in words, from the exit code that `multiprocessing` gives it."""
+    """Returns how a process ended, in words, from the exit code of `multiprocessing`."""
     if exit_code is None:
         return "does not answer"
     if exit_code >= 0:
@@ -133,7 +131,7 @@ def ending(exit_code: int | None) -> str:
 
 
 def likely_cause(exit_code: int | None) -> str:
-    """A sentence on the usual cause of that ending; empty if there is none."""
+    """Returns the usual cause of that ending as a sentence; empty if there is none."""
     if exit_code == -signal.SIGKILL:
         return f"{MEMORY}."
     if exit_code == -signal.SIGBUS:
@@ -144,10 +142,10 @@ def likely_cause(exit_code: int | None) -> str:
 def spread(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int, task: str
 ) -> Generator[Result, None, None]:
-    """Yields what `work` returns for each item, as it comes; new processes take one item after another. Close it to end
-    them: each completes the item that it has.
+    """Yields what `work` returns for each item, in order of completion; new processes take items one by one. Closing it
+    ends them after their current item.
 
-    Raises what `work` raises, and ChildEnded, which calls the process `task`, if one dies."""
+    Raises what `work` raises, and ChildEnded, naming the process `task`, if one dies."""
     context: Any = multiprocessing.get_context("spawn")
     waiting, busy = list(reversed(items)), {}
     processes = []
@@ -176,14 +174,14 @@ def spread(
 
 
 def _give(connection: Any, item: Any) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: noticed when its answer is asked for
+    with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: noticed when its answer is read
         connection.send(item)
 
 
 def _answer(connection: Any, process: Any, task: str) -> Any:
     try:
         good, answer = connection.recv()
-    except (EOFError, OSError):  # the latter if it died in the middle of its answer
+    except (EOFError, OSError):  # the latter if it died while answering
         process.join()
         raise ChildEnded(task, process.pid, process.exitcode) from None
     if not good:
@@ -192,7 +190,8 @@ def _answer(connection: Any, process: Any, task: str) -> Any:
 
 
 def _serve(connection: Connection, work: Callable[[Any], Any], parent: int) -> None:
-    """The process: items in; (True, result) or (False, error) out, until its parent has no more."""
+    """Runs the worker loop: receives items, sends (True, result) or (False, error), until the parent closes the
+    pipe."""
     belong_to(parent)
     while True:
         try:

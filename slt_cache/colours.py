@@ -1,4 +1,4 @@
-"""The colours of everything that is drawn: of report pages, light and dark, and of picture files, which are light."""
+"""Colours of report pages, light and dark, and of pictures, which are light."""
 
 LIGHT = {
     "ground": "#f6f7f6",
@@ -19,7 +19,7 @@ LIGHT = {
     "series-7": "#7a5a3a",
     "series-8": "#3f6f78",
 }
-"""By their names in CSS. Series are told apart by those who see no red or no green too, and by dashes besides."""
+"""Colours by their names in CSS. Series can be told apart with red-green colour blindness, and by dashes."""
 DARK = {
     "ground": "#131719",
     "card": "#1b2023",
@@ -40,10 +40,10 @@ DARK = {
     "series-8": "#8fc4cc",
 }
 INK = (14, 124, 114)
-"""RGB of the largest value of a map: seen on light ground and on dark, where the page's style lightens it."""
+"""Colour of a map's largest value, RGB, visible on light and dark ground, where the page lightens it."""
 
 
 def variables(colours: dict[str, str]) -> str:
-    """As CSS declares them."""
+    """Returns CSS declarations of the colours."""
     ink = "rgb({} {} {})".format(*INK)
     return " ".join(f"--{name}: {colour};" for name, colour in {**colours, "ink": ink}.items())

@@ -1,4 +1,4 @@
-"""Everything at once on the demo corpus: each step says what it does and why, and is skipped where it was done."""
+"""Demo: all steps on the demo corpus. Each step says what it does and why, and is skipped if done."""
 
 import time
 from collections.abc import Callable
@@ -39,20 +39,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo measured."""
+    """Results of the demo."""
 
     scores: dict[str, dict[str, float]]
-    """Test scores of each model of MODELS that was trained."""
+    """Test scores of each trained model of MODELS."""
     clips: int
-    """Test clips."""
+    """Number of test clips."""
     cache: dict[str, Any]
-    """Figures of `bench cache`."""
+    """Results of `bench cache`."""
     samples: tuple[tuple[str, Translation], ...]
-    """Reference and translation of some test videos, straight from the mp4."""
+    """Reference and translation of some test videos, straight from the mp4 files."""
     seconds: float
     report: Path
     load: str = ""
-    """Said beside the seconds if the machine was busy."""
+    """Note after the seconds if the machine was busy."""
 
     def to_json(self) -> dict[str, Any]:
         samples = [
@@ -69,16 +69,18 @@ class Demo:
 
 
 def run_demo(run: Run, full: bool) -> Demo:
-    """Prepares, trains, extracts, fine-tunes, scores and reports. What is finished is not done again. Raises
-    InputError for another corpus or another feature level than the demo is about, and for several processes."""
+    """Prepares, trains, extracts, fine-tunes, scores and reports, skipping finished steps. Raises InputError for
+    another corpus or feature level than the demo's, and for several processes."""
     join()
     if size() > 1:
         raise InputError(
-            f"demo: is for one process, and {size()} were started. Start it without torchrun; train-visual, "
+            f"demo: runs as one process, but {size()} were started. Start it without torchrun; train-visual, "
             "extract-features, train-llm and eval share their work."
         )
     if not corpus_of(run.config).is_drawn or run.config.features.level != "sign":
-        raise InputError("demo: shows the avatar corpus with sign-wise features. Use the single commands for others.")
+        raise InputError(
+            "demo: only for the avatar corpus with sign-wise features. Use the single commands for others."
+        )
     begun = time.monotonic()
     cache = run.features
     clips = _step("corpus", "drawn figures that sign weather reports, as real mp4 files", lambda: ensure_clips(run))
@@ -97,7 +99,7 @@ def run_demo(run: Run, full: bool) -> Demo:
     _step("stage 2", "the MBart learns to read the cached features", lambda: train_llm(run, cache))
     _step(
         "Light-T baseline",
-        "stage 1's Light-T is trained on over the same cache for as many epochs, to keep the comparison honest",
+        "stage 1's Light-T is trained further on the same cache for as many epochs, as a fair baseline",
         lambda: train_baseline(run, cache),
     )
     models = ["visual", "llm", BASELINE.name]
@@ -111,24 +113,24 @@ def run_demo(run: Run, full: bool) -> Demo:
         "beam search over unseen sentences by unseen signers",
         lambda: {model: _test_scores(run, cache, model, references) for model in models},
     )
-    figures = _step(
+    timing = _step(
         "timing", "a stage-2 epoch from the cache against the encoder run again", lambda: _timing(run, cache)
     )
     test = of_split(clips, "test")
     translator = Translator(run)
     samples = tuple((clip.text, translator(clip.video)) for clip in test[:: max(len(test) // SAMPLES, 1)][:SAMPLES])
-    done = Demo(scores, len(test), figures, samples, time.monotonic() - begun, run.report)
+    done = Demo(scores, len(test), timing, samples, time.monotonic() - begun, run.report)
     try:
         write_report(run)
     except BaseException:
-        log(render(done))  # an hour's results are shown even without a page
+        log(render(done))  # shows an hour's results even without a page
         raise
     load = _load(run).get("under_load")
     return replace(done, seconds=time.monotonic() - begun, load=f"; {load}" if load else "")
 
 
 def render(demo: Demo) -> str:
-    """The table at the end."""
+    """Returns the final table as text."""
     lines = ["", f"Test set: {demo.clips} unseen sentences, unseen signers (drawn stand-ins, not sign language)", ""]
     widths = {key: max(len(METRICS[key].heading) + 2, 7) for key in IN_SUMMARY}
     lines.append(" " * 48 + "".join(f"{METRICS[key].heading:>{width}}" for key, width in widths.items()))
@@ -145,11 +147,11 @@ def render(demo: Demo) -> str:
     ]
     for reference, found in demo.samples:
         lines += [f"  {found.video.name}: {found.text}", f"  {'reference':>{len(found.video.name)}}: {reference}"]
-    return "\n".join([*lines, "", f"report: {demo.report}   (all of it took {demo.seconds:.0f} s{demo.load})"])
+    return "\n".join([*lines, "", f"report: {demo.report}   (took {demo.seconds:.0f} s in all{demo.load})"])
 
 
 def _step(name: str, why: str, work: Callable[[], Result]) -> Result:
-    """Announces a step, and says what it took."""
+    """Runs a step, logging its purpose and duration."""
     log(f"[{name}] {why}")
     begun = time.monotonic()
     result = work()
@@ -163,7 +165,7 @@ def _without_pretraining(run: Run) -> Run:
 
 
 def _test_scores(run: Run, cache: Path, model: str, references: list[str]) -> dict[str, float]:
-    """Scores of a model, from eval/ where its weights were scored before."""
+    """Returns the scores of a model, from eval/ if its weights were scored before."""
     saved = saved_scores(run, model, "test", references)
     return saved if saved is not None else rounded(evaluate(run, "test", cache, model).scores)
 
@@ -173,7 +175,7 @@ def _load(run: Run) -> dict[str, str]:
 
 
 def _timing(run: Run, cache: Path) -> dict[str, Any]:
-    """Measured once for the weights and the device."""
+    """Times cached against recomputed features, once per weights and device."""
     path = run.folder / "bench-cache.json"
     made_from = {
         "llm": read_object(run.llm / "best" / RECORD_FILE),
@@ -182,5 +184,5 @@ def _timing(run: Run, cache: Path) -> dict[str, Any]:
     }
     if not path.is_file() or read_object(path).get("made_from") != made_from:
         write_json(path, {"made_from": made_from, "figures": bench_cache(run, cache) | _load(run)})
-    figures: dict[str, Any] = read_object(path)["figures"]
-    return figures
+    timing: dict[str, Any] = read_object(path)["figures"]
+    return timing

@@ -1,4 +1,4 @@
-"""The device that a setting names."""
+"""Choice of the device that a setting names."""
 
 import os
 from typing import TYPE_CHECKING
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def pick_device(name: str, precision: str = "fp32", setting: str = "compute.precision") -> "torch.device":
-    """`auto` takes the first of cuda, mps and cpu that is there; of several processes that torchrun started on a
-    machine, each takes a GPU of its own. Raises InputError for one that is not there, or that has not the
-    precision, which `setting` gave."""
+    """Returns the named device. `auto` takes the first available of cuda, mps and cpu; processes started by torchrun on
+    one machine each take a GPU of their own. Raises InputError for a device that is unavailable or lacks the precision,
+    which `setting` gave."""
     import torch
 
     if name == "auto":

@@ -1,4 +1,4 @@
-"""Whole files or none: everything is written under a temporary name and renamed when it is on disk."""
+"""Atomic writes: everything is written under a temporary name and renamed once it is on disk."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from slt_cache.folders import TEMPORARY, remove, replace_folder, restore, sync_f
 from slt_cache.write_errors import write_errors
 
 ABANDONED = 3600
-"""Seconds without a change after which the temporary file of another machine's process is deleted."""
+"""Seconds without change after which another machine's temporary file is deleted."""
 
 
 PRIVATE = 0o600
@@ -32,11 +32,11 @@ os.umask(UMASK)
 
 @contextmanager
 def replacing(path: Path, sweep: bool = True) -> Iterator[Path]:
-    """Gives a temporary path to write a file or a folder at, which replaces `path` once the block ends well.
+    """Yields a temporary path for a file or folder that replaces `path` once the block ends well.
 
-    A failed block removes what it wrote and leaves `path` as it was. The temporary name is this process's own, so two
-    processes that write the same file do not disturb each other and the last one wins. `sweep` deletes first what
-    killed processes left; a caller that writes thousands of files into one folder sweeps it once instead."""
+    A failed block removes what it wrote and leaves `path` unchanged. The temporary name is unique to this process: of
+    two that write the same file, the last wins. `sweep` first deletes what killed processes left; a caller that writes
+    thousands of files into one folder sweeps once instead."""
     temporary = temporary_path(path)
     try:
         with write_errors(path):
@@ -56,18 +56,18 @@ def replacing(path: Path, sweep: bool = True) -> Iterator[Path]:
                 temporary.replace(path)
             sync_folder(path.parent)
     finally:
-        with suppress(OSError):  # a read-only file system refuses to delete what is not there, too
+        with suppress(OSError):  # a read-only file system refuses even to delete nothing
             remove(temporary)
 
 
 def temporary_path(path: Path) -> Path:
-    """A name for what is to become `path`, this process's own; `remove_abandoned` finds it after a kill."""
+    """Returns this process's temporary name for `path`; `remove_abandoned` finds it after a kill."""
     return path.with_name(f"{path.name}.{os.getpid()}-{_machine()}{TEMPORARY}")
 
 
 @cache
 def _machine() -> str:
-    """Eight characters that stand for this machine or container, within which process numbers are unique."""
+    """Returns eight characters that identify this machine or container, within which process ids are unique."""
     try:
         space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:  # not Linux
@@ -76,7 +76,7 @@ def _machine() -> str:
 
 
 def remove_abandoned(folder: Path, name: str | None = None) -> None:
-    """Deletes the temporary files of one name, or of all, that killed processes left in a folder."""
+    """Deletes the temporary files, of one name or of all, that killed processes left in a folder."""
     wanted = re.compile(
         (".+?" if name is None else re.escape(name)) + rf"(?:\.(\d+)-([0-9a-f]{{8}}))?{re.escape(TEMPORARY)}"
     )
@@ -108,7 +108,7 @@ def _is_alive(process: int) -> bool:
 
 
 def _is_zombie(process: int) -> bool:
-    """Whether a process has ended but was not collected, as in containers whose first process collects no orphans."""
+    """Returns whether a process has ended uncollected, as in containers whose first process collects no orphans."""
     try:
         status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:  # gone by now, or not Linux
@@ -118,10 +118,10 @@ def _is_zombie(process: int) -> bool:
 
 @contextmanager
 def rewriting(folder: Path) -> Iterator[Path]:
-    """Gives a copy of a folder, in which some files are to be replaced, and puts it in the folder's place once the
-    block ends well: all of them change at once, or none. Files that stay are hard links, where there are such.
+    """Yields a copy of a folder in which files can be replaced; once the block ends well it replaces the original,
+    atomically. Unchanged files are hard links if possible.
 
-    Only for blocks that replace files: what is written into one changes the original too."""
+    Only replace files: writing into one changes the original too."""
     with replacing(folder) as temporary:
         link_or_copy(folder, temporary)
         yield temporary
@@ -145,35 +145,35 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Has the file on disk, with the mode of any other file: some libraries keep theirs to the user alone."""
+    """Flushes the file to disk and gives it the usual mode, since some libraries make theirs private."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
     if stat.S_IMODE(path.stat().st_mode) == PRIVATE:
-        with suppress(OSError):  # of file systems that have no modes
+        with suppress(OSError):  # file systems without modes
             path.chmod(0o666 & ~UMASK)
 
 
 @contextmanager
 def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
-    """A temporary folder, deleted once the block ends; on the disk for temporary files (TMPDIR) unless `parent` is
-    given. Raises SltCacheError, which names the disk, if there is no room for it or for what the block writes."""
+    """Yields a temporary folder, deleted once the block ends; on the disk for temporary files (TMPDIR) unless `parent`
+    is given. Raises SltCacheError, naming the disk, if there is no room for it or its content."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="slt-cache-", dir=parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise SltCacheError(
-            f"no temporary folder can be made ({reason}). Free some space, or set TMPDIR to a folder on another disk."
+            f"cannot make a temporary folder ({reason}). Free some space, or set TMPDIR to a folder on another disk."
         ) from error
     with folder as name, write_errors(Path(name) / "temporary files", "nothing else was changed"):
         yield Path(name)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text, whole or not at all."""
+    """Writes UTF-8 text atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes readable JSON, whole or not at all."""
+    """Writes readable JSON atomically."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Folders that are replaced whole, by one rename, and what a kill between two renames has left."""
+"""Atomic replacement of folders by a rename, and recovery after a kill between two renames."""
 
 import ctypes
 import os
@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 TEMPORARY = ".tmp"
-"""Suffix of what is not whole yet; may be deleted whenever nothing runs."""
+"""Suffix of incomplete files and folders, which may be deleted whenever nothing runs."""
 
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
-"""Of linux/fcntl.h and linux/fs.h; macOS has the same number for its RENAME_SWAP."""
+"""Constants of linux/fcntl.h and linux/fs.h; macOS has the same number for its RENAME_SWAP."""
 
 
 def _stepped_aside(path: Path) -> Path:
@@ -20,7 +20,7 @@ def _stepped_aside(path: Path) -> Path:
 
 
 def restore(path: Path) -> None:
-    """Undoes a replacement that a kill stopped between its two renames."""
+    """Undoes a replacement that was killed between its two renames."""
     old = _stepped_aside(path)
     if old.exists() and not path.exists():
         old.rename(path)
@@ -28,8 +28,8 @@ def restore(path: Path) -> None:
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Swaps the two folders in one step, so that readers always find a whole one. On a system or file system that
-    cannot, the old one steps aside first and comes back if the new one fails."""
+    """Swaps two folders atomically, so that readers always find a complete one. If the system cannot, the old one steps
+    aside first and comes back if the new one fails."""
     if not path.exists():
         new.rename(path)
         return
@@ -47,11 +47,12 @@ def replace_folder(new: Path, path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swaps the names of two folders at once; False if this system, or this file system (many network ones), cannot."""
+    """Swaps the names of two folders atomically; returns False if the system or file system (many network ones)
+    cannot."""
     if os.name != "posix":
         return False
     libc = ctypes.CDLL(None)
-    sys.audit("os.rename", str(one), str(other), -1, -1)  # as Python's own rename: tests kill processes at such moments
+    sys.audit("os.rename", str(one), str(other), -1, -1)  # like Python's own rename: tests kill processes at this point
     names = os.fsencode(one), os.fsencode(other)
     if hasattr(libc, "renameat2"):  # Linux
         return bool(libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)
@@ -61,13 +62,13 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def has_stepped_aside(path: Path) -> bool:
-    """Whether a kill between the two renames of a replacement has left nothing at `path`."""
+    """Returns whether a kill between the two renames left nothing at `path`."""
     return _stepped_aside(path).exists() and not path.exists()
 
 
 def move_into_place(new: Path, path: Path) -> None:
-    """Gives a whole file or folder the name `path`, in the place of what has it now. After a kill, `new` may hold what
-    was at `path` before, or, if it is still the new one, the same call completes the move."""
+    """Moves a complete file or folder to `path`, replacing what is there. After a kill, `new` may hold the old content
+    of `path`; if it is still the new one, repeating the call completes the move."""
     restore(path)
     if new.is_dir():
         replace_folder(new, path)
@@ -85,7 +86,8 @@ def remove(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """A rename is on disk once its folder is; where folders cannot be synced (Windows), the system does it later."""
+    """Syncs a folder, and with it renames inside it, to disk; where folders cannot be synced (Windows), the system does
+    so later."""
     with suppress(OSError):
         folder = os.open(path, os.O_RDONLY)
         try:

@@ -1,10 +1,10 @@
-"""SHA-256 of what a finished stage consists of: put into its record when it is saved, compared when it is loaded.
+"""Hashes of finished stages: stored in the record when it is saved, verified when it is loaded.
 
-A record has `files`, the hash of every other file in its folder, and `sha256`, that of the record itself; so a flipped
-bit anywhere in the folder is found, and the file named. Each file is read for it once in a process.
+A record has `files`, the hash of every other file in its folder, and `sha256`, its own; so any flipped bit in the
+folder is found, and the file named. Each file is hashed once per process.
 
-The first runs, those of 04acb8d, have no hashes. A file of theirs is accepted if its keys are exactly those that were
-written then: it lacks every later key, so a file of today cannot pass for one by losing its hash."""
+Runs made at 04acb8d have no hashes. Their files are accepted if they have exactly the keys of that time: lacking every
+later key, a present file cannot pass for one by losing its hash."""
 
 import hashlib
 import json
@@ -21,9 +21,9 @@ from slt_cache.reading import RESTORE, read_object
 
 RECORD_FILE = "record.json"
 OWN_HASH = "sha256"
-"""Key of a JSON file for the hash of all its other keys."""
+"""Key of a JSON file's hash over all its other keys."""
 EDITABLE = ("README.md",)
-"""The model card: users are asked to write a licence into it, and nothing reads it."""
+"""Files not verified: the model card, into which users write a licence, and which nothing reads."""
 WITHOUT_HASH = tuple(
     frozenset(keys.split())
     for keys in (
@@ -32,17 +32,17 @@ WITHOUT_HASH = tuple(
         "model split made_from clips scores signatures hypotheses steps_left_out",  # eval/*.json
     )
 )
-"""Keys of the files that had no hash."""
+"""Keys of the files without hash."""
 UNVERIFIABLE = "made before slt-cache recorded hashes; it cannot be verified"
 BLOCK = 1 << 20
-"""Bytes read at once."""
+"""Bytes per read."""
 
 _known: dict[tuple[int, ...], str] = {}
-"""By what the system says of a file: a file that was written or read before is not read again."""
+"""Known hashes by a file's system metadata, so that unchanged files are not read again."""
 
 
 def file_sha256(path: Path) -> str:
-    """Raises InputError where the file cannot be read."""
+    """Returns the SHA-256 of a file, cached. Raises InputError if it cannot be read."""
     try:
         status = path.stat()
         file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -54,7 +54,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_sha256(path: Path) -> str:
-    """The same, of the bytes that are there now, whatever is known of the file. Raises OSError."""
+    """Returns the SHA-256 of a file's present bytes, uncached. Raises OSError."""
     digest = hashlib.sha256()
     with path.open("rb") as content:
         while block := content.read(BLOCK):
@@ -63,12 +63,12 @@ def read_sha256(path: Path) -> str:
 
 
 def hashes_of(folder: Path) -> dict[str, str]:
-    """Of every file in a folder and below it but the folder's own record, by relative path."""
+    """Returns the hashes of all files in a folder but its own record, by relative path."""
     return {name: file_sha256(folder / name) for name in _files(folder)}
 
 
 def _files(folder: Path) -> list[str]:
-    """Without what systems leave everywhere (names with a dot in front) and what is not whole yet."""
+    """Returns the relative paths of a folder's files, without hidden and incomplete ones."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(
         path.as_posix()
@@ -79,8 +79,8 @@ def _files(folder: Path) -> list[str]:
 
 
 def damage(folder: Path) -> Iterator[tuple[str, str]]:
-    """Name of each file that is missing in a folder or not what its record says, and what is wrong with it; nothing for
-    a folder without a record. Raises InputError where the record itself is damaged."""
+    """Yields each file of a folder that is missing or differs from its record, with what is wrong; nothing for a folder
+    without a record. Raises InputError if the record itself is damaged."""
     for name, wanted in _recorded(folder).items():
         if not (folder / name).is_file():
             yield name, f"missing; {RECORD_FILE} lists it"
@@ -89,7 +89,7 @@ def damage(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def unlisted(folder: Path) -> list[str]:
-    """Files of a folder with a record that the record does not list."""
+    """Returns the files of a folder that its record does not list."""
     files = _recorded(folder)
     return [name for name in _files(folder) if name not in files] if files else []
 
@@ -101,46 +101,46 @@ def _recorded(folder: Path) -> dict[str, str]:
 
 
 def require_whole(folder: Path) -> None:
-    """Raises InputError that names the first file of the folder which is missing or not what its record says."""
+    """Raises InputError for the first file of the folder that is missing or differs from its record."""
     for name, what in damage(folder):
         if name not in EDITABLE:
             raise InputError(f"{folder / name}: {what}. {RESTORE}")
 
 
 def write_signed(path: Path, value: dict[str, Any], apart: Collection[str] = ()) -> None:
-    """Writes a JSON object with its own hash, which does not cover the keys `apart`."""
+    """Writes a JSON object with its own hash, which ignores the keys `apart`."""
     write_json(path, {**value, OWN_HASH: _own_hash(value, apart)})
 
 
 def read_signed(path: Path, apart: Collection[str] = ()) -> dict[str, Any]:
-    """Returns what was written, without the hash. Raises InputError if the file is missing or is not what was written;
-    one that was written before there were hashes is accepted with a line on stderr."""
+    """Reads a signed JSON object without its hash. Raises InputError if it is missing or changed; files older than
+    hashes are accepted with a line on stderr."""
     value = read_object(path)
     if value.keys() in WITHOUT_HASH:
         _report_unverifiable(_run_of(path))
         return value
     if value.pop(OWN_HASH, None) != _own_hash(value, apart):
-        raise InputError(f"{path}: damaged or edited: it does not have its SHA-256. {RESTORE}")
+        raise InputError(f"{path}: damaged or edited: its SHA-256 does not match. {RESTORE}")
     return value
 
 
 @cache
 def _report_unverifiable(run: Path) -> None:
-    """Prints one line for each run, however many of its files are read."""
+    """Logs one line per run, however many of its files are read."""
     log(f"{run}: {UNVERIFIABLE}")
 
 
 def is_verifiable(path: Path) -> bool:
-    """Whether a signed file has a hash. Raises InputError if it is missing or no JSON object."""
+    """Returns whether a signed file has a hash. Raises InputError if it is missing or not a JSON object."""
     return read_object(path).keys() not in WITHOUT_HASH
 
 
 def _run_of(path: Path) -> Path:
-    """The run folder that a file belongs to, or the file itself."""
+    """Returns the run folder that a file belongs to, or the file itself."""
     return next((folder for folder in path.parents if (folder / "config.yaml").is_file()), path)
 
 
 def _own_hash(value: dict[str, Any], apart: Collection[str]) -> str:
     covered = {name: one for name, one in value.items() if name not in (OWN_HASH, *apart)}
-    plain = json.loads(json.dumps(covered))  # as it is when it is read: tuples are lists, all keys strings
+    plain = json.loads(json.dumps(covered))  # as it will be read: tuples are lists, all keys strings
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Places that one process works in at a time, and whether they can be written at all."""
+"""Locks on folders that one process may write at a time, and a check that they are writable."""
 
 import errno
 import os
@@ -15,9 +15,9 @@ from slt_cache.write_errors import write_errors
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Holds a lock file while the block runs; the system gives it back however the process ends.
+    """Holds a lock file while the block runs; the system releases it however the process ends.
 
-    Raises InputError that names the holder if another process, on whatever machine of a shared file system, has it."""
+    Raises InputError, naming the holder, if another process, on any machine of a shared file system, has it."""
     file = _locked(path, what)
     try:
         with write_errors(path):
@@ -32,7 +32,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
 
 
 def _locked(path: Path, what: str) -> int:
-    """An open lock file that this process holds."""
+    """Opens and locks a lock file."""
     import fcntl
 
     while True:
@@ -40,7 +40,7 @@ def _locked(path: Path, what: str) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which child processes would keep
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which child processes would inherit
         except OSError as error:
             holder = os.read(file, 1000).decode("utf-8", "replace").strip() or "another process"
             os.close(file)
@@ -54,11 +54,11 @@ def _locked(path: Path, what: str) -> int:
         with suppress(FileNotFoundError):
             if os.path.samestat(path.stat(), os.fstat(file)):
                 return file
-        os.close(file)  # its holder deleted it meanwhile
+        os.close(file)  # deleted by its holder meanwhile
 
 
 def require_writable(folder: Path) -> None:
-    """Makes the folder. Raises InputError if no file can be written there, SltCacheError if its disk is full."""
+    """Makes the folder. Raises InputError if it is not writable, SltCacheError if its disk is full."""
     with write_errors(folder, "nothing was begun"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -1,11 +1,11 @@
-"""Whether other programs keep the machine busy while something is timed."""
+"""Detection of other programs that slow the machine down while something is timed."""
 
 import os
 
 
 def under_load(workers: int = 0) -> dict[str, str]:
-    """Returns a figure to print beside timings if the machine is busier than this program alone can make it, with all
-    cores and so many reading processes; else none."""
+    """Returns a note to print after timings if the machine is busier than this program, with all cores and `workers`
+    reading processes, can make it; else nothing."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not hasattr(os, "getloadavg"):  # Windows
         return {}

@@ -1,5 +1,4 @@
-"""What the pipeline reports while it works: messages through `logging`, and bars on a terminal. Only the main process
-reports.
+"""Progress reports: messages through `logging`, and bars on a terminal, from the main process only.
 
 `logging.getLogger("slt_cache").setLevel("WARNING")` silences both."""
 
@@ -15,16 +14,16 @@ from tqdm import tqdm
 from slt_cache.distributed.processes import is_main_process
 
 QUIET_SECONDS = 30
-"""Between two lines of progress where there is no terminal."""
+"""Seconds between two lines of progress without a terminal."""
 SHORT_SECONDS = 0.5
-"""What is done sooner needs no bar."""
+"""Seconds below which no bar is shown."""
 
 logger = logging.getLogger("slt_cache")
 _waiting: list[str] = []
 
 
 class StderrHandler(logging.Handler):
-    """Writes messages to stderr, above any bar."""
+    """Handler that writes messages to stderr, above any bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
@@ -32,7 +31,8 @@ class StderrHandler(logging.Handler):
 
 
 def log_to_stderr() -> None:
-    """Shows messages on stderr, as the command line does. Without it they go to whatever `logging` is set to."""
+    """Shows messages on stderr, as the command line does. Otherwise they go wherever `logging` is configured to send
+    them."""
     if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
         logger.addHandler(StderrHandler())
         logger.setLevel(logging.INFO)
@@ -40,7 +40,7 @@ def log_to_stderr() -> None:
 
 
 def log_first(line: str) -> None:
-    """Keeps a line to log before all others, once there is any: a command that refuses its input says only why."""
+    """Defers a line until the first logged one: a command that refuses its input only says why."""
     _waiting.append(line)
 
 
@@ -53,7 +53,7 @@ def log(line: str) -> None:
 
 
 def log_waiting() -> None:
-    """Logs what `log_first` was given, once."""
+    """Logs the lines deferred by `log_first`, once."""
     lines = list(_waiting)
     _waiting.clear()
     for line in lines:
@@ -64,15 +64,15 @@ def log_waiting() -> None:
 def progress_counter(
     what: str, total: int, done: int, unit: str = "clip", quiet: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """Gives a function to call with how many more are done since the beginning: a bar on a terminal, and elsewhere a
-    line now and then. With `quiet` it shows nothing."""
+    """Yields a function that takes how many items are done since the start: a bar on a terminal, otherwise an
+    occasional line. With `quiet` it shows nothing."""
     with progress_bar(what, unit, quiet, total, done) as show:
         yield lambda more: show(min(done + more, total), total)
 
 
 @contextmanager
 def progress_steps(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
-    """Gives a function to call after each of so many steps."""
+    """Yields a function to call after each of `total` steps."""
     done = count(1)
     with progress_counter(what, total, 0, unit) as show:
         yield lambda: show(next(done))
@@ -82,27 +82,27 @@ def progress_steps(what: str, total: int, unit: str) -> Iterator[Callable[[], No
 def progress_bar(
     what: str, unit: str = "clip", quiet: bool = False, total: int | None = None, begun: int = 0
 ) -> Iterator[Callable[[int, int], None]]:
-    """Gives a function to call with (done, total): a bar with its rate and the time left on a terminal, and elsewhere a
-    line now and then. `total` is what is known of it before; `begun` were done before, and count in no rate."""
+    """Yields a function of (done, total): a bar with speed and remaining time on a terminal, otherwise an occasional
+    line. `total` is what is known in advance; `begun` items were done before, and do not count in the speed."""
     quiet = quiet or not is_main_process() or logger.level > logging.INFO
     bar = tqdm(
         desc=what,
         unit=unit,
         total=total,
         initial=begun,
-        disable=quiet or None,  # None: where stderr is no terminal
+        disable=quiet or None,  # None: unless stderr is a terminal
         leave=False,
         delay=SHORT_SECONDS,
         dynamic_ncols=True,
     )
-    said = time.monotonic()
+    logged = time.monotonic()
 
     def show(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal logged
         bar.total = total
         bar.update(done - bar.n)
-        if bar.disable and not quiet and time.monotonic() - said > QUIET_SECONDS:
-            said = time.monotonic()
+        if bar.disable and not quiet and time.monotonic() - logged > QUIET_SECONDS:
+            logged = time.monotonic()
             log(f"{what}: {done:,} of {total:,} {unit}s")
 
     try:

@@ -1,4 +1,4 @@
-"""Text and JSON files in, checked values out; each error names the file and what to do about it."""
+"""Reading of text and JSON files into checked values; errors name the file and what to do about it."""
 
 import json
 from dataclasses import MISSING, fields
@@ -9,27 +9,28 @@ from typing import Any, TypeVar
 from slt_cache.errors import InputError
 
 MAX_JSON = 256 << 20
-"""Bytes of a JSON file that is read; the largest that is written or known, a tokenizer of 250,000 pieces, has 17 MB."""
+"""Largest JSON file that is read, in bytes; the largest known, a tokenizer of 250,000 tokens, has 17 MB."""
 
 
 T = TypeVar("T")
 
 
 def read_json(path: Path) -> Any:
-    """Reads what `write_json` wrote; InputError where it is missing or broken."""
+    """Reads JSON that `write_json` wrote. Raises InputError if it is missing or damaged."""
     return _json_of(path, read_text(path, MAX_JSON))
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The same, of a file that must hold a JSON object."""
+    """Reads a file that must hold a JSON object. Raises InputError like `read_json`."""
     value = read_json(path)
     if not isinstance(value, dict):
-        raise InputError(f"{path}: damaged: {type(value).__name__} where a JSON object belongs. {RESTORE}")
+        raise InputError(f"{path}: damaged: {type(value).__name__} instead of a JSON object. {RESTORE}")
     return value
 
 
 def read_as(path: Path, kind: type[T]) -> T:
-    """A JSON file as a dataclass. Raises InputError that names a key which is missing, unknown or of another type."""
+    """Reads a JSON file as a dataclass. Raises InputError, naming a key that is missing, unknown or of the wrong
+    type."""
     text = read_text(path, MAX_JSON)
     _json_of(path, text)
     try:
@@ -38,20 +39,20 @@ def read_as(path: Path, kind: type[T]) -> T:
         raise InputError(f"{path}: damaged, or written by another version: {error}. {RESTORE}") from error
 
 
-RESTORE = "Put back a copy of it, or make it again (--restart of the command that made it)."
-"""What to do about a file of a run that is damaged."""
+RESTORE = "Restore a copy of it, or make it again (--restart of the command that made it)."
+"""Advice for a damaged file of a run."""
 
 
 def read_text(path: Path, limit: int | None = None) -> str:
-    """UTF-8 text. Raises InputError where the file is missing, cannot be read, has more bytes than the limit, or is not
+    """Reads UTF-8 text. Raises InputError if the file is missing, unreadable, larger than the limit in bytes, or not
     UTF-8."""
     try:
         size = path.stat().st_size
         if limit is not None and size > limit:
-            raise InputError(f"{path}: {size:,} bytes, and no such file has more than {limit:,}. {RESTORE}")
+            raise InputError(f"{path}: {size:,} bytes, more than any such file has ({limit:,}). {RESTORE}")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file.") from error
+        raise InputError(f"{path}: no such file.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: damaged: not UTF-8 text (byte {error.start}). {RESTORE}") from error
     except OSError as error:
@@ -61,18 +62,19 @@ def read_text(path: Path, limit: int | None = None) -> str:
 def _json_of(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:  # numbers of too many digits and too many brackets among them
-        raise InputError(f"{path}: damaged or cut off: not whole JSON ({first_line(error)}). {RESTORE}") from error
+    except (ValueError, RecursionError) as error:  # including numbers of too many digits and too many brackets
+        raise InputError(f"{path}: damaged or truncated: not complete JSON ({first_line(error)}). {RESTORE}") from error
 
 
 def parsed(kind: type[T], text: str) -> T:
-    """JSON text as a dataclass. Raises ValueError that names a key which is missing, unknown or of another type."""
+    """Parses JSON text as a dataclass. Raises ValueError, naming a key that is missing, unknown or of the wrong
+    type."""
     try:
         values = json.loads(text)
     except RecursionError as error:
         raise ValueError("too many brackets") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{type(values).__name__} where an object belongs")
+        raise ValueError(f"{type(values).__name__} instead of an object")
     known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(values.keys() - known.keys()):
         raise ValueError(f"it has the unknown key {unknown[0][:80]!r}")
@@ -83,7 +85,7 @@ def parsed(kind: type[T], text: str) -> T:
     ]
     if lacking:
         raise ValueError(f"it lacks the key {lacking[0]!r}")
-    from pydantic import ValidationError  # here: no file that is read at --help needs it
+    from pydantic import ValidationError  # here, since --help reads no such file
 
     try:
         value: T = _adapter(kind).validate_json(text, strict=True)  # type: ignore[arg-type]
@@ -102,5 +104,5 @@ def _adapter(kind: Any) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """The beginning of what an error says; of one that says nothing, its name."""
+    """Returns the first line of an error's message, shortened; its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

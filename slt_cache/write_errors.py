@@ -1,4 +1,4 @@
-"""What stops a write, in one line: the cause, whatever library wrote, the free space, and what is kept."""
+"""One-line errors for failed writes: the cause, whichever library wrote, the free space, and what is kept."""
 
 import errno
 import os
@@ -23,17 +23,17 @@ USERS_CHOICE = frozenset(
         errno.ELOOP,
     }
 )
-"""Errors of a place that was badly chosen; the others are the machine's."""
+"""Error numbers of a badly chosen path; all others are the machine's."""
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
-"""How libraries written in Rust (safetensors, tokenizers) report a failed write."""
+"""Pattern of failed writes in libraries written in Rust (safetensors, tokenizers)."""
 TORCH_WRITER = ("inline_container.cc", "iostream error")
-"""What torch's own writer says of a failed write, without its cause."""
+"""Messages of torch's own writer, which omit the cause."""
 
 
 @contextmanager
 def write_errors(path: Path, kept: str | None = None) -> Iterator[None]:
-    """Turns the errors of whatever library writes `path` in the block into one line: what was being written, why it
-    failed, how much space is free, and what is kept (of `path` itself, unless `kept` says it)."""
+    """Turns a write error of any library into one line: what was being written, why it failed, the free space, and what
+    is kept (of `path` itself, unless `kept` says it)."""
     try:
         yield
     except SltCacheError:
@@ -48,17 +48,17 @@ def write_errors(path: Path, kept: str | None = None) -> Iterator[None]:
         ):
             raise SltCacheError(f"{cause.filename}: {reason}; {path} was not written.") from error
         if cause.errno in USERS_CHOICE:
-            raise InputError(f"{path}: cannot be written ({reason}). Choose another place.") from error
+            raise InputError(f"{path}: cannot be written ({reason}). Choose another path.") from error
         if kept is None:
             kept = "its previous version is kept" if path.exists() else "what was finished before is kept"
         raise SltCacheError(
             f"{path}: could not be written ({reason}); {free_space(path)} are free, and {kept}. "
-            "Free some space or choose another place, then run the same command again."
+            "Free some space or choose another path, then run the same command again."
         ) from error
 
 
 def _write_error(error: BaseException, path: Path) -> OSError | None:
-    """The system's error that a library has failed for, or None if `error` does not come from writing."""
+    """Returns the system error that made a library fail, or None if `error` does not come from writing."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno is not None:
@@ -73,7 +73,7 @@ def _write_error(error: BaseException, path: Path) -> OSError | None:
 
 
 def _tried(folder: Path) -> OSError | None:
-    """What the system says to a megabyte more."""
+    """Returns the system's error on writing another megabyte, None if it succeeds."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(1_000_000))
@@ -85,17 +85,17 @@ def _tried(folder: Path) -> OSError | None:
 
 
 def _existing(path: Path) -> Path:
-    """The nearest folder above `path` that exists."""
+    """Returns the nearest existing folder above `path`."""
     return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
 def free_space(path: Path) -> str:
-    """Of the disk that has `path`, or would have it, in words."""
+    """Returns the free space of the disk of `path`, in words."""
     return size_text(shutil.disk_usage(_existing(path)).free)
 
 
 def size_text(size: float) -> str:
-    """A number of bytes, in words."""
+    """Formats a number of bytes."""
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

@@ -212,7 +212,7 @@ def test_broken_json_is_refused_with_its_path(tmp_path: Path, content: bytes) ->
 
 
 def test_missing_json_is_refused_with_its_path(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.json: there is no such file"):
+    with pytest.raises(InputError, match=r"none\.json: no such file"):
         read_json(tmp_path / "none.json")
 
 

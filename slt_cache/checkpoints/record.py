@@ -36,10 +36,10 @@ class Record:
     dev: dict[str, float] | None = None
     """Dev scores of the best weights."""
     dev_beams: int | None = None
-    """Beams of the search behind these scores: during training `generation.dev_beams`, which select the best weights,
-    and at the end `generation.num_beams`. None without dev."""
+    """Beams of the search that gave these scores: during training `generation.dev_beams`, which select the best
+    weights, and at the end `generation.num_beams`. None without dev."""
     dev_sha256: str | None = None
-    """SHA-256 of the dev clips and sentences behind these scores, which only determined which weights were kept."""
+    """SHA-256 of the scored dev clips and sentences, which only determined which weights were kept."""
     context: dict[str, Any] = field(default_factory=dict)
     """Context needed to interpret the weights but without effect on them: corpus, scoring of dev, generation."""
     threads: int | None = None

@@ -1,8 +1,8 @@
-"""Processes that train or score one thing together: torch.distributed in a few words.
+"""Cooperation of processes that train or score together: a thin layer over torch.distributed.
 
-`torchrun` starts them, and `join` has them meet. A process that is alone, or has not joined, is the leader of itself:
-then nothing here waits, sends or changes anything. What is said between them is small and goes over gloo, from memory
-to memory; gradients are DistributedDataParallel's."""
+`torchrun` starts them, and `join` connects them. A single process, or one that has not joined, is its own main process:
+then nothing here waits, sends or changes anything. Messages are small and go over gloo, in memory;
+DistributedDataParallel exchanges gradients."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,77 +16,77 @@ from slt_cache.errors import InputError, SltCacheError
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=1)
-"""That one waits for another, which may draw a corpus or trim an LLM; that one has died is noticed at once."""
+"""Longest wait for another process, which may draw a corpus or trim an LLM; a dead process is noticed at once."""
 GRACE = timedelta(seconds=10)
-"""That an error waits for the leader's word."""
+"""Longest wait of an error for the main process's message."""
 
 LOOK = 0.02
-"""Seconds between two looks at whether this process is asked to stop, while it waits for others."""
+"""Seconds between two checks for a stop request while waiting for others."""
 
 _ALONE = WorkQueue()
-_team = _ALONE
+_queue = _ALONE
 _asked: Callable[[], bool] | None = None
-"""Whether this process is asked to stop, where all are to stop then."""
+"""Function that returns whether this process is asked to stop, inside `stopping_together`."""
 
 
 class Stopped(KeyboardInterrupt):
-    """One of several processes has been asked to stop, and all of them do."""
+    """Interruption of all processes because one was asked to stop."""
 
 
 def join() -> None:
-    """Has the processes that torchrun has started meet; to be called by all of them."""
-    global _team
-    team = WorkQueue.from_environment() if _team is _ALONE else _ALONE
-    if team.store is None:
+    """Connects the processes that torchrun started; called by all of them."""
+    global _queue
+    queue = WorkQueue.from_environment() if _queue is _ALONE else _ALONE
+    if queue.store is None:
         return
     import torch
     from torch import distributed
     from torch.distributed.distributed_c10d import PrefixStore
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store = PrefixStore("processes", team.store)
+    store = PrefixStore("processes", queue.store)
     with _others():
-        distributed.init_process_group(backend, store=store, rank=team.rank, world_size=team.size, timeout=PATIENCE)
-    _team = team
+        distributed.init_process_group(backend, store=store, rank=queue.rank, world_size=queue.size, timeout=PATIENCE)
+    _queue = queue
 
 
 def leave() -> None:
-    """Behind a command that has done its work, for NCCL wants to be told."""
-    global _team
-    if _team is not _ALONE:
+    """Disconnects after a finished command, as NCCL requires."""
+    global _queue
+    if _queue is not _ALONE:
         from torch import distributed
 
         distributed.destroy_process_group()
-        _team = _ALONE
+        _queue = _ALONE
 
 
 def rank() -> int:
-    return _team.rank
+    return _queue.rank
 
 
 def size() -> int:
-    return _team.size
+    return _queue.size
 
 
 def is_main_process() -> bool:
-    """Whether this is the one process that writes and speaks."""
-    return _team.is_main_process
+    """Returns whether this is the process that writes and logs."""
+    return _queue.is_main_process
 
 
-def all_reduce_sum(figures: Sequence[float], error: Exception | None = None) -> list[float]:
-    """Each figure summed over all processes. An error that any of them brings is raised by all: one that stopped alone
-    would leave the others waiting."""
+def all_reduce_sum(values: Sequence[float], error: Exception | None = None) -> list[float]:
+    """Returns each value summed over all processes. An error of any process is raised by all, since one that stopped
+    alone would leave the others waiting."""
     if size() == 1:
         if error is not None:
             raise error
-        return list(figures)
+        return list(values)
     import torch
     from torch import distributed
 
-    values = torch.tensor([*figures, float(error is not None)], dtype=torch.float64)
+    tensor = torch.tensor([*values, float(error is not None)], dtype=torch.float64)
     with _others():
-        _look_while(distributed.all_reduce(values, async_op=_asked is not None))
-    *sums, failed = values.tolist()
+        _look_while(distributed.all_reduce(tensor, async_op=_asked is not None))
+    *sums, failed = tensor.tolist()
     if failed:
         _raise_first(error)
     return sums
@@ -97,8 +97,8 @@ def barrier() -> None:
 
 
 def gather_object(make: Callable[[], list[T]]) -> list[T]:
-    """What all processes make, one list after another; all of them get all of it. Raises what one of them raised, and
-    Stopped where one of them was stopped."""
+    """Returns the concatenated lists of all processes, on each of them. Raises what one of them raised, or Stopped if
+    one was stopped."""
     if size() == 1:
         return make()
     mine: list[T] = []
@@ -116,7 +116,7 @@ def gather_object(make: Callable[[], list[T]]) -> list[T]:
 
 
 def main_process_first(make: Callable[[], T]) -> T:
-    """For what is made once, and only read where it is there: the leader makes it, and then the others read it."""
+    """Calls `make` on the main process first, then on the others, which find its result."""
     if size() == 1:
         return make()
     made: list[T] = []
@@ -132,8 +132,8 @@ def main_process_first(make: Callable[[], T]) -> T:
 
 @contextmanager
 def stopping_together(asked: Callable[[], bool]) -> Iterator[None]:
-    """Stops all processes together: what they make by `gather_object` out of items `until_stopped` is given up by all
-    of them as soon as `asked` says in any of them that it is to stop."""
+    """Stops all processes together: in the block, `until_stopped` raises Stopped in all of them, inside
+    `gather_object`, as soon as `asked` returns True in one."""
     global _asked
     _asked = asked
     try:
@@ -143,7 +143,7 @@ def stopping_together(asked: Callable[[], bool]) -> Iterator[None]:
 
 
 def until_stopped(items: Iterable[T]) -> Iterator[T]:
-    """The items, one by one. Raises Stopped between two of them, as `stopping_together` says."""
+    """Yields the items. Raises Stopped between two of them, see `stopping_together`."""
     for item in items:
         if _stop_is_asked():
             raise Stopped
@@ -151,17 +151,18 @@ def until_stopped(items: Iterable[T]) -> Iterator[T]:
 
 
 def _stop_is_asked() -> bool:
-    """Of this process, which tells the others, or of one that has told so. Nobody waits for anybody here: each is
-    somewhere else in its share."""
+    """Returns whether this process is asked to stop, telling the others, or another was. Does not wait, since each
+    process is elsewhere in its shard."""
     if size() == 1 or _asked is None:
         return False
     if _asked():
-        _team.publish("stop", True)
-    return _team.is_published("stop")
+        _queue.publish("stop", True)
+    return _queue.is_published("stop")
 
 
 def _look_while(meeting: Any) -> None:
-    """Waits until all have come. A signal is not heard by a process that waits within torch."""
+    """Waits for all processes but keeps checking for stop requests, since a process blocked in torch handles no
+    signals."""
     if meeting is None:
         return
     while not meeting.is_completed():
@@ -170,38 +171,38 @@ def _look_while(meeting: Any) -> None:
     meeting.wait()
 
 
-def shard(items: Sequence[T], at_once: int) -> list[T]:
-    """This process's share of items that are worked on so many at once, dealt out like cards: what is worked on
-    together is the same, however many processes there are."""
-    firsts = range(rank() * at_once, len(items), size() * at_once)
-    return [item for first in firsts for item in items[first : first + at_once]]
+def shard(items: Sequence[T], block: int) -> list[T]:
+    """Returns this rank's shard of `items`, assigned round-robin in blocks of `block`, so that blocks are the same for
+    any number of processes."""
+    firsts = range(rank() * block, len(items), size() * block)
+    return [item for first in firsts for item in items[first : first + block]]
 
 
 def log_once(message: str, log: Callable[[str], None]) -> None:
-    """Says why a command ends; not what the leader says already."""
-    team = _team
-    if team is _ALONE:
+    """Logs why a command ends, unless the main process logs the same."""
+    queue = _queue
+    if queue is _ALONE:
         try:
-            team = WorkQueue.from_environment()
+            queue = WorkQueue.from_environment()
         except (RuntimeError, OSError):
-            team = _ALONE
-    if not team.is_main_process and _said_by_leader(team) == message:
+            queue = _ALONE
+    if not queue.is_main_process and _logged_by_main_process(queue) == message:
         return
     log(message)
-    if team.is_main_process:
-        team.publish("said", message)
+    if queue.is_main_process:
+        queue.publish("said", message)
 
 
-def _said_by_leader(team: WorkQueue) -> str | None:
+def _logged_by_main_process(queue: WorkQueue) -> str | None:
     try:
-        team.store.wait(["said"], GRACE)
+        queue.store.wait(["said"], GRACE)
     except RuntimeError:
         return None
-    return str(team.await_published("said"))
+    return str(queue.await_published("said"))
 
 
 def _raise_first(error: Exception | None) -> None:
-    """The error of the first process that has one, in its words."""
+    """Raises the error of the first process that has one, with its message."""
     mine = None
     if isinstance(error, SltCacheError):
         mine = (error.exit_code, str(error))
@@ -222,7 +223,7 @@ def _all_of(mine: T) -> list[T]:
 
 @contextmanager
 def _others() -> Iterator[None]:
-    """What fails here fails because another process is gone."""
+    """Runs a block that only fails if another process is gone."""
     try:
         yield
     except RuntimeError as error:

@@ -1,7 +1,7 @@
-"""Processes that share one task, on one machine or several: who does what, and when all have done theirs.
+"""Work queue of processes that share one task, on one or several machines.
 
-`torchrun` starts them and tells each its rank by the environment; without it a process is alone. They talk through the
-key-value store that torchrun keeps, not through files: a claim that a killed process made dies with the run."""
+`torchrun` starts them and sets their ranks in the environment; without it a process is alone. They communicate through
+torchrun's key-value store rather than files: a killed process's claims end with the run."""
 
 import json
 import os
@@ -17,18 +17,18 @@ FOREVER = timedelta(days=30)
 
 @dataclass(frozen=True)
 class WorkQueue:
-    """This process among the others."""
+    """View of the shared work queue from one process."""
 
     rank: int = 0
     size: int = 1
     store: Any = None
-    """A torch.distributed store; None for a process that is alone."""
+    """Store of torch.distributed; None for a single process."""
     _counts: Counter[str] = field(default_factory=Counter)
-    """Of a process that is alone."""
+    """Counts of a single process."""
 
     @classmethod
     def from_environment(cls) -> "WorkQueue":
-        """The team that torchrun has started; a process alone where it has not."""
+        """Connects to the processes that torchrun started; a single process otherwise."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1 or "RANK" not in os.environ:
             return cls()
@@ -37,31 +37,31 @@ class WorkQueue:
 
         rank = int(os.environ["RANK"])
         store, rank, size = next(iter(rendezvous("env://", rank, size, timeout=FOREVER)))
-        # A restarted run must not read what the one before it has left.
+        # A restarted run must not read what its predecessor left.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         return cls(rank, size, PrefixStore(f"slt-cache/{attempt}", store))
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this is the one process that plans, assembles and speaks."""
+        """Whether this is the process that plans, assembles and logs."""
         return self.rank == 0
 
     def publish(self, name: str, value: Any) -> None:
-        """Tells the others something; called by the leader, or by any of them where they tell the same."""
+        """Publishes a value to the others; called by the main process, or by any if all publish the same."""
         if self.store is not None:
             self.store.set(name, json.dumps(value))
 
     def is_published(self, name: str) -> bool:
-        """Whether any of the others has told it; does not wait."""
+        """Returns whether any process has published the name; does not wait."""
         return self.store is not None and bool(self.store.check([name]))
 
     def await_published(self, name: str) -> Any:
-        """What the leader has told; waits for it."""
+        """Waits for a published value and returns it."""
         self.store.wait([name], FOREVER)
         return json.loads(self.store.get(name))
 
     def claim_next(self, name: str, count: int) -> Iterator[int]:
-        """Numbers below `count`, each given to one process of the team, when it asks for its next one."""
+        """Yields numbers below `count`, each claimed by one process only."""
         if self.store is None:
             yield from range(count)
             return
@@ -69,14 +69,14 @@ class WorkQueue:
             yield number
 
     def count(self, name: str, more: int) -> int:
-        """Adds to a sum over all processes, and returns it."""
+        """Adds to a sum over all processes and returns it."""
         if self.store is not None:
             return int(self.store.add(f"{name}/count", more))
         self._counts[name] += more
         return self._counts[name]
 
     def await_all(self, name: str) -> Iterator[None]:
-        """Says that this process has done its part. The leader waits for the others, and yields twice a second."""
+        """Marks this process as done. The main process waits for the others, yielding twice a second."""
         if self.store is None:
             return
         self.store.add(f"{name}/done", 1)

@@ -1,4 +1,4 @@
-"""Networks of torchvision that are a stack of `features` and a pooling: MobileNetV3, EfficientNet."""
+"""Backbones of torchvision that consist of stacked `features` and pooling: MobileNetV3, EfficientNet."""
 
 from typing import Any
 

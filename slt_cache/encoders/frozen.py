@@ -1,5 +1,5 @@
-"""The visual encoder as it is run when nothing is learned: evaluation mode, batch norm fused into the convolutions,
-channels-last, no gradients. Knows no files."""
+"""Frozen visual encoder for inference: evaluation mode, batch norm fused into the convolutions, channels-last, no
+gradients. Knows no files."""
 
 from copy import deepcopy
 from typing import Any
@@ -14,11 +14,11 @@ from slt_cache.errors import InputError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PIXELS_AT_ONCE = {"cpu": 402_000, "cuda": 12_900_000}
-"""Pixels in one pass of the backbone: what fits the caches of a CPU, what fills a GPU (8 and 257 frames of 224)."""
+"""Pixels per pass of the backbone, to fit the caches of a CPU or fill a GPU (8 and 257 frames of 224)."""
 
 
 class FrozenEncoder:
-    """A copy of the encoder that gives features of one level; the model it was made of may be trained on."""
+    """Frozen copy of an encoder that computes features of one level; the original may be trained further."""
 
     def __init__(
         self,
@@ -32,12 +32,12 @@ class FrozenEncoder:
         translator: nn.Module | None = None,
         size: int | None = None,
     ):
-        """`dtype` is what features are rounded to, `precision` that of the backbone; `batch_frames` go through it at
-        once, None for as many as suit the device. `translator` is the `SignTranslator` whose hidden states are the
-        features of level "hidden"; the other levels need none. `size` is that of the frames in training, in pixels: if
-        it is given, a call takes no others."""
+        """Copies the encoder. `dtype` is that of the features, `precision` that of the backbone, `batch_frames` the
+        frames per pass, None for a number that suits the device. `translator` is the `SignTranslator` that gives the
+        hidden states of level "hidden"; other levels need none. `size` is the frame size in pixels of training: if
+        given, calls accept no other."""
         if level == "hidden" and translator is None:
-            raise ValueError("features of level 'hidden' are made by a translator, and there is none")
+            raise ValueError("features of level 'hidden' need a translator")
         self.level = level
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.device = device
@@ -52,25 +52,25 @@ class FrozenEncoder:
         self._maps: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __call__(self, frames: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Encodes one clip whole: uint8 [T', 3, S, S], RGB, the kept frames alone -> its features of the level [N, C],
-        N = T', rounded, on the CPU. Raises InputError for frames of another type or shape."""
+        """Encodes one whole clip: kept frames, RGB, uint8 [T', 3, S, S], to features of the level, [N, C], N = T',
+        rounded, on the CPU. Raises InputError for frames of another type or shape."""
         clip = torch.from_numpy(frames.copy()) if isinstance(frames, np.ndarray) else frames
         if clip.dtype != torch.uint8 or clip.ndim != 4 or not len(clip) or tuple(clip.shape[1:]) != self._shape(clip):
             size = self.size or "S"
             raise InputError(
-                f"frames are {clip.dtype} {list(clip.shape)}, and must be torch.uint8 [T', 3, {size}, {size}], T' at "
-                "least 1."
+                f"frames are {clip.dtype} {list(clip.shape)}, expected torch.uint8 [T', 3, {size}, {size}] with "
+                "T' >= 1."
             )
         passes = [self.frame_features(part) for part in clip.split(self.frames_at_once(clip.shape[-1]))]
         return self.clip_features(torch.cat(passes)).cpu()
 
     def _shape(self, clip: torch.Tensor) -> tuple[int, int, int]:
-        """Returns the shape that a frame of the clip must have."""
+        """Returns the shape required of each frame of the clip."""
         size = self.size or clip.shape[-1]
         return 3, size, size
 
     def frames_at_once(self, size: int) -> int:
-        """Frames of `size` x `size` pixels that go through the backbone in one pass."""
+        """Returns the number of frames of `size` x `size` pixels per pass of the backbone."""
         if self.batch_frames is not None:
             return self.batch_frames
         pixels = PIXELS_AT_ONCE.get(self.device.type, PIXELS_AT_ONCE["cpu"])
@@ -78,7 +78,7 @@ class FrozenEncoder:
 
     @torch.inference_mode()
     def frame_features(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 [n, 3, S, S] -> float32 [n, dim of the backbone]"""
+        """Computes frame-wise features, float32 [n, backbone's dim], of frames, uint8 [n, 3, S, S]."""
         scale, shift = self._normalization(frames)
         images = frames.to(self.device).to(torch.float32, memory_format=torch.channels_last)
         images = images.mul_(scale).add_(shift)
@@ -86,7 +86,8 @@ class FrozenEncoder:
         return features.float()
 
     def _normalization(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale and shift of every pixel: far faster than to broadcast three numbers over a channels-last batch."""
+        """Returns scale and shift of every pixel, much faster than broadcasting three numbers over a channels-last
+        batch."""
         if self._maps is None or self._maps[0].shape[1:] != frames.shape[1:]:
             shape = (1, *frames.shape[1:])
             scale, shift = (
@@ -98,8 +99,8 @@ class FrozenEncoder:
 
     @torch.inference_mode()
     def clip_features(self, frame_features: torch.Tensor) -> torch.Tensor:
-        """Frame-wise features of one whole clip, [N, dim of the backbone] -> its features of the level, [N, C],
-        rounded."""
+        """Computes the level's features of one whole clip, [N, C], rounded, from frame-wise ones, [N, backbone's
+        dim]."""
         features, lengths = frame_features, torch.tensor([len(frame_features)], device=self.device)
         if self.level != "frame":
             features = self._temporal(features, lengths)
@@ -109,7 +110,7 @@ class FrozenEncoder:
 
 
 def fused(backbone: nn.Module) -> nn.Module:
-    """Returns a copy of a network in evaluation mode, each batch norm fused into the convolution before it."""
+    """Returns a copy of a network in evaluation mode, with each batch norm fused into the preceding convolution."""
     backbone = deepcopy(backbone).eval()
     for module in list(backbone.modules()):
         names = list(dict(module.named_children()))
@@ -123,8 +124,8 @@ def fused(backbone: nn.Module) -> nn.Module:
 
 
 def _norm_after(module: nn.Module, name: str) -> str | None:
-    """Names the batch norm that reads a convolution: in a Sequential the next module, else bn1 for conv1, as in
-    torchvision's residual blocks."""
+    """Returns the name of the batch norm after a convolution: the next module of a Sequential, else bn1 for conv1, as
+    in torchvision's residual blocks."""
     if isinstance(module, nn.Sequential):
         norm = str(int(name) + 1) if name.isdigit() else ""
     else:

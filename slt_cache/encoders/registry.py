@@ -1,6 +1,6 @@
-"""The networks that can be trained as the visual encoder's backbone, by name: `encoder.backbone`.
+"""Backbones of the visual encoder, by name: `encoder.backbone`.
 
-To add one of torchvision's, add a row; if its modules are arranged in a new way, also a file with a function that lists
+To add one of torchvision's, add a row; if its modules are arranged in a new way, add a file with a function that lists
 them in order, as in resnet.py."""
 
 from collections.abc import Callable
@@ -16,27 +16,27 @@ from slt_cache.errors import InputError
 
 @dataclass(frozen=True)
 class Backbone:
-    """A convolutional network whose pooled output is the feature of a frame: [n, 3, S, S] -> [n, dim]."""
+    """Convolutional network whose pooled output is the feature of a frame: [n, 3, S, S] -> [n, dim]."""
 
     name: str
-    """As torchvision names it, and `encoder.backbone`."""
+    """Name in torchvision and in `encoder.backbone`."""
     dim: int
-    """Channels of its pooled output."""
+    """Channels of the pooled output."""
     blocks: Callable[[nn.Module], list[nn.Module]]
-    """Modules of the network that, one after another, compute what it computes. Activation checkpointing keeps the
-    input of each; the last one pools."""
+    """Function that returns the network as a sequence of modules. Activation checkpointing stores the input of each;
+    the last one pools."""
     classifier: str = "fc"
-    """The part behind the pooled output, which is replaced by nothing."""
+    """Name of the module after the pooled output, which is removed."""
 
     def build(self) -> nn.Module:
-        """Returns the network with random weights and without its classifier."""
+        """Returns the network with random weights, without its classifier."""
         network: nn.Module = get_model(self.name, weights=None)
         setattr(network, self.classifier, nn.Identity())
         return network
 
     @property
     def imagenet(self) -> Any:
-        """A `WeightsEnum`: weights trained on ImageNet, which torchvision downloads once."""
+        """Weights trained on ImageNet, a `WeightsEnum`, which torchvision downloads once."""
         return get_model_weights(self.name)["IMAGENET1K_V1"]
 
 
@@ -53,7 +53,7 @@ BACKBONES = {
 
 
 def find_backbone(name: str) -> Backbone:
-    """Returns the row of a name. Raises InputError for an unknown one, with those that exist."""
+    """Returns the backbone of a name. Raises InputError for an unknown one, listing those that exist."""
     if name not in BACKBONES:
         raise InputError(f"encoder.backbone {name}: unknown. Choose one of {', '.join(BACKBONES)}.")
     return BACKBONES[name]

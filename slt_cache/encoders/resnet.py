@@ -1,4 +1,4 @@
-"""Residual networks of torchvision: a stem, four layers of residual blocks, pooling."""
+"""Residual networks of torchvision as backbones: a stem, four layers of residual blocks, pooling."""
 
 from typing import Any
 

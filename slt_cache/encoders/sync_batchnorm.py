@@ -1,6 +1,6 @@
-"""Batch norms with the statistics of a whole batch of which each process has a shard.
+"""Synchronized batch norm: statistics of the whole batch, of which each process has a shard.
 
-On a GPU this is torch's SyncBatchNorm; torch has none for a CPU, where the same is computed here."""
+On a GPU this is torch's SyncBatchNorm; the CPU version, which torch lacks, is implemented here."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _Synchronized(_BatchNorm):
-    """Not a subclass of SyncBatchNorm, which DistributedDataParallel refuses on a CPU."""
+    """Base of the synchronized norms; no subclass of SyncBatchNorm, which DistributedDataParallel refuses on a CPU."""
 
     process_group: Any = None
-    """All processes."""
+    """Process group; None for all processes."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """[n, C, ...] -> the same"""
+        """Normalizes [n, C, ...] over all processes."""
         if not self.training:
             return super().forward(input)
         if input.is_cuda:
@@ -25,9 +25,9 @@ class _Synchronized(_BatchNorm):
         self._check_input_dim(input)  # type: ignore[no-untyped-call]  # torch gives it no types
         others = [0, *range(2, input.dim())]
         shape = (1, -1, *(1 for _ in input.shape[2:]))
-        given = input.float()  # of autocast's bf16 the sums would be no good
+        given = input.float()  # sums in autocast's bf16 would be too imprecise
         mine = torch.cat([given.sum(others), given.new_tensor([given.numel() / given.shape[1]])])
-        sums = all_reduce(mine, distributed.ReduceOp.SUM)  # [C + 1]; gradients are summed alike on their way back
+        sums = all_reduce(mine, distributed.ReduceOp.SUM)  # [C + 1]; the backward pass sums gradients alike
         count = sums[-1].detach()
         centered = given - (sums[:-1] / count).view(shape)
         variance = all_reduce(centered.square().sum(others), distributed.ReduceOp.SUM) / count
@@ -37,7 +37,7 @@ class _Synchronized(_BatchNorm):
         return normalized.to(input.dtype)
 
     def _check_non_zero_input_channels(self, input: torch.Tensor) -> None:
-        """Asked for by SyncBatchNorm."""
+        """Checks the channels; called by SyncBatchNorm."""
         assert input.shape[1] > 0
 
     @torch.no_grad()
@@ -45,17 +45,17 @@ class _Synchronized(_BatchNorm):
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
-        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance, share)
+        weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)
 
 
 class SyncBatchNorm1d(nn.BatchNorm1d, _Synchronized):
-    """Still a BatchNorm1d for code that looks for one."""
+    """Synchronized BatchNorm1d, still an instance of BatchNorm1d."""
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d, _Synchronized):
-    """Still a BatchNorm2d for code that looks for one."""
+    """Synchronized BatchNorm2d, still an instance of BatchNorm2d."""
 
 
 SYNCHRONIZED: dict[type[nn.Module], type[nn.Module]] = {
@@ -65,7 +65,7 @@ SYNCHRONIZED: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def sync_batch_norms(model: nn.Module) -> int:
-    """Makes the batch norms of a model synchronized ones that keep weights and names. Returns their number."""
+    """Makes the batch norms of a model synchronized, keeping weights and names. Returns their number."""
     found = [module for module in model.modules() if type(module) in SYNCHRONIZED]
     for module in found:
         module.__class__ = SYNCHRONIZED[type(module)]

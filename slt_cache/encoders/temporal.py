@@ -1,4 +1,4 @@
-"""The local temporal module: frame-wise features in, sign-wise features out (Chen et al. 2024, 4.2)."""
+"""Local temporal module: frame-wise features in, sign-wise features out (Chen et al. 2024, 4.2)."""
 
 import torch
 from torch import nn
@@ -7,7 +7,8 @@ from slt_cache.encoders.packing import pad, step_mask
 
 
 class LocalTemporalModule(nn.Module):
-    """Conv1d, BatchNorm, ReLU over time, length kept: frame-wise -> sign-wise features (Chen et al. 2024, 4.2)."""
+    """Conv1d, BatchNorm and ReLU over time at constant length: frame-wise to sign-wise features (Chen et al. 2024,
+    4.2)."""
 
     def __init__(self, dim_in: int, dim: int, kernel: int):
         super().__init__()
@@ -15,9 +16,9 @@ class LocalTemporalModule(nn.Module):
         self.norm = nn.BatchNorm1d(dim)
 
     def forward(self, frame_features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """[sum N, dim_in], [B] -> [sum N, C]"""
+        """Computes sign-wise features [sum N, C] from frame-wise ones [sum N, dim_in] and lengths [B]."""
         mask = step_mask(lengths)
-        padded = pad(frame_features, mask)  # [B, N, dim_in], zeros as the convolution's own padding has them
+        padded = pad(frame_features, mask)  # [B, N, dim_in], zeros like the convolution's own padding
         mixed = self.conv(padded.transpose(1, 2)).transpose(1, 2)  # [B, N, C]
         packed = mixed[mask]  # [sum N, C]: padding must not reach the batch statistics
         return torch.relu(self.norm(packed))

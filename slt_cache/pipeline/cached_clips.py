@@ -1,4 +1,4 @@
-"""Whether a feature cache holds the clips of the run's manifest, with the same times, sentences and videos."""
+"""Comparison of a feature cache with the run's manifest: clips, times, sentences and videos."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,38 +12,38 @@ from slt_cache.progress import log
 from slt_cache.runs.run import Run
 
 MAX_NAMED = 3
-"""Clips in a message."""
+"""Largest number of clips that a message names."""
 
 
-def require_manifest(run: Run, held: FeatureCache) -> None:
-    """Raises InputError for a cache whose clips, times or sentences are not those of the run's manifest, and logs how
-    many videos have changed since they were read. Without a manifest all caches pass. What is unknown of imported
-    features, such as times, is not compared."""
+def require_manifest(run: Run, cached: FeatureCache) -> None:
+    """Raises InputError for a cache whose clips, times or sentences differ from the run's manifest, and logs how many
+    videos changed since they were read. Without a manifest all caches pass. Unknown values of imported features, such
+    as times, are not compared."""
     if not run.manifest.is_file():
         return
-    clips = of_split(ensure_clips(run), held.split)
-    again = run.command("extract-features", split=held.split, features=_named(run, held.path))
-    found = _differences(held, clips)
+    clips = of_split(ensure_clips(run), cached.split)
+    again = run.command("extract-features", split=cached.split, features=_named(run, cached.path))
+    found = _differences(cached, clips)
     if found:
         raise InputError(
-            f"{held.path}: the clips or sentences of {held.split} are not those of {run.manifest}: {'; '.join(found)}. "
-            f"Extract again, which reads only what is new: {again}"
+            f"{cached.path}: the clips or sentences of {cached.split} are not those of {run.manifest}: "
+            f"{'; '.join(found)}. Extract again, which only reads what is new: {again}"
         )
-    known = dict(zip(held.ids, held.sources, strict=True))
+    known = dict(zip(cached.ids, cached.sources, strict=True))
     changed = [clip.id for clip in clips if known.get(clip.id) and has_changed(clip.video, known[clip.id])]
     if changed:
-        log(f"{held.path}: {counted(changed, 'has a video', 'have videos')} that changed since; read again: {again}")
+        log(f"{cached.path}: {counted(changed, 'has a video', 'have videos')} that changed since; read again: {again}")
 
 
 def _named(run: Run, cache: Path) -> Path | None:
-    """Returns the cache as a command has to name it; None for the run's own."""
+    """Returns the cache as an option of a command; None for the run's own."""
     return None if cache == run.features else cache
 
 
-def _differences(held: FeatureCache, clips: Sequence[Clip]) -> list[str]:
-    """Returns in what the manifest and the cache disagree about the clips of a split; their order may differ."""
-    texts, known = (dict(zip(held.ids, values, strict=True)) for values in (held.texts, held.sources))
-    missing = {failure.clip_id for failure in held.missing}
+def _differences(cached: FeatureCache, clips: Sequence[Clip]) -> list[str]:
+    """Returns the differences between manifest and cache for a split; the order of clips is ignored."""
+    texts, known = (dict(zip(cached.ids, values, strict=True)) for values in (cached.texts, cached.sources))
+    missing = {failure.clip_id for failure in cached.missing}
     named = {clip.id for clip in clips}
     there = [clip for clip in clips if clip.id in texts]
     kinds = {
@@ -62,7 +62,7 @@ def _differences(held: FeatureCache, clips: Sequence[Clip]) -> list[str]:
 
 
 def counted(ids: Sequence[str], one: str, several: str) -> str:
-    """Returns `3 clips VERB (a, b, c)`, with the names of the first few."""
+    """Returns `3 clips VERB (a, b, c)`, naming the first few."""
     more = ", ..." if len(ids) > MAX_NAMED else ""
     named = ", ".join(map(repr, ids[:MAX_NAMED]))
     return f"{len(ids):,} {'clip' if len(ids) == 1 else 'clips'} {one if len(ids) == 1 else several} ({named}{more})"

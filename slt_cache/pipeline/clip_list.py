@@ -1,4 +1,4 @@
-"""A list of clips outside the run, in a manifest of your own, to be scored with the run's models."""
+"""Lists of clips outside the run, in a manifest of your own, to score with the run's models."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from slt_cache.errors import InputError
 from slt_cache.progress import log
 
 FOLDER = "lists"
-"""Folder in eval/, apart from the scores of the run's own splits."""
+"""Folder in eval/ that separates these scores from those of the run's splits."""
 
 
 @dataclass(frozen=True)
 class ClipList:
-    """Clips to be translated and scored."""
+    """List of clips to translate and score."""
 
     path: Path
     clips: list[Clip]
     label: str
-    """Takes the place of the split in file names: the name of the list and a hash of what is scored."""
+    """Label in place of a split in file names: the name of the list with a hash of its content."""
 
 
 def require_split_name(split: str) -> None:
-    """Raises InputError for an unknown split and names the one that is meant."""
+    """Raises InputError for an unknown split, suggesting the one that is meant."""
     if split not in SPLITS:
         raise InputError(f"--split {split}: no such split; {no_such_split(split)}.")
 
@@ -41,7 +41,7 @@ def read_list(path: Path, split: str | None) -> ClipList:
     clips = manifest.clips if split is None else of_split(manifest.clips, split)
     if not clips:
         there = ", ".join(name for name in SPLITS if of_split(manifest.clips, name))
-        raise InputError(f"{path}: no clips of split {split!r}, only of {there}. Leave --split out for all of them.")
+        raise InputError(f"{path}: no clips of split {split!r}, only of {there}. Omit --split for all of them.")
     name = path.parent.absolute().name if path.name == SOURCE_MANIFEST else path.stem
     return ClipList(path, clips, f"{FOLDER}/{name}-{_sha256(clips)[:8]}")
 

@@ -1,4 +1,4 @@
-"""What a training will take before it starts: clips, steps, hours, memory and disk. Trains, draws and writes nothing.
+"""Estimates before a training starts: clips, steps, hours, memory and disk. Trains, draws and writes nothing.
 
 Times and activations are measured on this device with random numbers, as for the plan of `reproduce`."""
 
@@ -31,39 +31,39 @@ from slt_cache.text.families import small_family
 from slt_cache.training.progress_bar import duration
 
 FLOAT = 4
-"""Bytes."""
+"""Bytes of a float32."""
 WHOLE_VOCABULARY, TRIMMED_VOCABULARY = 250_000, 2_500
-"""Pieces, about, of a multilingual LLM, and of one that was trimmed to a corpus."""
+"""Approximate vocabulary of a multilingual LLM, and of one trimmed to a corpus."""
 HIDDEN = 1024
 """Width of MBart-large."""
 HOW = (
-    "measured on this device with random numbers, layer by layer for a large LLM, and multiplied; without the time to "
-    "decode videos, which other processes do meanwhile. Good to a factor of two"
+    "measured on this device with random numbers, per layer for a large LLM, and extrapolated; excludes decoding of "
+    "videos, which runs in parallel. Accurate within a factor of two"
 )
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a training will take."""
+    """Estimate of a training."""
 
     name: str
     folder: Path
     state: str
-    """new, unfinished, finished or continued."""
+    """State of the training: new, unfinished, finished or continued."""
     device: str
     clips: dict[str, int]
     source: str
-    """Where they were counted."""
+    """Source of the counts."""
     batches_an_epoch: int
     steps_an_epoch: int
-    """Updates of the weights."""
+    """Optimizer steps per epoch."""
     epochs: int
     seconds: float
     memory_bytes: int
     disk_bytes: int
     free_bytes: int
     load: str = ""
-    """Says that the machine was busy when the times were measured."""
+    """Note that the machine was busy during the measurement."""
 
     @property
     def steps(self) -> int:
@@ -90,16 +90,16 @@ class DryRun:
         }
 
     def text(self) -> str:
-        """Returns the figures, one a line."""
+        """Returns the estimate as text, one value per line."""
         clips = ", ".join(f"{count:,} {split}" for split, count in self.clips.items())
         room = "" if self.disk_bytes < self.free_bytes else "; MAKE ROOM"
         return "\n".join(
             [
                 f"{self.name} -> {self.folder} ({self.state}); nothing is trained or written",
                 f"  clips   {clips} ({self.source})",
-                f"  steps   {self.steps_an_epoch:,} an epoch, {self.steps:,} in {self.epochs:,} epochs at most",
+                f"  steps   {self.steps_an_epoch:,} per epoch, at most {self.steps:,} in {self.epochs:,} epochs",
                 f"  time    about {duration(self.seconds)} ({self.seconds / 3600:.2g} hours) on {self.device}",
-                f"  memory  about {size_text(self.memory_bytes)} for a step, besides that of the program itself",
+                f"  memory  about {size_text(self.memory_bytes)} per step, in addition to the program itself",
                 f"  disk    about {size_text(self.disk_bytes)} ({size_text(self.free_bytes)} are free{room})",
                 f"  how     {HOW}",
                 *([f"  busy    {self.load}"] if self.load else []),
@@ -108,8 +108,8 @@ class DryRun:
 
 
 def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
-    """Returns what `train-visual`, `train-llm`, `train-joint` or `llm pretrain` would take with these settings. Raises
-    InputError if there is nothing to train on, or if the device is not there."""
+    """Estimates `train-visual`, `train-llm`, `train-joint` or `llm pretrain` with these settings. Raises InputError if
+    there is nothing to train on, or the device is unavailable."""
     if command != "llm pretrain":
         preset_of(run.config)
     variant = trained_by(command, run.config)
@@ -165,17 +165,17 @@ def _evaluate_every(loop: OptimizerConfig) -> int:
 
 
 def _workload(run: Run, variant: Variant, cache: Path | None) -> Workload:
-    """Counts the clips in the cache of stage 2, if that is there; else those of the corpus."""
+    """Counts the clips in the cache of stage 2 if it exists, else those of the corpus."""
     if not variant.from_cache or cache is None or not cache.is_file():
         if run.config.features.level == IMPORTED:
-            raise InputError(f"{cache}: there is no such feature cache. Import it first, or name it with --features.")
+            raise InputError(f"{cache}: no such feature cache. Import it first, or name it with --features.")
         return workload_of(run, [run.manifest])
-    held = open_splits(cache)
-    if "train" not in held:
+    cached = open_splits(cache)
+    if "train" not in cached:
         raise InputError(f"{cache}: holds no split 'train'.")
     every = run.config.video.keep_every
-    splits = {split: Amount(len(one), int(one.offsets[-1]) / one.views * every) for split, one in held.items()}
-    words = [len(text.split()) for text in held["train"].texts]
+    splits = {split: Amount(len(one), int(one.offsets[-1]) / one.views * every) for split, one in cached.items()}
+    words = [len(text.split()) for text in cached["train"].texts]
     tokens = 1.5 * sum(words) / max(1, len(words))
     return Workload(splits, tokens, len(words), f"as in {cache}")
 
@@ -193,7 +193,7 @@ def _state(folder: Path) -> str:
 
 
 def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) -> tuple[int, int]:
-    """Numbers that are trained, and bytes at the peak of an update over clips of middling length."""
+    """Returns the number of trained parameters, and the bytes at the peak of a step over clips of average length."""
     config = run.config
     loop = _loop(config, variant)
     translator = rates.translator(config.llm.name if variant.llm else config.light_t.size)
@@ -225,8 +225,8 @@ def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) 
 
 
 def _disk(run: Run, variant: Variant, parameters: int) -> int:
-    """The best weights, and the state of the unfinished training with its optimizer and its own best weights; and
-    the cache of frames, if it is on."""
+    """Returns the bytes on disk of the best weights, the state of the unfinished training with its optimizer and best
+    weights, and the frame cache if used."""
     kept = len(run.config.visual_training.keep_epochs) if variant is VISUAL else 0
     weights = parameters * FLOAT * (1 + 1 + 3 + kept)
     frames = 0

@@ -1,4 +1,4 @@
-"""The run's visual encoder as stage 2 needs it: checked against the features that are asked for, and frozen."""
+"""Visual encoder of a run for stage 2: checked against the requested features, and frozen."""
 
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from slt_cache.runs.run import Run
 
 
 def encoder_of(run: Run, spec: FeatureSpec) -> VisualCheckpoint:
-    """The run's visual encoder. Refuses one that makes other features than the translator was trained on."""
+    """Returns the run's visual encoder. Raises InputError if its features differ from those the translator was trained
+    on."""
     if spec.level == IMPORTED:
         raise InputError(
             f"{run.llm}: stage 2 was trained on imported features ({spec.source}); it cannot read videos. "
@@ -43,12 +44,12 @@ def load_encoder(
     precision: str = "fp32",
     device: str = "auto",
 ) -> FrozenEncoder:
-    """Loads a trained visual encoder: called with the frames of a clip, uint8 [T', 3, S, S], it returns the features
-    [N, C] that `extract-features` stores.
+    """Loads a trained visual encoder, a function from the frames of a clip, uint8 [T', 3, S, S], to the features [N, C]
+    that `extract-features` stores.
 
     `folder` is a run folder, its `visual/best`, or one of `visual/epochs`; level, dtype and precision are those of the
-    config's section `features`. Frames are RGB, and kept, resized and cropped as `video` says in the config of the run;
-    S is `video.size`. Raises InputError for a folder without a finished stage 1, and for values that do not exist."""
+    config section `features`. Frames are RGB, sampled, resized and cropped as `video` says in the run's config; S is
+    `video.size`. Raises InputError for a folder without a finished stage 1, and for invalid values."""
     asked = {"level": level, "dtype": dtype, "precision": precision}
     features = check_config({"features": asked}, "of load_encoder").features
     folder = Path(folder)
@@ -58,13 +59,13 @@ def load_encoder(
 
 
 def differs_from(visual: VisualCheckpoint, spec: FeatureSpec) -> list[str]:
-    """`field: encoder x, features y` for every field in which what this encoder makes differs from the spec."""
+    """Returns `field: encoder x, features y` for every field in which this encoder's features differ from the spec."""
     made = feature_spec(visual, _features_of(spec), AugmentationConfig.model_validate(spec.augmentation or {}))
     return made.differences(spec, here="encoder", there="features")
 
 
 def _features_of(spec: FeatureSpec) -> FeaturesConfig:
-    """The settings that make such features."""
+    """Returns the settings of features with this spec."""
     names = ("level", "dtype", "precision", "views")
     return FeaturesConfig.model_validate(
         {**{name: getattr(spec, name) for name in names}, "view_seed": spec.view_seed or 0}
@@ -74,8 +75,8 @@ def _features_of(spec: FeatureSpec) -> FeaturesConfig:
 def frozen_encoder(
     visual: VisualCheckpoint, spec: FeatureSpec, device: torch.device, batch_frames: int | None
 ) -> FrozenEncoder:
-    """An encoder that makes features of this spec, of view 0. A CPU runs it in fp32 whatever the spec says: the same
-    features, more exactly."""
+    """Makes an encoder for features of this spec, view 0. A CPU always runs in fp32: the same features, more
+    precisely."""
     return FrozenEncoder(
         visual.model.encoder,
         level=spec.level,

@@ -1,4 +1,4 @@
-"""A trained model over a split: hypotheses and scores, printed and saved."""
+"""Evaluation of a trained model on a split: hypotheses and scores, printed and saved."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one model on one split."""
+    """Evaluation of one model on one split."""
 
     model: str
     split: str
@@ -58,7 +58,7 @@ class Evaluation:
     references: tuple[str, ...]
     scores: dict[str, Score]
     table: Path
-    """Tab-separated: id, reference, hypothesis."""
+    """Path of the table of id, reference and hypothesis, tab-separated."""
 
 
 def evaluate(
@@ -69,17 +69,17 @@ def evaluate(
     bootstrap: int | None = None,
     manifest: Path | None = None,
 ) -> Evaluation:
-    """Translates the split with beam search and scores it, from the cache where it holds the split, else from the
-    videos. Without a cache, the run's own is used if there is one; without a split, it is test. With a `manifest`,
-    its clips (of all splits, unless one is named) are read from their videos instead.
+    """Translates a split with beam search and scores it, from the cache if it holds the split, else from the videos.
+    The cache defaults to the run's own, the split to test. With a `manifest`, its clips (of all splits, unless one is
+    named) are read from video instead.
 
     Writes eval/SPLIT.json and eval/SPLIT.tsv (models other than llm: eval/MODEL.SPLIT.*), and for a `manifest`
-    eval/lists/NAME.*. Of several processes (torchrun) each translates its share of the clips; all get all of them, and
-    the leader writes."""
+    eval/lists/NAME.*. With several processes (torchrun) each translates its shard of the clips; all get all hypotheses,
+    and the main process writes."""
     if split is not None:
         require_split_name(split)
     if manifest is not None and cache is not None:
-        raise InputError("--features: the clips of --manifest are read from their videos. Leave one of them out.")
+        raise InputError("--features: the clips of --manifest are read from their videos. Omit one of the two.")
     again = run.command("eval", split=split, manifest=manifest, model=model)
     listed = None if manifest is None else read_list(manifest, split)
     split = split or "test" if listed is None else listed.label
@@ -87,21 +87,23 @@ def evaluate(
         raise InputError(f"--model {model}: no such model. Use {', '.join(MODELS)}.")
     if bootstrap is not None:
         check_resamples(bootstrap)
-    preset_of(run.config)  # its error before hours of translating, and not after
+    preset_of(run.config)  # fails before hours of translating rather than after
     join()
     device = pick_device(run.config.compute.device)
     (translator, tokenizer, spec, visual), weights = _loaded(run, model)
     _require_its_features(run, model, spec)
     if is_main_process():
         require_writable(run.evaluation)  # for the same reason
-    held = (
-        None if listed else _held(run, split, cache or (run.features if run.features.exists() else None), spec, model)
+    cached = (
+        None
+        if listed
+        else _cached_split(run, split, cache or (run.features if run.features.exists() else None), spec, model)
     )
     translator.to(device)
-    if held is not None:
-        references = held.texts
-        with progress_counter(f"translating {split}", len(held), 0) as show:
-            hypotheses = decode_cached(translator, held, tokenizer, run.config.generation, show)
+    if cached is not None:
+        references = cached.texts
+        with progress_counter(f"translating {split}", len(cached), 0) as show:
+            hypotheses = decode_cached(translator, cached, tokenizer, run.config.generation, show)
     else:
         clips = listed.clips if listed else require_split(run, main_process_first(lambda: ensure_clips(run)), split)
         batches = _from_video(run, clips, spec, visual, listed)
@@ -127,8 +129,7 @@ _Loaded = tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]
 
 
 def _loaded(run: Run, model: str) -> tuple[_Loaded, dict[str, Any]]:
-    """What `load_translator` gives, and the record of just these weights: a training that ends meanwhile replaces
-    both."""
+    """Loads a translator with the record of exactly its weights: a training that ends meanwhile replaces both."""
     path = record_of(run, model)
     for _ in range(ATTEMPTS):
         before = read_json(path) if path.is_file() else {}
@@ -136,11 +137,11 @@ def _loaded(run: Run, model: str) -> tuple[_Loaded, dict[str, Any]]:
         record = read_json(path)
         if identity_of(before) == identity_of(record):
             return loaded, record
-    raise SltCacheError(f"{path.parent}: another training replaces it again and again. Run the command later.")
+    raise SltCacheError(f"{path.parent}: another training keeps replacing it. Run the command later.")
 
 
 def load_translator(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, FeatureSpec, VisualCheckpoint | None]:
-    """The translator, the features that it wants, and the encoder where it is loaded anyway."""
+    """Loads the translator, its tokenizer, the spec of its features, and the encoder if that is part of the model."""
     if model == "visual" or MODELS[model].own_encoder:
         visual = load_visual(run.visual / "best") if model == "visual" else load_end_to_end(*_end_to_end(run, model))
         plain_features = run.config.features.model_copy(update={"level": "sign"})
@@ -156,24 +157,23 @@ def _require_its_features(run: Run, model: str, spec: FeatureSpec) -> None:
         asked, made = getattr(run.config.features, name), getattr(spec, name)
         if f"features.{name}" in named(run.overrides) and made is not None and asked != made:
             raise InputError(
-                f"features.{name}: {run.folder / model} was trained with {made}, asked for {asked}. "
-                "Leave the setting out."
+                f"features.{name}: {run.folder / model} was trained with {made}, asked for {asked}. Omit the setting."
             )
 
 
 def _end_to_end(run: Run, model: str) -> tuple[Path, str]:
-    """Folder, and the command that trains it."""
+    """Returns the folder of a jointly trained model, and the command that trains it."""
     return run.folder / model / "best", run.command(MODELS[model].words)
 
 
-def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: str) -> FeatureCache | None:
-    """The split in the cache; None where it is not there and has to be read from video. Refuses features that are
-    others than the model was trained on."""
+def _cached_split(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: str) -> FeatureCache | None:
+    """Returns the split in the cache; None if it has to be read from video. Raises InputError if its features differ
+    from those the model was trained on."""
     if MODELS[model].own_encoder or cache is None or split not in (file := CacheFile(cache)).splits:
         return None
     level = FeatureCache(file, split).spec.level
     if model == "visual" and level in ("frame", "hidden"):
-        return None  # stage 1 alone reads sign-wise features, whatever stage 2 was given
+        return None  # stage 1 alone reads sign-wise features, whatever stage 2 uses
     try:
         return open_features(run, file, split, spec)
     except FeaturesDiffer as error:
@@ -187,8 +187,8 @@ def _held(run: Run, split: str, cache: Path | None, spec: FeatureSpec, model: st
 def _from_video(
     run: Run, clips: Sequence[Clip], spec: FeatureSpec, visual: VisualCheckpoint | None, listed: ClipList | None
 ) -> Iterable[EncodedBatch]:
-    """Batches of this process's share, in the order of the clips. They are not sorted by length: the encoder takes the
-    time here, and would have to wait for whole windows of clips."""
+    """Yields batches of this rank's shard, in the order of the clips, which are not sorted by length: the encoder is
+    the bottleneck, and would have to wait for whole windows of clips."""
     visual = visual or encoder_of(run, spec)
     require_readable(run, clips, visual.video.fps, None if listed is None else listed.path)
     device = pick_device(run.config.compute.device)

@@ -1,4 +1,4 @@
-"""The table of clips without features, beside the cache: id and reason."""
+"""Table of clips without features, next to the cache: id and reason."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,12 @@ from slt_cache.files import write_text
 
 
 def failures_file(cache: Path, split: str) -> Path:
-    """Where the table of a split lies."""
+    """Returns the path of the table of a split."""
     return cache.with_name(f"{cache.stem}.{split}.failed.tsv")
 
 
 def write_failures(cache: Path, split: str, missing: Sequence[Failure]) -> None:
-    """Writes the table; deletes an old one where nothing is missing any more."""
+    """Writes the table, or deletes an old one if nothing is missing."""
     path = failures_file(cache, split)
     if not missing:
         path.unlink(missing_ok=True)

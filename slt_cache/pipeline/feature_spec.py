@@ -1,4 +1,4 @@
-"""The spec of the features that a run asks for: extraction writes it, every command that opens a cache compares it."""
+"""Spec of the features that a run asks for: extraction writes it, and every command that opens a cache compares it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +18,12 @@ from slt_cache.runs.run import Run
 def feature_spec(
     checkpoint: VisualCheckpoint, features: FeaturesConfig, augmentation: AugmentationConfig
 ) -> FeatureSpec:
-    """The spec of what this encoder makes with these settings. Raises InputError for imported features, which no
-    encoder makes."""
+    """Returns the spec of this encoder's features with these settings. Raises InputError for imported features, which
+    no encoder makes."""
     model = checkpoint.model
     if features.level == IMPORTED:
         raise InputError(
-            "features.level imported: no encoder makes these. Set features.level to sign, frame or hidden."
+            "features.level imported: made elsewhere, not by an encoder. Set features.level to sign, frame or hidden."
         )
     dims = {
         "frame": model.encoder.kind.dim,
@@ -40,7 +40,7 @@ def feature_spec(
 def _settings(
     backbone: str, video: VideoConfig, features: FeaturesConfig, augmentation: AugmentationConfig
 ) -> dict[str, Any]:
-    """Returns the fields that need no weights."""
+    """Returns the fields of the spec that need no weights."""
     augmented = features.views > 1
     return {
         "backbone": backbone,
@@ -63,7 +63,7 @@ def _settings(
 
 
 def asked_spec(run: Run) -> FeatureSpec | Mapping[str, Any]:
-    """What the run asks of a cache: all of the spec where it has an encoder, else what its settings say."""
+    """Returns what the run requires of a cache: the full spec if it has an encoder, else the fields in its settings."""
     config = run.config
     if config.features.level == IMPORTED:
         return {"level": IMPORTED}
@@ -75,11 +75,11 @@ def asked_spec(run: Run) -> FeatureSpec | Mapping[str, Any]:
 def open_features(
     run: Run, cache: Path | CacheFile, split: str, asked: FeatureSpec | Mapping[str, Any]
 ) -> FeatureCache:
-    """The one way to open a cache for a run. Raises InputError where its features, clips or sentences are not those
-    that are asked for; says how many clips are missing."""
-    held = FeatureCache(cache, split, run.config.compute.verify_features)
-    held.require_spec(asked)
-    require_manifest(run, held)
-    if not held.complete:
-        log(f"{held.path}: {len(held.missing)} clips of {split} are missing; all that follows is without them.")
-    return held
+    """Opens a cache for a run; the only way to do so. Raises InputError if its features, clips or sentences differ from
+    those asked for; logs how many clips are missing."""
+    cached = FeatureCache(cache, split, run.config.compute.verify_features)
+    cached.require_spec(asked)
+    require_manifest(run, cached)
+    if not cached.complete:
+        log(f"{cached.path}: {len(cached.missing)} clips of {split} are missing and left out from here on.")
+    return cached

@@ -1,5 +1,4 @@
-"""Scores of saved weights on dev: once a training is done, with the search that `eval` uses, and on resume if dev has
-changed."""
+"""Dev scores of saved weights: after a training, with the search of `eval`, and on resume if dev has changed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from slt_cache.progress import log
 
 
 def dev_is_scored(stage: Stage, record: Record) -> bool:
-    """Whether there is nothing to score, or the record has the scores of this dev split with these beams."""
+    """Returns whether there is nothing to score, or the record has scores of this dev split with these beams."""
     if not record.dev or stage.dev_sha256 is None:
         return True
     beams = stage.run.config.generation.num_beams
@@ -19,27 +18,27 @@ def dev_is_scored(stage: Stage, record: Record) -> bool:
 
 
 def with_final_dev(stage: Stage, folder: Path, record: Record) -> Record:
-    """Scores the weights in `folder` on dev with the search that `eval` uses, unless that was done, and saves the
-    scores in their record.
+    """Scores the weights in `folder` on dev with the search of `eval`, unless done, and saves the scores in their
+    record.
 
-    During the training dev is searched with `generation.dev_beams`, which is quick and decides which weights are the
-    best; the scores recorded in the end are comparable with those of `eval`. The metrics log keeps the others."""
+    During training, dev is searched with `generation.dev_beams`, which is fast and selects the best weights; the final
+    recorded scores are comparable with those of `eval`. The metrics log keeps the former."""
     if dev_is_scored(stage, record):
         return record
     if record.dev_sha256 not in (None, stage.dev_sha256):
-        log(f"{stage.name}: dev has changed since it chose these weights, epoch {record.best_epoch}; they are kept")
+        log(f"{stage.name}: dev has changed since it selected these weights, epoch {record.best_epoch}; they are kept")
     beams = stage.run.config.generation.num_beams
     log(f"{stage.name}: scoring the best weights on dev with {beams} beams")
     return _scored(stage, folder, record, beams)
 
 
 def score_best_again(stage: Stage) -> dict[str, float]:
-    """Scores the best weights so far of an unfinished training on dev as it is now."""
+    """Scores the best weights so far of an unfinished training on the present dev split."""
     best = stage.unfinished.best
     record = read_record(best)
     assert record is not None  # saved before the state that is resumed
     if is_main_process():
-        stage.save_record(best, replace(record, finished=True))  # else it could not be loaded
+        stage.save_record(best, replace(record, finished=True))  # otherwise it could not be loaded
     barrier()
     return _scored(stage, best, record, stage.run.config.generation.dev_beams).dev or {}
 

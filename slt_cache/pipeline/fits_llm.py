@@ -1,5 +1,5 @@
-"""What can be told of a run's LLM before a stage is trained: whether it knows the language, and whether its positions
-suffice for every sentence. Asks no network, and imports what takes long only if it is needed."""
+"""Checks of a run's LLM before a stage is trained: whether it knows the language, and has positions for every sentence.
+Needs no network, and imports slow modules only when needed."""
 
 import re
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from slt_cache.runs.scoring import preset_of
 from slt_cache.text.families import family_of_config, local_config, small_family, small_positions
 
 _LIKE_MBART = re.compile("[a-z]{2}_[A-Z]{2}")
-"""Codes such as de_DE. Whether MBart has it is asked of transformers, at the latest when a training starts."""
+"""Pattern of codes such as de_DE. transformers is asked whether MBart has one, at the latest when a training starts."""
 START = 2
-"""Tokens at most that a target begins with (text/target_start.py)."""
+"""Largest number of tokens in a decoder prefix (text/target_start.py)."""
 
 
 def language_problem(config: Config) -> str | None:
-    """Why the language of the sentences, as it is set, will not do; None if it will."""
+    """Returns why the language setting is unusable; None if it is usable."""
     try:
         language, small = language_code(config), small_family(config.llm.name)
         if small is not None and not _LIKE_MBART.fullmatch(language or ""):
@@ -30,7 +30,7 @@ def language_problem(config: Config) -> str | None:
 
             require_mbart_language(language)
         if language is None and small is None and _wants_language(config.llm.name):
-            return f"llm.language: not set, and {config.llm.name} wants one. Set it, --set llm.language=CODE."
+            return f"llm.language: not set, but {config.llm.name} needs one. Set it, --set llm.language=CODE."
         preset_of(config)
     except InputError as error:
         return str(error)
@@ -43,8 +43,8 @@ def _wants_language(name: str) -> bool:
 
 
 def too_long(run: Run, clips: Sequence[Clip]) -> list[str]:
-    """Names the clips whose sentence has more pieces than the LLM has positions, and lines of a pre-training text that
-    have, with as many."""
+    """Returns messages naming the clips, and lines of the pre-training text, with more tokens than the LLM has
+    positions."""
     positions = positions_of(run.config.llm.name)
     if positions is None:
         return []
@@ -55,15 +55,15 @@ def too_long(run: Run, clips: Sequence[Clip]) -> list[str]:
         lines = enumerate(pretraining_text(run, clips), start=1)
         sentences += [_Sentence(f"llm_pretraining.text, sentence {number}", text, True) for number, text in lines]
     mask_ratio = run.config.llm_pretraining.mask_ratio
-    long = [one for one in sentences if one.needed(one.most_pieces, START, mask_ratio) > positions]
+    long = [one for one in sentences if one.needed(one.most_tokens, START, mask_ratio) > positions]
     tokenizer = _tokenizer(run, clips) if long else None
     if tokenizer is None:
         return []
     found = [(one, len(tokenizer.encode(one.text))) for one in long]
     return [
-        f"{one.place}: {pieces:,} pieces, too many for the LLM's {positions:,} positions"
-        for one, pieces in found
-        if one.needed(pieces, len(tokenizer.start), mask_ratio) > positions
+        f"{one.place}: {tokens:,} tokens, too many for the LLM's {positions:,} positions"
+        for one, tokens in found
+        if one.needed(tokens, len(tokenizer.start), mask_ratio) > positions
     ]
 
 
@@ -75,15 +75,15 @@ class _Sentence:
     """Whether an LLM is pre-trained on it, which adds masks."""
 
     @property
-    def most_pieces(self) -> int:
-        """No tokenizer makes more pieces of a sentence than it has bytes, and one for its beginning."""
+    def most_tokens(self) -> int:
+        """Upper bound of the number of tokens: one per byte, and one for the beginning."""
         return len(self.text.encode()) + 1
 
-    def needed(self, pieces: int, start: int, mask_ratio: float) -> int:
-        """Positions that it takes (batches/denoising.py, batches/features.py)."""
+    def needed(self, tokens: int, start: int, mask_ratio: float) -> int:
+        """Returns the number of positions needed (batches/denoising.py, batches/features.py)."""
         if self.noised:
-            return pieces + round(mask_ratio * len(self.text.split())) + 2
-        return pieces + start
+            return tokens + round(mask_ratio * len(self.text.split())) + 2
+        return tokens + start
 
 
 def _is_pretrained(run: Run) -> bool:
@@ -95,7 +95,7 @@ def _is_noised(run: Run, clip: Clip) -> bool:
 
 
 def positions_of(name: str) -> int | None:
-    """Returns how many positions an LLM has; None if they do not end, or if nothing here says."""
+    """Returns the number of positions of an LLM; None if unlimited or unknown."""
     if small_family(name) is not None:
         return small_positions(name)
     config = local_config(name)
@@ -104,7 +104,7 @@ def positions_of(name: str) -> int | None:
 
 
 def _tokenizer(run: Run, clips: Sequence[Clip]) -> Any:
-    """The run's tokenizer, or one as it will be trained; None if it cannot be had here."""
+    """Returns the run's tokenizer, or one trained the same way; None if it is unavailable."""
     from slt_cache.pipeline.prepare_llm import pretraining_text
     from slt_cache.text.tokenizer import characters_of, load_tokenizer, train_tokenizer
 

@@ -1,4 +1,5 @@
-"""A stage 2 that was trained with LoRA -> the same translator with LoRA's weights added to the LLM's own."""
+"""Merging of LoRA: a stage 2 trained with LoRA becomes the same translator with LoRA's weights added to the LLM's
+own."""
 
 from pathlib import Path
 
@@ -9,13 +10,13 @@ from slt_cache.runs.run import Run
 
 
 def merge_lora(run: Run, out: Path) -> None:
-    """Writes a folder like `llm/best`, without `lora/`. Raises InputError where there is nothing to merge, or something
-    at `out`."""
+    """Writes a folder like `llm/best`, without `lora/`. Raises InputError if there is nothing to merge, or `out`
+    exists."""
     if out.exists():
-        raise InputError(f"--out {out}: already exists. Name another folder.")
+        raise InputError(f"--out {out}: already exists. Use another folder.")
     best = run.llm / "best"
     checkpoint = load_llm(best)
     if not lora.has_lora(checkpoint.model.seq2seq):
-        raise InputError(f"{best}: was not trained with LoRA (llm.lora), so there is nothing to merge.")
+        raise InputError(f"{best}: not trained with LoRA (llm.lora), so there is nothing to merge.")
     lora.merge_lora(checkpoint.model.seq2seq)
     save_llm(out, checkpoint.model, checkpoint.tokenizer, checkpoint.record)

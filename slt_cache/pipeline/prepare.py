@@ -1,4 +1,4 @@
-"""A corpus in, the run's manifest and preparation report out."""
+"""Preparation of a corpus: corpus in, the run's manifest and preparation report out."""
 
 import hashlib
 import math
@@ -19,7 +19,7 @@ from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
 from slt_cache.hashes import file_sha256, read_signed, write_signed
-from slt_cache.pipeline.run_corpus import Look, Probe, has_trained, read_corpus
+from slt_cache.pipeline.run_corpus import Probe, ProbeClips, has_trained, read_corpus
 from slt_cache.progress import log, log_waiting
 from slt_cache.runs.run import Run
 from slt_cache.runs.saved_settings import save_settings
@@ -31,26 +31,26 @@ TOO_LONG = "sentence longer than the LLM"
 LANGUAGE = "language"
 TOO_MANY_STEPS = "clip longer than the LLM"
 TO_CORRECT = (ABSENT, UNREADABLE, PAST_END, EMPTY_SPLIT, TOO_LONG, TOO_MANY_STEPS, LANGUAGE)
-"""Kinds of problems that stop a training; the others do not."""
+"""Kinds of problems that stop a training; others do not."""
 UNSIGNED = ("source_sha256",)
-"""Keys of prepare.json that its own hash does not cover, since they are hashes themselves."""
+"""Keys of prepare.json not covered by its own hash, since they are hashes themselves."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The result of `prepare`."""
+    """Result of `prepare`."""
 
     manifest: Path
     counts: dict[str, int]
-    """Clips of each split."""
+    """Number of clips of each split."""
     published: dict[str, list[int]]
     """Published number of rows of each split of an official corpus, followed by other published numbers of clips."""
     published_as: dict[str, str]
-    """The same in words."""
+    """Published numbers in words."""
     findings: Problems
     """Irregularities by kind; the report lists them too."""
     unusable: list[str]
-    """Splits of an official corpus without any clip that has a video."""
+    """Splits of an official corpus in which no clip has a video."""
     to_correct: list[str]
     """Kinds of problems in your own corpus that would stop a training."""
     report: Path
@@ -61,23 +61,23 @@ class Preparation:
         return {kind: len(entries) for kind, entries in self.findings.items()}
 
 
-def prepare(run: Run, look: Look | None = None) -> Preparation:
+def prepare(run: Run, probe_clips: ProbeClips | None = None) -> Preparation:
     """Writes the manifest of the run's corpus, and saves the settings."""
-    made = make_manifest(run, look)
+    made = make_manifest(run, probe_clips)
     save_settings(run, "corpus")
     return made
 
 
-def make_manifest(run: Run, look: Look | None = None) -> Preparation:
-    """Writes the manifest of the run's corpus. The videos of your own corpus are opened if there is a `look`. Raises
-    InputError if there is nothing to read."""
+def make_manifest(run: Run, probe_clips: ProbeClips | None = None) -> Preparation:
+    """Writes the manifest of the run's corpus; `probe_clips` opens the videos if it is your own. Raises InputError if
+    there is nothing to read."""
     corpus = corpus_of(run.config)
     scan = read_corpus(run)
     counts = count_by_split(scan.clips)
     found = {
         NOT_PUBLISHED: _deviations(corpus.published, scan.named, counts),
         **scan.problems,
-        **(_of_videos(run, scan, look) if corpus.is_own and look is not None else {}),
+        **(_of_videos(run, scan, probe_clips) if corpus.is_own and probe_clips is not None else {}),
         **({} if corpus.is_drawn else _for_llm(run, scan.clips, corpus.is_own)),
     }
     problems = {kind: entries for kind, entries in found.items() if entries}
@@ -87,7 +87,7 @@ def make_manifest(run: Run, look: Look | None = None) -> Preparation:
     try:
         text = manifest_text(run.manifest, scan.clips)
         report["manifest_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-        write_signed(run.preparation, report, UNSIGNED)  # before the manifest, which says that all of it is there
+        write_signed(run.preparation, report, UNSIGNED)  # before the manifest, which marks completion
         write_text(run.manifest, text)
     except UnicodeEncodeError as error:
         raise InputError(
@@ -99,9 +99,9 @@ def make_manifest(run: Run, look: Look | None = None) -> Preparation:
     return Preparation(run.manifest, counts, published, published_as, problems, unusable, to_correct, run.preparation)
 
 
-def _of_videos(run: Run, scan: CorpusScan, look: Look) -> Problems:
-    """Returns what opening the videos shows."""
-    probe = look(run, [clip for clip in scan.clips if is_there(clip.video)])
+def _of_videos(run: Run, scan: CorpusScan, probe_clips: ProbeClips) -> Problems:
+    """Returns the problems found by opening the videos."""
+    probe = probe_clips(run, [clip for clip in scan.clips if is_there(clip.video)])
     lines = scan.lines
     places = {clip.id: f"line {lines[clip.id]}: {clip.id}" if clip.id in lines else clip.id for clip in scan.clips}
     return {
@@ -125,7 +125,7 @@ def _too_many_steps(run: Run, probe: Probe) -> list[tuple[str, str]]:
 
 
 def _for_llm(run: Run, clips: Sequence[Clip], checks_language: bool) -> Problems:
-    """Returns what the LLM would refuse after stage 1 is trained."""
+    """Returns the problems that the LLM would only report after stage 1 is trained."""
     from slt_cache.pipeline.fits_llm import language_problem, too_long  # imports torch
 
     language = language_problem(run.config) if checks_language else None
@@ -137,7 +137,7 @@ def _for_llm(run: Run, clips: Sequence[Clip], checks_language: bool) -> Problems
 
 def _report(corpus: CorpusConfig, scan: CorpusScan, results: dict[str, Any]) -> dict[str, Any]:
     """Returns the content of prepare.json."""
-    # named below the corpus' folder, so that the corpus may be moved
+    # relative to the corpus' folder, so that the corpus may be moved
     sources = [str(path.relative_to(corpus.root or "")) for path in scan.sources]
     return {
         "corpus": corpus.model_dump(mode="json"),
@@ -151,7 +151,7 @@ def _report(corpus: CorpusConfig, scan: CorpusScan, results: dict[str, Any]) -> 
 
 
 def _deviations(published: Mapping[str, SplitSize], named: dict[str, int], counts: dict[str, int]) -> list[str]:
-    """Returns the splits whose number of rows or clips is not the published one."""
+    """Returns the splits whose number of rows or clips differs from the published one."""
     lines: list[str] = []
     for split, size in published.items():
         if named[split] != size.rows or counts[split] not in size.numbers:
@@ -161,8 +161,8 @@ def _deviations(published: Mapping[str, SplitSize], named: dict[str, int], count
 
 
 def ensure_clips(run: Run) -> list[Clip]:
-    """Returns the clips of the run; prepares the corpus if that was not done yet. Raises InputError if the manifest was
-    made from a corpus other than the one that the run asks for."""
+    """Returns the clips of the run, preparing the corpus if needed. Raises InputError if the manifest was made from
+    another corpus than the run asks for."""
     log_waiting()
     if not run.manifest.is_file():
         make_manifest(run)
@@ -185,7 +185,7 @@ def _again(run: Run) -> str:
 
 
 def changed_manifest(run: Run) -> str:
-    """Returns a message if the manifest is not the one that `prepare` wrote; empty if it is, or if that is unknown."""
+    """Returns a message if the manifest differs from what `prepare` wrote; empty otherwise, or if unknown."""
     if not run.preparation.is_file() or not run.manifest.is_file():
         return ""
     written = read_signed(run.preparation, UNSIGNED).get("manifest_sha256")
@@ -196,10 +196,10 @@ def changed_manifest(run: Run) -> str:
 
 def _check_preparation(run: Run, made: dict[str, Any]) -> None:
     corpus = run.config.corpus
-    settings = {**CorpusConfig().model_dump(mode="json"), **made["corpus"]}  # one made before a setting came has not it
+    settings = {**CorpusConfig().model_dump(mode="json"), **made["corpus"]}  # older ones lack newer settings
     different = differences(settings, corpus.model_dump(mode="json"), "corpus.")
     if different and not has_trained(run):
-        log(f"{run.manifest} is made again, since nothing was trained on it ({'; '.join(different)})")
+        log(f"{run.manifest} is rebuilt, since nothing was trained on it ({'; '.join(different)})")
         make_manifest(run)
         return
     if different:
@@ -242,7 +242,7 @@ def _advice(run: Run, split: str) -> str:
 
 
 def _source_sha256(corpus: CorpusConfig, sources: Sequence[str]) -> str | None:
-    """Returns the hash of the manifest or the annotation files, to notice an edit; None if one of them is missing."""
+    """Returns the hash of the manifest or annotation files, to detect edits; None if one is missing."""
     paths = [Path(corpus.root or "") / source for source in sources]
     if not paths or not all(path.is_file() for path in paths):
         return None

@@ -1,4 +1,4 @@
-"""The LLM's side before stage 2: its tokenizer, which stage 1 needs too; trimming it, or making a small one."""
+"""Preparation of the LLM before stage 2: its tokenizer, which stage 1 needs too, trimming it, or making a small one."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ from slt_cache.progress import log
 from slt_cache.runs.begin_from import is_of_other_run
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.llm_folders import require_whole_llm
-from slt_cache.runs.outdated import say_outdated_by_pretraining
+from slt_cache.runs.outdated import log_outdated_by_pretraining
 from slt_cache.runs.run import Run
 from slt_cache.runs.settings_use import value_of
 from slt_cache.runs.unfinished import BEST
@@ -50,12 +50,12 @@ DECIDE_TOKENIZER = (
 """Settings that stage 1 shares with the LLM."""
 QUOTE = '"'
 UNNAMED = "small-mbart"
-"""The small LLM that records of a pre-training do not name: once it was the only one."""
+"""Name of the small LLM in records that do not name it, since it was once the only one."""
 
 
 def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
-    """Sentences without video: the file that the settings name, else the corpus' monolingual sentences, else the
-    sentences of the train split. Raises InputError where the file is missing or empty."""
+    """Returns sentences without video: those of the file in the settings, else the corpus' monolingual ones, else those
+    of the train split. Raises InputError if the file is missing or empty."""
     named = run.config.llm_pretraining.text
     path = Path(named) if named is not None else run.corpus / MONOLINGUAL_FILE
     if named is None and not path.is_file():
@@ -64,8 +64,8 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
 
 
 def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
-    """Returns the folder or hub name of an LLM that was made elsewhere; trimmed to the train split's sentences if the
-    settings say so (paper, 4.3)."""
+    """Returns the folder or hub name of an LLM made elsewhere, trimmed to the train split's sentences if the settings
+    say so (paper, 4.3)."""
     llm = run.config.llm
     require_whole_llm(llm.name)
     if not llm.trim:
@@ -85,17 +85,17 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
 
 @dataclass(frozen=True)
 class Llm:
-    """The run's encoder-decoder, to be made when a training needs it."""
+    """Encoder-decoder of the run, made when a training needs it."""
 
     tokenizer: Tokenizer
     made_of: dict[str, Any]
-    """What it is made of, to be recorded."""
+    """Origin of the LLM, for the record."""
     make_whole: Callable[[], Any]
-    """Makes it, a PreTrainedModel."""
+    """Function that makes the LLM, a PreTrainedModel."""
     lora: LoraConfig | None
 
     def make(self) -> Any:
-        """Returns it, a PreTrainedModel; with LoRA if the settings ask for it."""
+        """Makes the LLM, a PreTrainedModel, with LoRA if the settings say so."""
         seq2seq = self.make_whole()
         if self.lora is not None:
             add_lora(seq2seq, self.lora)
@@ -105,8 +105,8 @@ class Llm:
 def llm_of(
     run: Run, clips: Sequence[Clip], derived: Derived, *, saves: bool, check: Callable[[Tokenizer], None] | None = None
 ) -> Llm:
-    """Returns the run's encoder-decoder; trims or pre-trains it if that was not done. `saves` says that the training
-    saves the settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is pre-trained."""
+    """Returns the run's encoder-decoder, trimming or pre-training it if needed. `saves` says that the training saves
+    these settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is pre-trained."""
     try:
         tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
     except OtherSettings:
@@ -139,25 +139,24 @@ def _whole_llm(
 
 
 def _content(run: Run) -> str:
-    """What records call the LLM."""
+    """Returns how records identify the LLM."""
     return content_of(run.config.llm.name, whole_record(run.trimmed))
 
 
 def _small_llm(name: str, shape: LlmPretrainingConfig, tokenizer: Tokenizer) -> Any:
-    """Fresh weights; a PreTrainedModel."""
+    """Makes a small LLM with fresh weights, a PreTrainedModel."""
     return make_small(name, shape, len(tokenizer), tokenizer.pad, tokenizer.eos, tokenizer.language_code())
 
 
 def _pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived) -> Record:
-    """Pre-trains the small LLM if that was not done; again for a stage that is restarted, if its text or settings have
-    changed since."""
+    """Pre-trains the small LLM if needed; again for a restarted stage, if its text or settings have changed."""
     made, stage = read_record(run.pretrained / BEST), _stage(run, clips, tokenizer, derived)
     outdated = made is not None and bool(differences(made.settings, stage.settings))
     return run_stage(stage, restart=derived.restart and outdated)
 
 
 def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
-    """Returns the tokenizer of the run's LLM; that of a small one is trained if that was not done."""
+    """Returns the tokenizer of the run's LLM, training that of a small one if needed."""
     llm, language = run.config.llm, language_code(run.config)
     if small_family(llm.name) is None:
         return load_tokenizer(ensure_llm(run, clips, derived), language)
@@ -174,7 +173,7 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Token
     def make(folder: Path) -> None:
         log(f"training sentencepiece on {len(sentences):,} sentences")
         if characters:
-            log(f"only the train split has the characters {' '.join(sorted(characters))}; each gets a piece")
+            log(f"only the train split has the characters {' '.join(sorted(characters))}; each gets a token")
         vocabulary = run.config.llm_pretraining.vocabulary
         train_tokenizer(sentences, vocabulary, language, folder, "".join(sorted(characters)))
 
@@ -182,10 +181,9 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Token
 
 
 def require_tokenizer_of_stage_1(run: Run, tokenizer: Tokenizer | None, derived: Derived, saves: bool) -> None:
-    """Raises InputError if settings of this command line give the LLM another tokenizer than stage 1 was trained with.
-    A training that `saves` these settings, or that replaces the tokenizer, would make stage 1 one of other settings.
-    In a run that was begun from another one, stage 1 is the other's and stays as it is. No `tokenizer` stands for one
-    that differs for certain."""
+    """Raises InputError if this command line's settings give the LLM another tokenizer than stage 1 was trained with. A
+    training that `saves` them, or replaces the tokenizer, would outdate stage 1. In a run started from another, stage 1
+    is the other's and stays. No `tokenizer` means one that surely differs."""
     made = whole_record(run.visual / BEST)
     if made is None or not (saves or derived.replaces) or is_of_other_run(run.folder, run.visual.name):
         return
@@ -195,17 +193,17 @@ def require_tokenizer_of_stage_1(run: Run, tokenizer: Tokenizer | None, derived:
     before, asked = (one.model_dump(mode="json") for one in (saved, run.lasting or run.config))
     changed = [name for name in DECIDE_TOKENIZER if value_of(before, name) != value_of(asked, name)]
     if not changed:
-        return  # the text has changed; `outdated` says what that means
+        return  # the text has changed; `outdated` logs what that affects
     words = [f"{name}={json.dumps(value_of(asked, name), ensure_ascii=False).strip(QUOTE)}" for name in changed]
     other = command("train-llm", **{"from": run.folder}, run="NEW", set=words)
     raise InputError(
-        f"{', '.join(changed)}: gives another tokenizer than the one that stage 1 of {run.folder} was trained with, so "
-        f"stage 1 would have to be trained again. To keep it, train the LLM in a new run over its features: {other}"
+        f"{', '.join(changed)}: gives another tokenizer than stage 1 of {run.folder} was trained with, so "
+        f"stage 1 would have to be trained again. To keep it, train the LLM in a new run on its features: {other}"
     )
 
 
 def small_llm(run: Run) -> str:
-    """Name of the LLM that the run pre-trains. Raises InputError where it is none of the small ones."""
+    """Returns the name of the LLM that the run pre-trains. Raises InputError if it is not a small one."""
     name = run.config.llm.name
     if small_family(name) is None:
         raise InputError(
@@ -224,13 +222,14 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
         tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
         require_tokenizer_of_stage_1(run, tokenizer, derived, saves=True)
         record = run_stage(_stage(run, clips, tokenizer, derived), restart)
-    say_outdated_by_pretraining(run)
+    log_outdated_by_pretraining(run)
     return record
 
 
 @dataclass(frozen=True)
 class PretrainingStage(Stage):
-    """The small MBart or mT5 learns to restore sentences; its run has the seed of the pre-training."""
+    """Stage of pre-training, in which the small LLM learns to restore sentences; its run has the seed of
+    pre-training."""
 
     sentences: Sequence[str]
     tokenizer: Tokenizer

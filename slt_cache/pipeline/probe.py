@@ -1,5 +1,6 @@
-"""Opens the videos of clips before hours are spent on them, in parallel processes that a broken file may crash, and
-names all bad ones at once. Good ones are remembered in the run folder by path, size and time of change."""
+"""Probing of videos before hours are spent on them: parallel processes, which a broken file may crash, open every
+video, and all bad ones are named at once. Good ones are remembered in the run folder by path, size and modification
+time."""
 
 import os
 from collections.abc import Collection, Generator, Iterator, Sequence
@@ -21,14 +22,14 @@ from slt_cache.video.subprocess import WorkerDied, map_in_subprocess
 
 PROBED_FILE = "probed.json"
 MOST_PROCESSES = 16
-"""More processes than this do not make a disk faster."""
+"""Largest number of processes; more do not make a disk faster."""
 MAX_NAMED = 10
-"""Clips named in a line of progress; an error names all."""
+"""Largest number of clips named in a line of progress; an error names all."""
 
 
 def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
-    """Opens the video of every clip and decodes one frame of each video. `folder` is that of the run, which remembers
-    good clips: a second call only checks whether their files have changed. `fps` is `video.fps`."""
+    """Opens the video of every clip and decodes one frame of each video. `folder` is the run's, which remembers good
+    clips: a second call only checks whether their files have changed. `fps` is `video.fps`."""
     memory = _Memory(folder / PROBED_FILE, fps)
     found: dict[int, ProbedClip] = {}
     open_now: dict[Path, list[int]] = {}
@@ -57,10 +58,10 @@ def probe(folder: Path, clips: Sequence[Clip], fps: float = 0.0) -> Probe:
 
 
 def readable_clips(run: Run, clips: Sequence[Clip], allow_missing: bool, command: str) -> list[Clip]:
-    """Returns the clips that can be read; of several processes, the main one opens them.
+    """Returns the readable clips; the main process opens them.
 
-    Raises InputError that names all others at once, unless `allow_missing` leaves them out, which is logged. `command`
-    is the training to advise."""
+    Raises InputError naming all others at once, unless `allow_missing` leaves them out, which is logged. `command` is
+    the training to suggest."""
     [found] = gather_object(lambda: [probe_clips(run, clips)] if is_main_process() else [])
     if found.past_end:
         many = len(found.past_end)
@@ -77,8 +78,8 @@ def readable_clips(run: Run, clips: Sequence[Clip], allow_missing: bool, command
 
 
 def require_readable(run: Run, clips: Sequence[Clip], fps: float, manifest: Path | None = None) -> None:
-    """Raises InputError that names all clips that cannot be read, before the others are translated. `manifest` is the
-    user's file that they come from, if they are not the run's own."""
+    """Raises InputError naming all unreadable clips, before the others are translated. `manifest` is the user's file
+    that lists them, if they are not the run's own."""
     [found] = gather_object(lambda: [probe(run.folder, clips, fps)] if is_main_process() else [])
     if found.bad and manifest is not None:
         raise InputError(f"{_named(found.bad, len(clips))}\nCorrect {manifest}, or repair the videos.")
@@ -87,7 +88,7 @@ def require_readable(run: Run, clips: Sequence[Clip], fps: float, manifest: Path
 
 
 def probe_clips(run: Run, clips: Sequence[Clip]) -> Probe:
-    """Opens the video of every clip, as `probe` does, with the settings and the memory of a run."""
+    """Opens the video of every clip like `probe`, with the settings and memory of a run."""
     return probe(run.folder, clips, run.config.video.fps)
 
 
@@ -95,7 +96,7 @@ def _refusal(run: Run, clips: Sequence[Clip], bad: Sequence[BadClip], choice: st
     if not any(is_there(one.clip.video) for one in bad):
         return absent_videos(run, [one.clip for one in bad], len(clips), choice)
     return InputError(
-        f"{_named(bad, len(clips))}\nRepair the videos, or take the clips out of the manifest{choice or '.'}"
+        f"{_named(bad, len(clips))}\nRepair the videos, or remove the clips from the manifest{choice or '.'}"
     )
 
 
@@ -111,7 +112,7 @@ def _listed(ids: Collection[str]) -> str:
 def _summary(clips: Sequence[Clip], found: dict[int, ProbedClip]) -> Probe:
     bad = [BadClip(clip, found[number].reason or "") for number, clip in enumerate(clips) if found[number].reason]
     past_end = [
-        BadClip(clip, f"ends at {clip.end:g} s, and the video at {seconds:.2f} s")
+        BadClip(clip, f"ends at {clip.end:g} s, but the video at {seconds:.2f} s")
         for number, clip in enumerate(clips)
         if (seconds := found[number].seconds) is not None and found[number].reason is None
     ]
@@ -121,11 +122,11 @@ def _summary(clips: Sequence[Clip], found: dict[int, ProbedClip]) -> Probe:
 
 def _probed(jobs: Sequence[VideoToProbe]) -> Iterator[tuple[VideoToProbe, list[ProbedClip]]]:
     """Yields every job with its result, in any order. Each of several processes takes its shard; one that crashes or
-    hangs on a file costs that file alone."""
+    hangs on a file costs only that file."""
     many = min(len(jobs), MOST_PROCESSES, _processors())
-    shares = [jobs[first::many] for first in range(many)]
+    shards = [jobs[first::many] for first in range(many)]
     with ExitStack() as stack:
-        waiting = [iter(stack.enter_context(closing(_answers(share)))) for share in shares]
+        waiting = [iter(stack.enter_context(closing(_answers(shard)))) for shard in shards]
         while waiting:
             answers = waiting.pop(0)
             answer = next(answers, None)
@@ -149,25 +150,25 @@ def _processors() -> int:
 
 @dataclass
 class _Remembered:
-    """The result for one video file or folder, valid as long as it has this size and time of change."""
+    """Result for one video file or folder, valid while its size and modification time are unchanged."""
 
     size: int
     changed: int
-    """Nanoseconds"""
-    cuts: dict[str, tuple[int, float | None]] = field(default_factory=dict)
-    """Start and end of a good clip -> its frames, and the end of the video if the clip ends after it."""
+    """Modification time in nanoseconds."""
+    segments: dict[str, tuple[int, float | None]] = field(default_factory=dict)
+    """Frames of each good clip by its start and end, and the end of the video if the clip ends after it."""
 
     @classmethod
     def read(cls, entry: Any) -> "_Remembered":
-        cuts = {
-            str(cut): (int(frames), None if seconds is None else float(seconds))
-            for cut, (frames, seconds) in entry["cuts"].items()
+        segments = {
+            str(segment): (int(frames), None if seconds is None else float(seconds))
+            for segment, (frames, seconds) in entry["cuts"].items()
         }
-        return cls(int(entry["size"]), int(entry["changed"]), cuts)
+        return cls(int(entry["size"]), int(entry["changed"]), segments)
 
 
 class _Memory:
-    """The good clips that earlier calls have opened. Bad ones are not remembered: they are few and will be repaired."""
+    """Good clips that earlier calls opened. Bad ones are not remembered: they are few and will be repaired."""
 
     def __init__(self, path: Path, fps: float):
         self.path = path
@@ -177,23 +178,23 @@ class _Memory:
         self._status: dict[Path, tuple[int, int] | None] = {}
 
     def _read(self) -> dict[str, _Remembered]:
-        """Reads the file; one that is damaged or was made with another `video.fps` counts as empty."""
+        """Reads the file; a damaged one, or one of another `video.fps`, counts as empty."""
         try:
-            held = read_signed(self.path)
-            if held["fps"] != self.fps:
+            saved = read_signed(self.path)
+            if saved["fps"] != self.fps:
                 return {}
-            return {str(video): _Remembered.read(entry) for video, entry in held["videos"].items()}
+            return {str(video): _Remembered.read(entry) for video, entry in saved["videos"].items()}
         except (InputError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
     def find(self, clip: Clip) -> ProbedClip | None:
-        """Returns the result for a clip whose video has not changed; None if it is unknown."""
+        """Returns the result for a clip whose video is unchanged; None if unknown."""
         known = self.videos.get(_key(clip.video))
         if known is None or (known.size, known.changed) != self._status_of(clip.video):
             return None
-        if _cut(clip) not in known.cuts:
+        if _segment(clip) not in known.segments:
             return None
-        num_frames, seconds = known.cuts[_cut(clip)]
+        num_frames, seconds = known.segments[_segment(clip)]
         return ProbedClip(num_frames=num_frames, seconds=seconds)
 
     def add(self, clip: Clip, found: ProbedClip) -> None:
@@ -203,19 +204,19 @@ class _Memory:
         known = self.videos.get(_key(clip.video))
         if known is None or (known.size, known.changed) != status:
             known = self.videos[_key(clip.video)] = _Remembered(*status)
-        known.cuts[_cut(clip)] = found.num_frames, found.seconds
+        known.segments[_segment(clip)] = found.num_frames, found.seconds
         self.new = True
 
     def save(self) -> None:
         if self.new and is_main_process():
             videos = {
-                video: {"size": known.size, "changed": known.changed, "cuts": known.cuts}
+                video: {"size": known.size, "changed": known.changed, "cuts": known.segments}
                 for video, known in self.videos.items()
             }
             write_signed(self.path, {"fps": self.fps, "videos": videos})
 
     def _status_of(self, video: Path) -> tuple[int, int] | None:
-        """Returns size and time of change, as they were before the video was opened."""
+        """Returns size and modification time, as before the video was opened."""
         if video not in self._status:
             try:
                 status = video.stat()
@@ -229,5 +230,5 @@ def _key(video: Path) -> str:
     return str(video.absolute())
 
 
-def _cut(clip: Clip) -> str:
+def _segment(clip: Clip) -> str:
     return f"{clip.start} {clip.end}"

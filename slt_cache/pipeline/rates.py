@@ -1,6 +1,5 @@
-"""How long the pieces of a training take on this device: short measurements with random numbers, to be multiplied.
-
-Good to a factor of two or so, for planning."""
+"""Time estimates of training steps on this device, from short measurements with random numbers. Accurate within a
+factor of two or so, for planning."""
 
 import time
 from collections.abc import Callable
@@ -21,16 +20,16 @@ from slt_cache.text.families import likely_family, small_family
 from slt_cache.training.optimizers import AdamW
 
 TRIMMED_VOCABULARY = 2500
-"""Pieces, about, of an LLM that was trimmed to PHOENIX14T."""
+"""Approximate vocabulary of an LLM trimmed to PHOENIX14T."""
 BATCH = 16
-"""Clips of a measurement."""
+"""Clips per measurement."""
 PIXELS = 400_000
-"""Of a measurement of the backbone."""
+"""Pixels per measurement of the backbone."""
 ROUNDS = 3
 
 
 def seconds_of(action: str, model: str, settings: Config, workload: Workload, rates: "DeviceRates") -> float:
-    """Returns the seconds of one step: `action` is one of a plan's Step, `model` one of runs/variants.py."""
+    """Returns the seconds of one step: `action` is that of a plan's Step, `model` one of runs/variants.py."""
     kept = {split: amount.frames * settings.video.keep_rate for split, amount in workload.splits.items()}
     clips = {split: amount.clips for split, amount in workload.splits.items()}
     variant = VISUAL if action == "visual" else MODELS[model]
@@ -61,22 +60,22 @@ def seconds_of(action: str, model: str, settings: Config, workload: Workload, ra
 
 @dataclass(frozen=True)
 class TranslatorRates:
-    """Seconds, and what it takes of memory."""
+    """Measured seconds and memory of a translator."""
 
     step: float
-    """A clip forward and backward."""
+    """Seconds per clip, forward and backward."""
     update: float
-    """The weights once, by the gradients of a batch."""
+    """Seconds per update of the weights."""
     decoding: float
-    """A clip by beam search."""
+    """Seconds per clip of beam search."""
     parameters: int
-    """Numbers that are trained."""
+    """Number of trained parameters."""
     saved_bytes: float
-    """Of a clip between forward and backward pass."""
+    """Bytes per clip kept between forward and backward pass."""
 
 
 class DeviceRates:
-    """Measured when first asked for."""
+    """Measured times of a device; translators are measured on first use."""
 
     def __init__(self, config: Config, workload: Workload):
         self.config = config
@@ -88,7 +87,7 @@ class DeviceRates:
         self.trained_frame, self.encoded_frame, self.encoder_update = self._backbone()
 
     def _backbone(self) -> tuple[float, float, float]:
-        """Seconds of a kept frame forward and backward, of one forward alone, and of updating the weights once."""
+        """Returns the seconds per kept frame forward and backward, per frame forward, and per update of the weights."""
         size = self.config.video.size
         count = max(8, PIXELS // size**2)
         encoder = new_encoder(self.config.encoder, self.config.video).to(self.device)
@@ -102,7 +101,7 @@ class DeviceRates:
         return trained / count, encoded / count, update
 
     def translator(self, name: str) -> TranslatorRates:
-        """Of a size of Light-T, or of an LLM by its name."""
+        """Measures a size of Light-T, or an LLM by its name."""
         if name not in self._translators:
             self._translators[name] = self._measured(*_make(name, self.config))
         return self._translators[name]
@@ -131,7 +130,7 @@ class DeviceRates:
         )
 
     def _updated(self, model: nn.Module) -> float:
-        """Seconds of clipping and an optimizer's step, by the gradients that the model holds."""
+        """Returns the seconds of clipping and an optimizer step with the model's gradients."""
         optimizer = AdamW(model.parameters(), lr=0.0)
 
         def update() -> None:
@@ -141,7 +140,7 @@ class DeviceRates:
         return self._timed(update)
 
     def _timed(self, work: Callable[[], Any]) -> float:
-        """Seconds of the quickest of some rounds, after one to warm up."""
+        """Returns the seconds of the fastest of several rounds, after a warm-up."""
         taken = []
         for _ in range(ROUNDS + 1):
             begun = time.perf_counter()
@@ -153,7 +152,7 @@ class DeviceRates:
 
 
 def _saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module) -> int:
-    """Bytes that a forward pass keeps for the backward pass, besides the weights."""
+    """Returns the bytes that a forward pass keeps for the backward pass, without the weights."""
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, int] = {}
     alive = []
@@ -161,7 +160,7 @@ def _saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module) -> int:
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            alive.append(storage)  # else another could be given the same address
+            alive.append(storage)  # or another could get the same address
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
@@ -171,8 +170,8 @@ def _saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module) -> int:
 
 
 def _make(name: str, config: Config) -> tuple[Any, int]:
-    """Makes a model to measure, and says how many times as many layers the real one has. A large LLM is measured by one
-    of its layers a side, with the shape of the model that is mostly used of its family."""
+    """Makes a model to measure, and returns how many times more layers the real one has. A large LLM is represented by
+    one layer of encoder and decoder, in the shape of its family's most used model."""
     if name in LIGHT_T_SIZES:
         return make_light_t(name, TRIMMED_VOCABULARY, 1, 2, config.light_t.dropout), 1
     if small_family(name) is not None:

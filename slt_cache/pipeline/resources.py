@@ -1,4 +1,4 @@
-"""What a training needs of this machine and of its processes, checked before hours are spent on what comes first."""
+"""Requirements of a training on the machine and its processes, checked before hours are spent on what comes first."""
 
 import torch
 
@@ -12,20 +12,20 @@ from slt_cache.training.trackers import require_tracker
 
 
 def require_resources(run: Run, settings: OptimizerConfig) -> torch.device:
-    """Returns the device to train on. Raises InputError if this machine lacks the device, its precision or the
-    tracker, or if several processes cannot share the batches: before hours are spent on what comes first."""
+    """Returns the device to train on. Raises InputError if this machine lacks the device, its precision or the tracker,
+    or if several processes cannot shard the batches."""
     compute = run.config.compute
     require_tracker(compute.tracker)
-    _require_shares(run, settings)
+    _require_shardable(run, settings)
     return pick_device(compute.device, compute.precision)
 
 
-def _require_shares(run: Run, settings: OptimizerConfig) -> None:
+def _require_shardable(run: Run, settings: OptimizerConfig) -> None:
     """Raises InputError if several processes cannot share the batches, or would chunk them differently."""
     if settings.batch_size < size():
         raise InputError(
-            f"batch_size {settings.batch_size}: it is shared by all {size()} processes, and some would get no clip. "
-            "Start fewer, or take a larger batch."
+            f"batch_size {settings.batch_size}: shared by {size()} processes, so some would get no clip. "
+            "Start fewer, or use a larger batch."
         )
     if size() > 1 and run.config.compute.sync_batchnorm and run.config.encoder.chunk_frames is not None:
         raise InputError(
@@ -34,16 +34,16 @@ def _require_shares(run: Run, settings: OptimizerConfig) -> None:
         )
 
 
-def say_effective_batch(name: str, settings: OptimizerConfig) -> None:
-    """Logs the effective batch unless it is plain: over several processes or batches, or other than the paper's, which
-    is the default of both stages. Pre-training and the Light-T baseline have no such default."""
+def log_effective_batch(name: str, settings: OptimizerConfig) -> None:
+    """Logs the effective batch size if it spans several processes or batches, or differs from the paper's, the default
+    of both stages. Pre-training and the Light-T baseline have no such default."""
     effective = settings.batch_size * settings.accumulate
     of_the_paper = isinstance(settings, VisualTrainingConfig | LlmTrainingConfig)
     recipe = type(settings).model_fields["batch_size"].default if of_the_paper else None
     if size() == 1 and settings.accumulate == 1 and recipe in (None, effective):
         return
-    share = settings.batch_size / size()
-    made = [f"{size()} processes x {share:g} clips"] if size() > 1 else []
+    shard = settings.batch_size / size()
+    made = [f"{size()} processes x {shard:g} clips"] if size() > 1 else []
     if settings.accumulate > 1:
         made.append(f"{settings.accumulate} batches" + ("" if made else f" of {settings.batch_size}"))
     how = f" ({', '.join(made)})" if made else ""

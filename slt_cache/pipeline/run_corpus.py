@@ -1,4 +1,4 @@
-"""The corpus of a run: read it, open its videos, and say what to do if they are gone."""
+"""Corpus of a run: reading it, opening its videos, and advice if they are gone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from slt_cache.runs.run import Run
 
 @dataclass(frozen=True)
 class BadClip:
-    """A clip that cannot be read, and why."""
+    """Clip that cannot be read, with the reason."""
 
     clip: Clip
     reason: str
@@ -25,22 +25,22 @@ class BadClip:
 
 @dataclass(frozen=True)
 class Probe:
-    """The result of opening all videos."""
+    """Result of opening all videos."""
 
     bad: tuple[BadClip, ...]
-    """Clips that cannot be read, in the order of the clips."""
+    """Unreadable clips, in order."""
     past_end: tuple[BadClip, ...]
-    """Clips that can be read, but end after their video does."""
+    """Readable clips that end after their video."""
     num_frames: dict[str, int]
-    """T of each clip that can be read."""
+    """T of each readable clip."""
 
 
-Look = Callable[[Run, Sequence[Clip]], Probe]
-"""Opens the videos of a run's clips."""
+ProbeClips = Callable[[Run, Sequence[Clip]], Probe]
+"""Function that opens the videos of a run's clips."""
 
 
 def read_corpus(run: Run) -> CorpusScan:
-    """Reads the run's corpus. Raises InputError if there is nothing to read, or if it is broken."""
+    """Reads the run's corpus. Raises InputError if there is nothing to read, or it is broken."""
     corpus = corpus_of(run.config)
     if corpus.root_holds is not None:
         _require_root(run, corpus.root_holds)
@@ -56,7 +56,7 @@ def _require_root(run: Run, holds: str) -> None:
         again = run.command("prepare", name, root="DIR")
         raise InputError(f"corpus.root: not set. Name the folder of {holds}: {again}")
     if not Path(root).is_dir():
-        found = "a file" if Path(root).is_file() else "there is no such folder"
+        found = "a file" if Path(root).is_file() else "no such folder"
         raise InputError(f"corpus.root {root}: {found}. Name the folder of {holds}.")
 
 
@@ -68,22 +68,21 @@ def has_trained(run: Run) -> bool:
 
 
 def require_corpus(run: Run, clips: Sequence[Clip]) -> None:
-    """Raises InputError if the corpus as a whole is no longer where it was; single clips without a video pass."""
+    """Raises InputError if the whole corpus is no longer where it was; single clips without video pass."""
     error = moved_corpus(run, clips)
     if error is not None:
         raise error
 
 
 def moved_corpus(run: Run, clips: Sequence[Clip]) -> InputError | None:
-    """Returns the error that says what to do if the corpus as a whole is no longer where it was; None if it still
-    is."""
+    """Returns an error with advice if the whole corpus is no longer where it was; None if it is."""
     absent = [clip for clip in clips if not is_there(clip.video)]
     return absent_videos(run, absent, len(clips)) if _has_moved(run, len(absent), len(clips)) else None
 
 
 def absent_videos(run: Run, absent: Sequence[Clip], total: int, choice: str = "") -> InputError:
-    """Returns the error for clips, out of `total`, that have no video, and says what to do: about a corpus that has
-    moved, or about single clips, which leave one more `choice`."""
+    """Returns the error for clips, out of `total`, without video, with advice on a corpus that moved, or on single
+    clips, for which `choice` is one more option."""
     named = ", ".join(f"{clip.id!r} ({clip.video})" for clip in absent[:3])
     more = f", and {len(absent) - 3:,} more" if len(absent) > 3 else ""
     advice = _advice_on_absent(run, len(absent), total, choice)
@@ -92,16 +91,16 @@ def absent_videos(run: Run, absent: Sequence[Clip], total: int, choice: str = ""
 
 def _advice_on_absent(run: Run, absent: int, total: int, choice: str) -> str:
     if not _has_moved(run, absent, total):
-        return f"Put the videos there, or take the clips out of the manifest{choice or '.'}"
+        return f"Put the videos there, or remove the clips from the manifest{choice or '.'}"
     if not run.preparation.is_file():
-        return f"If they have moved, correct the paths in {run.manifest}."
+        return f"If they moved, correct the paths in {run.manifest}."
     corpus = run.config.corpus
     if corpus_of(run.config).is_drawn and corpus.root is None:
         return f"Draw them again: {run.command('prepare', corpus.name)}"
-    return f"If the corpus has moved, name its new folder: {run.command('prepare', corpus.name, root='DIR')}"
+    return f"If the corpus moved, give its new folder: {run.command('prepare', corpus.name, root='DIR')}"
 
 
 def _has_moved(run: Run, absent: int, total: int) -> bool:
-    """Returns whether the corpus is missing rather than single clips."""
+    """Returns whether the whole corpus is missing rather than single clips."""
     root = run.config.corpus.root
     return absent > 0 and (2 * absent > total or (root is not None and not is_there(Path(root))))

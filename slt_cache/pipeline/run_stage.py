@@ -1,4 +1,4 @@
-"""Runs one training of a run: finished already, to be resumed, or to be started."""
+"""Running of one training of a run: finished already, resumed, or started."""
 
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -23,7 +23,7 @@ from slt_cache.hashes import file_sha256
 from slt_cache.locks import exclusive, require_writable
 from slt_cache.pipeline.final_dev import dev_is_scored, score_best_again, with_final_dev
 from slt_cache.pipeline.longer import Shorter, advice, loop_before, shorter_of
-from slt_cache.pipeline.resources import require_resources, say_effective_batch
+from slt_cache.pipeline.resources import log_effective_batch, require_resources
 from slt_cache.pipeline.stages import Stage
 from slt_cache.pipeline.trained_clips import explain_change, write_clips
 from slt_cache.progress import log, size_text
@@ -34,16 +34,16 @@ from slt_cache.training.state import STATE_FILE, TrainerState
 from slt_cache.training.task import TrainerOptions
 
 CLIPS = "manifest_sha256"
-"""Setting of a training from video: identity of its clips."""
+"""Setting of a training from video that identifies its clips."""
 
 
 def run_stage(stage: Stage, restart: bool) -> Record:
-    """Trains into `stage.folder/best`, unless a training with the same settings is finished there already; then saves
-    the run's settings.
+    """Trains into `stage.folder/best`, unless a training with the same settings is finished; then saves the run's
+    settings.
 
-    The weights take the place of an earlier result once all of the training is done. Raises InputError if the folder
-    holds a training with other settings, or if another process is training there. All processes do the work, and the
-    main process writes."""
+    The weights replace an earlier result once training is complete. Raises InputError if the folder holds a training
+    with other settings, or another process is training there. All processes do the work, and the main process
+    writes."""
     stage.hash_inputs()
     before = whole_record(stage.folder / BEST)
     record = _run(stage, restart)
@@ -60,7 +60,7 @@ def _run(stage: Stage, restart: bool) -> Record:
     finally:
         if is_main_process():
             with suppress(OSError):
-                stage.folder.rmdir()  # of a failed start: there is nothing in it
+                stage.folder.rmdir()  # left empty by a failed start
 
 
 def _lock(stage: Stage) -> AbstractContextManager[Any]:
@@ -72,12 +72,12 @@ def _under_lock(stage: Stage, restart: bool) -> Record:
         stage.unfinished.settle()
     barrier()
     if not restart and (done := _finished(stage)) is not None:
-        return done  # by a run that had the lock until now, or was killed when all but the last renames were done
+        return done  # by a run that just released the lock, or was killed before its last renames
     shorter = None if restart else shorter_of(stage)
     begun = None if restart or shorter is not None else stage.unfinished.record
     if begun is not None:
         _require_same(stage, begun, stage.unfinished.last)
-    barrier()  # all have read what there was
+    barrier()  # all have read the previous state
     return _train_and_score(stage, begun is not None or shorter is not None, shorter)
 
 
@@ -108,13 +108,13 @@ def _train_and_score(stage: Stage, resumed: bool, shorter: Shorter | None) -> Re
     finished = with_final_dev(stage, unfinished.best, finished)
     if is_main_process():
         unfinished.finish(finished)
-        _say_state(stage)
+        _log_state(stage)
     barrier()
     return finished
 
 
-def _say_state(stage: Stage) -> None:
-    """Says where the last state is kept, and how large it is."""
+def _log_state(stage: Stage) -> None:
+    """Logs where the last state is kept, and its size."""
     state = stage.folder / STATE_FILE
     if state.is_file():
         log(
@@ -124,14 +124,14 @@ def _say_state(stage: Stage) -> None:
 
 
 def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> TrainerState:
-    """Builds the task, and runs the loop on it."""
+    """Builds the task and runs the loop on it."""
     run = stage.run
     compute, device = run.config.compute, require_resources(run, stage.loop)
     torch.manual_seed(run.config.seed)
     task = stage.make_task(device)
-    say_effective_batch(task.name, stage.loop)
+    log_effective_batch(task.name, stage.loop)
     if size() > 1 and compute.sync_batchnorm:
-        from slt_cache.encoders.sync_batchnorm import sync_batch_norms  # wants a torch that was built for it
+        from slt_cache.encoders.sync_batchnorm import sync_batch_norms  # needs a torch built with distributed
 
         sync_batch_norms(task.model)
     task.model.to(device)
@@ -155,7 +155,7 @@ def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> TrainerState
 
 
 def _begin(stage: Stage, resumed: bool, shorter: Shorter | None) -> None:
-    """Once all input has been read: until then nothing on disk has changed."""
+    """Prepares the folder once all input was read; until then nothing on disk has changed."""
     barrier()
     if is_main_process():
         stage.keep()
@@ -170,11 +170,11 @@ def _begin(stage: Stage, resumed: bool, shorter: Shorter | None) -> None:
 
 def _state_saved(stage: Stage) -> None:
     stage.unfinished.state_saved()
-    save_settings(stage.run, stage.variant.makes)  # what has trained can be resumed without naming it again
+    save_settings(stage.run, stage.variant.makes)  # so that a training can be resumed without repeating its settings
 
 
 def _finished(stage: Stage) -> Record | None:
-    """The record of a finished training, unless a later one with the same settings can be resumed."""
+    """Returns the record of a finished training, unless a later one with the same settings can be resumed."""
     barrier()
     unfinished, done = stage.unfinished, read_record(stage.folder / BEST)
     begun = unfinished.record
@@ -187,9 +187,9 @@ def _finished(stage: Stage) -> Record | None:
     _require_same(stage, done, stage.folder)
     log(f"{stage.name}: trained already, kept in {stage.folder / BEST}; --restart trains again")
     if not done.dev and stage.dev_sha256 is not None:
-        log(f"{stage.name}: there was no dev split then, so its last weights are kept, and not the best by dev")
+        log(f"{stage.name}: trained without a dev split, so its last weights are kept, not the best")
     if begun is not None:
-        log(f"{unfinished.last} holds an unfinished training with other settings: give these to resume it")
+        log(f"{unfinished.last} holds an unfinished training with other settings; use those to resume it")
     barrier()
     if is_main_process():
         unfinished.tidy()
@@ -197,7 +197,7 @@ def _finished(stage: Stage) -> Record | None:
 
 
 def _require_same(stage: Stage, made: Record, described: Path) -> None:
-    """Raises InputError if a training was made with other settings or data. `described` is where its data are."""
+    """Raises InputError if a training was made with other settings or data; `described` is the folder of its data."""
     try:
         require_same(stage.folder, made, stage.settings, stage.command)
     except OtherSettings as error:
@@ -207,14 +207,14 @@ def _require_same(stage: Stage, made: Record, described: Path) -> None:
 
 
 def _with_dev_of_now(stage: Stage, done: Record) -> Record:
-    """A finished training whose dev split or beams are others now has its scores renewed, if they can be saved."""
+    """Renews the dev scores of a finished training if its dev split or beams changed and the scores can be saved."""
     best = stage.folder / BEST
     if dev_is_scored(stage, done):
         return done
     try:
         require_writable(best)
     except InputError as error:
-        log(f"{stage.name}: its dev scores are kept as they are, though dev or the beams have changed: {error}")
+        log(f"{stage.name}: its dev scores are kept, although dev or the beams have changed: {error}")
         return done
-    with _lock(stage):  # else a training that replaces the weights meanwhile would get the scores of the old ones
+    with _lock(stage):  # or a training that replaces the weights meanwhile would get the old ones' scores
         return with_final_dev(stage, best, read_record(best) or done)

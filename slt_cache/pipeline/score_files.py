@@ -1,4 +1,4 @@
-"""The scorer alone, on text files and on the tables of `eval`."""
+"""Scoring of text files and of the tables of `eval`."""
 
 import codecs
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ from slt_cache.metrics.scores import RESAMPLES, Comparison, compare, score
 from slt_cache.progress import log, progress_steps
 
 Column = Literal["hypothesis", "reference"]
-"""Of a table of `eval`: what is read from it."""
+"""Column to read from a table of `eval`."""
 
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """Scores of one file of hypotheses, and how they compare with another's."""
+    """Scores of one file of hypotheses, and its comparison with another."""
 
     sentences: int
     scores: dict[str, Score]
     against: dict[str, Comparison]
-    """Empty where there is no other file."""
+    """Comparison with another file, by metric; empty without one."""
 
 
 def score_files(
@@ -42,12 +42,12 @@ def score_files(
     metrics: Sequence[str] = (),
 ) -> ScoredFiles:
     """Scores one file; with `against`, tests whether another file's scores differ (`bootstrap` resamples, else 1000).
-    `metrics` are computed besides those of every evaluation.
+    `metrics` are computed in addition to the standard ones.
 
-    Where every line of the files is `id|sentence`, lines are paired by id, else by number. A table of `eval` (its first
-    line names the columns id, reference, hypothesis) is paired by id; hypotheses and references are read from the
-    column of that name. The quotes of csv are removed if all of a file is written with them, as pandas and
-    spreadsheets do. Raises InputError if the files do not pair up, and for references that are all empty."""
+    If every line is `id|sentence`, lines are paired by id, else by number. A table of `eval` (its first line names the
+    columns id, reference, hypothesis) is paired by id, and read from the column of that name. Quotes of csv are removed
+    if the whole file is quoted as pandas and spreadsheets do. Raises InputError if the files do not pair up, or all
+    references are empty."""
     preset_named(preset, "--preset")
     keys = with_requested(metrics, "--metric")
     ours, wanted = _Sentences.read(hypotheses, "hypothesis"), _Sentences.read(references, "reference")
@@ -56,9 +56,9 @@ def score_files(
     others = None if theirs is None else _paired_with(wanted, theirs)
     for one in (ours, theirs):
         if one is not None:
-            _say_what_is_odd(one, wanted)
+            _report_irregularities(one, wanted)
     if len(found) == 1 and (bootstrap is not None or against is not None):
-        log("one sentence resampled is always the same one: intervals and p-values say nothing here")
+        log("resampling a single sentence always gives that sentence: intervals and p-values mean nothing here")
     with progress_steps("scoring", len(keys) * (1 if others is None else 2), "metric") as step:
         scores = score(found, wanted.texts, preset, choices, bootstrap, step, keys)
         if others is None:
@@ -67,12 +67,12 @@ def score_files(
     return ScoredFiles(len(wanted.texts), scores, compared)
 
 
-def _say_what_is_odd(found: "_Sentences", wanted: "_Sentences") -> None:
-    """Warns of empty sentences, and of references that differ from those in the table with the hypotheses. Raises
-    InputError if all references are empty."""
+def _report_irregularities(found: "_Sentences", wanted: "_Sentences") -> None:
+    """Warns of empty sentences, and of references that differ from those next to the hypotheses. Raises InputError if
+    all references are empty."""
     empty = [number for number, text in enumerate(wanted.texts, 1) if not text.strip()]
     if len(empty) == len(wanted.texts):
-        raise InputError(f"{wanted.path}: all {len(empty):,} references are empty. Name a file with sentences.")
+        raise InputError(f"{wanted.path}: all {len(empty):,} references are empty. Use a file with sentences.")
     if empty:
         log(f"{wanted.path}: {len(empty):,} of {len(wanted.texts):,} references are empty, such as number {empty[0]}")
     if not any(text.strip() for text in found.texts):
@@ -88,20 +88,20 @@ def _say_what_is_odd(found: "_Sentences", wanted: "_Sentences") -> None:
 
 @dataclass(frozen=True)
 class _Sentences:
-    """A file's sentences, in its order."""
+    """Sentences of a file, in its order."""
 
     path: Path
     texts: list[str]
     ids: list[str] | None
-    """Of the `id|sentence` lines, or of a table; None where the lines are sentences alone."""
+    """Ids of `id|sentence` lines or of a table; None if lines are sentences alone."""
     references: dict[str, str] = field(default_factory=dict)
-    """By id, where the file is a table that has them."""
+    """References by id, if the file is a table that has them."""
     is_table: bool = False
 
     @classmethod
     def read(cls, path: Path, column: Column) -> "_Sentences":
-        """A table of `eval` if the first line names its columns; `id|sentence` if at least half of the lines have a
-        bar. Raises InputError for a line without an id, an id that repeats, and a table without the column."""
+        """Reads a table of `eval` if the first line names its columns, or `id|sentence` if at least half of the lines
+        have a bar. Raises InputError for a line without id, a repeated id, or a table without the column."""
         text = _text(path)
         table = rows_as_they_are(text) if _is_as_eval_wrote_it(path) else rows_of_own(text)
         (_, names), *numbered = table.numbered
@@ -122,20 +122,20 @@ class _Sentences:
         for number, values in parts.numbered:
             if len(values) == 1:
                 raise InputError(
-                    f"{path}, line {number}: no id, while most lines are id|sentence. Give every line one, or none."
+                    f"{path}, line {number}: no id, but most lines are id|sentence. Give every line an id, or none."
                 )
         ids = _ids(path, [(number, clip_id) for number, (clip_id, _) in parts.numbered])
         return cls(path, [sentence for _, (_, sentence) in parts.numbered], ids)
 
 
 def _is_as_eval_wrote_it(path: Path) -> bool:
-    """Whether the scores next to a table name its hash: then quotes in its sentences mean nothing."""
+    """Returns whether the scores next to a table name its hash: then quotes in its sentences have no meaning."""
     scores = path.with_suffix(".json")
     if path.suffix != ".tsv" or not scores.is_file():
         return False
     try:
         return read_signed(scores).get("table_sha256") == file_sha256(path)
-    except InputError:  # the scores are damaged, or no scores at all; they are not what was asked for
+    except InputError:  # the scores are damaged or none at all, and were not asked for
         return False
 
 
@@ -147,36 +147,36 @@ def _remark(path: Path, rows: Rows) -> None:
 def _rows(
     path: Path, names: list[str], lines: list[tuple[int, list[str]]], column: Column
 ) -> list[tuple[int, dict[str, str]]]:
-    """The lines of a table, with their numbers, by column."""
+    """Returns the numbered lines of a table as columns."""
     if column not in names:
-        raise InputError(f"{path}: a table without a column {column!r} (it has {', '.join(names)}). Name another file.")
+        raise InputError(f"{path}: a table without a column {column!r} (it has {', '.join(names)}). Use another file.")
     if not lines:
-        raise InputError(f"{path}: a table without a row. Name another file.")
+        raise InputError(f"{path}: a table without rows. Use another file.")
     rows = []
     for number, fields in lines:
         if len(fields) != len(names):
             raise InputError(
-                f"{path}, line {number}: {len(fields)} columns, and the first line names {len(names)}. Repair the line."
+                f"{path}, line {number}: {len(fields)} columns, but the first line names {len(names)}. Repair the line."
             )
         rows.append((number, dict(zip(names, map(without_breaks, fields), strict=True))))
     return rows
 
 
 def _ids(path: Path, numbered: list[tuple[int, str]]) -> list[str]:
-    """The ids, composed (NFC), given with their lines' numbers. Raises InputError for one that repeats."""
+    """Returns the ids, composed (NFC), of numbered lines. Raises InputError for a repeated one."""
     seen: dict[str, int] = {}
     for number, written in numbered:
         clip_id = nfc(written)
         if clip_id in seen:
             raise InputError(
-                f"{path}: the id {clip_id!r} stands on two lines, {seen[clip_id]} and {number}. Give each clip one."
+                f"{path}: the id {clip_id!r} is on two lines, {seen[clip_id]} and {number}. Give each clip one line."
             )
         seen[clip_id] = number
     return list(seen)
 
 
 def _paired_with(wanted: _Sentences, found: _Sentences) -> list[str]:
-    """The sentences of `found` in the order of `wanted`. Raises InputError where they do not pair up."""
+    """Returns the sentences of `found` in the order of `wanted`. Raises InputError if they do not pair up."""
     if (found.ids is None) != (wanted.ids is None):
         with_ids, without = (wanted, found) if found.ids is None else (found, wanted)
         what = "a column of ids" if with_ids.is_table else "id|sentence lines"
@@ -200,13 +200,13 @@ def _paired_with(wanted: _Sentences, found: _Sentences) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """What a file says, its lines ended by line feeds, without the last of them. Raises InputError."""
+    """Returns the text of a file with Unix line ends, without the last one. Raises InputError."""
     try:
         data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file. Name a text file with one sentence per line.") from error
+        raise InputError(f"{path}: no such file. Use a text file with one sentence per line.") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Name a text file.") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Use a text file.") from error
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -220,5 +220,5 @@ def _text(path: Path) -> str:
 
 
 def _one_line_end(text: str) -> str:
-    """Line ends of Windows and of old Macs as `\\n`."""
+    """Returns the text with Windows and old Mac line ends as `\\n`."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,4 +1,4 @@
-"""The work on one split: which part files it has, which are still to be made, and the making of them."""
+"""Work on one split: which part files exist, which are missing, and how they are made."""
 
 import time
 from collections import deque
@@ -30,26 +30,26 @@ from slt_cache.video.reader_pool import read_ahead
 
 @dataclass(frozen=True)
 class _Begun:
-    """A part that is being made."""
+    """Part in progress."""
 
     number: int
     rows: dict[Clip, list[ClipFeatures]]
-    """All views of the clips that are done."""
+    """Views of the finished clips."""
     to_read: dict[Clip, str]
-    """Clips whose videos are read, and what they are made of."""
+    """Clips whose videos are read, with the fingerprint of their source."""
 
 
 @dataclass(frozen=True)
 class SplitWork:
-    """One split to be extracted. A part holds the clips of one stretch of the manifest, whoever makes it."""
+    """Extraction of one split. A part holds a fixed chunk of the manifest, whoever makes it."""
 
     run: Run
     checkpoint: VisualCheckpoint
     parts: Parts
     cache: Path
-    """Where the split will be, and may be already."""
+    """Cache for the split, which may hold it already."""
     chunks: Sequence[Sequence[Clip]]
-    """The clips of each part."""
+    """Clips of each part."""
 
     @classmethod
     def plan(
@@ -73,7 +73,7 @@ class SplitWork:
         return self.parts.metadata
 
     def content(self) -> SplitContent:
-        """The whole split, once all parts are there."""
+        """Returns the whole split, once all parts exist."""
         return self.parts.content(len(self.chunks))
 
     @property
@@ -82,23 +82,26 @@ class SplitWork:
 
     @cached_property
     def source_of(self) -> dict[str, str]:
-        """What the features of each clip are to be made of, as the videos are now."""
+        """Fingerprints of the sources of each clip's features, for the present videos."""
         clips = self.clips
         return dict(zip((clip.id for clip in clips), sources(clips), strict=True))
 
-    def are_of_these_videos(self, held: FeatureCache) -> bool:
-        """Whether no video has changed since the features were made of it; one that is gone has not."""
-        found = ((source, self.source_of.get(clip_id)) for clip_id, source in zip(held.ids, held.sources, strict=True))
+    def are_of_these_videos(self, cached: FeatureCache) -> bool:
+        """Returns whether no video has changed since these features were made; a deleted one has not."""
+        found = (
+            (source, self.source_of.get(clip_id)) for clip_id, source in zip(cached.ids, cached.sources, strict=True)
+        )
         return all(source == now for source, now in found if source and now)
 
     def kept(self) -> KeptFeatures:
-        """What earlier extractions have left; of a cache that is to be extracted again as a whole, only parts."""
+        """Returns what earlier extractions left; only parts, if the cache is to be extracted again entirely."""
         finished = [] if self.parts.is_restarted or not self.cache.exists() else [self.cache]
         return KeptFeatures(self.metadata, [*finished, *self.parts.aside])
 
     def to_do(self, longest_first: bool) -> list[int]:
-        """Parts that are not there, or lack clips that can be read by now; of a team those with the longest videos
-        first, so that no process is left alone with one at the end. Sets aside what other clips or videos made."""
+        """Returns the parts that are missing, or lack clips that are readable by now; with several processes those with
+        the longest videos first, so that none is left alone with one at the end. Sets aside parts of other clips or
+        videos."""
         numbers: list[int] = []
         fitting: set[int] = set()
         for number, clips in enumerate(self.chunks):
@@ -109,13 +112,13 @@ class SplitWork:
                     continue
             numbers.append(number)
         self.parts.set_aside(fitting)
-        self._say_kept(numbers)
+        self._log_kept(numbers)
         if not longest_first:
-            return numbers  # to look at every video takes long on a shared disk
+            return numbers  # examining every video is slow on a shared disk
         return sorted(numbers, key=lambda number: -sum(map(_weight, self.chunks[number])))
 
-    def _say_kept(self, numbers: Sequence[int]) -> None:
-        """How many clips of a changed manifest keep their features, if any does."""
+    def _log_kept(self, numbers: Sequence[int]) -> None:
+        """Logs how many clips of a changed manifest keep their features, if any."""
         kept = self.kept()
         todo = [clip for number in numbers for clip in self.chunks[number]]
         read = [clip.id for number in numbers for clip in self._to_read(kept, number, self.source_of)]
@@ -124,11 +127,12 @@ class SplitWork:
         changed = sum(clip_id in kept.ids for clip_id in read)
         split, of_which = self.metadata.split, f" ({len(read) - changed:,} new, {changed:,} changed)" if read else ""
         gone = len(kept.ids - self.source_of.keys())
-        dropped = f"; {gone:,} that the manifest no longer has are left out" if gone else ""
+        dropped = f"; {gone:,} no longer in the manifest are dropped" if gone else ""
         log(f"{split}: {len(todo) - len(read):,} clips keep their features, {len(read):,} are read{of_which}{dropped}")
 
     def any_readable(self, missing: Iterable[Failure], clips: Iterable[Clip]) -> bool:
-        """Whether one of the clips that could not be read can be now. What the cache cannot hold has been read."""
+        """Returns whether a previously unreadable clip is readable now. Clips that the cache cannot hold were
+        readable."""
         unstorable = UnstorableFeatures.reason_for(self.metadata.spec.dtype)
         lost = {failure.clip_id for failure in missing if failure.reason != unstorable}
         workers = min(1, self.run.config.compute.workers)
@@ -136,29 +140,29 @@ class SplitWork:
         events = read_ahead(read_again, ChunkReader(self.checkpoint.video), workers)
         return any(isinstance(event, ClipEnd) for event in events)
 
-    def make_all(self, numbers: Sequence[int], team: WorkQueue) -> float:
-        """Makes parts until the whole team has made all of these. Returns seconds."""
+    def make_all(self, numbers: Sequence[int], queue: WorkQueue) -> float:
+        """Makes parts until all processes together have made all of these. Returns seconds."""
         begun = time.monotonic()
         clips = sum(map(len, self.chunks))
         todo = sum(len(self.chunks[number]) for number in numbers)
         with progress_counter(
-            f"extracting {self.metadata.split}", clips, clips - todo, quiet=not team.is_main_process
+            f"extracting {self.metadata.split}", clips, clips - todo, quiet=not queue.is_main_process
         ) as show:
-            self._make(numbers, team, show)
-            for _ in team.await_all(self.metadata.split):
-                show(team.count(self.metadata.split, 0))
+            self._make(numbers, queue, show)
+            for _ in queue.await_all(self.metadata.split):
+                show(queue.count(self.metadata.split, 0))
         return time.monotonic() - begun
 
-    def _make(self, numbers: Sequence[int], team: WorkQueue, show: Callable[[int], None]) -> None:
-        """Makes those of the parts that this process claims. Videos are read ahead over the borders of parts; parts
-        whose clips all keep their features are written without any."""
+    def _make(self, numbers: Sequence[int], queue: WorkQueue, show: Callable[[int], None]) -> None:
+        """Makes the parts that this process claims. Videos are read ahead across parts; parts whose clips all keep
+        their features need none."""
         encoder, views, kept = self._encoder(), self.metadata.spec.views, self.kept()
         claimed: deque[_Begun] = deque()
 
         def jobs() -> Iterator[ClipView]:
-            for claim in team.claim_next(self.metadata.split, len(numbers)):
+            for claim in queue.claim_next(self.metadata.split, len(numbers)):
                 begun = self._begin(kept, numbers[claim])
-                show(team.count(self.metadata.split, len(begun.rows)))
+                show(queue.count(self.metadata.split, len(begun.rows)))
                 if not begun.to_read:
                     self._write(begun, [])
                     continue
@@ -179,11 +183,11 @@ class SplitWork:
                 failures += [Failure(clip.id, one.reason) for one in lost[:1]]
                 if not lost:
                     begun.rows[clip] = [_row(one, source) for one in found if isinstance(one, EncodedClip)]
-                show(team.count(self.metadata.split, 1))
+                show(queue.count(self.metadata.split, 1))
             self._write(begun, failures)
 
     def _begin(self, kept: KeptFeatures, number: int) -> "_Begun":
-        """A part with the features that are kept, and which clips are to be read."""
+        """Starts a part from the kept features; returns it with the clips to read."""
         clips = self.chunks[number]
         source_of = dict(zip((clip.id for clip in clips), sources(clips), strict=True))
         to_read = {*self._to_read(kept, number, source_of)}
@@ -192,8 +196,8 @@ class SplitWork:
         return _Begun(number, rows, {clip: source_of[clip.id] for clip in clips if clip not in rows})
 
     def _to_read(self, kept: KeptFeatures, number: int, source_of: Mapping[str, str]) -> list[Clip]:
-        """The clips of a part whose videos have to be read. If all that changed is that missing ones can be read now,
-        all of the part, so that the bytes are those of an extraction that nothing has interrupted."""
+        """Returns the clips of a part whose videos must be read. If only missing clips became readable, it is the whole
+        part, so that the bytes equal those of an uninterrupted extraction."""
         clips = self.chunks[number]
         to_read = [clip for clip in clips if not kept.holds(clip, source_of[clip.id])]
         repaired = to_read and not kept.of_other_manifests and kept.ids.isdisjoint(clip.id for clip in to_read)
@@ -217,7 +221,7 @@ class SplitWork:
 
 
 def _weight(clip: Clip) -> float:
-    """How long reading it will take, in a unit that all clips of a corpus share."""
+    """Returns the relative reading time of a clip, in a unit shared by all clips of a corpus."""
     if clip.start is not None and clip.end is not None:
         return clip.end - clip.start
     try:
@@ -227,7 +231,7 @@ def _weight(clip: Clip) -> float:
 
 
 def _until_end(events: Iterator[Event], clips: int) -> Iterator[Event]:
-    """The events of so many clips."""
+    """Yields the events of this many clips."""
     while clips:
         event = next(events)
         yield event

@@ -1,6 +1,5 @@
-"""What a training of a run is: what decides its weights, what the loop is given, how weights are saved and scored.
-
-run_stage.py runs it."""
+"""Definition of a training stage: what determines its weights, what the loop is given, how weights are saved and
+scored. run_stage.py runs it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -24,12 +23,12 @@ from slt_cache.training.task import Task
 
 @dataclass(frozen=True)
 class Stage(ABC):
-    """One training of a run. Subclasses: a training from video, from the cache, and the LLM's pre-training."""
+    """Training of a run. Subclasses: training from video, from the cache, and pre-training of the LLM."""
 
     run: Run
     variant: Variant
     derived: Derived | None
-    """Holds the tokenizer or the LLM that was made for the training."""
+    """Tokenizer or LLM made for the training."""
 
     @property
     def name(self) -> str:
@@ -41,7 +40,7 @@ class Stage(ABC):
 
     @property
     def command(self) -> str:
-        """The command that trains it, with the settings of this command line."""
+        """Command that trains it, with the settings of this command line."""
         return self.run.command(self.variant.command)
 
     @property
@@ -51,26 +50,26 @@ class Stage(ABC):
     @property
     @abstractmethod
     def loop(self) -> OptimizerConfig:
-        """Batches, epochs and learning rate."""
+        """Settings of batches, epochs and learning rate."""
 
     @property
     @abstractmethod
     def evaluate_every(self) -> int:
-        """Epochs."""
+        """Epochs between evaluations."""
 
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the weights."""
+        """Settings and inputs that determine the weights."""
 
     @property
     def train_clips(self) -> Sequence[Clip]:
-        """The clips that are read from video; they are listed in the folder, to say later how they have changed."""
+        """Clips read from video; the folder lists them, to explain later changes."""
         return ()
 
     @property
     def dev_sha256(self) -> str | None:
-        """Identity of the dev split, which decides what weights are kept, but none of them; None without dev."""
+        """SHA-256 of the dev split, which determines which weights are kept; None without dev."""
         return None
 
     @property
@@ -79,15 +78,15 @@ class Stage(ABC):
         return self.run.config.compute.keep_state and self.variant is not BASELINE
 
     def hash_inputs(self) -> None:
-        """Looks at all input now, in every process: what changes during the training is not what it was made of."""
+        """Reads all input now, in every process: changes during training are not part of it."""
         _ = self.settings, self.dev_sha256
 
     @abstractmethod
     def make_task(self, device: torch.device) -> Task:
-        """Returns what the loop trains; draws the fresh weights."""
+        """Returns the task of the loop; draws the initial weights."""
 
     def keep(self) -> None:
-        """Puts what was made for the training in its place, once nothing can be refused any more."""
+        """Moves what was made for the training into place, once nothing can be refused any more."""
         if self.derived is not None:
             self.derived.keep()
 
@@ -100,7 +99,7 @@ class Stage(ABC):
         save_record(folder, record)
 
     def record_of(self, epoch: int, dev: dict[str, float]) -> Record:
-        """Returns the record to be saved with the weights of an epoch that had these scores on dev."""
+        """Returns the record of the weights of an epoch with these dev scores."""
         config = self.run.config
         return Record(
             self.name,

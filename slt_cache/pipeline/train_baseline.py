@@ -1,4 +1,4 @@
-"""The Light-T baseline, which keeps a score of stage 2 honest: stage 1's Light-T, trained on over the same cache."""
+"""Light-T baseline of a stage-2 score: stage 1's Light-T, trained further on the same cache."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,9 @@ from slt_cache.runs.variants import BASELINE
 
 
 def train_baseline(run: Run, cache: Path) -> Record:
-    """Trains a Light-T over the cache, for all of stage 2's epochs, without its patience: that of stage 1, or, if the
-    features are others than the sign-wise ones that it reads, a new one of its size, which gets the epochs of stage 1
-    too. Epochs and not seconds, so that its score can be made again. With other settings than it was trained with, such
-    as those of another cache, it is trained again."""
+    """Trains a Light-T on the cache for all of stage 2's epochs, without early stopping: that of stage 1 or, for
+    features other than the sign-wise ones it reads, a new one of its size with stage 1's epochs added. Epochs rather
+    than seconds make the score reproducible. It is trained again if its settings, such as the cache, have changed."""
     splits, visual = open_splits(run, cache), load_visual(run.visual / BEST)
     stage = BaselineStage(run, BASELINE, None, splits, visual.tokenizer, visual)
     made = (read_record(stage.folder / BEST), stage.unfinished.record)
@@ -29,7 +28,7 @@ def train_baseline(run: Run, cache: Path) -> Record:
 
 
 def has_baseline(run: Run, cache: Path) -> bool:
-    """Returns whether the baseline is trained, on this cache and with these settings."""
+    """Returns whether the baseline is trained on this cache with these settings."""
     made = read_record(run.folder / BASELINE.name / BEST)
     if made is None or not made.finished:
         return False
@@ -39,7 +38,7 @@ def has_baseline(run: Run, cache: Path) -> bool:
 
 @dataclass(frozen=True)
 class BaselineStage(CacheStage):
-    """Adapter and Light-T."""
+    """Stage of the Light-T baseline: adapter and Light-T."""
 
     visual: VisualCheckpoint
 
@@ -77,7 +76,7 @@ def _loop(run: Run, train_split: FeatureCache) -> OptimizerConfig:
 
 
 def _settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
-    """What its weights depend on: of stage 2's settings those of the loop and of the batches."""
+    """Returns the settings that determine its weights: of stage 2's, those of the loop and the batches."""
     training = run.config.llm_training
     return {
         "loop": _loop(run, train_split).recorded(),

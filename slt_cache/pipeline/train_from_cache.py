@@ -1,4 +1,4 @@
-"""Trainings that read a feature cache, and open no video: stage 2, and the Light-T baseline."""
+"""Trainings on a feature cache, which open no video: stage 2 and the Light-T baseline."""
 
 import hashlib
 from abc import abstractmethod
@@ -34,7 +34,7 @@ from slt_cache.training.tasks.llm import FromCacheTask
 
 @dataclass(frozen=True)
 class CacheSplits:
-    """The two splits of a feature cache that a training reads."""
+    """Splits of a feature cache that a training reads."""
 
     train: FeatureCache
     dev: FeatureCache | None
@@ -42,7 +42,7 @@ class CacheSplits:
 
 @dataclass(frozen=True)
 class CacheStage(Stage):
-    """A training that reads a feature cache. Subclasses say what model it is."""
+    """Training stage on a feature cache. Subclasses define the model."""
 
     splits: CacheSplits
     tokenizer: Tokenizer
@@ -53,12 +53,12 @@ class CacheStage(Stage):
     @property
     @abstractmethod
     def lrs(self) -> tuple[float, float]:
-        """Peak learning rates of the encoder-decoder and of the adapter."""
+        """Peak learning rates of the encoder-decoder and the adapter."""
 
     @property
     @abstractmethod
     def own_settings(self) -> dict[str, Any]:
-        """What the weights depend on besides cache and seed."""
+        """Settings that determine the weights, besides cache and seed."""
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class CacheStage(Stage):
 
     @cached_property
     def dev_sha256(self) -> str | None:
-        """Identity of the cached clips of dev, of their sentences and of what their videos held."""
+        """SHA-256 of the cached dev clips, their sentences and video contents."""
         dev = self.splits.dev
         if dev is None:
             return None
@@ -102,7 +102,7 @@ class CacheStage(Stage):
         )
 
     def evaluate(self, model: SignTranslator) -> dict[str, float]:
-        """Scores the model on dev as it is trained; nothing without dev."""
+        """Scores the model in training on dev; empty without dev."""
         dev, config = self.splits.dev, self.run.config
         if dev is None:
             return {}
@@ -114,7 +114,7 @@ class CacheStage(Stage):
         save_llm(self.unfinished.best, model, self.tokenizer, self.record_of(epoch, dev))
 
     def score(self, best: Path, beams: int) -> dict[str, float]:
-        """Scores saved weights, and says which clips have ends that they do not read."""
+        """Scores saved weights on dev, and logs which clips they do not read to the end."""
         dev, config = self.splits.dev, self.run.config
         assert dev is not None
         saved = load_llm(best)
@@ -132,7 +132,7 @@ class CacheStage(Stage):
 
 
 def cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
-    """What the weights depend on, whichever model is trained on the cache."""
+    """Returns the settings that determine the weights of any model trained on the cache."""
     return {
         "seed": run.config.seed,
         "features": train_split.spec.to_json(),
@@ -143,13 +143,13 @@ def cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
 
 
 def open_splits(run: Run, cache: Path) -> CacheSplits:
-    """Opens train and dev. Says what is missing, in clips or in splits. Raises InputError if the features are not
-    those of the run's encoder, or the clips not those of its manifest."""
+    """Opens train and dev, logging missing clips or splits. Raises InputError if features or clips differ from those of
+    the run's encoder and manifest."""
     asked, file = asked_spec(run), CacheFile(cache)
     if run.config.features.level != IMPORTED and FeatureCache(file, "train").spec.level == IMPORTED:
         raise InputError(
-            f"{cache} holds imported features, and features.level is {run.config.features.level}. "
-            f"Add --set features.level={IMPORTED}, or name the cache of the run's own encoder."
+            f"{cache} holds imported features, but features.level is {run.config.features.level}. "
+            f"Add --set features.level={IMPORTED}, or use the cache of the run's own encoder."
         )
     train_split = open_features(run, file, "train", asked)
     dev_split = open_features(run, file, "dev", asked) if "dev" in file.splits else None

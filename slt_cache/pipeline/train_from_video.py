@@ -1,4 +1,4 @@
-"""Trainings that read videos: stage 1, and the LLM trained together with parts of the encoder."""
+"""Trainings on videos: stage 1, and the LLM trained together with parts of the encoder."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -42,10 +42,10 @@ from slt_cache.video.reader_pool import read_ahead
 
 @dataclass(frozen=True)
 class VideoStage(Stage):
-    """A training that reads videos. Subclasses say what model it is, and how its weights are saved."""
+    """Training stage on videos. Subclasses define the model, and how its weights are saved."""
 
     clips: Sequence[Clip]
-    """Of every split."""
+    """Clips of every split."""
     tokenizer: Tokenizer
 
     @property
@@ -55,7 +55,7 @@ class VideoStage(Stage):
     @property
     @abstractmethod
     def own_settings(self) -> dict[str, Any]:
-        """What the weights depend on besides videos, clips and seed."""
+        """Settings that determine the weights, besides videos, clips and seed."""
 
     @abstractmethod
     def make_model(self) -> VisualTranslator: ...
@@ -77,7 +77,7 @@ class VideoStage(Stage):
 
     @property
     def keep_epochs(self) -> tuple[int, ...]:
-        """Epochs whose weights are kept besides the best ones."""
+        """Epochs whose weights are kept in addition to the best ones."""
         return ()
 
     @cached_property
@@ -107,7 +107,7 @@ class VideoStage(Stage):
         return _dev_sha256(self.folder, self.dev_clips)
 
     def is_finished(self) -> bool:
-        """Whether there is nothing to train or to score, and so no video to open."""
+        """Returns whether there is nothing to train or score, and so no video to open."""
         done = read_record(self.folder / BEST)
         if done is None or done.dev_sha256 not in (None, self.dev_sha256):
             return False
@@ -143,7 +143,7 @@ class VideoStage(Stage):
         self.save(self.unfinished.best, model, self.record_of(epoch, dev))
 
     def keep_epoch(self, model: VisualTranslator, epoch: int) -> None:
-        """Saves the weights of an epoch that is to be kept."""
+        """Saves the weights of an epoch listed in `keep_epochs`."""
         if epoch in self.keep_epochs:
             kept = replace(self.record_of(epoch, {}), finished=True)
             self.save(epoch_folder(self.folder / LAST, epoch), model, kept)
@@ -151,7 +151,7 @@ class VideoStage(Stage):
     def dev_scores(
         self, model: VisualTranslator, device: torch.device, generation: GenerationConfig
     ) -> dict[str, float]:
-        """Scores a model on the videos of dev; nothing without dev."""
+        """Scores a model on the videos of dev; empty without dev."""
         if not self.dev_clips:
             return {}
         config = self.run.config
@@ -173,13 +173,13 @@ class VideoStage(Stage):
 
 
 def epoch_folder(folder: Path, epoch: int) -> Path:
-    """Where the weights of one epoch are kept, in the folder of a training."""
+    """Returns the folder of one epoch's weights, in the folder of a training."""
     return folder / "epochs" / str(epoch)
 
 
 def train_from_video(stage: VideoStage, restart: bool, allow_missing: bool) -> Record:
-    """Trains, or says how that was done before; dev decides which weights are kept. With `allow_missing` it goes
-    without the clips that cannot be read."""
+    """Trains, or returns the record of a finished training; dev selects the weights to keep. `allow_missing` leaves out
+    unreadable clips."""
     if restart or not stage.is_finished():
         listed = [*stage.train_clips, *stage.dev_clips]
         stage = replace(stage, clips=readable_clips(stage.run, listed, allow_missing, stage.command))
@@ -187,14 +187,14 @@ def train_from_video(stage: VideoStage, restart: bool, allow_missing: bool) -> R
 
 
 def _videos_sha256(folder: Path, clips: Sequence[Clip]) -> str | None:
-    """Over what the videos hold. Those of a finished training have not changed by being gone or having moved."""
+    """Returns the SHA-256 over the contents of the videos; those of a finished training may be gone or moved."""
     found = videos_sha256(clips)
     done = read_record(folder / BEST) if found is None else None
     return found if done is None else done.settings.get("videos_sha256")
 
 
 def _dev_sha256(folder: Path, dev_clips: Sequence[Clip]) -> str | None:
-    """Identity of the clips of dev and of what their videos hold, which have not changed by being gone."""
+    """Returns the hashes of the dev clips and of their videos' contents, which may be gone; None without dev."""
     if not dev_clips:
         return None
     listed, held = manifest_sha256(dev_clips), videos_sha256(dev_clips)

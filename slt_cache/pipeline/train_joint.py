@@ -1,5 +1,6 @@
-"""The LLM trained from pixels, with parts of the visual encoder: after stage 1 (Chen et al. 2024, table 9), or without
-it (table 4; with a frozen ImageNet backbone table 5's second row). Uses no cache: what learns cannot be cached."""
+"""Training of the LLM on pixels, with parts of the visual encoder: after stage 1 (Chen et al. 2024, table 9), or
+without it (table 4; with a frozen ImageNet backbone table 5's second row). Uses no cache, since features in training
+cannot be cached."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,7 +36,7 @@ from slt_cache.training.tasks.visual import joint_optimizer
 
 
 def train_unfrozen(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:
-    """Stage 2 with `llm_training.unfreeze`: the encoder of stage 1 is trained on, in part or whole."""
+    """Trains stage 2 with `llm_training.unfreeze`: stage 1's encoder is trained further, in part or entirely."""
     visual = load_visual(run.visual / BEST)
     weights = content_of(run.config.encoder.weights, visual.record)
     asked = {
@@ -53,8 +54,8 @@ def train_unfrozen(run: Run, restart: bool = False, allow_missing: bool = False)
 
 
 def train_joint(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:
-    """No stage 1: the encoder begins as `encoder.weights` says, and learns with the LLM from the first step; with
-    `llm_training.unfreeze=temporal` its backbone stays as it began."""
+    """Trains without stage 1: the encoder starts from `encoder.weights` and learns with the LLM from the first step;
+    with `llm_training.unfreeze=temporal` its backbone stays frozen."""
     variant = trained_by("train-joint", run.config)
     return _train(run, variant, {}, lambda: _fresh_encoder(run), restart, allow_missing)
 
@@ -77,12 +78,14 @@ def _train(
     find_backbone(config.encoder.backbone)
     if config.features.level != "sign":
         raise InputError(
-            f"features.level {config.features.level}: an encoder that learns gives sign-wise features. Set it to sign."
+            f"features.level {config.features.level}: an encoder in training gives sign-wise features. Set it to sign."
         )
     join()
     clips = main_process_first(lambda: ensure_clips(run))
     train_clips = require_split(run, clips, "train")
-    if restart or not _is_finished(run.folder / variant.name):  # all that can be refused, before an LLM is pre-trained
+    if restart or not _is_finished(
+        run.folder / variant.name
+    ):  # everything that may be refused, before an LLM is pre-trained
         make_encoder()
         readable_clips(run, [*train_clips, *of_split(clips, "dev")], allow_missing, command)
     with Derived(run, command, restart) as derived:
@@ -98,11 +101,11 @@ def _is_finished(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class JointStage(VideoStage):
-    """Visual encoder and LLM in one training."""
+    """Stage that trains visual encoder and LLM together."""
 
     llm: Llm
     start: dict[str, Any]
-    """The encoder that it starts from, to be recorded."""
+    """Encoder that it starts from, for the record."""
     make_encoder: Callable[[], VisualEncoder]
 
     @property

@@ -1,4 +1,4 @@
-"""Stage 2 as a command: a feature cache in, `llm/` of the run folder out. Opens no video."""
+"""Stage 2 as a command: feature cache in, `llm/` of the run folder out. Opens no video."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -27,9 +27,9 @@ from slt_cache.text.families import small_family, small_positions
 
 
 def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
-    """Fine-tunes adapter and LLM on the cache's train split; dev decides which weights are kept."""
+    """Fine-tunes adapter and LLM on the cache's train split; dev selects the weights to keep."""
     config = run.config
-    # Nothing that the training needs should fail after an LLM was pre-trained for it, or after the first epoch.
+    # Whatever the training needs must not fail after an LLM was pre-trained, or after the first epoch.
     require_resources(run, config.llm_training)
     preset_of(config)
     join()
@@ -44,7 +44,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
 
 @dataclass(frozen=True)
 class LlmStage(CacheStage):
-    """Adapter and LLM (Chen et al. 2024, 4.3)."""
+    """Stage 2: adapter and LLM (Chen et al. 2024, 4.3)."""
 
     llm: Llm
 
@@ -69,12 +69,12 @@ class LlmStage(CacheStage):
 
 
 def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
-    """Returns the clips whose sentences decide the LLM's vocabulary: those of the manifest, which stage 1 has seen; or,
-    for features that were made elsewhere, those of the cache."""
+    """Returns the clips whose sentences determine the LLM's vocabulary: those of the manifest, as in stage 1, or those
+    of the cache for features made elsewhere."""
     if train_split.spec.level == IMPORTED:
         texts = zip(train_split.ids, train_split.texts, strict=True)
         return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
     if small_family(run.config.llm.name) is not None and not run.tokenizer.is_dir():
         first = run.command("train-visual")
-        raise InputError(f"{run.tokenizer}: there is no tokenizer yet. Train stage 1 first: {first}")
+        raise InputError(f"{run.tokenizer}: no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)

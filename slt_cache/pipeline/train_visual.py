@@ -17,7 +17,7 @@ from slt_cache.pipeline.prepare_llm import ensure_tokenizer
 from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.train_from_video import VideoStage, train_from_video
 from slt_cache.runs.derived import Derived
-from slt_cache.runs.outdated import say_outdated_by_stage_1
+from slt_cache.runs.outdated import log_outdated_by_stage_1
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.variants import VISUAL
@@ -25,9 +25,9 @@ from slt_cache.training.tasks.visual import visual_optimizer
 
 
 def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:
-    """Trains the visual encoder with Light-T, or says how it was trained before. With `allow_missing` it goes without
-    the clips that cannot be read."""
-    # Before the corpus is drawn and an epoch trained: a mistyped device or a missing preset should not take a minute.
+    """Trains the visual encoder with Light-T, or returns the record of a finished training. `allow_missing` leaves out
+    unreadable clips."""
+    # Before the corpus is drawn and an epoch trained: a mistyped device or missing preset must fail at once.
     require_resources(run, run.config.visual_training)
     preset_of(run.config)
     find_backbone(run.config.encoder.backbone)
@@ -37,13 +37,13 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     with Derived(run, run.command("train-visual"), restart) as derived:
         tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
         record = train_from_video(VisualStage(run, VISUAL, derived, clips, tokenizer), restart, allow_missing)
-    say_outdated_by_stage_1(run)
+    log_outdated_by_stage_1(run)
     return record
 
 
 @dataclass(frozen=True)
 class VisualStage(VideoStage):
-    """Visual encoder and Light-T (Chen et al. 2024, 4.2)."""
+    """Stage 1: visual encoder and Light-T (Chen et al. 2024, 4.2)."""
 
     @property
     def loop(self) -> VisualTrainingConfig:

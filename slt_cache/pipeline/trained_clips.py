@@ -1,5 +1,4 @@
-"""The clips that a stage was trained on, each with a hash of its times and sentence, so that it can be said which of
-them have changed since."""
+"""Clips that a stage was trained on, each with a hash of its times and sentence, to tell which have changed since."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,8 +19,8 @@ def write_clips(folder: Path, clips: Sequence[Clip]) -> None:
 
 
 def explain_change(run: Run, folder: Path, clips: Sequence[Clip]) -> str:
-    """Returns sentences that say how the clips of the manifest differ from those that the training in `folder` had, and
-    whether the manifest is the one that `prepare` wrote; empty if nothing is known."""
+    """Returns sentences on how the manifest's clips differ from those trained on in `folder`, and whether the manifest
+    is the one that `prepare` wrote; empty if nothing is known."""
     found = [*_changes(folder, _hashes(clips))]
     changed = changed_manifest(run)
     return " ".join([*([f"Since then {'; '.join(found)}."] if found else []), *([changed] if changed else [])])
@@ -35,7 +34,7 @@ def _changes(folder: Path, now: dict[str, str]) -> list[str]:
     try:
         then: dict[str, str] = read_signed(folder / CLIPS_FILE)["clips"]
     except InputError:
-        return []  # of a training that was stopped too early to have it
+        return []  # of a training stopped too early to have one
     kinds = {
         ("has another sentence or other times", "have other sentences or times"): [
             name for name in now if name in then and now[name] != then[name]

@@ -1,4 +1,4 @@
-"""Any video file or folder of frames in, its sentence out."""
+"""Translation of any video file or folder of frames into a sentence."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,27 +25,27 @@ from slt_cache.video.subprocess import WorkerDied, map_in_subprocess
 from slt_cache.video.windows import windows
 
 SHORTEST_WINDOW = 0.1
-"""Seconds; a shorter one holds no movement."""
+"""Seconds; a shorter window holds no movement."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """What one video says, or one window of it, best first."""
+    """Translation of one video, or one window of it, best first."""
 
     video: Path
     texts: tuple[str, ...]
     scores: tuple[float, ...]
-    """Log-probability per token, length-penalized."""
+    """Log-probabilities per token, length-penalized."""
     steps_left_out: int
-    """Steps at the end of the video that were not read, because the LLM has no positions for them."""
+    """Steps at the end of the video that were not read for lack of positions in the LLM."""
     seconds: float
-    """From opening the video to the sentence; of several in a batch its share, by frames, of the time of the batch."""
+    """Seconds from opening the video to the sentence; in a batch, its share of the batch's time by frames."""
     frames: int
-    """T, frames of the video (with `video.fps` the resampled ones) before the keep rate."""
+    """Frames of the video, T (resampled, with `video.fps`), before the keep rate."""
     start: float | None = None
-    """Seconds from the beginning of the video; None where it was not cut into windows."""
+    """Start of the window in seconds; None for a whole video."""
     end: float | None = None
-    """Seconds; of the last window, where the video ends. None if it was not cut."""
+    """End of the window in seconds; the end of the video for the last one. None for a whole video."""
 
     @property
     def text(self) -> str:
@@ -54,7 +54,7 @@ class Translation:
 
 @dataclass(frozen=True)
 class Untranslated:
-    """A video, or a window of it, that has no sentence."""
+    """Video, or window of it, without a sentence."""
 
     video: Path
     reason: str
@@ -63,14 +63,14 @@ class Untranslated:
 
     @property
     def text(self) -> None:
-        """There is none."""
+        """None, since there is no sentence."""
 
 
 class Translator:
-    """Both stages of a run, loaded once: `Translator.from_run("runs/avatar")("clip.mp4").text`."""
+    """Translator with both stages of a run, loaded once: `Translator.from_run("runs/avatar")("clip.mp4").text`."""
 
     def __init__(self, run: Run):
-        """Raises InputError where the run is not trained, or its stages do not belong together."""
+        """Loads both stages. Raises InputError if the run is not trained, or its stages do not match."""
         _require_trained(run)
         self.generation: GenerationConfig = run.config.generation
         compute: ComputeConfig = run.config.compute
@@ -84,11 +84,11 @@ class Translator:
 
     @classmethod
     def from_run(cls, folder: str | Path, device: str | None = None) -> "Translator":
-        """From a run folder; `device` (auto, cpu, cuda, cuda:1, mps) in place of the run's own."""
+        """Loads a run folder; `device` (auto, cpu, cuda, cuda:1, mps) replaces the run's own."""
         return cls(open_run(Path(folder), None, device=device))
 
     def __call__(self, video: str | Path, nbest: int = 1) -> Translation:
-        """Translates one video. Raises InputError where it cannot be read, or for more sentences than beams."""
+        """Translates one video. Raises InputError if it cannot be read, or for more sentences than beams."""
         [found] = self.translate([video], nbest)
         if isinstance(found, Untranslated):
             raise InputError(f"{found.video}: {found.reason}. Give a video file or a folder of png or jpg frames.")
@@ -101,17 +101,17 @@ class Translator:
         window: float | None = None,
         quiet: bool = True,
     ) -> Iterator[Translation | Untranslated]:
-        """Each video's sentence, or why there is none, in their order; with `window` one for each so many seconds of
-        it. Videos are read ahead and decoded in batches; unless `quiet`, a bar on stderr shows how far it is.
+        """Yields each video's sentence, or why there is none, in order; with `window`, one per window of this many
+        seconds. Videos are read ahead and decoded in batches; unless `quiet`, a bar on stderr shows progress.
 
-        Raises InputError for more sentences than beams, and for windows that are none."""
+        Raises InputError for more sentences than beams, and for invalid windows."""
         self._check(nbest, window)
         clips = [Clip(path.name, "test", path, None, None, "") for path in map(Path, videos)]
-        jobs = [(clip, None) for clip in clips] if window is None else _cut(clips, window, apart=self.workers > 0)
+        jobs = [(clip, None) for clip in clips] if window is None else _split(clips, window, apart=self.workers > 0)
         read, done, unit = self._read(jobs), 0, "video" if window is None else "window"
         while done < len(jobs):
             begun = time.monotonic()
-            # The bar ends with each batch, so that whoever prints the sentences does not print into it.
+            # The bar ends with each batch, so that the caller does not print sentences into it.
             with progress_counter("translating", len(jobs), done, unit, quiet or len(jobs) == 1) as show:
                 batch: list[_Read] = []
                 for one in islice(read, self.generation.batch_size):
@@ -122,14 +122,14 @@ class Translator:
             yield from found
 
     def encoded(self, clip: Clip, reader: ChunkReader | None = None) -> EncodedClip:
-        """The features of one clip, as `translate` makes them; `reader` in place of the run's own. Raises
-        UnreadableVideo, or UnstorableFeatures."""
+        """Returns the features of one clip, as `translate` computes them; `reader` replaces the run's own. Raises
+        UnreadableVideo or UnstorableFeatures."""
         events = read_ahead(plain([clip]), reader or self.reader, min(self.workers, 1))
         [found] = usable(encode(self.encoder, events))
         return found
 
     def of_features(self, encoded: EncodedClip, nbest: int, begun: float) -> Translation:
-        """Its sentences; `begun` is when reading it began (time.monotonic)."""
+        """Translates encoded features; `begun` is when reading them started (time.monotonic)."""
         self._check(nbest, None)
         clip = encoded.end.clip
         [found] = self._decoded([(clip, encoded)], nbest, begun)
@@ -138,12 +138,14 @@ class Translator:
 
     def _check(self, nbest: int, window: float | None) -> None:
         if nbest > self.generation.num_beams:
-            raise InputError(f"nbest {nbest}: there are {self.generation.num_beams} beams. Raise generation.num_beams.")
+            raise InputError(
+                f"nbest {nbest}: there are only {self.generation.num_beams} beams. Increase generation.num_beams."
+            )
         if window is not None and not window >= SHORTEST_WINDOW:
-            raise InputError(f"window {window:g}: a window takes {SHORTEST_WINDOW:g} seconds or more.")
+            raise InputError(f"window {window:g}: a window must have at least {SHORTEST_WINDOW:g} seconds.")
 
     def _read(self, jobs: Sequence["_Job"]) -> Iterator["_Read"]:
-        """Each job's features or why there are none, in their order."""
+        """Yields each job's features, or why there are none, in order."""
         clips = [clip for clip, failure in jobs if failure is None]
         encoded = encode(self.encoder, read_ahead(plain(clips), self.reader, min(self.workers, len(clips))))
         for clip, failure in jobs:
@@ -155,7 +157,7 @@ class Translator:
         hypotheses = decode(self.llm.model, batches, self.llm.tokenizer, self.generation, nbest)
         notice = truncation_notice(hypotheses, self.llm.model.positions)
         if notice is not None:
-            log(f"{notice}. Windows of some seconds are all read: --window SECONDS.")
+            log(f"{notice}. Short windows are read completely: --window SECONDS.")
         a_frame = (time.monotonic() - begun) / max(1, sum(clip.end.num_frames for clip in good))
         best = iter(hypotheses)
         return [
@@ -167,7 +169,7 @@ class Translator:
 
 
 _Job = tuple[Clip, UnreadableVideo | None]
-"""A clip to be read; or one that is known to be unreadable, and why."""
+"""Clip to read; or one known to be unreadable, with the reason."""
 _Read = tuple[Clip, EncodedClip | Unusable]
 
 
@@ -180,15 +182,15 @@ def _require_trained(run: Run) -> None:
     if not run.folder.is_dir():
         raise InputError(
             f"{run.folder}: no such run. `{command('demo')}` makes runs/avatar from drawn videos; your own "
-            f"begin with `{command('prepare tsv', root='DIR')}`. Name a trained run with --run."
+            f"start with `{command('prepare tsv', root='DIR')}`. Give a trained run with --run."
         )
 
 
-def _cut(clips: Sequence[Clip], window: float, apart: bool) -> list[_Job]:
-    """Their windows. `apart`: files are opened by a process of its own, as they are for reading."""
-    cut = partial(_windows, window=window)
+def _split(clips: Sequence[Clip], window: float, apart: bool) -> list[_Job]:
+    """Splits clips into windows. `apart` opens files in a separate process, as for reading."""
+    split = partial(_windows, window=window)
     jobs: list[_Job] = []
-    for clip, found in zip(clips, map_in_subprocess(cut, clips) if apart else map(cut, clips), strict=True):
+    for clip, found in zip(clips, map_in_subprocess(split, clips) if apart else map(split, clips), strict=True):
         if isinstance(found, WorkerDied):
             found = UnreadableVideo(clip.id, clip.video, str(found))
         jobs += [(clip, found)] if isinstance(found, UnreadableVideo) else [(part, None) for part in found]

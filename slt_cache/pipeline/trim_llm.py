@@ -1,4 +1,5 @@
-"""`llm trim`: an LLM and the text of a corpus in, the same LLM with the vocabulary that the text needs out."""
+"""Vocabulary trimming (`llm trim`): an LLM and a corpus' text in, the same LLM with the tokens that the text needs
+out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,69 +26,70 @@ from slt_cache.text.trimmed_tokenizer import IdMap, deduplicated, require_same_t
 REPORT_FILE = "trim.json"
 IDS_FILE = "trimmed_ids.json"
 STEPS = 4
-"""Of the progress bar."""
+"""Steps of the progress bar."""
 MEGABYTE = 1_000_000
-"""Bytes."""
+"""Bytes per megabyte."""
 SHOWN = 40
-"""Characters of a list in the summary; the report has all."""
+"""Largest number of listed characters in the summary; the report has all."""
 
 logging.disable_progress_bar()
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a split that decided nothing makes of the trimmed vocabulary."""
+    """Tokens of a held-out split, which did not influence the trimmed vocabulary."""
 
     pieces: int
+    """Number of tokens; trim.json calls them pieces."""
     unknown: int
-    """Of these pieces."""
+    """Number of unknown tokens."""
     unknown_before: int
-    """With the whole vocabulary."""
+    """Number of unknown tokens with the full vocabulary."""
 
 
 @dataclass(frozen=True)
 class TrimReport:
-    """What trimming left of a model."""
+    """Report of trimming a model."""
 
     name: str
     out: str
     vocab_before: int
-    """Rows of the word embedding."""
+    """Rows of the word embedding before trimming."""
     vocab_after: int
     parameters_before: int
     parameters_after: int
     megabytes_before: float
-    """Of the parameters, in the precision that they are stored in; 1 MB is 1,000,000 bytes."""
+    """Size of the parameters in their stored precision; 1 MB is 1,000,000 bytes."""
     megabytes_after: float
     megabytes_saved: float
     train_sentences: int
-    """Different ones."""
+    """Number of distinct train sentences."""
     held_out: dict[str, HeldOut]
     added: list[str]
-    """Characters that the whole tokenizer lost and that have a token of their own now."""
+    """Characters that the full tokenizer loses and that now have a token."""
     changed: int
-    """Train sentences that still are not restored from their tokens."""
+    """Number of train sentences that still do not survive encoding and decoding."""
     lost: list[str]
-    """Characters that are missing in what comes back of these."""
+    """Characters that these sentences lose."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def read_splits(path: Path) -> tuple[list[str], dict[str, list[str]]]:
-    """Sentences of train, and of the splits that are only counted: from a manifest (.tsv), or from a text file with
-    one sentence a line, all of it train. Raises InputError where there is no text."""
+    """Reads the sentences of train, and of held-out splits, from a manifest (.tsv), or from a text file with one
+    sentence per line, all of it train. Raises InputError if there is no text."""
     if path.suffix == ".tsv":
         clips = _clips(path)
         train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
         if not train:
-            raise InputError(f"{path}: no clip of train, whose sentences decide what is kept. Add that split.")
+            raise InputError(f"{path}: no clips of train, whose sentences determine what is kept. Add that split.")
         return train, {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if texts}
     return read_sentences(path, "--text", log), {}
 
 
 def _clips(path: Path) -> list[Clip]:
-    """Of a run's manifest, or of one that a user wrote."""
+    """Reads the clips of a run's manifest, or of a user's."""
     if path.with_name(PREPARATION).is_file():
         return read_manifest(path)
     manifest = read_own_manifest(path)
@@ -104,15 +106,14 @@ def trim_llm(
     keep_characters: bool = False,
     prompts: Sequence[str] = (),
 ) -> TrimReport:
-    """Writes the LLM (a folder or a name on the hub) into `out` with the tokens that the train sentences need.
+    """Writes the LLM (a folder or hub name) into `out` with only the tokens that the train sentences need.
 
-    `prompts` are other texts that the LLM reads, which are tokenized as before too. `held_out` texts by
-    split are counted, and decide nothing. An earlier trimmed LLM in `out` is replaced, nothing
-    else is. Raises InputError where model or text cannot be had, where the tokenizer is of a kind that cannot be
-    trimmed, or where `out` holds something else; SltCacheError where a sentence would be tokenized differently."""
+    `held_out` texts by split are counted, but have no influence. An earlier trimmed LLM in `out` is replaced, nothing
+    else. Raises InputError if model or text is unavailable, if the kind of tokenizer cannot be trimmed, or if `out`
+    holds something else; SltCacheError if a sentence would be tokenized differently."""
     sentences = deduplicated(train)
     if not sentences:
-        raise InputError("no sentences to trim by: the text is empty. Write one sentence a line.")
+        raise InputError("no sentences to trim by: the text is empty. Write one sentence per line.")
     require_whole_llm(name, "--name")
     _require_free(out, name)
     with progress_counter(f"trimming {name}", STEPS, 0, "step") as show:
@@ -128,7 +129,7 @@ def _trim(
     keep_characters: bool,
     show: Callable[[int], None],
 ) -> TrimReport:
-    """`show` is told after loading, choosing tokens, writing, and comparing."""
+    """Trims; `show` is called after loading, selecting tokens, writing, and comparing."""
     model, tokenizer = _load(name)
     rows, parameters, size = rows_of(model), _parameters(model), _megabytes(model)
     show(1)
@@ -166,22 +167,22 @@ def _trim(
 
 
 def summary(report: TrimReport) -> str:
-    """A line for what was saved, one for each split that was counted, and one each for what was added and lost."""
+    """Returns a line on the savings, one for each held-out split, and one each for added and lost characters."""
     lines = [
-        f"{report.vocab_before:,} -> {report.vocab_after:,} pieces, {report.parameters_before:,} -> "
+        f"{report.vocab_before:,} -> {report.vocab_after:,} tokens, {report.parameters_before:,} -> "
         f"{report.parameters_after:,} parameters, {report.megabytes_before:,.1f} -> {report.megabytes_after:,.1f} MB "
         f"({report.megabytes_saved:,.1f} MB saved) -> {report.out}"
     ]
     for split, counted in report.held_out.items():
         lines.append(
-            f"{split}: {counted.unknown:,} of {counted.pieces:,} pieces unknown "
-            f"({counted.unknown_before:,} with the whole vocabulary)"
+            f"{split}: {counted.unknown:,} of {counted.pieces:,} tokens unknown "
+            f"({counted.unknown_before:,} with the full vocabulary)"
         )
     if report.added:
-        lines.append(f"added, for the model's own tokenizer loses them: {_some(report.added)}")
+        lines.append(f"added, since the model's own tokenizer loses them: {_some(report.added)}")
     if report.changed:
-        missing = f"; what is lost: {_some(report.lost)}" if report.lost else ""
-        lines.append(f"{report.changed:,} train sentences do not come back from their pieces{missing}")
+        missing = f"; lost characters: {_some(report.lost)}" if report.lost else ""
+        lines.append(f"{report.changed:,} train sentences cannot be restored from their tokens{missing}")
     return "\n".join(lines)
 
 
@@ -192,26 +193,27 @@ def _some(characters: Sequence[str]) -> str:
 
 def _require_free(out: Path, name: str) -> None:
     if Path(name).is_dir() and out.resolve() == Path(name).resolve():
-        raise InputError(f"{out}: the model itself; trimming does not replace it. Name another folder with --out.")
+        raise InputError(f"{out}: the model itself; trimming does not replace it. Use another folder with --out.")
     if out.exists() and not (out / REPORT_FILE).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out}: already exists and is no trimmed LLM. Name another folder with --out.")
+        raise InputError(f"{out}: already exists and is not a trimmed LLM. Use another folder with --out.")
 
 
 def _load(name: str) -> tuple[Any, Any]:
-    """Model and tokenizer, in the precision that the weights are stored in."""
+    """Loads model and tokenizer, in the precision that the weights are stored in."""
     with loading(name):
         read_config(name)
         return load_whole(name, dtype="auto").eval(), load_inner(name)
 
 
 def _require_rows(tokenizer: Any, id_map: IdMap, rows: int) -> None:
-    """A special token that was never trained may lack a row (T5's sentinels); a token of the text may not."""
+    """Raises InputError if a token of the text has no embedding row; special tokens that were never trained (T5's
+    sentinels) may lack one."""
     pairs = zip(id_map.tokens, id_map.old_ids, strict=True)
     beyond = {token for token, old in pairs if old is not None and old >= rows} - set(tokenizer.all_special_tokens)
     if beyond:
         raise InputError(
-            f"{tokenizer.name_or_path}: the tokenizer has {len(tokenizer):,} tokens and the model rows for {rows:,}; "
-            "they do not belong together. Take both from the same download."
+            f"{tokenizer.name_or_path}: the tokenizer has {len(tokenizer):,} tokens, but the model rows for {rows:,}; "
+            "they do not match. Use both from the same download."
         )
 
 
@@ -234,6 +236,7 @@ def _held_out(tokenizer: Any, trimmed: Any, texts: Sequence[str]) -> HeldOut:
 
 
 def _ids(id_map: IdMap) -> dict[str, Any]:
-    """By new id the old one, null for an added token; and the old ids of what stood for these before."""
+    """Returns the old id of each new one, null for an added token, and the old ids that represented added tokens
+    before."""
     like = {id_map.tokens[new]: list(old) for new, old in id_map.like.items()}
     return {"old_ids": list(id_map.old_ids), "added": like}

@@ -1,5 +1,4 @@
-"""How a training from pixels is run on its device, whatever it learns: passes of the backbone, and a look at the memory
-before hours are spent."""
+"""Setup of trainings on pixels on their device: passes of the backbone, and a memory check before hours are spent."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from slt_cache.progress import log
 
 
 def with_passes(model: VisualTranslator, config: Config) -> VisualTranslator:
-    """The same model, its backbone to be trained as the settings say. Compiling takes place at the first batches."""
+    """Returns the model with its backbone set to train as the settings say. Compilation takes place at the first
+    batches."""
     encoder = model.encoder
     encoder.checkpointing, encoder.chunk_frames = config.encoder.checkpointing, config.encoder.chunk_frames
     if config.compute.compile:
@@ -26,7 +26,7 @@ def with_passes(model: VisualTranslator, config: Config) -> VisualTranslator:
 
 
 def memory_needed(model: VisualTranslator, config: Config, frames: int, adam: bool) -> int:
-    """Bytes of an update over so many kept frames (encoders/memory_estimate.py)."""
+    """Returns the bytes of an optimizer step over this many kept frames (encoders/memory_estimate.py)."""
     return step_bytes(
         config.encoder.backbone,
         frames,
@@ -46,7 +46,7 @@ def warn_of_memory(
     clips: Sequence[Clip],
     device: torch.device,
 ) -> None:
-    """One line where a batch of clips as long as the longest of some is expected not to fit the GPU."""
+    """Logs a warning if a batch of clips as long as the longest sampled one is not expected to fit the GPU."""
     lengths = lengths_of(clips, config.video) if device.type == "cuda" else []
     if not lengths or not any(weight.requires_grad for weight in model.encoder.backbone.parameters()):
         return
@@ -55,9 +55,9 @@ def warn_of_memory(
     free, _ = torch.cuda.mem_get_info(device)
     if needed > free:
         log(
-            f"batches of up to {frames:,} frames take about {needed / GIGABYTE:.1f} GB, and {free / GIGABYTE:.1f} GB "
-            "are free: set compute.precision=bf16, encoder.checkpointing=true, encoder.chunk_frames (another "
-            "training), or a smaller batch_size"
+            f"batches of up to {frames:,} frames take about {needed / GIGABYTE:.1f} GB, but {free / GIGABYTE:.1f} GB "
+            "are free: set compute.precision=bf16, encoder.checkpointing=true, encoder.chunk_frames (changes "
+            "results), or a smaller batch_size"
         )
 
 

@@ -1,6 +1,5 @@
-"""The workload of a training or an extraction: clips, frames and tokens of each split, counted beforehand.
-
-Needs no data set: as long as there is none, the published size is used."""
+"""Workload of a training or extraction: clips, frames and tokens of each split, counted in advance. Needs no data set:
+without one, published sizes are used."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,12 @@ from slt_cache.runs.run import Run
 
 TOKENS_A_WORD = 1.5
 TOKENS = 20
-"""Tokens of a sentence, while no sentences are at hand."""
+"""Tokens per sentence if no sentences are available."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """One split, before the keep rate."""
+    """Size of one split, before the keep rate."""
 
     clips: int
     frames: float
@@ -32,17 +31,16 @@ class Amount:
 class Workload:
     splits: dict[str, Amount]
     tokens: float
-    """Mean tokens of a sentence."""
+    """Mean number of tokens per sentence."""
     sentences: int
-    """Sentences for pre-training."""
+    """Number of sentences for pre-training."""
     source: str
-    """Where the clips were counted, as the end of a sentence."""
+    """Source of the counts, as the end of a sentence."""
 
 
 def workload_of(run: Run, manifests: Sequence[Path]) -> Workload:
-    """Counts the clips that will be trained on: those of the first manifest that exists, else those of the corpus. The
-    size of a corpus that is still to be drawn is planned, and that of an official one that is not at hand is the
-    published one."""
+    """Counts the clips to train on: those of the first existing manifest, else those of the corpus. A corpus not yet
+    drawn has its planned size, and an official one that is not available its published size."""
     config, corpus = run.config, corpus_of(run.config)
     manifest = next(filter(Path.is_file, manifests), None)
     planned = corpus.planned(config.corpus) if corpus.is_drawn or manifest is None else None

@@ -1,5 +1,5 @@
-"""Another stage-2 experiment over the encoder of a trained run: a new run folder that holds what stage 2 builds on by
-reference. Trains nothing, and copies nothing large."""
+"""New stage-2 experiments on the encoder of a trained run: a new run folder that links what stage 2 builds on. Trains
+nothing, and copies nothing large."""
 
 import hashlib
 import os
@@ -22,28 +22,28 @@ from slt_cache.progress import log
 from slt_cache.runs.run import Run, open_run
 
 ORIGIN_FILE = "from.json"
-"""In a run folder that was begun from another: which one, and the SHA-256 of everything that came from there."""
+"""File in such a run folder that names the other run, and the SHA-256 of everything that came from it."""
 SMALL = 1 << 20
-"""Bytes up to which a file is copied. Larger ones are linked, so that the records, which are small and name the hashes
-of all others, never change with the other run."""
+"""Bytes up to which a file is copied. Larger ones are linked; the records, which are small and name the hashes of all
+others, thus never change with the other run."""
 FEATURES = "feats.h5"
 LOG_FILE = "metrics.jsonl"
 
 
 def begin_from(other: Path, folder: Path, features: str) -> None:
-    """Makes the run folder out of the encoder, the tokenizer, the manifest, the LLM before stage 2 and the `features`
-    of another run; does nothing if that was done before. The new folder keeps what it has when the other run changes.
+    """Makes a run folder from the encoder, tokenizer, manifest, pre-trained LLM and `features` of another run; does
+    nothing if that was done before. The new folder keeps its content when the other run changes.
 
-    Raises InputError if there is nothing to begin from, if the folder is a run of its own, or if the other run has
+    Raises InputError if there is nothing to start from, if the folder is a run of its own, or if the other run has
     changed since."""
     source = _source(other, folder)
     cache = source.find_features(features)
-    FeatureCache(cache, "train")  # its error before anything is made
+    FeatureCache(cache, "train")  # fails before anything is written
     if (folder / ORIGIN_FILE).is_file():
         _require_unchanged(source, folder, cache)
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: is not empty, and was not begun from {other}. Name a new folder with --run.")
+        raise InputError(f"{folder}: not empty, and not started from {other}. Use a new folder with --run.")
     temporary = folder.with_name(f"{folder.name}.from{TEMPORARY}")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -53,14 +53,14 @@ def begin_from(other: Path, folder: Path, features: str) -> None:
             folder.rmdir()
         temporary.rename(folder)
     except OSError as error:
-        raise SltCacheError(f"{folder}: could not be made ({error.strerror or error}).") from error
+        raise SltCacheError(f"{folder}: cannot be made ({error.strerror or error}).") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    log(f"{folder} begins with the encoder and features of {other}, linked and not copied")
+    log(f"{folder} starts from the encoder and features of {other}, linked rather than copied")
 
 
 def is_of_other_run(folder: Path, training: str) -> bool:
-    """Whether the finished training in a run folder is the one that came from the run it was begun from."""
+    """Returns whether the finished training in a run folder came from the run it was started from."""
     origin, record = folder / ORIGIN_FILE, folder / training / "best" / RECORD_FILE
     if not origin.is_file() or not record.is_file():
         return False
@@ -68,7 +68,7 @@ def is_of_other_run(folder: Path, training: str) -> bool:
 
 
 def _begun_with(folder: Path) -> dict[str, str]:
-    """Name -> SHA-256 of what a folder was begun with."""
+    """Returns the SHA-256 of each file that a folder started with, by name."""
     files: dict[str, str] = read_signed(folder / ORIGIN_FILE)["files"]
     return files
 
@@ -76,10 +76,10 @@ def _begun_with(folder: Path) -> dict[str, str]:
 def _source(other: Path, folder: Path) -> Run:
     if not (other / "config.yaml").is_file():
         raise InputError(
-            f"--from {other}: no run folder, since it has no config.yaml. Name one with a trained encoder."
+            f"--from {other}: not a run folder, since it has no config.yaml. Use one with a trained encoder."
         )
     if folder.exists() and folder.samefile(other):
-        raise InputError(f"--from {other}: the run itself. Name a new folder with --run.")
+        raise InputError(f"--from {other}: the run itself. Use a new folder with --run.")
     source = open_run(other, None)
     if source.config.features.level != IMPORTED:
         require_visual(source.visual / "best")
@@ -87,18 +87,18 @@ def _source(other: Path, folder: Path) -> Run:
 
 
 def _artifacts(source: Run, cache: Path) -> dict[str, Path]:
-    """What is taken over, by its name in the new folder: files and folders that are there."""
+    """Returns the existing files and folders to link, by their names in the new folder."""
     here = source.folder
     logs = (f"visual/{LOG_FILE}", f"llm/pretrained/{LOG_FILE}")
     names = ("visual/best", "visual/clips.json", "tokenizer", "llm/pretrained/best", *logs)
     places = {name: here / name for name in (*names, "llm/trimmed", "prepare.json")}
-    if source.config.corpus.root is None:  # then the text of the drawn corpus lies in the run folder
+    if source.config.corpus.root is None:  # the drawn corpus' text is in the run folder
         places[f"corpus/{MONOLINGUAL_FILE}"] = source.corpus / MONOLINGUAL_FILE
     return {name: place for name, place in {**places, FEATURES: cache}.items() if place.exists()}
 
 
 def _files(artifacts: dict[str, Path]) -> Iterator[tuple[str, Path]]:
-    """Every single file of them; nothing that is not whole yet."""
+    """Yields every complete file of the artifacts."""
     for name, place in artifacts.items():
         if place.is_file():
             yield name, place
@@ -113,7 +113,7 @@ def _fill(source: Run, new: Path, cache: Path) -> None:
     for name, path in _files(_artifacts(source, cache)):
         target = new / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        _refer(path, target)
+        _link(path, target)
         if not name.endswith(LOG_FILE):  # a log may grow
             hashes[name] = _sha256(name, target)
     if source.manifest.is_file():
@@ -122,8 +122,8 @@ def _fill(source: Run, new: Path, cache: Path) -> None:
     write_signed(new / ORIGIN_FILE, {"run": os.path.relpath(source.folder, new.parent), "files": hashes})
 
 
-def _refer(path: Path, target: Path) -> None:
-    """A copy of a small file; else a hard link, or a symbolic one to another file system."""
+def _link(path: Path, target: Path) -> None:
+    """Copies a small file, else makes a hard link, or a symbolic one to another file system."""
     if path.stat().st_size <= SMALL:
         shutil.copyfile(path, target)
         return
@@ -134,25 +134,26 @@ def _refer(path: Path, target: Path) -> None:
 
 
 def _sha256(name: str, path: Path) -> str:
-    """Of a feature cache its first bytes alone, the checksum header, which holds checksums of all others."""
+    """Returns the SHA-256 of a file; of a feature cache only that of its checksum header, which covers the rest."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         if name == FEATURES:
             digest.update(file.read(SIZE))
         else:
-            while piece := file.read(SMALL):
-                digest.update(piece)
+            while block := file.read(SMALL):
+                digest.update(block)
     return digest.hexdigest()
 
 
 def _require_unchanged(source: Run, folder: Path, cache: Path) -> None:
-    """Compares what the folder was begun with and what the other run and the named cache are now."""
+    """Raises InputError if the other run or the named cache no longer match what the folder started with."""
     begun = _begun_with(folder)
     now = dict(_files(_artifacts(source, cache)))
     changed = [name for name, known in begun.items() if name in now and _sha256(name, now[name]) != known]
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise InputError(
-            f"{source.folder} has changed since {folder} was begun from it ({', '.join(changed[:3])}{more}). {folder} "
-            f"keeps what it had: go on with {command('train-llm', run=folder)}, or begin another folder with --run."
+            f"{source.folder} has changed since {folder} was started from it ({', '.join(changed[:3])}{more}). "
+            f"{folder} keeps what it had: continue with {command('train-llm', run=folder)}, or start "
+            "another folder with --run."
         )

@@ -1,7 +1,7 @@
-"""What follows from a run's text before anything is trained: the small LLM's tokenizer, the trimmed LLM.
+"""Artifacts derived from a run's text before training: the small LLM's tokenizer, the trimmed LLM.
 
-It is made in a folder of its own next to the place where it belongs, is used from there, and takes its place when the
-training that needs it starts. A command that fails before that leaves everything as it was."""
+Each is made in a folder next to its final place, used from there, and moved into place when the training that needs it
+starts. A command that fails earlier leaves everything unchanged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +20,10 @@ from slt_cache.runs.variants import TRAININGS
 
 
 class Derived:
-    """The derived folders of one command. As a context manager it deletes what was made and not kept."""
+    """Derived folders of one command; on exit as a context manager, those made but not kept are deleted."""
 
     def __init__(self, run: Run, command: str, restart: bool):
-        """`command` is what the user called, to be advised with --restart."""
+        """Prepares the derived folders; `command` is the user's, suggested with --restart in messages."""
         self.run = run
         self.command = command
         self.restart = restart
@@ -34,47 +34,47 @@ class Derived:
 
     def __exit__(self, *_: object) -> None:
         if is_main_process():
-            for aside in self._made.values():
-                discard(aside)
+            for pending in self._made.values():
+                discard(pending)
 
     def ensure(self, place: Path, stage: str, settings: dict[str, Any], make: Callable[[Path], None]) -> Path:
-        """Returns a folder that was made with these settings: `place`, or a new one that `make` has filled.
+        """Returns a folder made with these settings: `place`, or a new one filled by `make`.
 
-        Raises InputError if `place` was made with other settings, unless it is to be replaced: with `restart`, or
-        because nothing has been trained with it."""
-        aside = place.with_name(f"{place.name}.next{TEMPORARY}")
-        held = whole_record(place) if self.restart else read_record(place)
-        if held is not None and not differences(held.settings, settings):
+        Raises InputError if `place` was made with other settings, unless it may be replaced: with `restart`, or because
+        nothing was trained with it."""
+        pending = place.with_name(f"{place.name}.next{TEMPORARY}")
+        existing = whole_record(place) if self.restart else read_record(place)
+        if existing is not None and not differences(existing.settings, settings):
             if is_main_process():
-                discard(aside)  # a killed command may have left it
+                discard(pending)  # a killed command may have left it
             return place
-        if held is not None and not self.restart and has_trained(self.run):
-            require_same(place, held, settings, self.command)
+        if existing is not None and not self.restart and has_trained(self.run):
+            require_same(place, existing, settings, self.command)
         if is_main_process():
-            self._made[place] = aside
-        begun = whole_record(aside)
+            self._made[place] = pending
+        begun = whole_record(pending)
         if begun is None or differences(begun.settings, settings):
-            discard(aside)
-            make(aside)
-            save_record(aside, Record(stage, settings, finished=True, named=named_files(self.run.config)))
-        return aside
+            discard(pending)
+            make(pending)
+            save_record(pending, Record(stage, settings, finished=True, named=named_files(self.run.config)))
+        return pending
 
     @property
     def replaces(self) -> bool:
-        """Whether what was made takes the place of something."""
+        """Whether a new folder replaces an existing one."""
         return any(place.exists() for place in self._made)
 
     def keep(self) -> None:
-        """Puts everything that was made in its place, on the leader."""
+        """Moves everything that was made into place, on the main process."""
         while self._made:
-            place, aside = self._made.popitem()
+            place, pending = self._made.popitem()
             if place.exists():
-                log(f"{place} is replaced: it was made with other text or settings")
-            move_into_place(aside, place)
+                log(f"{place} is replaced, since it was made with other text or settings")
+            move_into_place(pending, place)
 
 
 def has_trained(run: Run) -> bool:
-    """Whether any training of the run has finished or has a saved state; those that it was begun from are another
-    run's."""
+    """Returns whether any training of the run has finished or has a saved state, not counting those of a run it was
+    started from."""
     folders = [run.folder / name for name in TRAININGS if not is_of_other_run(run.folder, name)]
     return any(read_record(folder / BEST) or Unfinished(folder).record for folder in folders)

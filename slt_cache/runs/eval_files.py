@@ -1,5 +1,5 @@
-"""The files that `eval` leaves in a run's eval/ folder, and whether those of an earlier evaluation still hold: scores
-(SPLIT.json) next to sentences (SPLIT.tsv), by model, and by settings that are not the run's own."""
+"""Files of `eval` in a run's eval/ folder, and whether those of an earlier evaluation still hold: scores (SPLIT.json)
+next to sentences (SPLIT.tsv), by model, and by settings that differ from the run's own."""
 
 import hashlib
 import re
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights"
 EARLIER = "earlier"
-"""In the names of scores of weights that were replaced while they were being scored."""
+"""Marker in the file names of scores of weights that were replaced during scoring."""
 CHANGE_NO_SCORE = ("dev_beams", "batch_size", "metrics")
-"""Settings of search and scoring that leave every single score as it is."""
+"""Settings of search and scoring that change no score."""
 
 
 @dataclass(frozen=True)
 class Translated:
-    """A split or list of clips that a model has translated."""
+    """Split or list of clips translated by a model."""
 
     run: Run
     model: str
@@ -43,7 +43,7 @@ class Translated:
 
     @property
     def table(self) -> str:
-        """Tab-separated lines of id, reference, hypothesis. What would break the table is written as a space."""
+        """Table of id, reference and hypothesis, tab-separated. Characters that would break it become spaces."""
         lines = ["id\treference\thypothesis"]
         for hypothesis, reference in zip(self.hypotheses, self.references, strict=True):
             fields = (hypothesis.clip_id, reference, hypothesis.texts[0])
@@ -52,9 +52,9 @@ class Translated:
 
     @contextmanager
     def kept_until_scored(self) -> Iterator[None]:
-        """Saves the translations in a table of their own until their scores are saved; if the block fails, it stays.
+        """Saves the translations in a separate table until their scores are saved; if the block fails, it stays.
 
-        It does not replace the table of an earlier evaluation, whose scores would then not be those of its table."""
+        It does not replace the table of an earlier evaluation, whose scores belong to that one."""
         run = self.run
         kept = run.evaluation / f"{file_stem(self.model, self.split)}.unscored.tsv"
         if is_main_process():
@@ -71,9 +71,9 @@ class Translated:
             kept.unlink(missing_ok=True)
 
     def save(self, scores: dict[str, Score], weights: dict[str, Any], again: str) -> Path:
-        """Writes scores and table, and returns the path of the table; `weights` is the record of the weights that were
-        used, `again` the command that scores the same clips once more. Raises SltCacheError if the weights have been
-        replaced since."""
+        """Writes scores and table, and returns the path of the table; `weights` is the record of the weights used,
+        `again` the command that scores the same clips again. Raises SltCacheError if the weights were replaced
+        meanwhile."""
         run, model = self.run, self.model
         replaced = identity_of(read_json(record_of(run, model))) != identity_of(weights)
         changed = passing_settings(run)
@@ -95,23 +95,22 @@ class Translated:
         barrier()
         if replaced:
             raise SltCacheError(
-                f"{record_of(run, model).parent}: trained again while its earlier weights were being scored. Their "
+                f"{record_of(run, model).parent}: trained again while its earlier weights were scored. Their "
                 f"scores are in {table.with_suffix('.json')}; score the new ones: {again}"
             )
         return table
 
 
 def _write(table: Path, text: str, values: dict[str, Any]) -> None:
-    """Writes the table and, next to it, the scores: both are on disk before either replaces an earlier one, and the
-    scores name the hash of their table."""
+    """Writes the table and the scores, which name its hash; both are on disk before either replaces an earlier one."""
     with replacing(table.with_suffix(".json")) as new_scores, replacing(table) as new_table:
         write_text(new_table, text)
         write_signed(new_scores, {**values, "table_sha256": file_sha256(new_table)})
 
 
 def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) -> dict[str, float] | None:
-    """Returns the scores of an earlier evaluation if it had the same weights, sentences and settings, and every metric
-    that is asked for."""
+    """Returns the scores of an earlier evaluation if it had the same weights, sentences and settings, and all requested
+    metrics."""
     saved = _saved(run, model, split)
     if saved is None:
         return None
@@ -123,7 +122,7 @@ def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) ->
 
 
 def is_of_these_weights(run: Run, model: str, split: str) -> bool:
-    """Returns whether an earlier evaluation had the weights that the model has now."""
+    """Returns whether an earlier evaluation used the model's present weights."""
     saved, record = _saved(run, model, split), record_of(run, model)
     if saved is None or not record.is_file():
         return False
@@ -131,7 +130,7 @@ def is_of_these_weights(run: Run, model: str, split: str) -> bool:
 
 
 def _saved(run: Run, model: str, split: str) -> dict[str, Any] | None:
-    """Returns an earlier evaluation; None if there is none, or if its table is that of another one."""
+    """Returns an earlier evaluation; None if there is none, or its table belongs to another one."""
     path = run.evaluation / f"{file_stem(model, split)}.json"
     table = path.with_suffix(".tsv")
     if not path.is_file():
@@ -142,8 +141,8 @@ def _saved(run: Run, model: str, split: str) -> dict[str, Any] | None:
 
 
 def passing_settings(run: Run) -> dict[str, Any]:
-    """Returns the settings of search and scoring on this command line that are not the run's own: their results are
-    saved next to those of the run's own settings, and do not replace them."""
+    """Returns the settings of search and scoring on this command line that differ from the run's own; their results are
+    saved next to the run's own and do not replace them."""
     saved = run.saved_config() if run.overrides or run.named_config is not None else None
     if saved is None:
         return {}
@@ -157,19 +156,19 @@ def passing_settings(run: Run) -> dict[str, Any]:
 
 
 def _in_name(changed: tuple[str, Any]) -> str:
-    """`num_beams-1`"""
+    """Returns a changed setting as part of a file name, such as `num_beams-1`."""
     setting, value = changed
     return f"{setting.rpartition('.')[2]}-{re.sub(r'[^A-Za-z0-9_-]', '_', str(value))}"
 
 
 def file_stem(model: str, split: str) -> str:
-    """Returns the name of the files that hold a model's scores and sentences; for a list of clips, in a folder."""
+    """Returns the stem of the files of a model's scores and sentences; for a list of clips, in a folder."""
     folder, slash, name = split.rpartition("/")
     return f"{folder}{slash}{name if model == 'llm' else f'{model}.{name}'}"
 
 
 def _made_from(run: Run, weights: dict[str, Any], references: Sequence[str]) -> dict[str, Any]:
-    """Returns all that decides the scores; `weights` is the record of those that were used."""
+    """Returns everything that determines the scores; `weights` is the record of the weights used."""
     return {
         WEIGHTS: weights,
         "generation": run.config.generation.model_dump(mode="json", exclude={"dev_beams"}),

@@ -1,4 +1,4 @@
-"""What `eval` left in a run's eval/ folder, and what can be told from it: scores, intervals, signatures, sentences."""
+"""Evaluations in a run's eval/ folder: scores, intervals, signatures, sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from slt_cache.runs.scoring import choices_of, preset_of
 from slt_cache.runs.variants import MODELS, label_of
 
 FEWEST_SENTENCES = 2
-"""One sentence resampled is always the same one."""
+"""Fewest sentences to resample; a single one is always the same."""
 FEWEST_TO_COMPARE = 30
-"""Clips. Of fewer, no score is called the best and no difference tested: a sentence or two decide."""
+"""Fewest clips to call a score the best or test a difference; with fewer, a sentence or two decide."""
 ROUNDED = 0.006
-"""Scores are saved with two places."""
+"""Tolerance for scores saved with two decimals."""
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One line of an evaluation's table."""
+    """Line of an evaluation's table."""
 
     clip_id: str
     reference: str
@@ -37,7 +37,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One eval/*.json, and the table beside it."""
+    """Evaluation from one eval/*.json with its table."""
 
     file: Path
     model: str
@@ -46,9 +46,9 @@ class Evaluation:
     scores: dict[str, float]
     signatures: dict[str, str]
     earlier_weights: bool
-    """The model was trained on since it was scored."""
+    """Whether the model was trained again since it was scored."""
     other_table: bool
-    """The table is not the one that was scored: edited, damaged, or of an evaluation that was killed."""
+    """Whether the table is not the scored one: edited, damaged, or of a killed evaluation."""
     preset: str
     choices: TextChoices
 
@@ -62,23 +62,23 @@ class Evaluation:
 
     @property
     def table(self) -> Path:
-        """id, reference, hypothesis; found beside the file, as a run folder may be moved."""
+        """Path of the table of id, reference and hypothesis, next to the file, since a run folder may be moved."""
         return self.file.with_suffix(".tsv")
 
     @property
     def has_sentences(self) -> bool:
-        """Whether there is a table, and it is the one that was scored."""
+        """Whether the scored table exists."""
         return self.table.is_file() and not self.other_table
 
     def sentences(self) -> list[Sentence]:
-        """Empty if there are none that were scored. Raises InputError for a file that is no table."""
+        """Returns the scored sentences, if any. Raises InputError for a file that is not a table."""
         return read_table(self.table) if self.has_sentences else []
 
 
 def read_evaluations(run: Run) -> list[Evaluation]:
-    """Every evaluation of the run: test first, then by model in the order of MODELS."""
+    """Returns every evaluation of the run: test first, then by model in the order of MODELS."""
     saved = {path: read_signed(path) for path in sorted(run.evaluation.glob("*.json"))}
-    # Those of other beams or scoring lie next to them, and one model has one row.
+    # Skips those with other beams or scoring: one row per model.
     found = [_read(run, path, one) for path, one in saved.items() if not one.get("settings")]
     splits, models = list(reversed(SPLITS)), list(MODELS)
     return sorted(found, key=lambda one: (_place(one.split, splits), _place(one.model, models)))
@@ -111,9 +111,9 @@ def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
 
 
 def table_notices(evaluations: Sequence[Evaluation]) -> list[str]:
-    """What to say of tables that are not those that were scored."""
+    """Returns notices of tables other than the scored ones."""
     return [
-        f"{one.table}: not the sentences that {one.file.name} has the scores of (edited, damaged, or left by a killed "
+        f"{one.table}: not the sentences scored in {one.file.name} (edited, damaged, or left by a killed "
         f"eval), so they are not shown. Score again: {_again(one.file)}"
         for one in evaluations
         if one.other_table
@@ -125,7 +125,7 @@ def _place(name: str, order: list[str]) -> int:
 
 
 def _again(path: Path) -> str:
-    """The command that writes an evaluation, eval/SPLIT.json or eval/MODEL.SPLIT.json of its run folder, or its
+    """Returns the command that writes an evaluation, eval/SPLIT.json or eval/MODEL.SPLIT.json of its run folder, or its
     table."""
     first, *others = path.stem.split(".")
     model = first if first in MODELS and others else None
@@ -134,7 +134,7 @@ def _again(path: Path) -> str:
 
 
 def read_table(path: Path) -> list[Sentence]:
-    """Raises InputError for a file that is no table of id, reference, hypothesis."""
+    """Reads a table of id, reference, hypothesis. Raises InputError for any other file."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[1:]
     except UnicodeDecodeError as error:
@@ -146,9 +146,8 @@ def read_table(path: Path) -> list[Sentence]:
 
 
 def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
-    """Returns 95 % intervals by bootstrap over the sentences, by metric. Metrics whose score the table next to the
-    scores no longer gives, as it was changed since, have none; nor has an evaluation without a table, or of a single
-    sentence."""
+    """Returns 95 % bootstrap intervals over the sentences, by metric. Metrics whose saved score the table no longer
+    reproduces have none, nor has an evaluation without a table or of a single sentence."""
     sentences = evaluation.sentences()
     if len(sentences) < FEWEST_SENTENCES:
         return {}
@@ -168,13 +167,13 @@ def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
 
 
 def columns_of(evaluations: Sequence[Evaluation]) -> dict[str, str]:
-    """Returns key and label of every metric that a table of these evaluations shows."""
+    """Returns key and label of every metric shown in a table of these evaluations."""
     return page_columns(key for one in evaluations for key in one.scores)
 
 
 def best_scores(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
-    """Returns the best score of each metric, of the splits that more than one model was scored on; without metrics in
-    which all are equal, and without splits of too few clips to tell."""
+    """Returns the best score of each metric on splits with several scored models, without metrics in which all are
+    equal, and without splits of too few clips."""
     best: dict[str, dict[str, float]] = {}
     for split in {one.split for one in evaluations}:
         compared = [one.scores for one in evaluations if one.split == split]
@@ -186,12 +185,12 @@ def best_scores(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]
 
 
 def too_few(evaluations: Sequence[Evaluation]) -> dict[str, int]:
-    """Splits with too few clips to compare models on, and how many they have."""
+    """Returns the splits with too few clips to compare models, with their number of clips."""
     return {one.split: one.clips for one in evaluations if one.clips < FEWEST_TO_COMPARE}
 
 
 def signatures_of(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """Every signature once, with the rows that it holds for where it does not hold for all."""
+    """Returns every signature once, with the rows it applies to unless it applies to all."""
     rows: dict[tuple[str, str], list[str]] = {}
     for one in evaluations:
         for key in one.scores:

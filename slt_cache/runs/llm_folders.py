@@ -1,4 +1,4 @@
-"""What `llm.name` may not point to: folders, here or on the hub, of which only a part would be taken."""
+"""Checks on `llm.name`: it must not be a folder, local or on the hub, of which only a part would be used."""
 
 from pathlib import Path
 
@@ -6,22 +6,22 @@ from slt_cache.errors import InputError
 from slt_cache.models.saved import ABOUT_FILE, ADAPTER_FILE, LORA_FOLDER
 
 PEFT_FILE = "adapter_config.json"
-"""Of peft: matrices for a model that lies elsewhere."""
+"""File of peft's LoRA weights, which need a model from elsewhere."""
 
 
 def require_whole_llm(name: str, setting: str = "llm.name") -> None:
-    """Raises InputError if the folder or hub name is a translator that stage 2 has saved, whose adapter and LoRA would
-    be dropped, or holds LoRA matrices, which are no LLM."""
+    """Raises InputError if the folder or hub name is a translator saved by stage 2, whose adapter and LoRA would be
+    dropped, or only LoRA weights."""
     if _holds(name, ABOUT_FILE) or _holds(name, ADAPTER_FILE) or (Path(name) / LORA_FOLDER).is_dir():
         raise InputError(
-            f"{setting} {name}: a translator that stage 2 has trained. Only its LLM would be taken; its adapter (and "
-            "LoRA) would be dropped without a word. Training cannot start from it yet: name the LLM that it was made "
-            f"of ({ABOUT_FILE} there tells which)."
+            f"{setting} {name}: a translator trained in stage 2. Only its LLM would be used, and its adapter (and "
+            "LoRA) silently dropped. Training cannot start from it yet: name the LLM that it was made from, given in "
+            f"its {ABOUT_FILE}."
         )
     if _holds(name, PEFT_FILE):
         raise InputError(
-            f"{setting} {name}: LoRA matrices ({PEFT_FILE}), not a whole LLM. Merge them into their model with peft's "
-            "merge_and_unload, save that with save_pretrained, and name its folder."
+            f"{setting} {name}: only LoRA weights ({PEFT_FILE}), not a whole LLM. Merge them into their model with "
+            "peft's merge_and_unload, save the result with save_pretrained, and use its folder."
         )
 
 

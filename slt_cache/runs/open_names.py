@@ -1,5 +1,5 @@
-"""Settings whose values are the names of a registry: what there is, and a refusal of anything else. Such a setting is
-plain text in the config, which knows no registry."""
+"""Settings whose values are names in a registry, and the refusal of unknown ones. They are plain text in the config,
+which knows no registry."""
 
 from collections.abc import Iterable, Mapping
 
@@ -17,11 +17,11 @@ REGISTRIES: Mapping[str, Iterable[str]] = {
     "visual_training.select_by": METRICS,
     "llm_training.select_by": METRICS,
 }
-"""`section.key` -> the names that it, or each entry of a list, may have."""
+"""Permitted names of each setting, `section.key`, or of each entry of its list."""
 
 
 def require_known_names(config: Config) -> None:
-    """Raises InputError for a name that its registry does not have; the message lists those that there are."""
+    """Raises InputError for a name missing from its registry, listing those in it."""
     settings = config.model_dump(mode="json")
     for setting, names in REGISTRIES.items():
         value = value_of(settings, setting)

@@ -1,4 +1,4 @@
-"""What was made of an encoder or an LLM that has been trained again since: named, with the commands that renew it."""
+"""Artifacts that are out of date because their encoder or LLM was trained again, with the commands that renew them."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ from slt_cache.runs.variants import BASELINE, MODELS
 FROM_CACHE = [row.name for row in MODELS.values() if row.from_cache]
 UNFROZEN = [row.name for row in MODELS.values() if row.after_stage_1 and row.own_encoder]
 FROM_PRETRAINED = [row.name for row in MODELS.values() if row.pretrained]
-"""Models, by what they start from."""
+"""Models by what they start from."""
 
 
-def say_outdated_by_stage_1(run: Run) -> None:
-    """Says what in the run is not of the encoder or the tokenizer that stage 1 has now."""
+def log_outdated_by_stage_1(run: Run) -> None:
+    """Logs what in the run belongs to another encoder or tokenizer than stage 1's present ones."""
     if not is_main_process():
         return
     visual = load_visual(run.visual / BEST)
@@ -44,8 +44,8 @@ def say_outdated_by_stage_1(run: Run) -> None:
     )
 
 
-def say_outdated_by_pretraining(run: Run) -> None:
-    """Says which models were trained from an LLM that has been replaced."""
+def log_outdated_by_pretraining(run: Run) -> None:
+    """Logs which models were trained from an LLM that was replaced since."""
     made = whole_record(run.pretrained / BEST)
     if not is_main_process() or made is None:
         return
@@ -59,7 +59,8 @@ def say_outdated_by_pretraining(run: Run) -> None:
 
 
 def _commands(run: Run, models: Sequence[str]) -> list[str]:
-    """Trains these models again; `demo` and `reproduce` alone train the Light-T baseline, and do so by themselves."""
+    """Returns the commands that train these models again; the Light-T baseline has none, since `demo` and `reproduce`
+    train it."""
     return [run.command(f"{MODELS[model].words} --restart") for model in models if MODELS[model] is not BASELINE]
 
 
@@ -79,8 +80,8 @@ def _begins_with(record: Record | None, visual: VisualCheckpoint) -> bool:
 
 
 def _is_of(run: Run, visual: VisualCheckpoint) -> bool:
-    """Whether the run's own cache, if there is one, holds features of this encoder."""
+    """Returns whether the run's own cache, if any, holds features of this encoder."""
     if not run.features.is_file():
         return True
-    specs = [held.spec for held in open_splits(run.features).values()]
+    specs = [split.spec for split in open_splits(run.features).values()]
     return all(spec.level == IMPORTED or spec.encoder_sha256 == visual.sha256(spec.level) for spec in specs)

@@ -1,4 +1,4 @@
-"""A run folder: the config it was made with and the path of everything in it."""
+"""Run folder: the config of a run and the path of everything in it."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,28 +20,28 @@ from slt_cache.runs.variants import TRAININGS, trained_by
 
 DEFAULT_CONFIG = "avatar"
 PREPARATION = "prepare.json"
-"""Name of the report of `prepare`, next to the manifest that it wrote."""
+"""Name of the report of `prepare`, next to the manifest."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Names every path of a run; makes none of them."""
+    """Paths and settings of a run; creates nothing."""
 
     folder: Path
     config: Config
-    """The settings that hold now."""
+    """Settings in effect."""
     lasting: Config | None = None
-    """The settings to be saved, where a passing choice such as --device changed the others."""
+    """Settings to be saved, if a temporary choice such as --device changed the others."""
     named_config: str | None = None
-    """The config that the command line named."""
+    """Config named on the command line."""
     overrides: tuple[str, ...] = ()
-    """The `section.key=value` words of the command line."""
+    """Overrides of the command line, `section.key=value`."""
     of_both_stages: tuple[str, ...] = ()
-    """Settings that the command line set for both stages at once, as `training.key=value`."""
+    """Settings set on the command line for both stages at once, as `training.key=value`."""
     longer: bool = False
     """Whether a training may be continued for more epochs than it was made with (--continue)."""
     on_the_way: bool = False
-    """Whether a stage is made on the way to another one, whose settings are not saved with it."""
+    """Whether this stage only prepares another one, whose settings are not saved with it."""
 
     @property
     def config_file(self) -> Path:
@@ -57,13 +57,13 @@ class Run:
 
     @property
     def corpus(self) -> Path:
-        """Where the demo corpus is drawn."""
+        """Folder in which the demo corpus is drawn."""
         root = self.config.corpus.root
         return Path(root) if root is not None else self.folder / "corpus"
 
     @property
     def tokenizer(self) -> Path:
-        """The small LLM's tokenizer; made before either stage, since both use it."""
+        """Folder of the small LLM's tokenizer, made before either stage, since both use it."""
         return self.folder / "tokenizer"
 
     @property
@@ -80,16 +80,17 @@ class Run:
 
     @property
     def pretrained(self) -> Path:
-        """The small LLM."""
+        """Folder of the pre-trained small LLM."""
         return self.folder / "llm" / "pretrained"
 
     @property
     def trimmed(self) -> Path:
-        """The LLM with the pieces of the train split alone; made before either stage, since both use its tokenizer."""
+        """Folder of the LLM trimmed to the tokens of the train split, made before either stage, since both use its
+        tokenizer."""
         return self.folder / "llm" / "trimmed"
 
     def trained_by(self, command: str) -> Path:
-        """The folder of the model that a command trains with the run's settings."""
+        """Returns the folder of the model that a command trains with the run's settings."""
         return self.folder / trained_by(command, self.config).name
 
     @property
@@ -101,7 +102,7 @@ class Run:
         return self.folder / "report.html"
 
     def is_made(self, stage: str) -> bool:
-        """Whether a stage, as settings_use.STAGES names it, is finished."""
+        """Returns whether a stage, named as in settings_use.STAGES, is finished."""
         if stage == "corpus":
             return self.manifest.is_file()
         if stage == "features":
@@ -112,15 +113,15 @@ class Run:
 
     @property
     def of_stage_2(self) -> "Run":
-        """The same run with stage 2's seed, which is not saved as the run's."""
+        """The run with stage 2's seed, which is not saved as the run's."""
         return replace(self, config=self.config.of_stage_2, lasting=self.lasting or self.config)
 
     def saved_config(self) -> Config | None:
-        """The settings in config.yaml; None if there is none."""
+        """Returns the settings in config.yaml; None if there is none."""
         return load_config(str(self.config_file), ()) if self.config_file.is_file() else None
 
     def train_command(self, cache: Path) -> str:
-        """The command that trains stage 2 from a cache that was just extracted, with the settings that it needs."""
+        """Returns the command that trains stage 2 from a newly extracted cache, with the settings it needs."""
         if cache == self.features:
             return self.command("train-llm --features feats.h5")
         saved = (self.saved_config() or Config()).model_dump(mode="json")
@@ -136,13 +137,13 @@ class Run:
         return command("train-llm", features=cache, set=changed, run=self.folder)
 
     def command(self, words: str, *values: object, **options: object) -> str:
-        """A command to advise, for this run, as `advice.command` takes it; with the settings of this command line that
-        are not saved and that the advised command uses."""
+        """Returns a command to suggest for this run, like `advice.command`, with those unsaved settings of this command
+        line that it uses."""
         config, settings = self._unsaved(words)
         return command(words, *values, **options, run=self.folder, config=config, set=settings)
 
     def _unsaved(self, words: str) -> tuple[str | None, list[str]]:
-        """The config if the folder has none, and the settings that it has otherwise."""
+        """Returns the config if the folder has none, and the settings that differ from the saved ones."""
         if self.named_config is None and not self.overrides:
             return None, []
         saved = self.saved_config()
@@ -174,20 +175,20 @@ class Run:
             stage, made, asked = stage_of(setting), value_of(before, setting), value_of(now, setting)
             if stage is not None and saved is not None and made != asked and self.is_made(stage):
                 raise InputError(
-                    f"{setting}: made with {made}, asked for {asked}; {name} does not make {STAGES[stage]} of "
-                    f"{self.folder} again. Leave the setting out; or make it again: "
+                    f"{setting}: made with {made}, asked for {asked}; {name} does not repeat {STAGES[stage]} of "
+                    f"{self.folder}. Leave the setting out, or repeat that stage: "
                     f"{command(self._making(stage), set=f'{setting}={asked}', run=self.folder)}"
                 )
         return useless
 
     def _making(self, stage: str) -> str:
-        """The command that makes a finished stage again."""
+        """Returns the command that repeats a finished stage."""
         if stage == "corpus":
             return f"prepare {self.config.corpus.name}"
         return f"{MADE_BY[stage]} --restart" if stage in ("visual", "pretrained", "llm") else MADE_BY[stage]
 
     def with_own_seed(self) -> "Run":
-        """The run for `train-llm`: a seed other than that of the stages before it is stage 2's own."""
+        """Returns the run for `train-llm`, whose seed, if it differs from earlier stages', becomes stage 2's own."""
         record = whole_record(self.visual / "best") or whole_record(self.pretrained / "best")
         first = None if record is None else record.settings.get("seed")
         if first is None or "seed" not in named(self.overrides):
@@ -199,7 +200,8 @@ class Run:
         )
 
     def find_features(self, name: str) -> Path:
-        """A cache named on the command line: a bare name is looked up in the working directory, then here."""
+        """Returns the path of a cache named on the command line; a bare name is looked up in the working directory,
+        then in the run."""
         path = Path(name)
         if path.parent == Path() and not path.exists():
             return self.folder / path
@@ -223,11 +225,11 @@ def open_run(
     begins: bool = False,
     draws: bool = False,
 ) -> Run:
-    """The run that the common options name: without a config the folder's own, else the shipped default;
-    without a folder `runs/<config name>`. `own` are settings that options of the command itself stand for.
+    """Opens the run named by the common options: without a config its folder's own, else the shipped default; without a
+    folder `runs/<config name>`. `own` are settings that the command's other options stand for.
 
-    Raises InputError for a config that cannot be read; and for a named folder that holds no run, unless the command
-    `begins` one. `draws` says that the command would draw the demo corpus in a folder without a config."""
+    Raises InputError for an unreadable config, and for a named folder without a run, unless the command `begins` one.
+    `draws` says that the command would draw the demo corpus in a folder without a config."""
     named_folder = folder is not None
     folder = Path("runs") / Path(config or default).stem if folder is None else Path(expanded(str(folder)))
     saved = folder / CONFIG_FILE
@@ -235,7 +237,7 @@ def open_run(
         raise InputError(_no_run(folder))
     if config is None and not begins and not saved.is_file() and _has_weights(folder):
         raise InputError(
-            f"{saved}: missing, though {folder} holds trained weights. Restore it from a copy, or name the settings "
+            f"{saved}: missing, but {folder} holds trained weights. Restore it from a copy, or give the settings "
             "that they were trained with (--config)."
         )
     _complete_replacements(folder)
@@ -246,17 +248,17 @@ def open_run(
     lasting = load_config(source, words)
     require_known_names(lasting)
     if source == str(saved) and not is_as_written(saved):
-        log(f"{saved}: was edited, or is damaged: its last line does not match. Its settings are used as they are.")
+        log(f"{saved}: edited or damaged: its last line does not match. Its settings are used as they are.")
     passing = lasting if device is None else load_config(source, [*words, f"compute.device={device}"])
     return Run(folder, passing, None if device is None else lasting, config, tuple(overrides), tuple(named(both)))
 
 
 def _complete_replacements(folder: Path) -> None:
-    """Completes a replacement of finished weights that a kill has stopped halfway, on systems that cannot swap folders
-    at once, so that the command finds them. A training that is just replacing them is left alone."""
+    """Completes a replacement of finished weights that was killed halfway, on systems without atomic swaps, so that the
+    command finds them. A training that is replacing them right now is left alone."""
     for stage in (folder / name for name in TRAININGS):
         if has_stepped_aside(stage / "best"):
-            from slt_cache.runs.unfinished import Unfinished  # brings torch
+            from slt_cache.runs.unfinished import Unfinished  # imports torch
 
             with suppress(SltCacheError), exclusive(stage / "lock", str(stage)):
                 Unfinished(stage).settle()
@@ -267,14 +269,14 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _no_run(folder: Path) -> str:
-    """Why a folder is no run, with runs that lie beside it, and what to do."""
-    beside = sorted(one.parent.name for one in folder.parent.glob(f"*/{CONFIG_FILE}"))
-    near = get_close_matches(folder.name, beside, n=1)
-    why = f"holds no {CONFIG_FILE}" if folder.is_dir() else "there is no such run folder"
+    """Returns why a folder is not a run, with neighbouring runs and what to do."""
+    neighbours = sorted(one.parent.name for one in folder.parent.glob(f"*/{CONFIG_FILE}"))
+    near = get_close_matches(folder.name, neighbours, n=1)
+    why = f"holds no {CONFIG_FILE}" if folder.is_dir() else "no such run folder"
     meant = f" Did you mean {folder.parent / near[0]}?" if near else ""
-    runs = f" Runs beside it: {', '.join(beside[:5])}." if beside and not near else ""
+    runs = f" Runs next to it: {', '.join(neighbours[:5])}." if neighbours and not near else ""
     return (
         f"{folder}: {why}.{meant}{runs} To start a run there, prepare a corpus "
-        f"({command('prepare tsv', root='DIR', run=folder)}), or name settings with --config "
+        f"({command('prepare tsv', root='DIR', run=folder)}), or choose settings with --config "
         f"(--config {DEFAULT_CONFIG} is the drawn demo corpus)."
     )

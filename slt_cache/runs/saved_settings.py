@@ -1,4 +1,4 @@
-"""config.yaml of a run: always the settings that its finished stages were made with."""
+"""Saving of config.yaml, which always has the settings that a run's finished stages were made with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from slt_cache.runs.settings_use import OWNED, STAGES, UPSTREAM, merged, named, 
 
 
 def save_settings(run: Run, made: str | None, trained: bool = True) -> None:
-    """Writes config.yaml for a stage that was made, one of settings_use.STAGES: its settings, those that no single
-    stage decides, and those of stages that are still to be made. Those of other finished stages stay as they are
-    saved. A comparison (None) changes none, but gives a folder without a config its settings.
+    """Writes config.yaml after a stage of settings_use.STAGES: its settings, those shared by all stages, and those of
+    stages not made yet. Other finished stages keep their saved settings. A comparison (None) changes none, but gives a
+    folder without a config its settings.
 
-    What a stage shares with later ones is its own if it was `trained` now; if it was finished before, the later ones
-    that are finished keep theirs, which is said."""
+    Settings shared with later stages change if this stage was `trained` now; if it was finished before, finished later
+    stages keep theirs, which is logged."""
     if not is_main_process():
         return
     asked, saved = run.lasting or run.config, run.saved_config()
@@ -34,13 +34,13 @@ def save_settings(run: Run, made: str | None, trained: bool = True) -> None:
     shared = UPSTREAM.get(made, ()) if trained else ()
     asked = check_config(merged(now, before, keep, shared), str(run.config_file))
     if not trained:
-        _say_kept(run, made, before, now, keep)
+        _log_kept(run, made, before, now, keep)
     if asked != saved:
         save_config(asked, run.config_file)
 
 
-def _say_kept(run: Run, made: str, before: dict[str, Any], now: dict[str, Any], keep: Sequence[str]) -> None:
-    """Says which settings of this command line a finished later stage does not have, so that they are not saved."""
+def _log_kept(run: Run, made: str, before: dict[str, Any], now: dict[str, Any], keep: Sequence[str]) -> None:
+    """Logs the settings of this command line that are not saved, since a finished later stage has others."""
     for setting in named(run.overrides):
         stage = stage_of(setting)
         is_shared = any(setting == one or setting.startswith(f"{one}.") for one in UPSTREAM.get(made, ()))

@@ -1,4 +1,4 @@
-"""Hypotheses of clips -> scores, with the preset, the metrics and the text choices of the settings."""
+"""Scoring of hypotheses with the preset, metrics and text choices of the settings."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def preset_of(config: Config) -> str:
-    """Returns the scoring preset that the settings name, else the one that suits the corpus or the language. Raises
-    InputError if nothing tells: tokenized at whitespace, a language written without it would score next to nothing."""
+    """Returns the scoring preset of the settings, else that of the corpus or language. Raises InputError if none is
+    known: split at whitespace, a language written without it would score almost nothing."""
     if config.scoring.preset is not None:
         return config.scoring.preset
     preset = corpus_of(config).preset
@@ -32,13 +32,13 @@ def preset_of(config: Config) -> str:
 
 
 def choices_of(config: Config) -> TextChoices:
-    """Returns the changes that the settings make to both texts before scoring; by default none."""
+    """Returns the normalization of both texts before scoring; none by default."""
     return TextChoices(final_dot=config.scoring.final_dot, lowercase=config.scoring.lowercase)
 
 
 def metrics_of(config: Config) -> tuple[str, ...]:
-    """Returns the keys of the metrics that an evaluation computes: those of every one, those of `scoring.metrics`, and
-    what the trainings select by."""
+    """Returns the keys of the metrics of an evaluation: the standard ones, those of `scoring.metrics`, and those that
+    trainings select by."""
     selecting = (config.visual_training.select_by, config.llm_training.select_by)
     return with_requested([*config.scoring.metrics, *selecting])
 
@@ -49,7 +49,7 @@ def score_hypotheses(
     references: Sequence[str],
     bootstrap: int | None = None,
 ) -> dict[str, Score]:
-    """Scores against the raw reference text, which only scoring.final_dot and scoring.lowercase change, and both texts
+    """Scores hypotheses against raw references; only scoring.final_dot and scoring.lowercase change the texts, both
     alike. `bootstrap` is the number of resamples for 95 % intervals."""
     texts = [hypothesis.texts[0] for hypothesis in hypotheses]
     keys = metrics_of(config)
@@ -58,5 +58,5 @@ def score_hypotheses(
 
 
 def rounded(scores: dict[str, Score]) -> dict[str, float]:
-    """Returns the values rounded to two places, as they are printed and saved."""
+    """Returns the values rounded to two decimals, as printed and saved."""
     return {key: round(found.value, 2) for key, found in scores.items()}

@@ -1,4 +1,4 @@
-"""Which settings a command uses, and which stage of a run they decide. Reads and writes nothing."""
+"""Use of settings: which ones a command reads, and which stage of a run they determine. Reads and writes nothing."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ OWNED = {
     "llm_training": "llm",
     "control": "control",
 }
-"""Section -> the stage that it decides. The others (seed, generation, scoring, compute) decide no single one."""
+"""Stage that each section determines. The others (seed, generation, scoring, compute) belong to no single stage."""
 STAGES = {
     "corpus": "the manifest",
     "visual": "stage 1",
@@ -25,7 +25,7 @@ STAGES = {
     "llm": "stage 2",
     "control": "the Light-T baseline",
 }
-"""What messages call them."""
+"""Names of the stages in messages."""
 MADE_BY = {
     "corpus": "prepare",
     "visual": "train-visual",
@@ -35,7 +35,7 @@ MADE_BY = {
     "control": "demo",
 }
 UPSTREAM = {"visual": ("llm", "llm_pretraining.text", "llm_pretraining.vocabulary"), "pretrained": ("llm",)}
-"""Stage -> what it shares with a later stage, whose result it puts out of date."""
+"""Settings that a stage shares with a later one, whose result they outdate."""
 
 _SCORED = ("generation", "scoring", "compute")
 _LLM = ("seed", "corpus", "features", "llm", "llm_pretraining", "llm_training", *_SCORED)
@@ -65,7 +65,7 @@ USED = {
     "llm merge": (),
     "cache verify": ("features", "augmentation", "compute"),
 }
-"""Command -> sections, or single settings, that it reads. What is in no row reads all of them."""
+"""Sections, or single settings, that each command reads. A command without a row reads all."""
 
 
 def is_used(setting: str, command: str) -> bool:
@@ -76,12 +76,12 @@ def is_used(setting: str, command: str) -> bool:
 
 
 def stage_of(setting: str) -> str | None:
-    """Returns the stage that a setting decides; None for those that decide no single one."""
+    """Returns the stage that a setting determines; None if it belongs to no single one."""
     return OWNED.get(setting.partition(".")[0])
 
 
 def named(overrides: Iterable[str]) -> list[str]:
-    """Returns the settings that `section.key=value` words name, each once."""
+    """Returns the settings named in `section.key=value` overrides, each once."""
     return list(dict.fromkeys(one.partition("=")[0].strip() for one in overrides))
 
 
@@ -94,8 +94,8 @@ def value_of(settings: Mapping[str, Any], setting: str) -> Any:
 
 
 def merged(asked: Mapping[str, Any], saved: Mapping[str, Any], keep: Collection[str], taken: Collection[str]) -> Any:
-    """Returns the asked settings, but for the stages in `keep` those that are saved, unless they are among the
-    `taken` ones (sections, or single settings)."""
+    """Returns the asked settings, with the saved ones for the stages in `keep`, unless they are among the `taken`
+    sections or settings."""
     result: dict[str, Any] = {}
     for section, value in asked.items():
         old = saved[section]

@@ -1,4 +1,4 @@
-"""A run's settings, each with its default, its meaning and where its value comes from."""
+"""Display of a run's settings with their defaults, descriptions and sources."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from slt_cache.runs.settings_use import named, value_of
 
 @dataclass(frozen=True)
 class ShownSetting:
-    """One setting of a run."""
+    """Setting of a run as shown."""
 
     name: str
     value: Any
     default: Any
     source: str
-    """`default`, `--set`, `config NAME`, or the path of a config file."""
+    """Source of the value: `default`, `--set`, `config NAME`, or the path of a config file."""
     description: str
     choices: tuple[Any, ...]
 
@@ -33,7 +33,7 @@ class ShownSetting:
 
 @dataclass(frozen=True)
 class ShownConfig:
-    """A run folder and its settings."""
+    """Run folder with its settings."""
 
     run: Path
     settings: list[ShownSetting]
@@ -41,7 +41,7 @@ class ShownConfig:
 
 def show_config(run: Run, part: str | None = None) -> ShownConfig:
     """Returns the settings that a command with these options would use, or a part of them: a section or one setting.
-    Raises InputError for a part that there is not."""
+    Raises InputError for an unknown part."""
     settings = describe()
     if part is not None:
         chosen = [one for one in settings if one.name == part or one.name.startswith(f"{part}.")]
@@ -82,7 +82,7 @@ def _sources(run: Run) -> Callable[[str], str]:
 
 
 def value_is_stated(section: Any, key: str) -> bool:
-    """Whether nested settings hold a key, whatever its value."""
+    """Returns whether nested settings contain a key, whatever its value."""
     for part in key.split("."):
         if not isinstance(section, dict) or part not in section:
             return False
@@ -93,8 +93,8 @@ def value_is_stated(section: Any, key: str) -> bool:
 def _no_such(part: str, settings: list[Setting]) -> str:
     known = [*section_names(), *(one.name for one in settings)]
     near = get_close_matches(part, known, n=1)
-    if not near:  # a key in the wrong section, or without one
+    if not near:  # a key in the wrong section, or without a section
         by_key = {one.name.rpartition(".")[2]: one.name for one in reversed(settings)}
         near = [by_key[key] for key in get_close_matches(part.rpartition(".")[2], by_key, n=1)]
     meant = f" Did you mean {near[0]}?" if near else ""
-    return f"config show {part}: no such section or setting.{meant} Sections are {', '.join(section_names())}."
+    return f"config show {part}: no such section or setting.{meant} Sections: {', '.join(section_names())}."

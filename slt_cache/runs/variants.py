@@ -1,4 +1,4 @@
-"""The models that a run can hold, one row each: everything else reads their names here, and nothing parses them."""
+"""Models that a run can hold, one row each: all other code reads their names here, and parses none."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,35 +9,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: what is trained, by which command, and what it starts from."""
+    """Model of a run: what is trained, by which command, and what it starts from."""
 
     name: str
-    """Its folder in the run, and its name for `eval --model`."""
+    """Name of its folder in the run, and for `eval --model`."""
     label: str
-    """Its name in tables of scores."""
+    """Name in tables of scores."""
     training: str
-    """What its training is called in headings."""
+    """Name of its training in headings."""
     stage: str
-    """What plans, logs and records call its training."""
+    """Name of its training in plans, logs and records."""
     command: str
-    """The command that trains it."""
+    """Command that trains it."""
     settings: tuple[tuple[str, Any], ...] = ()
-    """(`section.key`, value): the settings with which the command trains it, rather than another model."""
+    """Settings, (`section.key`, value), with which the command trains this model rather than another."""
     makes: str | None = None
-    """The stage of the run (settings_use.STAGES) that it makes; None for comparisons, whose settings config.yaml does
-    not take over."""
+    """Stage of the run (settings_use.STAGES) that it makes; None for comparisons, whose settings config.yaml does not
+    adopt."""
     trains_encoder: str = "none"
-    """The part of the visual encoder that it trains: none, temporal or all. Such a training reads videos."""
+    """Part of the visual encoder that it trains: none, temporal or all. Such a training reads videos."""
     after_stage_1: bool = False
-    """Whether it starts from the encoder of stage 1, or reads its features."""
+    """Whether it starts from stage 1's encoder, or reads its features."""
     llm: bool = True
-    """Whether its translator is the LLM; else it is Light-T."""
+    """Whether its translator is the LLM rather than Light-T."""
     pretrained: bool = False
-    """Whether its LLM has been pre-trained."""
+    """Whether its LLM is pre-trained."""
 
     @property
     def own_encoder(self) -> bool:
-        """Whether an LLM was trained together with an encoder of its own, whose features no cache holds."""
+        """Whether an LLM and an encoder were trained together, whose features no cache holds."""
         return self.llm and self.trains_encoder != "none"
 
     @property
@@ -47,12 +47,12 @@ class Variant:
 
     @property
     def words(self) -> str:
-        """The command that trains it, with the settings that choose it."""
+        """Command that trains it, with the settings that select it."""
         cache = " --features feats.h5" if self.from_cache else ""
         return f"{self.command}{cache}" + "".join(f" --set {key}={_yaml(value)}" for key, value in self.settings)
 
     def is_chosen(self, config: "Config") -> bool:
-        """Whether its command trains it with these settings."""
+        """Returns whether its command trains it with these settings."""
         return all(_value(config, setting) == value for setting, value in self.settings)
 
 
@@ -88,8 +88,8 @@ _ROWS = (
     ),
     Variant(
         "control",
-        label="Light-T baseline, trained on over the same cache",
-        training="Light-T baseline, trained on over the same cache",
+        label="Light-T baseline, trained further on the cache",
+        training="Light-T baseline, trained further on the cache",
         stage="Light-T baseline",
         command="demo",
         after_stage_1=True,
@@ -138,7 +138,7 @@ _ROWS = (
     ),
 )
 MODELS = {row.name: row for row in _ROWS}
-"""What can be scored, by the name of its folder in the run; tables list them in this order."""
+"""Models that can be scored, by the name of their folder in the run, in the order of tables."""
 PRETRAINING = Variant(
     "llm/pretrained",
     label="the small LLM before stage 2",
@@ -147,19 +147,19 @@ PRETRAINING = Variant(
     command="llm pretrain",
     makes="pretrained",
 )
-"""Trained on another task with another loss, and so no model that translates signs."""
+"""Pre-training of the small LLM, which has another task and loss, and does not translate signs."""
 TRAININGS = {**MODELS, PRETRAINING.name: PRETRAINING}
-"""Every training that a run can hold; its weights are in best/ of its folder."""
+"""All trainings that a run can hold; their weights are in best/ of their folders."""
 VISUAL, LLM, SCRATCH, BASELINE = (MODELS[name] for name in ("visual", "llm", "llm-from-scratch", "control"))
 
 
 def trained_by(command: str, config: "Config") -> Variant:
-    """The model that a command trains with these settings; the last row that they choose is the most special one."""
+    """Returns the model that a command trains with these settings; the last matching row is the most specific."""
     return [row for row in TRAININGS.values() if row.command == command and row.is_chosen(config)][-1]
 
 
 def label_of(model: str) -> str:
-    """The name of a model in tables; of what is no model of a run, such as an imported score, its own."""
+    """Returns the label of a model in tables; other names, such as that of an imported score, stand for themselves."""
     return MODELS[model].label if model in MODELS else model
 
 

@@ -37,7 +37,7 @@ def test_the_command_says_what_it_did(whole: Path, manifest: Path, tmp_path: Pat
     arguments = ("llm", "trim", "--name", whole, "--text", manifest, "--out", tmp_path / "out")
     ran = slt_cache(*arguments)
     assert ran.code == 0, ran.err
-    assert "MB saved" in ran.out and "test: 1 of 2 pieces unknown (1 with the whole vocabulary)" in ran.out
+    assert "MB saved" in ran.out and "test: 1 of 2 tokens unknown (1 with the full vocabulary)" in ran.out
     assert "，" in ran.out and f"llm.name={tmp_path / 'out'}" in ran.out
     again = slt_cache(*arguments, "--json")
     report = json.loads(again.out)
@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_had_and_a_manifest_without_train_are_said(
     manifest.write_text(manifest.read_text(encoding="utf-8").replace("\ttrain\t", "\tdev\t"), encoding="utf-8")
     ran = slt_cache("llm", "trim", "--name", whole, "--text", manifest, "--out", tmp_path / "out")
     assert ran.code == 2
-    assert "no clip of train" in ran.err
+    assert "no clips of train" in ran.err
 
 
 def test_a_folder_with_something_else_is_not_replaced(whole: Path, manifest: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_everything_that_a_training_would_stumble_over_is_in_one_table(own: Path
     for number, name in ((5, "empty"), (6, "cut"), (7, "text")):
         assert any(f"video that cannot be read  line {number}: {name} (" in row for row in rows), ran.err
     assert any("video not found" in row and "line 8: absent" in row for row in rows)
-    assert any("line 9: late" in row and "ends at 7.5 s, and the video at 2.00 s" in row for row in rows)
+    assert any("line 9: late" in row and "ends at 7.5 s, but the video at 2.00 s" in row for row in rows)
     assert any("line 10: outside" in row and "no frame lies between 3.0 s and 4.0 s" in row for row in rows)
     assert any("split without a clip" in row and row.endswith("dev") for row in rows)
     assert "error: 7 problems to correct" in ran.err

@@ -52,7 +52,7 @@ def test_a_new_corpus_without_its_folder_is_refused_with_the_command(made_up: Pa
     ran = slt_cache("prepare", "made-up", "--run", tmp_path / "run")
     assert (ran.code, "prepare made-up --root DIR" in ran.err) == (2, True)
     ran = slt_cache("prepare", "made-up", "--root", tmp_path / "none", "--run", tmp_path / "run")
-    assert (ran.code, "there is no such folder. Name the folder of clips.txt." in ran.err) == (2, True)
+    assert (ran.code, "no such folder. Name the folder of clips.txt." in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize(

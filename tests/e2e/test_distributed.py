@@ -164,7 +164,7 @@ def test_what_is_wrong_is_said_once(together: Path, tmp_path: Path) -> None:
     small = ["--set", "llm_training.batch_size=1"]
     team = two(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", together, *small)
     assert 2 in team.codes and team.codes <= {2, -signal.SIGTERM}, team  # torchrun ends what is left, saying nothing
-    assert "batch_size 1: it is shared by all 2 processes" in team.err[0] and "error:" not in team.err[1]
+    assert "batch_size 1: shared by 2 processes" in team.err[0] and "error:" not in team.err[1]
 
 
 @pytest.mark.slow
@@ -300,6 +300,6 @@ def test_a_process_that_is_alone_waits_for_nobody() -> None:
         and gather_object(lambda: [3]) == [3]
         and main_process_first(lambda: 4) == 4
     )
-    assert shard([1, 2, 3], at_once=2) == [1, 2, 3]
+    assert shard([1, 2, 3], block=2) == [1, 2, 3]
     with pytest.raises(ValueError, match="mine"):
         all_reduce_sum([], ValueError("mine"))

@@ -87,7 +87,7 @@ def test_own_videos_with_three_mistakes_come_to_a_translator(own: OwnVideos) -> 
     before = read_record(own.run / "llm" / "best")
     own.correct("b1", "morgen schneit es im norden")
     said = own.does(*VISUAL)
-    assert "trained already" in said and "dev has changed since it chose these weights" in said
+    assert "trained already" in said and "dev has changed since it selected these weights" in said
     assert "trained already" in own.does(*VISUAL) and "dev has changed" not in own.does(*VISUAL)
     own.does(*EXTRACT)
     assert "stage 2: trained already" in own.does(*LLM)

@@ -114,8 +114,8 @@ SAYS = {
     "an unknown key": "unknown key visual_training.rate",
     "no such cache": "nosuch.h5: there is no such feature cache",
     "wrong LoRA targets": "llm.lora.targets: the LLM has no linear layer called nosuch",
-    "another tokenizer than stage 1": "llm_pretraining.vocabulary: gives another tokenizer than the one that stage 1",
-    "a translator of stage 2": "llm/best: a translator that stage 2 has trained",
+    "another tokenizer than stage 1": "llm_pretraining.vocabulary: gives another tokenizer than stage 1",
+    "a translator of stage 2": "llm/best: a translator trained in stage 2",
     "LoRA alone": "lora: LoRA matrices (adapter_config.json), not a whole LLM",
     "other feature level": "level: file sign, this run frame",
     "another LLM": "llm.name facebook/bart-base: only small-mbart and small-mt5 are pre-trained here",
@@ -149,8 +149,8 @@ def test_trimming_from_a_translator_or_onto_something_else_changes_no_file(train
     ("file", "says"),
     [
         ("adapter_config.json", "LoRA matrices (adapter_config.json), not a whole LLM"),
-        ("sign_translator.json", "a translator that stage 2 has trained"),
-        ("adapter.safetensors", "a translator that stage 2 has trained"),
+        ("sign_translator.json", "a translator trained in stage 2"),
+        ("adapter.safetensors", "a translator trained in stage 2"),
     ],
 )
 def test_adapters_and_translators_on_the_hub_are_refused_by_their_name(

@@ -238,7 +238,7 @@ def test_restart_with_another_encoder_replaces_the_file_and_names_what_is_left_o
     assert (refused.code, "encoder_sha256" in refused.err) == (2, True)
     ran = extract(folder, "--split", "train", "--restart")
     assert ran.code == 0, ran.err
-    assert "dev will be left out" in ran.err
+    assert "dev will be dropped" in ran.err
     assert list(open_splits(folder / "run" / "feats.h5")) == ["train"]
     assert extract(folder).code == 0
     assert list(open_splits(folder / "run" / "feats.h5")) == ["train", "dev", "test"]

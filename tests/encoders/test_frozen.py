@@ -87,7 +87,7 @@ def test_a_call_gives_the_features_of_the_clip(encoder: VisualEncoder) -> None:
     ],
 )
 def test_frames_of_another_type_or_shape_are_refused(encoder: VisualEncoder, frames: Any) -> None:
-    with pytest.raises(InputError, match=r"must be torch\.uint8 \[T', 3, S, S\]"):
+    with pytest.raises(InputError, match=r"expected torch\.uint8 \[T', 3, S, S\]"):
         frozen(encoder)(frames)
 
 

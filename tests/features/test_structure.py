@@ -194,7 +194,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "a spec with an unknown key": (spec_with(pickle="x"), "unknown key 'pickle'"),
     "a dtype that is none": (spec_with(dtype="object"), "the spec's dtype is object"),
     "a spec of brackets": (lambda group: group.attrs.create("spec", "[" * 60_000), "too many brackets"),
-    "a spec that is a list": (lambda group: group.attrs.create("spec", "[1, 2]"), "list where an object belongs"),
+    "a spec that is a list": (lambda group: group.attrs.create("spec", "[1, 2]"), "list instead of an object"),
     "decreasing offsets": (replaced("offsets", np.array([0, 9, 4, 9, 11])), "train/offsets do not rise"),
     "negative offsets": (replaced("offsets", np.array([-8, 1, 4, 9, 11])), "train/offsets do not rise"),
     "offsets past the end": (replaced("offsets", np.array([0, 3, 4, 9, 10**12])), "train/offsets do not rise"),

@@ -72,7 +72,7 @@ def test_a_loaded_encoder_gives_the_features_of_the_cache(run: Path, part: str) 
     ("options", "said"),
     [
         ({"level": "words"}, "features.level"),
-        ({"level": "imported"}, "no encoder makes these"),
+        ({"level": "imported"}, "made elsewhere, not by an encoder"),
         ({"dtype": "int8"}, "features.dtype"),
         ({"device": "abacus"}, "no such kind of device"),
     ],
@@ -83,5 +83,5 @@ def test_what_an_encoder_cannot_be_loaded_with_is_refused(run: Path, options: di
 
 
 def test_a_folder_without_an_encoder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no finished visual encoder here"):
+    with pytest.raises(InputError, match="no finished visual encoder"):
         load_encoder(tmp_path / "nothing")

@@ -32,5 +32,5 @@ def test_scores_of_another_dev_split_do_not_count(stage: IdleStage, capsys: pyte
     old = Record("stage 1", {}, best_epoch=2, dev={"bleu4": 1.0}, dev_beams=beams, dev_sha256="before")
     assert not dev_is_scored(stage, old)
     assert with_final_dev(stage, stage.folder, old).dev_sha256 == "now"
-    assert "dev has changed since it chose these weights, epoch 2" in capsys.readouterr().err
+    assert "dev has changed since it selected these weights, epoch 2" in capsys.readouterr().err
     assert dev_is_scored(stage, replace(old, dev={}))  # chosen without dev: there is nothing to renew

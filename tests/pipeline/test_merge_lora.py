@@ -46,11 +46,11 @@ def test_what_is_there_is_not_replaced_and_a_model_without_lora_is_refused(
     tmp_path: Path, small_mbart: Any, tokenizer: Tokenizer
 ) -> None:
     run = Run(tmp_path / "run", Config())
-    with pytest.raises(InputError, match=r"--out .*: already exists\. Name another folder\."):
+    with pytest.raises(InputError, match=r"--out .*: already exists\. Use another folder\."):
         merge_lora(run, tmp_path)
     settings = {"features": spec_of().to_json(), "language": "de_DE", "llm": {"name": "small-mbart"}}
     model = translators.SignTranslator(spec_of().dim, small_mbart, tokenizer.start)
     save_llm(run.llm / "best", model, tokenizer, Record("stage 2", settings, finished=True))
-    with pytest.raises(InputError, match=r"was not trained with LoRA \(llm\.lora\)"):
+    with pytest.raises(InputError, match=r"not trained with LoRA \(llm\.lora\)"):
         merge_lora(run, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()

@@ -89,7 +89,7 @@ def test_a_cut_that_ends_after_its_video_is_named_and_can_be_read(tmp_path: Path
     found = probe(tmp_path / "run", [clip(video, 0.5, end, name) for name, end in ends.items()])
     assert not found.bad
     assert [(one.clip.id, one.reason) for one in found.past_end] == [
-        ("past the end", "ends at 2.5 s, and the video at 2.00 s")
+        ("past the end", "ends at 2.5 s, but the video at 2.00 s")
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from slt_cache.config import LlmPretrainingConfig, OptimizerConfig, VisualTrainingConfig, load_config
 from slt_cache.errors import InputError
 from slt_cache.pipeline import resources
-from slt_cache.pipeline.resources import require_resources, say_effective_batch
+from slt_cache.pipeline.resources import log_effective_batch, require_resources
 from slt_cache.runs.run import Run
 
 
@@ -16,7 +16,7 @@ def test_processes_that_would_get_no_clip_and_chunks_in_different_numbers_are_re
 ) -> None:
     monkeypatch.setattr(resources, "size", lambda: 4)
     run = Run(Path("run"), load_config("avatar", ["encoder.chunk_frames=32"]))
-    with pytest.raises(InputError, match="batch_size 2: it is shared by all 4 processes"):
+    with pytest.raises(InputError, match="batch_size 2: shared by 4 processes"):
         require_resources(run, VisualTrainingConfig(batch_size=2))
     with pytest.raises(InputError, match=r"Set compute\.sync_batchnorm=false"):
         require_resources(run, VisualTrainingConfig(batch_size=8))
@@ -34,5 +34,5 @@ def test_processes_that_would_get_no_clip_and_chunks_in_different_numbers_are_re
 def test_an_effective_batch_is_said_where_it_is_not_plain(
     loop: OptimizerConfig, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    say_effective_batch("stage", loop)
+    log_effective_batch("stage", loop)
     assert capsys.readouterr().err.strip() == (f"stage: {said}" if said else "")

@@ -38,7 +38,7 @@ def test_a_drawn_corpus_that_is_gone_is_drawn_again(tmp_path: Path) -> None:
     assert "Draw them again: slt-cache prepare avatar" in str(error)
 
 
-@pytest.mark.parametrize(("root", "found"), [("nowhere", "there is no such folder"), ("file", "a file")])
+@pytest.mark.parametrize(("root", "found"), [("nowhere", "no such folder"), ("file", "a file")])
 def test_a_root_that_is_no_folder_is_refused_with_what_it_should_hold(root: str, found: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=rf"{found}\. Name the folder of How2Sign\."):

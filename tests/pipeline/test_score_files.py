@@ -148,7 +148,7 @@ def test_one_sentence_has_no_interval_worth_the_name_and_is_said_to_have_none(fo
         (folder / name).write_text("heute regnet es\n")
     ran = slt_cache("score", "hyp.txt", "ref.txt", "--bootstrap", "50")
     assert ran.code == 0
-    assert "one sentence resampled is always the same one" in ran.err
+    assert "resampling a single sentence always gives that sentence" in ran.err
 
 
 def test_intervals_of_a_weak_model_are_printed(folder: Path) -> None:
@@ -169,9 +169,9 @@ BAD_FILES = {
     "blank": (b"\n \n", "2 lines and ref.txt has 15"),
     "table alone": (b"id\thypothesis\n1\ta\n", "bad.txt has a column of ids, ref.txt has none"),
     "no hypotheses": (b"id\treference\n1\ta\n", "without a column 'hypothesis' (it has id, reference)"),
-    "no rows": (b"id\treference\thypothesis\n", "a table without a row"),
+    "no rows": (b"id\treference\thypothesis\n", "a table without rows"),
     "a tab too many": (b"id\treference\thypothesis\n1\ta\tb\tc\n", "line 2: 4 columns"),
-    "row twice": (b"id\treference\thypothesis\n1\ta\tb\n1\ta\tb\n", "'1' stands on two lines, 2 and 3"),
+    "row twice": (b"id\treference\thypothesis\n1\ta\tb\n1\ta\tb\n", "'1' is on two lines, 2 and 3"),
     "latin1": ("a\r\nb\nmäßig\n".encode("latin1"), "line 3: not UTF-8 (byte 0xe4)"),
     "first": (b"\xef\xbb\xbf\xff\n", "line 1: not UTF-8 (byte 0xff)"),
     "cut": ("a\nüb".encode()[:3], "line 2: not UTF-8 (byte 0xc3)"),
@@ -179,7 +179,7 @@ BAD_FILES = {
     "ids": (b"".join(b"%d|a\n" % number for number in range(15)), "has id|sentence lines, ref.txt has none"),
     "half ids": (b"1|a\n2|b\nc\n", "line 3: no id"),
     "trailing line": (b"1|a\n2|b\n\n", "line 3: no id"),
-    "twice": (b"1|a\n2|b\n1|c\n", "'1' stands on two lines, 1 and 3"),
+    "twice": (b"1|a\n2|b\n1|c\n", "'1' is on two lines, 1 and 3"),
 }
 
 

@@ -42,7 +42,7 @@ def test_without_dev_the_command_that_adds_it_is_named(tmp_path: Path, capsys: p
 
 
 def test_imported_features_have_to_be_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds imported features, and features\.level is sign\. Add --set"):
+    with pytest.raises(InputError, match=r"holds imported features, but features\.level is sign\. Add --set"):
         open_splits(run_with(tmp_path), cached(tmp_path, "train"))
 
 

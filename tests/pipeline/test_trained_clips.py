@@ -62,7 +62,7 @@ def test_dev_is_scored_again_when_what_its_videos_hold_has_changed(trained: Path
     dev = [clip.video for clip in read_manifest(manifest) if clip.split == "dev"]
     before = dev[0].read_bytes()
     shutil.copyfile(dev[1], dev[0])
-    assert "dev has changed since it chose these weights" in succeed("train-visual", "--run", run).err
+    assert "dev has changed since it selected these weights" in succeed("train-visual", "--run", run).err
     assert "dev has changed" not in succeed("train-visual", "--run", run).err
     dev[0].unlink()
     assert "trained already" in succeed("train-visual", "--run", run).err

@@ -315,7 +315,7 @@ def test_the_command_compares_and_names_a_run_that_holds_nothing(run: Run, tmp_p
     assert found.code == 0 and json.loads(found.out) == {"report": str(run.report)}
     assert "Runs side by side" in run.report.read_text(encoding="utf-8")
     found = slt_cache("report", "--run", run.folder, "--compare", tmp_path / "nothing")
-    assert found.code == 2 and "nothing: there is no such run folder" in found.err
+    assert found.code == 2 and "nothing: no such run folder" in found.err
 
 
 def test_a_run_that_was_only_trained_is_reported(run: Run) -> None:
@@ -387,7 +387,7 @@ def test_sentences_that_are_not_those_which_were_scored_are_not_shown(
     table = run.evaluation / "test.tsv"
     write_text(table, table.read_text(encoding="utf-8").replace("dichte wolken", "helle wolken"))
     page = page_of(run)
-    said = "test.tsv: not the sentences that test.json has the scores of"
+    said = "test.tsv: not the sentences scored in test.json"
     assert said in page and "44.56" in page and "helle wolken" not in page
     assert "sentences of the test split equal their reference to the letter (stage 1 alone)" in page
     err = capsys.readouterr().err

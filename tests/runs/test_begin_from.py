@@ -48,7 +48,7 @@ def test_begun_once_it_stays_as_it_is_and_a_change_of_the_other_run_is_named(fol
     assert (folder / "new" / "config.yaml").read_text() == "# of its own\n"
     record.write_text('{"finished": true}')
     with pytest.raises(
-        InputError, match=r"has changed since .*new was begun from it \(llm/pretrained/best/record\.json\)"
+        InputError, match=r"has changed since .*new was started from it \(llm/pretrained/best/record\.json\)"
     ):
         begun(folder)
     assert (new / "record.json").read_text() == "{}"
@@ -66,10 +66,10 @@ def test_a_training_is_of_the_other_run_until_it_is_trained_here(folder: Path) -
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--run", "new", "--from", "nosuch"), "no run folder"),
+        (("--run", "new", "--from", "nosuch"), "not a run folder"),
         (("--from", "run"), "--run"),
         (("--run", "run", "--from", "run"), "the run itself"),
-        (("--run", "own", "--from", "run"), "is not empty"),
+        (("--run", "own", "--from", "run"), "not empty"),
         (("--run", "new", "--from", "run", "--features", "nosuch.h5"), "there is no such feature cache"),
     ],
 )

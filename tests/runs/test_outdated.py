@@ -7,7 +7,7 @@ import pytest
 
 from slt_cache.checkpoints.record import Record, save_record
 from slt_cache.config import load_config
-from slt_cache.runs.outdated import say_outdated_by_pretraining
+from slt_cache.runs.outdated import log_outdated_by_pretraining
 from slt_cache.runs.run import Run
 
 
@@ -23,7 +23,7 @@ def test_models_that_start_from_a_replaced_llm_are_named_with_the_command_that_r
     finish(run, "llm", {"pretraining": {"seed": 1}})
     finish(run, "joint-temporal", {"pretraining": {"seed": 1}})
     finish(run, "joint", {"pretraining": {"seed": 2}})
-    say_outdated_by_pretraining(run)
+    log_outdated_by_pretraining(run)
     said = capsys.readouterr().err
     assert "pre-trained again: llm, joint-temporal." in said
     assert "train-llm --features feats.h5 --restart" in said

@@ -90,7 +90,7 @@ def test_a_registered_family_is_made_small_loaded_adapted_and_measured(pegasus: 
     assert positions_of(str(tmp_path)) is None, "its positions have no end"
     assert content_of("small-pegasus") == "small-pegasus"
     asked = load_config("tsv", [f"llm.name={tmp_path}", "llm.language=null"])
-    assert "wants one" in str(language_problem(asked))
+    assert "needs one" in str(language_problem(asked))
 
 
 def test_a_name_that_is_no_family_is_not_small_and_the_error_lists_what_there_is(
