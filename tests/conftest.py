@@ -16,6 +16,7 @@ from slt_cache.config import LlmPretrainingConfig, VideoConfig
 from slt_cache.models.llm.small import make_small
 from slt_cache.progress import log_to_stderr
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from tests.helpers import official
 
 BITS = 8
 """Of a frame's number, one block of the picture each."""
@@ -150,3 +151,18 @@ def small_mbart(tokenizer: Tokenizer) -> torch.nn.Module:
     )
     model.eval()
     return model
+
+
+@pytest.fixture
+def phoenix(tmp_path: Path) -> Path:
+    return official.phoenix(tmp_path / "PHOENIX-2014-T")
+
+
+@pytest.fixture
+def train_csv(phoenix: Path) -> Path:
+    return phoenix / "annotations" / "manual" / "PHOENIX-2014-T.train.corpus.csv"
+
+
+@pytest.fixture
+def csl(tmp_path: Path) -> Path:
+    return official.csl(tmp_path / "CSL-Daily")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from slt_cache.corpora.base import Clip
 from slt_cache.corpora.csl_daily import read_csl_daily
 from slt_cache.corpora.media import UNREADABLE_VIDEO
 from slt_cache.corpora.official import (
@@ -18,23 +17,9 @@ from slt_cache.errors import InputError
 from tests.helpers import official
 
 
-def texts(clips: list[Clip]) -> dict[str, str]:
-    return {clip.id: clip.text for clip in clips}
-
-
-def append(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-
-@pytest.fixture
-def csl(tmp_path: Path) -> Path:
-    return official.csl(tmp_path / "CSL-Daily")
-
-
 def test_csl_daily_is_read_from_its_official_files(csl: Path) -> None:
     read = read_csl_daily(csl)
-    assert texts(read.clips) == {name: text for name, (_, text) in official.CSL.items()}
+    assert official.texts(read.clips) == {name: text for name, (_, text) in official.CSL.items()}
     assert [clip.split for clip in read.clips] == [split for split, _ in official.CSL.values()]
     assert read.clips[0].video == csl / "sentence" / "frames_512x512" / "S000000_P0000_T00"
     assert read.clips[0].signer == "4"
@@ -46,7 +31,7 @@ def test_csl_dailys_name_without_annotation_is_reported_on_both_sides(csl: Path)
     held = pickle.loads(path.read_bytes())
     held["info"].append(official.csl_item("S000007_P0003_T00", "多了。"))
     path.write_bytes(gzip.compress(pickle.dumps(held)))
-    append(csl / "sentence_label" / "split_1.txt", "S000005_P0004_T00|train")
+    official.append(csl / "sentence_label" / "split_1.txt", "S000005_P0004_T00|train")
     official.frames(csl / "sentence" / "frames_512x512" / "S000007_P0003_T00")
     read = read_csl_daily(csl)
     assert read.problems == {
@@ -87,7 +72,7 @@ def test_the_video_map_stands_in_for_the_pickle(csl: Path) -> None:
     rows += [f"{i}|{n}|3|他|{' '.join(t)}|x|n" for i, (n, (_, t)) in enumerate(official.CSL.items())]
     (labels / "video_map.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
     read = read_csl_daily(csl)
-    assert texts(read.clips) == {name: text for name, (_, text) in official.CSL.items()}
+    assert official.texts(read.clips) == {name: text for name, (_, text) in official.CSL.items()}
     assert read.problems == {}
 
 
@@ -99,7 +84,7 @@ def test_csl_dailys_labels_without_paths_are_read(csl: Path) -> None:
         }
         official.write_labels(csl / f"labels.{wanted}", items)
     read = read_csl_daily(csl)
-    assert texts(read.clips) == {name: text for name, (_, text) in official.CSL.items()}
+    assert official.texts(read.clips) == {name: text for name, (_, text) in official.CSL.items()}
     assert read.problems == {}
 
 

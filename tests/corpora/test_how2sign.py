@@ -19,11 +19,6 @@ from tests.helpers import official
 from tests.helpers.commands import slt_cache
 
 
-def append(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-
 @pytest.mark.parametrize("dialect", ["tab", "tab-quoted", "comma"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_every_dialect_of_how2sign_gives_the_same_sentences(tmp_path: Path, dialect: str, end: str) -> None:
@@ -67,7 +62,7 @@ def test_missing_clips_and_times_past_the_end_are_listed(tmp_path: Path) -> None
     root = official.full_videos(official.how2sign(tmp_path))
     train = root / "how2sign_realigned_train.csv"
     for number, (start, end) in enumerate([(0.8, 1.4), (1.2, 1.6), (0.5, 0.5), (0.1, 0.2)], start=2):
-        append(train, "\t".join(official.h2s_row("-aa" if number < 5 else "zz", number, start, end, "Text.")))
+        official.append(train, "\t".join(official.h2s_row("-aa" if number < 5 else "zz", number, start, end, "Text.")))
     official.video(root / "other.mp4", 2)
     read = read_how2sign(root)
     assert read.problems == {

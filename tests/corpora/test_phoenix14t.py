@@ -24,25 +24,6 @@ from slt_cache.errors import InputError
 from tests.helpers import official
 
 
-def texts(clips: list[Clip]) -> dict[str, str]:
-    return {clip.id: clip.text for clip in clips}
-
-
-def append(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-
-@pytest.fixture
-def phoenix(tmp_path: Path) -> Path:
-    return official.phoenix(tmp_path / "PHOENIX-2014-T")
-
-
-@pytest.fixture
-def train_csv(phoenix: Path) -> Path:
-    return phoenix / "annotations" / "manual" / "PHOENIX-2014-T.train.corpus.csv"
-
-
 def test_phoenix14t_is_read_from_its_official_files(phoenix: Path) -> None:
     read = read_phoenix14t(phoenix)
     assert [clip.split for clip in read.clips] == ["train", "train", "dev", "test"]
@@ -103,11 +84,11 @@ def test_the_stray_profile_is_no_frame(phoenix: Path) -> None:
 
 
 def test_what_is_absent_empty_double_or_unnamed_is_listed(phoenix: Path, train_csv: Path) -> None:
-    append(train_csv, official.phoenix_line("train", 2, "kein bild"))
-    append(train_csv, official.phoenix_line("train", 3, "  "))
-    append(train_csv, official.phoenix_line("train", 0, "noch einmal"))
-    append(train_csv, official.phoenix_line("train", 4, "leerer ordner"))
-    append(train_csv, "halb|eine zeile")
+    official.append(train_csv, official.phoenix_line("train", 2, "kein bild"))
+    official.append(train_csv, official.phoenix_line("train", 3, "  "))
+    official.append(train_csv, official.phoenix_line("train", 0, "noch einmal"))
+    official.append(train_csv, official.phoenix_line("train", 4, "leerer ordner"))
+    official.append(train_csv, "halb|eine zeile")
     for number in (3, 4, 5):
         official.phoenix_frames(phoenix, "train", number).mkdir()
     read = read_phoenix14t(phoenix)
@@ -122,7 +103,7 @@ def test_what_is_absent_empty_double_or_unnamed_is_listed(phoenix: Path, train_c
 
 def test_a_clip_of_two_splits_stays_in_the_first(phoenix: Path) -> None:
     dev = phoenix / "annotations" / "manual" / "PHOENIX-2014-T.dev.corpus.csv"
-    append(dev, official.phoenix_line("train", 0, "regen im süden"))
+    official.append(dev, official.phoenix_line("train", 0, "regen im süden"))
     read = read_phoenix14t(phoenix)
     assert "of dev, first in train" in read.problems[NAMED_TWICE][0]
     assert len(read.clips) == 4
@@ -167,7 +148,7 @@ def test_labels_beside_the_official_files_are_compared_with_them_and_the_lengths
     assert read.problems["named by labels.train and not by PHOENIX-2014-T.train.corpus.csv"] == [other]
     second = official.phoenix_id("train", 1)
     assert read.problems["named by PHOENIX-2014-T.train.corpus.csv and not by labels.train"] == [second]
-    assert texts(read.clips)[first] == "regen im süden"
+    assert official.texts(read.clips)[first] == "regen im süden"
 
 
 def test_a_missing_split_is_named_and_no_annotation_at_all_is_refused(phoenix: Path, train_csv: Path) -> None:
@@ -186,5 +167,5 @@ def test_a_second_copy_of_an_annotation_is_said(phoenix: Path) -> None:
 
 @pytest.mark.parametrize("names", ["../x", "a/b", "", ".", "a\0b", "a\u2028b"])
 def test_a_name_that_is_no_name_is_a_row_that_cannot_be_read(phoenix: Path, train_csv: Path, names: str) -> None:
-    append(train_csv, f"{names}|v|-1|-1|s|G|ein satz")
+    official.append(train_csv, f"{names}|v|-1|-1|s|G|ein satz")
     assert len(read_phoenix14t(phoenix).problems[UNREADABLE_ROW]) == 1

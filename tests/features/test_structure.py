@@ -1,6 +1,7 @@
 """Cache files that somebody made to do harm, all with valid checksums: each is refused in one line that says what
 deviates, before any column is mapped, by whatever opens it."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from h5py import h5a, h5d, h5p, h5s, h5t
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.checksum_header import block_size, write_checksum_header
+from slt_cache.features.structure import BadStructure, split_names
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import HDF5_VERSION, _write_table
 from tests.helpers.caches import DIM, IDS, facts_of, rows_of, spec_of
@@ -304,3 +306,13 @@ def test_every_command_refuses_a_hostile_cache_without_a_traceback(tmp_path: Pat
     assert slt_cache("cache", "verify", path).code == 1
     assert path.read_bytes() == before
     assert not (tmp_path / "out").exists() and not (tmp_path / "both.h5").exists()
+
+
+@pytest.mark.parametrize("name", ["..", "\x1b[31m", "-rf", "a b", "x" * 101])
+def test_a_split_name_that_is_unsafe_for_a_folder_or_a_terminal_is_refused(name: str) -> None:
+    with h5py.File(io.BytesIO(), "w") as file:
+        file.create_group("train")
+        assert split_names(file) == ["train"]
+        file.create_group(name)
+        with pytest.raises(BadStructure, match="is not a valid split name"):
+            split_names(file)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from slt_cache.corpora.base import Clip
+
 PHOENIX_HEADER = "name|video|start|end|speaker|orth|translation"
 SENTENCES = {"train": ["regen im süden", "schnee fällt"], "dev": ["mäßig kühl"], "test": ["wolken und sonne"]}
 
@@ -147,3 +149,12 @@ def video(path: Path, count: int = 25) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+def append(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def texts(clips: list[Clip]) -> dict[str, str]:
+    return {clip.id: clip.text for clip in clips}

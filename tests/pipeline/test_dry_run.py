@@ -9,6 +9,8 @@ import pytest
 
 from slt_cache.machine_load import under_load
 from slt_cache.pipeline import rates
+from slt_cache.pipeline.dry_run import dry_run
+from slt_cache.runs.run import open_run
 from tests.helpers.commands import TINY, slt_cache
 
 
@@ -47,16 +49,11 @@ def test_a_dry_run_counts_and_estimates_and_writes_nothing(
 
 
 def test_more_epochs_and_larger_frames_take_more(tmp_path: Path) -> None:
-    def planned(*settings: str) -> dict[str, float]:
-        words = [word for setting in settings for word in ("--set", setting)]
-        ran = slt_cache("train-visual", "--config", TINY, "--run", tmp_path / "r", "--dry-run", "--json", *words)
-        assert ran.code == 0, ran.err
-        return dict(json.loads(ran.out))
-
-    small = planned()
-    large = planned("visual_training.epochs=200", "video.size=128", "video.resize=128")
-    assert large["hours"] > small["hours"]
-    assert large["memory_gigabytes"] > small["memory_gigabytes"]
+    more = ["visual_training.epochs=200", "video.size=128", "video.resize=128"]
+    small, large = (dry_run(open_run(tmp_path / "r", str(TINY), settings), "train-visual") for settings in ([], more))
+    assert (small.name, small.state, small.epochs, large.epochs) == ("stage 1", "new", 2, 200)
+    assert large.seconds > small.seconds
+    assert large.memory_bytes > small.memory_bytes
 
 
 def test_a_dry_run_is_text_without_json_and_refuses_bad_input(tmp_path: Path) -> None:

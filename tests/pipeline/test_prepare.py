@@ -12,40 +12,15 @@ from tests.helpers import official
 from tests.helpers.commands import slt_cache
 
 
-def append(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-
-@pytest.fixture
-def phoenix(tmp_path: Path) -> Path:
-    return official.phoenix(tmp_path / "PHOENIX-2014-T")
-
-
-@pytest.fixture
-def train_csv(phoenix: Path) -> Path:
-    return phoenix / "annotations" / "manual" / "PHOENIX-2014-T.train.corpus.csv"
-
-
-@pytest.fixture
-def csl(tmp_path: Path) -> Path:
-    return official.csl(tmp_path / "CSL-Daily")
-
-
-def changed_gloss(root: Path, corpus: str) -> None:
-    if corpus == "phoenix14t":
-        shutil.rmtree(root)
-        official.phoenix(root, gloss="VÖLLIG ANDERS")
-    else:
-        shutil.rmtree(root)
-        official.csl(root, gloss="别的")
-
-
-@pytest.mark.parametrize(("corpus", "make"), [("phoenix14t", official.phoenix), ("csl-daily", official.csl)])
-def test_changing_every_gloss_changes_nothing(corpus: str, make: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("corpus", "make", "gloss"),
+    [("phoenix14t", official.phoenix, "VÖLLIG ANDERS"), ("csl-daily", official.csl, "别的")],
+)
+def test_changing_every_gloss_changes_nothing(corpus: str, make: Any, gloss: str, tmp_path: Path) -> None:
     root = make(tmp_path / "root")
     assert slt_cache("prepare", corpus, "--root", root, "--run", tmp_path / "one").code == 0
-    changed_gloss(root, corpus)
+    shutil.rmtree(root)
+    make(root, gloss=gloss)
     assert slt_cache("prepare", corpus, "--root", root, "--run", tmp_path / "two").code == 0
     one, two = ((tmp_path / run / "manifest.tsv").read_bytes() for run in ("one", "two"))
     assert one == two
@@ -121,7 +96,7 @@ def test_a_corpus_without_its_root_is_refused_with_the_command(
 def test_an_edited_annotation_is_noticed(phoenix: Path, train_csv: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert slt_cache("prepare", "phoenix14t", "--root", phoenix, "--run", run).code == 0
-    append(train_csv, official.phoenix_line("train", 0, "neu"))
+    official.append(train_csv, official.phoenix_line("train", 0, "neu"))
     ran = slt_cache("train-visual", "--run", run)
     assert ran.code == 2
     assert "an annotation file has changed" in ran.err

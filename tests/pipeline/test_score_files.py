@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from slt_cache.hashes import file_sha256, write_signed
+from slt_cache.pipeline.score_files import score_files
 from tests.helpers.commands import slt_cache
 
 REFERENCES = ["im süden regnet es", "im norden scheint die sonne .", "heute schneit es in den bergen"] * 5
@@ -46,6 +47,8 @@ def test_without_such_options_there_are_scores_and_signatures_alone(folder: Path
         "scores",
         "signatures",
     }
+    found = score_files(folder / "hyp.txt", folder / "ref.txt", "plain")
+    assert (found.sentences, set(found.scores), len(found.against)) == (15, KEYS, 0)
 
 
 def test_a_metric_on_request_is_a_line_and_a_key_more(folder: Path) -> None:

@@ -9,8 +9,11 @@ from safetensors.torch import load_file
 
 from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.translator import load_llm
+from slt_cache.errors import InputError
 from slt_cache.models.weights import tensors_sha256
+from slt_cache.pipeline.train_joint import train_unfrozen
 from slt_cache.reading import read_json
+from slt_cache.runs.run import open_run
 from tests.helpers.commands import TINY, slt_cache
 
 BRIEF = ("--set", "llm_training.epochs=1", "--set", "compute.workers=0")
@@ -99,10 +102,9 @@ def test_without_stage_1_a_frozen_backbone_stays_as_it_began(run: Path, tmp_path
 
 
 def test_another_feature_level_or_encoder_is_refused(run: Path) -> None:
-    unfrozen = ("train-llm", "--run", run, "--set", "llm_training.unfreeze=all")
-    refused = slt_cache(*unfrozen, "--set", "features.level=frame")
-    assert (refused.code, "features.level frame" in refused.err) == (2, True)
-    refused = slt_cache(*unfrozen, "--set", "encoder.dim=16")
+    with pytest.raises(InputError, match=r"features\.level frame"):
+        train_unfrozen(open_run(run, None, ["llm_training.unfreeze=all", "features.level=frame"]))
+    refused = slt_cache("train-llm", "--run", run, "--set", "llm_training.unfreeze=all", "--set", "encoder.dim=16")
     assert (refused.code, "encoder.dim: made with 32, asked for 16" in refused.err) == (2, True)
 
 

@@ -1,11 +1,16 @@
 """A manifest that is no longer the one that a stage was trained on: what differs is named."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from slt_cache.config import Config
+from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import read_manifest
+from slt_cache.pipeline.trained_clips import explain_change, write_clips
+from slt_cache.runs.run import Run
 from tests.helpers.commands import TINY, slt_cache
 from tests.helpers.tiny_run import succeed
 
@@ -67,3 +72,15 @@ def test_dev_is_scored_again_when_what_its_videos_hold_has_changed(trained: Path
     dev[0].unlink()
     assert "trained already" in succeed("train-visual", "--run", run).err
     dev[0].write_bytes(before)
+
+
+def test_changes_of_times_and_sentences_are_counted_by_clip(tmp_path: Path) -> None:
+    run = Run(tmp_path, Config())
+    clips = [Clip(name, "train", tmp_path / "v.mp4", 0.0, 1.0, "ein satz") for name in "abcd"]
+    assert explain_change(run, tmp_path, clips) == ""  # nothing is known of the training
+    write_clips(tmp_path, clips)
+    assert explain_change(run, tmp_path, clips[::-1]) == ""
+    now = [replace(clips[0], text="zwei"), replace(clips[1], end=2.0), clips[2], replace(clips[2], id="e")]
+    said = explain_change(run, tmp_path, now)
+    assert said.startswith("Since then 2 clips have other sentences or times")
+    assert "1 clip was added" in said and "1 clip is gone" in said and "'d'" in said

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from slt_cache.config import load_config, save_config
+from slt_cache.metrics.registry import METRICS
+from slt_cache.runs.run import open_run
+from slt_cache.runs.show_config import show_config
 from tests.helpers.commands import slt_cache
 
 
@@ -42,3 +45,12 @@ def test_a_mistyped_section_lists_the_sections(part: str, meant: str | None) -> 
     assert ran.code == 2
     assert "Sections are seed, corpus, video" in ran.err
     assert meant is None or f"Did you mean {meant}?" in ran.err
+
+
+def test_a_part_that_is_switched_off_shows_none_of_its_settings(tmp_path: Path) -> None:
+    off, on = (show_config(open_run(tmp_path / "new", "avatar", settings)) for settings in ([], ["llm.lora.r=4"]))
+    without, names = ({one.name for one in shown.settings} for shown in (off, on))
+    assert "llm.lora.r" not in without
+    assert names - without >= {"llm.lora.r", "llm.lora.targets"}
+    [metrics] = show_config(open_run(tmp_path / "new", "avatar"), "scoring.metrics").settings
+    assert metrics.choices == tuple(METRICS) and not metrics.differs
