@@ -102,11 +102,15 @@ def feature_loader(
     )
 
 
-def require_positions(cache: FeatureCache, positions: int | None, tokenizer: Tokenizer) -> None:
+def require_positions(
+    cache: FeatureCache, positions: int | None, tokenizer: Tokenizer, of_target: int | None = None
+) -> None:
     """Raises InputError, naming the clips, if one has more steps, in any view, or more tokens than the LLM has
-    positions: before training begins rather than in the middle of it."""
+    positions: before training begins rather than in the middle of it. `of_target` is the number of positions for
+    tokens if it differs from that for steps."""
     if positions is None:
         return
+    of_target = positions if of_target is None else of_target
     rows = np.flatnonzero(np.diff(cache.offsets) > positions)
     if len(rows):
         clips = list(dict.fromkeys(cache.ids[row // cache.views] for row in rows.tolist()))
@@ -118,8 +122,8 @@ def require_positions(cache: FeatureCache, positions: int | None, tokenizer: Tok
         )
     for clip_id, text in zip(cache.ids, cache.texts, strict=True):
         tokens = len(tokenizer.encode(text)) + len(tokenizer.start)
-        if tokens > positions:
+        if tokens > of_target:
             raise InputError(
                 f"{cache.path} ({cache.split}): the sentence of clip {clip_id!r} has {tokens} tokens, more than the "
-                f"LLM's {positions} positions. Split the clip into shorter ones, or remove it from the manifest."
+                f"LLM's {of_target} positions. Split the clip into shorter ones, or remove it from the manifest."
             )

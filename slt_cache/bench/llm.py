@@ -33,7 +33,7 @@ from slt_cache.config import Config
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.progress import log

@@ -25,7 +25,7 @@ from slt_cache.config import Config, LoraConfig
 from slt_cache.device import pick_device
 from slt_cache.errors import SltCacheError
 from slt_cache.files import scratch_folder
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.progress import log
 
 CLIPS, STEPS, TOKENS, DIM = 16, 50, 20, 512

@@ -7,6 +7,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -29,10 +30,14 @@ class LoraConfig(Section):
     (Hu et al. 2022, 4.2), which are q_proj and v_proj in MBart, M2M100, NLLB and BART, q and v in T5."""
 
 
+VIDEO = "{video}"
+"""Placeholder of the video in a prompt."""
+
+
 class LlmConfig(Section):
     name: PathName = "facebook/mbart-large-cc25"
-    """Hub name or local folder of an encoder-decoder; or small-mbart or small-mt5, which `slt-cache llm pretrain`
-    trains from text."""
+    """Hub name or local folder of an encoder-decoder (MBart, T5) or a decoder-only LLM (Gemma, Llama), or path of a
+    .gguf file; or small-mbart or small-mt5, which `slt-cache llm pretrain` trains from text."""
     pretrained: bool = True
     """Load the pre-trained weights; false: the same architecture from scratch (paper, table 10)."""
     trim: bool = True
@@ -46,6 +51,31 @@ class LlmConfig(Section):
     deu_Latn (NLLB), de (M2M100); T5 and BART have none. null: the language of the demo corpus."""
     lora: LoraConfig | None = None
     """LoRA settings, such as `--set llm.lora.r=16`; null: full fine-tuning."""
+
+    prompt: str = VIDEO
+    """Input of a decoder-only LLM, such as `Translate: {video} German:`, which the sentence follows. Encoder-decoders
+    take no prompt."""
+    chat_template: bool = False
+    """Format the prompt as a user turn with the chat template of the LLM's tokenizer."""
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """Returns the unquoted placeholder, which YAML reads as a mapping, as text."""
+        return VIDEO if value == {VIDEO[1:-1]: None} else value
+
+    @field_validator("prompt")
+    @classmethod
+    def _one_video(cls, value: str) -> str:
+        if value.count(VIDEO) != 1:
+            raise ValueError(f"must contain {VIDEO} exactly once")
+        return value
+
+    def recorded(self) -> dict[str, Any]:
+        """Returns the settings for a record; those of the prompt only if set, since earlier records lack them."""
+        usual = {name: LlmConfig.model_fields[name].default for name in ("prompt", "chat_template")}
+        settings = self.model_dump(mode="json")
+        return {name: value for name, value in settings.items() if name not in usual or value != usual[name]}
 
     @model_validator(mode="after")
     def _something_to_adapt(self) -> "LlmConfig":
@@ -138,7 +168,7 @@ class LlmTrainingConfig(OptimizerConfig):
         return recorded
 
     @property
-    def dropouts(self) -> dict[str, float]:
+    def dropouts(self) -> dict[str, Any]:
         """Dropout rates of the features, as SignTranslator takes them."""
         names = ("feature_dropout", "step_dropout", "channel_dropout")
         return {name: getattr(self, name) for name in names}

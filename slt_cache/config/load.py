@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from slt_cache.config.llm import VIDEO
 from slt_cache.config.plain_yaml import dump_yaml, load_yaml, shortened, shortened_text
 from slt_cache.config.reference import section_in
 from slt_cache.config.run import Config
@@ -177,9 +178,14 @@ def _apply(settings: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {override}: '{section}' is a value, not a section, and has no keys.")
         place = inner
     try:
-        place[key] = load_yaml(value)
+        place[key] = value if _is_prompt(value) else load_yaml(value)
     except InputError as error:
         raise InputError(f"--set {shortened_text(override)}: {error}. Quote the value if it is text.") from error
+
+
+def _is_prompt(value: str) -> bool:
+    """Returns whether a value is an unquoted prompt, which YAML would read as a mapping."""
+    return VIDEO in value and not value.lstrip().startswith(("'", '"'))
 
 
 def _explain(problem: Any) -> str:

@@ -1,4 +1,5 @@
-"""Cross-attention of the decoder: which time steps each word of a sentence attends to.
+"""Cross-attention of the decoder, or self-attention of a decoder-only LLM: which time steps each word of a sentence
+attends to.
 
 Attention alone is not an explanation: a decoder need not rely on what it attends to (Jain and Wallace 2019)."""
 
@@ -69,7 +70,8 @@ def word_attentions(
 
 def _room(translator: SignTranslator) -> int | None:
     """Returns the number of tokens of a sentence that the LLM has positions for; None if unlimited."""
-    return None if translator.positions is None else translator.positions - len(translator.start)
+    positions = translator.target_positions
+    return None if positions is None else positions - len(translator.start)
 
 
 @contextmanager
@@ -92,18 +94,8 @@ def _attended(
     tensors = [torch.as_tensor(np.array(clip, np.float32) if isinstance(clip, np.ndarray) else clip) for clip in clips]
     packed = torch.cat([clip[: translator.positions] for clip in tensors]).to(device, torch.float32)
     lengths = torch.tensor([len(clip[: translator.positions]) for clip in tensors], device=device)
-    embeds, mask = translator.embed(packed, lengths)
-    # Encoder and decoder are called separately to keep no encoder attention, [B, heads, N, N] per layer, and to
-    # compute no logits, [B, L, V].
-    states = translator.seq2seq.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-    layers = translator.seq2seq.get_decoder()(
-        input_ids=make_targets(ids, tokenizer).decoder_input_ids.to(device),
-        encoder_hidden_states=states,
-        encoder_attention_mask=mask,
-        use_cache=False,
-        output_attentions=True,
-    ).cross_attentions  # per layer [B, heads, L, N]
-    weights = torch.stack([layer.float().mean(1) for layer in layers]).mean(0).cpu()  # [B, L, N]
+    targets = make_targets(ids, tokenizer).decoder_input_ids.to(device)
+    weights = translator.kind.attention(*translator.embed(packed, lengths), targets).cpu()  # [B, L, N]
     first = len(translator.start) - 1  # the position that reads the last start token predicts the first token
     rows = []
     for clip, tokens, row in zip(tensors, ids, weights, strict=True):

@@ -165,8 +165,8 @@ class _Likelihood(LogitsProcessor):
     def scores(self, translator: SignTranslator, sequences: torch.Tensor, length_penalty: float) -> list[float]:
         """Returns the scores as beam search computes them: the sum of log-probabilities up to `</s>`, divided by the
         number of tokens to the power of length_penalty."""
-        written = sequences[:, self.start :]
-        ended = (written == translator.seq2seq.config.eos_token_id).long()
+        written, ends = sequences[:, self.start :], translator.seq2seq.generation_config.eos_token_id
+        ended = torch.isin(written, torch.as_tensor(ends, device=written.device)).long()
         counts = ended.cumsum(-1) - ended == 0  # [B, L], True up to and including the first </s>
         sums = (torch.stack(self.steps, -1) * counts).sum(-1)
         scores: list[float] = (sums / counts.sum(-1) ** length_penalty).tolist()

@@ -16,7 +16,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from slt_cache.advice import command
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import base_weights, has_lora, lora_weights, put_lora
 from slt_cache.models.translators import SignTranslator
 from slt_cache.models.weights import load_weights, read_tensors, some_of
@@ -66,7 +66,7 @@ class SavedTranslator(SignTranslator):
     """Translator with its tokenizer and description, as `SignTranslator.from_pretrained` returns it."""
 
     def __init__(self, seq2seq: PreTrainedModel, tokenizer: Tokenizer, about: About):
-        super().__init__(about.features["dim"], seq2seq, tokenizer.start)
+        super().__init__(about.features["dim"], seq2seq, tokenizer.start, before=tokenizer.before)
         self.tokenizer = tokenizer
         self.about = about
 
@@ -116,7 +116,7 @@ def write_about(folder: Path, about: About) -> None:
 
 
 def write_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer) -> None:
-    """Writes the encoder-decoder without LoRA, and its tokenizer."""
+    """Writes the LLM without LoRA, and its tokenizer."""
     if has_lora(seq2seq):
         seq2seq.save_pretrained(folder, state_dict=base_weights(seq2seq))
     else:
@@ -129,9 +129,11 @@ def _generation_config(model: SignTranslator, search: Mapping[str, Any]) -> Gene
     names. With one beam transformers rejects a length penalty, which would change nothing."""
     greedy = search.get("num_beams", 1) == 1
     wanted = {name: search[name] for name in SEARCH if name in search and not (greedy and name == "length_penalty")}
-    first, *second = model.start
-    ids = {**model.seq2seq.generation_config.to_diff_dict(), "decoder_start_token_id": first}
-    return GenerationConfig(**{**ids, **({"forced_bos_token_id": second[0]} if second else {}), **wanted})
+    ids = model.seq2seq.generation_config.to_diff_dict()
+    if model.seq2seq.config.is_encoder_decoder:
+        first, *second = model.start
+        ids |= {"decoder_start_token_id": first, **({"forced_bos_token_id": second[0]} if second else {})}
+    return GenerationConfig(**{**ids, **wanted})
 
 
 def read_translator(name: str | Path) -> SavedTranslator:

@@ -1,9 +1,8 @@
-"""Translators from sign features to sentences: an adapter in place of the word embedding of an encoder-decoder.
+"""Translators from sign features to sentences: an adapter in place of the word embedding of a language model.
 
-Both stages use this module: VL-Adapter + Light-T in stage 1, LLM-Adapter + MBart in stage 2. Knows no files, except in
-`from_pretrained`."""
+Both stages use this module: VL-Adapter + Light-T in stage 1, LLM-Adapter + LLM in stage 2. llm/encoder_decoder.py and
+llm/decoder_only.py contain what differs between the two kinds of LLM. Knows no files, except in `from_pretrained`."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTraine
 from slt_cache.encoders.packing import padded, step_mask
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
+from slt_cache.models.llm.decoder_only import DecoderOnly
+from slt_cache.models.llm.encoder_decoder import EncoderDecoder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,13 +48,18 @@ LIGHT_T_SIZES = {
 class Adapter(nn.Module):
     """MLP with one hidden layer from visual space C to text space D: both VL-Adapter and LLM-Adapter."""
 
-    def __init__(self, dim_in: int, dim_out: int):
+    def __init__(self, dim_in: int, dim_out: int, norm: float | None = None):
+        """`norm`, if given, adds a LayerNorm whose output starts with this standard deviation."""
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(dim_in, dim_out), nn.ReLU(), nn.Linear(dim_out, dim_out))
+        self.norm: nn.Module = nn.Identity()
+        if norm is not None:
+            self.norm = nn.LayerNorm(dim_out)
+            nn.init.constant_(self.norm.weight, norm)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Maps features [..., C] to [..., D]."""
-        embeds: torch.Tensor = self.mlp(features)
+        embeds: torch.Tensor = self.norm(self.mlp(features))
         return embeds
 
 
@@ -91,10 +97,21 @@ def make_light_t(
     return light_t
 
 
-class SignTranslator(nn.Module):
-    """Adapter and encoder-decoder: features of clips to logits over target tokens."""
+def kind_of(
+    seq2seq: PreTrainedModel, start: tuple[int, ...], before: tuple[int, ...] = ()
+) -> EncoderDecoder | DecoderOnly:
+    """Returns the object that calls this kind of language model."""
+    if seq2seq.config.is_encoder_decoder:
+        assert not before, "an encoder-decoder takes no prompt"
+        return EncoderDecoder(seq2seq, start)
+    return DecoderOnly(seq2seq, start, before)
 
-    seq2seq: Any  # a PreTrainedModel; its mixed-in methods are unknown to type checkers
+
+class SignTranslator(nn.Module):
+    """Adapter and LLM (or Light-T): features of clips to logits over target tokens."""
+
+    seq2seq: Any
+    """Language model of either kind, a PreTrainedModel; its mixed-in methods are unknown to type checkers."""
 
     def __init__(
         self,
@@ -104,21 +121,21 @@ class SignTranslator(nn.Module):
         feature_dropout: float = 0.0,
         step_dropout: float = 0.0,
         channel_dropout: float = 0.0,
+        before: tuple[int, ...] = (),
     ):
-        """Combines a fresh adapter with an encoder-decoder. `dim` is C; `start` are the ids of the decoder prefix
-        (text/families.py). In training, `feature_dropout` zeroes single values and `channel_dropout` whole channels of
-        a clip, scaling up the rest; `step_dropout` zeroes whole time steps."""
+        """Combines a fresh adapter with a language model. `dim` is C; `start` are the ids of the decoder prefix
+        (text/families.py), `before` those of a decoder-only LLM's prompt before the video (text/prompt.py). In
+        training, `feature_dropout` zeroes single values and `channel_dropout` whole channels of a clip, scaling up the
+        rest; `step_dropout` zeroes whole time steps."""
         super().__init__()
         self.seq2seq = seq2seq
         self.start = start
-        width: int = seq2seq.config.hidden_size
-        self.adapter = Adapter(dim, width)
+        self.kind = kind_of(seq2seq, start, before)
+        self.adapter = Adapter(dim, self.kind.width, self.kind.norm)
         self.feature_dropout = nn.Dropout(feature_dropout)
         self.step_dropout = step_dropout
         self.channel_dropout = channel_dropout
-        # A scaled word embedding multiplies what it looks up, but not embeddings passed in.
-        scaled = getattr(seq2seq.config, "scale_embedding", False)
-        self.scale = math.sqrt(width) if scaled else 1.0
+        self.scale = self.kind.scale
 
     @classmethod
     def from_pretrained(cls, name: "str | Path") -> "SavedTranslator":
@@ -132,7 +149,7 @@ class SignTranslator(nn.Module):
         """Embeds features, [sum N, C] or padded [B, N, C], with lengths [B]. Returns sign embeddings [B, N, D] and
         their mask, int64 [B, N]; embeddings at mask 0 are undefined."""
         mask = step_mask(lengths)
-        self._require_positions(mask.shape[1], "steps of features")
+        self._require_positions(mask.shape[1], self.positions, "steps of features")
         return self.adapter(self._dropped(padded(features, mask))) * self.scale, mask.long()
 
     def _dropped(self, features: torch.Tensor) -> torch.Tensor:
@@ -151,19 +168,19 @@ class SignTranslator(nn.Module):
     def forward(self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """Computes logits [B, L, V] from features, [sum N, C] or padded [B, N, C], their lengths [B] and token ids [B,
         L]."""
-        self._require_positions(decoder_input_ids.shape[1], "target tokens")
-        embeds, mask = self.embed(features, lengths)
-        logits: torch.Tensor = self.seq2seq(
-            inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=decoder_input_ids, use_cache=False
-        ).logits
-        return logits
+        self._require_positions(decoder_input_ids.shape[1], self.target_positions, "target tokens")
+        return self.kind.logits(*self.embed(features, lengths), decoder_input_ids)
 
     @cached_property
     def positions(self) -> int | None:
-        """Number of positions of the LLM; None if unlimited: the sinusoids of Light-T, M2M100 and NLLB, the relative
-        positions of T5."""
-        table = getattr(self.seq2seq.get_encoder(), "embed_positions", None)
-        return self.seq2seq.config.max_position_embeddings if isinstance(table, nn.Embedding) else None
+        """Number of steps that the LLM has positions for; None if unlimited: the sinusoids of Light-T, M2M100 and NLLB,
+        the relative positions of T5, the rotary positions of Llama."""
+        return self.kind.positions
+
+    @cached_property
+    def target_positions(self) -> int | None:
+        """Number of target tokens, including the decoder prefix, that the LLM has positions for; None if unlimited."""
+        return self.kind.target_positions
 
     def steps_left_out(self, lengths: torch.Tensor) -> torch.Tensor:
         """Returns, for lengths [B], the number of steps at the end of each clip that `generate` does not read for lack
@@ -172,10 +189,10 @@ class SignTranslator(nn.Module):
             return torch.zeros_like(lengths)
         return (lengths - self.positions).clamp(min=0)
 
-    def _require_positions(self, length: int, what: str) -> None:
-        if self.positions is not None and length > self.positions:
+    def _require_positions(self, length: int, positions: int | None, what: str) -> None:
+        if positions is not None and length > positions:
             raise InputError(
-                f"a clip has {length} {what}, but the LLM has only {self.positions} positions. "
+                f"a clip has {length} {what}, but the LLM has only {positions} positions for them. "
                 "Split the video into shorter clips."
             )
 
@@ -190,22 +207,15 @@ class SignTranslator(nn.Module):
     @torch.no_grad()
     def generate(self, features: torch.Tensor, lengths: torch.Tensor, **options: Any) -> Any:
         """Generates from features, [sum N, C] or padded [B, N, C], with lengths [B], starting with the decoder prefix.
-        `options` are those of transformers' `generate`, which runs the encoder once per clip for any number of beams.
-        Input and output are limited to the LLM's positions."""
+        `options` are those of transformers' `generate`. Input and output are limited to the LLM's positions."""
         if self.positions is not None:
             features, lengths = self._truncated(features, lengths)
-            room = self.positions + 1 - len(self.start)  # the last token is written and not read
+        if self.target_positions is not None:
+            room = self.target_positions + 1 - len(self.start)  # the last token is written and not read
             options["max_new_tokens"] = min(options.get("max_new_tokens", room), room)
         embeds, mask = self.embed(features, lengths)
         start = torch.tensor([self.start], device=embeds.device).expand(len(lengths), -1)
-        return self.seq2seq.generate(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            decoder_input_ids=start,
-            decoder_start_token_id=self.start[0],
-            return_dict_in_generate=True,
-            **options,
-        )
+        return self.kind.generate(embeds, mask, start, **options)
 
     def _truncated(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Drops the steps beyond the last position, to which a single long clip would otherwise pad all others."""

@@ -23,9 +23,10 @@ from slt_cache.corpora.sentences import read_sentences
 from slt_cache.distributed.processes import join, main_process_first, rank, size
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_small
+from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.run_stage import run_stage
 from slt_cache.pipeline.stages import Stage
@@ -40,7 +41,8 @@ from slt_cache.runs.settings_use import value_of
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import PRETRAINING
 from slt_cache.text.families import small_family, small_names, small_positions
-from slt_cache.text.tokenizer import Tokenizer, characters_of, load_tokenizer, train_tokenizer
+from slt_cache.text.prompt import has_prompt, prompt_texts, with_prompt
+from slt_cache.text.tokenizer import Tokenizer, characters_of, load_inner, load_tokenizer, train_tokenizer
 from slt_cache.training.tasks.denoising import DenoisingTask
 
 DECIDE_TOKENIZER = (
@@ -63,24 +65,29 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
     return read_sentences(path, "llm_pretraining.text", log)
 
 
-def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived) -> str:
+def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived, prompted: bool = False) -> str:
     """Returns the folder or hub name of an LLM made elsewhere, trimmed to the train split's sentences if the settings
-    say so (paper, 4.3)."""
+    say so (paper, 4.3); `prompted` keeps the tokens of the prompt too."""
     llm = run.config.llm
     require_whole_llm(llm.name)
     if not llm.trim:
         return llm.name
     train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
     settings = {"name": _content(run), "keep_characters": llm.keep_characters, "text_sha256": _sha256(train)}
+    place, prompts = run.trimmed, ()
+    if prompted:
+        place, prompts = run.prompted, prompt_texts(load_inner(llm.name), llm)
+        settings["prompt_sha256"] = _sha256(prompts)
 
     def trim(folder: Path) -> None:
         log(f"trimming {llm.name} to the {len(train):,} sentences of train")
         held_out = dict(zip(SPLITS[1:], others, strict=True))
-        report = replace(trim_llm(llm.name, train, held_out, folder, llm.keep_characters), out=str(run.trimmed))
+        report = trim_llm(llm.name, train, held_out, folder, llm.keep_characters, prompts)
+        report = replace(report, out=str(place))
         write_json(folder / REPORT_FILE, report.to_json())
         log(summary(report))
 
-    return str(derived.ensure(run.trimmed, "trimming", settings, trim))
+    return str(derived.ensure(place, "trimming", settings, trim))
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,10 @@ class Llm:
             add_lora(seq2seq, self.lora)
         return seq2seq
 
+    def translator(self, dim: int, **dropouts: Any) -> SignTranslator:
+        """Returns it with a fresh adapter for features of `dim` channels."""
+        return SignTranslator(dim, self.make(), self.tokenizer.start, before=self.tokenizer.before, **dropouts)
+
 
 def llm_of(
     run: Run, clips: Sequence[Clip], derived: Derived, *, saves: bool, check: Callable[[Tokenizer], None] | None = None
@@ -113,6 +124,9 @@ def llm_of(
         require_tokenizer_of_stage_1(run, None, derived, saves)
         raise
     require_tokenizer_of_stage_1(run, tokenizer, derived, saves)
+    if has_prompt(run.config.llm):
+        named = main_process_first(lambda: ensure_llm(run, clips, derived, prompted=True))
+        tokenizer = with_prompt(load_tokenizer(named, language_code(run.config)), run.config.llm)
     if check is not None:
         check(tokenizer)
     made_of, make = _whole_llm(run, clips, tokenizer, derived)
@@ -123,9 +137,10 @@ def _whole_llm(
     run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
     llm, dropout = run.config.llm, run.config.llm_training.dropout
-    settings: dict[str, Any] = {"llm": {**llm.model_dump(mode="json"), "name": _content(run)}}
+    settings: dict[str, Any] = {"llm": {**llm.recorded(), "name": _content(run)}}
     if small_family(llm.name) is None:
-        return settings, partial(load_seq2seq, ensure_llm(run, clips, derived), llm.pretrained, dropout)
+        name = ensure_llm(run, clips, derived, has_prompt(llm))
+        return settings, partial(load_seq2seq, name, llm.pretrained, dropout, tokenizer)
     if llm.pretrained:
         if llm.lora is not None:  # wrong targets should not cost a pre-training
             add_lora(_small_llm(llm.name, run.config.llm_pretraining, tokenizer), llm.lora)

@@ -79,7 +79,7 @@ class CacheStage(Stage):
 
     def make_task(self, device: torch.device) -> FromCacheTask:
         model = self.make_model()
-        require_positions(self.splits.train, model.positions, self.tokenizer)
+        require_positions(self.splits.train, model.positions, self.tokenizer, model.target_positions)
         loader = feature_loader(
             self.splits.train,
             self.tokenizer,

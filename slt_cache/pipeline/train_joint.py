@@ -20,7 +20,7 @@ from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.encoders.registry import find_backbone
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
-from slt_cache.models.translators import SignTranslator, VisualTranslator
+from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.prepare_llm import Llm, llm_of
@@ -118,7 +118,7 @@ class JointStage(VideoStage):
 
     def make_model(self) -> VisualTranslator:
         encoder = self.make_encoder()
-        translator = SignTranslator(encoder.dim, self.llm.make(), self.tokenizer.start, **self.loop.dropouts)
+        translator = self.llm.translator(encoder.dim, **self.loop.dropouts)
         model = VisualTranslator(encoder, translator)
         if self.loop.unfreeze == "temporal":
             model.freeze(encoder.backbone)

@@ -65,7 +65,7 @@ class LlmStage(CacheStage):
         }
 
     def make_model(self) -> SignTranslator:
-        return SignTranslator(self.splits.train.dim, self.llm.make(), self.tokenizer.start, **self.loop.dropouts)
+        return self.llm.translator(self.splits.train.dim, **self.loop.dropouts)
 
 
 def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:

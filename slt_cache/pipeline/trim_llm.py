@@ -14,7 +14,7 @@ from slt_cache.corpora.manifest import read_manifest, read_own_manifest
 from slt_cache.corpora.sentences import read_sentences
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
-from slt_cache.models.llm.encoder_decoder import load_whole, read_config
+from slt_cache.models.llm.load import load_whole, read_config
 from slt_cache.models.llm.trimming import rows_of, token_ids_of, trim_model
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.llm_folders import require_whole_llm
@@ -201,8 +201,8 @@ def _require_free(out: Path, name: str) -> None:
 def _load(name: str) -> tuple[Any, Any]:
     """Loads model and tokenizer, in the precision that the weights are stored in."""
     with loading(name):
-        read_config(name)
-        return load_whole(name, dtype="auto").eval(), load_inner(name)
+        config = read_config(name)
+        return load_whole(name, config=config, dtype="auto").eval(), load_inner(name)
 
 
 def _require_rows(tokenizer: Any, id_map: IdMap, rows: int) -> None:

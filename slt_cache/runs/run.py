@@ -89,6 +89,11 @@ class Run:
         tokenizer."""
         return self.folder / "llm" / "trimmed"
 
+    @property
+    def prompted(self) -> Path:
+        """Folder of the trimmed LLM that also keeps the tokens of a prompt, which stage 1 does not need."""
+        return self.folder / "llm" / "prompted"
+
     def trained_by(self, command: str) -> Path:
         """Returns the folder of the model that a command trains with the run's settings."""
         return self.folder / trained_by(command, self.config).name

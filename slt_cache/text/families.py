@@ -13,10 +13,18 @@ read off the model. To add a family, write its row and call `register`. Imports 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from slt_cache.errors import InputError
-from slt_cache.text.target_start import code_after_eos, code_alone, start_of_config, start_of_config_and_bos
+from slt_cache.text.gguf import source_of
+from slt_cache.text.target_start import (
+    code_after_eos,
+    code_alone,
+    start_of_config,
+    start_of_config_and_bos,
+    start_of_text,
+)
 
 SMALL = "small-"
 """Prefix of the values of llm.name that name a model made here; the name of the family follows."""
@@ -239,8 +247,9 @@ def local_config(name: str) -> Any:
     """Returns an LLM's config from its folder or the local download cache; None if it is in neither."""
     from transformers import AutoConfig
 
-    with suppress(OSError, ValueError):
-        return AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
+    source, options = source_of(name)
+    with suppress(OSError, ValueError, ImportError):
+        return AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False, **options)
     return None
 
 
@@ -255,26 +264,35 @@ def likely_family(name: str) -> Family:
 def start_tokens(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
     """Returns the decoder prefix. `inner` is a tokenizer of transformers, `name` its model's folder or hub name.
 
-    Raises InputError if the family needs a language code and it is missing or unknown, or if the model is not an
-    encoder-decoder."""
-    family = family_of_tokenizer(inner)
-    if family is None:
-        require_encoder_decoder(name, local_config(name))
+    Raises InputError if the family needs a language code and it is missing or unknown, or if the model is neither an
+    encoder-decoder nor decoder-only."""
+    family, config = family_of_tokenizer(inner), local_config(name)
+    if config is None and family is None and not Path(name).is_dir():
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)  # on the hub, not yet downloaded
+    if config is not None and is_decoder_only(name, config):
+        return start_of_text(inner, name, language)
     start = start_of_config if family is None else family.start
     return start(inner, name, language)
 
 
-def require_encoder_decoder(name: str, config: Any) -> None:
-    """Raises InputError, listing the families, if a config is not that of an encoder-decoder. A model without config
-    passes."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+def is_decoder_only(name: str, config: Any) -> bool:
+    """Returns whether a config is that of a decoder-only LLM rather than of an encoder-decoder. Raises InputError,
+    listing the families, if it is of neither, such as a bidirectional encoder or a vision model."""
+    from transformers.models.auto import modeling_auto as auto
 
-    kind = getattr(config, "model_type", None)
-    if kind is not None and kind not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+    kind = config.model_type
+    if kind in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return False
+    encoder = kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+    if kind not in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or encoder or config.is_encoder_decoder:
         raise InputError(
-            f"llm.name {name}: its config.json says model_type {kind}, which is not an encoder-decoder. Use a model of "
-            f"{titles()}, or another encoder-decoder of transformers."
+            f"llm.name {name}: its config.json says model_type {kind}, which is neither an encoder-decoder nor a "
+            f"decoder-only LLM. Use a model of {titles()}, another encoder-decoder of transformers, or a decoder-only "
+            "LLM such as Gemma, Llama, Qwen or GPT-2."
         )
+    return True
 
 
 def titles() -> str:

@@ -14,6 +14,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.hashes import RECORD_FILE, require_whole
 from slt_cache.reading import RESTORE, first_line, read_object
 from slt_cache.text.families import small_names, titles
+from slt_cache.text.gguf import gguf_message, is_gguf, require_gguf
 
 CONFIG_FILE = "config.json"
 SMALL_FILES = (
@@ -41,6 +42,8 @@ def loading(name: str) -> Iterator[None]:
     try:
         if Path(name).is_dir():
             require_plain_folder(Path(name))
+        if is_gguf(name):
+            require_gguf(name)
         yield
     except (SltCacheError, MemoryError):
         raise
@@ -129,6 +132,8 @@ def _setting(folder: Path) -> str:
 def hub_message(name: str, error: Exception) -> str:
     """Returns what to do when a model or tokenizer cannot be loaded."""
     reason = first_line(error)
+    if is_gguf(name):
+        return gguf_message(name, reason)
     if (Path(name) / RECORD_FILE).is_file():
         return f"{name}: cannot be loaded ({reason}). {RESTORE}"
     files = "config.json, model.safetensors (or pytorch_model.bin) and the tokenizer (tokenizer.json or *.model)"

@@ -16,6 +16,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import replacing
 from slt_cache.reading import read_as
 from slt_cache.text.families import start_tokens
+from slt_cache.text.gguf import source_of
 from slt_cache.text.pretrained import loading
 from slt_cache.text.target_start import language_code
 
@@ -45,16 +46,20 @@ class DecoderPrefix:
     language: str | None
     start: tuple[int, ...]
     """Ids that decoding begins with (text/families.py)."""
+    before: tuple[int, ...] = ()
+    """Ids of a decoder-only LLM's prompt before the video (text/prompt.py)."""
 
 
 class Tokenizer:
     """Tokenizer of transformers, without its own special tokens: the batches add start and end tokens."""
 
-    def __init__(self, inner: Any, language: str | None, start: tuple[int, ...]):
-        """Takes transformers' tokenizer; `start` are the ids of the decoder prefix (text/families.py)."""
+    def __init__(self, inner: Any, language: str | None, start: tuple[int, ...], before: tuple[int, ...] = ()):
+        """Takes transformers' tokenizer; `start` are the ids of the decoder prefix (text/families.py), `before` those
+        of a prompt before the video (text/prompt.py)."""
         self.inner = inner
         self.language = language
         self.start = start
+        self.before = before
 
     def __len__(self) -> int:
         """Returns the highest id plus one, since M2M100 leaves its language codes out of its vocabulary."""
@@ -63,8 +68,9 @@ class Tokenizer:
 
     @cached_property
     def pad(self) -> int:
-        pad: int = self.inner.pad_token_id
-        return pad
+        """Id of the padding token, or of the end token if there is none (GPT-2, Llama)."""
+        pad: int | None = self.inner.pad_token_id
+        return self.eos if pad is None else pad
 
     @cached_property
     def eos(self) -> int:
@@ -102,8 +108,10 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         self.inner.save_pretrained(folder)
-        prefix = json.dumps(asdict(DecoderPrefix(self.language, self.start)))
-        (folder / PREFIX_FILE).write_text(prefix + "\n", encoding="utf-8")
+        prefix = asdict(DecoderPrefix(self.language, self.start, self.before))
+        if not self.before:
+            del prefix["before"]  # encoder-decoders keep their file
+        (folder / PREFIX_FILE).write_text(json.dumps(prefix) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(name: str, language: str | None) -> Tokenizer:
@@ -115,7 +123,7 @@ def load_tokenizer(name: str, language: str | None) -> Tokenizer:
         if saved.is_file():
             prefix = read_as(saved, DecoderPrefix)
             if prefix.language == language:
-                return Tokenizer(inner, language, prefix.start)
+                return Tokenizer(inner, language, prefix.start, prefix.before)
         return Tokenizer(inner, language, start_tokens(inner, name, language))
 
 
@@ -123,7 +131,8 @@ def load_inner(name: str) -> Any:
     """Loads transformers' own tokenizer of a folder or hub name, without running code that comes with it."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    source, options = source_of(name)
+    return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
 
 
 def require_mbart_language(language: str | None) -> None:

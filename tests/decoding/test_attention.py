@@ -10,7 +10,7 @@ import torch
 
 from slt_cache.config import LoraConfig
 from slt_cache.decoding.attention import WordAttention, segment_words, word_attention, word_attentions
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.translators import SignTranslator, make_light_t
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer

@@ -17,7 +17,7 @@ from slt_cache.decoding.search import Hypothesis, decode, decode_cached, truncat
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.parts import ClipFeatures, add_splits, content_of
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.small import make_small
 from slt_cache.models.translators import SignTranslator, make_light_t, token_loss
 from slt_cache.text.families import small_positions

@@ -207,7 +207,7 @@ TENSORS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
 def test_an_llm_whose_weights_are_not_all_there_is_refused_by_the_names(
     trained: Path, tmp_path: Path, name: str
 ) -> None:
-    from slt_cache.models.llm.encoder_decoder import load_seq2seq
+    from slt_cache.models.llm.load import load_seq2seq
 
     change, said = TENSORS[name]
     folder = copy_of(trained / "llm/pretrained/best", tmp_path / "llm", change)
@@ -243,7 +243,7 @@ FOREIGN: dict[str, Callable[[Path], Any]] = {
 def test_a_model_folder_that_wants_to_run_code_is_refused_without_a_question(
     trained: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from slt_cache.models.llm.encoder_decoder import load_seq2seq
+    from slt_cache.models.llm.load import load_seq2seq
     from slt_cache.text.tokenizer import load_tokenizer
 
     folder = copy_of(trained / "llm/pretrained/best", tmp_path / "llm", lambda tensors: None)

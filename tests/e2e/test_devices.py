@@ -22,7 +22,7 @@ from slt_cache.decoding.encode import EncodedClip, encode
 from slt_cache.decoding.search import decode
 from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.encoders.visual_encoder import VisualEncoder
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_small
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t

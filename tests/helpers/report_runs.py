@@ -17,7 +17,7 @@ from slt_cache.corpora.manifest import write_manifest
 from slt_cache.features.parts import ClipFeatures
 from slt_cache.files import write_text
 from slt_cache.hashes import write_signed
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.translators import SignTranslator
 from slt_cache.report import write_report
 from slt_cache.runs.run import Run

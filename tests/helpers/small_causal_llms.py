@@ -130,6 +130,7 @@ TOKENIZERS: dict[str, Callable[[Sequence[str]], Any]] = {
     "gpt2": _gpt2,  # openai-community/gpt2
     "llama3": _llama3,  # meta-llama/Llama-3.2-1B
     "qwen2": _qwen2,  # Qwen/Qwen2.5-0.5B
+    "qwen3": _qwen2,  # Qwen/Qwen3-0.6B
     "phi": _gpt2,  # microsoft/phi-1_5, whose output layer has a bias
     "gemma3_text": _gemma,  # google/gemma-3-270m
     "llama": _llama,  # meta-llama/Llama-2-7b-hf
@@ -152,6 +153,7 @@ _SHAPE = {
 _SETTINGS: dict[str, dict[str, Any]] = {
     "gemma3_text": {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16},
     "qwen2": {"tie_word_embeddings": True},
+    "qwen3": {"tie_word_embeddings": True},
     "xglm": {"d_model": WIDTH, "ffn_dim": 2 * WIDTH, "num_layers": 2, "attention_heads": 4, "init_std": 0.2},
 }
 

@@ -21,7 +21,7 @@ from slt_cache.checkpoints.translator import load_llm, save_llm
 from slt_cache.config import LoraConfig
 from slt_cache.errors import InputError
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.text.tokenizer import load_tokenizer
 from tests.helpers.small_llms import make_small_llm

@@ -6,7 +6,7 @@ from typing import Any
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from slt_cache.config import LlmPretrainingConfig
-from slt_cache.models.llm.encoder_decoder import give_own_output_layer
+from slt_cache.models.llm.load import give_own_output_layer
 from slt_cache.text.families import Family, Shape, small_family
 
 

@@ -15,7 +15,7 @@ from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 from slt_cache.batches.targets import make_targets
 from slt_cache.config import LlmPretrainingConfig
 from slt_cache.errors import InputError
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.small import make_small
 from slt_cache.models.translators import SignTranslator, token_loss
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer

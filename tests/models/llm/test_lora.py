@@ -11,7 +11,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from slt_cache.config import LoraConfig, load_config
 from slt_cache.errors import InputError
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora, base_weights, has_lora, merge_lora
 from slt_cache.models.saved import About, read_translator, write_translator
 from slt_cache.models.translators import SignTranslator

@@ -1,0 +1,120 @@
+"""Decoder-only LLMs as translators: the video is part of the text that the sentence continues.
+
+The input is `[prompt before the video][sign embeddings][decoder prefix][sentence]`, where the decoder prefix is the
+prompt after the video, or else the beginning token. The part before the decoder prefix is padded on the left, the rest
+on the right, and position ids skip the padding, so a clip gives the same logits in a batch as alone."""
+
+import inspect
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from slt_cache.encoders.packing import pad
+from slt_cache.errors import InputError, SltCacheError
+
+SENTENCE = 128
+"""Number of learned positions reserved for the sentence, but at most a quarter of all; the video has the rest."""
+ROWS = 4096
+"""Number of word embeddings looked up at once."""
+OFFSETS = range(4)
+"""Numbers of rows that tables of learned positions have in addition (OPT: 2)."""
+
+
+class DecoderOnly:
+    """Calls of a decoder-only LLM by `SignTranslator`; encoder_decoder.py has the same methods."""
+
+    def __init__(self, seq2seq: Any, start: tuple[int, ...], before: tuple[int, ...] = ()):
+        """Takes the LLM, the ids of the decoder prefix and those of the prompt before the video. Raises InputError if
+        the prompt leaves the video no positions."""
+        self.seq2seq = seq2seq
+        self.start = start
+        self.before = before
+        self.width: int = seq2seq.get_input_embeddings().weight.shape[1]
+        self.scale = 1.0
+        self.norm: float | None = embedding_std(seq2seq.get_input_embeddings())
+        self._accepted = inspect.signature(type(seq2seq).forward).parameters
+        if self.positions is not None and self.positions < 1:
+            raise InputError(
+                f"llm.prompt: its {len(before)} tokens before the video leave none of the LLM's {self._table} "
+                "positions for the video. Shorten it."
+            )
+
+    @property
+    def _table(self) -> int | None:
+        """Number of learned positions (GPT-2, OPT); None for rotary and sinusoidal ones, which are unlimited."""
+        last: int | None = getattr(self.seq2seq.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        words = self.seq2seq.get_input_embeddings()
+        tables = [one for one in self.seq2seq.modules() if isinstance(one, nn.Embedding) and one is not words]
+        return last if last and any(table.num_embeddings - last in OFFSETS for table in tables) else None
+
+    @property
+    def positions(self) -> int | None:
+        """Number of steps that there are positions for, besides those of the prompt and of a sentence."""
+        table, target = self._table, self.target_positions
+        return None if table is None or target is None else table - len(self.before) - target
+
+    @property
+    def target_positions(self) -> int | None:
+        """Number of target tokens that there are positions for after the longest video."""
+        return None if self._table is None else min(SENTENCE, self._table // 4) + len(self.start)
+
+    def logits(self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
+        """Computes logits [B, L, V] from sign embeddings [B, N, D], their mask [B, N] and token ids [B, L]."""
+        length = decoder_input_ids.shape[1]
+        found = self.seq2seq(**self._read(embeds, mask, decoder_input_ids, keep=length), use_cache=False)
+        logits: torch.Tensor = found.logits[:, -length:]
+        return logits
+
+    def generate(self, embeds: torch.Tensor, mask: torch.Tensor, start: torch.Tensor, **options: Any) -> Any:
+        """Runs transformers' `generate` with the decoder prefix [B, S], which its sequences begin with."""
+        read = self._read(embeds, mask, start, keep=None)
+        return self.seq2seq.generate(input_ids=start, return_dict_in_generate=True, **read, **options)
+
+    def attention(self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
+        """Computes the self-attention of each token to the video, mean over heads and layers, divided by its sum:
+        [B, L, N], each row sums to 1. A token that attends to none of the video, which is outside the window of every
+        layer, has a uniform row. Computes one clip at a time to keep [heads, T, T] per layer of a single one. Requires
+        the `eager` implementation of attention. Raises SltCacheError for a model without attention."""
+        length, steps = decoder_input_ids.shape[1], embeds.shape[1]
+        rows = []
+        for clip, shown, ids in zip(embeds, mask.sum(1).tolist(), decoder_input_ids, strict=True):
+            alone = (clip[None, :shown], mask.new_ones(1, shown), ids[None])
+            found = self.seq2seq(**self._read(*alone, keep=1), use_cache=False, output_attentions=True)
+            layers = [layer for layer in found.attentions or () if layer is not None]  # each [1, heads, T, T]
+            if not layers:
+                raise SltCacheError(f"{type(self.seq2seq).__name__} has no attention")
+            mean = torch.stack([layer[0].float().mean(0) for layer in layers]).mean(0)
+            onto = mean[-length:, len(self.before) : len(self.before) + shown]  # [L, N of the clip]
+            sums = onto.sum(1, keepdim=True)
+            onto = torch.where(sums > 0, onto / sums, 1 / shown)
+            rows.append(nn.functional.pad(onto, (0, steps - shown)))
+        return torch.stack(rows)
+
+    def _read(self, embeds: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor, keep: int | None) -> dict[str, Any]:
+        """Returns the arguments of the model's `forward` for the whole input and the logits of the last `keep`
+        positions; with None those of `generate`."""
+        words = self.seq2seq.get_input_embeddings()
+        before = words(ids.new_tensor(self.before)).expand(len(ids), -1, -1)  # [B, P, D]
+        filled = torch.cat([mask.new_ones(before.shape[:2]), mask], 1).bool()
+        left = filled.flip(1)  # [B, P + N], padding first
+        context = pad(torch.cat([before, embeds.to(before.dtype)], 1)[filled], left)
+        attended = torch.cat([left.long(), torch.ones_like(ids)], 1)
+        read = {"inputs_embeds": torch.cat([context, words(ids)], 1), "attention_mask": attended}
+        if keep is None:
+            return read
+        wanted = {"position_ids": (attended.cumsum(1) - 1).clamp(min=0), "logits_to_keep": keep}
+        return {**read, **{name: value for name, value in wanted.items() if name in self._accepted}}
+
+
+@torch.no_grad()
+def embedding_std(words: nn.Module) -> float:
+    """Returns the standard deviation of a word embedding's output over its whole vocabulary; some LLMs scale it."""
+    weight: torch.Tensor = words.weight  # type: ignore[assignment]
+    total = squares = 0.0
+    for ids in torch.arange(len(weight), device=weight.device).split(ROWS):
+        found = words(ids).double()
+        total += float(found.sum())
+        squares += float(found.square().sum())
+    return math.sqrt(max(squares / weight.numel() - (total / weight.numel()) ** 2, 0.0))

@@ -1,0 +1,175 @@
+"""Loading of LLMs with transformers, by hub name, folder or GGUF file: encoder-decoders and decoder-only ones."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.utils import logging
+
+from slt_cache.errors import InputError
+from slt_cache.models.weights import some_of
+from slt_cache.text.families import family_of_config, is_decoder_only
+from slt_cache.text.gguf import source_of
+from slt_cache.text.pretrained import loading, require_plain
+from slt_cache.text.tokenizer import Tokenizer
+
+LEFT_OVER = re.compile(r"(^|\.)(version|position_ids|_float_tensor|embed_positions\.weights)$")
+"""Names of constants that older versions of fairseq and transformers saved and no model has any more."""
+LAYERDROPS = ("encoder_layerdrop", "decoder_layerdrop", "layerdrop")
+"""Settings of M2M100 and XGLM that skip layers; DDP needs every gradient."""
+DROPOUTS = (("dropout", "resid_pdrop", "embd_pdrop", "hidden_dropout"), ("attention_dropout",))
+"""Dropout settings of decoder-only LLMs; the second group applies to those with dropout in attention only."""
+PROBE = 4
+"""Number of positions of the text that tests whether an LLM is causal."""
+ROUNDING = 1e-3
+"""Largest rounding difference of logits, as a share of their standard deviation."""
+
+logging.disable_progress_bar()  # its bar for each written file would break our own
+
+
+def load_seq2seq(
+    name: str, pretrained: bool = True, dropout: float | None = None, tokenizer: Tokenizer | None = None
+) -> PreTrainedModel:
+    """Loads an LLM by hub name, folder or GGUF file; with `pretrained` false, its architecture with fresh weights
+    (paper, table 10). A decoder-only LLM gets the end and padding tokens of the `tokenizer`, if given, since many a
+    config.json names others. Raises InputError if it is not available."""
+    with loading(name):
+        config = read_config(name)
+        if dropout is not None:
+            _set_dropout(name, config, dropout)
+        for layerdrop in LAYERDROPS:
+            if getattr(config, layerdrop, 0.0):
+                setattr(config, layerdrop, 0.0)
+        if pretrained:
+            model = load_whole(name, config=config, dtype=torch.float32)
+        else:
+            model = _auto_class(config).from_config(config, dtype=torch.float32, trust_remote_code=False)
+            family = family_of_config(config)
+            if family is not None and family.has_own_output_layer(config):
+                give_own_output_layer(model)
+        if not config.is_encoder_decoder:
+            require_causal(name, model)
+    model.generation_config = without_search_settings(model.generation_config)
+    if tokenizer is not None and not config.is_encoder_decoder:
+        model.generation_config.update(eos_token_id=tokenizer.eos, pad_token_id=tokenizer.pad)
+    return model
+
+
+def _auto_class(config: PretrainedConfig) -> Any:
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
+def _set_dropout(name: str, config: PretrainedConfig, dropout: float) -> None:
+    """Sets the dropout in a config. Raises InputError if a decoder-only LLM has none."""
+    if config.is_encoder_decoder:
+        names = ["dropout_rate" if hasattr(config, "dropout_rate") else "dropout"]  # T5's name
+    else:
+        config = config.get_text_config(decoder=True)
+        groups = ([one for one in group if hasattr(config, one)] for group in DROPOUTS)
+        names = next(filter(None, groups), [])
+    if not names:
+        raise InputError(f"llm_training.dropout: {name} has no dropout. Omit the setting.")
+    for setting in names:
+        setattr(config, setting, dropout)
+
+
+@torch.no_grad()
+def require_causal(name: str, model: Any) -> None:
+    """Raises InputError if a position of the model attends to later ones: trained so, it would learn to copy the
+    target and generate nonsense without any error."""
+    words = model.get_input_embeddings().weight
+    embeds = torch.randn(2, PROBE, words.shape[1], generator=torch.Generator().manual_seed(0)).to(words)
+    embeds[1, :-1] = embeds[0, :-1]
+    was_training, _ = model.training, model.eval()
+    try:
+        first, other = model(inputs_embeds=embeds, use_cache=False).logits[:, : PROBE - 1].float()
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"llm.name {name}: {type(model).__name__} takes no embeddings ({error}). Use another LLM."
+        ) from error
+    finally:
+        model.train(was_training)
+    if (first - other).abs().max() > ROUNDING * first.std():
+        raise InputError(
+            f"llm.name {name}: {type(model).__name__} attends in both directions, so it cannot generate text. Use a "
+            "decoder-only LLM or an encoder-decoder."
+        )
+
+
+def read_config(name: str) -> PretrainedConfig:
+    """Reads an LLM's config; call it inside `loading`. Raises InputError for another kind of model, or for a config
+    that asks for more than data."""
+    source, options = source_of(name)
+    config: PretrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+    require_plain(name, config.to_dict())
+    is_decoder_only(name, config)
+    return config
+
+
+def load_whole(name: str, **options: Any) -> PreTrainedModel:
+    """Loads a model with all its weights from a folder, a GGUF file or the hub; call it inside `loading`, with its
+    `config` among the options. transformers fills missing tensors with random numbers and only logs it; here it is an
+    InputError that names them."""
+    source, gguf = source_of(name)
+    model: PreTrainedModel
+    model, found = _auto_class(options["config"]).from_pretrained(
+        source,
+        trust_remote_code=False,
+        weights_only=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
+        output_loading_info=True,
+        **gguf,
+        **options,
+    )
+    mismatched = [f"{key} of {_sizes(*sizes)}" for key, *sizes in found["mismatched_keys"]]
+    wrong = {
+        "lacks": sorted(found["missing_keys"]),
+        "has the unknown": sorted(key for key in found["unexpected_keys"] if not LEFT_OVER.search(key)),
+        "has a different shape for": sorted(mismatched),
+    }
+    problems = [f"{what} {some_of(keys)}" for what, keys in wrong.items() if keys]
+    if problems or found["error_msgs"]:
+        problem = "; ".join(problems or found["error_msgs"][:1])
+        raise InputError(
+            f"llm.name {name}: its weights do not match its config.json (the file {problem}). Use config.json and "
+            "weights from the same download, or restore a copy."
+        )
+    return _unquantized(model) if gguf else model
+
+
+def _unquantized(model: PreTrainedModel) -> PreTrainedModel:
+    """Returns an ordinary model with the weights of one from a GGUF file, which transformers refuses to save."""
+    fresh: PreTrainedModel = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
+    fresh.load_state_dict(model.state_dict())
+    fresh.generation_config = model.generation_config
+    fresh.eval()
+    return fresh
+
+
+def _sizes(file: Sequence[int], model: Sequence[int]) -> str:
+    return f"{list(file)} and not {list(model)}"
+
+
+def give_own_output_layer(model: PreTrainedModel) -> None:
+    """Gives a fresh mT5 an output layer of its own, which transformers 5 ties to the word embedding whatever the config
+    says: with embeddings as large as T5's, unscaled, logits would be tens too high."""
+    width: int = model.config.d_model
+    model.lm_head.weight = nn.Parameter(torch.randn(model.lm_head.weight.shape) * width**-0.5)  # logits about 1
+    del model.all_tied_weights_keys["lm_head.weight"]
+
+
+def without_search_settings(published: GenerationConfig) -> GenerationConfig:
+    """Returns a generation config with only the ids of a published one; its task settings (beams, minimum length,
+    n-grams not to repeat) would interfere with ours."""
+    ids = ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_token_id", "forced_eos_token_id")
+    return GenerationConfig(**{name: getattr(published, name) for name in ids})

@@ -1,0 +1,45 @@
+"""LLMs in a single GGUF file, the format of llama.cpp: how transformers is asked for one. Loads nothing itself.
+
+A GGUF file holds config, tokenizer and weights; transformers converts quantized weights to float32 on reading."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from slt_cache.errors import InputError
+
+SUFFIX = ".gguf"
+MAGIC = b"GGUF"
+"""First bytes of every GGUF file."""
+
+
+def is_gguf(name: str) -> bool:
+    """Returns whether a value of llm.name is the path of a GGUF file."""
+    return name.lower().endswith(SUFFIX)
+
+
+def source_of(name: str) -> tuple[str, dict[str, str]]:
+    """Returns the folder or hub name that `from_pretrained` takes for a value of llm.name, and its other arguments."""
+    path = Path(name)
+    return (str(path.parent), {"gguf_file": path.name}) if is_gguf(name) else (name, {})
+
+
+def require_gguf(name: str) -> None:
+    """Raises InputError if a GGUF file is missing, is not one, or needs a package that is not installed."""
+    path = Path(name)
+    if not path.is_file():
+        raise InputError(f"llm.name {name}: no such file. Set it to the path of a GGUF file.")
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise InputError(f"llm.name {name}: not a GGUF file, despite its name. Use another file.")
+    if find_spec("gguf") is None:
+        raise InputError(
+            f"llm.name {name}: reading a GGUF file requires the package gguf. Install it: pip install 'slt-cache[gguf]'"
+        )
+
+
+def gguf_message(name: str, reason: str) -> str:
+    """Returns the message for a GGUF file that transformers cannot load."""
+    return (
+        f"llm.name {name}: no model can be loaded from this GGUF file ({reason}). It is damaged, truncated, or of a "
+        "kind that transformers does not support. Download it again, or use another file."
+    )

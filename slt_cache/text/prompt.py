@@ -1,0 +1,76 @@
+"""Prompts of decoder-only LLMs: the tokens before and after the video. Knows no models."""
+
+from typing import Any
+
+from slt_cache.config.llm import VIDEO, LlmConfig
+from slt_cache.errors import InputError
+from slt_cache.text.families import is_decoder_only, local_config, small_family
+from slt_cache.text.tokenizer import Tokenizer
+
+
+def has_prompt(llm: LlmConfig) -> bool:
+    """Returns whether the settings have a prompt besides the video. Raises InputError for an encoder-decoder, which
+    takes none."""
+    if llm.prompt == VIDEO and not llm.chat_template:
+        return False
+    config = None if small_family(llm.name) else local_config(llm.name)
+    if config is None or not is_decoder_only(llm.name, config):
+        raise InputError(
+            f"llm.prompt: {llm.name} is an encoder-decoder, which takes no prompt. Omit llm.prompt and "
+            "llm.chat_template, or use a decoder-only LLM."
+        )
+    return True
+
+
+def prompt_texts(inner: Any, llm: LlmConfig) -> tuple[str, str]:
+    """Returns the prompt before and after the video, for transformers' tokenizer. Raises InputError if that has no chat
+    template and the settings ask for it."""
+    before, _, after = (_as_turn(inner, llm.prompt) if llm.chat_template else llm.prompt).partition(VIDEO)
+    return before, after
+
+
+def with_prompt(tokenizer: Tokenizer, llm: LlmConfig) -> Tokenizer:
+    """Returns the LLM's tokenizer with the prompt of the settings. The sentence follows the text after the video, if
+    any. The prompt begins as the tokenizer, or its chat template, begins every text.
+
+    Raises InputError for a tokenizer without chat template, and for a prompt with unknown tokens."""
+    inner = tokenizer.inner
+    before, after = (_ids(inner, text) for text in prompt_texts(inner, llm))
+    begins = () if llm.chat_template else _beginning(inner)
+    return Tokenizer(inner, tokenizer.language, after or tokenizer.start, (*begins, *before))
+
+
+def _as_turn(inner: Any, prompt: str) -> str:
+    """Returns the prompt as a user turn, up to where the answer begins. Raises InputError."""
+    if getattr(inner, "chat_template", None) is None:
+        raise InputError(
+            "llm.chat_template: the LLM's tokenizer has no chat template. Set it to false; llm.prompt is then used as "
+            "it is."
+        )
+    turn = [{"role": "user", "content": prompt}]
+    try:
+        text = str(inner.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+    except Exception as error:  # a template is a program, and raises what it likes
+        raise InputError(
+            f"llm.chat_template: the tokenizer's template fails ({str(error)[:160]}). Set it to false."
+        ) from error
+    if text.count(VIDEO) != 1:
+        raise InputError(f"llm.chat_template: the tokenizer's template omits or repeats {VIDEO}. Set it to false.")
+    return text
+
+
+def _beginning(inner: Any) -> tuple[int, ...]:
+    """Returns the tokens that the tokenizer puts before every text, if any."""
+    framed, plain = inner("a")["input_ids"], inner("a", add_special_tokens=False)["input_ids"]
+    return tuple(framed[: framed.index(plain[0])])
+
+
+def _ids(inner: Any, text: str) -> tuple[int, ...]:
+    """Tokenizes a part of the prompt. Raises InputError for unknown tokens."""
+    ids = tuple(inner(text, add_special_tokens=False)["input_ids"]) if text else ()
+    if inner.unk_token_id is not None and inner.unk_token_id in ids:
+        raise InputError(
+            f"llm.prompt: the LLM's tokenizer does not know all characters of {text!r}. Use other words, or set "
+            "llm.trim=false."
+        )
+    return ids
