@@ -217,7 +217,7 @@ def test_what_there_are_no_positions_for_is_not_read_and_not_written(load: Load)
     [long, short] = clips((40, 3))
     batch = Encoded(("long", "short"), torch.cat([long, short]), torch.tensor([40, 3]))
     [cut, whole] = decode(model, [batch], tokenizer, GenerationConfig(num_beams=2, max_new_tokens=100))
-    assert (cut.cut, whole.cut) == (17, 0)
+    assert (cut.steps_left_out, whole.steps_left_out) == (17, 0)
     [same] = decode(model, [Encoded(("a",), long[:23], torch.tensor([23]))], tokenizer, GenerationConfig(num_beams=2))
     assert cut.texts == same.texts
     with pytest.raises(InputError, match="has 40 steps of features, but the LLM has only 23 positions"):
