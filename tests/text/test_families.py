@@ -12,7 +12,7 @@ from transformers import AutoConfig, BlenderbotTokenizer, PreTrainedTokenizerFas
 from slt_cache.checkpoints.named_files import content_of
 from slt_cache.config import LlmPretrainingConfig, LoraConfig, load_config
 from slt_cache.errors import InputError
-from slt_cache.models.llm.encoder_decoder import load_seq2seq
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_of_shape, make_small
 from slt_cache.models.translators import SignTranslator
