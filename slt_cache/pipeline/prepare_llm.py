@@ -90,7 +90,7 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived, prompted: bool
 
 @dataclass(frozen=True)
 class Llm:
-    """Encoder-decoder of the run, made when a training needs it."""
+    """LLM of the run, made when a training needs it."""
 
     tokenizer: Tokenizer
     made_of: dict[str, Any]
@@ -107,14 +107,14 @@ class Llm:
         return seq2seq
 
     def translator(self, dim: int, **dropouts: Any) -> SignTranslator:
-        """Returns it with a fresh adapter for features of `dim` channels."""
+        """Makes the translator of the LLM and a fresh adapter for features of `dim` channels."""
         return SignTranslator(dim, self.make(), self.tokenizer.start, before=self.tokenizer.before, **dropouts)
 
 
 def llm_of(
     run: Run, clips: Sequence[Clip], derived: Derived, *, saves: bool, check: Callable[[Tokenizer], None] | None = None
 ) -> Llm:
-    """Returns the run's encoder-decoder, trimming or pre-training it if needed. `saves` says that the training saves
+    """Returns the run's LLM, trimming or pre-training it if needed. `saves` says that the training saves
     these settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is pre-trained."""
     try:
         tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))

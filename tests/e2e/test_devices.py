@@ -85,7 +85,7 @@ FAMILIES = ("small mbart", "light-t", "mt5", "nllb", "bart")
 def translator_of(llm: tuple[Any, Tokenizer]) -> SignTranslator:
     torch.manual_seed(3)
     seq2seq, tokenizer = llm
-    dropouts = {"feature_dropout": 0.1, "step_dropout": 0.2, "channel_dropout": 0.2}
+    dropouts: dict[str, Any] = {"feature_dropout": 0.1, "step_dropout": 0.2, "channel_dropout": 0.2}
     return SignTranslator(DIM, deepcopy(seq2seq), tokenizer.start, **dropouts)
 
 

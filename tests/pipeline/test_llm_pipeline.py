@@ -1,20 +1,27 @@
 """LLMs that were made elsewhere through all commands: trimmed first, trained from the cache, scored, translated."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
+from slt_cache import FeatureCache, SignTranslator
 from slt_cache.checkpoints.translator import load_llm
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.reading import read_json
 from tests.helpers.commands import TINY, Ran, slt_cache
+from tests.helpers.small_causal_llms import make_causal_llm
 from tests.helpers.small_llms import make_small_llm
 
 LANGUAGES = {"mbart": "de_DE", "nllb": "deu_Latn", "mt5": None}
+PROMPTS = {"gpt2": "Gebärden: {video} Deutsch:", "gemma3_text": "{video}", "llama3": "Übersetze {video}"}
+"""Of decoder-only LLMs."""
 
 
 def succeed(*arguments: str | Path) -> Ran:
@@ -39,7 +46,8 @@ def llm_of(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 
     def make(family: str) -> Path:
         folder = tmp_path_factory.mktemp(family)
-        make_small_llm(family, folder, [*sentences, *chinese])
+        make_llm = make_causal_llm if family in PROMPTS else make_small_llm
+        make_llm(family, folder, [*sentences, *chinese])
         return folder
 
     return make
@@ -67,6 +75,53 @@ def test_all_commands_work_with_it(prepared: Path, llm_of: Callable[[str], Path]
     assert visual.tokenizer.sha256 == trained.tokenizer.sha256
     assert visual.tokenizer.start == trained.tokenizer.start
     assert trained.model.seq2seq.config.vocab_size == report["vocab_after"] < report["vocab_before"]
+
+
+@pytest.mark.parametrize("family", sorted(PROMPTS))
+def test_all_commands_work_with_a_decoder_only_llm(
+    prepared: Path, llm_of: Callable[[str], Path], family: str, tmp_path: Path
+) -> None:
+    """Its prompt, of words that no sentence has, changes nothing of stage 1 and is cut as by the whole tokenizer."""
+    run, llm, prompt = tmp_path / "run", llm_of(family), PROMPTS[family]
+    shutil.copytree(prepared, run)
+    brief = ("--set", "visual_training.epochs=1", "--set", "llm_training.epochs=1")
+    chat = f"llm.chat_template={str(family == 'llama3').lower()}"
+    succeed("train-visual", "--run", run, "--set", f"llm.name={llm}", *brief)
+    succeed("extract-features", "--split", "all", "--run", run)
+    before = (run / "visual" / "best" / "record.json").read_bytes()
+    second = succeed(
+        "train-llm", "--features", "feats.h5", "--run", run, "--set", f"llm.prompt={prompt}", "--set", chat
+    )
+    assert ("trimming" in second.err) == (prompt != "{video}")
+    assert (run / "visual" / "best" / "record.json").read_bytes() == before
+    evaluated = json.loads(succeed("eval", "--run", run, "--json").out)
+    clip = of_split(read_manifest(run / "manifest.tsv"), "test")[0]
+    translated = json.loads(succeed("translate", "--run", run, clip.video, "--json", "--nbest", "2").out)
+    report = succeed("report", "--run", run)
+    assert "Where each word looked is not shown" not in report.err
+
+    visual, trained = load_visual(run / "visual" / "best"), load_llm(run / "llm" / "best")
+    rows = trained.model.seq2seq.get_input_embeddings().num_embeddings
+    assert len(visual.tokenizer) <= rows < read_json(run / "llm" / "trimmed" / "trim.json")["vocab_before"]
+    whole, tokenizer = AutoTokenizer.from_pretrained(llm), trained.tokenizer
+    words = [tokenizer.inner.convert_ids_to_tokens(list(ids)) for ids in (tokenizer.before, tokenizer.start)]
+    begin = whole.eos_token if whole.bos_token is None else whole.bos_token
+    if family == "llama3":
+        turn = [{"role": "user", "content": prompt}]
+        text = str(whole.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+        first, _, last = text.partition("{video}")
+        assert words == [whole.tokenize(first), whole.tokenize(last)]
+    else:
+        first, _, last = prompt.partition("{video}")
+        assert words == [whole.tokenize(first), whole.tokenize(last) or [begin]]
+    assert tuple(visual.tokenizer.inner.convert_ids_to_tokens(visual.tokenizer.start)) == (begin,)
+    saved = SignTranslator.from_pretrained(run / "llm" / "best")
+    cache = FeatureCache(run / "feats.h5", "test")
+    texts = saved.translate([cache[one] for one in cache.ids])
+    written = [line.split("\t")[2] for line in (run / "eval" / "test.tsv").read_text().split("\n")[1:-1]]
+    assert [re.sub(r"[\t\r\n]", " ", text) for text in texts] == written
+    assert translated["translations"][0]["text"] == texts[cache.ids.index(clip.id)]
+    assert evaluated["clips"] == len(texts)
 
 
 def test_without_trimming_the_vocabulary_stays_whole(
