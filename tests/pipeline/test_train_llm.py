@@ -30,7 +30,7 @@ def cached(run: Run, folder: Path) -> Path:
 
 def test_a_small_llm_without_the_tokenizer_of_stage_1_names_its_command(tmp_path: Path) -> None:
     run = run_with(tmp_path)
-    with pytest.raises(InputError, match=r"there is no tokenizer yet\. Train stage 1 first: .*slt-cache train-visual"):
+    with pytest.raises(InputError, match=r"no tokenizer yet\. Train stage 1 first: .*slt-cache train-visual"):
         train_llm(run, cached(run, tmp_path))
     assert not run.llm.exists()
 

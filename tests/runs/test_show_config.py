@@ -43,7 +43,7 @@ def test_sources_are_the_shipped_config_and_the_default() -> None:
 def test_a_mistyped_section_lists_the_sections(part: str, meant: str | None) -> None:
     ran = slt_cache("config", "show", part)
     assert ran.code == 2
-    assert "Sections are seed, corpus, video" in ran.err
+    assert "Sections: seed, corpus, video" in ran.err
     assert meant is None or f"Did you mean {meant}?" in ran.err
 
 
