@@ -51,15 +51,20 @@ def trim(
     keep_characters: Annotated[
         bool, typer.Option("--keep-characters", help="Also keep every single character of the text's scripts.")
     ] = False,
+    prompt: Annotated[
+        str, typer.Option("--prompt", help="Also keep the tokens of this prompt, a value of llm.prompt.")
+    ] = "",
 ) -> None:
     """Trim the vocabulary of an LLM to what the train sentences need.
 
     Example: slt-cache llm trim --name facebook/mbart-large-cc25 --text runs/phoenix14t/manifest.tsv --out mbart-small
     """
+    from slt_cache.config.llm import VIDEO
     from slt_cache.pipeline.trim_llm import read_splits, summary, trim_llm
 
     train, held_out = read_splits(text)
-    report = trim_llm(name, train, held_out, out, keep_characters)
+    prompts = [part for part in prompt.split(VIDEO) if part]
+    report = trim_llm(name, train, held_out, out, keep_characters, prompts)
     run = text.parent if (text.parent / CONFIG_FILE).is_file() else None
     options.print(report.to_json(), summary(report), f"next: {command('train-llm', set=f'llm.name={out}', run=run)}")
 

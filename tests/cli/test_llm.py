@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
@@ -45,6 +46,17 @@ def test_the_command_says_what_it_did(whole: Path, manifest: Path, tmp_path: Pat
     assert report["vocab_after"] < report["vocab_before"]
     assert report["parameters_after"] < report["parameters_before"]
     assert report["held_out"]["test"] == {"pieces": 2, "unknown": 1, "unknown_before": 1}
+
+
+def test_the_tokens_of_a_prompt_are_kept_on_demand(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("am tag\n", encoding="utf-8")
+    arguments = ("llm", "trim", "--name", whole, "--text", tmp_path / "text.txt", "--json")
+    asked = ("--out", tmp_path / "asked", "--prompt", "thank you: {video} watching")
+    plain, kept = (slt_cache(*arguments, *more) for more in (("--out", tmp_path / "plain"), asked))
+    assert json.loads(plain.out)["vocab_after"] < json.loads(kept.out)["vocab_after"]
+    tokens = AutoTokenizer.from_pretrained(whole).tokenize("watching")
+    known = [AutoTokenizer.from_pretrained(tmp_path / one).get_vocab().keys() for one in ("plain", "asked")]
+    assert not set(tokens) <= known[0] and set(tokens) <= known[1]
 
 
 def test_the_command_takes_a_plain_text(whole: Path, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, models
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from slt_cache.errors import InputError
 from slt_cache.pipeline.trim_llm import TrimReport, trim_llm
 from slt_cache.text.trimmed_tokenizer import decoded, tokenized
+from tests.helpers.small_causal_llms import CAUSAL_FAMILIES, make_causal_llm
 from tests.helpers.small_llms import FAMILIES, SENTENCES, WIDTH, make_small_llm
 
 TRAIN, DEV = SENTENCES[4:], SENTENCES[:4]
@@ -271,3 +272,32 @@ def test_a_model_with_the_tokenizer_of_another_is_refused(tmp_path: Path) -> Non
     AutoTokenizer.from_pretrained(tmp_path / "other").save_pretrained(tmp_path / "whole")
     with pytest.raises(InputError, match="do not match"):
         trim_llm(str(tmp_path / "whole"), TRAIN, {}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
+def test_a_decoder_only_llm_is_trimmed_whole(family: str, tmp_path: Path) -> None:
+    make_causal_llm(family, tmp_path / "whole")
+    texts, prompts = TRAIN[:12], ["What are you going to do? ", " The weather:"]
+    report = trim_llm(str(tmp_path / "whole"), texts, {"dev": DEV}, tmp_path / "out", prompts=prompts)
+    old, new = (AutoTokenizer.from_pretrained(tmp_path / one) for one in ("whole", "out"))
+    for text in (*texts, *prompts):
+        assert new.tokenize(text) == old.tokenize(text)
+    whole, model = (AutoModelForCausalLM.from_pretrained(tmp_path / one).eval() for one in ("whole", "out"))
+    ids = json.loads((tmp_path / "out" / "trimmed_ids.json").read_text(encoding="utf-8"))["old_ids"]
+    assert old.convert_ids_to_tokens(ids) == new.convert_ids_to_tokens(list(range(len(new))))
+    embeds = torch.randn(2, 5, WIDTH)
+    options = {"inputs_embeds": embeds, "max_new_tokens": 8, "do_sample": False}
+    now = model.generate(**options, pad_token_id=model.config.eos_token_id)
+    dropped = sorted(set(range(report.vocab_before)) - set(ids))
+    was = whole.generate(**options, pad_token_id=whole.config.eos_token_id, suppress_tokens=dropped)
+    assert [[ids[one] for one in row] for row in now.tolist()] == was.tolist()
+    for kind in ("bos", "eos", "pad"):
+        named = [getattr(one.config, f"{kind}_token_id") for one in (whole, model)]
+        assert named == [None, None] or old.convert_ids_to_tokens(named[0]) == new.convert_ids_to_tokens(named[1])
+    counts = [sum(one.numel() for one in each.parameters()) for each in (whole, model)]
+    assert [report.parameters_before, report.parameters_after] == counts
+    assert [report.megabytes_before, report.megabytes_after] == [round(count * 4 / 1e6, 3) for count in counts]
+    assert report.changed == 0
+    again = trim_llm(str(tmp_path / "out"), texts, {}, tmp_path / "again", prompts=prompts)
+    assert _digests(tmp_path / "again")["model.safetensors"] == _digests(tmp_path / "out")["model.safetensors"]
+    assert again.vocab_before == again.vocab_after == report.vocab_after < report.vocab_before
