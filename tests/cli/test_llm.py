@@ -99,5 +99,5 @@ def test_a_folder_with_something_else_is_not_replaced(whole: Path, manifest: Pat
     for out in (whole, tmp_path / "other", manifest):
         ran = slt_cache("llm", "trim", "--name", whole, "--text", manifest, "--out", out)
         assert ran.code == 2
-        assert "Name another folder" in ran.err
+        assert "Use another folder" in ran.err
     assert all((whole / one.name).read_bytes() == one.read_bytes() for one in (tmp_path / "other").iterdir())

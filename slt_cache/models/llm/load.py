@@ -149,6 +149,7 @@ def load_whole(name: str, **options: Any) -> PreTrainedModel:
 
 def _unquantized(model: PreTrainedModel) -> PreTrainedModel:
     """Returns an ordinary model with the weights of one from a GGUF file, which transformers refuses to save."""
+    vars(model.config).pop("quantization_config", None)  # a folder saved with it would be refused
     fresh: PreTrainedModel = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
     fresh.load_state_dict(model.state_dict())
     fresh.generation_config = model.generation_config
