@@ -250,8 +250,8 @@ def _reopen(path: Path, split: str, attributes: Mapping[str, Any], verify: bool)
     return cache
 
 
-def open_splits(path: Path, verify: bool = True) -> dict[str, FeatureCache]:
+def open_splits(path: Path | CacheFile, verify: bool = True) -> dict[str, FeatureCache]:
     """Opens all splits of a cache file, by name, train first; the file is opened once. Raises InputError like
     FeatureCache."""
-    file = CacheFile(path)
+    file = path if isinstance(path, CacheFile) else CacheFile(path)
     return {split: FeatureCache(file, split, verify) for split in file.splits}

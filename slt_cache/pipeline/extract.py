@@ -3,7 +3,7 @@
 One or several processes: the main process plans and assembles, all make parts. The content of a part depends on the
 manifest alone, so the cache has the same bytes for any number of processes and interruptions."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +107,8 @@ def _run_main_process(
         _require_corpus(run, works.values())
         for work in works.values():
             work.parts.restart()
-    drop = _to_drop(cache, works)
-    found = {split: _found(cache, work) for split, work in works.items()}
+    cached, drop = _open_cached(cache, works)
+    found = {split: _found(cached.get(split), work) for split, work in works.items()}
     _require_corpus(run, [works[split] for split, there in found.items() if there is None])
     plan = {split: works[split].to_do(longest_first=queue.size > 1) for split, there in found.items() if there is None}
     queue.publish("plan", plan)
@@ -118,18 +118,20 @@ def _run_main_process(
             seconds[split] = works[split].make_all(numbers, queue)
         contents = {split: works[split].content() for split in plan}
         whole = {split: one for split, one in contents.items() if allow_missing or not one.table.missing}
-        if _would_mix(cache, works, contents.keys() - whole.keys()):
+        unfinished = cached.keys() & contents.keys() - whole.keys()
+        if any(cached[split].spec != works[split].metadata.spec for split in unfinished):
             whole = {}  # the cache keeps its content until all that replaces it is complete
         if whole:
             with progress_bar(f"writing {cache.name}", "row") as progress:
                 add_splits(cache, list(whole.values()), progress, drop)
             if cache == run.features:
                 save_settings(run, "features")
+    written = open_splits(cache) if whole else {}
     for split, content in contents.items():
         write_failures(cache, split, content.table.missing)
         if split in whole:
             works[split].parts.remove()
-            found[split] = _outcome(FeatureCache(cache, split), seconds[split], fresh=True)
+            found[split] = _outcome(written[split], seconds[split], fresh=True)
         else:
             found[split] = _not_written(content.table, seconds[split])
     return [one for one in found.values() if one is not None]
@@ -167,48 +169,35 @@ def _not_written(table: SplitTable, seconds: float) -> Extraction:
     )
 
 
-def _to_drop(cache: Path, works: Mapping[str, SplitWork]) -> set[str]:
-    """Returns the splits of the cache that cannot share a file with those extracted again: of another encoder or other
-    settings; all of a damaged file. Raises InputError if there are such splits and none is extracted again."""
+def _open_cached(cache: Path, works: Mapping[str, SplitWork]) -> tuple[dict[str, FeatureCache], set[str]]:
+    """Returns the splits of the cache, and the names of those that cannot share a file with those extracted again: of
+    another encoder or other settings; all of a damaged file. Raises InputError if there are such splits and none is
+    extracted again."""
     spec = next(iter(works.values())).metadata.spec
     restarted = {split for split, work in works.items() if work.parts.is_restarted}
     if not cache.exists():
-        return set()
+        return {}, set()
     try:
-        cached = [one for split, one in open_splits(cache).items() if split not in restarted]
+        cached = open_splits(cache)
     except InputError as error:
         if not restarted:
             raise
         log(f"{error} It is replaced entirely; none of its other splits is kept.")
-        return {ALL}
-    others = [one for one in cached if one.spec.differences(spec)]
-    if not restarted:
-        for one in others:
-            one.require_spec(spec)
+        return {}, {ALL}
+    others = [one for split, one in cached.items() if split not in restarted and one.spec.differences(spec)]
     for one in others:
+        if not restarted:
+            one.require_spec(spec)
         fields = "; ".join(one.spec.differences(spec))
         log(f"{cache}: {one.split} will be dropped, since one file holds features of one kind only ({fields})")
-    return {one.split for one in others}
+    return cached, {one.split for one in others}
 
 
-def _would_mix(cache: Path, works: Mapping[str, SplitWork], unfinished: Container[str]) -> bool:
-    """Returns whether the cache holds unfinished splits with features of another kind than the new ones."""
-    if not cache.exists():
-        return False
-    try:
-        cached = [one for split, one in open_splits(cache).items() if split in unfinished]
-    except InputError:
-        return False  # damaged, and replaced entirely
-    return any(one.spec != works[one.split].metadata.spec for one in cached)
-
-
-def _found(cache: Path, work: SplitWork) -> Extraction | None:
+def _found(cached: FeatureCache | None, work: SplitWork) -> Extraction | None:
     """Returns the split if the cache holds it for the same manifest and nothing has to be added."""
-    if work.parts.is_restarted or not cache.exists():
-        return None
-    cached = open_splits(cache).get(work.metadata.split)
     if (
-        cached is None
+        work.parts.is_restarted
+        or cached is None
         or cached.metadata.manifest_sha256 != work.metadata.manifest_sha256
         or not work.are_of_these_videos(cached)
     ):
