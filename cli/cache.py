@@ -48,13 +48,15 @@ def info(
     """
     from slt_cache.cache_tools.inspect import describe_cache, steps_of_clips
     from slt_cache.cache_tools.plots import draw_lengths, require_image
+    from slt_cache.features.file import CacheFile
 
     require_image(plot)
     found = options.find_cache(path)
-    splits = describe_cache(found)
+    file = CacheFile(found)
+    splits = describe_cache(file)
     size = found.stat().st_size
     if plot is not None:
-        draw_lengths(steps_of_clips(found), str(found), plot)
+        draw_lengths(steps_of_clips(file), str(found), plot)
     options.print({"path": str(found), "bytes": size, "splits": splits}, *_lines(found, size, splits))
 
 
@@ -152,7 +154,7 @@ def verify(
     result: dict[str, Any] = {}
     lines: list[str] = []
     if options.run is None and not encoder:
-        problems = verify_cache(found)
+        _, problems = verify_cache(found)
     else:
         from slt_cache.cache_tools.check import TOLERANCE, check_cache
 

@@ -88,7 +88,7 @@ def test_checking_and_merging_caches_have_bars(tmp_path: Path, at_once: None) ->
     add_split(tmp_path / "a.h5", rows_of())
     add_split(tmp_path / "b.h5", rows_of(), facts_of("dev"))
     with redirect_stderr(Terminal()) as screen:
-        assert verify_cache(tmp_path / "a.h5") == []
+        assert verify_cache(tmp_path / "a.h5")[1] == []
         merge_caches([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "c.h5")
     assert "checking a.h5" in screen.getvalue() and "writing c.h5" in screen.getvalue()
 

@@ -43,14 +43,13 @@ class Check:
     """Largest relative error of all clips extracted again; None if there are none."""
 
 
-def check_against_run(cache: Path, run: Run) -> list[str]:
+def _check_against_run(file: CacheFile, run: Run) -> list[str]:
     """Returns one line for each split whose features, clips or sentences do not match the run. Raises InputError if the
     run folder does not exist."""
     if not run.folder.is_dir():
         raise InputError(f"{run.folder}: no such run folder. Name another with --run.")
     asked = asked_spec(run)
     problems = []
-    file = CacheFile(cache)
     for split in file.splits:
         try:
             open_features(run, file, split, asked)
@@ -64,13 +63,13 @@ def check_cache(cache: Path, run: Run | None = None, clips: int = 0) -> Check:
     of each split with what its encoder computes from their videos, unless the file is damaged.
 
     Raises InputError if the file does not exist, or if the run lacks what is needed."""
-    problems = verify_cache(cache)
-    if problems or run is None:
+    file, problems = verify_cache(cache)
+    if file is None or problems or run is None:
         return Check(tuple(problems))
-    problems = check_against_run(cache, run)
+    problems = _check_against_run(file, run)
     errors: list[float] = []
     if clips:
-        for features in open_splits(cache).values():
+        for features in open_splits(file).values():
             for line, error in _compare(features, run, clips):
                 errors += [error] if error is not None else []
                 problems += [line] if line else []

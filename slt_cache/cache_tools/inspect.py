@@ -11,7 +11,8 @@ import numpy as np
 
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
-from slt_cache.features.verify import cache_problems
+from slt_cache.features.file import CacheFile
+from slt_cache.features.verify import open_verified
 from slt_cache.progress import progress_bar
 
 SECONDS_AN_HOUR = 3600
@@ -55,16 +56,16 @@ class ShownClip:
     """Cosines between all steps of view 0, float32 [N, N]."""
 
 
-def verify_cache(path: Path) -> list[str]:
-    """Returns one line for every damage; see features/verify.py."""
+def verify_cache(path: Path) -> tuple[CacheFile | None, list[str]]:
+    """Opens a cache and returns it with one line for every damage; see features/verify.py."""
     with progress_bar(f"checking {path.name}", "row") as progress:
-        return cache_problems(path, progress)
+        return open_verified(path, progress)
 
 
-def describe_cache(path: Path) -> dict[str, dict[str, Any]]:
+def describe_cache(file: Path | CacheFile) -> dict[str, dict[str, Any]]:
     """Returns metadata and statistics of each split, ready for JSON. Raises InputError if the path is no feature
     cache."""
-    return {split: _describe(cache) for split, cache in open_splits(path).items()}
+    return {split: _describe(cache) for split, cache in open_splits(file).items()}
 
 
 def _describe(cache: FeatureCache) -> dict[str, Any]:
@@ -98,9 +99,9 @@ def _lengths(steps: np.ndarray) -> dict[str, float] | None:
     return {"min": int(steps.min()), "median": float(np.median(steps)), "max": int(steps.max())}
 
 
-def steps_of_clips(path: Path) -> dict[str, np.ndarray]:
+def steps_of_clips(file: Path | CacheFile) -> dict[str, np.ndarray]:
     """Returns N of each clip's view 0, by split."""
-    return {split: np.diff(cache.offsets)[:: cache.views] for split, cache in open_splits(path).items()}
+    return {split: np.diff(cache.offsets)[:: cache.views] for split, cache in open_splits(file).items()}
 
 
 def show_clip(path: Path, clip_id: str, split: str | None = None) -> ShownClip:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.cache_tools.check import check_against_run
-from slt_cache.cache_tools.inspect import verify_cache
+from slt_cache.cache_tools.check import check_cache
 from slt_cache.checkpoints.record import log_of, read_record
 from slt_cache.config import is_as_written, load_config
 from slt_cache.corpora.manifest import read_manifest
@@ -27,7 +26,7 @@ from slt_cache.pipeline.prepare import UNSIGNED
 from slt_cache.reading import read_object
 from slt_cache.runs.begin_from import ORIGIN_FILE
 from slt_cache.runs.evaluations import read_table
-from slt_cache.runs.run import open_run
+from slt_cache.runs.run import Run, open_run
 from slt_cache.runs.unfinished import BEST, CLIPS_FILE
 from slt_cache.runs.variants import TRAININGS
 from slt_cache.training.logs import METRICS_FILE, read_metrics
@@ -64,10 +63,11 @@ def verify_run(folder: Path) -> Verified:
         problems += _lines_of(_stage, stage)
         notes += [f"{stage / name}: changed since it was written" for name in EDITABLE if _changed(stage, name)]
     problems += [line for stage in TRAININGS for line in _without_record(folder / stage / BEST)]
-    problems += [line for path in files for line in _lines_of(_check_of(path), path)]
+    cache = folder / "feats.h5"
+    problems += [line for path in files if path != cache for line in _lines_of(_check_of(path), path)]
     notes += [f"{path}: {UNVERIFIABLE}" for path in files if _is_unverifiable(path)]
-    if not problems and (folder / "feats.h5").is_file():  # else its encoder or manifest may be unreadable
-        problems += _lines_of(_cache_of_run, folder)
+    if cache in files:
+        problems += _lines_of(_cache if problems else _cache_of_run, cache)  # its encoder or manifest may be unreadable
     return Verified(tuple(dict.fromkeys(problems)), tuple(notes), len(files))
 
 
@@ -202,13 +202,14 @@ def _object(path: Path) -> Iterator[str]:
     yield from ()
 
 
-def _cache(path: Path) -> Iterator[str]:
-    yield from (line if line.startswith(str(path)) else f"{path}: {line}" for line in verify_cache(path))
+def _cache(path: Path, run: Run | None = None) -> Iterator[str]:
+    problems = check_cache(path, run).problems
+    yield from (line if line.startswith(str(path)) else f"{path}: {line}" for line in problems)
 
 
-def _cache_of_run(folder: Path) -> Iterator[str]:
-    """Checks that the run's own cache matches its encoder, settings and manifest."""
-    yield from check_against_run(folder / "feats.h5", open_run(folder, None))
+def _cache_of_run(path: Path) -> Iterator[str]:
+    """Also checks that the run's own cache matches its encoder, settings and manifest."""
+    yield from _cache(path, open_run(path.parent, None))
 
 
 def _evaluation(path: Path) -> Iterator[str]:

@@ -76,14 +76,19 @@ class CacheFile:
             )
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[h5py.File, ChecksumHeader]]:
-    """Yields the HDF5 file, open for reading, and its checksum header. Raises InputError for anything but a feature
-    cache, for damage outside of columns, and for a structure that deviates from the format."""
+def require_cache(path: Path) -> None:
+    """Raises InputError if there is no such file."""
     if not path.is_file():
         raise InputError(
             f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
         )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[h5py.File, ChecksumHeader]]:
+    """Yields the HDF5 file, open for reading, and its checksum header. Raises InputError for anything but a feature
+    cache, for damage outside of columns, and for a structure that deviates from the format."""
+    require_cache(path)
     header = read_checksum_header(path)
     for place in damaged(path, header, [name for name in header if name.endswith("/spec")]):
         raise InputError(f"{path}: {place} is damaged. {AGAIN}")

@@ -6,32 +6,36 @@ from pathlib import Path
 
 import numpy as np
 
-from slt_cache.advice import cache_command
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.checksum_header import damaged, read_checksum_header
+from slt_cache.features.file import CacheFile, require_cache
 from slt_cache.features.layout import ProgressCallback, checksum
 
 
 def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list[str]:
     """Returns one line for every damage of a cache file; missing clips are no damage. Raises InputError if the file
     does not exist."""
-    if not path.is_file():
-        raise InputError(
-            f"{path}: there is no such feature cache. Make it: {cache_command('extract-features --split train', path)}"
-        )
+    return open_verified(path, progress)[1]
+
+
+def open_verified(path: Path, progress: ProgressCallback | None = None) -> tuple[CacheFile | None, list[str]]:
+    """Opens a cache file and returns it with its damage, one line each; None if it is too damaged to be opened. Raises
+    InputError if the file does not exist."""
+    require_cache(path)
     try:
         header = read_checksum_header(path)
     except InputError as error:
-        return [str(error)]
+        return None, [str(error)]
     places = list(damaged(path, header, header))
     problems = [f"{place}: does not match its checksum" for place in places]
     if any(place.endswith("/spec") for place in places):
-        return problems
+        return None, problems
     try:
-        caches = open_splits(path, verify=False).values()
+        file = CacheFile(path)
     except InputError as error:
-        return [*problems, str(error)]
+        return None, [*problems, str(error)]
+    caches = open_splits(file, verify=False).values()
     rows, done = sum(cache.rows for cache in caches), count(1)
 
     def row_done() -> None:
@@ -43,7 +47,7 @@ def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list
             problems += split_problems(cache, {place.rpartition("/")[2] for place in places}, row_done)
         except InputError as error:  # a column with impossible values
             problems.append(str(error))
-    return problems
+    return file, problems
 
 
 def split_problems(

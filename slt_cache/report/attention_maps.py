@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from slt_cache.errors import SltCacheError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.features.file import CacheFile
 from slt_cache.progress import progress_counter
 from slt_cache.runs.evaluations import Evaluation, Sentence
 from slt_cache.runs.run import Run
@@ -27,17 +28,19 @@ class CrossAttention:
     """Sentence that explains why it is missing, for all or for some clips; empty if it is complete."""
 
 
-def read_cross_attention(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
+def read_cross_attention(
+    run: Run, cache: CacheFile | str, evaluation: Evaluation, sentences: Sequence[Sentence]
+) -> CrossAttention:
     """Computes the attention of the clips for which the run's cache has the features that the model was trained on."""
     if evaluation.model in MODELS and MODELS[evaluation.model].own_encoder:
         return _none("this model has its own encoder, whose features are not cached")
     if evaluation.earlier_weights:
         model = None if evaluation.model == "llm" else evaluation.model
         return _none(f"the model has been trained since: {run.command('eval', split=evaluation.split, model=model)}")
-    if not run.features.is_file():
-        return _none(f"there is no feature cache: {run.command('extract-features --split all')}")
+    if isinstance(cache, str):
+        return _none(cache)
     try:
-        return _read(run, evaluation, sentences)
+        return _read(run, FeatureCache(cache, evaluation.split), evaluation, sentences)
     except SltCacheError as error:
         return _none(str(error).rstrip("."))
 
@@ -46,13 +49,12 @@ def _none(why: str) -> CrossAttention:
     return CrossAttention({}, f"Cross-attention is not shown: {why}.")
 
 
-def _read(run: Run, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
+def _read(run: Run, cache: FeatureCache, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
     # Imported here: a report without a model, or without a cache, takes only a second.
     from slt_cache.decoding.attention import word_attentions
     from slt_cache.device import pick_device
     from slt_cache.pipeline.evaluate import load_translator
 
-    cache = FeatureCache(run.features, evaluation.split)
     translator, tokenizer, spec, _ = load_translator(run, evaluation.model)
     cache.require_spec(spec)
     translator.to(pick_device(run.config.compute.device))

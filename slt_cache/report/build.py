@@ -14,7 +14,8 @@ from slt_cache.advice import command
 from slt_cache.corpora.base import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.registry import corpus_of
-from slt_cache.errors import InputError
+from slt_cache.errors import InputError, SltCacheError
+from slt_cache.features.file import CacheFile
 from slt_cache.files import write_text
 from slt_cache.metrics.registry import METRICS
 from slt_cache.pipeline.run_corpus import moved_corpus
@@ -66,6 +67,7 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
     _, evaluations, trainings = found[0]
     manifest = read_manifest(run.manifest) if run.manifest.is_file() else []
     shown = read_clips(run, evaluations)
+    cache = _open_cache(run)
     page: dict[str, Any] = {
         "head": _head(run, manifest, evaluations, trainings),
         "columns": columns_of(evaluations),
@@ -77,12 +79,12 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
         "shared_axes": shared_axes(trainings),
         "most_frames": MOST_FRAMES,
         "norms": draw_norms(trainings),
-        "lengths": read_lengths(run, manifest, shown[0] if shown else None),
+        "lengths": read_lengths(cache, manifest, shown[0] if shown else None),
         "config": _config_text(run),
         "clips": shown[1] if shown else None,
     }
     if shown is not None:
-        page["clips"] = _pictured(run, *shown, manifest, page)
+        page["clips"] = _pictured(run, cache, *shown, manifest, page)
     write_text(run.report, _render(page))
     return run.report
 
@@ -91,13 +93,30 @@ def _render(page: dict[str, Any]) -> str:
     return render("report.html.jinja", page, script="clips.js")
 
 
-def _pictured(run: Run, evaluation: Evaluation, clips: Clips, manifest: Sequence[Clip], page: dict[str, Any]) -> Clips:
+def _open_cache(run: Run) -> CacheFile | str:
+    """Opens the run's feature cache; returns the reason if that is not possible."""
+    if not run.features.is_file():
+        return f"this run has no feature cache; {run.command('extract-features --split all')} makes it"
+    try:
+        return CacheFile(run.features)
+    except SltCacheError as error:
+        return str(error).rstrip(".")
+
+
+def _pictured(
+    run: Run,
+    cache: CacheFile | str,
+    evaluation: Evaluation,
+    clips: Clips,
+    manifest: Sequence[Clip],
+    page: dict[str, Any],
+) -> Clips:
     """Adds as many pictures as fit into the page."""
     room = MOST_BYTES - len(_render(page).encode())
     moved = moved_corpus(run, manifest)
     if moved is not None:
         log(f"report: no pictures of clips; {moved}")
-    pictured = with_pictures(run, evaluation, clips, {clip.id: clip for clip in manifest}, room)
+    pictured = with_pictures(run, cache, evaluation, clips, {clip.id: clip for clip in manifest}, room)
     if pictured.pictured < len(clips.rows):
         log(f"report: pictures of {pictured.pictured:,} of {len(clips.rows):,} clips fit into a page of 5 MB")
     return pictured

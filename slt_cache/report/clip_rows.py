@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
+from slt_cache.features.file import CacheFile
 from slt_cache.metrics.presets import PRESETS
 from slt_cache.progress import log, progress_counter
 from slt_cache.report.attention_maps import read_cross_attention
@@ -151,11 +152,18 @@ def _ordered(scores: Sequence[float]) -> list[tuple[int, str]]:
     ]
 
 
-def with_pictures(run: Run, evaluation: Evaluation, clips: Clips, manifest: Mapping[str, Clip], room: int) -> Clips:
+def with_pictures(
+    run: Run,
+    cache: CacheFile | str,
+    evaluation: Evaluation,
+    clips: Clips,
+    manifest: Mapping[str, Clip],
+    room: int,
+) -> Clips:
     """Adds pictures to the rows, up to `room` bytes, for the highest and the lowest scores first. No video is read when
     there is no room left."""
     sentences = {one.clip_id: one for one in evaluation.sentences()}
-    cross_attention = read_cross_attention(run, evaluation, [sentences[row.clip_id] for row in clips.rows])
+    cross_attention = read_cross_attention(run, cache, evaluation, [sentences[row.clip_id] for row in clips.rows])
     if cross_attention.missing:
         log(f"report: {cross_attention.missing}")
     rows = [_with_steps(row, cross_attention.of_clip.get(row.clip_id)) for row in clips.rows]

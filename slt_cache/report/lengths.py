@@ -9,11 +9,11 @@ from markupsafe import Markup
 from slt_cache.cache_tools.inspect import steps_of_clips
 from slt_cache.corpora.base import SPLITS, Clip, of_split
 from slt_cache.errors import SltCacheError
+from slt_cache.features.file import CacheFile
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.model_colours import colour_of
 from slt_cache.report.sentence_diff import has_words, tokenize
 from slt_cache.runs.evaluations import Evaluation
-from slt_cache.runs.run import Run
 
 MOST_BINS = 40
 
@@ -44,9 +44,9 @@ class LengthTables:
     """Unit of sentence lengths: words or characters."""
 
 
-def read_lengths(run: Run, clips: Sequence[Clip], evaluation: Evaluation | None) -> LengthTables:
+def read_lengths(cache: CacheFile | str, clips: Sequence[Clip], evaluation: Evaluation | None) -> LengthTables:
     """Computes the lengths; those of hypotheses are from `evaluation`."""
-    steps, missing = _steps(run)
+    steps, missing = _steps(cache)
     sentences = {f"references of {split}": [clip.text for clip in of_split(clips, split)] for split in SPLITS}
     if evaluation is not None:
         table = evaluation.sentences()
@@ -72,12 +72,12 @@ def read_lengths(run: Run, clips: Sequence[Clip], evaluation: Evaluation | None)
     )
 
 
-def _steps(run: Run) -> tuple[dict[str, np.ndarray], str]:
+def _steps(cache: CacheFile | str) -> tuple[dict[str, np.ndarray], str]:
     """Returns N by split, or why there are none."""
-    if not run.features.is_file():
-        return {}, f"this run has no feature cache; {run.command('extract-features --split all')} makes it"
+    if isinstance(cache, str):
+        return {}, cache
     try:
-        found = steps_of_clips(run.features)
+        found = steps_of_clips(cache)
     except SltCacheError as error:
         return {}, str(error)
     return {split: steps for split, steps in found.items() if len(steps)}, ""

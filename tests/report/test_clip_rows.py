@@ -90,7 +90,7 @@ def test_every_word_is_laid_beside_where_it_looked(run: Run) -> None:
 @pytest.mark.parametrize(
     ("prepare", "why"),
     [
-        (lambda run: run.features.unlink(), "there is no feature cache: slt-cache extract-features --split all"),
+        (lambda run: run.features.unlink(), "this run has no feature cache; slt-cache extract-features --split all"),
         (lambda run: run.features.write_bytes(b"no cache at all"), "feats.h5"),
         (lambda run: shutil.rmtree(run.llm / "best"), "no finished training from the cache"),
         (lambda run: evaluate(run, "joint", "test", SCORES), "this model has its own encoder"),
@@ -142,9 +142,11 @@ def test_pictures_that_do_not_fit_are_left_out_from_the_middle(run: Run) -> None
     assert found is not None
     evaluation, clips = found
     manifest = {clip.id: clip for clip in read_manifest(run.manifest)}
-    sizes = {row.clip_id: len(row.picture) for row in with_pictures(run, evaluation, clips, manifest, 10**6).rows}
+    sizes = {
+        row.clip_id: len(row.picture) for row in with_pictures(run, "no cache", evaluation, clips, manifest, 10**6).rows
+    }
     assert sizes["film"] and sizes["frames"] and not sizes["gone"]
-    few = with_pictures(run, evaluation, clips, manifest, sizes["film"] + 10)
+    few = with_pictures(run, "no cache", evaluation, clips, manifest, sizes["film"] + 10)
     assert [row.clip_id for row in few.rows if row.picture] == ["film"]
     assert few.pictured == 2  # the best, then the worst, whose video is gone; then the second best
 
