@@ -32,7 +32,7 @@ WORKERS = 4
 def bench_cache(run: Run, path: Path) -> dict[str, Any]:
     """Times stage-2 updates from the cache against updates that read the videos and run the frozen encoder again, as
     `bench_llm` does, and the cache alone. Seconds are for one epoch, from the median round."""
-    measured = bench_llm(run, path, batches=BATCHES)
+    measured = bench_llm(run, path, batches=BATCHES, briefly=True)
     llm = load_llm(run.llm / "best")
     cache = open_features(run, path, "train", llm.spec)
     batch_size = run.config.llm_training.batch_size

@@ -71,9 +71,11 @@ class _Round:
     """Seconds of the encoder alone."""
 
 
-def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = None) -> dict[str, Any]:
+def bench_llm(
+    run: Run, cache: Path, shape: str = "run", batches: int | None = None, briefly: bool = False
+) -> dict[str, Any]:
     """Measures the run's LLM, or one of MBart-large's shape in its place, over the first `batches` of a training epoch.
-    Seconds are medians over all rounds or passes.
+    Seconds are medians over all rounds or passes; `briefly` limits a round to one pass.
 
     Raises InputError if stage 2 is not trained yet, if there are no clips to time, or for an unknown shape."""
     if shape not in SHAPES:
@@ -93,7 +95,7 @@ def bench_llm(run: Run, cache: Path, shape: str = "run", batches: int | None = N
 
     def measure(task: MeasuredTask) -> Iterator[FeatureBatch]:
         for _ in range(ROUNDS + 1):
-            taken = yield from _one_round(task, config, device, len(chosen), videos)
+            taken = yield from _one_round(task, config, device, len(chosen), videos, 0.0 if briefly else ROUND_SECONDS)
             rounds.append(taken)
 
     run_loop(MeasuredTask(config, model, loader, measure, len(chosen)), config.llm_training, config, device)
@@ -143,7 +145,7 @@ def _translator(run: Run, dim: int, tokenizer: Tokenizer, shape: str) -> SignTra
 
 
 def _one_round(
-    task: MeasuredTask, config: Config, device: torch.device, batches: int, videos: Videos | None
+    task: MeasuredTask, config: Config, device: torch.device, batches: int, videos: Videos | None, seconds: float
 ) -> Generator[FeatureBatch, None, _Round]:
     batch = next(task.of_the_loader()).to(device)
 
@@ -152,7 +154,7 @@ def _one_round(
 
     settle()  # the last round's readers were forks, too
     passes: list[_Pass] = []
-    while sum(one.bare for one in passes) < ROUND_SECONDS:
+    while not passes or sum(one.bare for one in passes) < seconds:
         taken = yield from _one_pass(task, config, device, batches)
         passes.append(taken)
     recomputed = encoder = 0.0
