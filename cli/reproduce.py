@@ -36,11 +36,12 @@ def reproduce(
     Example: slt-cache reproduce table4 --dry-run
     """
     keep_few_kernels()
-    from slt_cache.reproduce.run_tables import estimated, plan_text, request_of
+    from slt_cache.reproduce.planning import estimate
+    from slt_cache.reproduce.run_tables import plan_text, request_of
     from slt_cache.reproduce.run_tables import reproduce as reproduce_order
 
     request = request_of(tables, seeds, run, options.config, options.settings or [], options.device)
-    estimates = estimated(request)
+    estimates = estimate(request.steps, request.config)
     if dry_run:
         steps = [{"step": step.name, "seconds": round(estimates[step])} for step in request.steps]
         options.print(

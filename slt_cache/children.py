@@ -101,18 +101,18 @@ def belong_to(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        _end_without(parent)  # it may have been killed before
+        end_without(parent)  # it may have been killed before
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:
     while True:
-        _end_without(parent)
+        end_without(parent)
         time.sleep(LOOK)
 
 
-def _end_without(parent: int) -> None:
+def end_without(parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)
 

@@ -156,7 +156,8 @@ def _memory(model: VisualTranslator, config: Config, frames: int, device: torch.
     ways = {"": False, "_checkpointing": True}
     values = {f"activation_mb_a_frame{name}": round(count(way).peak / MEGABYTE, 2) for name, way in ways.items()}
     adam = config.visual_training.optimizer == "adamw"
-    values["memory_gb_estimate"] = round(memory_needed(model, config, frames, adam) / GIGABYTE, 2)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    values["memory_gb_estimate"] = round(memory_needed(parameters, config, frames, adam) / GIGABYTE, 2)
     if device.type == "cuda":
         values["memory_gb_peak"] = round(torch.cuda.max_memory_allocated(device) / GIGABYTE, 2)
     return values

@@ -13,7 +13,6 @@ from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import Config, OptimizerConfig
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
-from slt_cache.encoders.memory_estimate import step_bytes
 from slt_cache.errors import InputError
 from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED
@@ -21,6 +20,7 @@ from slt_cache.machine_load import under_load
 from slt_cache.pipeline.longer import saved_training
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
 from slt_cache.pipeline.rates import DeviceRates, seconds_of
+from slt_cache.pipeline.visual_training import memory_needed
 from slt_cache.pipeline.workload import Amount, Workload, workload_of
 from slt_cache.progress import size_text
 from slt_cache.runs.run import Run
@@ -210,17 +210,8 @@ def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) 
     train = workload.splits["train"]
     frames = loop.batch_size * math.ceil(train.frames / train.clips / config.video.keep_every)
     encoder = sum(weight.numel() for weight in new_encoder(config.encoder, config.video).parameters())
-    sgd = variant is VISUAL and config.visual_training.optimizer == "sgd"
-    step = step_bytes(
-        config.encoder.backbone,
-        frames,
-        config.video.size,
-        parameters + encoder,
-        half=config.compute.precision != "fp32",
-        checkpointing=config.encoder.checkpointing,
-        chunk_frames=config.encoder.chunk_frames,
-        moments=1 if sgd else 2,
-    )
+    adam = variant is not VISUAL or config.visual_training.optimizer == "adamw"
+    step = memory_needed(parameters + encoder, config, frames, adam)
     return parameters + encoder, round(step + activations)
 
 

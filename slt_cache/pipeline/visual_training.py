@@ -25,13 +25,13 @@ def with_passes(model: VisualTranslator, config: Config) -> VisualTranslator:
     return model
 
 
-def memory_needed(model: VisualTranslator, config: Config, frames: int, adam: bool) -> int:
+def memory_needed(parameters: int, config: Config, frames: int, adam: bool) -> int:
     """Returns the bytes of an optimizer step over this many kept frames (encoders/memory_estimate.py)."""
     return step_bytes(
         config.encoder.backbone,
         frames,
         config.video.size,
-        sum(weight.numel() for weight in model.parameters()),
+        parameters,
         half=config.compute.precision != "fp32",
         checkpointing=config.encoder.checkpointing,
         chunk_frames=config.encoder.chunk_frames,
@@ -51,7 +51,8 @@ def warn_of_memory(
     if not lengths or not any(weight.requires_grad for weight in model.encoder.backbone.parameters()):
         return
     frames = math.ceil(loop.batch_size / size()) * math.ceil(max(lengths) / config.video.keep_every)
-    needed = memory_needed(model, config, frames, adam=_uses_adam(loop))
+    parameters = sum(weight.numel() for weight in model.parameters())
+    needed = memory_needed(parameters, config, frames, adam=_uses_adam(loop))
     free, _ = torch.cuda.mem_get_info(device)
     if needed > free:
         log(

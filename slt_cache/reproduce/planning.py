@@ -8,7 +8,10 @@ from pathlib import Path
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.features.file import CacheFile
+from slt_cache.pipeline.rates import DeviceRates, seconds_of
 from slt_cache.pipeline.train_baseline import has_baseline
+from slt_cache.pipeline.workload import workload_of
+from slt_cache.progress import log
 from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
 from slt_cache.runs.eval_files import is_of_these_weights
@@ -87,3 +90,22 @@ def is_done(step: Step, config: Config) -> bool:
     folder = {"visual": run.visual, "pretrain": run.pretrained}.get(step.action, run.folder / step.model)
     record = read_record(folder / "best")
     return record is not None and record.finished
+
+
+def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
+    """Estimates the seconds of each step on this device, good to a factor of about two; 0 if it is done."""
+    steps = list(steps)
+    if all(is_done(step, config) for step in steps):
+        return dict.fromkeys(steps, 0.0)
+    run = run_of(steps[0].place, config)
+    manifests = [run_of(step.place, config).manifest for step in steps]
+    workload = workload_of(run, [*manifests, steps[0].place.root / run.manifest.name])
+    counts = ", ".join(f"{amount.clips:,} {split}" for split, amount in workload.splits.items())
+    log(f"estimates for {counts} clips, {workload.source}")
+    rates = DeviceRates(config, workload)
+    estimates = dict.fromkeys(steps, 0.0)
+    for step in steps:
+        if not is_done(step, config):
+            own = run_of(step.place, config, step.model).config
+            estimates[step] = seconds_of(step.action, step.model, own, workload, rates)
+    return estimates

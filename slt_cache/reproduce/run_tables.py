@@ -15,7 +15,6 @@ from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.locks import exclusive
 from slt_cache.reading import read_object
-from slt_cache.reproduce.estimate import estimate
 from slt_cache.reproduce.html import write_page
 from slt_cache.reproduce.norms import norms_of
 from slt_cache.reproduce.planning import Step, is_done, plan
@@ -137,11 +136,6 @@ def plan_text(request: Request, estimates: dict[Step, float]) -> str:
         lines.append(f"{state:>10}  {step.name}")
     lines.append(f"{duration(sum(estimates.values())):>10}  left in all ({sum(estimates.values()) / 3600:.1f} hours)")
     return "\n".join(lines)
-
-
-def estimated(request: Request) -> dict[Step, float]:
-    """Estimates the seconds of each step."""
-    return estimate(request.steps, request.config)
 
 
 def reproduce(request: Request, estimates: dict[Step, float]) -> dict[str, Any]:

@@ -9,8 +9,6 @@ nothing.
     DIR/seed0/mt5/            the encoder and the cache of base, another LLM
 """
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 from slt_cache.config import Config, check_config
 from slt_cache.corpora.registry import corpus_of
-from slt_cache.files import replacing
+from slt_cache.files import link_or_copy, replacing
 from slt_cache.pipeline.train_from_video import epoch_folder
 from slt_cache.reproduce.tables import BASE, kept_epochs
 from slt_cache.runs.run import Run
@@ -138,14 +136,4 @@ def link_artifacts(place: RunFolder) -> None:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as temporary:
-            if source.is_dir():
-                shutil.copytree(source, temporary, copy_function=_link)
-            else:
-                _link(str(source), str(temporary))
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+            link_or_copy(source, temporary)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from slt_cache.children import belong_to, starting
+from slt_cache.children import belong_to, end_without, starting
 from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView, Event
 from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.subprocess import METHOD, PATIENCE, Died
@@ -201,10 +201,9 @@ def _read(
     torch.set_num_threads(1)
     ring = torch.frombuffer(memory, dtype=torch.uint8).view(shape)
     slot = 0
-    _end_without(parent)  # the parent may have died before `belong_to`
     while True:
         while not connection.poll(1.0):
-            _end_without(parent)
+            end_without(parent)
         try:
             job = connection.recv()
         except EOFError:
@@ -226,10 +225,4 @@ def _acquire(free: Any, parent: int) -> None:
     while not free.acquire(block=not STOPS, timeout=1.0):
         if STOPS:
             os.kill(os.getpid(), signal.SIGSTOP)
-        _end_without(parent)
-
-
-def _end_without(parent: int) -> None:
-    """Exits if the parent is gone: a killed process cannot end its children."""
-    if os.getppid() != parent:
-        os._exit(1)
+        end_without(parent)

@@ -20,9 +20,8 @@ from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError
 from slt_cache.reproduce import html as page_module
 from slt_cache.reproduce import run_tables as run_module
-from slt_cache.reproduce.estimate import estimate
 from slt_cache.reproduce.norms import norms_of
-from slt_cache.reproduce.planning import plan
+from slt_cache.reproduce.planning import estimate, plan
 from slt_cache.reproduce.render import norms_text, table_text, verdict
 from slt_cache.reproduce.results import Delta, MeanAndStd, RowResult, TableResult
 from slt_cache.reproduce.run_tables import request_of
