@@ -105,7 +105,7 @@ def _features(options: Options, opened: "Run") -> Path:
 
 def _print(options: Options, values: dict[str, Any], workers: int = 0) -> None:
     """Prints the values, and a note if the machine was busy; `workers` processes read videos."""
-    from slt_cache.machine_load import under_load
+    from slt_cache.device import under_load
 
     values = values | under_load(workers)
     width = max(map(len, values)) + 2

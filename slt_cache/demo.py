@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from slt_cache.bench.cache import bench_cache
 from slt_cache.corpora.base import SPLITS, of_split
 from slt_cache.corpora.registry import corpus_of
+from slt_cache.device import under_load
 from slt_cache.distributed.processes import join, size
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.hashes import RECORD_FILE
-from slt_cache.machine_load import under_load
 from slt_cache.metrics.registry import IN_SUMMARY, METRICS
 from slt_cache.pipeline.evaluate import evaluate
 from slt_cache.pipeline.extract import extract

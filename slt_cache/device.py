@@ -1,4 +1,4 @@
-"""Choice of the device that a setting names."""
+"""Choice of the device that a setting names, and a look at whether other programs keep the machine busy."""
 
 import os
 from typing import TYPE_CHECKING
@@ -33,3 +33,15 @@ def pick_device(name: str, precision: str = "fp32", setting: str = "compute.prec
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # accelerate trains on the current one
     return device
+
+
+def under_load(workers: int = 0) -> dict[str, str]:
+    """Returns a note to print after timings if the machine is busier than this program, with all cores and `workers`
+    reading processes, can make it; else nothing."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not hasattr(os, "getloadavg"):  # Windows
+        return {}
+    load = os.getloadavg()[0]
+    if load <= cores + workers:
+        return {}
+    return {"under_load": f"load average {load:.1f} on {cores} cores: on an idle machine it takes less time"}

@@ -13,17 +13,15 @@ from slt_cache.app.limits import Limits, limit_memory
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.attention import WordAttention, word_attention
 from slt_cache.pipeline.translate import Translation, Translator
-from slt_cache.report.frames_seen import seen_frames
+from slt_cache.report.strips import seen_frames
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ChunkReader, ClipView, Event, plain
-from slt_cache.video.packets import packet_index
+from slt_cache.video.packets import SUPPOSED_FPS, packet_index
 from slt_cache.video.reader_pool import read_ahead
 from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.timeline import timeline
 
 MEGA, GIGA = 1e6, 1e9
-SUPPOSED_FPS = 25.0
-"""Frame rate of a file that states none."""
 
 
 @dataclass(frozen=True)

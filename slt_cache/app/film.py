@@ -12,7 +12,7 @@ from PIL import Image
 from slt_cache.app.limits import Limits, limit_memory
 from slt_cache.corpora.base import Clip
 from slt_cache.video.frames import open_frames
-from slt_cache.video.packets import opened
+from slt_cache.video.packets import SUPPOSED_FPS, opened
 from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.subprocess import WorkerDied, map_in_subprocess
 
@@ -20,8 +20,6 @@ HEIGHT = 270
 """Largest height of the copy in pixels."""
 MOST_FRAMES = 500
 """Most frames of the copy; longer videos get a lower frame rate."""
-SUPPOSED_FPS = 25.0
-"""Frame rate of a file that states none."""
 QUALITY = "28"
 """x264's rate factor: small, and good enough to see hands."""
 

@@ -76,11 +76,6 @@ class FeatureCollator:
         )
 
 
-def steps_of(cache: FeatureCache) -> np.ndarray:
-    """Returns N of each clip in view 0, int64 [clips]; another view may differ by a step."""
-    return np.diff(cache.offsets)[:: cache.views]
-
-
 def feature_loader(
     cache: FeatureCache,
     tokenizer: Tokenizer,
@@ -94,7 +89,7 @@ def feature_loader(
     """Makes a loader of batches straight from the memory-mapped cache, read in this process. Shuffled batches, for
     training, include the augmented views. `by_length` groups clips of similar N (sampler.py), whatever the lengths of
     their sentences, which roughly follow N."""
-    lengths = steps_of(cache) if by_length else None
+    lengths = cache.steps if by_length else None
     return DataLoader(
         CachedClips(cache, seed if shuffle else None),
         batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths, shard),

@@ -22,11 +22,9 @@ from slt_cache.children import belong_to, starting
 from slt_cache.config import Config, VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
-from slt_cache.corpora.media import FRAME_SUFFIXES, VIDEO_SUFFIXES
 from slt_cache.device import pick_device
 from slt_cache.encoders.frozen import PRECISIONS
 from slt_cache.encoders.registry import find_backbone
-from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.files import scratch_folder
 from slt_cache.pipeline.extract import extract
@@ -34,6 +32,7 @@ from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import load_tokenizer, train_tokenizer
 from slt_cache.video.frames import open_frames
+from slt_cache.video.paths import find_videos
 
 ROUNDS = 3
 """Interleaved repetitions; the median is reported."""
@@ -49,7 +48,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
     """Times decoding, forward passes and extraction over the videos of a folder, or over generated H.264 files."""
     device = pick_device(config.compute.device, config.features.precision, "features.precision")
     with scratch_folder() as folder:
-        paths = _videos_of(videos, clips) if videos is not None else _write_videos(folder / "videos", clips)
+        paths = find_videos([videos])[:clips] if videos is not None else _write_videos(folder / "videos", clips)
         run = untrained_run(folder / "run", config, paths)
         listed = [_clip(path) for path in paths]
         log(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} rounds")
@@ -142,21 +141,6 @@ def untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
     save_visual(run.visual / "best", model, tokenizer, Record("stage 1", settings).finish(0, 0.0))
     llm = config.llm.model_copy(update={"language": "en_XX"})
     return replace(run, config=config.model_copy(update={"llm": llm}))
-
-
-def _videos_of(folder: Path, clips: int) -> list[Path]:
-    """Lists the video files of a folder and its folders of frames. Raises InputError if there are none."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder. Name one that contains videos.")
-    found = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        or (path.is_dir() and any(frame.suffix.lower() in FRAME_SUFFIXES for frame in path.iterdir()))
-    ]
-    if not found:
-        raise InputError(f"{folder}: no videos here. Name a folder with {', '.join(sorted(VIDEO_SUFFIXES))} files.")
-    return found[:clips]
 
 
 def _write_videos(folder: Path, clips: int) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from slt_cache.batches.features import FeatureBatch, feature_loader, steps_of
+from slt_cache.batches.features import FeatureBatch, feature_loader
 from slt_cache.batches.sampler import EpochOrder, padding_fraction
 from slt_cache.bench.measure import (
     MBART_LARGE,
@@ -217,7 +217,7 @@ def _values(rounds: Sequence[_Round], with_videos: bool) -> dict[str, Any]:
 
 def _padding(config: Config, features: FeatureCache) -> dict[str, float]:
     """Returns the share of padding among an epoch's positions, with and without buckets of similar length."""
-    lengths, size = steps_of(features), config.llm_training.batch_size
+    lengths, size = features.steps, config.llm_training.batch_size
     orders = {
         "padding_in_buckets": EpochOrder(len(features), size, config.seed, True, lengths),
         "padding_shuffled": EpochOrder(len(features), size, config.seed, True),

@@ -101,7 +101,7 @@ def _lengths(steps: np.ndarray) -> dict[str, float] | None:
 
 def steps_of_clips(file: Path | CacheFile) -> dict[str, np.ndarray]:
     """Returns N of each clip's view 0, by split."""
-    return {split: np.diff(cache.offsets)[:: cache.views] for split, cache in open_splits(file).items()}
+    return {split: cache.steps for split, cache in open_splits(file).items()}
 
 
 def show_clip(path: Path, clip_id: str, split: str | None = None) -> ShownClip:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from slt_cache.corpora.characters import normalized
-from slt_cache.corpora.published import SplitSize
 
 if TYPE_CHECKING:
     from slt_cache.config import CorpusConfig
@@ -99,6 +98,37 @@ class PlannedSize:
     """Origin of the numbers, as the end of a sentence."""
     words: float | None = None
     """Mean words of a sentence; None if there are no sentences yet."""
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """One split as published."""
+
+    rows: int
+    """Rows of the annotation."""
+    frames: float = 0
+    """Source frames, for estimates while the corpus is not at hand."""
+    ready_cut: int | None = None
+    """Clips that are distributed already cut (How2Sign), some of which are missing; None if there is one for each
+    row."""
+    in_paper: int | None = None
+    """Clips as Chen et al. 2024 count them; None if they count the rows."""
+
+    @property
+    def clips(self) -> int:
+        """Returns the clips of a training, for estimates: those of the paper."""
+        return self.rows if self.in_paper is None else self.in_paper
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Returns the rows, followed by the other numbers of clips that were published."""
+        return self.rows, *(number for number in (self.ready_cut, self.in_paper) if number is not None)
+
+    def __str__(self) -> str:
+        also = [(self.ready_cut, "ready-cut clips"), (self.in_paper, "clips in the paper")]
+        return ", ".join(
+            [f"{self.rows:,} rows", *(f"{number:,} {what}" for number, what in also if number is not None)]
+        )
 
 
 class Corpus(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.base import SPLITS, Corpus, CorpusScan, Problems, count_by_split
+from slt_cache.corpora.base import SPLITS, Corpus, CorpusScan, Problems, SplitSize, count_by_split
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.labels import find_labels, read_labels
 from slt_cache.corpora.media import ProgressCallback, folder_names, frame_folders, measure, no_progress, video_files
@@ -27,7 +27,6 @@ from slt_cache.corpora.official import (
     usable,
 )
 from slt_cache.corpora.pickles import load_plain
-from slt_cache.corpora.published import SplitSize
 from slt_cache.errors import InputError
 from slt_cache.progress import progress_bar
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.base import SPLITS, Clip, Corpus, CorpusScan, Problems, count_by_split
+from slt_cache.corpora.base import SPLITS, Clip, Corpus, CorpusScan, Problems, SplitSize, count_by_split
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.how2sign_rows import Row, read_rows
 from slt_cache.corpora.media import VIDEO_SUFFIXES, ProgressCallback, measure, no_progress
@@ -23,7 +23,6 @@ from slt_cache.corpora.official import (
     unreadable,
     usable,
 )
-from slt_cache.corpora.published import SplitSize
 from slt_cache.errors import InputError
 from slt_cache.progress import progress_bar
 

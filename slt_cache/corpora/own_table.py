@@ -8,7 +8,7 @@ quoted are reported."""
 import codecs
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,18 +57,25 @@ def read_text(path: Path, what: str = "") -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"{what}{path}: there is no such file.") from error
+        raise InputError(f"{what}{path}: there is no such file. Name a text file.") from error
     except OSError as error:
         raise InputError(f"{what}{path}: cannot be read ({error.strerror}).") from error
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{what}{path}: not UTF-8 but UTF-16 text, as Excel's 'Unicode Text' is. Save it as UTF-8.")
+        raise InputError(
+            f"{what}{path}, line 1: not UTF-8 but UTF-16 text, as Excel's 'Unicode Text' is. Save it as UTF-8."
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        line = _one_line_end(error.object[: error.start].decode("utf-8")).count("\n") + 1
         raise InputError(
-            f"{what}{path}: not UTF-8 text (line {line}, byte {error.start}). Save it as UTF-8."
+            f"{what}{path}, line {line}: not UTF-8 (byte {error.object[error.start]:#04x}). Save it as UTF-8."
         ) from error
+    return _one_line_end(text)
+
+
+def _one_line_end(text: str) -> str:
+    """Converts the line ends of Windows and of old Macs to line feeds."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -269,3 +276,19 @@ def _other_name(column: str, header: Sequence[str]) -> str | None:
 
 def _short(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def read_sentences(path: Path, option: str, remark: Callable[[str], None]) -> list[str]:
+    """Returns the lines of a file, stripped, without empty ones; and without the quotes of csv if all of the file is
+    quoted that way. `option` named the file, for errors; `remark` is called with anything odd.
+
+    Raises InputError if the file is missing, not UTF-8 or empty."""
+    if not path.is_file():
+        raise InputError(f"{option} {path}: there is no such file. Name a text file with one sentence per line.")
+    rows = lines_of_own(read_text(path, f"{option} "))
+    for line in remarks(rows):
+        remark(f"{option} {path}: {line}")
+    sentences = [line.strip() for _, [line] in rows.numbered if line.strip()]
+    if not sentences:
+        raise InputError(f"{option} {path}: the file is empty. Write one sentence per line.")
+    return sentences

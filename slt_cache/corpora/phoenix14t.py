@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.base import SPLITS, Corpus, CorpusScan, Problems, count_by_split
+from slt_cache.corpora.base import SPLITS, Corpus, CorpusScan, Problems, SplitSize, count_by_split
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.labels import find_labels, read_labels
 from slt_cache.corpora.media import ProgressCallback, folder_names, frame_folders, no_progress
@@ -25,7 +25,6 @@ from slt_cache.corpora.official import (
     read_table,
     usable,
 )
-from slt_cache.corpora.published import SplitSize
 from slt_cache.errors import InputError
 from slt_cache.progress import progress_bar
 

@@ -136,6 +136,11 @@ class FeatureCache(Mapping[str, np.ndarray]):
             raise self._foreign(f"{self.split}/offsets do not rise from 0 to the last row of features")
         return offsets
 
+    @property
+    def steps(self) -> np.ndarray:
+        """int64, N of each clip in view 0; another view may differ by a step."""
+        return np.diff(self.offsets)[:: self.views]
+
     @cached_property
     def row_ids(self) -> list[str]:
         """Clip id of each row."""

@@ -13,10 +13,10 @@ from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import Config, OptimizerConfig
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
+from slt_cache.device import under_load
 from slt_cache.errors import InputError
 from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED
-from slt_cache.machine_load import under_load
 from slt_cache.pipeline.longer import saved_training
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
 from slt_cache.pipeline.rates import DeviceRates, seconds_of

@@ -10,11 +10,10 @@ from typing import Any
 
 from slt_cache.advice import command
 from slt_cache.config import CorpusConfig, differences
-from slt_cache.corpora.base import Clip, CorpusScan, Problems, count_by_split, of_split
+from slt_cache.corpora.base import Clip, CorpusScan, Problems, SplitSize, count_by_split, of_split
 from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.manifest import manifest_text, read_manifest
 from slt_cache.corpora.own import ABSENT, EMPTY_SPLIT
-from slt_cache.corpora.published import SplitSize
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError
 from slt_cache.files import write_text

@@ -18,8 +18,8 @@ from slt_cache.checkpoints.record import OtherSettings, Record, read_record, who
 from slt_cache.checkpoints.translator import save_seq2seq
 from slt_cache.config import LlmPretrainingConfig, LoraConfig, differences
 from slt_cache.corpora.base import MONOLINGUAL_FILE, SPLITS, Clip, of_split
+from slt_cache.corpora.own_table import read_sentences
 from slt_cache.corpora.registry import language_code
-from slt_cache.corpora.sentences import read_sentences
 from slt_cache.distributed.processes import join, main_process_first, rank, size
 from slt_cache.errors import InputError
 from slt_cache.files import write_json

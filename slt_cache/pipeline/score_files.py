@@ -1,6 +1,5 @@
 """Scoring of text files and of the tables of `eval`."""
 
-import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Literal
 
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.official import without_breaks
-from slt_cache.corpora.own_table import Rows, lines_of_own, remarks, rows_as_they_are, rows_of_own
+from slt_cache.corpora.own_table import Rows, lines_of_own, read_text, remarks, rows_as_they_are, rows_of_own
 from slt_cache.errors import InputError
 from slt_cache.hashes import file_sha256, read_signed
 from slt_cache.metrics.base import Score
@@ -200,25 +199,8 @@ def _paired_with(wanted: _Sentences, found: _Sentences) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """Returns the text of a file with Unix line ends, without the last one. Raises InputError."""
-    try:
-        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file. Use a text file with one sentence per line.") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Use a text file.") from error
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = _one_line_end(data[: error.start].decode("utf-8")).count("\n") + 1
-        raise InputError(
-            f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}). Save it as UTF-8."
-        ) from error
+    """Returns the text of a file without the last line feed. Raises InputError."""
+    text = read_text(path)
     if not text:
         raise InputError(f"{path}: the file is empty. Write one sentence per line.")
-    return _one_line_end(text).removesuffix("\n")
-
-
-def _one_line_end(text: str) -> str:
-    """Returns the text with Windows and old Mac line ends as `\\n`."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.removesuffix("\n")

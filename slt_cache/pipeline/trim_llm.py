@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from slt_cache.corpora.base import SPLITS, Clip, of_split
 from slt_cache.corpora.manifest import read_manifest, read_own_manifest
-from slt_cache.corpora.sentences import read_sentences
+from slt_cache.corpora.own_table import read_sentences
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
 from slt_cache.models.llm.load import load_whole, read_config

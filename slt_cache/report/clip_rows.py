@@ -12,9 +12,8 @@ from slt_cache.features.file import CacheFile
 from slt_cache.metrics.presets import PRESETS
 from slt_cache.progress import log, progress_counter
 from slt_cache.report.attention_maps import read_cross_attention
-from slt_cache.report.frames_seen import seen_frames
 from slt_cache.report.sentence_diff import Segment, compare, has_words, sentence_scores, tokenize
-from slt_cache.report.strips import MOST_FRAMES, Filmstrip, draw_filmstrip, draw_weights, full_weight
+from slt_cache.report.strips import MOST_FRAMES, Filmstrip, draw_filmstrip, draw_weights, full_weight, seen_frames
 from slt_cache.report.template import render_part
 from slt_cache.runs.evaluations import Evaluation
 from slt_cache.runs.run import Run

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from slt_cache.metrics.scores import RESAMPLES, Comparison, compare
 from slt_cache.report.lines import Chart, Series, draw_lines
-from slt_cache.report.model_colours import css_colour_of
+from slt_cache.report.template import css_colour_of
 from slt_cache.report.trainings import dev_axis, read_trainings
 from slt_cache.runs.evaluations import FEWEST_TO_COMPARE, Evaluation, columns_of
 from slt_cache.runs.run import Run

@@ -11,8 +11,8 @@ from slt_cache.corpora.base import SPLITS, Clip, of_split
 from slt_cache.errors import SltCacheError
 from slt_cache.features.file import CacheFile
 from slt_cache.report.lines import Chart, Series, draw_lines
-from slt_cache.report.model_colours import colour_of
 from slt_cache.report.sentence_diff import has_words, tokenize
+from slt_cache.report.template import colour_of
 from slt_cache.runs.evaluations import Evaluation
 
 MOST_BINS = 40

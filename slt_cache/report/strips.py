@@ -3,13 +3,16 @@ URIs that a page aligns vertically: each column is the same time of the clip."""
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
 
 from slt_cache.colours import INK
+from slt_cache.video.chunks import Event
+from slt_cache.video.stream import UnreadableVideo
 
 SIZES = ((144, 60), (112, 55), (88, 50), (64, 40))
 """Heights of a frame in pixels with WebP qualities: the first that is small enough is used, else the last."""
@@ -75,3 +78,14 @@ def _data_uri(image: Image.Image, form: str, **options: object) -> str:
     file = io.BytesIO()
     image.save(file, form, **options)
     return f"data:image/{form.lower()};base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def seen_frames(events: Iterable[Event]) -> np.ndarray:
+    """Returns the kept frames of one clip, cropped and resized, uint8 [T', S, S, 3]. Raises UnreadableVideo."""
+    chunks: list[np.ndarray] = []
+    for event in events:
+        if isinstance(event, UnreadableVideo):
+            raise event
+        if isinstance(event, torch.Tensor):
+            chunks.append(event.permute(0, 2, 3, 1).numpy().copy())  # the next chunk overwrites this one
+    return np.concatenate(chunks)

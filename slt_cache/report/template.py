@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from slt_cache import __version__
 from slt_cache.colours import DARK, LIGHT, variables
-from slt_cache.report.model_colours import css_colour_of
+from slt_cache.runs.variants import MODELS
 
 
 def render(template: str, values: dict[str, Any], script: str | None = None) -> str:
@@ -52,3 +52,14 @@ def _environment() -> Environment:
 
 def _digest(code: str) -> str:
     return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+
+
+def colour_of(model: str) -> int | None:
+    """Returns the place among the page's colours; None if it is no model."""
+    return list(MODELS).index(model) if model in MODELS else None
+
+
+def css_colour_of(model: str) -> str:
+    """Returns the CSS colour of a model."""
+    place = colour_of(model)
+    return "var(--quiet)" if place is None else f"var(--series-{place + 1})"

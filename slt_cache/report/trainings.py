@@ -13,7 +13,7 @@ from slt_cache.config import BLEU4
 from slt_cache.metrics.base import Metric
 from slt_cache.metrics.registry import METRICS
 from slt_cache.report.lines import Chart, Series, draw_lines
-from slt_cache.report.model_colours import colour_of, css_colour_of
+from slt_cache.report.template import colour_of, css_colour_of
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST, metrics_file
 from slt_cache.runs.variants import MODELS, TRAININGS, Variant

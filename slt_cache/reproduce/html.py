@@ -12,8 +12,7 @@ from slt_cache.corpora.registry import corpus_of
 from slt_cache.files import write_text
 from slt_cache.metrics.registry import IN_PAPER, METRICS
 from slt_cache.report.lines import Chart, Series, draw_lines
-from slt_cache.report.model_colours import colour_of
-from slt_cache.report.template import render
+from slt_cache.report.template import colour_of, render
 from slt_cache.reproduce.norms import KINDS
 from slt_cache.reproduce.render import against, number_text, spread_text, verdict
 from slt_cache.reproduce.results import RowResult, TableResult

@@ -6,9 +6,9 @@ from statistics import mean
 from typing import Any
 
 from slt_cache.metrics.registry import IN_PAPER, METRICS
+from slt_cache.report.comparison import SIGNIFICANT
 from slt_cache.reproduce.norms import Norms
 from slt_cache.reproduce.results import (
-    SIGNIFICANT,
     Delta,
     MeanAndStd,
     RowResult,

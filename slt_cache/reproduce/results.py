@@ -12,6 +12,7 @@ from slt_cache.config import Config
 from slt_cache.hashes import read_signed
 from slt_cache.metrics.registry import IN_PAPER
 from slt_cache.metrics.scores import compare
+from slt_cache.report.comparison import SIGNIFICANT
 from slt_cache.reproduce.planning import Step
 from slt_cache.reproduce.steps import seconds_of
 from slt_cache.reproduce.tables import Row, Table
@@ -20,8 +21,6 @@ from slt_cache.runs.eval_files import file_stem
 from slt_cache.runs.evaluations import read_table
 from slt_cache.runs.scoring import choices_of, preset_of
 from slt_cache.runs.variants import BASELINE, MODELS
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)

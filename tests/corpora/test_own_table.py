@@ -10,7 +10,7 @@ import pytest
 
 from slt_cache.cache_tools.table import read_table
 from slt_cache.corpora.manifest import OwnManifest, read_manifest, read_own_manifest
-from slt_cache.corpora.sentences import read_sentences
+from slt_cache.corpora.own_table import read_sentences
 from slt_cache.errors import InputError
 
 COLUMNS = ("id", "split", "video", "start", "end", "text", "signer")
@@ -166,7 +166,7 @@ def test_text_of_another_encoding_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="UTF-16"):
         read_own_manifest(tmp_path / "manifest.tsv")
     (tmp_path / "manifest.tsv").write_bytes("id\tsplit\nä\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"not UTF-8 text \(line 2"):
+    with pytest.raises(InputError, match=r"line 2: not UTF-8 \("):
         read_own_manifest(tmp_path / "manifest.tsv")
 
 

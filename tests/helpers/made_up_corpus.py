@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.base import Clip, Corpus, CorpusScan, count_by_split
-from slt_cache.corpora.published import SplitSize
+from slt_cache.corpora.base import Clip, Corpus, CorpusScan, SplitSize, count_by_split
 
 
 class MadeUp(Corpus):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slt_cache.machine_load import under_load
+from slt_cache.device import under_load
 from slt_cache.pipeline import rates
 from slt_cache.pipeline.dry_run import dry_run
 from slt_cache.runs.run import open_run
