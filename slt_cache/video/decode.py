@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from slt_cache.video.packets import PacketIndex, opened, packet_index
-from slt_cache.video.stream import GET_WHOLE, VideoError, frames_per_chunk
+from slt_cache.video.stream import GET_WHOLE, VideoError, frames_per_chunk, in_chunks
 from slt_cache.video.timeline import Timeline, timeline
 from slt_cache.video.whole import stated
 
@@ -48,7 +48,7 @@ class VideoFile:
         reader, self._reader = self._reader, None
         if reader is not None:
             return _by_decord(reader, indices)
-        return _in_chunks(_by_pyav(self.path, self._packets, indices))
+        return in_chunks(_by_pyav(self.path, self._packets, indices))
 
 
 def video_timeline(path: Path) -> Timeline | None:
@@ -107,17 +107,6 @@ def _by_decord(reader: Any, indices: Sequence[int]) -> Iterator[np.ndarray]:
         yield frames if len(distinct) == len(requested) else frames[inverse]
         indices = indices[count:]
         count = frames_per_chunk(frames[0])
-
-
-def _in_chunks(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    chunk: list[np.ndarray] = []
-    for frame in frames:
-        chunk.append(frame)
-        if len(chunk) == frames_per_chunk(frame):
-            yield np.stack(chunk)
-            chunk = []
-    if chunk:
-        yield np.stack(chunk)
 
 
 def _by_pyav(path: Path, packets: PacketIndex, indices: Sequence[int]) -> Iterator[np.ndarray]:

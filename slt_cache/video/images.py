@@ -13,7 +13,7 @@ import numpy as np
 
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.media import frame_files
-from slt_cache.video.stream import FREE_MEMORY, MOST_CHARACTERS, VideoError, frames_per_chunk
+from slt_cache.video.stream import FREE_MEMORY, MOST_CHARACTERS, VideoError, in_chunks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -59,21 +59,19 @@ def ends_as_it_should(path: Path) -> bool:
 
 
 def read_images(names: Sequence[Path], first: Path) -> Iterator[np.ndarray]:
-    """Yields the images in chunks, uint8 [n, H, W, 3], scaled to the size of `first`, the first frame of the folder.
+    """Returns the images in chunks, uint8 [n, H, W, 3], scaled to the size of `first`, the first frame of the folder.
     Raises VideoError."""
-    chunk: list[np.ndarray] = []
+    return in_chunks(_frames(names, first))
+
+
+def _frames(names: Sequence[Path], first: Path) -> Iterator[np.ndarray]:
     size: tuple[int, int] | None = None
     for name in names:
         with _opened(name) as image:
             if size is None:
                 size = image.size if name == first else _size(first) or image.size
             frame = np.asarray(_scaled(_eight_bits(image).convert("RGB"), size))
-        chunk.append(frame)
-        if len(chunk) == frames_per_chunk(frame):
-            yield np.stack(chunk)
-            chunk = []
-    if chunk:
-        yield np.stack(chunk)
+        yield frame
 
 
 def _size(path: Path) -> tuple[int, int] | None:

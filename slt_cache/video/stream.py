@@ -1,7 +1,7 @@
 """The result of every reader of frames: the kept frames of one clip in chunks, or why they cannot be read. Opens
 nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,3 +92,15 @@ def require_there(video: Path) -> None:
 def frames_per_chunk(frame: np.ndarray) -> int:
     """Returns the number of frames of this size in a chunk."""
     return max(1, CHUNK_BYTES // frame.nbytes)
+
+
+def in_chunks(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Stacks frames [H, W, 3] in chunks, uint8 [n, H, W, 3]."""
+    chunk: list[np.ndarray] = []
+    for frame in frames:
+        chunk.append(frame)
+        if len(chunk) == frames_per_chunk(frame):
+            yield np.stack(chunk)
+            chunk = []
+    if chunk:
+        yield np.stack(chunk)
