@@ -74,10 +74,11 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived, prompted: bool
         return llm.name
     train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
     settings = {"name": _content(run), "keep_characters": llm.keep_characters, "text_sha256": _sha256(train)}
-    place, prompts = (run.prompted, prompt_texts(load_inner(llm.name), llm)) if prompted else (run.trimmed, ())
-    settings |= {"prompt_sha256": _sha256(prompts)} if prompted else {}
+    place = run.prompted if prompted else run.trimmed
+    settings |= {"prompt": llm.prompt, "chat_template": llm.chat_template} if prompted else {}
 
     def trim(folder: Path) -> None:
+        prompts = prompt_texts(load_inner(llm.name), llm) if prompted else ()
         log(f"trimming {llm.name} to the {len(train):,} sentences of train")
         held_out = dict(zip(SPLITS[1:], others, strict=True))
         report = trim_llm(llm.name, train, held_out, folder, llm.keep_characters, prompts)

@@ -133,8 +133,8 @@ def _renumbered_id(key: str, value: Any, new_of: Mapping[int, int], rows: int) -
     if isinstance(value, list):
         ids = [_renumbered_id(key, one, new_of, rows) for one in value]
         return [one for one in ids if one is not None]
-    if not 0 <= value < rows:  # a default of the config's class, as GPT-2's 50256, or -1 for none
-        log(f"the model's {key} is {value}, but it has rows for {rows:,} tokens: left out")
+    if not 0 <= value < rows:  # the default of its class, such as GPT-2's 50256, or -1 for none
+        log(f"the model's {key} is {value}, but its word embedding has {rows:,} rows: the setting is dropped")
         return None
     if value not in new_of:
         raise InputError(f"the model's {key} is {value}, which is not an id of its tokenizer. Correct its config.json.")

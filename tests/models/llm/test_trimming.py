@@ -66,7 +66,7 @@ def test_lists_of_end_tokens_and_those_of_generation_follow(tmp_path: Path) -> N
     assert (model.config.bos_token_id, model.generation_config.pad_token_id) == (2, 0)
 
 
-def test_ids_that_the_model_has_no_row_for_are_left_out_and_said(
+def test_ids_that_the_model_has_no_row_for_are_dropped_and_named(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make_causal_llm("gpt2", tmp_path / "whole", bos_token_id=50256, eos_token_id=[50256, 3])
