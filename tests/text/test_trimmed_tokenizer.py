@@ -108,7 +108,7 @@ def tokens_of(tokenizer: Any, sentences: Sequence[str]) -> list[list[str]]:
 
 
 @every_causal_family
-def test_odd_sentences_of_a_decoder_only_llm_are_cut_as_before(
+def test_odd_sentences_of_a_decoder_only_llm_are_tokenized_as_before(
     family: str, tmp_path: Path, whole_of: Callable[[str], Any]
 ) -> None:
     whole = whole_of(family)
@@ -195,7 +195,7 @@ def test_reserved_tokens_go_and_those_of_the_chat_template_stay(tmp_path: Path, 
 
 
 @every_causal_family
-def test_a_prompt_is_cut_as_before_and_framed_as_before(
+def test_a_prompt_is_tokenized_as_before_and_framed_as_before(
     family: str, tmp_path: Path, whole_of: Callable[[str], Any]
 ) -> None:
     whole, prompts = whole_of(family), ["Thank you for watching: ", "\n\n of the sun"]
@@ -214,7 +214,7 @@ def test_a_vocabulary_with_marked_continuations_is_refused(tmp_path: Path) -> No
         trim_tokenizer(PreTrainedTokenizerFast(tokenizer_object=inner), ["ab"], [], False, tmp_path)
 
 
-def test_words_that_end_with_a_mark_are_cut_as_before(tmp_path: Path) -> None:
+def test_words_that_end_with_a_mark_are_tokenized_as_before(tmp_path: Path) -> None:
     """As those of the first GPT."""
     inner = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
     inner.pre_tokenizer, inner.decoder = pre_tokenizers.Whitespace(), decoders.BPEDecoder(suffix="</w>")
