@@ -29,13 +29,14 @@ print(model.translate([cache[clip_id] for clip_id in cache.ids[:3]]))
 ```"""
 
 
-def model_card(about: About) -> str:
-    """Returns a model card as Markdown with YAML front matter."""
+def model_card(about: About, decoder_only: bool = False) -> str:
+    """Returns a model card as Markdown with YAML front matter; `decoder_only` is the kind of the LLM."""
+    kind = "decoder-only LLM" if decoder_only else "encoder-decoder"
     sections = [
         f"---\n{yaml.safe_dump(_front_matter(about), sort_keys=False, allow_unicode=True)}---\n",
         f"# Gloss-free sign language translation, trained on {about.corpus}\n",
-        f"Adapter and encoder-decoder `{about.llm}`{_how(about)}, which read the features of a visual encoder: the "
-        "second stage of FLa-LLM ([Chen et al. 2024](https://arxiv.org/abs/2403.12556)), trained with slt-cache.\n",
+        f"Adapter and {kind} `{about.llm}`{_how(about, decoder_only)}, which read the features of a visual encoder: "
+        "the second stage of FLa-LLM ([Chen et al. 2024](https://arxiv.org/abs/2403.12556)), trained with slt-cache.\n",
         _table(("", ""), _metadata(about)),
         "## Scores\n",
         _scores(about),
@@ -43,7 +44,7 @@ def model_card(about: About) -> str:
         LOAD.replace("{dim}", str(about.features["dim"])) + "\n",
         "## Limits\n",
         _notice(about.corpus) + LIMITS + "\n",
-        "The licences of the corpus and of the original encoder-decoder apply to these weights too.\n",
+        f"The licences of the corpus and of the original {kind} apply to these weights too.\n",
         "## Cite\n",
         "Chen, Z., Zhou, B., Li, J., Wan, J., Lei, Z., Jiang, N., Lu, Q., Zhao, G.: Factorized Learning Assisted with "
         "Large Language Model for Gloss-free Sign Language Translation. LREC-COLING 2024, arXiv 2403.12556.\n",
@@ -71,12 +72,14 @@ def _front_matter(about: About) -> dict[str, Any]:
     return values
 
 
-def _how(about: About) -> str:
+def _how(about: About, decoder_only: bool) -> str:
     if about.lora is None:
         return ""
     targets = about.lora["targets"]
-    where = "query and value projections" if targets is None else ", ".join(targets)
-    return f" with LoRA (rank {about.lora['r']}, alpha {about.lora['alpha']:g}, on {where})"
+    usual = "all linear layers" if decoder_only else "query and value projections"
+    where = usual if targets is None else ", ".join(targets)
+    name = ("rs" if about.lora.get("rslora") else "") + ("DoRA" if about.lora.get("dora") else "LoRA")
+    return f" with {name} (rank {about.lora['r']}, alpha {about.lora['alpha']:g}, on {where})"
 
 
 def _metadata(about: About) -> Mapping[str, str]:

@@ -24,6 +24,7 @@ from slt_cache.models.saved import (
     write_translator,
 )
 from slt_cache.models.translators import SignTranslator
+from slt_cache.reading import read_object
 from slt_cache.text.tokenizer import Tokenizer
 
 CARD_FILE = "README.md"
@@ -64,7 +65,8 @@ def write_llm_record(folder: Path, record: Record) -> None:
     """Writes record, description and model card one by one into a folder that nobody reads yet."""
     about = _about(record)
     write_about(folder, about)
-    write_text(folder / CARD_FILE, model_card(about))
+    decoder_only = not read_object(folder / "config.json").get("is_encoder_decoder", False)
+    write_text(folder / CARD_FILE, model_card(about, decoder_only))
     save_record(folder, record)
 
 

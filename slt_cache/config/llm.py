@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from slt_cache.config.optimizer import OptimizerConfig
-from slt_cache.config.section import Fraction, PathName, Probability, Section
+from slt_cache.config.section import Fraction, PathName, Probability, Section, _without_off
 
 
 class LoraConfig(Section):
@@ -26,8 +26,19 @@ class LoraConfig(Section):
     dropout: Probability = 0.0
     """Dropout on the input of the low-rank matrices."""
     targets: tuple[str, ...] | None = None
-    """Linear layers to adapt, by the last part of their names; null: the query and value projections of every attention
-    (Hu et al. 2022, 4.2), which are q_proj and v_proj in MBart, M2M100, NLLB and BART, q and v in T5."""
+    """Linear layers to adapt, by the last part of their names; null: in an encoder-decoder the query and value
+    projections of every attention (Hu et al. 2022, 4.2), which are q_proj and v_proj in MBart, M2M100, NLLB and BART, q
+    and v in T5; in a decoder-only LLM all linear layers but the output layer (Dettmers et al. 2023, 4)."""
+    dora: bool = False
+    """Also train the length of each column of the adapted weights (DoRA, Liu et al. 2024): slower, often better at low
+    rank."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(r) (rsLoRA, Kalajdzievski 2023), so that higher ranks learn as fast as low ones."""
+
+    def recorded(self) -> dict[str, Any]:
+        """Returns the settings for a record; variants of LoRA, added later, are omitted when off, so older records
+        still compare equal."""
+        return _without_off(self, {"dora", "rslora"})
 
 
 VIDEO = "{video}"
@@ -74,7 +85,7 @@ class LlmConfig(Section):
     def recorded(self) -> dict[str, Any]:
         """Returns the settings for a record; those of the prompt only if set, since earlier records lack them."""
         usual = {name: LlmConfig.model_fields[name].default for name in ("prompt", "chat_template")}
-        settings = self.model_dump(mode="json")
+        settings = {**self.model_dump(mode="json"), "lora": None if self.lora is None else self.lora.recorded()}
         return {name: value for name, value in settings.items() if name not in usual or value != usual[name]}
 
     @model_validator(mode="after")

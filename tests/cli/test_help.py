@@ -120,6 +120,9 @@ def completed(line: str) -> list[str]:
     return ran.stdout.split()
 
 
+LORA = ("r", "alpha", "dropout", "targets", "dora", "rslora")
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -133,7 +136,7 @@ def completed(line: str) -> list[str]:
         ("slt-cache eval --model joint", ["joint", "joint-temporal"]),
         ("slt-cache score --preset p", ["plain", "phoenix14t"]),
         ("slt-cache eval --set generation.num", ["generation.num_beams="]),
-        ("slt-cache train-llm --set llm.lora.", [f"llm.lora.{name}=" for name in ("r", "alpha", "dropout", "targets")]),
+        ("slt-cache train-llm --set llm.lora.", [f"llm.lora.{name}=" for name in LORA]),
     ],
 )
 def test_a_shell_completes_commands_options_and_their_values(line: str, expected: list[str]) -> None:

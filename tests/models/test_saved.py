@@ -24,6 +24,7 @@ from slt_cache.features.spec import FeatureSpec
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.text.tokenizer import load_tokenizer
+from tests.helpers.small_causal_llms import make_causal_llm
 from tests.helpers.small_llms import make_small_llm
 
 DIM = 16
@@ -155,6 +156,18 @@ def test_the_card_is_one_that_the_hub_reads(tmp_path: Path) -> None:
         assert str(told) in card.text
     [program] = re.findall(r"```python\n(.*?)```", card.text, re.S)
     compile(program, "card", "exec")
+
+
+def test_the_card_names_the_kind_of_llm_and_the_variant_of_lora(tmp_path: Path) -> None:
+    make_causal_llm("gpt2", tmp_path / "gpt2")
+    tokenizer = load_tokenizer(str(tmp_path / "gpt2"), None)
+    model = SignTranslator(DIM, load_seq2seq(str(tmp_path / "gpt2"), tokenizer=tokenizer), tokenizer.start)
+    lora = LoraConfig(r=2, dora=True, rslora=True)
+    add_lora(model.seq2seq, lora)
+    save_llm(tmp_path / "best", model, tokenizer, record_of("t5", lora=lora.recorded()))
+    card = (tmp_path / "best" / "README.md").read_text(encoding="utf-8")
+    assert "decoder-only LLM `facebook/mbart-large-cc25` with rsDoRA (rank 2, alpha 16, on all linear layers)" in card
+    assert "encoder-decoder" not in card
 
 
 def test_the_card_names_no_path_of_the_machine(tmp_path: Path) -> None:

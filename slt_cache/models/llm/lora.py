@@ -1,5 +1,5 @@
-"""Low-rank adaptation (LoRA, Hu et al. 2022) of an encoder-decoder with peft, in place: matrices added to some of its
-linear layers are trained, everything else is frozen. Knows no files."""
+"""Low-rank adaptation (LoRA, Hu et al. 2022) of an LLM with peft, in place: matrices added to some of its linear layers
+are trained, everything else is frozen. Knows no files."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ import peft
 import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from slt_cache.config import LoraConfig
 from slt_cache.errors import InputError
@@ -18,18 +19,21 @@ NAME = "default"
 """Name of the only adapter in peft."""
 
 
-def add_lora(seq2seq: nn.Module, settings: LoraConfig) -> None:
+def add_lora(seq2seq: Any, settings: LoraConfig) -> None:
     """Adds LoRA to `seq2seq` and freezes everything else; initially its output does not change.
 
     Raises InputError for targets that match no linear layer, listing those that exist."""
+    kind = peft.TaskType.SEQ_2_SEQ_LM if seq2seq.config.is_encoder_decoder else peft.TaskType.CAUSAL_LM
     _insert(
         seq2seq,
         peft.LoraConfig(
-            task_type=peft.TaskType.SEQ_2_SEQ_LM,
+            task_type=kind,
             r=settings.r,
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
             target_modules=_targets(seq2seq, settings.targets),
+            use_dora=settings.dora,
+            use_rslora=settings.rslora,
         ),
     )
 
@@ -37,11 +41,14 @@ def add_lora(seq2seq: nn.Module, settings: LoraConfig) -> None:
 def _insert(seq2seq: nn.Module, config: peft.LoraConfig) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft uses a name that transformers 6 removes
+        warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft transposes GPT-2's Conv1D by itself
         peft.inject_adapter_in_model(config, seq2seq, NAME)
 
 
 def _targets(seq2seq: Any, asked: tuple[str, ...] | None) -> list[str]:
     existing = _linear_layers(seq2seq)
+    if asked is None and not seq2seq.config.is_encoder_decoder:
+        return sorted(existing)
     if asked is None:
         own = family_of_config(seq2seq.config)
         usual = [family.lora_targets for family in ([own] if own is not None else FAMILIES.values())]
@@ -57,13 +64,13 @@ def _targets(seq2seq: Any, asked: tuple[str, ...] | None) -> list[str]:
 
 
 def _linear_layers(seq2seq: Any) -> set[str]:
-    """Returns the last parts of the names of all linear layers but the output layer, which in most LLMs is also the
-    word embedding."""
+    """Returns the last parts of the names of all linear layers (GPT-2's are Conv1D) but the output layer, which in most
+    LLMs is also the word embedding."""
     output = seq2seq.get_output_embeddings()
     return {
         name.rpartition(".")[2]
         for name, module in seq2seq.named_modules()
-        if isinstance(module, nn.Linear) and module is not output
+        if isinstance(module, nn.Linear | Conv1D) and module is not output
     }
 
 

@@ -1,5 +1,6 @@
-"""LoRA in every family of encoder-decoders: what it changes, what learns, and how it is saved and merged."""
+"""LoRA in every family of LLMs: what it changes, what learns, and how it is saved and merged."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import peft
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForSeq2SeqLM
 
-from slt_cache.config import LoraConfig, load_config
+from slt_cache.config import LlmConfig, LoraConfig, load_config
 from slt_cache.errors import InputError
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora, base_weights, has_lora, merge_lora
@@ -17,6 +19,7 @@ from slt_cache.models.saved import About, read_translator, write_translator
 from slt_cache.models.translators import SignTranslator
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from slt_cache.training.tasks.llm import FromCacheTask
+from tests.helpers.small_causal_llms import CAUSAL_FAMILIES, make_causal_llm
 from tests.helpers.small_llms import FAMILIES, WIDTH, make_small_llm
 
 DIM, RANK = 16, 4
@@ -27,16 +30,17 @@ Make = Callable[[str], tuple[SignTranslator, Tokenizer]]
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {family: tmp_path_factory.mktemp("llms") / family for family in FAMILIES}
+    return {family: tmp_path_factory.mktemp("llms") / family for family in (*FAMILIES, *CAUSAL_FAMILIES)}
 
 
 @pytest.fixture
 def make(folders: dict[str, Path]) -> Make:
     def made(family: str) -> tuple[SignTranslator, Tokenizer]:
         if not folders[family].exists():
-            make_small_llm(family, folders[family])
+            (make_causal_llm if family in CAUSAL_FAMILIES else make_small_llm)(family, folders[family])
         tokenizer = load_tokenizer(str(folders[family]), CODES.get(family))
-        return SignTranslator(DIM, load_seq2seq(str(folders[family])), tokenizer.start).eval(), tokenizer
+        seq2seq = load_seq2seq(str(folders[family]), tokenizer=tokenizer)
+        return SignTranslator(DIM, seq2seq, tokenizer.start).eval(), tokenizer
 
     return made
 
@@ -71,7 +75,7 @@ def about_of(family: str) -> About:
     return About(ABOUT.features, CODES.get(family), family)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *CAUSAL_FAMILIES])
 def test_lora_alone_learns_is_saved_apart_and_merges_into_the_same_model(
     family: str, make: Make, tmp_path: Path
 ) -> None:
@@ -81,10 +85,11 @@ def test_lora_alone_learns_is_saved_apart_and_merges_into_the_same_model(
     add_lora(model.seq2seq, LoraConfig(r=RANK))
     torch.testing.assert_close(logits_of(model), before)
 
-    # 2 layers: 2 attentions of the encoder, 4 of the decoder; in each q and v, of each A and B
     learnt = [name for name, weight in model.seq2seq.named_parameters() if weight.requires_grad]
     assert all(".lora_" in name for name in learnt)
-    assert sum(model.seq2seq.get_parameter(name).numel() for name in learnt) == 6 * 2 * 2 * RANK * WIDTH
+    if family in FAMILIES:
+        # 2 layers: 2 attentions of the encoder, 4 of the decoder; in each q and v, of each A and B
+        assert sum(model.seq2seq.get_parameter(name).numel() for name in learnt) == 6 * 2 * 2 * RANK * WIDTH
 
     train(model)
     for name, tensor in base_weights(model.seq2seq).items():
@@ -92,15 +97,61 @@ def test_lora_alone_learns_is_saved_apart_and_merges_into_the_same_model(
     assert all(weight.grad is None for weight in model.seq2seq.parameters() if not weight.requires_grad)
     trained = logits_of(model)
     assert (trained - before).abs().max() > 1e-2
+    saved_and_merged(family, model, tokenizer, tmp_path)
 
-    write_translator(tmp_path / "apart", model, tokenizer, about_of(family))
-    loaded = read_translator(tmp_path / "apart")
-    torch.testing.assert_close(logits_of(loaded), trained)
+
+def saved_and_merged(family: str, model: SignTranslator, tokenizer: Tokenizer, folder: Path) -> None:
+    trained = logits_of(model)
+    write_translator(folder / "apart", model, tokenizer, about_of(family))
+    loaded = read_translator(folder / "apart")
+    assert torch.equal(logits_of(loaded), trained)
     merge_lora(loaded.seq2seq)
     assert not has_lora(loaded.seq2seq)
-    write_translator(tmp_path / "merged", loaded, tokenizer, about_of(family))
-    assert not (tmp_path / "merged" / "lora").exists()
-    torch.testing.assert_close(logits_of(read_translator(tmp_path / "merged")), trained, atol=1e-5, rtol=1e-5)
+    write_translator(folder / "merged", loaded, tokenizer, about_of(family))
+    assert not (folder / "merged" / "lora").exists()
+    torch.testing.assert_close(logits_of(read_translator(folder / "merged")), trained, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
+def test_a_decoder_only_llm_is_adapted_in_all_linear_layers_but_the_output_layer(family: str, make: Make) -> None:
+    model, _ = make(family)
+    matrices = {
+        name
+        for name, weight in model.seq2seq.named_parameters()
+        if weight.ndim == 2 and not any(words in name for words in ("embed", "wte", "wpe", "lm_head"))
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        add_lora(model.seq2seq, LoraConfig(r=RANK))
+    adapted = {name for name, _ in model.seq2seq.named_parameters() if ".base_layer.weight" in name}
+    assert {name.replace(".base_layer", "") for name in adapted} == matrices
+    assert model.seq2seq.peft_config["default"].task_type == "CAUSAL_LM"
+
+
+@pytest.mark.parametrize("family", ["mbart", "t5", "gpt2", "llama"])
+@pytest.mark.parametrize("variant", [{"dora": True}, {"rslora": True}, {"dora": True, "rslora": True}])
+def test_variants_of_lora_learn_are_saved_and_merged(
+    family: str, variant: dict[str, bool], make: Make, tmp_path: Path
+) -> None:
+    model, tokenizer = make(family)
+    before = logits_of(model)
+    settings = LoraConfig(r=RANK, alpha=8, **variant)
+    add_lora(model.seq2seq, settings)
+    torch.testing.assert_close(logits_of(model), before)
+    layer = next(module for module in model.seq2seq.modules() if isinstance(module, LoraLayer))
+    assert layer.scaling["default"] == pytest.approx(8 / RANK ** (0.5 if settings.rslora else 1))
+    lengths = {name: one.clone() for name, one in model.seq2seq.named_parameters() if "magnitude" in name}
+    assert bool(lengths) == settings.dora
+    train(model)
+    trained = dict(model.seq2seq.named_parameters())
+    assert all((trained[name] - one).abs().max() > 1e-3 for name, one in lengths.items())
+    assert (logits_of(model) - before).abs().max() > 1e-2
+    saved_and_merged(family, model, tokenizer, tmp_path)
+
+
+def test_variants_that_are_off_leave_records_as_they_were() -> None:
+    assert LlmConfig(lora=LoraConfig()).recorded()["lora"] == {"r": 8, "alpha": 16, "dropout": 0.0, "targets": None}
+    assert LlmConfig(lora=LoraConfig(dora=True)).recorded()["lora"]["dora"] is True
 
 
 def test_the_saved_folder_is_the_base_model_and_an_adapter_of_peft(make: Make, tmp_path: Path) -> None:
@@ -119,7 +170,7 @@ def test_the_saved_folder_is_the_base_model_and_an_adapter_of_peft(make: Make, t
     )
 
 
-@pytest.mark.parametrize("family", ["mbart", "t5"])
+@pytest.mark.parametrize("family", ["mbart", "t5", "gpt2", "llama"])
 def test_beam_search_goes_through_lora(family: str, make: Make, tmp_path: Path) -> None:
     model, _tokenizer = make(family)
     add_lora(model.seq2seq, LoraConfig(r=RANK))
