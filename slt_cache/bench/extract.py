@@ -25,6 +25,7 @@ from slt_cache.corpora.manifest import write_manifest
 from slt_cache.device import pick_device
 from slt_cache.encoders.frozen import PRECISIONS
 from slt_cache.encoders.registry import find_backbone
+from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.files import scratch_folder
 from slt_cache.pipeline.extract import extract
@@ -46,6 +47,8 @@ SOURCE_SIZE = 256
 
 def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, Any]:
     """Times decoding, forward passes and extraction over the videos of a folder, or over generated H.264 files."""
+    if videos is not None and not videos.is_dir():
+        raise InputError(f"--videos {videos}: no such folder. Name one that contains videos.")
     device = pick_device(config.compute.device, config.features.precision, "features.precision")
     with scratch_folder() as folder:
         paths = find_videos([videos])[:clips] if videos is not None else _write_videos(folder / "videos", clips)
