@@ -94,7 +94,7 @@ def run_demo(run: Run, full: bool) -> Demo:
         "the encoder is frozen now and runs once over every video; from here on no pixel is read",
         lambda: extract(run, [split for split in SPLITS if of_split(clips, split)], cache),
     )
-    if small_family(run.config.llm.name) is not None:
+    if small_family(run.config.llm.source) is not None:
         _step("pre-training", "a small MBart learns the language from text alone", lambda: pretrain(run, clips))
     _step("stage 2", "the MBart learns to read the cached features", lambda: train_llm(run, cache))
     _step(

@@ -1,6 +1,6 @@
 """Checkpoints of stage 1: encoder and Light-T as safetensors, tokenizer, record."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import replacing
 from slt_cache.hashes import require_whole
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
-from slt_cache.models.weights import load_weights, some_of, tensors_sha256
+from slt_cache.models.weights import load_weights, read_tensors, some_of, tensors_sha256
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
 ENCODER_FILE = "encoder.safetensors"
@@ -51,7 +51,7 @@ def new_visual_translator(
 ) -> VisualTranslator:
     """Makes the model of stage 1 before training, its backbone initialized as the settings say."""
     translator = _translator(encoder, video, light_t, tokenizer)
-    with_backbone(translator.encoder, encoder.weights)
+    with_backbone(translator.encoder, encoder.first_weights)
     return translator
 
 
@@ -85,7 +85,12 @@ def backbone_weights(kind: Backbone, name: str) -> Mapping[str, torch.Tensor] | 
         return _imagenet_weights(kind)
     path = Path(name)
     if not path.is_file():
-        raise InputError(f"encoder.weights {name}: no such file. Use imagenet, none, or the path of a state dict.")
+        is_stage_1 = (path / ENCODER_FILE).is_file()
+        raise InputError(
+            f"encoder.weights {name}: an encoder trained in stage 1. To start with it: encoder.init_from={name}"
+            if is_stage_1
+            else f"encoder.weights {name}: no such file. Use imagenet, none, or the path of a state dict."
+        )
     try:
         weights: Any = (
             load_file(path)
@@ -115,8 +120,7 @@ def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], 
     if any(str(key).startswith("temporal.") for key in weights):
         raise InputError(
             f"encoder.weights {name}: an encoder trained in stage 1. Only its backbone would be used, and its "
-            "temporal module dropped silently. Training cannot start from it yet; stage 2 uses it if given its run "
-            "(--run)."
+            f"temporal module dropped silently. To start with all of it: encoder.init_from={Path(name).parent}"
         )
     body = {str(key).removeprefix("backbone."): value for key, value in weights.items()}
     body = {key: value for key, value in body.items() if not key.startswith(f"{encoder.kind.classifier}.")}
@@ -163,6 +167,15 @@ def require_visual(folder: Path) -> Record:
         first = command("train-visual", run=folder.parents[1])
         raise InputError(f"{folder}: no finished visual encoder. Train first: {first}")
     return record
+
+
+def load_parts(folder: Path, model: VisualTranslator, parts: Collection[str]) -> None:
+    """Loads parts (backbone, temporal, light_t) of a saved stage 1 into a model that they fit. Raises InputError for
+    damaged files."""
+    encoder, own = read_tensors(folder / ENCODER_FILE), model.encoder.state_dict()
+    model.encoder.load_state_dict({name: encoder[name] if name.split(".")[0] in parts else own[name] for name in own})
+    if "light_t" in parts:
+        load_weights(model.translator, folder / LIGHT_T_FILE)
 
 
 def load_visual(folder: Path) -> VisualCheckpoint:

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from slt_cache.config.optimizer import OptimizerConfig
-from slt_cache.config.section import Fraction, PathName, Probability, Section, _without_off
+from slt_cache.config.section import Fraction, PathName, Probability, Section, _without_off, require_init_from
 
 
 class LoraConfig(Section):
@@ -57,6 +57,12 @@ class LlmConfig(Section):
     keep_characters: bool = False
     """Also keep every single character of the sentences' scripts when trimming, for words that train does not
     contain."""
+    init_from: PathName | None = None
+    """A translator that stage 2 has trained, such as `OTHER/llm/best` or a published copy of it: stage 2 begins with
+    its LLM, LoRA matrices, adapter and tokenizer, in place of `name`, and trims nothing."""
+    init_without: tuple[Literal["adapter", "lora", "language"], ...] = ()
+    """Parts of `init_from` that do not fit and are started fresh: the adapter (features of another size), the LoRA
+    matrices (another rank, or other layers), the language (sentences of another one)."""
     language: str | None = None
     """Language code of the sentences, which decoding starts with, as the LLM spells it: de_DE, en_XX, zh_CN (MBart),
     deu_Latn (NLLB), de (M2M100); T5 and BART have none. null: the language of the demo corpus."""
@@ -83,16 +89,28 @@ class LlmConfig(Section):
         return value
 
     def recorded(self) -> dict[str, Any]:
-        """Returns the settings for a record; those of the prompt only if set, since earlier records lack them."""
-        usual = {name: LlmConfig.model_fields[name].default for name in ("prompt", "chat_template")}
-        settings = {**self.model_dump(mode="json"), "lora": None if self.lora is None else self.lora.recorded()}
+        """Returns the settings for a record; those that were added later only if set, since earlier records lack them.
+        With `init_from` nothing is trimmed."""
+        later = ("prompt", "chat_template", "init_from", "init_without")
+        usual = LlmConfig().model_dump(mode="json", include=set(later))
+        unused = set() if self.init_from is None else {"trim", "keep_characters"}
+        lora = None if self.lora is None else self.lora.recorded()
+        settings = {**self.model_dump(mode="json", exclude=unused), "lora": lora}
         return {name: value for name, value in settings.items() if name not in usual or value != usual[name]}
 
     @model_validator(mode="after")
     def _something_to_adapt(self) -> "LlmConfig":
         if self.lora is not None and not self.pretrained:
             raise ValueError("with pretrained false, LoRA would freeze random weights; set lora to null")
+        if self.init_from is not None and not self.pretrained:
+            raise ValueError("init_from takes trained weights; set pretrained to true, or init_from to null")
+        require_init_from(self.init_from, self.init_without)
         return self
+
+    @property
+    def source(self) -> str:
+        """Where the LLM comes from: `init_from`, or else `name`."""
+        return self.name if self.init_from is None else self.init_from
 
 
 class LlmPretrainingConfig(OptimizerConfig):

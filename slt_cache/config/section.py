@@ -1,6 +1,6 @@
 """Base class of all sections: unknown keys are refused, and `off` is read as null or false."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -62,6 +62,12 @@ def _kinds(annotation: Any) -> list[Any]:
     """Returns the types that an annotation allows."""
     inner = get_args(annotation)
     return [annotation] if not inner else [kind for one in inner for kind in _kinds(one)]
+
+
+def require_init_from(init_from: str | None, init_without: Sequence[str]) -> None:
+    """Raises ValueError if parts are to be left out of a training that is not named."""
+    if init_without and init_from is None:
+        raise ValueError("init_without names parts of init_from, which is not set")
 
 
 def _without_off(section: Section, later: Set[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from slt_cache.config.optimizer import OptimizerConfig
-from slt_cache.config.section import PathName, Probability, Section, _without_off
+from slt_cache.config.section import PathName, Probability, Section, _without_off, require_init_from
 
 
 class EncoderConfig(Section):
@@ -19,6 +19,12 @@ class EncoderConfig(Section):
     """Network applied to each frame, by its name in slt_cache/encoders/registry.py; resnet18 in the paper."""
     weights: PathName = "imagenet"
     """Initial weights of the backbone: imagenet, none, or the path of a state dict (.pth or .safetensors)."""
+    init_from: PathName | None = None
+    """A finished stage 1, such as `OTHER/visual/best`: training begins with its encoder and its Light-T, in place of
+    `weights`."""
+    init_without: tuple[Literal["temporal", "light_t"], ...] = ()
+    """Parts of `init_from` that do not fit and are started fresh: the temporal module (another `dim` or `kernel`),
+    Light-T (another size, tokenizer or language)."""
     dim: PositiveInt = 512
     """Channels of the sign-wise features, C (not given in the paper)."""
     kernel: Annotated[int, Field(ge=1)] = 5
@@ -32,9 +38,9 @@ class EncoderConfig(Section):
     be noise below 8 frames."""
 
     def recorded(self) -> dict[str, Any]:
-        """Returns the settings as training records hold them, without those that change no result. Chunks, added later,
-        are omitted when off, so older records still compare equal."""
-        recorded = _without_off(self, {"chunk_frames"})
+        """Returns the settings as training records hold them, without those that change no result. Those that were
+        added later are omitted when off, so older records still compare equal."""
+        recorded = _without_off(self, {"chunk_frames", "init_from", "init_without"})
         del recorded["checkpointing"]
         return recorded
 
@@ -42,7 +48,13 @@ class EncoderConfig(Section):
     def _odd(self) -> "EncoderConfig":
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} is even; only an odd kernel keeps the length")
+        require_init_from(self.init_from, self.init_without)
         return self
+
+    @property
+    def first_weights(self) -> str:
+        """The weights of the backbone before training: none if `init_from` brings them."""
+        return self.weights if self.init_from is None else "none"
 
 
 class LightTConfig(Section):

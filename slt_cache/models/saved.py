@@ -17,7 +17,7 @@ from slt_cache.advice import command
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.models.llm.load import load_seq2seq
-from slt_cache.models.llm.lora import base_weights, has_lora, lora_weights, put_lora
+from slt_cache.models.llm.lora import base_weights, fill_lora, has_lora, lora_weights, put_lora
 from slt_cache.models.translators import SignTranslator
 from slt_cache.models.weights import load_weights, read_tensors, some_of
 from slt_cache.reading import RESTORE, read_as, read_object
@@ -140,23 +140,24 @@ def read_translator(name: str | Path) -> SavedTranslator:
     """Loads a saved translator from a folder or by hub name, in evaluation mode.
 
     Raises InputError if it does not exist or is not a saved translator."""
-    folder = _folder_of(str(name))
+    folder = translator_folder(str(name))
     if not (folder / ABOUT_FILE).is_file():
         raise InputError(
             f"{name}: no {ABOUT_FILE}; not saved by stage 2, or by an older version. "
             f"Use the folder llm/best of a run, or train again: {command('train-llm --restart')}"
         )
     with loading(str(folder)):
-        about = _read_about(folder)
+        about = read_about(folder)
         seq2seq = load_seq2seq(str(folder))
         if (folder / LORA_FOLDER).is_dir():
             _read_lora(folder / LORA_FOLDER, seq2seq)
         model = SavedTranslator(seq2seq, load_tokenizer(str(folder), about.language), about)
-        load_weights(model.adapter, folder / ADAPTER_FILE)
+        load_adapter(folder, model)
     return model.eval()
 
 
-def _read_about(folder: Path) -> About:
+def read_about(folder: Path) -> About:
+    """Reads what a saved translator says of itself. Raises InputError if it is damaged."""
     saved = GenerationConfig.from_pretrained(folder)
     search = {key: getattr(saved, key) for key in SEARCH if getattr(saved, key) is not None}
     about = replace(read_as(folder / ABOUT_FILE, About), generation=search)
@@ -168,14 +169,29 @@ def _read_about(folder: Path) -> About:
 
 def _read_lora(folder: Path, seq2seq: PreTrainedModel) -> None:
     require_plain(str(folder), read_object(folder / LORA_CONFIG))
-    unknown = put_lora(seq2seq, peft.LoraConfig.from_pretrained(str(folder)), read_tensors(folder / LORA_WEIGHTS))
+    config, weights = peft.LoraConfig.from_pretrained(str(folder)), read_tensors(folder / LORA_WEIGHTS)
+    _require_known(put_lora(seq2seq, config, weights), folder)
+
+
+def load_lora(folder: Path, seq2seq: PreTrainedModel) -> None:
+    """Loads the LoRA weights of a saved translator into an LLM with LoRA of the same kind. Raises InputError."""
+    _require_known(fill_lora(seq2seq, read_tensors(folder / LORA_WEIGHTS)), folder)
+
+
+def load_adapter(folder: Path, model: SignTranslator) -> None:
+    """Loads the adapter of a saved translator. Raises InputError."""
+    load_weights(model.adapter, folder / ADAPTER_FILE)
+
+
+def _require_known(unknown: Sequence[str], folder: Path) -> None:
     if unknown:
         raise InputError(
             f"{folder / LORA_WEIGHTS}: damaged, or from another model: {some_of(unknown)} do not match. {RESTORE}"
         )
 
 
-def _folder_of(name: str) -> Path:
+def translator_folder(name: str) -> Path:
+    """Returns a folder by its path, or of what lies under that name on the hub. Raises InputError if there is none."""
     if Path(name).is_dir():
         return Path(name)
     try:

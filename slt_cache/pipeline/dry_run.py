@@ -4,7 +4,7 @@ Times and activations are measured on this device with random numbers, as for th
 
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from slt_cache.device import under_load
 from slt_cache.errors import InputError
 from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED
+from slt_cache.models.saved import ABOUT_FILE, read_about
+from slt_cache.pipeline.init_encoder import initial_encoder
+from slt_cache.pipeline.init_llm import find, initial_translator
 from slt_cache.pipeline.longer import saved_training
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
 from slt_cache.pipeline.rates import DeviceRates, seconds_of
@@ -32,6 +35,7 @@ from slt_cache.training.progress_bar import duration
 
 FLOAT = 4
 """Bytes of a float32."""
+NEW = "new"
 WHOLE_VOCABULARY, TRIMMED_VOCABULARY = 250_000, 2_500
 """Approximate vocabulary of a multilingual LLM, and of one trimmed to a corpus."""
 HIDDEN = 1024
@@ -62,6 +66,8 @@ class DryRun:
     memory_bytes: int
     disk_bytes: int
     free_bytes: int
+    begins: tuple[str, ...] = ()
+    """Lines that say what is taken from other runs."""
     load: str = ""
     """Note that the machine was busy during the measurement."""
 
@@ -86,6 +92,7 @@ class DryRun:
             "disk_gigabytes": round(self.disk_bytes / GIGABYTE, 3),
             "free_gigabytes": round(self.free_bytes / GIGABYTE, 3),
             "how": HOW,
+            **({"begins": self.begins} if self.begins else {}),
             **({"under_load": self.load} if self.load else {}),
         }
 
@@ -102,6 +109,7 @@ class DryRun:
                 f"  memory  about {size_text(self.memory_bytes)} per step, in addition to the program itself",
                 f"  disk    about {size_text(self.disk_bytes)} ({size_text(self.free_bytes)} are free{room})",
                 f"  how     {HOW}",
+                *(f"  begins  {line}" for line in self.begins),
                 *([f"  busy    {self.load}"] if self.load else []),
             ]
         )
@@ -124,9 +132,11 @@ def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
         shorter.require_more(_section(variant), loop, _evaluate_every(loop), run.command(variant.command))
         epochs = loop.epochs - shorter.progress.epoch
         state = f"continued after epoch {shorter.progress.epoch}"
+    begins = _begins(run, variant, cache) if state == NEW else ()
+    run = replace(run, config=_as_named(run.config))
     rates = DeviceRates(run.config, workload)
     seconds = 0.0 if pretrains else seconds_of("train", variant.name, run.config, workload, rates)
-    if pretrains or (variant.pretrained and _lacks_pretraining(run)):
+    if pretrains or (variant.pretrained and run.config.llm.init_from is None and _lacks_pretraining(run)):
         seconds += seconds_of("pretrain", LLM.name, run.config, workload, rates)
     items = workload.sentences if pretrains else workload.splits["train"].clips
     batches = math.ceil(items / loop.batch_size)
@@ -147,6 +157,7 @@ def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
         memory_bytes=memory,
         disk_bytes=_disk(run, variant, parameters),
         free_bytes=shutil.disk_usage(_existing(run.folder)).free,
+        begins=begins,
         load=under_load().get("under_load", ""),
     )
 
@@ -189,7 +200,30 @@ def _state(folder: Path) -> str:
     best = read_record(folder / BEST)
     if Unfinished(folder).record is not None:
         return "unfinished, would be resumed if the settings are the same"
-    return "finished; --restart trains again" if best is not None and best.finished else "new"
+    return "finished; --restart trains again" if best is not None and best.finished else NEW
+
+
+def _begins(run: Run, variant: Variant, cache: Path | None) -> tuple[str, ...]:
+    """Returns lines that say what a new training takes from other runs. Raises InputError if it does not fit."""
+    config, lines = run.config, []
+    if variant.trains_encoder == "all" and not variant.after_stage_1:
+        light_t = config.light_t if variant is VISUAL else None
+        encoder = initial_encoder(config.encoder, light_t, None)
+        lines += [] if encoder is None else [encoder.summary]
+    if variant.llm and variant is not PRETRAINING and config.llm.init_from is not None:
+        held = open_splits(cache) if variant.from_cache and cache is not None and cache.is_file() else {}
+        dim = held["train"].dim if held else config.encoder.dim
+        lines.append(initial_translator(config, find(config.llm.init_from), dim).summary)
+    return tuple(lines)
+
+
+def _as_named(config: Config) -> Config:
+    """The settings with the LLM that `init_from` was fine-tuned from, which is of the same size."""
+    llm = config.llm
+    if llm.init_from is None or not (Path(llm.init_from) / ABOUT_FILE).is_file():
+        return config
+    name = read_about(Path(llm.init_from)).llm
+    return config.model_copy(update={"llm": llm.model_copy(update={"name": name})})
 
 
 def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) -> tuple[int, int]:

@@ -24,13 +24,13 @@ START = 2
 def language_problem(config: Config) -> str | None:
     """Returns why the language setting is unusable; None if it is usable."""
     try:
-        language, small = language_code(config), small_family(config.llm.name)
+        language, small = language_code(config), small_family(config.llm.source)
         if small is not None and not _LIKE_MBART.fullmatch(language or ""):
             from slt_cache.text.tokenizer import require_mbart_language
 
             require_mbart_language(language)
-        if language is None and small is None and _wants_language(config.llm.name):
-            return f"llm.language: not set, but {config.llm.name} needs one. Set it, --set llm.language=CODE."
+        if language is None and small is None and _wants_language(config.llm.source):
+            return f"llm.language: not set, but {config.llm.source} needs one. Set it, --set llm.language=CODE."
         preset_of(config)
     except InputError as error:
         return str(error)
@@ -45,7 +45,7 @@ def _wants_language(name: str) -> bool:
 def too_long(run: Run, clips: Sequence[Clip]) -> list[str]:
     """Returns messages naming the clips, and lines of the pre-training text, with more tokens than the LLM has
     positions."""
-    positions = positions_of(run.config.llm.name)
+    positions = positions_of(run.config.llm.source)
     if positions is None:
         return []
     sentences = [_Sentence(f"{clip.id} ({clip.split})", clip.text, _is_noised(run, clip)) for clip in clips]
@@ -87,7 +87,7 @@ class _Sentence:
 
 
 def _is_pretrained(run: Run) -> bool:
-    return small_family(run.config.llm.name) is not None and run.config.llm.pretrained
+    return small_family(run.config.llm.source) is not None and run.config.llm.pretrained
 
 
 def _is_noised(run: Run, clip: Clip) -> bool:
@@ -110,8 +110,8 @@ def _tokenizer(run: Run, clips: Sequence[Clip]) -> Any:
 
     llm, language = run.config.llm, language_code(run.config)
     try:
-        if small_family(llm.name) is None:
-            return load_tokenizer(llm.name, language)
+        if small_family(llm.source) is None:
+            return load_tokenizer(llm.source, language)
         sentences = pretraining_text(run, clips)
         alone = characters_of(clip.text for clip in of_split(clips, "train")) - characters_of(sentences)
         with scratch_folder() as folder:

@@ -114,7 +114,7 @@ def _too_many_steps(run: Run, probe: Probe) -> list[tuple[str, str]]:
     """Returns the clips with more kept frames than the LLM has positions, each with its reason."""
     from slt_cache.pipeline.fits_llm import positions_of  # imports torch
 
-    every, positions = run.config.video.keep_every, positions_of(run.config.llm.name)
+    every, positions = run.config.video.keep_every, positions_of(run.config.llm.source)
     steps = {clip_id: math.ceil(frames / every) for clip_id, frames in probe.num_frames.items()}
     return [
         (clip_id, f"{many:,} kept frames, too many for the LLM's {positions:,} positions")

@@ -1,8 +1,7 @@
 """Preparation of the LLM before stage 2: its tokenizer, which stage 1 needs too, trimming it, or making a small one."""
 
 import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import torch
 
-from slt_cache.advice import command
 from slt_cache.batches.denoising import NoisyText
 from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.named_files import content_of
@@ -27,17 +25,17 @@ from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_small
 from slt_cache.models.translators import SignTranslator
+from slt_cache.pipeline.init_llm import InitialTranslator, ensure_initial, initial_translator, unknown_characters
 from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.run_stage import run_stage
+from slt_cache.pipeline.stage_1_tokenizer import require_tokenizer_of_stage_1
 from slt_cache.pipeline.stages import Stage
 from slt_cache.pipeline.trim_llm import REPORT_FILE, summary, trim_llm
 from slt_cache.progress import log
-from slt_cache.runs.begin_from import is_of_other_run
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.outdated import log_outdated_by_pretraining
 from slt_cache.runs.run import Run
-from slt_cache.runs.settings_use import value_of
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import PRETRAINING
 from slt_cache.text.families import small_family, small_names, small_positions
@@ -45,12 +43,6 @@ from slt_cache.text.prompt import has_prompt, prompt_texts, with_prompt
 from slt_cache.text.tokenizer import Tokenizer, characters_of, load_inner, load_tokenizer, train_tokenizer
 from slt_cache.training.tasks.denoising import DenoisingTask
 
-DECIDE_TOKENIZER = (
-    *(f"llm.{name}" for name in ("name", "language", "trim", "keep_characters")),
-    *(f"llm_pretraining.{name}" for name in ("text", "vocabulary")),
-)
-"""Settings that stage 1 shares with the LLM."""
-QUOTE = '"'
 UNNAMED = "small-mbart"
 """Name of the small LLM in records that do not name it, since it was once the only one."""
 
@@ -67,8 +59,11 @@ def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
 
 def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived, prompted: bool = False) -> str:
     """Returns the folder or hub name of an LLM made elsewhere, trimmed to the train split's sentences if the settings
-    say so (paper, 4.3); `prompted` keeps the tokens of the prompt too."""
+    say so (paper, 4.3); `prompted` keeps the tokens of the prompt too. With llm.init_from
+    it is that of the run's copy."""
     llm = run.config.llm
+    if llm.init_from is not None:
+        return str(ensure_initial(run, derived))
     require_whole_llm(llm.name)
     if not llm.trim:
         return llm.name
@@ -99,6 +94,8 @@ class Llm:
     make_whole: Callable[[], Any]
     """Function that makes the LLM, a PreTrainedModel."""
     lora: LoraConfig | None
+    initial: InitialTranslator | None = None
+    """The translator that it comes from (llm.init_from)."""
 
     def make(self) -> Any:
         """Makes the LLM, a PreTrainedModel, with LoRA if the settings say so."""
@@ -108,15 +105,33 @@ class Llm:
         return seq2seq
 
     def translator(self, dim: int, **dropouts: Any) -> SignTranslator:
-        """Makes the translator of the LLM and a fresh adapter for features of `dim` channels."""
-        return SignTranslator(dim, self.make(), self.tokenizer.start, before=self.tokenizer.before, **dropouts)
+        """Makes the translator of the LLM and an adapter for features of `dim` channels, fresh or from `initial`."""
+        model = SignTranslator(dim, self.make(), self.tokenizer.start, before=self.tokenizer.before, **dropouts)
+        return model if self.initial is None else self.initial.load_into(model)
+
+    def begins(self, sentences: Iterable[str]) -> list[str]:
+        """Returns lines that say what comes from `initial`, and which characters of the sentences it does not know."""
+        if self.initial is None:
+            return []
+        return [self.initial.summary, *unknown_characters(self.tokenizer, sentences)]
 
 
 def llm_of(
-    run: Run, clips: Sequence[Clip], derived: Derived, *, saves: bool, check: Callable[[Tokenizer], None] | None = None
+    run: Run,
+    clips: Sequence[Clip],
+    derived: Derived,
+    *,
+    dim: int,
+    saves: bool,
+    check: Callable[[Tokenizer], None] | None = None,
 ) -> Llm:
-    """Returns the run's LLM, trimming or pre-training it if needed. `saves` says that the training saves
-    these settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is pre-trained."""
+    """Returns the run's LLM for features of `dim` channels, trimming or pre-training it if needed. `saves` says that
+    the training saves these settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is
+    pre-trained."""
+    initial = None
+    if run.config.llm.init_from is not None:
+        folder = main_process_first(lambda: ensure_initial(run, derived))
+        initial = initial_translator(run.config, folder, dim)
     try:
         tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
     except OtherSettings:
@@ -128,16 +143,17 @@ def llm_of(
         tokenizer = with_prompt(load_tokenizer(named, language_code(run.config)), run.config.llm)
     if check is not None:
         check(tokenizer)
-    made_of, make = _whole_llm(run, clips, tokenizer, derived)
-    return Llm(tokenizer, made_of, make, run.config.llm.lora)
+    made_of, make = _whole_llm(run, clips, tokenizer, derived, initial)
+    return Llm(tokenizer, made_of, make, run.config.llm.lora, initial)
 
 
 def _whole_llm(
-    run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived
+    run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived, initial: InitialTranslator | None
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
     llm, dropout = run.config.llm, run.config.llm_training.dropout
-    settings: dict[str, Any] = {"llm": {**llm.recorded(), "name": _content(run)}}
-    if small_family(llm.name) is None:
+    named = {"name": _content(run)} if initial is None else initial.recorded
+    settings: dict[str, Any] = {"llm": {**llm.recorded(), **named}}
+    if small_family(llm.source) is None:
         name = ensure_llm(run, clips, derived, has_prompt(llm))
         return settings, partial(load_seq2seq, name, llm.pretrained, dropout, tokenizer)
     if llm.pretrained:
@@ -172,7 +188,7 @@ def _pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: 
 def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
     """Returns the tokenizer of the run's LLM, training that of a small one if needed."""
     llm, language = run.config.llm, language_code(run.config)
-    if small_family(llm.name) is None:
+    if small_family(llm.source) is None:
         return load_tokenizer(ensure_llm(run, clips, derived), language)
     sentences = pretraining_text(run, clips)
     settings = {
@@ -194,31 +210,9 @@ def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Token
     return load_tokenizer(str(derived.ensure(run.tokenizer, "tokenizer", settings, make)), language)
 
 
-def require_tokenizer_of_stage_1(run: Run, tokenizer: Tokenizer | None, derived: Derived, saves: bool) -> None:
-    """Raises InputError if this command line's settings give the LLM another tokenizer than stage 1 was trained with. A
-    training that `saves` them, or replaces the tokenizer, would outdate stage 1. In a run started from another, stage 1
-    is the other's and stays. No `tokenizer` means one that surely differs."""
-    made = whole_record(run.visual / BEST)
-    if made is None or not (saves or derived.replaces) or is_of_other_run(run.folder, run.visual.name):
-        return
-    saved, sha256 = run.saved_config(), None if tokenizer is None else tokenizer.sha256
-    if saved is None or made.settings["tokenizer"] == {"language": language_code(run.config), "sha256": sha256}:
-        return
-    before, asked = (one.model_dump(mode="json") for one in (saved, run.lasting or run.config))
-    changed = [name for name in DECIDE_TOKENIZER if value_of(before, name) != value_of(asked, name)]
-    if not changed:
-        return  # the text has changed; `outdated` logs what that affects
-    words = [f"{name}={json.dumps(value_of(asked, name), ensure_ascii=False).strip(QUOTE)}" for name in changed]
-    other = command("train-llm", **{"from": run.folder}, run="NEW", set=words)
-    raise InputError(
-        f"{', '.join(changed)}: gives another tokenizer than stage 1 of {run.folder} was trained with, so "
-        f"stage 1 would have to be trained again. To keep it, train the LLM in a new run on its features: {other}"
-    )
-
-
 def small_llm(run: Run) -> str:
     """Returns the name of the LLM that the run pre-trains. Raises InputError if it is not a small one."""
-    name = run.config.llm.name
+    name = run.config.llm.source
     if small_family(name) is None:
         raise InputError(
             f"llm.name {name}: only {' and '.join(small_names())} are pre-trained here. Set it to one of them."

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from slt_cache.checkpoints.named_files import named_files
 from slt_cache.checkpoints.record import (
     OtherSettings,
     Record,
@@ -129,6 +130,7 @@ def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> TrainerState
     compute, device = run.config.compute, require_resources(run, stage.loop)
     torch.manual_seed(run.config.seed)
     task = stage.make_task(device)
+    taken = [] if resumed else stage.initialize(task.model)
     log_effective_batch(task.name, stage.loop)
     if size() > 1 and compute.sync_batchnorm:
         from slt_cache.encoders.sync_batchnorm import sync_batch_norms  # needs a torch built with distributed
@@ -151,6 +153,8 @@ def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> TrainerState
         before=None if shorter is None else loop_before(stage, shorter),
     )
     _begin(stage, resumed, shorter)
+    for line in taken:
+        log(line)
     return train(task, options)
 
 
@@ -160,9 +164,10 @@ def _begin(stage: Stage, resumed: bool, shorter: Shorter | None) -> None:
     if is_main_process():
         stage.keep()
         if shorter is not None:
-            stage.unfinished.lengthen(Record(stage.name, stage.settings, continued=shorter.continued))
+            named = {**shorter.record.named, **named_files(stage.run.config)}
+            stage.unfinished.lengthen(Record(stage.name, stage.settings, continued=shorter.continued, named=named))
         elif not resumed:
-            stage.unfinished.begin(Record(stage.name, stage.settings))
+            stage.unfinished.begin(Record(stage.name, stage.settings, named=named_files(stage.run.config)))
             if stage.train_clips:
                 write_clips(stage.unfinished.last, stage.train_clips)
     barrier()

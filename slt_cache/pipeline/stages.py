@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from slt_cache.checkpoints.named_files import named_files
-from slt_cache.checkpoints.record import Record, save_record
+from slt_cache.checkpoints.record import Record, save_record, whole_record
 from slt_cache.config import OptimizerConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.runs.derived import Derived
@@ -85,6 +85,11 @@ class Stage(ABC):
     def make_task(self, device: torch.device) -> Task:
         """Returns the task of the loop; draws the initial weights."""
 
+    def initialize(self, model: Any) -> list[str]:
+        """Loads what a training begins with from another run, when it starts and not when it resumes. Returns lines
+        that say what was taken. Raises InputError if it is missing, damaged or does not fit."""
+        return []
+
     def keep(self) -> None:
         """Moves what was made for the training into place, once nothing can be refused any more."""
         if self.derived is not None:
@@ -100,7 +105,7 @@ class Stage(ABC):
 
     def record_of(self, epoch: int, dev: dict[str, float]) -> Record:
         """Returns the record of the weights of an epoch with these dev scores."""
-        config = self.run.config
+        config, begun = self.run.config, whole_record(self.unfinished.last)
         return Record(
             self.name,
             self.settings,
@@ -114,5 +119,5 @@ class Stage(ABC):
                 "generation": config.generation.model_dump(mode="json", exclude={"batch_size"}),
             },
             threads=torch.get_num_threads(),
-            named=named_files(config),
+            named={**({} if begun is None else begun.named), **named_files(config)},
         )

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from slt_cache.batches.clips import clip_loader
 from slt_cache.batches.sampler import Shard
-from slt_cache.checkpoints.named_files import content_of
+from slt_cache.checkpoints.named_files import encoder_settings
 from slt_cache.checkpoints.record import Record, different_settings, read_record, whole_record
 from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.corpora.base import Clip, of_split
@@ -90,12 +90,13 @@ class VideoStage(Stage):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        config, done = self.run.config, whole_record(self.folder / BEST)
+        config = self.run.config
+        made = whole_record(self.unfinished.last) or whole_record(self.folder / BEST)
         return {
             "seed": config.seed,
             "video": config.video.recorded(),
             "augmentation": config.augmentation.recorded(),
-            "encoder": {**config.encoder.recorded(), "weights": content_of(config.encoder.weights, done)},
+            "encoder": encoder_settings(config.encoder, made),
             **self.own_settings,
             "tokenizer": {"language": language_code(config), "sha256": self.tokenizer.sha256},
             "manifest_sha256": manifest_sha256(self.train_clips),

@@ -10,7 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from slt_cache.checkpoints.end_to_end import load_end_to_end, save_end_to_end, save_end_to_end_record
-from slt_cache.checkpoints.named_files import content_of
+from slt_cache.checkpoints.named_files import encoder_settings
 from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
 from slt_cache.config import EncoderConfig, FeaturesConfig, LlmTrainingConfig, differences
@@ -22,6 +22,7 @@ from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.feature_spec import feature_spec
+from slt_cache.pipeline.init_encoder import initial_encoder
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.prepare_llm import Llm, llm_of
 from slt_cache.pipeline.probe import readable_clips
@@ -30,7 +31,7 @@ from slt_cache.pipeline.train_from_video import VideoStage, train_from_video
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
-from slt_cache.runs.unfinished import BEST
+from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.runs.variants import Variant, trained_by
 from slt_cache.training.tasks.visual import joint_optimizer
 
@@ -38,10 +39,9 @@ from slt_cache.training.tasks.visual import joint_optimizer
 def train_unfrozen(run: Run, restart: bool = False, allow_missing: bool = False) -> Record:
     """Trains stage 2 with `llm_training.unfreeze`: stage 1's encoder is trained further, in part or entirely."""
     visual = load_visual(run.visual / BEST)
-    weights = content_of(run.config.encoder.weights, visual.record)
     asked = {
         "video": run.config.video.recorded(),
-        "encoder": {**run.config.encoder.recorded(), "weights": weights},
+        "encoder": encoder_settings(run.config.encoder, visual.record),
     }
     encoder = EncoderConfig.model_validate(visual.record.settings["encoder"])
     made = {"video": visual.video.recorded(), "encoder": encoder.recorded()}
@@ -61,7 +61,7 @@ def train_joint(run: Run, restart: bool = False, allow_missing: bool = False) ->
 
 
 def _fresh_encoder(run: Run) -> VisualEncoder:
-    return with_backbone(new_encoder(run.config.encoder, run.config.video), run.config.encoder.weights)
+    return with_backbone(new_encoder(run.config.encoder, run.config.video), run.config.encoder.first_weights)
 
 
 def _train(
@@ -87,9 +87,11 @@ def _train(
         run.folder / variant.name
     ):  # everything that may be refused, before an LLM is pre-trained
         make_encoder()
+        if not start and (restart or Unfinished(run.folder / variant.name).record is None):
+            initial_encoder(config.encoder, None, None)
         readable_clips(run, [*train_clips, *of_split(clips, "dev")], allow_missing, command)
     with Derived(run, command, restart) as derived:
-        llm = llm_of(run, clips, derived, saves=False)
+        llm = llm_of(run, clips, derived, dim=config.encoder.dim, saves=False)
         stage = JointStage(run.of_stage_2, variant, derived, clips, llm.tokenizer, llm, start, make_encoder)
         return train_from_video(stage, restart, allow_missing)
 
@@ -115,6 +117,12 @@ class JointStage(VideoStage):
     @property
     def own_settings(self) -> dict[str, Any]:
         return {**self.start, **self.llm.made_of, "llm_training": self.loop.recorded()}
+
+    def initialize(self, model: VisualTranslator) -> list[str]:
+        """Loads the encoder of another run, unless that of stage 1 is trained further."""
+        lines = self.llm.begins(clip.text for clip in self.train_clips)
+        initial = None if self.start else initial_encoder(self.run.config.encoder, None, None)
+        return lines if initial is None else [initial.load_into(model), *lines]
 
     def make_model(self) -> VisualTranslator:
         encoder = self.make_encoder()

@@ -35,9 +35,9 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     join()
     splits = open_splits(run, cache)
     clips = main_process_first(lambda: _clips(run, splits.train))
-    fits = partial(require_positions, splits.train, small_positions(config.llm.name))
+    fits = partial(require_positions, splits.train, small_positions(config.llm.source))
     with Derived(run, run.command("train-llm"), restart) as derived:
-        llm = llm_of(run, clips, derived, saves=config.llm.pretrained, check=fits)
+        llm = llm_of(run, clips, derived, dim=splits.train.dim, saves=config.llm.pretrained, check=fits)
         variant = LLM if config.llm.pretrained else SCRATCH
         return run_stage(LlmStage(run.of_stage_2, variant, derived, splits, llm.tokenizer, llm), restart)
 
@@ -64,6 +64,9 @@ class LlmStage(CacheStage):
             "llm_training": self.loop.recorded(),
         }
 
+    def initialize(self, model: SignTranslator) -> list[str]:
+        return self.llm.begins(self.splits.train.texts)
+
     def make_model(self) -> SignTranslator:
         return self.llm.translator(self.splits.train.dim, **self.loop.dropouts)
 
@@ -74,7 +77,7 @@ def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
     if train_split.spec.level == IMPORTED:
         texts = zip(train_split.ids, train_split.texts, strict=True)
         return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
-    if small_family(run.config.llm.name) is not None and not run.tokenizer.is_dir():
+    if small_family(run.config.llm.source) is not None and not run.tokenizer.is_dir():
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)

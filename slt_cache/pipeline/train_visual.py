@@ -1,17 +1,20 @@
 """Stage 1 as a command: clips in, `visual/` of the run folder out."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
 
-from slt_cache.checkpoints.record import Record
+from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
 from slt_cache.config import VisualTrainingConfig
+from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.encoders.registry import find_backbone
 from slt_cache.models.translators import VisualTranslator
+from slt_cache.pipeline.init_encoder import initial_encoder
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.prepare_llm import ensure_tokenizer
 from slt_cache.pipeline.resources import require_resources
@@ -20,7 +23,11 @@ from slt_cache.runs.derived import Derived
 from slt_cache.runs.outdated import log_outdated_by_stage_1
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
+from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import VISUAL
+from slt_cache.text.families import start_tokens
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.task import LAST
 from slt_cache.training.tasks.visual import visual_optimizer
 
 
@@ -35,10 +42,24 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     clips = main_process_first(lambda: ensure_clips(run))
     require_split(run, clips, "train")
     with Derived(run, run.command("train-visual"), restart) as derived:
-        tokenizer = main_process_first(lambda: ensure_tokenizer(run, clips, derived))
+        tokenizer = main_process_first(lambda: _tokenizer(run, clips, derived))
         record = train_from_video(VisualStage(run, VISUAL, derived, clips, tokenizer), restart, allow_missing)
     log_outdated_by_stage_1(run)
     return record
+
+
+def _tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
+    """Returns the tokenizer of the run's LLM without its prompt. Stage 1 keeps the one that it was trained with before
+    llm.init_from was set."""
+    tokenizer, llm = ensure_tokenizer(run, clips, derived), run.config.llm
+    if llm.init_from is None:
+        return tokenizer
+    made = whole_record(run.visual / BEST) or whole_record(run.visual / LAST)
+    if made is not None and not derived.restart and made.settings["tokenizer"]["sha256"] != tokenizer.sha256:
+        own = llm.model_copy(update={"init_from": None, "init_without": ()})
+        return ensure_tokenizer(replace(run, config=run.config.model_copy(update={"llm": own})), clips, derived)
+    start = start_tokens(tokenizer.inner, tokenizer.inner.name_or_path, tokenizer.language)
+    return Tokenizer(tokenizer.inner, tokenizer.language, start)
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,10 @@ class VisualStage(VideoStage):
     @property
     def keep_epochs(self) -> tuple[int, ...]:
         return self.loop.keep_epochs
+
+    def initialize(self, model: VisualTranslator) -> list[str]:
+        initial = initial_encoder(self.run.config.encoder, self.run.config.light_t, self.tokenizer)
+        return [] if initial is None else [initial.load_into(model)]
 
     def make_model(self) -> VisualTranslator:
         config = self.run.config

@@ -122,6 +122,7 @@ def linked_artifacts(place: RunFolder) -> dict[Path, Path]:
         run.tokenizer: tokenizer.tokenizer,
         run.pretrained / "best": llm.pretrained / "best",
         run.trimmed: llm.trimmed,
+        run.initial: llm.initial,
         run.visual / "best": epoch_folder(encoder.visual, int(epoch)) if name == "epoch" else encoder.visual / "best",
         run.features: cache.features,
     }

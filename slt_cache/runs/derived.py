@@ -4,14 +4,16 @@ Each is made in a folder next to its final place, used from there, and moved int
 starts. A command that fails earlier leaves everything unchanged."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from slt_cache.checkpoints.named_files import named_files
-from slt_cache.checkpoints.record import Record, read_record, require_same, save_record, whole_record
+from slt_cache.checkpoints.record import Record, read_record, require_same, whole_record, write_record
 from slt_cache.config import differences
 from slt_cache.distributed.processes import is_main_process
 from slt_cache.folders import TEMPORARY, move_into_place
+from slt_cache.hashes import hashes_of
 from slt_cache.progress import log
 from slt_cache.runs.begin_from import is_of_other_run
 from slt_cache.runs.run import Run
@@ -36,6 +38,8 @@ class Derived:
         if is_main_process():
             for pending in self._made.values():
                 discard(pending)
+                with suppress(OSError):
+                    pending.parent.rmdir()  # empty after a failed start
 
     def ensure(self, place: Path, stage: str, settings: dict[str, Any], make: Callable[[Path], None]) -> Path:
         """Returns a folder made with these settings: `place`, or a new one filled by `make`.
@@ -56,7 +60,8 @@ class Derived:
         if begun is None or differences(begun.settings, settings):
             discard(pending)
             make(pending)
-            save_record(pending, Record(stage, settings, finished=True, named=named_files(self.run.config)))
+            named = named_files(self.run.config)
+            write_record(pending, Record(stage, settings, finished=True, named=named, files=hashes_of(pending)))
         return pending
 
     @property

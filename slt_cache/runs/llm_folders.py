@@ -14,9 +14,9 @@ def require_whole_llm(name: str, setting: str = "llm.name") -> None:
     dropped, or only LoRA weights."""
     if _holds(name, ABOUT_FILE) or _holds(name, ADAPTER_FILE) or (Path(name) / LORA_FOLDER).is_dir():
         raise InputError(
-            f"{setting} {name}: a translator trained in stage 2. Only its LLM would be used, and its adapter (and "
-            "LoRA) silently dropped. Training cannot start from it yet: name the LLM that it was made from, given in "
-            f"its {ABOUT_FILE}."
+            f"{setting} {name}: a translator trained in stage 2. Only its LLM would be used, and its adapter and LoRA "
+            f"silently dropped. To start stage 2 with all of it, set llm.init_from={name}. Or name the LLM that it was "
+            f"fine-tuned from ({ABOUT_FILE} there says which)."
         )
     if _holds(name, PEFT_FILE):
         raise InputError(

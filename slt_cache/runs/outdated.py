@@ -50,7 +50,11 @@ def log_outdated_by_pretraining(run: Run) -> None:
     if not is_main_process() or made is None:
         return
     begun = {model: _record(run, model) for model in FROM_PRETRAINED}
-    named = [model for model, record in begun.items() if record and record.settings["pretraining"] != made.settings]
+    named = [
+        model
+        for model, record in begun.items()
+        if record and record.settings.get("pretraining", made.settings) != made.settings
+    ]
     if named:
         log(
             f"out of date, since the LLM was pre-trained again: {', '.join(named)}. Renew what you need: "

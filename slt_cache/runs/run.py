@@ -94,6 +94,11 @@ class Run:
         """Folder of the trimmed LLM that also keeps the tokens of a prompt, which stage 1 does not need."""
         return self.folder / "llm" / "prompted"
 
+    @property
+    def initial(self) -> Path:
+        """The translator of another run that stage 2 begins with (llm.init_from)."""
+        return self.folder / "llm" / "initial"
+
     def trained_by(self, command: str) -> Path:
         """Returns the folder of the model that a command trains with the run's settings."""
         return self.folder / trained_by(command, self.config).name

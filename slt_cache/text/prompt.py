@@ -13,10 +13,10 @@ def has_prompt(llm: LlmConfig) -> bool:
     takes none."""
     if llm.prompt == VIDEO and not llm.chat_template:
         return False
-    config = None if small_family(llm.name) else local_config(llm.name)
-    if config is None or not is_decoder_only(llm.name, config):
+    config = None if small_family(llm.source) else local_config(llm.source)
+    if config is None or not is_decoder_only(llm.source, config):
         raise InputError(
-            f"llm.prompt: {llm.name} is an encoder-decoder, which takes no prompt. Omit llm.prompt and "
+            f"llm.prompt: {llm.source} is an encoder-decoder, which takes no prompt. Omit llm.prompt and "
             "llm.chat_template, or use a decoder-only LLM."
         )
     return True

@@ -102,6 +102,12 @@ def put_lora(seq2seq: Any, config: peft.LoraConfig, weights: Mapping[str, torch.
     """Adds LoRA weights as returned by `lora_weights` to a model of the same kind. Returns the names that are missing,
     unknown or of another shape; then nothing is loaded."""
     _insert(seq2seq, config)
+    return fill_lora(seq2seq, weights)
+
+
+def fill_lora(seq2seq: Any, weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Loads LoRA weights as returned by `lora_weights` into a model with LoRA. Returns the names that are missing,
+    unknown or of another shape; then nothing is loaded."""
     state = {name.removeprefix("base_model.model."): tensor for name, tensor in weights.items()}
     own = peft.get_peft_model_state_dict(seq2seq, adapter_name=NAME)
     wrong = sorted(state.keys() ^ own.keys())
