@@ -153,7 +153,7 @@ def unknown_characters(tokenizer: Tokenizer, sentences: Iterable[str]) -> list[s
     """Returns a line that counts the sentences with characters unknown to the tokenizer, if there are any."""
     read = [as_llm_reads_it(sentence) for sentence in sentences]
     changed = {one: back for one in read if (back := tokenizer.decode(tokenizer.encode(one))) != one}
-    lost = sorted({character for one, back in changed.items() for character in set(one) - set(back)})
+    lost = sorted({character for one, back in changed.items() for character in set(one) - set(back) - {" "}})
     if not lost:
         return []
     more = f" and {len(lost) - SHOWN:,} more" if len(lost) > SHOWN else ""

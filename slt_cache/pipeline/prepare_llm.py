@@ -215,7 +215,8 @@ def small_llm(run: Run) -> str:
     name = run.config.llm.source
     if small_family(name) is None:
         raise InputError(
-            f"llm.name {name}: only {' and '.join(small_names())} are pre-trained here. Set it to one of them."
+            f"llm.{'name' if run.config.llm.init_from is None else 'init_from'} {name}: only "
+            f"{' and '.join(small_names())} are pre-trained here. Set llm.name to one of them, and no llm.init_from."
         )
     return name
 

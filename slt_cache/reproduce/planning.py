@@ -54,7 +54,7 @@ def plan(tables: Iterable[Table], seeds: Sequence[int], root: Path, config: Conf
 
 def _steps_of(place: RunFolder, row: Row, config: Config) -> Iterator[Step]:
     pretrain = Step(place.of_llm, "pretrain")
-    small = small_family(run_of(place.of_llm, config).config.llm.name)
+    small = small_family(run_of(place.of_llm, config).config.llm.source)
     model = MODELS[row.model]
     if model.own_encoder:
         if model.after_stage_1:
