@@ -18,6 +18,7 @@ from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.loop import _Training
 from tests.helpers.commands import Ran, slt_cache
 from tests.helpers.imported_run import imported_cache, of_imported
+from tests.helpers.small_causal_llms import make_causal_llm
 from tests.models.test_saved import DIM, save
 
 STILL = ("llm_training.lr=1e-12", "llm_training.adapter_lr=1e-12", "llm_training.epochs=2")
@@ -289,3 +290,21 @@ def test_characters_that_its_tokenizer_does_not_know_are_counted(
     ran = train(tmp_path / "run", other, cache="more.h5")
     assert ran.code == 0, ran.err
     assert "1 of 4 train sentences have characters that the tokenizer of llm.init_from does not know: Ж" in ran.err
+
+
+def test_a_decoder_only_translator_is_taken_with_its_prompt_and_dora(tmp_path: Path) -> None:
+    make_causal_llm("qwen2", tmp_path / "qwen")
+    cache, first = imported_cache(tmp_path / "feats.h5", DIM), tmp_path / "first"
+    lora = ("llm.lora.r=4", "llm.lora.dora=true", "llm_training.epochs=1")
+    learns = (f"llm.name={tmp_path / 'qwen'}", "llm.prompt=say {video} so:", "llm_training.lr=1e-2")
+    made = slt_cache(*of_imported(first, cache, *lora, *learns))
+    assert made.code == 0, made.err
+    best = first / "llm" / "best"
+    ran = slt_cache(*of_imported(tmp_path / "run", cache, f"llm.init_from={best}", *lora, *STILL[:2]))
+    assert ran.code == 0, ran.err
+    assert ": LLM, LoRA weights (r 4), adapter, tokenizer" in ran.err
+    assert_close(tmp_path / "run" / "llm" / "best", best)
+    prefixes = [(folder / "llm" / "best" / "framing.json").read_text() for folder in (first, tmp_path / "run")]
+    assert prefixes[0] == prefixes[1] and '"before"' in prefixes[0]
+    other = slt_cache(*of_imported(tmp_path / "other", cache, f"llm.init_from={best}", "llm.lora.r=4"))
+    assert other.code == 2 and "lora: dora: made with True, asked for False" in other.err
