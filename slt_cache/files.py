@@ -128,8 +128,8 @@ def rewriting(folder: Path) -> Iterator[Path]:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Gives a file, or every file of a folder, a second name by a hard link, or copies it where there are no such
-    links. Does nothing if the source does not exist. Only for files that are replaced and never written into."""
+    """Links a file, or every file of a folder, under a second name, or copies it where hard links are impossible. Does
+    nothing if the source does not exist. Only for files that are replaced, never written into."""
     if source.is_dir():
         shutil.copytree(source, target, copy_function=_link_or_copy)
     elif source.exists():

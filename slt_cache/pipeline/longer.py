@@ -22,7 +22,7 @@ ENDS = ("epochs", "patience")
 
 @dataclass(frozen=True)
 class Shorter:
-    """A training that may be continued: the unfinished one of a stage, or else the finished one."""
+    """Training that may be continued: the unfinished one of a stage, or else the finished one."""
 
     folder: Path
     record: Record
@@ -31,7 +31,7 @@ class Shorter:
 
     @property
     def continued(self) -> tuple[int, ...]:
-        """The epochs after which it was continued, this time included."""
+        """Epochs after which it was continued, including this time."""
         return (*self.record.continued, self.progress.epoch)
 
     def require_more(self, section: str, loop: OptimizerConfig, evaluate_every: int, command: str) -> None:
@@ -52,8 +52,8 @@ class Shorter:
 
 
 def saved_training(folder: Path, command: str) -> Shorter:
-    """Returns what a stage's folder holds to be continued; `command` trains the stage. Raises InputError if there is no
-    training, or if its last state was not kept."""
+    """Returns the training in a stage's folder that can be continued; `command` trains the stage. Raises InputError if
+    there is none, or its last state was not kept."""
     begun, done = Unfinished(folder).record, read_record(folder / BEST)
     record = begun or done
     if record is None:
@@ -68,7 +68,7 @@ def saved_training(folder: Path, command: str) -> Shorter:
     if begun is None and file_sha256(path) != record.state_sha256:
         raise InputError(
             f"{path}: damaged, or the state of another training, since it does not have the SHA-256 in the record of "
-            f"{record.stage}. Put back a copy of it, or train from the start: {command} --restart"
+            f"{record.stage}. Restore a copy of it, or train from the start: {command} --restart"
         )
     return Shorter(folder, record, read_progress(path), is_finished=begun is None)
 
@@ -90,21 +90,21 @@ def shorter_of(stage: Stage) -> Shorter | None:
 
 
 def loop_before(stage: Stage, shorter: Shorter) -> OptimizerConfig:
-    """Returns the settings of the loop with the epochs and the patience that the training was made with."""
+    """Returns the loop's settings with the epochs and patience that the training was made with."""
     return stage.loop.model_copy(update=_ends(shorter.record, section_of(stage)))
 
 
 def advice(stage: Stage, made: Record) -> str:
-    """Returns a sentence that names `--continue`, if a training that was made could be continued with the settings of
-    the stage; else nothing."""
+    """Returns a sentence suggesting `--continue` if the finished training could be continued with the stage's settings;
+    else nothing."""
     is_longer = stage.loop.epochs > made.epochs and (stage.folder / STATE_FILE).is_file()
     if not made.finished or not is_longer or different_settings(made, _with_ends_of(made, stage)):
         return ""
-    return f" Or train it on, from epoch {made.epochs} to {stage.loop.epochs}: {stage.command} --continue"
+    return f" Or continue it from epoch {made.epochs} to {stage.loop.epochs}: {stage.command} --continue"
 
 
 def section_of(stage: Stage) -> str:
-    """Returns the section of the settings that is the loop's, such as `llm_training`; empty if they have none."""
+    """Returns the name of the loop's section in the settings, such as `llm_training`; empty if there is none."""
     return next((name for name, value in stage.settings.items() if value == stage.loop.recorded()), "")
 
 
@@ -114,6 +114,6 @@ def _ends(record: Record, section: str) -> dict[str, Any]:
 
 
 def _with_ends_of(record: Record, stage: Stage) -> dict[str, Any]:
-    """The settings of a stage, but with the epochs and the patience of a record."""
+    """Returns the settings of a stage with the epochs and patience of a record."""
     section = section_of(stage)
     return {**stage.settings, section: {**stage.settings.get(section, {}), **_ends(record, section)}}

@@ -56,7 +56,7 @@ class Preparation:
 
     @property
     def problems(self) -> dict[str, int]:
-        """The number of problems of each kind."""
+        """Number of problems of each kind."""
         return {kind: len(entries) for kind, entries in self.findings.items()}
 
 

@@ -123,7 +123,7 @@ class Run:
 
     @property
     def of_stage_2(self) -> "Run":
-        """The run with stage 2's seed, which is not saved as the run's."""
+        """Run with stage 2's seed, which is not saved as the run's."""
         return replace(self, config=self.config.of_stage_2, lasting=self.lasting or self.config)
 
     def saved_config(self) -> Config | None:

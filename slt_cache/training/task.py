@@ -94,7 +94,8 @@ class TrainerOptions:
     """Function that scores the best weights on dev again, called if dev has changed."""
 
     before: OptimizerConfig | None = None
-    """The settings of the shorter training that is continued now, to say how the learning rate differs; else None."""
+    """Settings of the shorter training that is being continued, to log how the learning rate differs; None
+    otherwise."""
 
     @property
     def metric(self) -> Metric:
