@@ -205,7 +205,7 @@ def test_an_edited_config_is_used_and_a_cut_one_refused(finished: Path) -> None:
     path.write_text(whole[: len(whole) // 2], encoding="utf-8")
     ran = run_in(finished, "train-visual")
     assert ran.code == 2
-    assert "cut off" in ran.err
+    assert "truncated" in ran.err
     assert str(path) in ran.err
     path.write_text(whole, encoding="utf-8")
 
@@ -250,7 +250,7 @@ def test_settings_that_were_lost_are_named_by_every_command(
     path.write_text("" if lost == "all" else whole[: len(whole) // 2], encoding="utf-8")
     refused = slt_cache(*command, "--run", tmp_path)
     assert refused.code == 2
-    assert str(path) in refused.err and ("empty" if lost == "all" else "cut off") in refused.err
+    assert str(path) in refused.err and ("empty" if lost == "all" else "truncated") in refused.err
     assert len(refused.err.strip().splitlines()) == 1
     assert [one.name for one in tmp_path.iterdir()] == ["config.yaml"]
 
