@@ -116,7 +116,7 @@ SAYS = {
     "wrong LoRA targets": "llm.lora.targets: the LLM has no linear layer called nosuch",
     "another tokenizer than stage 1": "llm_pretraining.vocabulary: gives another tokenizer than stage 1",
     "a translator of stage 2": "llm/best: a translator trained in stage 2",
-    "LoRA alone": "lora: LoRA matrices (adapter_config.json), not a whole LLM",
+    "LoRA alone": "lora: only LoRA weights (adapter_config.json), not a whole LLM",
     "other feature level": "level: file sign, this run frame",
     "another LLM": "llm.name facebook/bart-base: only small-mbart and small-mt5 are pre-trained here",
 }
@@ -148,7 +148,7 @@ def test_trimming_from_a_translator_or_onto_something_else_changes_no_file(train
 @pytest.mark.parametrize(
     ("file", "says"),
     [
-        ("adapter_config.json", "LoRA matrices (adapter_config.json), not a whole LLM"),
+        ("adapter_config.json", "only LoRA weights (adapter_config.json), not a whole LLM"),
         ("sign_translator.json", "a translator trained in stage 2"),
         ("adapter.safetensors", "a translator trained in stage 2"),
     ],
