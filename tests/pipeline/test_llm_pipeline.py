@@ -98,7 +98,7 @@ def test_all_commands_work_with_a_decoder_only_llm(
     clip = of_split(read_manifest(run / "manifest.tsv"), "test")[0]
     translated = json.loads(succeed("translate", "--run", run, clip.video, "--json", "--nbest", "2").out)
     report = succeed("report", "--run", run)
-    assert "Where each word looked is not shown" not in report.err
+    assert "Cross-attention is not shown" not in report.err
 
     visual, trained = load_visual(run / "visual" / "best"), load_llm(run / "llm" / "best")
     rows = trained.model.seq2seq.get_input_embeddings().num_embeddings
