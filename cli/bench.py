@@ -51,26 +51,29 @@ def extract(
 @takes("llm", "features", *RUN_OPTIONS, "device", "json")
 def llm(
     options: Options,
-    shape: Annotated[str, typer.Option("--shape", help="The LLM: that of the run, or mbart-large.")] = "run",
+    shape: Annotated[str, typer.Option("--shape", help="The LLM: that of the run, mbart-large or gemma-270m.")] = "run",
     batches: Annotated[
         int | None,
-        typer.Option("--batches", min=1, help="Batches of an epoch. [default: all; 8 for mbart-large]"),
+        typer.Option("--batches", min=1, help="Batches of an epoch. [default: all; 8 for another --shape]"),
     ] = None,
     memory: Annotated[
-        bool, typer.Option("--memory", help="Only measure the memory that a step of MBart-large takes; needs no run.")
+        bool,
+        typer.Option("--memory", help="Only measure the memory of a step, of MBart-large or --shape; needs no run."),
     ] = False,
 ) -> None:
     """Time steps of stage 2: from the cache, with the encoder run again, and the bare LLM in memory.
 
-    A step is forward, loss, backward, clipping (if set) and the optimizer's step, for the bare LLM too.
+    A step is forward, loss, backward, clipping (if set) and the optimizer's step, for the bare LLM too. gemma-270m
+    trains LoRA of rank 16 on all linear layers, unless llm.lora is set; with another --shape the peak memory of a
+    training comes too.
 
-    Example: slt-cache bench llm --shape mbart-large
+    Example: slt-cache bench llm --shape gemma-270m
     """
     opened = options.open_run()
     if memory:
         from slt_cache.bench.memory import bench_memory
 
-        _print(options, bench_memory(opened.config))
+        _print(options, bench_memory(opened.config, shape))
         return
     from slt_cache.bench.llm import bench_llm
 

@@ -14,19 +14,23 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
 
 from slt_cache.batches.features import FeatureBatch, feature_loader
 from slt_cache.batches.sampler import EpochOrder, padding_fraction
 from slt_cache.bench.measure import (
-    MBART_LARGE,
+    RUN,
     VOCABULARY,
+    BenchShape,
     MeasuredTask,
     bare_step,
-    make_mbart,
     make_translator,
     run_loop,
+    shape_named,
     wait_for,
+    with_lora,
 )
+from slt_cache.bench.memory import peak_of
 from slt_cache.bench.recompute import Videos, videos_of
 from slt_cache.checkpoints.translator import load_llm
 from slt_cache.config import Config
@@ -34,7 +38,6 @@ from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.llm.load import load_seq2seq
-from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
@@ -45,9 +48,6 @@ ROUNDS = 3
 ROUND_SECONDS = 5.0
 """A round repeats the batches from the cache until the bare LLM has taken this long: otherwise a slow moment, or CPU
 caches that the encoder left cold, would dominate what a small LLM over few clips takes."""
-SHAPES = {"run": None, "mbart-large": 8}
-"""Default number of measured batches for each shape, None for all of an epoch. A step of MBart-large takes many seconds
-on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -72,24 +72,28 @@ class _Round:
 
 
 def bench_llm(
-    run: Run, cache: Path, shape: str = "run", batches: int | None = None, briefly: bool = False
+    run: Run, cache: Path, shape: str = RUN, batches: int | None = None, briefly: bool = False
 ) -> dict[str, Any]:
-    """Measures the run's LLM, or one of MBart-large's shape in its place, over the first `batches` of a training epoch.
-    Seconds are medians over all rounds or passes; `briefly` limits a round to one pass.
+    """Measures the run's LLM, or one of another shape in its place, over the first `batches` of a training epoch.
+    Seconds are medians over all rounds or passes; `briefly` limits a round to one pass. For another shape, the peak
+    memory of a training comes with them.
 
     Raises InputError if stage 2 is not trained yet, if there are no clips to time, or for an unknown shape."""
-    if shape not in SHAPES:
-        raise InputError(f"--shape {shape}: no such shape. Use {', '.join(SHAPES)}.")
     config = run.config
+    other = None if shape == RUN else shape_named(shape)
+    if other is not None:
+        config = with_lora(config, config.llm.lora or other.lora)
+        batches = batches or other.batches
     device = pick_device(config.compute.device, config.compute.precision)
     trained = load_llm(run.llm / "best")
     features = open_features(run, cache, "train", trained.spec)
     loader = _loader(config, features, trained.tokenizer)
-    chosen = _ids_of(loader, features, SHAPES[shape] if batches is None else batches)
+    chosen = _ids_of(loader, features, batches)
     if not chosen:
         raise InputError(f"{cache} (train): there are no clips to time.")
     videos = videos_of(run, trained, chosen, device)
-    model = _translator(run, features.dim, trained.tokenizer, shape)
+    peaks = {} if other is None else peak_of(other, config)
+    model = make_translator(config, features.dim, _llm(run, trained.tokenizer, other), trained.tokenizer.start)
     log(f"timing {len(chosen)} of {len(loader)} batches on {device}, in {ROUNDS} rounds")
     rounds: list[_Round] = []
 
@@ -101,6 +105,7 @@ def bench_llm(
     run_loop(MeasuredTask(config, model, loader, measure, len(chosen)), config.llm_training, config, device)
     return {
         "llm": shape,
+        **peaks,
         "parameters": sum(weight.numel() for weight in model.seq2seq.parameters()),
         "lora": config.llm.lora is not None,
         **_values(rounds[1:], with_videos=videos is not None),  # the first round warms up
@@ -135,13 +140,10 @@ def _ids_of(loader: DataLoader[Any], features: FeatureCache, batches: int | None
     return [[features.ids[index] for _, index in batch] for batch in islice(order, batches)]
 
 
-def _translator(run: Run, dim: int, tokenizer: Tokenizer, shape: str) -> SignTranslator:
-    seq2seq: Any
-    if shape == "run":
-        seq2seq = load_seq2seq(str(run.llm / "best"), dropout=run.config.llm_training.dropout)
-    else:
-        seq2seq = make_mbart(MBART_LARGE, max(VOCABULARY, len(tokenizer)), tokenizer.pad, tokenizer.eos)
-    return make_translator(run.config, dim, seq2seq, tokenizer.start)
+def _llm(run: Run, tokenizer: Tokenizer, other: BenchShape | None) -> PreTrainedModel:
+    if other is None:
+        return load_seq2seq(str(run.llm / "best"), dropout=run.config.llm_training.dropout)
+    return other.make(max(VOCABULARY, len(tokenizer)))
 
 
 def _one_round(

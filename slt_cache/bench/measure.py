@@ -1,10 +1,12 @@
 """Training steps of stage 2 for measurements: the loop of `train-llm` itself over chosen batches, a step of the bare
-LLM, and an LLM of MBart-large's shape."""
+LLM, and LLMs of the shape of published ones."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -13,40 +15,72 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
-from transformers import MBartConfig, MBartForConditionalGeneration
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
 
 from slt_cache.batches.features import FeatureBatch
-from slt_cache.config import Config, OptimizerConfig
+from slt_cache.config import Config, LoraConfig, OptimizerConfig
 from slt_cache.encoders.frozen import PRECISIONS
 from slt_cache.encoders.packing import step_mask
+from slt_cache.errors import InputError
 from slt_cache.files import scratch_folder
 from slt_cache.models.llm.lora import add_lora
+from slt_cache.models.llm.small import make_of_shape
 from slt_cache.models.translators import IGNORED, SignTranslator
+from slt_cache.text.families import FAMILIES
 from slt_cache.training.loop import train
 from slt_cache.training.task import Task, TrainerOptions
 from slt_cache.training.tasks.llm import FromCacheTask
 
 VOCABULARY = 2500
-"""Tokens of an MBart-large trimmed to a corpus of PHOENIX14T's size."""
-MBART_LARGE: Mapping[str, int] = {
-    "d_model": 1024,
-    "encoder_layers": 12,
-    "decoder_layers": 12,
-    "encoder_attention_heads": 16,
-    "decoder_attention_heads": 16,
-    "encoder_ffn_dim": 4096,
-    "decoder_ffn_dim": 4096,
-    "max_position_embeddings": 1024,
-}
-"""Sizes from the config.json of facebook/mbart-large-cc25."""
+"""Tokens of an LLM trimmed to a corpus of PHOENIX14T's size."""
 
 
-def make_mbart(shape: Mapping[str, Any], vocabulary: int, pad: int = 1, eos: int = 2) -> MBartForConditionalGeneration:
-    """Creates an MBart of random weights, which is as fast as a trained one."""
-    config = MBartConfig(
-        vocab_size=vocabulary, scale_embedding=True, pad_token_id=pad, eos_token_id=eos, bos_token_id=None, **shape
+@dataclass(frozen=True)
+class BenchShape:
+    """An LLM of random weights, which is as fast as a trained one."""
+
+    make: Callable[[int], PreTrainedModel]
+    """Makes it with a vocabulary of this many tokens."""
+    lora: LoraConfig | None = None
+    """What is trained unless llm.lora is set; None for the whole LLM."""
+    batches: int = 8
+    """Batches that are measured by default. A step takes many seconds on a CPU."""
+
+
+def _make_gemma(vocabulary: int) -> PreTrainedModel:
+    """Creates an LLM with the sizes from the config.json of google/gemma-3-270m."""
+    config = Gemma3TextConfig(
+        vocab_size=vocabulary,
+        hidden_size=640,
+        intermediate_size=2048,
+        num_hidden_layers=18,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=256,
+        sliding_window=512,
     )
-    return MBartForConditionalGeneration(config)
+    return Gemma3ForCausalLM(config)
+
+
+SHAPES = {
+    "mbart-large": BenchShape(partial(make_of_shape, FAMILIES["mbart"], FAMILIES["mbart"].published)),
+    "gemma-270m": BenchShape(_make_gemma, LoraConfig(r=16)),
+}
+"""By the value of --shape."""
+RUN = "run"
+"""The value of --shape that stands for the run's own LLM."""
+
+
+def shape_named(name: str) -> BenchShape:
+    """Returns the shape. Raises InputError for an unknown one."""
+    if name not in SHAPES:
+        raise InputError(f"--shape {name}: no such shape. Use {', '.join([RUN, *SHAPES])}.")
+    return SHAPES[name]
+
+
+def with_lora(config: Config, lora: LoraConfig | None) -> Config:
+    """Returns the settings with others of LoRA."""
+    return config.model_copy(update={"llm": config.llm.model_copy(update={"lora": lora})})
 
 
 def make_translator(config: Config, dim: int, seq2seq: Any, start: tuple[int, ...]) -> SignTranslator:
@@ -127,9 +161,7 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
     model.zero_grad()  # the adapter's, too: without `adapter` the optimizer must skip it
     with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
         embeds = model.adapter(padded) * model.scale if adapter else padded
-        logits = model.seq2seq(
-            inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=tokens, use_cache=False
-        ).logits.float()
+        logits = _bare_logits(model.seq2seq, embeds, mask, tokens).float()
     loss = F.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=training.label_smoothing
     )
@@ -139,6 +171,15 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
     task.progress_steps.step()
     wait_for(device)
     return time.perf_counter() - started
+
+
+def _bare_logits(llm: Any, embeds: torch.Tensor, mask: torch.Tensor, tokens: torch.Tensor) -> Any:
+    """Returns the logits of the target tokens, [B, L, V], as a plain script would compute them."""
+    if llm.config.is_encoder_decoder:
+        return llm(inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=tokens, use_cache=False).logits
+    embeds = torch.cat([embeds, llm.get_input_embeddings()(tokens)], 1)
+    mask = torch.cat([mask, torch.ones_like(tokens)], 1)
+    return llm(inputs_embeds=embeds, attention_mask=mask, use_cache=False, logits_to_keep=tokens.shape[1]).logits
 
 
 def wait_for(device: torch.device) -> None:

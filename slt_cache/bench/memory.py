@@ -1,8 +1,8 @@
-"""Measures the memory of a stage-2 training step for an LLM of MBart-large's shape: the whole LLM and LoRA, each in its
-own process, loaded from a folder like a published model. Needs no run and no corpus."""
+"""Measures the memory of a stage-2 training step for an LLM of a published one's shape, in a process of its own that
+loads it from a folder like the published one. Needs no run and no corpus."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +13,14 @@ from torch.utils.data import DataLoader
 from slt_cache.batches.features import FeatureBatch
 from slt_cache.batches.targets import Targets
 from slt_cache.bench.measure import (
-    MBART_LARGE,
+    RUN,
     VOCABULARY,
+    BenchShape,
     MeasuredTask,
-    make_mbart,
     make_translator,
     run_loop,
+    shape_named,
+    with_lora,
 )
 from slt_cache.children import ChildEnded, spread
 from slt_cache.config import Config, LoraConfig
@@ -37,37 +39,37 @@ GIGABYTE = 1e9
 Result = TypeVar("Result")
 
 
-def bench_memory(
-    config: Config, shape: Mapping[str, int] = MBART_LARGE, vocabulary: int = VOCABULARY
-) -> dict[str, Any]:
-    """Returns the peak gigabytes (10^9 bytes) of the process, Python and torch included, and of what is allocated on
-    the GPU, if there is one. Raises SltCacheError if the machine's memory is too small."""
-    lora = config.llm.lora or LoraConfig()
-    device = pick_device(config.compute.device, config.compute.precision)
-    values: dict[str, Any] = {}
+def bench_memory(config: Config, shape: str = RUN) -> dict[str, Any]:
+    """Returns the peak gigabytes (10^9 bytes) of training the whole LLM and of training LoRA, see `peak_of`. Without
+    another shape it is MBart-large's. Raises SltCacheError if the machine's memory is too small."""
+    measured = shape_named("mbart-large" if shape == RUN else shape)
+    lora = config.llm.lora or measured.lora or LoraConfig()
+    values = {**peak_of(measured, with_lora(config, None)), **peak_of(measured, with_lora(config, lora))}
+    return {**values, "lora_rank": lora.r, "device": str(pick_device(config.compute.device, config.compute.precision))}
+
+
+def peak_of(shape: BenchShape, config: Config, vocabulary: int = VOCABULARY) -> dict[str, Any]:
+    """Returns the peak gigabytes (10^9 bytes) of a training with these settings: of its process, Python and torch
+    included, and of what is allocated on the GPU, if there is one."""
+    lora = config.llm.lora is not None
     with scratch_folder() as folder:
-        saved = folder / "llm"
-        parameters = _save(saved, shape, vocabulary)
-        for name, adapted in (("step", None), ("lora_step", lora)):
-            log(f"memory: {UPDATES} updates of {parameters / 1e6:.0f} M parameters{', LoRA' if adapted else ''}")
-            llm = config.llm.model_copy(update={"lora": adapted})
-            peaks = _in_a_process(_peaks, saved, config.model_copy(update={"llm": llm}), vocabulary)
-            values |= {f"{name}_peak_{where}": round(peak / GIGABYTE, 2) for where, peak in peaks.items()}
+        parameters = _save(folder / "llm", shape, vocabulary)
+        log(f"memory: {UPDATES} updates of {parameters / 1e6:.0f} M parameters{', LoRA' if lora else ''}")
+        peaks = _in_a_process(_peaks, folder / "llm", config, vocabulary)
+    name = "lora_step" if lora else "step"
     return {
         "parameters": parameters,
-        **values,
-        "lora_rank": lora.r,
+        **{f"{name}_peak_{where}": round(peak / GIGABYTE, 2) for where, peak in peaks.items()},
         "clips": CLIPS,
         "steps_a_clip": STEPS,
         "tokens_a_clip": TOKENS,
-        "device": str(device),
     }
 
 
 def _in_a_process(work: Callable[..., Result], *arguments: Any) -> Result:
     """Calls `work` in a fresh process: earlier allocations would count otherwise."""
     try:
-        [result] = spread(partial(_call, work), [arguments], 1, "bench llm --memory: the process that trains")
+        [result] = spread(partial(_call, work), [arguments], 1, "bench llm: the process that trains")
     except ChildEnded as error:
         raise SltCacheError(f"{error} End other programs, or use a machine with more memory.") from error
     return result
@@ -77,9 +79,9 @@ def _call(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
     return work(*arguments)
 
 
-def _save(folder: Path, shape: Mapping[str, int], vocabulary: int) -> int:
-    """Saves a random MBart and returns its number of parameters."""
-    model = make_mbart(shape, vocabulary)
+def _save(folder: Path, shape: BenchShape, vocabulary: int) -> int:
+    """Saves an LLM of random weights and returns its number of parameters."""
+    model = shape.make(vocabulary)
     model.save_pretrained(folder)
     return sum(weight.numel() for weight in model.parameters())
 

@@ -3,30 +3,45 @@
 import json
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from slt_cache.bench.llm import bench_llm
+from slt_cache.bench.measure import SHAPES, BenchShape
 from slt_cache.bench.memory import bench_memory
 from slt_cache.config import load_config
 from slt_cache.errors import InputError
+from slt_cache.models.llm.small import make_of_shape
 from slt_cache.runs.run import open_run
+from slt_cache.text.families import FAMILIES, PublishedShape
 from tests.helpers.commands import TINY, slt_cache
 
-TINY_SHAPE = {
-    "d_model": 32,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
-    "max_position_embeddings": 64,
+
+def make_tiny_gemma(vocabulary: int) -> Gemma3ForCausalLM:
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    return Gemma3ForCausalLM(Gemma3TextConfig(vocab_size=vocabulary, num_key_value_heads=1, head_dim=16, **sizes))
+
+
+TINY_SHAPES = {
+    "mbart-large": BenchShape(partial(make_of_shape, FAMILIES["mbart"], PublishedShape(1, 2, 32, 64))),
+    "gemma-270m": BenchShape(make_tiny_gemma, SHAPES["gemma-270m"].lora),
 }
 SECONDS = ("seconds_from_cache", "seconds_bare_llm", "seconds_recomputed", "seconds_encoder_alone")
 RATIOS = ("ratio", "ratio_allowed", "ratio_reached", "step_to_bare_llm", "step_to_bare_with_adapter")
+
+
+@pytest.fixture(autouse=True)
+def tiny_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slt_cache.bench.measure.SHAPES", TINY_SHAPES)
 
 
 def contents(run: Path) -> dict[str, int]:
@@ -79,13 +94,16 @@ def test_without_a_clip_there_is_nothing_to_time(trained: Path) -> None:
         bench_llm(run, run.features, batches=0)
 
 
-def test_another_shape_takes_the_place_of_the_llm(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slt_cache.bench.llm.MBART_LARGE", TINY_SHAPE)
+@pytest.mark.parametrize(("shape", "peak"), [("mbart-large", "step_peak"), ("gemma-270m", "lora_step_peak")])
+def test_another_shape_takes_the_place_of_the_llm(trained: Path, shape: str, peak: str) -> None:
     run = open_run(trained, None)
-    figures = bench_llm(run, run.features, "mbart-large")
-    assert figures["llm"] == "mbart-large"
+    figures = bench_llm(run, run.features, shape)
+    assert figures["llm"] == shape
     assert figures["parameters"] > 2500 * 32
     assert figures["batches_timed"] == 5
+    assert figures["lora"] == (shape == "gemma-270m")
+    assert 0.1 < figures[f"{peak}_gigabytes"] < 2.5
+    assert all(figures[name] > 0 for name in ("step_to_bare_llm", "step_to_bare_with_adapter"))
 
 
 def test_without_a_trained_llm_it_says_what_to_do(trained: Path, tmp_path: Path) -> None:
@@ -96,13 +114,14 @@ def test_without_a_trained_llm_it_says_what_to_do(trained: Path, tmp_path: Path)
     assert "slt-cache train-llm" in ran.err
     ran = slt_cache("bench", "llm", "--run", trained, "--shape", "gpt")
     assert ran.code == 2
-    assert "run, mbart-large" in ran.err
+    assert "run, mbart-large, gemma-270m" in ran.err
 
 
-def test_the_memory_of_a_step_is_that_of_a_process_of_its_own() -> None:
-    config = load_config(str(TINY), ["compute.device=cpu"])
-    figures = bench_memory(config, TINY_SHAPE, vocabulary=60)
+@pytest.mark.parametrize("shape", ["run", "gemma-270m"])
+def test_the_memory_of_a_step_is_that_of_a_process_of_its_own(shape: str) -> None:
+    figures = bench_memory(load_config(str(TINY), ["compute.device=cpu"]), shape)
     assert 0.1 < figures["lora_step_peak_gigabytes"] < 2.5
     assert 0.1 < figures["step_peak_gigabytes"] < 2.5
-    assert figures["parameters"] < 100_000
+    assert figures["parameters"] < 400_000
+    assert figures["lora_rank"] == (8 if shape == "run" else 16)
     assert all(not isinstance(value, dict | list) for value in figures.values())
