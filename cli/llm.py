@@ -15,18 +15,29 @@ from .output import print_trained
 
 
 @takes("pretrain", *TRAINING_OPTIONS, left=Interrupted.RESUMES)
-def pretrain(options: Options) -> None:
-    """Pre-train a small MBart on text alone, by denoising.
+def pretrain(
+    options: Options,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The LLM: folder, name on the hub, or a small one. [default: llm.name]")
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option("--objective", help="denoising or causal. [default: llm_pretraining.objective, denoising]"),
+    ] = None,
+) -> None:
+    """Train the LLM on text alone: a small MBart by denoising, a decoder-only LLM (causal) to adapt it to the corpus.
 
     Example: slt-cache llm pretrain --set llm_pretraining.text=sentences.txt
     """
     from slt_cache.pipeline.prepare import ensure_clips
-    from slt_cache.pipeline.prepare_llm import pretrain as pretrain_run
-    from slt_cache.pipeline.prepare_llm import small_llm
+    from slt_cache.pipeline.pretrain_llm import pretrain as pretrain_run
+    from slt_cache.pipeline.pretrain_llm import require_pretrainable
 
-    opened = options.open_run(draws=True)
+    named = {"llm.name": name, "llm_pretraining.objective": objective}
+    own = [f"{setting}={value}" for setting, value in named.items() if value is not None]
+    opened = options.open_run(own=own, draws=True)
     require_used(opened, "llm pretrain", saves=True)
-    small_llm(opened)  # before the corpus is drawn
+    require_pretrainable(opened)  # before the corpus is drawn
     if options.dry_run:
         options.print_dry_run(opened, "llm pretrain")
         return

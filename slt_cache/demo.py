@@ -18,7 +18,7 @@ from slt_cache.metrics.registry import IN_SUMMARY, METRICS
 from slt_cache.pipeline.evaluate import evaluate
 from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.prepare import ensure_clips
-from slt_cache.pipeline.prepare_llm import pretrain
+from slt_cache.pipeline.pretrain_llm import pretrain
 from slt_cache.pipeline.train_baseline import train_baseline
 from slt_cache.pipeline.train_llm import train_llm
 from slt_cache.pipeline.train_visual import train_visual
@@ -30,7 +30,6 @@ from slt_cache.runs.eval_files import saved_scores
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import rounded
 from slt_cache.runs.variants import BASELINE, label_of
-from slt_cache.text.families import small_family
 
 SAMPLES = 3
 
@@ -94,7 +93,7 @@ def run_demo(run: Run, full: bool) -> Demo:
         "the encoder is frozen now and runs once over every video; from here on no pixel is read",
         lambda: extract(run, [split for split in SPLITS if of_split(clips, split)], cache),
     )
-    if small_family(run.config.llm.source) is not None:
+    if run.pretrains_llm:
         _step("pre-training", "a small MBart learns the language from text alone", lambda: pretrain(run, clips))
     _step("stage 2", "the MBart learns to read the cached features", lambda: train_llm(run, cache))
     _step(

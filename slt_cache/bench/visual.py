@@ -24,9 +24,9 @@ from slt_cache.encoders.memory_estimate import frame_bytes
 from slt_cache.errors import SltCacheError
 from slt_cache.files import scratch_folder
 from slt_cache.models.translators import VisualTranslator
+from slt_cache.pipeline.llm_tokenizer import ensure_tokenizer
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes, frame_cache_in, make_folder
 from slt_cache.pipeline.prepare import ensure_clips, require_split
-from slt_cache.pipeline.prepare_llm import ensure_tokenizer
 from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.pipeline.visual_training import memory_needed, with_passes
 from slt_cache.progress import log

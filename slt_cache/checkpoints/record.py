@@ -14,7 +14,7 @@ from slt_cache.errors import InputError
 from slt_cache.features.spec import UNNAMED_BACKBONE, FeatureSpec
 from slt_cache.hashes import OWN_HASH, RECORD_FILE, file_sha256, hashes_of, read_signed, write_signed
 from slt_cache.metrics.base import Metric
-from slt_cache.metrics.registry import metric_named
+from slt_cache.metrics.registry import selector_named
 from slt_cache.progress import log
 from slt_cache.reading import RESTORE, parsed
 
@@ -63,15 +63,17 @@ class Record:
     @property
     def selected_by(self) -> Metric:
         """Metric on dev that selected the weights; recorded only if it is not BLEU-4."""
-        loops = (self.settings.get(name, {}) for name in ("visual_training", "llm_training", "loop"))
+        loops = (self.settings.get(name, {}) for name in ("visual_training", "llm_training", "llm_pretraining", "loop"))
         key = next((loop["select_by"] for loop in loops if "select_by" in loop), BLEU4)
-        return metric_named(key, f"{self.stage}: select_by")
+        return selector_named(key, f"{self.stage}: select_by")
 
     @property
     def dev_score(self) -> str:
         """Dev score that selected the weights, such as `BLEU-4 20.31`; empty without dev."""
         metric = self.selected_by
-        return f"{metric.label} {self.dev[metric.key]:.2f}" if self.dev and metric.key in self.dev else ""
+        if not self.dev or metric.key not in self.dev:
+            return ""
+        return f"{metric.label} {self.dev[metric.key]:.{metric.decimals + 1}f}"
 
     def finish(self, epochs: int, seconds: float) -> "Record":
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,7 +1,14 @@
 """Settings of a run."""
 
 from slt_cache.config.data import AugmentationConfig, CorpusConfig, ScoringConfig, VideoConfig
-from slt_cache.config.llm import GenerationConfig, LlmConfig, LlmPretrainingConfig, LlmTrainingConfig, LoraConfig
+from slt_cache.config.llm import (
+    CAUSAL,
+    GenerationConfig,
+    LlmConfig,
+    LlmPretrainingConfig,
+    LlmTrainingConfig,
+    LoraConfig,
+)
 from slt_cache.config.load import (
     check_config,
     differences,
@@ -19,6 +26,7 @@ from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig,
 
 __all__ = [
     "BLEU4",
+    "CAUSAL",
     "AugmentationConfig",
     "ComputeConfig",
     "Config",

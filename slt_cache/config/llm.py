@@ -113,9 +113,27 @@ class LlmConfig(Section):
         return self.name if self.init_from is None else self.init_from
 
 
-class LlmPretrainingConfig(OptimizerConfig):
-    """Pre-training of a small MBart (or mT5) on text alone, with MBart's noise (Liu et al. 2020, 2.2)."""
+CAUSAL = "causal"
+"""Value of llm_pretraining.objective: a decoder-only LLM is adapted to the text."""
+OF_SMALL_LLMS = (
+    *("vocabulary", "layers", "heads", "hidden", "feed_forward", "dropout"),
+    *("mask_ratio", "span_mean", "permute_sentences"),
+)
+"""Settings of llm_pretraining that are not read for an LLM that is only adapted."""
 
+
+class LlmPretrainingConfig(OptimizerConfig):
+    """Training on text alone, before stage 2: a small MBart (or mT5) learns to restore noised sentences (Liu et al.
+    2020, 2.2), or a decoder-only LLM is adapted to the language of the corpus."""
+
+    objective: Literal["denoising", "causal"] = "denoising"
+    """denoising: a small LLM of fresh weights. causal: llm.name, a decoder-only LLM, learns the text as a language
+    model; its vocabulary is trimmed to the text and the train sentences, and dev decides which weights are kept, by
+    the loss per token. A pre-trained LLM needs a lower lr, such as 1e-4, or 5e-4 with LoRA."""
+    lora: LoraConfig | None = None
+    """causal: settings of LoRA, which is merged into the LLM when it is saved; null: the whole LLM learns."""
+    sentences: PositiveInt | None = None
+    """Sentences of the text at most, drawn evenly from all of it; null: all."""
     seed: NonNegativeInt | None = None
     """Random seed of pre-training; null for the run's seed. Set it so that runs with different seeds start from the
     same LLM."""
@@ -148,10 +166,14 @@ class LlmPretrainingConfig(OptimizerConfig):
     label_smoothing: Probability = 0.0
 
     def recorded(self) -> dict[str, Any]:
-        """Returns the settings without the seed and the text file's name: the record has the seed and the file's
-        content elsewhere."""
+        """Returns the settings without the seed and the text: the record has the seed and the text's content elsewhere.
+        What only a small LLM, or only an adapted one, has is left out for the other."""
         settings = super().recorded()
-        del settings["seed"], settings["text"]
+        own = OF_SMALL_LLMS if self.objective == CAUSAL else ("objective", "lora")
+        for name in ("seed", "text", "sentences", *own):
+            del settings[name]
+        if self.objective == CAUSAL and self.lora is not None:
+            settings["lora"] = self.lora.recorded()
         return settings
 
 

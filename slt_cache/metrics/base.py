@@ -61,6 +61,8 @@ class Metric(ABC):
     lower_is_better: bool = False
     highest: float = 100.0
     """The upper end of its scale, which begins at 0."""
+    decimals: int = 1
+    """Of a value in the log of a training."""
     optional: bool = False
     """Whether it is computed only on request."""
 

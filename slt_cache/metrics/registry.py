@@ -6,6 +6,7 @@ from slt_cache.errors import InputError
 from slt_cache.metrics.base import Metric
 from slt_cache.metrics.bleu import BLEU
 from slt_cache.metrics.chrf import CHRF
+from slt_cache.metrics.loss import LOSS
 from slt_cache.metrics.rouge import ROUGE_L, ROUGE_L_BETA12
 from slt_cache.metrics.ter import TER
 
@@ -36,6 +37,11 @@ def metric_named(key: str, where: str = "metric") -> Metric:
     if key not in METRICS:
         raise InputError(f"{where} {key}: no such metric. Use {', '.join(METRICS)}.")
     return METRICS[key]
+
+
+def selector_named(key: str, where: str) -> Metric:
+    """Returns what a training selects its weights by: a metric, or the loss of a language model."""
+    return LOSS if key == LOSS.key else metric_named(key, where)
 
 
 def with_requested(keys: Iterable[str], where: str = "metric") -> tuple[str, ...]:

@@ -192,8 +192,7 @@ def _workload(run: Run, variant: Variant, cache: Path | None) -> Workload:
 
 
 def _lacks_pretraining(run: Run) -> bool:
-    llm = run.config.llm
-    return small_family(llm.name) is not None and llm.pretrained and not run.is_made("pretrained")
+    return run.pretrains_llm and not run.is_made("pretrained")
 
 
 def _state(folder: Path) -> str:
@@ -238,7 +237,7 @@ def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) 
     if config.compute.precision != "fp32":
         activations /= 2
     if variant.trains_encoder == "none":
-        lora = config.llm.lora is not None and variant is not PRETRAINING
+        lora = (config.llm_pretraining if variant is PRETRAINING else config.llm).lora is not None
         copies = 2 if lora else 4  # weights, gradients, AdamW's two
         return parameters, round(parameters * FLOAT * copies + activations)
     train = workload.splits["train"]

@@ -49,11 +49,12 @@ def too_long(run: Run, clips: Sequence[Clip]) -> list[str]:
     if positions is None:
         return []
     sentences = [_Sentence(f"{clip.id} ({clip.split})", clip.text, _is_noised(run, clip)) for clip in clips]
-    if run.config.llm_pretraining.text is not None and _is_pretrained(run):
-        from slt_cache.pipeline.prepare_llm import pretraining_text
+    if run.config.llm_pretraining.text is not None and run.pretrains_llm:
+        from slt_cache.pipeline.llm_tokenizer import pretraining_text
 
         lines = enumerate(pretraining_text(run, clips), start=1)
-        sentences += [_Sentence(f"llm_pretraining.text, sentence {number}", text, True) for number, text in lines]
+        noised = small_family(run.config.llm.name) is not None
+        sentences += [_Sentence(f"llm_pretraining.text, sentence {number}", text, noised) for number, text in lines]
     mask_ratio = run.config.llm_pretraining.mask_ratio
     long = [one for one in sentences if one.needed(one.most_tokens, START, mask_ratio) > positions]
     tokenizer = _tokenizer(run, clips) if long else None
@@ -86,12 +87,9 @@ class _Sentence:
         return tokens + start
 
 
-def _is_pretrained(run: Run) -> bool:
-    return small_family(run.config.llm.source) is not None and run.config.llm.pretrained
-
-
 def _is_noised(run: Run, clip: Clip) -> bool:
-    return clip.split == "train" and _is_pretrained(run) and run.config.llm_pretraining.text is None
+    small = small_family(run.config.llm.name) is not None and run.pretrains_llm
+    return clip.split == "train" and small and run.config.llm_pretraining.text is None
 
 
 def positions_of(name: str) -> int | None:
@@ -105,7 +103,7 @@ def positions_of(name: str) -> int | None:
 
 def _tokenizer(run: Run, clips: Sequence[Clip]) -> Any:
     """Returns the run's tokenizer, or one trained the same way; None if it is unavailable."""
-    from slt_cache.pipeline.prepare_llm import pretraining_text
+    from slt_cache.pipeline.llm_tokenizer import pretraining_text
     from slt_cache.text.tokenizer import characters_of, load_tokenizer, train_tokenizer
 
     llm, language = run.config.llm, language_code(run.config)

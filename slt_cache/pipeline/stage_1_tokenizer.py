@@ -15,7 +15,7 @@ from slt_cache.text.tokenizer import Tokenizer
 
 DECIDE_TOKENIZER = (
     *(f"llm.{name}" for name in ("name", "language", "trim", "keep_characters", "init_from")),
-    *(f"llm_pretraining.{name}" for name in ("text", "vocabulary")),
+    *(f"llm_pretraining.{name}" for name in ("objective", "text", "sentences", "vocabulary")),
 )
 """Settings that stage 1 shares with the LLM."""
 QUOTE = '"'

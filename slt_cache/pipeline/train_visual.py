@@ -15,8 +15,8 @@ from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.encoders.registry import find_backbone
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.init_encoder import initial_encoder
+from slt_cache.pipeline.llm_tokenizer import ensure_tokenizer
 from slt_cache.pipeline.prepare import ensure_clips, require_split
-from slt_cache.pipeline.prepare_llm import ensure_tokenizer
 from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.train_from_video import VideoStage, train_from_video
 from slt_cache.runs.derived import Derived

@@ -16,7 +16,6 @@ from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
 from slt_cache.runs.eval_files import is_of_these_weights
 from slt_cache.runs.variants import BASELINE, MODELS, PRETRAINING, VISUAL
-from slt_cache.text.families import small_family
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,12 @@ def plan(tables: Iterable[Table], seeds: Sequence[int], root: Path, config: Conf
 
 def _steps_of(place: RunFolder, row: Row, config: Config) -> Iterator[Step]:
     pretrain = Step(place.of_llm, "pretrain")
-    small = small_family(run_of(place.of_llm, config).config.llm.source)
+    pretrains = run_of(place.of_llm, config).pretrains_llm
     model = MODELS[row.model]
     if model.own_encoder:
         if model.after_stage_1:
             yield Step(place, "visual")
-        if small:
+        if pretrains:
             yield pretrain
         yield Step(place, "train", row.model)
         yield Step(place, "test", row.model)
@@ -69,7 +68,7 @@ def _steps_of(place: RunFolder, row: Row, config: Config) -> Iterator[Step]:
         yield Step(place, "test", row.model)
         return
     yield Step(place.of_cache, "features")
-    if small and model.pretrained:
+    if pretrains and model.pretrained:
         yield pretrain
     yield Step(place, "train", row.model)
     yield Step(place, "test", row.model)

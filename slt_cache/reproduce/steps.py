@@ -12,7 +12,7 @@ from slt_cache.errors import SltCacheError
 from slt_cache.pipeline.evaluate import evaluate
 from slt_cache.pipeline.extract import extract
 from slt_cache.pipeline.prepare import ensure_clips
-from slt_cache.pipeline.prepare_llm import pretrain
+from slt_cache.pipeline.pretrain_llm import pretrain
 from slt_cache.pipeline.train_baseline import train_baseline
 from slt_cache.pipeline.train_joint import train_joint, train_unfrozen
 from slt_cache.pipeline.train_llm import train_llm

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
-from slt_cache.config import Config, expanded, for_each_stage, is_as_written, load_config
+from slt_cache.config import CAUSAL, Config, expanded, for_each_stage, is_as_written, load_config
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.folders import has_stepped_aside
 from slt_cache.hashes import RECORD_FILE
@@ -17,6 +17,7 @@ from slt_cache.progress import log
 from slt_cache.runs.open_names import require_known_names
 from slt_cache.runs.settings_use import MADE_BY, STAGES, is_used, named, stage_of, value_of
 from slt_cache.runs.variants import TRAININGS, trained_by
+from slt_cache.text.families import small_family
 
 DEFAULT_CONFIG = "avatar"
 PREPARATION = "prepare.json"
@@ -110,6 +111,13 @@ class Run:
     @property
     def report(self) -> Path:
         return self.folder / "report.html"
+
+    @property
+    def pretrains_llm(self) -> bool:
+        """Whether the run trains its LLM on text alone before stage 2: a small one, or to adapt a decoder-only one."""
+        llm = self.config.llm
+        adapts = self.config.llm_pretraining.objective == CAUSAL
+        return llm.init_from is None and llm.pretrained and (small_family(llm.name) is not None or adapts)
 
     def is_made(self, stage: str) -> bool:
         """Returns whether a stage, named as in settings_use.STAGES, is finished."""

@@ -34,7 +34,8 @@ MADE_BY = {
     "llm": "train-llm",
     "control": "demo",
 }
-UPSTREAM = {"visual": ("llm", "llm_pretraining.text", "llm_pretraining.vocabulary"), "pretrained": ("llm",)}
+_TEXT = tuple(f"llm_pretraining.{name}" for name in ("objective", "text", "sentences", "vocabulary"))
+UPSTREAM = {"visual": ("llm", *_TEXT), "pretrained": ("llm",)}
 """Settings that a stage shares with a later one, whose result they outdate."""
 
 _SCORED = ("generation", "scoring", "compute")
@@ -49,8 +50,7 @@ USED = {
         "light_t",
         "visual_training",
         "llm",
-        "llm_pretraining.text",
-        "llm_pretraining.vocabulary",
+        *_TEXT,
         *_SCORED,
     ),
     "extract-features": ("features", "augmentation", "compute"),

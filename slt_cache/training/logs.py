@@ -52,7 +52,7 @@ class MetricsLog:
         self._append({"kind": "epoch", **place, "loss": loss, "seconds": seconds, "dev": scores})
         dev = {f"dev/{metric}": score for metric, score in scores.items()}
         self._track({"epoch/number": epoch, "epoch/loss": loss, "epoch/seconds": seconds, **dev}, progress.step)
-        reached = f", dev {self.metric.label} {scores[self.metric.key]:.1f}" if scores else ""
+        reached = f", dev {self.metric.label} {scores[self.metric.key]:.{self.metric.decimals}f}" if scores else ""
         rest = f", {duration(left)} left" if left else ""
         self.log(f"{name} epoch {epoch}: loss {loss:.3f}{reached}, {seconds:.0f} s{rest}")
 

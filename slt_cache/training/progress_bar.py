@@ -39,7 +39,7 @@ class EpochBar:
         if left is not None:
             shown.append(f"{duration(left)} left")
         if dev:
-            shown.append(f"best dev {self.metric.label} {dev[self.metric.key]:.1f}")
+            shown.append(f"best dev {self.metric.label} {dev[self.metric.key]:.{self.metric.decimals}f}")
         self.bar.set_postfix_str(", ".join(shown), refresh=False)
         self.bar.update()
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from slt_cache.config import OptimizerConfig
 from slt_cache.metrics.base import Metric
-from slt_cache.metrics.registry import metric_named
+from slt_cache.metrics.registry import selector_named
 
 
 class Task(Protocol):
@@ -100,7 +100,7 @@ class TrainerOptions:
     @property
     def metric(self) -> Metric:
         """Metric that selects the best weights."""
-        return metric_named(self.settings.select_by, "select_by")
+        return selector_named(self.settings.select_by, "select_by")
 
     @property
     def last(self) -> Path:

@@ -1,6 +1,7 @@
 """Low-rank adaptation (LoRA, Hu et al. 2022) of an LLM with peft, in place: matrices added to some of its linear layers
 are trained, everything else is frozen. Knows no files."""
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -115,6 +116,13 @@ def fill_lora(seq2seq: Any, weights: Mapping[str, torch.Tensor]) -> list[str]:
     if not wrong:
         peft.set_peft_model_state_dict(seq2seq, state, adapter_name=NAME)
     return wrong
+
+
+def merged(seq2seq: nn.Module) -> nn.Module:
+    """Returns a copy of the model with the matrices merged in, see `merge_lora`; the model itself trains on."""
+    merged_copy = copy.deepcopy(seq2seq)
+    merge_lora(merged_copy)
+    return merged_copy
 
 
 def merge_lora(seq2seq: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The LLM's side before stage 2."""
+"""The LLM's tokenizer and text before anything is trained."""
 
 from pathlib import Path
 
@@ -6,8 +6,7 @@ import pytest
 
 from slt_cache.config import load_config
 from slt_cache.corpora.base import MONOLINGUAL_FILE, Clip
-from slt_cache.errors import InputError
-from slt_cache.pipeline.prepare_llm import ensure_tokenizer, pretraining_text, small_llm
+from slt_cache.pipeline.llm_tokenizer import ensure_tokenizer, pretraining_text
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 
@@ -39,6 +38,9 @@ def test_characters_that_only_train_has_get_a_token(tmp_path: Path, capsys: pyte
     assert "only the train split has the characters" in capsys.readouterr().err
 
 
-def test_no_other_llm_than_the_small_ones_is_pre_trained(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="only small-mbart and small-mt5 are pre-trained here"):
-        small_llm(run_with(tmp_path, "llm.name=facebook/mbart-large-cc25"))
+def test_a_part_of_the_text_is_drawn_evenly_from_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "own.txt").write_text("".join(f"satz {n}\n" for n in range(10)), encoding="utf-8")
+    text = f"llm_pretraining.text={tmp_path / 'own.txt'}"
+    some = pretraining_text(run_with(tmp_path, text, "llm_pretraining.sentences=3"), CLIPS)
+    assert some == ["satz 0", "satz 3", "satz 6"]
+    assert len(pretraining_text(run_with(tmp_path, text, "llm_pretraining.sentences=20"), CLIPS)) == 10
