@@ -15,7 +15,10 @@ def reproduce(
     options: Options,
     tables: Annotated[
         list[str],
-        typer.Argument(metavar="TABLE...", help="table4 to table10, fig2, fig4, or all."),
+        typer.Argument(
+            metavar="TABLE...",
+            help="table4 to table10, fig2, fig4, or all; besides those of the paper, llms and joint.",
+        ),
     ],
     seeds: Annotated[str, typer.Option("--seeds", metavar="SEED,...", help="Train once with each.")] = "0",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan and what it will take.")] = False,

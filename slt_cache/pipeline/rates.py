@@ -12,11 +12,11 @@ from torch import nn
 from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import Config
 from slt_cache.device import pick_device
-from slt_cache.models.llm.small import make_of_shape, make_small
+from slt_cache.models.llm.small import make_of_shape, make_one_layer, make_small
 from slt_cache.models.translators import LIGHT_T_SIZES, SignTranslator, make_light_t
 from slt_cache.pipeline.workload import Workload
 from slt_cache.runs.variants import BASELINE, MODELS, VISUAL
-from slt_cache.text.families import likely_family, small_family
+from slt_cache.text.families import likely_family, local_config, small_family
 from slt_cache.training.optimizers import AdamW
 
 TRIMMED_VOCABULARY = 2500
@@ -176,5 +176,8 @@ def _make(name: str, config: Config) -> tuple[Any, int]:
         return make_light_t(name, TRIMMED_VOCABULARY, 1, 2, config.light_t.dropout), 1
     if small_family(name) is not None:
         return make_small(name, config.llm_pretraining, config.llm_pretraining.vocabulary, 1, 2, 4), 1
+    own = local_config(name)
+    if own is not None and not own.is_encoder_decoder:
+        return make_one_layer(own, TRIMMED_VOCABULARY)
     family = likely_family(name)
     return make_of_shape(family, replace(family.published, layers=1), TRIMMED_VOCABULARY), family.published.layers

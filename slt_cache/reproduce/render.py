@@ -79,7 +79,8 @@ def _difference_text(differences: Sequence[Delta]) -> str:
 
 def verdict(result: TableResult) -> list[str]:
     """Returns what the paper found, whether it is confirmed here, and whether the scores are due to the LLM."""
-    return [f"the paper: {result.table.finding}", *_order(result), *_against_baseline(result)]
+    finding = [f"the paper: {result.table.finding}"] if result.table.finding else []
+    return [*finding, *_order(result), *_against_baseline(result)]
 
 
 def _order(result: TableResult) -> list[str]:

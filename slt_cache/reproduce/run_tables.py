@@ -15,6 +15,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.locks import exclusive
 from slt_cache.reading import read_object
+from slt_cache.reproduce.experiments import experiments
 from slt_cache.reproduce.html import write_page
 from slt_cache.reproduce.norms import norms_of
 from slt_cache.reproduce.planning import Step, is_done, plan
@@ -94,11 +95,13 @@ def request_of(
     preset_of(loaded)
     if loaded.features.level != "sign":
         raise InputError(f"features.level {loaded.features.level}: table 8 compares the levels. Set it to sign.")
-    known = tables(loaded)
+    of_paper = tables(loaded)
+    known = {**of_paper, **experiments(loaded)}
     unknown = [name for name in names if name not in (*known, ALL)]
     if unknown:
-        raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(known)} or {ALL}.")
-    chosen = tuple(known.values()) if ALL in names else tuple(table for table in known.values() if table.name in names)
+        raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(known)} or {ALL} (of the paper).")
+    wanted = {*names, *(of_paper if ALL in names else ())}
+    chosen = tuple(table for table in known.values() if table.name in wanted)
     passing: dict[str, Any] = {} if device is None else {"compute.device": device}
     if "compute.keep_state" not in named(settings):
         passing["compute.keep_state"] = False  # dozens of trainings, which nobody continues

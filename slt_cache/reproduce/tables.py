@@ -36,7 +36,7 @@ class Table:
     """Name on the command line."""
     title: str
     finding: str
-    """Conclusion of the paper."""
+    """Conclusion of the paper; empty if the table is not in it."""
     rows: tuple[Row, ...]
     against: int = 0
     """Baseline row that the others are compared with: the paper's own method."""

@@ -7,6 +7,7 @@ nothing.
     DIR/seed0/frame/          the encoder of base, other features
     DIR/seed0/epoch-12/       the encoder of base as it was then
     DIR/seed0/mt5/            the encoder and the cache of base, another LLM
+    DIR/seed0/lora/           the same LLM, trained otherwise
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from slt_cache.config import Config, check_config
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.files import link_or_copy, replacing
 from slt_cache.pipeline.train_from_video import epoch_folder
+from slt_cache.reproduce.experiments import SMALL_MBART, VARIANTS_OF_LLM, own_settings
 from slt_cache.reproduce.tables import BASE, kept_epochs
 from slt_cache.runs.run import Run
 from slt_cache.runs.variants import MODELS
@@ -49,18 +51,23 @@ class RunFolder:
     @property
     def of_llm(self) -> "RunFolder":
         """Folder in which the LLM of this variant is pre-trained."""
-        return replace(self, seed=self.llm_seed, variant=MT5 if self.variant == MT5 else BASE)
+        return replace(self, seed=self.llm_seed, variant=self.variant if self.variant in (MT5, SMALL_MBART) else BASE)
+
+    @property
+    def of_tokenizer(self) -> "RunFolder":
+        """Folder with the tokenizer of a small LLM, which MBart and mT5 share."""
+        return self.of_llm if self.variant == SMALL_MBART else self.with_variant(BASE).of_llm
 
     @property
     def of_encoder(self) -> "RunFolder":
         """Folder in which the encoder of this variant is trained."""
-        shares = self.variant in (*LEVELS, MT5) or self.variant.startswith("epoch-")
+        shares = self.variant in (*LEVELS, MT5, *VARIANTS_OF_LLM) or self.variant.startswith("epoch-")
         return self.with_variant(BASE) if shares else self
 
     @property
     def of_cache(self) -> "RunFolder":
         """Folder with the features of this variant and the Light-T baseline trained on them."""
-        return self.with_variant(BASE) if self.variant == MT5 else self
+        return self.with_variant(BASE) if self.variant in (MT5, *VARIANTS_OF_LLM) else self
 
 
 def folder_of(root: Path, seed: int, variant: str, config: Config) -> RunFolder:
@@ -91,7 +98,7 @@ def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[st
     own.update(trained.settings)
     if trained.own_encoder and not trained.after_stage_1:  # it sees the clips as often as both stages together
         own["llm_training.epochs"] = config.visual_training.epochs + config.llm_training.epochs
-    return own
+    return own | own_settings(place.variant, config)
 
 
 def run_of(place: RunFolder, config: Config, model: str = "llm") -> Run:
@@ -115,7 +122,7 @@ def linked_artifacts(place: RunFolder) -> dict[Path, Path]:
     """Returns the artifacts of other variants that this one uses: path in its folder -> path of the original."""
     run, encoder, cache, llm, tokenizer = (
         Run(other.folder, Config())
-        for other in (place, place.of_encoder, place.of_cache, place.of_llm, place.with_variant(BASE).of_llm)
+        for other in (place, place.of_encoder, place.of_cache, place.of_llm, place.of_tokenizer)
     )
     name, _, epoch = place.variant.rpartition("-")
     paths = {

@@ -23,8 +23,10 @@ from tests.helpers.small_llms import make_small_llm
 from tests.helpers.tiny_run import succeed
 
 CAUSAL = ("--objective", "causal")
-BRIEF = ("llm_pretraining.epochs=2", "llm_pretraining.batch_size=8", "llm_pretraining.sentences=40")
-BRIEF += ("llm_pretraining.warmup_steps=0", "llm_pretraining.lr=5e-3")
+BRIEF = tuple(
+    f"llm_pretraining.{setting}"
+    for setting in ("epochs=2", "batch_size=8", "sentences=40", "warmup_steps=0", "lr=5e-3")
+)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_an_interrupted_adaptation_ends_as_an_uninterrupted_one(
     adapted: tuple[Path, Ran], prepared: Path, llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = shutil.copytree(prepared, tmp_path / "run")
-    asked = ("llm", "pretrain", "--run", run, "--name", llm, *CAUSAL, *settings(*BRIEF))
+    asked: tuple[str | Path, ...] = ("llm", "pretrain", "--run", run, "--name", llm, *CAUSAL, *settings(*BRIEF))
     epoch: Callable[..., Iterator[TextBatch]] = TextBatches.epoch
 
     def interrupted(self: TextBatches, number: int, first: int = 0) -> Iterator[TextBatch]:

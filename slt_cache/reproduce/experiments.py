@@ -1,0 +1,66 @@
+"""Tables that are not in the paper: LLMs compared, and protocols of joint training. `all` omits them."""
+
+from typing import Any
+
+from slt_cache.config import Config, LoraConfig, load_config
+from slt_cache.reproduce.tables import BASE, Row, Table
+from slt_cache.text.families import small_family
+
+WHOLE, LORA, SMALL_MBART = "whole", "lora", "small-mbart"
+VARIANTS_OF_LLM = (WHOLE, LORA, SMALL_MBART)
+"""Variants of the LLM, over the encoder and the features of the run's own settings."""
+VIDEO_EPOCHS, ONE_RATE = "video-epochs", "one-rate"
+"""Variants of joint training."""
+SMALL_CONFIG = "avatar-rich"
+"""The shipped config that has the settings of the small MBart."""
+LORA_RATE = 10
+"""Learning rate of LoRA to that of the whole LLM; our choice."""
+
+
+def experiments(config: Config) -> dict[str, Table]:
+    """Returns all of them by name; rows with the run's own settings are their base."""
+    whole, lora = (BASE, LORA) if config.llm.lora is None else (WHOLE, BASE)
+    llms = (
+        Row("pre-trained, whole", whole, "llm"),
+        Row("pre-trained, LoRA", lora, "llm"),
+        Row("from scratch", whole, "llm-from-scratch"),
+    )
+    small = (
+        Row("small MBart, pre-trained", SMALL_MBART, "llm"),
+        Row("small MBart from scratch", SMALL_MBART, "llm-from-scratch"),
+    )
+    joint = (
+        Row("both stages", BASE, "llm"),
+        Row("jointly, for the epochs of both stages", BASE, "joint"),
+        Row("jointly, for the epochs of stage 1", VIDEO_EPOCHS, "joint"),
+        Row("jointly, at one learning rate", ONE_RATE, "joint"),
+    )
+    listed = (
+        Table("llms", "the LLM and its training", "", llms + (small if small_family(config.llm.name) is None else ())),
+        Table("joint", "protocols of joint training", "", joint),
+    )
+    return {table.name: table for table in listed}
+
+
+def own_settings(variant: str, config: Config) -> dict[str, Any]:
+    """Returns the settings of a variant of these tables by `section.key`; none for any other variant."""
+    lr = config.llm_training.lr
+    if variant == SMALL_MBART:
+        return _small_mbart()
+    settings: dict[str, dict[str, Any]] = {
+        WHOLE: {"llm.lora": None, "llm_training.lr": lr / LORA_RATE},
+        LORA: {"llm.lora": LoraConfig(r=16).model_dump(mode="json"), "llm_training.lr": lr * LORA_RATE},
+        VIDEO_EPOCHS: {"llm_training.epochs": config.visual_training.epochs},
+        ONE_RATE: {"llm_training.encoder_lr": lr, "llm_training.adapter_lr": lr},
+    }
+    return settings.get(variant, {})
+
+
+def _small_mbart() -> dict[str, Any]:
+    """Returns the small MBart with its pre-training and its learning rate; the corpus and its text stay."""
+    small = load_config(SMALL_CONFIG)
+    own = {"llm_training.lr": small.llm_training.lr}
+    for section, kept in (("llm", {"language"}), ("llm_pretraining", {"seed", "text"})):
+        values = getattr(small, section).model_dump(mode="json", exclude=kept)
+        own |= {f"{section}.{key}": value for key, value in values.items()}
+    return own
