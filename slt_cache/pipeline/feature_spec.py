@@ -28,7 +28,7 @@ def feature_spec(
     dims = {
         "frame": model.encoder.kind.dim,
         "sign": model.encoder.dim,
-        "hidden": model.translator.seq2seq.config.d_model,
+        "hidden": model.translator.kind.width,
     }
     return FeatureSpec(
         encoder_sha256=checkpoint.sha256(features.level),

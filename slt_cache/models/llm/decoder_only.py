@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import Cache
 
 from slt_cache.encoders.packing import pad
 from slt_cache.errors import InputError, SltCacheError
@@ -68,9 +69,24 @@ class DecoderOnly:
         return logits
 
     def generate(self, embeds: torch.Tensor, mask: torch.Tensor, start: torch.Tensor, **options: Any) -> Any:
-        """Runs transformers' `generate` with the decoder prefix [B, S], which its sequences begin with."""
-        read = self._read(embeds, mask, start, keep=None)
-        return self.seq2seq.generate(input_ids=start, return_dict_in_generate=True, **read, **options)
+        """Runs transformers' `generate` with the decoder prefix [B, S], which its sequences begin with. The video is
+        processed once per clip for any number of beams."""
+        read = self._read(embeds, mask, start, keep=1)
+        asked = {name: read[name] for name in ("inputs_embeds", "attention_mask")}  # it numbers positions itself
+        return self.seq2seq.generate(
+            input_ids=start, return_dict_in_generate=True, **asked, **self._processed(read, options), **options
+        )
+
+    def _processed(self, read: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        """Returns the keys and values of the whole input but its last position, for each beam, as an argument of
+        `generate`, which would compute them per beam. Empty for recurrent models, whose states it cannot continue."""
+        name = "cache" if "cache" in self._accepted else "past_key_values"  # before transformers 5.24
+        earlier = {key: value[:, :-1] if isinstance(value, torch.Tensor) else value for key, value in read.items()}
+        cache = getattr(self.seq2seq(**earlier, use_cache=True), name, None)
+        if not isinstance(cache, Cache) or any(getattr(cache, "is_linear", ())):
+            return {}
+        cache.batch_repeat_interleave(max(options.get("num_beams", 1), options.get("num_return_sequences", 1)))
+        return {name: cache}
 
     def attention(self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """Computes the self-attention of each token to the video, mean over heads and layers, divided by its sum:
@@ -82,7 +98,7 @@ class DecoderOnly:
         for clip, shown, ids in zip(embeds, mask.sum(1).tolist(), decoder_input_ids, strict=True):
             alone = (clip[None, :shown], mask.new_ones(1, shown), ids[None])
             found = self.seq2seq(**self._read(*alone, keep=1), use_cache=False, output_attentions=True)
-            layers = [layer for layer in found.attentions or () if layer is not None]  # each [1, heads, T, T]
+            layers = [one for one in getattr(found, "attentions", None) or () if one is not None]  # [1, heads, T, T]
             if not layers:
                 raise SltCacheError(f"{type(self.seq2seq).__name__} has no attention")
             mean = torch.stack([layer[0].float().mean(0) for layer in layers]).mean(0)
@@ -92,9 +108,9 @@ class DecoderOnly:
             rows.append(nn.functional.pad(onto, (0, steps - shown)))
         return torch.stack(rows)
 
-    def _read(self, embeds: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor, keep: int | None) -> dict[str, Any]:
+    def _read(self, embeds: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor, keep: int) -> dict[str, Any]:
         """Returns the arguments of the model's `forward` for the whole input and the logits of the last `keep`
-        positions; with None those of `generate`."""
+        positions."""
         words = self.seq2seq.get_input_embeddings()
         before = words(ids.new_tensor(self.before)).expand(len(ids), -1, -1)  # [B, P, D]
         filled = torch.cat([mask.new_ones(before.shape[:2]), mask], 1).bool()
@@ -102,8 +118,6 @@ class DecoderOnly:
         context = pad(torch.cat([before, embeds.to(before.dtype)], 1)[filled], left)
         attended = torch.cat([left.long(), torch.ones_like(ids)], 1)
         read = {"inputs_embeds": torch.cat([context, words(ids)], 1), "attention_mask": attended}
-        if keep is None:
-            return read
         wanted = {"position_ids": (attended.cumsum(1) - 1).clamp(min=0), "logits_to_keep": keep}
         return {**read, **{name: value for name, value in wanted.items() if name in self._accepted}}
 

@@ -18,6 +18,7 @@ from transformers.utils import logging
 
 from slt_cache.errors import InputError
 from slt_cache.models.weights import some_of
+from slt_cache.reading import first_line
 from slt_cache.text.families import family_of_config, is_decoder_only
 from slt_cache.text.gguf import source_of
 from slt_cache.text.pretrained import loading, require_plain
@@ -27,8 +28,8 @@ LEFT_OVER = re.compile(r"(^|\.)(version|position_ids|_float_tensor|embed_positio
 """Names of constants that older versions of fairseq and transformers saved and no model has any more."""
 LAYERDROPS = ("encoder_layerdrop", "decoder_layerdrop", "layerdrop")
 """Settings of M2M100 and XGLM that skip layers; DDP needs every gradient."""
-DROPOUTS = (("dropout", "resid_pdrop", "embd_pdrop", "hidden_dropout"), ("attention_dropout",))
-"""Dropout settings of decoder-only LLMs; the second group applies to those with dropout in attention only."""
+DROPOUTS = ("dropout", "resid_pdrop", "embd_pdrop", "hidden_dropout", "attn_pdrop", "attention_dropout")
+"""Dropout settings of decoder-only LLMs; those of Llama and its like have only the last one."""
 PROBE = 4
 """Number of positions of the text that tests whether an LLM is causal."""
 ROUNDING = 1e-3
@@ -57,9 +58,9 @@ def load_seq2seq(
             family = family_of_config(config)
             if family is not None and family.has_own_output_layer(config):
                 give_own_output_layer(model)
+        model.generation_config = without_search_settings(model.generation_config)
         if not config.is_encoder_decoder:
             require_causal(name, model)
-    model.generation_config = without_search_settings(model.generation_config)
     if tokenizer is not None and not config.is_encoder_decoder:
         model.generation_config.update(eos_token_id=tokenizer.eos, pad_token_id=tokenizer.pad)
     return model
@@ -75,8 +76,7 @@ def _set_dropout(name: str, config: PretrainedConfig, dropout: float) -> None:
         names = ["dropout_rate" if hasattr(config, "dropout_rate") else "dropout"]  # T5's name
     else:
         config = config.get_text_config(decoder=True)
-        groups = ([one for one in group if hasattr(config, one)] for group in DROPOUTS)
-        names = next(filter(None, groups), [])
+        names = [one for one in DROPOUTS if hasattr(config, one)]
     if not names:
         raise InputError(f"llm_training.dropout: {name} has no dropout. Omit the setting.")
     for setting in names:
@@ -85,17 +85,19 @@ def _set_dropout(name: str, config: PretrainedConfig, dropout: float) -> None:
 
 @torch.no_grad()
 def require_causal(name: str, model: Any) -> None:
-    """Raises InputError if a position of the model attends to later ones: trained so, it would learn to copy the
-    target and generate nonsense without any error."""
+    """Raises InputError if the model cannot generate from embeddings, or if a position attends to later ones: trained
+    so, it would learn to copy the target and generate nonsense without any error."""
     words = model.get_input_embeddings().weight
     embeds = torch.randn(2, PROBE, words.shape[1], generator=torch.Generator().manual_seed(0)).to(words)
     embeds[1, :-1] = embeds[0, :-1]
     was_training, _ = model.training, model.eval()
     try:
         first, other = model(inputs_embeds=embeds, use_cache=False).logits[:, : PROBE - 1].float()
-    except (TypeError, ValueError) as error:
+        model.generate(inputs_embeds=embeds, num_beams=2, max_new_tokens=1, do_sample=False, pad_token_id=0)
+    except Exception as error:  # each class that cannot do it raises its own
         raise InputError(
-            f"llm.name {name}: {type(model).__name__} takes no embeddings ({error}). Use another LLM."
+            f"llm.name {name}: {type(model).__name__} cannot generate from embeddings by beam search "
+            f"({first_line(error)}). Use another LLM."
         ) from error
     finally:
         model.train(was_training)

@@ -1,5 +1,6 @@
 """Every family of decoder-only LLMs, tiny and with random weights: what a video is to them, alone and in a batch."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, BertConfig, BertGenerationConfig, BertGenerationDecoder
+from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertGenerationConfig, BertGenerationDecoder
 
 from slt_cache.batches.targets import make_targets
 from slt_cache.config import GenerationConfig, LlmConfig
@@ -20,7 +21,7 @@ from slt_cache.models.translators import SignTranslator, token_loss
 from slt_cache.text.prompt import has_prompt, with_prompt
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from tests.decoding.test_decoding import Encoded
-from tests.helpers.small_causal_llms import CAUSAL_FAMILIES, make_causal_llm
+from tests.helpers.small_causal_llms import CAUSAL_FAMILIES, TOKENIZERS, make_causal_llm
 from tests.helpers.small_llms import SENTENCES
 
 DIM = 8
@@ -230,8 +231,8 @@ def test_what_there_are_no_positions_for_is_not_read_and_not_written(load: Load)
 
 def test_dropout_is_set_where_the_config_has_it(tmp_path: Path) -> None:
     for family, names in {
-        "gpt2": ("resid_pdrop", "embd_pdrop"),
-        "xglm": ("dropout",),
+        "gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"),
+        "xglm": ("dropout", "attention_dropout"),
         "llama": ("attention_dropout",),
     }.items():
         make_causal_llm(family, tmp_path / family)
@@ -263,3 +264,62 @@ def test_embeddings_are_measured_as_the_model_scales_them(load: Load) -> None:
         model, _ = load(family)
         table = model.seq2seq.get_input_embeddings().weight.std().item()
         assert model.kind.norm == pytest.approx(table * 32**0.5, rel=1e-3)
+
+
+def save_class(kind: str, folder: Path) -> None:
+    """Writes a small model of a class that has no maker, with GPT-2's tokenizer."""
+    tokenizer = TOKENIZERS["gpt2"](SENTENCES)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.2}
+    if kind == "opt":
+        shape |= {"ffn_dim": 64, "word_embed_proj_dim": 32, "max_position_embeddings": 256}
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **shape)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(("kind", "positions"), [("opt", 191), ("bloom", None), ("mamba", None)])
+def test_a_class_without_a_row_works_too(kind: str, positions: int | None, tmp_path: Path) -> None:
+    """With positions that end and are counted otherwise (OPT), biases of attention (BLOOM), or recurrent (Mamba)."""
+    save_class(kind, tmp_path)
+    tokenizer = load_tokenizer(str(tmp_path), None)
+    model = SignTranslator(DIM, load_seq2seq(str(tmp_path), tokenizer=tokenizer), tokenizer.start).eval()
+    assert model.positions == positions
+    search, ids = GenerationConfig(num_beams=3, max_new_tokens=6), tuple(map(str, LENGTHS))
+    alone = [Encoded((name,), clip, torch.tensor([len(clip)])) for name, clip in zip(ids, clips(), strict=True)]
+    together = [Encoded(ids, torch.cat(clips()), torch.tensor(LENGTHS))]
+    found, wanted = (decode(model, batches, tokenizer, search) for batches in (together, alone))
+    assert [one.texts for one in found] == [one.texts for one in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["rwkv", "openai-gpt"])
+def test_a_class_that_cannot_search_from_embeddings_is_one_line(kind: str, tmp_path: Path) -> None:
+    save_class(kind, tmp_path)
+    with pytest.raises(
+        InputError, match=r"cannot generate from embeddings by beam search .* Use another LLM"
+    ) as raised:
+        load_seq2seq(str(tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.slow
+def test_thirty_two_clips_together_take_well_under_half_the_time_of_one_by_one(tmp_path: Path) -> None:
+    layers = {"num_hidden_layers": 6, "layer_types": ["sliding_attention"] * 5 + ["full_attention"]}
+    shape: Any = {"hidden_size": 256, "intermediate_size": 1024, "head_dim": 64, "initializer_range": 0.05, **layers}
+    make_causal_llm("gemma3_text", tmp_path, **shape)
+    tokenizer = load_tokenizer(str(tmp_path), "de_DE")
+    model = SignTranslator(DIM, load_seq2seq(str(tmp_path), tokenizer=tokenizer), tokenizer.start).eval()
+    lengths = tuple(range(30, 62))
+    ids, search = tuple(map(str, lengths)), GenerationConfig(num_beams=5, max_new_tokens=20)
+    together = [Encoded(ids, torch.cat(clips(lengths)), torch.tensor(lengths))]
+    alone = [Encoded((name,), clip, torch.tensor([len(clip)])) for name, clip in zip(ids, clips(lengths), strict=True)]
+    seconds, found = [], []
+    for batches in (together, alone):
+        begun = time.perf_counter()
+        found.append(decode(model, batches, tokenizer, search))
+        seconds.append(time.perf_counter() - begun)
+    assert [one.texts for one in found[0]] == [one.texts for one in found[1]]
+    for one, other in zip(*found, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-4)
+    assert seconds[0] < 0.4 * seconds[1], seconds

@@ -1,0 +1,78 @@
+"""A decoder-only LLM, trimmed and with a prompt, through what is done to trainings: killed and gone on with, shared by
+two processes, and joint with the encoder."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slt_cache.checkpoints.end_to_end import load_end_to_end
+from slt_cache.checkpoints.translator import load_llm
+from slt_cache.models.llm.decoder_only import DecoderOnly
+from slt_cache.reading import read_json
+from tests.e2e.test_distributed import difference, losses, two
+from tests.e2e.test_resume import SMALL
+from tests.helpers.commands import TINY, complaints, slt_cache
+from tests.helpers.small_causal_llms import make_causal_llm
+
+SETTINGS = [*SMALL, "llm_training.dropout=0.0", "light_t.dropout=0.0", "visual_training.epochs=1"]
+PROMPT = "llm.prompt=Sign: {video} German:"
+
+
+def succeed(*arguments: object) -> str:
+    ran = slt_cache(*arguments)  # type: ignore[arg-type]
+    assert ran.code == 0, ran.err
+    return ran.out
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of both stages that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("decoder")
+    make_causal_llm("gpt2", folder / "llm")
+    run = folder / "run"
+    settings = [part for setting in [*SETTINGS, f"llm.name={folder / 'llm'}"] for part in ("--set", setting)]
+    succeed("train-visual", "--run", run, "--config", TINY, *settings)
+    succeed("extract-features", "--split", "all", "--run", run)
+    succeed("train-llm", "--features", "feats.h5", "--run", run, "--set", PROMPT)
+    return run
+
+
+def test_killed_and_stopped_it_ends_with_the_weights_of_an_uninterrupted_training(whole: Path, tmp_path: Path) -> None:
+    kill = {"stage": "llm", "signal": signal.SIGKILL, "workers": 0}
+    stop = {"stage": "llm", "signal": signal.SIGTERM, "workers": 0}
+    assert (
+        complaints(whole, tmp_path, [{**kill, "event": 0.3}, {**kill, "event": 0.7}, {**stop, "event": 0.5}])
+        == [None] * 3
+    )
+
+
+def test_two_processes_train_it_as_one_does(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    shutil.rmtree(run / "llm")  # the trimmed LLMs too
+    team = two(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", run)
+    assert team.code == 0, team
+    expected, found = losses(whole / "llm"), losses(run / "llm")
+    assert len(found) == len(expected) and np.allclose(found, expected, atol=1e-4), (expected, found)
+    for file in ("model.safetensors", "adapter.safetensors"):
+        assert (
+            difference(whole / "llm" / "best" / file, run / "llm" / "best" / file) < 1e-2
+        )  # the sign of a gradient of about 0 may differ
+
+
+@pytest.mark.parametrize("command", ["train-llm", "train-joint"])
+def test_the_encoder_learns_with_it(whole: Path, tmp_path: Path, command: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    unfreeze = ("--set", "llm_training.unfreeze=temporal") if command == "train-llm" else ()
+    succeed(command, "--run", run, *unfreeze, "--set", "llm_training.epochs=1", "--set", "compute.workers=0")
+    [folder] = [llm.parents[1] for llm in run.glob("*/best/llm")]
+    saved = load_end_to_end(folder / "best", "").model.translator
+    before = load_llm(run / "llm" / "best").model
+    assert isinstance(saved.kind, DecoderOnly) and isinstance(before.kind, DecoderOnly)
+    assert (saved.kind.before, saved.start) == (before.kind.before, before.start) and len(saved.kind.before) > 1
+    succeed("eval", "--run", run, "--model", folder.name)
+    assert read_json(run / "eval" / f"{folder.name}.test.json")["clips"] > 0
