@@ -142,7 +142,8 @@ def _ids_of(loader: DataLoader[Any], features: FeatureCache, batches: int | None
 
 def _llm(run: Run, tokenizer: Tokenizer, other: BenchShape | None) -> PreTrainedModel:
     if other is None:
-        return load_seq2seq(str(run.llm / "best"), dropout=run.config.llm_training.dropout)
+        dtype = getattr(torch, run.config.llm.dtype)
+        return load_seq2seq(str(run.llm / "best"), dropout=run.config.llm_training.dropout, dtype=dtype)
     return other.make(max(VOCABULARY, len(tokenizer)))
 
 

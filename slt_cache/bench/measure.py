@@ -23,6 +23,7 @@ from slt_cache.encoders.frozen import PRECISIONS
 from slt_cache.encoders.packing import step_mask
 from slt_cache.errors import InputError
 from slt_cache.files import scratch_folder
+from slt_cache.models.llm.load import checkpoint_activations
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_of_shape
 from slt_cache.models.translators import IGNORED, SignTranslator
@@ -87,6 +88,8 @@ def make_translator(config: Config, dim: int, seq2seq: Any, start: tuple[int, ..
     """Assembles the model of stage 2, with LoRA if the settings ask for it."""
     if config.llm.lora is not None:
         add_lora(seq2seq, config.llm.lora)
+    if config.llm_training.checkpointing:
+        checkpoint_activations(seq2seq)
     return SignTranslator(dim, seq2seq, start, **config.llm_training.dropouts)
 
 

@@ -89,7 +89,9 @@ def _save(folder: Path, shape: BenchShape, vocabulary: int) -> int:
 def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
     """Returns the peak bytes after some updates: of the process, and on the GPU if there is one."""
     device = pick_device(config.compute.device, config.compute.precision)
-    model = make_translator(config, DIM, load_seq2seq(str(folder), dropout=config.llm_training.dropout), (3,))
+    dtype = getattr(torch, config.llm.dtype) if config.llm.lora is not None else torch.float32
+    seq2seq = load_seq2seq(str(folder), dropout=config.llm_training.dropout, dtype=dtype)
+    model = make_translator(config, DIM, seq2seq, (3,))
     batch = _batch(vocabulary)
     one: Any = [batch]
 

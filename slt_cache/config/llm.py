@@ -68,6 +68,9 @@ class LlmConfig(Section):
     deu_Latn (NLLB), de (M2M100); T5 and BART have none. null: the language of the demo corpus."""
     lora: LoraConfig | None = None
     """LoRA settings, such as `--set llm.lora.r=16`; null: full fine-tuning."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Data type of the LLM's frozen weights under LoRA; bfloat16 takes half the memory and rounds. LoRA and the
+    LLM-Adapter are always float32."""
 
     prompt: str = VIDEO
     """Input of a decoder-only LLM, such as `Translate: {video} German:`, which the sentence follows. Encoder-decoders
@@ -91,7 +94,7 @@ class LlmConfig(Section):
     def recorded(self) -> dict[str, Any]:
         """Returns the settings for a record; those that were added later only if set, since earlier records lack them.
         With `init_from` nothing is trimmed."""
-        later = ("prompt", "chat_template", "init_from", "init_without")
+        later = ("prompt", "chat_template", "init_from", "init_without", "dtype")
         usual = LlmConfig().model_dump(mode="json", include=set(later))
         unused = set() if self.init_from is None else {"trim", "keep_characters"}
         lora = None if self.lora is None else self.lora.recorded()
@@ -104,6 +107,11 @@ class LlmConfig(Section):
             raise ValueError("with pretrained false, LoRA would freeze random weights; set lora to null")
         if self.init_from is not None and not self.pretrained:
             raise ValueError("init_from takes trained weights; set pretrained to true, or init_from to null")
+        if self.lora is None and self.dtype != "float32":
+            raise ValueError(
+                f"dtype {self.dtype} is for frozen weights, but without LoRA the whole LLM learns. Set llm.lora.r=16, "
+                "or compute.precision=bf16, which computes in bfloat16 and keeps float32 weights"
+            )
         require_init_from(self.init_from, self.init_without)
         return self
 
@@ -205,15 +213,18 @@ class LlmTrainingConfig(OptimizerConfig):
     temporal module or all of it (paper, table 9). `train-joint` takes none for all."""
     encoder_lr: PositiveFloat = 1e-4
     """Peak learning rate of the unfrozen parts of the visual encoder; our choice, the paper does not give it."""
+    checkpointing: bool = False
+    """Activation checkpointing of the LLM: recompute the activations of its layers in the backward pass instead of
+    storing them. Same results in less memory and more time; encoder.checkpointing is that of the visual encoder."""
     patience: PositiveInt | None = 10
     evaluate_every: PositiveInt = 1
     """Epochs between evaluations on dev."""
 
     def recorded(self) -> dict[str, Any]:
-        """Returns the settings without the seed, which the record has elsewhere. Channel dropout, added later, is
-        omitted at its default, so older records still compare equal."""
+        """Returns the settings without those that change no result, and without the seed, which the record has
+        elsewhere. Channel dropout, added later, is omitted at its default, so older records still compare equal."""
         recorded = super().recorded()
-        del recorded["seed"]
+        del recorded["seed"], recorded["checkpointing"]
         if not self.channel_dropout:
             del recorded["channel_dropout"]
         return recorded

@@ -148,12 +148,17 @@ def read_translator(name: str | Path) -> SavedTranslator:
         )
     with loading(str(folder)):
         about = read_about(folder)
-        seq2seq = load_seq2seq(str(folder))
+        seq2seq = load_seq2seq(str(folder), dtype=_dtype_of(folder))
         if (folder / LORA_FOLDER).is_dir():
             _read_lora(folder / LORA_FOLDER, seq2seq)
         model = SavedTranslator(seq2seq, load_tokenizer(str(folder), about.language), about)
         load_adapter(folder, model)
     return model.eval()
+
+
+def _dtype_of(folder: Path) -> torch.dtype:
+    """Returns the type of the LLM's weights: bfloat16 for one that was frozen in it, else float32."""
+    return torch.bfloat16 if read_object(folder / "config.json").get("dtype") == "bfloat16" else torch.float32
 
 
 def read_about(folder: Path) -> About:

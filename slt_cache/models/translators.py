@@ -147,10 +147,12 @@ class SignTranslator(nn.Module):
 
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeds features, [sum N, C] or padded [B, N, C], with lengths [B]. Returns sign embeddings [B, N, D] and
-        their mask, int64 [B, N]; embeddings at mask 0 are undefined."""
+        their mask, int64 [B, N]; embeddings at mask 0 are undefined. A frozen LLM in bfloat16 gets them in bfloat16."""
         mask = step_mask(lengths)
         self._require_positions(mask.shape[1], self.positions, "steps of features")
-        return self.adapter(self._dropped(padded(features, mask))) * self.scale, mask.long()
+        embeds = self.adapter(self._dropped(padded(features, mask))) * self.scale
+        words: torch.Tensor = self.seq2seq.get_input_embeddings().weight
+        return (embeds if words.dtype == torch.float32 else embeds.to(words.dtype)), mask.long()
 
     def _dropped(self, features: torch.Tensor) -> torch.Tensor:
         """Applies the three dropouts to features [B, N, C] in training. Remaining steps are not scaled, since a missing

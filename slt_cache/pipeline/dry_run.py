@@ -239,6 +239,7 @@ def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) 
     if variant.trains_encoder == "none":
         lora = (config.llm_pretraining if variant is PRETRAINING else config.llm).lora is not None
         copies = 2 if lora else 4  # weights, gradients, AdamW's two
+        copies = 1 if lora and config.llm.dtype == "bfloat16" else copies
         return parameters, round(parameters * FLOAT * copies + activations)
     train = workload.splits["train"]
     frames = loop.batch_size * math.ceil(train.frames / train.clips / config.video.keep_every)

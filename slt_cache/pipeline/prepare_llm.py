@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
+
 from slt_cache.config import LoraConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.registry import language_code
 from slt_cache.distributed.processes import main_process_first
-from slt_cache.models.llm.load import load_seq2seq
+from slt_cache.models.llm.load import checkpoint_activations, load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.init_llm import InitialTranslator, ensure_initial, initial_translator, unknown_characters
@@ -32,6 +34,8 @@ class Llm:
     make_whole: Callable[[], Any]
     """Function that makes the LLM, a PreTrainedModel."""
     lora: LoraConfig | None
+    checkpointing: bool
+    """Whether activations are recomputed (llm_training.checkpointing)."""
     initial: InitialTranslator | None = None
     """The translator that it comes from (llm.init_from)."""
 
@@ -40,6 +44,8 @@ class Llm:
         seq2seq = self.make_whole()
         if self.lora is not None:
             add_lora(seq2seq, self.lora)
+        if self.checkpointing:
+            checkpoint_activations(seq2seq)
         return seq2seq
 
     def translator(self, dim: int, **dropouts: Any) -> SignTranslator:
@@ -77,13 +83,14 @@ def llm_of(
     if check is not None:
         check(tokenizer)
     made_of, make = _whole_llm(run, clips, tokenizer, derived, initial)
-    return Llm(tokenizer, made_of, make, run.config.llm.lora, initial)
+    return Llm(tokenizer, made_of, make, run.config.llm.lora, run.config.llm_training.checkpointing, initial)
 
 
 def _whole_llm(
     run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived, initial: InitialTranslator | None
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
     llm, dropout = run.config.llm, run.config.llm_training.dropout
+    load = partial(load_seq2seq, dropout=dropout, tokenizer=tokenizer, dtype=getattr(torch, llm.dtype))
     named = {"name": content_name(run)} if initial is None else initial.recorded
     settings: dict[str, Any] = {"llm": {**llm.recorded(), **named}}
     is_small = small_family(llm.source) is not None
@@ -93,9 +100,9 @@ def _whole_llm(
             shape = run.config.llm_pretraining
             add_lora(new_small_llm(llm.name, shape, tokenizer) if is_small else load_seq2seq(name, False), llm.lora)
         settings["pretraining"] = ensure_pretrained(replace(run, on_the_way=True), clips, tokenizer, derived).settings
-        return settings, partial(load_seq2seq, str(run.pretrained / "best"), dropout=dropout, tokenizer=tokenizer)
+        return settings, partial(load, str(run.pretrained / "best"))
     if not is_small:
-        return settings, partial(load_seq2seq, name, llm.pretrained, dropout, tokenizer)
+        return settings, partial(load, name, llm.pretrained)
     shape = run.config.llm_pretraining
     settings["pretraining"] = shape.model_dump(include={"layers", "heads", "hidden", "feed_forward", "dropout"})
     if dropout is not None:

@@ -39,11 +39,15 @@ logging.disable_progress_bar()  # its bar for each written file would break our 
 
 
 def load_seq2seq(
-    name: str, pretrained: bool = True, dropout: float | None = None, tokenizer: Tokenizer | None = None
+    name: str,
+    pretrained: bool = True,
+    dropout: float | None = None,
+    tokenizer: Tokenizer | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> PreTrainedModel:
-    """Loads an LLM by hub name, folder or GGUF file; with `pretrained` false, its architecture with fresh weights
-    (paper, table 10). A decoder-only LLM gets the end and padding tokens of the `tokenizer`, if given, since many a
-    config.json names others. Raises InputError if it is not available."""
+    """Loads an LLM by hub name, folder or GGUF file, with weights of type `dtype`; with `pretrained` false, its
+    architecture with fresh weights (paper, table 10). A decoder-only LLM gets the end and padding tokens of the
+    `tokenizer`, if given, since many a config.json names others. Raises InputError if it is not available."""
     with loading(name):
         config = read_config(name)
         if dropout is not None:
@@ -52,9 +56,9 @@ def load_seq2seq(
             if getattr(config, layerdrop, 0.0):
                 setattr(config, layerdrop, 0.0)
         if pretrained:
-            model = load_whole(name, config=config, dtype=torch.float32)
+            model = load_whole(name, config=config, dtype=dtype)
         else:
-            model = _auto_class(config).from_config(config, dtype=torch.float32, trust_remote_code=False)
+            model = _auto_class(config).from_config(config, dtype=dtype, trust_remote_code=False)
             family = family_of_config(config)
             if family is not None and family.has_own_output_layer(config):
                 give_own_output_layer(model)
@@ -101,7 +105,8 @@ def require_causal(name: str, model: Any) -> None:
         ) from error
     finally:
         model.train(was_training)
-    if (first - other).abs().max() > ROUNDING * first.std():
+    rounding = max(ROUNDING, 4 * torch.finfo(words.dtype).eps)
+    if (first - other).abs().max() > rounding * first.std():
         raise InputError(
             f"llm.name {name}: {type(model).__name__} attends in both directions, so it cannot generate text. Use a "
             "decoder-only LLM or an encoder-decoder."
@@ -157,6 +162,18 @@ def _unquantized(model: PreTrainedModel) -> PreTrainedModel:
     fresh.generation_config = model.generation_config
     fresh.eval()
     return fresh
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Makes the model recompute the activations of its layers in the backward pass of training. Raises InputError if it
+    cannot."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise InputError(
+            f"llm_training.checkpointing: {type(model).__name__} does not support it. Set it to false."
+        ) from error
 
 
 def _sizes(file: Sequence[int], model: Sequence[int]) -> str:

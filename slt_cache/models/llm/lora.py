@@ -44,6 +44,9 @@ def _insert(seq2seq: nn.Module, config: peft.LoraConfig) -> None:
         warnings.simplefilter("ignore", FutureWarning)  # peft uses a name that transformers 6 removes
         warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft transposes GPT-2's Conv1D by itself
         peft.inject_adapter_in_model(config, seq2seq, NAME)
+    for name, weight in seq2seq.named_parameters():
+        if ".lora_" in name:
+            weight.data = weight.data.float()  # peft makes them of the type of the frozen weights
 
 
 def _targets(seq2seq: Any, asked: tuple[str, ...] | None) -> list[str]:
@@ -126,8 +129,9 @@ def merged(seq2seq: nn.Module) -> nn.Module:
 
 
 def merge_lora(seq2seq: nn.Module) -> None:
-    """Merges the LoRA weights into the model, which then is an ordinary one of nearly the same output, since the sums
-    are rounded once more."""
+    """Merges the LoRA weights into the model, which then is an ordinary one of float32 weights and nearly the same
+    output, since the sums are rounded once more."""
+    seq2seq.float()  # LoRA's small changes would be lost in bfloat16
     for name, layer in list(_layers(seq2seq)):
         layer.merge(safe_merge=True)
         seq2seq.set_submodule(name, layer.get_base_layer())

@@ -13,6 +13,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from slt_cache.config import LlmConfig, LoraConfig, load_config
 from slt_cache.errors import InputError
+from slt_cache.models import saved
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora, base_weights, has_lora, merge_lora
 from slt_cache.models.saved import About, read_translator, write_translator
@@ -25,7 +26,7 @@ from tests.helpers.small_llms import FAMILIES, WIDTH, make_small_llm
 DIM, RANK = 16, 4
 CODES = {"mbart": "de_DE", "mbart50": "de_DE", "nllb": "deu_Latn", "m2m100": "de"}
 ABOUT = About(features={"encoder_sha256": "0" * 64, "dim": DIM}, language=None, llm="small")
-Make = Callable[[str], tuple[SignTranslator, Tokenizer]]
+Make = Callable[..., tuple[SignTranslator, Tokenizer]]
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +36,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def make(folders: dict[str, Path]) -> Make:
-    def made(family: str) -> tuple[SignTranslator, Tokenizer]:
+    def made(family: str, dtype: torch.dtype = torch.float32) -> tuple[SignTranslator, Tokenizer]:
         if not folders[family].exists():
             (make_causal_llm if family in CAUSAL_FAMILIES else make_small_llm)(family, folders[family])
         tokenizer = load_tokenizer(str(folders[family]), CODES.get(family))
-        seq2seq = load_seq2seq(str(folders[family]), tokenizer=tokenizer)
+        seq2seq = load_seq2seq(str(folders[family]), tokenizer=tokenizer, dtype=dtype)
         return SignTranslator(DIM, seq2seq, tokenizer.start).eval(), tokenizer
 
     return made
@@ -152,6 +153,52 @@ def test_variants_of_lora_learn_are_saved_and_merged(
 def test_variants_that_are_off_leave_records_as_they_were() -> None:
     assert LlmConfig(lora=LoraConfig()).recorded()["lora"] == {"r": 8, "alpha": 16, "dropout": 0.0, "targets": None}
     assert LlmConfig(lora=LoraConfig(dora=True)).recorded()["lora"]["dora"] is True
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *CAUSAL_FAMILIES])
+def test_frozen_weights_in_bfloat16_are_half_as_large_and_what_learns_is_float32(
+    family: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = make(family)
+    torch.manual_seed(0)
+    model, tokenizer = make(family, torch.bfloat16)
+    whole.adapter.load_state_dict(model.adapter.state_dict())
+    expected, found = logits_of(whole), logits_of(model)
+    assert (found.float() - expected).abs().max() < 0.15 * expected.std()
+    add_lora(model.seq2seq, LoraConfig(r=RANK, dora=family in ("mbart", "llama")))
+    base = {name: tensor.clone() for name, tensor in base_weights(model.seq2seq).items()}
+    assert {tensor.dtype for tensor in base.values()} == {torch.bfloat16}
+    assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
+    train(model)
+    assert all(torch.equal(tensor, base[name]) for name, tensor in base_weights(model.seq2seq).items())
+    trained = logits_of(model)
+    assert (trained - found).abs().max() > 1e-2
+
+    write_translator(tmp_path / "apart", model, tokenizer, about_of(family))
+    loaded = read_translator(tmp_path / "apart")
+    weights = {name: weight.dtype for name, weight in model.named_parameters()}
+    assert {name: weight.dtype for name, weight in loaded.named_parameters()} == weights
+    assert torch.equal(logits_of(loaded), trained)
+    features, lengths = torch.randn(5, DIM), torch.tensor([3, 2])
+    search = {"num_beams": 3, "max_new_tokens": 6, "do_sample": False}
+    ids = model.generate(features, lengths, **search).sequences
+    assert torch.equal(loaded.generate(features, lengths, **search).sequences, ids)
+
+    merge_lora(model.seq2seq)
+    write_translator(tmp_path / "merged", model, tokenizer, about_of(family))
+    merged = read_translator(tmp_path / "merged")
+    assert {weight.dtype for weight in merged.parameters()} == {torch.float32}
+    monkeypatch.setattr(saved, "_dtype_of", lambda _: torch.float32)
+    in_float32 = logits_of(read_translator(tmp_path / "apart"))
+    torch.testing.assert_close(logits_of(merged), in_float32, atol=1e-5, rtol=1e-5)
+
+
+def test_weights_that_learn_are_never_rounded() -> None:
+    with pytest.raises(InputError, match=r"dtype bfloat16 is for frozen weights.* Set llm\.lora\.r=16, or"):
+        load_config("avatar", ["llm.dtype=bfloat16"])
+    settings = load_config("avatar", ["llm.dtype=bfloat16", "llm.lora.r=4"]).llm
+    assert settings.recorded()["dtype"] == "bfloat16"
+    assert "dtype" not in LlmConfig(lora=LoraConfig()).recorded()
 
 
 def test_the_saved_folder_is_the_base_model_and_an_adapter_of_peft(make: Make, tmp_path: Path) -> None:
