@@ -11,7 +11,6 @@ import sys
 import textwrap
 import zipfile
 from pathlib import Path
-from typing import Any
 
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import replacing
@@ -113,18 +112,11 @@ def terms_of_use(page: str) -> str:
 
 def convert(gguf: Path, folder: Path) -> None:
     """Saves model and tokenizer of a GGUF file as transformers keeps them, with the weights de-quantized to float32."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from slt_cache.models.llm.load import load_seq2seq
+    from slt_cache.text.tokenizer import load_inner
 
-    place: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **place)
-    del loaded.config.quantization_config  # what was loaded counts as quantized, and refuses to be saved
-    with torch.device("meta"):
-        fresh = type(loaded)(loaded.config)
-    fresh.load_state_dict(loaded.state_dict(), assign=True)
-    fresh.tie_weights()
-    fresh.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, **place).save_pretrained(folder)
+    load_seq2seq(str(gguf)).save_pretrained(folder)
+    load_inner(str(gguf)).save_pretrained(folder)
 
 
 def main() -> int:
