@@ -39,7 +39,7 @@ def test_help_imports_no_heavy_library() -> None:
 @pytest.mark.parametrize(
     ("arguments", "telling"),
     [
-        (("train-visual", "--config", "nowhere.yaml"), "shipped are"),
+        (("train-visual", "--config", "nowhere.yaml"), "shipped: avatar"),
         (("train-visual", "--set", "video.szie=32"), "did you mean size?"),
         (("train-visual", "--set", "video.size=huge"), "video.size"),
         (("train-visual", "--set", "nonsense"), "section.key=value"),
