@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -24,8 +24,11 @@ from slt_cache.text.gguf import source_of
 from slt_cache.text.pretrained import loading, require_plain
 from slt_cache.text.tokenizer import Tokenizer
 
-LEFT_OVER = re.compile(r"(^|\.)(version|position_ids|_float_tensor|embed_positions\.weights)$")
-"""Names of constants that older versions of fairseq and transformers saved and no model has any more."""
+LEFT_OVER = re.compile(
+    r"(^|\.)(version|position_ids|_float_tensor|embed_positions\.weights|attn(\.attention)?\.(masked_)?bias)$"
+)
+"""Names of constants that older versions of fairseq and transformers saved and no model has any more, such as the
+causal masks in the files of GPT-2, GPT-Neo and StarCoder."""
 LAYERDROPS = ("encoder_layerdrop", "decoder_layerdrop", "layerdrop")
 """Settings of M2M100 and XGLM that skip layers; DDP needs every gradient."""
 DROPOUTS = ("dropout", "resid_pdrop", "embd_pdrop", "hidden_dropout", "attn_pdrop", "attention_dropout")
@@ -58,7 +61,7 @@ def load_seq2seq(
         if pretrained:
             model = load_whole(name, config=config, dtype=dtype)
         else:
-            model = _auto_class(config).from_config(config, dtype=dtype, trust_remote_code=False)
+            model = _text_part(_auto_class(config).from_config(config, dtype=dtype, trust_remote_code=False))
             family = family_of_config(config)
             if family is not None and family.has_own_output_layer(config):
                 give_own_output_layer(model)
@@ -119,7 +122,11 @@ def read_config(name: str) -> PretrainedConfig:
     source, options = source_of(name)
     config: PretrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     require_plain(name, config.to_dict())
-    is_decoder_only(name, config)
+    if is_decoder_only(name, config) and getattr(config.get_text_config(), "vocab_size_per_layer_input", None):
+        raise InputError(
+            f"llm.name {name}: its layers look up tokens in tables of their own ({config.model_type}), and a "
+            "video has no tokens. Use another LLM, such as Gemma 3 of the same size."
+        )
     return config
 
 
@@ -151,7 +158,22 @@ def load_whole(name: str, **options: Any) -> PreTrainedModel:
             f"llm.name {name}: its weights do not match its config.json (the file {problem}). Use config.json and "
             "weights from the same download, or restore a copy."
         )
-    return _unquantized(model) if gguf else model
+    return _unquantized(model) if gguf else _text_part(model)
+
+
+def _text_part(model: Any) -> PreTrainedModel:
+    """Returns the language model of one that also reads images, such as Gemma 3 from 4B on, with the same weights:
+    alone it can be trimmed, and generates from embeddings. A model without other parts is returned as it is."""
+    config, output = model.config.get_text_config(), model.get_output_embeddings()
+    if model.config.is_encoder_decoder or config is model.config:
+        return cast(PreTrainedModel, model)
+    config.tie_word_embeddings = output.weight is model.get_input_embeddings().weight
+    with torch.device("meta"):
+        alone = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    setattr(alone, alone.base_model_prefix, model.get_decoder())
+    alone.set_output_embeddings(output)
+    alone.generation_config = model.generation_config
+    return cast(PreTrainedModel, alone.train(model.training))
 
 
 def _unquantized(model: PreTrainedModel) -> PreTrainedModel:

@@ -74,12 +74,7 @@ def _trim_words(
 
 def _word_weights(model: Any) -> list[nn.Parameter]:
     """Returns the weights of all word embeddings, and weight and bias of the output layer. They are not found by size,
-    since positions may be as many. Raises InputError for a model that has other tables of tokens."""
-    if any(getattr(config, "vocab_size_per_layer_input", None) for config in _configs(model)):
-        raise InputError(
-            f"{type(model).__name__}: its layers have tables of tokens (vocab_size_per_layer_input), which cannot be "
-            "trimmed. Use the model as it is."
-        )
+    since positions may be as many."""
     parts = (model, model.get_encoder(), model.get_decoder()) if model.config.is_encoder_decoder else (model,)
     layers = [*(part.get_input_embeddings() for part in parts), model.get_output_embeddings()]
     return [weight for layer in layers for weight in layer.parameters(recurse=False)]

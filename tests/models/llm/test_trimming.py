@@ -103,11 +103,3 @@ def test_settings_of_the_text_within_others_follow(tmp_path: Path) -> None:
     assert (inner.vocab_size, inner.bos_token_id, inner.eos_token_id) == (9, 2, 1)
     assert (again.config.eos_token_id, again.config.image_token_index) == ([1, 4], 8)
     assert again.get_input_embeddings().weight.shape == (9, 16)
-
-
-def test_a_model_that_looks_tokens_up_for_every_layer_is_refused(tmp_path: Path) -> None:
-    model = causal_llm("gemma3_text", tmp_path / "whole")
-    model.config.vocab_size_per_layer_input = model.config.vocab_size  # Gemma 3n
-    with pytest.raises(InputError, match="vocab_size_per_layer_input"):
-        trim_model(model, [0, 1, 2], {})
-    assert len(model.get_input_embeddings().weight) == model.config.vocab_size
