@@ -88,6 +88,11 @@ def damage(folder: Path) -> Iterator[tuple[str, str]]:
             yield name, f"damaged or changed: its SHA-256 is not the one in {RECORD_FILE}"
 
 
+def is_as_recorded(folder: Path, name: Path, link: Path) -> bool:
+    """Returns whether a linked file has the hash that the record of its folder has for it."""
+    return file_sha256(link) == _recorded(folder).get(name.as_posix())
+
+
 def unlisted(folder: Path) -> list[str]:
     """Returns the files of a folder that its record does not list."""
     files = _recorded(folder)

@@ -28,7 +28,7 @@ def save_end_to_end(
     with replacing(folder) as temporary:
         temporary.mkdir()
         save_model(model.encoder, str(temporary / ENCODER_FILE))
-        save_llm(temporary / LLM_FOLDER, model.translator, tokenizer, llm_record)
+        save_llm(temporary / LLM_FOLDER, model.translator, tokenizer, llm_record, earlier=folder / LLM_FOLDER)
         save_record(temporary, record)
 
 

@@ -49,9 +49,13 @@ class LlmCheckpoint:
         return FeatureSpec.from_json(self.record.settings["features"])
 
 
-def save_llm(folder: Path, model: SignTranslator, tokenizer: Tokenizer, record: Record) -> None:
+def save_llm(
+    folder: Path, model: SignTranslator, tokenizer: Tokenizer, record: Record, earlier: Path | None = None
+) -> None:
+    """Saves a translator. The weights of a frozen LLM are linked from `earlier`, by default the replaced folder, if it
+    holds the same."""
     with replacing(folder) as temporary:
-        write_translator(temporary, model, tokenizer, _about(record))
+        write_translator(temporary, model, tokenizer, _about(record), folder if earlier is None else earlier)
         write_llm_record(temporary, record)
 
 

@@ -25,8 +25,8 @@ class ComputeConfig(Section):
     """Minutes between checkpoints of the training state within an epoch, the most that a killed training loses; 0 saves
     after every optimizer step. The state is also saved after every epoch, and on Ctrl-C and SIGTERM."""
     keep_state: bool = True
-    """Keep the last state of a finished training, weights and optimizer (two to three times the size of the weights),
-    so that `--continue` can train it for more epochs."""
+    """Keep the last state of a finished training, weights and optimizer (two to three times the size of what
+    learns), so that `--continue` can train it for more epochs."""
     diagnostics: bool = True
     """Log, every ten optimizer steps, the gradient norm (before clipping) and the parameter norm of the last layer of
     each module, as in figure 2 of the paper."""

@@ -1,10 +1,15 @@
 """Saving of a trained translator as one self-contained folder: the LLM in the format of `from_pretrained`, its
-tokenizer and generation settings, the adapter, LoRA weights if any, and what it was trained on."""
+tokenizer and generation settings, the adapter, LoRA weights if any, and what it was trained on.
+
+With LoRA the LLM is frozen. Its weights are written once: whatever replaces a folder with the same ones takes their
+files as hard links (copies, where the file system has none), so that a checkpoint writes only what learned, and every
+folder stays whole: it can be copied, published and loaded without its run. lora/base.json names them by their hash."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import peft
@@ -15,11 +20,12 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from slt_cache.advice import command
 from slt_cache.errors import InputError
-from slt_cache.files import write_json
+from slt_cache.files import link_or_copy, write_json
+from slt_cache.hashes import RECORD_FILE, is_as_recorded
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import base_weights, fill_lora, has_lora, lora_weights, put_lora
 from slt_cache.models.translators import SignTranslator
-from slt_cache.models.weights import load_weights, read_tensors, some_of
+from slt_cache.models.weights import load_weights, read_tensors, some_of, tensors_sha256
 from slt_cache.reading import RESTORE, read_as, read_object
 from slt_cache.text.pretrained import loading, require_plain
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
@@ -30,6 +36,10 @@ LORA_FOLDER = "lora"
 LORA_WEIGHTS = "adapter_model.safetensors"
 LORA_CONFIG = "adapter_config.json"
 """File name of LoRA settings; these two are peft's names."""
+BASE_FILE = "base.json"
+"""File of the LLM that LoRA adapts: its name, and the SHA-256 of its tensors."""
+BASE_WEIGHTS = "model*.safetensors*"
+"""Pattern of the LLM's files of weights, which are transformers' names."""
 SEARCH = ("num_beams", "max_new_tokens", "length_penalty")
 """Settings of beam search that are saved."""
 
@@ -96,16 +106,53 @@ class SavedTranslator(SignTranslator):
         return torch.from_numpy(np.array(clip, dtype=np.float32)).to(device)  # a copy: a cache is mapped read-only
 
 
-def write_translator(folder: Path, model: SignTranslator, tokenizer: Tokenizer, about: About) -> None:
-    """Writes a translator into a folder that `read_translator` reads."""
-    write_seq2seq(folder, model.seq2seq, tokenizer)
-    save_model(model.adapter, str(folder / ADAPTER_FILE))
+def write_translator(
+    folder: Path, model: SignTranslator, tokenizer: Tokenizer, about: About, earlier: Path | None = None
+) -> None:
+    """Writes a translator into a folder that `read_translator` reads. `earlier` is a folder of a translator from which
+    the weights of a frozen LLM are linked, if they are the same."""
     if has_lora(model.seq2seq):
-        config, weights = lora_weights(model.seq2seq)
-        config.save_pretrained(str(folder / LORA_FOLDER))
-        save_file(weights, folder / LORA_FOLDER / LORA_WEIGHTS, metadata={"format": "pt"})
+        _write_lora(folder / LORA_FOLDER, model.seq2seq, about.llm)
+        linked = earlier is not None and _link_base(earlier, folder)
+        model.seq2seq.save_pretrained(folder, state_dict={} if linked else base_weights(model.seq2seq))
+        tokenizer.save(folder)
+    else:
+        write_seq2seq(folder, model.seq2seq, tokenizer)
+    save_model(model.adapter, str(folder / ADAPTER_FILE))
     _generation_config(model, about.generation).save_pretrained(folder)
     write_about(folder, about)
+
+
+def _write_lora(folder: Path, seq2seq: PreTrainedModel, llm: str) -> None:
+    config, weights = lora_weights(seq2seq)
+    config.save_pretrained(str(folder))
+    save_file(weights, folder / LORA_WEIGHTS, metadata={"format": "pt"})
+    write_json(folder / BASE_FILE, {"llm": llm, "sha256": _base_sha256(seq2seq)})
+
+
+_base_hashes: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+"""Hashes of frozen LLMs, which do not change."""
+
+
+def _base_sha256(seq2seq: PreTrainedModel) -> str:
+    if seq2seq not in _base_hashes:
+        _base_hashes[seq2seq] = tensors_sha256(base_weights(seq2seq))
+    return _base_hashes[seq2seq]
+
+
+def _link_base(earlier: Path, folder: Path) -> bool:
+    """Links the weights of the LLM from another folder; returns False if it has other ones, or damaged ones."""
+    names = [Path(LORA_FOLDER, BASE_FILE), *(path.relative_to(earlier) for path in earlier.glob(BASE_WEIGHTS))]
+    wanted, made = (folder / names[0]).read_bytes(), earlier / names[0]
+    if not made.is_file() or made.read_bytes() != wanted or len(names) == 1:
+        return False
+    for name in names[1:]:
+        link_or_copy(earlier / name, folder / name)
+    if all(is_as_recorded(earlier, name, folder / name) for name in names[1:]):
+        return True
+    for name in names[1:]:
+        (folder / name).unlink()
+    return False
 
 
 def write_about(folder: Path, about: About) -> None:
@@ -116,11 +163,8 @@ def write_about(folder: Path, about: About) -> None:
 
 
 def write_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer) -> None:
-    """Writes the LLM without LoRA, and its tokenizer."""
-    if has_lora(seq2seq):
-        seq2seq.save_pretrained(folder, state_dict=base_weights(seq2seq))
-    else:
-        seq2seq.save_pretrained(folder)
+    """Writes an LLM without LoRA, and its tokenizer."""
+    seq2seq.save_pretrained(folder)
     tokenizer.save(folder)
 
 
@@ -174,8 +218,21 @@ def read_about(folder: Path) -> About:
 
 def _read_lora(folder: Path, seq2seq: PreTrainedModel) -> None:
     require_plain(str(folder), read_object(folder / LORA_CONFIG))
+    _require_base(folder, seq2seq)
     config, weights = peft.LoraConfig.from_pretrained(str(folder)), read_tensors(folder / LORA_WEIGHTS)
     _require_known(put_lora(seq2seq, config, weights), folder)
+
+
+def _require_base(folder: Path, seq2seq: PreTrainedModel) -> None:
+    """Raises InputError if the LLM is not the one that LoRA adapts. A folder's record, if any, covers that already."""
+    if (folder.parent / RECORD_FILE).is_file() or not (folder / BASE_FILE).is_file():
+        return
+    base = read_object(folder / BASE_FILE)
+    if base["sha256"] != _base_sha256(seq2seq):
+        raise InputError(
+            f"{folder.parent}: its LLM is not the one that LoRA was trained on ({base['llm']}, SHA-256 "
+            f"{base['sha256'][:12]}...). {RESTORE}"
+        )
 
 
 def load_lora(folder: Path, seq2seq: PreTrainedModel) -> None:

@@ -1,5 +1,5 @@
-"""Strict loading of .safetensors files into models (no tensor missing, unknown, or of another shape or type), and the
-hash that identifies weights."""
+"""Strict loading of .safetensors files into models (no tensor missing, unknown, or of another shape or type), frozen
+weights, and the hash that identifies weights."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -50,6 +50,22 @@ def some_of(names: Sequence[str]) -> str:
     """Returns the first names of a list, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(name[:80] for name in names[:SHOWN]) + more
+
+
+def frozen_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Returns the part of a model's state dict that training does not change: parameters without gradients, with what
+    else a module of quantized weights keeps."""
+    frozen = {name for name, weight in model.named_parameters(remove_duplicate=False) if not weight.requires_grad}
+    quantized = tuple(
+        f"{name.rpartition('.')[0]}."
+        for name, weight in model.named_parameters(remove_duplicate=False)
+        if not weight.is_floating_point()
+    )
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if isinstance(tensor, torch.Tensor) and (name in frozen or name.startswith(quantized))
+    }
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -253,7 +253,8 @@ def _disk(run: Run, variant: Variant, parameters: int) -> int:
     """Returns the bytes on disk of the best weights, the state of the unfinished training with its optimizer and best
     weights, and the frame cache if used."""
     kept = len(run.config.visual_training.keep_epochs) if variant is VISUAL else 0
-    weights = parameters * FLOAT * (1 + 1 + 3 + kept)
+    frozen = variant.llm and variant is not PRETRAINING and run.config.llm.lora is not None
+    weights = parameters * FLOAT * (1 if frozen else 1 + 1 + 3 + kept)
     frames = 0
     if variant.trains_encoder != "none" and run.config.video.frame_cache and run.manifest.is_file():
         frames = cache_bytes(of_split(read_manifest(run.manifest), "train"), run.config)

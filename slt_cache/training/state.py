@@ -1,7 +1,11 @@
-"""State of an unfinished training on disk, from which it resumes bit for bit, even within an epoch."""
+"""State of an unfinished training on disk, from which it resumes bit for bit, even within an epoch.
+
+Frozen weights, such as those of an LLM with LoRA, are in no state, which names them by their hash: the resumed training
+makes its model anew, and refuses other frozen weights."""
 
 import zipfile
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from slt_cache.distributed.processes import barrier, gather_object, is_main_proc
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
 from slt_cache.metrics.base import Metric
+from slt_cache.models.weights import frozen_state, tensors_sha256
 from slt_cache.reading import first_line
 from slt_cache.training.optimizers import load_optimizer
 
@@ -122,9 +127,17 @@ class TrainingState:
         if size() > 1:
             barrier()
 
+    @cached_property
+    def _frozen(self) -> tuple[frozenset[str], str | None]:
+        """Names of the frozen weights, and their SHA-256; None if there are none."""
+        frozen = frozen_state(self.model)
+        return frozenset(frozen), tensors_sha256(frozen) if frozen else None
+
     def _write(self, randoms: list[dict[str, torch.Tensor]]) -> None:
+        frozen, sha256 = self._frozen
         state = {
-            "model": self.model.state_dict(),
+            "model": {name: value for name, value in self.model.state_dict().items() if name not in frozen},
+            **({} if sha256 is None else {"frozen_sha256": sha256}),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "random": randoms[0],
@@ -139,11 +152,13 @@ class TrainingState:
         state = read_state(self.path)
         try:
             self._take(state)
+        except InputError:
+            raise
         except Exception as error:  # a value is missing, or of another type or size
             raise _damaged(self.path, error) from error
 
     def _take(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
+        self._take_weights(state["model"], state.get("frozen_sha256"))
         load_optimizer(self.optimizer, state["optimizer"])
         if self.scaler is not None and state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
@@ -153,6 +168,25 @@ class TrainingState:
             randoms[rank()] if rank() < len(randoms) else {}
         )  # more processes than before: seeded by epoch and rank
         self.progress = TrainerState(**state["progress"])
+
+    def _take_weights(self, weights: dict[str, Any], frozen_sha256: str | None) -> None:
+        """Loads the weights. Raises InputError if the model has other frozen ones than the training began with; a state
+        of an earlier version holds them too."""
+        if frozen_sha256 is None:
+            self.model.load_state_dict(weights)
+            return
+        frozen, sha256 = self._frozen
+        if sha256 != frozen_sha256:
+            origins = [one.name_or_path for one in self.model.modules() if getattr(one, "name_or_path", "")]
+            raise InputError(
+                f"{self.path}: the training began with other frozen weights (SHA-256 {frozen_sha256[:12]}..., now "
+                f"{str(sha256)[:12]}...{f' in {origins[0]}' if origins else ''}). Restore them, or start over with "
+                "--restart."
+            )
+        found = self.model.load_state_dict(weights, strict=False)
+        wrong = [*found.unexpected_keys, *(name for name in found.missing_keys if name not in frozen)]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is missing or unknown")
 
     def remember_random(self) -> None:
         """Remembers the random state. Call after each optimizer step: prefetching the next batch may consume random

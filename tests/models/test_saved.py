@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM
 
 from slt_cache import SignTranslator
@@ -21,8 +22,11 @@ from slt_cache.checkpoints.translator import load_llm, save_llm
 from slt_cache.config import LoraConfig
 from slt_cache.errors import InputError
 from slt_cache.features.spec import FeatureSpec
+from slt_cache.hashes import require_whole
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
+from slt_cache.models.saved import SavedTranslator
+from slt_cache.reading import read_object
 from slt_cache.text.tokenizer import load_tokenizer
 from tests.helpers.small_causal_llms import make_causal_llm
 from tests.helpers.small_llms import make_small_llm
@@ -142,6 +146,78 @@ def test_a_copy_of_the_folder_translates_in_a_new_process_with_its_run_deleted(t
     assert json.loads(ran.stdout) == expected
     for file in elsewhere.rglob("*.json"):
         assert str(tmp_path) not in file.read_text(encoding="utf-8"), file
+
+
+def weights_of(folder: Path) -> Path:
+    return folder / "model.safetensors"
+
+
+def changed_lora(folder: Path) -> SavedTranslator:
+    """The translator in a folder, with other LoRA weights."""
+    model = SignTranslator.from_pretrained(folder)
+    for name, weight in model.seq2seq.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    return model
+
+
+@pytest.mark.parametrize("family", ["mbart", "t5"])
+def test_a_checkpoint_with_lora_writes_what_learned_and_links_the_frozen_llm(family: str, tmp_path: Path) -> None:
+    lora = LoraConfig(r=2)
+    save(family, tmp_path, lora)
+    best, record = tmp_path / "llm" / "best", record_of(family, lora=lora.recorded())
+    first = {path.relative_to(best): path.stat().st_ino for path in best.rglob("*") if path.is_file()}
+    model = changed_lora(best)
+    save_llm(best, model, model.tokenizer, record)
+    written = [
+        path for path in best.rglob("*") if path.is_file() and first[path.relative_to(best)] != path.stat().st_ino
+    ]
+    assert first[Path("model.safetensors")] == weights_of(best).stat().st_ino
+    assert {"adapter.safetensors", "adapter_model.safetensors"} <= {path.name for path in written}
+    assert read_object(best / "lora" / "base.json")["llm"] == "facebook/mbart-large-cc25"
+    require_whole(best)
+    assert SignTranslator.from_pretrained(best).translate(clips()) == model.translate(clips())
+
+
+def test_other_or_damaged_weights_of_an_earlier_checkpoint_are_not_linked(tmp_path: Path) -> None:
+    lora = LoraConfig(r=2)
+    save("mbart", tmp_path, lora)
+    best, record = tmp_path / "llm" / "best", record_of("mbart", lora=lora.recorded())
+    model = changed_lora(best)
+    expected = weights_of(best).read_bytes()
+    damaged = bytearray(expected)
+    damaged[-9] ^= 1
+    weights_of(best).unlink()  # the loaded model maps it into memory
+    weights_of(best).write_bytes(damaged)
+    save_llm(best, model, model.tokenizer, record)
+    assert weights_of(best).read_bytes() == expected
+    before = weights_of(best).stat().st_ino
+    other = changed_lora(best)
+    with torch.no_grad():
+        next(other.seq2seq.parameters())[0, 0] += 1
+    save_llm(best, other, other.tokenizer, record)
+    assert weights_of(best).stat().st_ino != before
+    assert SignTranslator.from_pretrained(best).translate(clips()) == other.translate(clips())
+
+
+def test_lora_without_its_llm_or_on_another_one_is_refused_in_a_line(tmp_path: Path) -> None:
+    save("mbart", tmp_path, LoraConfig(r=2))
+    best = tmp_path / "llm" / "best"
+    weights_of(best).rename(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"model\.safetensors: missing; record\.json lists it"):
+        SignTranslator.from_pretrained(best)
+    (best / "record.json").unlink()  # as in a copy of the other files
+    with pytest.raises(InputError, match=r"^[^\n]*model\.safetensors[^\n]*$"):
+        SignTranslator.from_pretrained(best)
+    tensors = load_file(tmp_path / "gone")
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
+    save_file({**tensors, name: tensors[name] + 1}, weights_of(best), metadata={"format": "pt"})
+    with pytest.raises(
+        InputError, match=r"its LLM is not the one that LoRA was trained on \(facebook/mbart-large-cc25"
+    ):
+        SignTranslator.from_pretrained(best)
+    save_file(tensors, weights_of(best), metadata={"format": "pt"})
+    assert SignTranslator.from_pretrained(best).translate(clips())
 
 
 def test_the_card_is_one_that_the_hub_reads(tmp_path: Path) -> None:
