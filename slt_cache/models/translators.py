@@ -100,9 +100,11 @@ def make_light_t(
 def kind_of(
     seq2seq: PreTrainedModel, start: tuple[int, ...], before: tuple[int, ...] = ()
 ) -> EncoderDecoder | DecoderOnly:
-    """Returns the object that calls this kind of language model."""
+    """Returns the object that calls this kind of language model. Raises InputError for a prompt before the video of an
+    encoder-decoder."""
     if seq2seq.config.is_encoder_decoder:
-        assert not before, "an encoder-decoder takes no prompt"
+        if before:
+            raise InputError("llm.prompt: the LLM is an encoder-decoder, which takes no prompt. Omit the setting.")
         return EncoderDecoder(seq2seq, start)
     return DecoderOnly(seq2seq, start, before)
 

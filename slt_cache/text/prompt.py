@@ -7,14 +7,19 @@ from slt_cache.errors import InputError
 from slt_cache.text.families import is_decoder_only, local_config, small_family
 from slt_cache.text.tokenizer import Tokenizer
 
+DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}\n"
+"""Date for chat templates that tell the LLM today's, in their language; Llama 3's names this one. A prompt must not
+change overnight: a training would resume with another one, and the trimmed vocabulary may lack its tokens."""
+
 
 def has_prompt(llm: LlmConfig) -> bool:
     """Returns whether the settings have a prompt besides the video. Raises InputError for an encoder-decoder, which
-    takes none."""
+    takes none, as far as its config is on this machine."""
     if llm.prompt == VIDEO and not llm.chat_template:
         return False
-    config = None if small_family(llm.source) else local_config(llm.source)
-    if config is None or not is_decoder_only(llm.source, config):
+    small = small_family(llm.source) is not None
+    config = None if small else local_config(llm.source)
+    if small or (config is not None and not is_decoder_only(llm.source, config)):
         raise InputError(
             f"llm.prompt: {llm.source} is an encoder-decoder, which takes no prompt. Omit llm.prompt and "
             "llm.chat_template, or use a decoder-only LLM."
@@ -49,7 +54,8 @@ def _as_turn(inner: Any, prompt: str) -> str:
         )
     turn = [{"role": "user", "content": prompt}]
     try:
-        text = str(inner.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+        dated = {"chat_template": DATE + inner.get_chat_template()}
+        text = str(inner.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, **dated))
     except Exception as error:  # a template is a program, and raises what it likes
         raise InputError(
             f"llm.chat_template: the tokenizer's template fails ({str(error)[:160]}). Set it to false."
@@ -68,7 +74,8 @@ def _beginning(inner: Any) -> tuple[int, ...]:
 def _ids(inner: Any, text: str) -> tuple[int, ...]:
     """Tokenizes a part of the prompt. Raises InputError for unknown tokens."""
     ids = tuple(inner(text, add_special_tokens=False)["input_ids"]) if text else ()
-    if inner.unk_token_id is not None and inner.unk_token_id in ids:
+    # In many LLMs the unknown token is also the end token, which chat templates name.
+    if inner.unk_token is not None and ids.count(inner.unk_token_id) > text.count(inner.unk_token):
         raise InputError(
             f"llm.prompt: the LLM's tokenizer does not know all characters of {text!r}. Use other words, or set "
             "llm.trim=false."
