@@ -12,6 +12,7 @@ from slt_cache.config import OptimizerConfig
 from slt_cache.errors import InputError
 from slt_cache.hashes import file_sha256
 from slt_cache.pipeline.stages import Stage
+from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.training.schedule import is_out_of_patience
 from slt_cache.training.state import STATE_FILE, TrainerState, read_progress
@@ -51,13 +52,24 @@ class Shorter:
             )
 
 
+def require_begun(run: Run, folder: Path, command: str) -> None:
+    """Raises InputError if `--continue` is given and a stage's folder holds no training, before anything is prepared
+    for one; `command` trains the stage."""
+    if run.longer:
+        _made(folder, command)
+
+
+def _made(folder: Path, command: str) -> Record:
+    record = Unfinished(folder).record or read_record(folder / BEST)
+    if record is None:
+        raise InputError(f"{folder}: no training to continue. Start it without --continue: {command}")
+    return record
+
+
 def saved_training(folder: Path, command: str) -> Shorter:
     """Returns the training in a stage's folder that can be continued; `command` trains the stage. Raises InputError if
     there is none, or its last state was not kept."""
-    begun, done = Unfinished(folder).record, read_record(folder / BEST)
-    record = begun or done
-    if record is None:
-        raise InputError(f"{folder}: no training to continue. Start it without --continue: {command}")
+    record, begun = _made(folder, command), Unfinished(folder).record
     path = (folder if begun is None else Unfinished(folder).last) / STATE_FILE
     if not path.is_file():
         raise InputError(
@@ -79,11 +91,10 @@ def shorter_of(stage: Stage) -> Shorter | None:
     `require_more` refuse."""
     if not stage.run.longer or stage.run.on_the_way:
         return None
-    record = stage.unfinished.record or read_record(stage.folder / BEST)
-    if record is not None and not different_settings(record, stage.settings):
+    record = _made(stage.folder, stage.command)
+    if not different_settings(record, stage.settings):
         return None
-    if record is not None:
-        require_same(stage.folder, record, _with_ends_of(record, stage), stage.command)
+    require_same(stage.folder, record, _with_ends_of(record, stage), stage.command)
     shorter = saved_training(stage.folder, stage.command)
     shorter.require_more(section_of(stage), stage.loop, stage.evaluate_every, stage.command)
     return shorter
@@ -95,12 +106,14 @@ def loop_before(stage: Stage, shorter: Shorter) -> OptimizerConfig:
 
 
 def advice(stage: Stage, made: Record) -> str:
-    """Returns a sentence suggesting `--continue` if the finished training could be continued with the stage's settings;
-    else nothing."""
-    is_longer = stage.loop.epochs > made.epochs and (stage.folder / STATE_FILE).is_file()
-    if not made.finished or not is_longer or different_settings(made, _with_ends_of(made, stage)):
+    """Returns a sentence suggesting `--continue` if the training, finished or not, could be continued with the stage's
+    settings; else nothing."""
+    state = (stage.folder if made.finished else stage.unfinished.last) / STATE_FILE
+    is_longer = stage.loop.epochs > made.epochs and state.is_file()
+    if not is_longer or different_settings(made, _with_ends_of(made, stage)):
         return ""
-    return f" Or continue it from epoch {made.epochs} to {stage.loop.epochs}: {stage.command} --continue"
+    start = f" from epoch {made.epochs}" if made.finished else ""
+    return f" Or continue it{start} to epoch {stage.loop.epochs}: {stage.command} --continue"
 
 
 def section_of(stage: Stage) -> str:

@@ -30,6 +30,7 @@ from slt_cache.pipeline.llm_tokenizer import (
     sha256_of,
     shared_tokenizer,
 )
+from slt_cache.pipeline.longer import require_begun
 from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.run_stage import run_stage
 from slt_cache.pipeline.stages import Stage
@@ -54,6 +55,7 @@ def pretrain(run: Run, clips: Sequence[Clip], restart: bool = False) -> Record:
     folder. Raises InputError for an LLM of which the settings allow neither."""
     require_pretrainable(run)
     require_resources(run, run.config.llm_pretraining)
+    require_begun(run, run.pretrained, run.command("llm pretrain"))
     join()
     with Derived(run, run.command("llm pretrain"), restart) as derived:
         tokenizer = shared_tokenizer(run, clips, derived, saves=True)

@@ -23,6 +23,7 @@ from slt_cache.errors import InputError
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.init_encoder import initial_encoder
+from slt_cache.pipeline.longer import require_begun
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.prepare_llm import Llm, llm_of
 from slt_cache.pipeline.probe import readable_clips
@@ -80,6 +81,7 @@ def _train(
         raise InputError(
             f"features.level {config.features.level}: an encoder in training gives sign-wise features. Set it to sign."
         )
+    require_begun(run, run.folder / variant.name, command)
     join()
     clips = main_process_first(lambda: ensure_clips(run))
     train_clips = require_split(run, clips, "train")

@@ -14,6 +14,7 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED
 from slt_cache.models.translators import SignTranslator
+from slt_cache.pipeline.longer import require_begun
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.prepare_llm import Llm, llm_of
 from slt_cache.pipeline.resources import require_resources
@@ -32,13 +33,14 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     # Whatever the training needs must not fail after an LLM was pre-trained, or after the first epoch.
     require_resources(run, config.llm_training)
     preset_of(config)
+    variant, command = LLM if config.llm.pretrained else SCRATCH, run.command("train-llm")
+    require_begun(run, run.folder / variant.name, command)
     join()
     splits = open_splits(run, cache)
     clips = main_process_first(lambda: _clips(run, splits.train))
     fits = partial(require_positions, splits.train, small_positions(config.llm.source))
-    with Derived(run, run.command("train-llm"), restart) as derived:
+    with Derived(run, command, restart) as derived:
         llm = llm_of(run, clips, derived, dim=splits.train.dim, saves=config.llm.pretrained, check=fits)
-        variant = LLM if config.llm.pretrained else SCRATCH
         return run_stage(LlmStage(run.of_stage_2, variant, derived, splits, llm.tokenizer, llm), restart)
 
 

@@ -16,6 +16,7 @@ from slt_cache.encoders.registry import find_backbone
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.init_encoder import initial_encoder
 from slt_cache.pipeline.llm_tokenizer import ensure_tokenizer
+from slt_cache.pipeline.longer import require_begun
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.train_from_video import VideoStage, train_from_video
@@ -38,6 +39,7 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     require_resources(run, run.config.visual_training)
     preset_of(run.config)
     find_backbone(run.config.encoder.backbone)
+    require_begun(run, run.visual, run.command("train-visual"))
     join()
     clips = main_process_first(lambda: ensure_clips(run))
     require_split(run, clips, "train")

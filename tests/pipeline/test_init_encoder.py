@@ -232,6 +232,15 @@ def test_joint_training_begins_with_an_encoder_and_a_translator(stage_1: Path, m
         one, two = load_file(run / "joint" / "best" / "llm" / name), load_file(best / name)
         assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in two)
     assert slt_cache("verify", run).code == 0
+    shutil.rmtree(tmp_path / "other")
+    more = ("llm_training.epochs=2", *words[:2], *words[3:])
+    longer = slt_cache("train-joint", "--run", run, "--continue", *[part for word in more for part in ("--set", word)])
+    assert longer.code == 0, longer.err
+    assert "resumes after epoch 1" in longer.err and "begins with" not in longer.err
+    for folder in ("joint/best", "joint/best/llm"):
+        record = read_record(run / folder)
+        assert record is not None and record.settings["llm_training"]["epochs"] == 2
+    assert slt_cache("verify", run).code == 0
 
 
 def test_stage_1_keeps_its_own_tokenizer_and_a_new_one_takes_that_of_llm_init_from(mine: Path, tmp_path: Path) -> None:

@@ -123,6 +123,8 @@ def test_killed_between_the_links_of_its_first_state_the_finished_training_is_wh
 
 def test_an_unfinished_longer_training_can_be_given_other_epochs(run: Path) -> None:
     kill_after(7, run)  # of the third and fourth epoch
+    named = slt_cache(*LLM, run, *settings("llm_training.epochs=6"))
+    assert named.code == 2 and "to epoch 6" in named.err and "--continue" in named.err
     refused = longer(run, epochs=3)
     assert refused.code == 2 and "has trained 4 epochs already" in refused.err
     ran = longer(run, epochs=6)
@@ -135,7 +137,7 @@ def test_an_unfinished_longer_training_can_be_given_other_epochs(run: Path) -> N
 def test_without_the_option_the_refusal_names_it(run: Path) -> None:
     refused = slt_cache(*LLM, run, *settings("llm_training.epochs=4"))
     assert refused.code == 2
-    assert "from epoch 2 to 4" in refused.err and "--set llm_training.epochs=4 --continue" in refused.err
+    assert "from epoch 2 to epoch 4" in refused.err and "--set llm_training.epochs=4 --continue" in refused.err
     other = slt_cache(*LLM, run, *settings("llm_training.epochs=4", "llm_training.lr=0.5"))
     assert other.code == 2 and "--continue" not in other.err
 
@@ -169,9 +171,20 @@ def test_continuing_and_restarting_contradict_each_other(trained: Path) -> None:
     assert refused.code == 2 and "contradict" in refused.err
 
 
-def test_without_a_training_there_is_nothing_to_continue(trained: Path) -> None:
-    refused = slt_cache("train-joint", "--run", trained, "--continue", "--dry-run")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train-joint", "--dry-run"),
+        ("train-joint",),
+        ("train-llm", "--set", "llm.pretrained=false"),
+        ("train-llm", "--set", "llm_training.unfreeze=temporal"),
+    ],
+)
+def test_without_a_training_there_is_nothing_to_continue(trained: Path, command: tuple[str, ...]) -> None:
+    before = contents(trained)
+    refused = slt_cache(*command, "--run", trained, "--continue")
     assert refused.code == 2 and "no training to continue" in refused.err
+    assert contents(trained) == before
 
 
 def test_without_a_state_only_a_restart_can(run: Path) -> None:
