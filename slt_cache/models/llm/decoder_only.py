@@ -15,7 +15,7 @@ from transformers import Cache
 from slt_cache.encoders.packing import pad
 from slt_cache.errors import InputError, SltCacheError
 
-SENTENCE = 128
+SENTENCE = 256
 """Number of learned positions reserved for the sentence, but at most a quarter of all; the video has the rest."""
 ROWS = 4096
 """Number of word embeddings looked up at once."""

@@ -68,9 +68,24 @@ def load_seq2seq(
         model.generation_config = without_search_settings(model.generation_config)
         if not config.is_encoder_decoder:
             require_causal(name, model)
+    if tokenizer is not None:
+        _require_rows(name, model, tokenizer)
     if tokenizer is not None and not config.is_encoder_decoder:
         model.generation_config.update(eos_token_id=tokenizer.eos, pad_token_id=tokenizer.pad)
     return model
+
+
+def _require_rows(name: str, model: Any, tokenizer: Tokenizer) -> None:
+    """Raises InputError if a special token of every sentence has no embedding, such as a padding token that was added
+    to the tokenizer alone."""
+    rows, used = len(model.get_input_embeddings().weight), {tokenizer.pad, tokenizer.eos, *tokenizer.start}
+    beyond = [str(tokenizer.inner.convert_ids_to_tokens(token)) for token in sorted(used) if token >= rows]
+    if beyond:
+        raise InputError(
+            f"llm.name {name}: its tokenizer has the special tokens {', '.join(beyond)}, but the model has only "
+            f"{rows:,} embeddings, none for them. Set llm.trim=true, which adds them, or remove them from its "
+            "tokenizer_config.json."
+        )
 
 
 def _auto_class(config: PretrainedConfig) -> Any:

@@ -168,3 +168,16 @@ def test_a_model_whose_layers_look_up_tokens_is_refused(tmp_path: Path) -> None:
     AutoConfig.for_model("gemma3n_text").save_pretrained(tmp_path)
     with pytest.raises(InputError, match="look up tokens in tables of their own"):
         load_seq2seq(str(tmp_path))
+
+
+def test_a_padding_token_without_an_embedding_is_refused_and_trimming_adds_it(tmp_path: Path) -> None:
+    make_causal_llm("llama", tmp_path / "llm")
+    inner = load_tokenizer(str(tmp_path / "llm"), None).inner
+    inner.add_special_tokens({"pad_token": "[PAD]"})
+    inner.save_pretrained(tmp_path / "llm")
+    with pytest.raises(InputError, match=r"special tokens \[PAD\], but the model has only"):
+        load_seq2seq(str(tmp_path / "llm"), tokenizer=load_tokenizer(str(tmp_path / "llm"), None))
+    trim_llm(str(tmp_path / "llm"), SENTENCES[:3], {}, tmp_path / "trimmed")
+    tokenizer = load_tokenizer(str(tmp_path / "trimmed"), None)
+    model = load_seq2seq(str(tmp_path / "trimmed"), tokenizer=tokenizer)
+    assert tokenizer.pad != tokenizer.eos and tokenizer.pad < len(model.get_input_embeddings().weight)
