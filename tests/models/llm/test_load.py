@@ -12,6 +12,7 @@ from slt_cache.config import LlmTrainingConfig, LoraConfig
 from slt_cache.errors import InputError
 from slt_cache.models.llm.load import checkpoint_activations, load_seq2seq, load_whole, read_config
 from slt_cache.models.llm.lora import add_lora
+from slt_cache.models.llm.trimming import rows_of
 from slt_cache.models.translators import SignTranslator, token_loss
 from slt_cache.pipeline.trim_llm import IDS_FILE, trim_llm
 from slt_cache.reading import read_json
@@ -180,4 +181,4 @@ def test_a_padding_token_without_an_embedding_is_refused_and_trimming_adds_it(tm
     trim_llm(str(tmp_path / "llm"), SENTENCES[:3], {}, tmp_path / "trimmed")
     tokenizer = load_tokenizer(str(tmp_path / "trimmed"), None)
     model = load_seq2seq(str(tmp_path / "trimmed"), tokenizer=tokenizer)
-    assert tokenizer.pad != tokenizer.eos and tokenizer.pad < len(model.get_input_embeddings().weight)
+    assert tokenizer.pad != tokenizer.eos and tokenizer.pad < rows_of(model)
