@@ -113,7 +113,7 @@ def require_positions(
         raise InputError(
             f"{cache.path} ({cache.split}): {len(clips)} of {len(cache)} clips are longer than the LLM's {positions} "
             f"steps, such as {shown}. Split them into shorter clips, keep fewer frames (video.keep_rate), or use an "
-            "LLM with unlimited positions (T5, NLLB)."
+            "LLM with unlimited positions (T5, NLLB, Llama)."
         )
     for clip_id, text in zip(cache.ids, cache.texts, strict=True):
         tokens = len(tokenizer.encode(text)) + len(tokenizer.start)

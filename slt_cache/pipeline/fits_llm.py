@@ -13,7 +13,8 @@ from slt_cache.errors import InputError
 from slt_cache.files import scratch_folder
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
-from slt_cache.text.families import family_of_config, local_config, small_family, small_positions
+from slt_cache.text.families import family_of_config, is_decoder_only, small_family, small_positions
+from slt_cache.text.sources import local_config
 
 _LIKE_MBART = re.compile("[a-z]{2}_[A-Z]{2}")
 """Pattern of codes such as de_DE. transformers is asked whether MBart has one, at the latest when a training starts."""
@@ -98,6 +99,14 @@ def positions_of(name: str) -> int | None:
         return small_positions(name)
     config = local_config(name)
     family = family_of_config(config)
+    if config is not None and is_decoder_only(name, config):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        from slt_cache.models.llm.decoder_only import learned_positions
+
+        with torch.device("meta"):
+            return learned_positions(AutoModelForCausalLM.from_config(config, trust_remote_code=False))
     return None if family is not None and family.endless else getattr(config, "max_position_embeddings", None)
 
 

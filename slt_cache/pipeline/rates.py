@@ -16,7 +16,8 @@ from slt_cache.models.llm.small import make_of_shape, make_one_layer, make_small
 from slt_cache.models.translators import LIGHT_T_SIZES, SignTranslator, make_light_t
 from slt_cache.pipeline.workload import Workload
 from slt_cache.runs.variants import BASELINE, MODELS, VISUAL
-from slt_cache.text.families import likely_family, local_config, small_family
+from slt_cache.text.families import likely_family, small_family
+from slt_cache.text.sources import local_config
 from slt_cache.training.optimizers import AdamW
 
 TRIMMED_VOCABULARY = 2500

@@ -11,13 +11,12 @@ An encoder-decoder of transformers without a row works too: its config.json says
 read off the model. To add a family, write its row and call `register`. Imports no model."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from slt_cache.errors import InputError
-from slt_cache.text.gguf import source_of
+from slt_cache.text.sources import config_of, local_config
 from slt_cache.text.target_start import (
     code_after_eos,
     code_alone,
@@ -243,16 +242,6 @@ def small_positions(name: str) -> int | None:
     return None if family is None or family.small is None else family.small.get("max_position_embeddings")
 
 
-def local_config(name: str) -> Any:
-    """Returns an LLM's config from its folder or the local download cache; None if it is in neither."""
-    from transformers import AutoConfig
-
-    source, options = source_of(name)
-    with suppress(OSError, ValueError, ImportError):
-        return AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False, **options)
-    return None
-
-
 def likely_family(name: str) -> Family:
     """Returns the likely family of an LLM, for estimates: by its config if available locally, else by the longest
     family name that its own name contains, else MBart."""
@@ -268,9 +257,7 @@ def start_tokens(inner: Any, name: str, language: str | None) -> tuple[int, ...]
     encoder-decoder nor decoder-only."""
     family, config = family_of_tokenizer(inner), local_config(name)
     if config is None and family is None and not Path(name).is_dir():
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)  # on the hub, not yet downloaded
+        config = config_of(name)  # on the hub, not yet downloaded
     if config is not None and is_decoder_only(name, config):
         return start_of_text(inner, name, language)
     start = start_of_config if family is None else family.start

@@ -14,7 +14,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.hashes import RECORD_FILE, require_whole
 from slt_cache.reading import RESTORE, first_line, read_object
 from slt_cache.text.families import small_names, titles
-from slt_cache.text.gguf import gguf_message, is_gguf, require_gguf
+from slt_cache.text.sources import gguf_message, is_gguf, require_gguf
 
 CONFIG_FILE = "config.json"
 SMALL_FILES = (

@@ -4,7 +4,8 @@ from typing import Any
 
 from slt_cache.config.llm import VIDEO, LlmConfig
 from slt_cache.errors import InputError
-from slt_cache.text.families import is_decoder_only, local_config, small_family
+from slt_cache.text.families import is_decoder_only, small_family
+from slt_cache.text.sources import local_config
 from slt_cache.text.tokenizer import Tokenizer
 
 DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}\n"

@@ -16,8 +16,8 @@ from slt_cache.errors import InputError
 from slt_cache.files import replacing
 from slt_cache.reading import read_as
 from slt_cache.text.families import start_tokens
-from slt_cache.text.gguf import source_of
 from slt_cache.text.pretrained import loading
+from slt_cache.text.sources import source_of
 from slt_cache.text.target_start import language_code
 
 PREFIX_FILE = "framing.json"

@@ -1,6 +1,7 @@
 """A decoder-only LLM, trimmed and with a prompt, through what is done to trainings: killed and gone on with, shared by
 two processes, and joint with the encoder."""
 
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -22,7 +23,7 @@ PROMPT = "llm.prompt=Sign: {video} German:"
 
 
 def succeed(*arguments: object) -> str:
-    ran = slt_cache(*arguments)  # type: ignore[arg-type]
+    ran = slt_cache(*arguments)
     assert ran.code == 0, ran.err
     return ran.out
 
@@ -76,3 +77,20 @@ def test_the_encoder_learns_with_it(whole: Path, tmp_path: Path, command: str) -
     assert (saved.kind.before, saved.start) == (before.kind.before, before.start) and len(saved.kind.before) > 1
     succeed("eval", "--run", run, "--model", folder.name)
     assert read_json(run / "eval" / f"{folder.name}.test.json")["clips"] > 0
+
+
+@pytest.mark.parametrize(
+    ("positions", "refused"),
+    [(12, r"clips are longer than the LLM's 8 steps"), (28, r"the sentence of clip '.*' has .* tokens, more than")],
+)
+def test_what_there_are_no_positions_for_is_refused_before_training(
+    whole: Path, tmp_path: Path, positions: int, refused: str
+) -> None:
+    """Positions end in GPT-2: a quarter of a small table is the sentence's, the start token is one more."""
+    make_causal_llm("gpt2", tmp_path / "short", max_position_embeddings=positions)
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    named = ("--set", f"llm.name={tmp_path / 'short'}", "--set", "llm.trim=false", "--set", "llm.prompt={video}")
+    ran = slt_cache("train-llm", "--features", "feats.h5", "--run", tmp_path / "new", "--from", run, *named)
+    assert ran.code == 2 and re.search(refused, ran.err), ran.err
+    assert "Traceback" not in ran.err

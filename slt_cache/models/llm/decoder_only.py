@@ -35,20 +35,13 @@ class DecoderOnly:
         self.width: int = seq2seq.get_input_embeddings().weight.shape[1]
         self.scale = 1.0
         self.norm: float | None = embedding_std(seq2seq.get_input_embeddings())
+        self._table = learned_positions(seq2seq)
         self._accepted = inspect.signature(type(seq2seq).forward).parameters
         if self.positions is not None and self.positions < 1:
             raise InputError(
                 f"llm.prompt: its {len(before)} tokens before the video leave none of the LLM's {self._table} "
                 "positions for the video. Shorten it."
             )
-
-    @property
-    def _table(self) -> int | None:
-        """Number of learned positions (GPT-2, OPT); None for rotary and sinusoidal ones, which are unlimited."""
-        last: int | None = getattr(self.seq2seq.config.get_text_config(decoder=True), "max_position_embeddings", None)
-        words = self.seq2seq.get_input_embeddings()
-        tables = [one for one in self.seq2seq.modules() if isinstance(one, nn.Embedding) and one is not words]
-        return last if last and any(table.num_embeddings - last in OFFSETS for table in tables) else None
 
     @property
     def positions(self) -> int | None:
@@ -120,6 +113,15 @@ class DecoderOnly:
         read = {"inputs_embeds": torch.cat([context, words(ids)], 1), "attention_mask": attended}
         wanted = {"position_ids": (attended.cumsum(1) - 1).clamp(min=0), "logits_to_keep": keep}
         return {**read, **{name: value for name, value in wanted.items() if name in self._accepted}}
+
+
+def learned_positions(seq2seq: Any) -> int | None:
+    """Returns the number of learned positions (GPT-2, OPT); None for rotary and sinusoidal ones, which are
+    unlimited."""
+    last: int | None = getattr(seq2seq.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    words = seq2seq.get_input_embeddings()
+    tables = [one for one in seq2seq.modules() if isinstance(one, nn.Embedding) and one is not words]
+    return last if last and any(table.num_embeddings - last in OFFSETS for table in tables) else None
 
 
 @torch.no_grad()

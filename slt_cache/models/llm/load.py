@@ -7,7 +7,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     GenerationConfig,
@@ -20,8 +19,8 @@ from slt_cache.errors import InputError
 from slt_cache.models.weights import some_of
 from slt_cache.reading import first_line
 from slt_cache.text.families import family_of_config, is_decoder_only
-from slt_cache.text.gguf import source_of
 from slt_cache.text.pretrained import loading, require_plain
+from slt_cache.text.sources import config_of, source_of
 from slt_cache.text.tokenizer import Tokenizer
 
 LEFT_OVER = re.compile(
@@ -134,8 +133,7 @@ def require_causal(name: str, model: Any) -> None:
 def read_config(name: str) -> PretrainedConfig:
     """Reads an LLM's config; call it inside `loading`. Raises InputError for another kind of model, or for a config
     that asks for more than data."""
-    source, options = source_of(name)
-    config: PretrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+    config: PretrainedConfig = config_of(name)
     require_plain(name, config.to_dict())
     if is_decoder_only(name, config) and getattr(config.get_text_config(), "vocab_size_per_layer_input", None):
         raise InputError(

@@ -7,7 +7,7 @@ import torch
 
 from slt_cache.errors import InputError
 from slt_cache.models.llm.load import load_seq2seq
-from slt_cache.text import gguf
+from slt_cache.text import sources
 from slt_cache.text.tokenizer import load_tokenizer
 from tests.helpers.commands import TINY, slt_cache
 from tests.helpers.small_llms import SENTENCES
@@ -58,7 +58,7 @@ def test_a_missing_file_another_file_and_a_missing_package_are_named(
     with pytest.raises(InputError, match=r"other\.gguf: not a GGUF file, despite its name"):
         load_seq2seq(str(other))
     other.write_bytes(b"GGUF")
-    monkeypatch.setattr(gguf, "find_spec", lambda name: None)
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"requires the package gguf\. Install it: pip install 'slt-cache\[gguf\]'"):
         load_seq2seq(str(other))
 

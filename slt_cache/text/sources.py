@@ -1,9 +1,13 @@
-"""LLMs in a single GGUF file, the format of llama.cpp: how transformers is asked for one. Loads nothing itself.
+"""Sources of LLMs: a folder, the hub, or a single GGUF file, the format of llama.cpp. Loads no weights.
 
 A GGUF file holds config, tokenizer and weights; transformers converts quantized weights to float32 on reading."""
 
+from contextlib import suppress
+from copy import deepcopy
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from slt_cache.errors import InputError
 
@@ -21,6 +25,32 @@ def source_of(name: str) -> tuple[str, dict[str, str]]:
     """Returns the folder or hub name that `from_pretrained` takes for a value of llm.name, and its other arguments."""
     path = Path(name)
     return (str(path.parent), {"gguf_file": path.name}) if is_gguf(name) else (name, {})
+
+
+def local_config(name: str) -> Any:
+    """Returns an LLM's config from its folder or file or the local download cache; None if it is in neither, or
+    damaged, which is reported when the LLM is loaded."""
+    with suppress(Exception):
+        return config_of(name, local_files_only=True)
+    return None
+
+
+def config_of(name: str, **options: Any) -> Any:
+    """Reads an LLM's config, of which each call returns another object; `options` are those of `from_pretrained`."""
+    from transformers import AutoConfig
+
+    if is_gguf(name):
+        return deepcopy(_gguf_config(name, Path(name).stat().st_mtime_ns))
+    return AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+
+
+@lru_cache(maxsize=1)
+def _gguf_config(name: str, changed: int) -> Any:
+    """Reads the config of a GGUF file, once per time of its change: with a large vocabulary it takes seconds."""
+    from transformers import AutoConfig
+
+    source, options = source_of(name)
+    return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
 
 
 def require_gguf(name: str) -> None:
