@@ -1,13 +1,18 @@
 """`cache export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slt_cache.advice import command
+from slt_cache.cache_tools.layouts.registry import LAYOUTS, TABLE
 
+from .help import one_of
 from .options import Options, takes
+
+if TYPE_CHECKING:
+    from slt_cache.cache_tools.export import Exported
 
 
 @takes("export", "run", "json")
@@ -16,6 +21,15 @@ def export(
     path: Annotated[Path, typer.Argument(help="Feature cache.")],
     out: Annotated[Path, typer.Argument(help="Folder to write; an earlier export there is replaced.")],
     file_format: Annotated[str, typer.Option("--format", help="npy or pt.")] = "npy",
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--layout",
+            metavar="NAME",
+            help=f"Write as others keep features: {', '.join(LAYOUTS)} (see cache import --help).",
+            autocompletion=one_of(*LAYOUTS),
+        ),
+    ] = TABLE,
     split: Annotated[str | None, typer.Option("--split", help="Export only this split.")] = None,
     all_views: Annotated[bool, typer.Option("--all-views", help="Also export the augmented views.")] = False,
 ) -> None:
@@ -23,13 +37,30 @@ def export(
 
     Example: slt-cache cache export feats.h5 features --format npy
     """
-    from slt_cache.cache_tools.export import TABLE, export_cache
+    from slt_cache.cache_tools.export import TABLE as TABLE_FILE
+    from slt_cache.cache_tools.export import export_cache, export_layout
+    from slt_cache.cache_tools.layouts.registry import layout_named
+    from slt_cache.errors import InputError
 
-    done = export_cache(options.find_cache(path), out, file_format, split, all_views)
+    chosen, found = layout_named(layout), options.find_cache(path)
+    if layout == TABLE:
+        done = export_cache(found, out, file_format, split, all_views)
+    elif all_views:
+        raise InputError(f"--layout {layout} holds one view of each clip. Omit --all-views, or --layout.")
+    else:
+        done = export_layout(found, out, chosen, split)
     splits = {one.split: {"clips": one.clips, "files": one.files} for one in done}
     options.print(
         {"out": str(out), "format": file_format, "splits": splits},
-        *(f"{one.split}: {one.clips:,} clips -> {one.files:,} files in {out / one.split}" for one in done),
-        f"table: {out / TABLE}",
-        f"to convert them back: {command('cache import', out, out='FILE.h5')}",
+        *(f"{one.split}: {one.clips:,} clips -> {_where(out, layout, one)}" for one in done),
+        *([f"table: {out / TABLE_FILE}"] if layout == TABLE else []),
+        f"to convert them back: {_back(out, layout)}",
     )
+
+
+def _where(out: Path, layout: str, one: "Exported") -> str:
+    return f"{one.files:,} files in {out / one.split}" if layout == TABLE else f"{out}, layout {layout}"
+
+
+def _back(out: Path, layout: str) -> str:
+    return command("cache import", out, out="FILE.h5", layout=None if layout == TABLE else layout)

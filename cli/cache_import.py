@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slt_cache.advice import command
+from slt_cache.cache_tools.layouts.registry import AUTO, LAYOUTS
 
 from .endings import Interrupted
+from .help import one_of
 from .options import Options, takes
 from .output import failures_to_json, print_failures
 
@@ -20,9 +22,38 @@ if TYPE_CHECKING:
 def import_(
     options: Options,
     folder: Annotated[
-        Path, typer.Argument(help="Folder with a .tsv (id, split, text) and a .npy or .pt for each clip.")
+        Path, typer.Argument(help="Folder with features: a .tsv and arrays, or another layout (see --layout).")
     ],
     out: Annotated[Path, typer.Option("--out", help="Feature cache to write, or to add splits to.")],
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--layout",
+            metavar="NAME",
+            help=f"auto, or one of: {'; '.join(f'{name} ({files})' for name, files in LAYOUTS.items())}.",
+            autocompletion=one_of(AUTO, *LAYOUTS),
+        ),
+    ] = AUTO,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            help="Sentences, instead of those in the folder: a .tsv with id, split and text (such as a manifest.tsv), "
+            "or a label file (or folder of them) of How2Sign, SpaMo, Uni-Sign or GFSLT.",
+        ),
+    ] = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            "--stream",
+            "--suffix",
+            help="Which features, if a clip has several: the suffix of their files, the name of their dataset or "
+            "tensor, or an epoch (ssvp-slt).",
+        ),
+    ] = None,
+    transpose: Annotated[
+        bool, typer.Option("--transpose", help="The arrays are [C, N] on disk instead of [N, C].")
+    ] = False,
     source: Annotated[
         str | None,
         typer.Option("--source", help="Encoder that made them. [default: the folder's name]"),
@@ -35,14 +66,22 @@ def import_(
         bool, typer.Option("--allow-missing", help="Write the cache even if some files cannot be used.")
     ] = False,
 ) -> None:
-    """Make a feature cache from the features of another encoder, so that stage 2 can be trained on them.
+    """Make a feature cache from the features of another encoder or repository, so that stage 2 can be trained on them.
 
     Example: slt-cache cache import features --out i3d.h5 --source "I3D, BOBSL weights"
     """
     from slt_cache.cache_tools.import_features import import_features
+    from slt_cache.cache_tools.layouts.base import Asked
 
     spec, done = import_features(
-        folder, out, source=source, dtype=dtype, language=language, allow_missing=allow_missing
+        folder,
+        out,
+        source=source,
+        dtype=dtype,
+        language=language,
+        allow_missing=allow_missing,
+        layout=layout,
+        asked=Asked(labels, stream, transpose),
     )
     options.print(
         {"features": str(out), "spec": vars(spec), "splits": {one.split: _to_json(one) for one in done}},

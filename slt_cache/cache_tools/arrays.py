@@ -56,6 +56,12 @@ def read_features(path: Path) -> np.ndarray:
     except Exception as error:  # each format and each kind of damage raises its own
         kind = "an array of numbers" if path.suffix == ".npy" else "a plain tensor"
         raise BadFile(f"not {kind}, or cut off ({type(error).__name__})") from error
+    return checked(features)
+
+
+def checked(features: np.ndarray) -> np.ndarray:
+    """Returns features as [N, C] without a leading axis of length 1. Raises BadFile unless N and C are at least 1, and
+    they are numbers."""
     shape = list(features.shape)
     if features.ndim == 3 and len(features) == 1:
         features = features[0]
@@ -66,28 +72,50 @@ def read_features(path: Path) -> np.ndarray:
     return features
 
 
+def flat(features: np.ndarray) -> np.ndarray:
+    """Returns features of several axes, such as points of [T, K, 2], as [T, C]. Raises BadFile like `checked`."""
+    if features.ndim < 3 or 0 in features.shape:
+        return checked(features)
+    return checked(features.reshape(len(features), -1))
+
+
 def _read_npy(path: Path) -> np.ndarray:
     if path.stat().st_size == 0:
         raise BadFile("the file is empty")
     return np.lib.format.open_memmap(path, mode="r")  # refuses objects, and shapes that the file is too short for
 
 
-def _read_pt(path: Path) -> np.ndarray:
+def load_pt(path: Path) -> Any:
+    """Returns what a .pt file holds, loaded with `weights_only`."""
     import torch
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about unusual pickles; what cannot be read is an error anyway
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_pt(path: Path) -> np.ndarray:
+    import torch
+
+    loaded = load_pt(path)
     if isinstance(loaded, dict):
         tensors = [value for value in loaded.values() if isinstance(value, torch.Tensor)]
         if len(tensors) != 1:
             raise BadFile(f"a dict with {len(tensors)} tensors; exactly one is read")
         [loaded] = tensors
+    return numpy_of(loaded, path.stat().st_size)
+
+
+def numpy_of(loaded: Any, size: int) -> np.ndarray:
+    """Returns a tensor's numbers. `size` is that of its file in bytes. Raises BadFile for anything but a plain tensor
+    that fits into the file."""
+    import torch
+
     if not isinstance(loaded, torch.Tensor):
         raise BadFile(f"{type(loaded).__name__} instead of a tensor")
     if loaded.layout != torch.strided or loaded.is_quantized or loaded.is_nested:
         raise BadFile("a sparse, quantized or nested tensor")
-    if loaded.numel() * loaded.element_size() > path.stat().st_size:
+    if loaded.numel() * loaded.element_size() > size:
         raise BadFile(f"shape {list(loaded.shape)}, for which the file is too short")  # strides repeat its values
     if loaded.dtype == torch.bfloat16:
         loaded = loaded.float()  # numpy has no such type; nothing is lost

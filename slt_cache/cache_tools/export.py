@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slt_cache.advice import command
 from slt_cache.cache_tools.arrays import FORMATS, stem_of, write_features
@@ -20,6 +20,9 @@ from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing
 from slt_cache.progress import log, progress_counter
 from slt_cache.reading import read_json
+
+if TYPE_CHECKING:
+    from slt_cache.cache_tools.layouts.base import Layout
 
 TABLE = "features.tsv"
 COLUMNS = ("id", "split", "view", "file", "num_frames", "fps", "text", SOURCE)
@@ -72,7 +75,7 @@ def export_cache(
         different = features.spec.differences(caches[0].spec)
         if different:
             raise InputError(f"{cache}: its splits have different specs. Export one of them: --split {features.split}")
-        _require_writable(features)
+        require_writable(features)
     out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve would follow a link and replace its target
     _require_ours(out)
     with replacing(out) as temporary:
@@ -84,13 +87,32 @@ def export_cache(
         (temporary / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
         text = json.dumps(_spec_json(caches, all_views), ensure_ascii=False, indent=2)
         (temporary / SPEC_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
-    for features in caches:
-        if not features.complete:
-            log(f"{cache}: {len(features.missing)} clips of {features.split} are missing, and from {out}, too.")
+    _report_missing(caches, out)
     return done
 
 
-def _require_writable(features: FeatureCache) -> None:
+def export_layout(cache: Path, out: Path, layout: "Layout", split: str | None = None) -> list[Exported]:
+    """Writes view 0 of all clips into the new folder `out` as others keep features, atomically. Raises InputError like
+    `export_cache`, and if the layout cannot hold the clips."""
+    caches = [FeatureCache(cache, split)] if split is not None else list(open_splits(cache).values())
+    out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve would follow a link and replace its target
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: already exists. Name a new folder, or empty it.")
+    with replacing(out) as temporary:
+        temporary.mkdir()
+        layout.write(caches, temporary)
+    _report_missing(caches, out)
+    return [Exported(features.split, len(features), len(features)) for features in caches]
+
+
+def _report_missing(caches: Iterable[FeatureCache], out: Path) -> None:
+    for features in caches:
+        if not features.complete:
+            missing = f"{len(features.missing)} clips of {features.split} are missing"
+            log(f"{features.path}: {missing}, and from {out}, too.")
+
+
+def require_writable(features: FeatureCache) -> None:
     for clip_id, text in zip(features.ids, features.texts, strict=True):
         if any(character in value for value in (clip_id, text) for character in "\t\n\r"):
             raise InputError(

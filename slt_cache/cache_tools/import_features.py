@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from slt_cache import __version__
-from slt_cache.cache_tools.arrays import BadFile, read_features
+from slt_cache.cache_tools.arrays import BadFile
 from slt_cache.cache_tools.export import ExportedSplit, lines_sha256, read_export
-from slt_cache.cache_tools.table import ListedClip, ListedView, find_table, read_table
+from slt_cache.cache_tools.layouts.base import Asked, transposing
+from slt_cache.cache_tools.layouts.registry import AUTO, TABLE, chosen_layout, layout_named
+from slt_cache.cache_tools.table import ListedClip, ListedView
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
@@ -21,10 +23,12 @@ from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_fold
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.locks import exclusive
 from slt_cache.pipeline.failures import write_failures
-from slt_cache.progress import log, progress_bar, progress_counter
+from slt_cache.progress import progress_bar, progress_counter
 
 CLIPS_PER_PART = 64
 DTYPES = ("float16", "float32")
+COMPARED = 8
+"""Files whose shapes are compared at first."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +64,31 @@ def import_features(
     dtype: str | None = None,
     language: str | None = None,
     allow_missing: bool = False,
+    layout: str = AUTO,
+    asked: Asked | None = None,
 ) -> tuple[FeatureSpec, list[Imported]]:
-    """Writes the splits of the folder's table into `out`, in addition to those that it already has. A split with bad
-    files is written only with `allow_missing`; a table next to `out` lists them.
+    """Writes the splits of the folder into `out`, in addition to those that it already has. A split with bad files is
+    written only with `allow_missing`; a table next to `out` lists them. `layout` is a name of layouts/registry.py, or
+    auto; `asked` says more about the folder.
 
     An exported folder restores its cache with the spec and, for each split whose lines are unchanged, all metadata,
-    unless `source` says that the features have been replaced. Raises InputError for a bad table, and if `out` holds
-    features of another spec."""
+    unless `source` says that the features have been replaced. Raises InputError for a folder that
+    has another layout, and if `out` holds features of another spec."""
     if dtype not in (None, *DTYPES):
         raise InputError(f"--dtype {dtype}: no such type. Use {' or '.join(DTYPES)}.")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Name the one with the table of features.")
-    table = find_table(folder)
-    splits = read_table(table, read_export(folder) is not None, log)
-    exported = (read_export(folder) or {}) if source is None else {}
+    layout = chosen_layout(folder, layout)
+    asked = asked or Asked()
+    listing = layout_named(layout).list_clips(folder, asked)
+    splits = transposing(listing.splits) if asked.transpose else listing.splits
+    exported = (read_export(folder) or {}) if source is None and layout == TABLE else {}
     spec = _spec_of(folder, splits, exported, source, dtype)
     _require_fitting(out, spec)
     with exclusive(parts_folder(out) / "lock", str(out)):
         jobs = [_job(out, split, clips, spec, exported.get(split), language) for split, clips in splits.items()]
         for job in jobs:
-            _make_parts(job, table, exact=bool(exported))
+            _make_parts(job, listing.sources, exact=bool(exported))
         contents = [_content(job) for job in jobs]
         done = [_outcome(job, content, allow_missing) for job, content in zip(jobs, contents, strict=True)]
         written = [content for one, content in zip(done, contents, strict=True) if one.written]
@@ -113,18 +122,36 @@ def _spec_of(
                 f"{dtype or spec.dtype} with {views}. Omit --dtype, or say what these features are now: --source"
             )
         return spec
-    first, reason = None, ""
-    for clip in clips:
-        try:
-            first = read_features(clip.views[0].file)
-            break
-        except BadFile as error:
-            reason = reason or f"{clip.views[0].file}: {error}"
-    if first is None:
-        raise InputError(f"{folder}: none of its {len(clips):,} clips can be read. The first: {reason}.")
-    dtype = dtype or (str(first.dtype.name) if first.dtype.name in DTYPES else "float32")
+    (_, channels), kind = _first_shape(folder, clips)
+    dtype = dtype or (kind if kind in DTYPES else "float32")
     named = source or folder.resolve().name
-    return FeatureSpec(encoder_sha256=None, level=IMPORTED, dim=first.shape[1], dtype=dtype, views=views, source=named)
+    return FeatureSpec(encoder_sha256=None, level=IMPORTED, dim=channels, dtype=dtype, views=views, source=named)
+
+
+def _first_shape(folder: Path, clips: Sequence[ListedClip]) -> tuple[tuple[int, int], str]:
+    """Returns shape and type of the first readable file. Raises InputError if there is none, or if the first ones are
+    all [C, N]: one C on their first axis, and several N on their second."""
+    found: list[tuple[tuple[int, int], str]] = []
+    reason = ""
+    for clip in clips:
+        view = clip.views[0]
+        try:
+            features = view.read(view.file)
+        except BadFile as error:
+            reason = reason or f"{view.file}: {error}"
+            continue
+        found.append(((features.shape[0], features.shape[1]), features.dtype.name))
+        if len(found) == COMPARED:
+            break
+    if not found:
+        raise InputError(f"{folder}: none of its {len(clips):,} clips can be read. The first: {reason}.")
+    heights, widths = ({shape[axis] for shape, _ in found} for axis in (0, 1))
+    if len(found) > 2 and len(heights) == 1 and len(widths) > 1:
+        raise InputError(
+            f"{folder}: its first {len(found)} files have {heights.pop()} rows and {min(widths)} to {max(widths)} "
+            "columns: [C, N] instead of [N, C]. Transpose them: --transpose"
+        )
+    return found[0]
 
 
 def _require_fitting(out: Path, spec: FeatureSpec) -> None:
@@ -179,13 +206,13 @@ def _started(out: Path) -> str | None:
     return None
 
 
-def _make_parts(job: _Job, table: Path, exact: bool) -> None:
+def _make_parts(job: _Job, sources: Sequence[Path], exact: bool) -> None:
     """Writes the parts that do not exist yet or are older than one of their files."""
     split = job.parts.metadata.split
     done = 0
     with progress_counter(f"importing {split}", sum(map(len, job.batches)), 0) as show:
         for number, clips in enumerate(job.batches):
-            if not _is_current(job, number, table):
+            if not _is_current(job, number, sources):
                 rows: list[ClipFeatures] = []
                 failures: list[Failure] = []
                 for clip in clips:
@@ -198,12 +225,12 @@ def _make_parts(job: _Job, table: Path, exact: bool) -> None:
             show(done)
 
 
-def _is_current(job: _Job, number: int, table: Path) -> bool:
+def _is_current(job: _Job, number: int, sources: Sequence[Path]) -> bool:
     clips = job.batches[number]
     part = job.parts.find(number, [clip.clip_id for clip in clips])
     if part is None or part.missing:
         return False
-    files = [table, *(view.file for clip in clips for view in clip.views)]
+    files = [*sources, *(view.file for clip in clips for view in clip.views)]
     return max(map(_changed, files)) < part.path.stat().st_mtime_ns
 
 
@@ -220,9 +247,10 @@ def _changed(path: Path) -> int:
 def _row(clip: ListedClip, view: ListedView, spec: FeatureSpec, exact: bool) -> ClipFeatures:
     """Reads one view, [N, C] in the type of the spec. Raises BadFile with file and reason."""
     try:
-        features = read_features(view.file)
+        features = view.read(view.file)
         if features.shape[1] != spec.dim:
-            raise BadFile(f"{features.shape[1]} channels, but the others have {spec.dim}")
+            hint = " ([C, N]? transpose it)" if features.shape[0] == spec.dim else ""
+            raise BadFile(f"{features.shape[1]} channels, but the others have {spec.dim}{hint}")
         if exact and features.dtype.name != spec.dtype:
             raise BadFile(f"{features.dtype}, but exported as {spec.dtype}; say what it is now with --source")
         if not np.isfinite(features).all():

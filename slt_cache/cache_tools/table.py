@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.cache_tools.arrays import FORMATS, stem_of
+import numpy as np
+
+from slt_cache.cache_tools.arrays import FORMATS, read_features, stem_of
 from slt_cache.cache_tools.export import TABLE
 from slt_cache.corpora.characters import existing
 from slt_cache.corpora.official import without_breaks
@@ -33,6 +35,8 @@ class ListedView:
     """Source frames per second; 0 if unknown."""
     source: str = ""
     """Fingerprint of their source; empty if unknown."""
+    read: Callable[[Path], np.ndarray] = read_features
+    """Reads [N, C] from the file. Raises BadFile."""
 
 
 @dataclass(frozen=True)

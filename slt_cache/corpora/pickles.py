@@ -11,7 +11,7 @@ import pickletools
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from slt_cache.errors import InputError
 
@@ -29,16 +29,21 @@ SETS = {
 _MARK = object()
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The pickle asks for what is not allowed."""
 
 
 def load_plain(path: Path) -> Any:
     """Returns the value that a pickle holds. Raises InputError unless it is a whole pickle of plain values."""
-    data = _unpacked(path)
+    return build(path, io.BytesIO(_unpacked(path)), PlainBuilder())
+
+
+def build(path: Path, stream: IO[bytes], builder: "PlainBuilder") -> Any:
+    """Returns the value that the pickle at the stream's position holds. Raises InputError, naming `path`, unless it is
+    whole and asks for nothing that the builder does not know."""
     try:
-        return _Builder().build(data)
-    except _Refused as error:
+        return builder.build(stream)
+    except Refused as error:
         raise InputError(
             f"{path}: its pickle asks for {error}, which is not allowed: annotation files hold plain values. "
             "Nothing was executed. Get the file again, or save it with plain values only."
@@ -61,26 +66,30 @@ def _unpacked(path: Path) -> bytes:
     return data
 
 
-class _Builder:
-    """The stack machine of pickle, without any operation that leaves it."""
+class PlainBuilder:
+    """The stack machine of pickle, without any operation that leaves it. Subclasses may know more names."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.operations = self._operations()
 
-    def build(self, data: bytes) -> Any:
-        for opcode, argument, _ in pickletools.genops(io.BytesIO(data)):
+    def build(self, stream: IO[bytes]) -> Any:
+        for opcode, argument, _ in pickletools.genops(stream):
             name = opcode.name
             if name in _VALUES:
-                self.stack.append(argument)
+                self.stack.append(self.stored(argument))
             elif name == "STOP":
                 return self._pop()
             elif name in self.operations:
                 self.operations[name](argument)
             elif name not in ("PROTO", "FRAME"):
-                raise _Refused(f"the operation {name}")
+                raise Refused(f"the operation {name}")
         raise ValueError("it has no end")
+
+    def stored(self, value: Any) -> Any:
+        """Returns what stands for a value on the stack: the value itself."""
+        return value
 
     def _operations(self) -> dict[str, Callable[[Any], Any]]:
         push, pop, items = self.stack.append, self._pop, self._items
@@ -114,7 +123,7 @@ class _Builder:
             "GLOBAL": self._name,
             "INST": self._refuse,
             "STACK_GLOBAL": lambda _: self._name(" ".join(map(str, [pop(), pop()][::-1]))),
-            "REDUCE": self._set_of_old,
+            "REDUCE": lambda _: self._reduce(),
         }
 
     def _pop(self) -> Any:
@@ -148,25 +157,33 @@ class _Builder:
         self.memo[index] = self._top(object)
 
     def _refuse(self, name: str) -> None:
-        raise _Refused(ascii(".".join(name.split()))[1:-1][:100])
+        raise Refused(ascii(".".join(name.split()))[1:-1][:100])
 
     def _name(self, name: str) -> None:
-        if name not in SETS:
+        if not self.knows(name):
             self._refuse(name)
         self.stack.append(_Name(name))
 
-    def _set_of_old(self, _: Any) -> None:
+    def knows(self, name: str) -> bool:
+        """Returns whether the pickle may call what has this name, module and name separated by a space."""
+        return name in SETS
+
+    def _reduce(self) -> None:
         arguments, name = self._pop(), self._pop()
         if not isinstance(name, _Name) or not isinstance(arguments, tuple):
-            raise _Refused("a call")
+            raise Refused("a call")
+        self.stack.append(self.called(str(name), arguments))
+
+    def called(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        """Returns the value of a call of a known name."""
         [values] = arguments or ([],)
         if not isinstance(values, list | tuple):
             raise ValueError("a set made of something other than a list")
-        self.stack.append(SETS[name](_keys(values)))
+        return SETS[name](_keys(values))
 
 
 class _Name(str):
-    """The name of a set type on the stack; no string of the file can take its place."""
+    """A known name on the stack; no string of the file can take its place."""
 
 
 _VALUES = frozenset(

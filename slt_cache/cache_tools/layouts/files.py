@@ -1,0 +1,155 @@
+"""Files that are named by their clip and, by what follows its id, a stream (`ID_s2wrapping.npy`), in folders by split
+or not: what the layouts of such files share."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slt_cache.cache_tools.arrays import read_features, stem_of
+from slt_cache.cache_tools.export import TABLE, require_writable
+from slt_cache.cache_tools.layouts.base import Asked, Listing, Texts, named, report_extra
+from slt_cache.cache_tools.layouts.labels import COLUMNS, find_labels, label_files
+from slt_cache.cache_tools.table import ListedClip, ListedView
+from slt_cache.corpora.base import own_name
+from slt_cache.corpora.characters import nfc
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache
+
+SEPARATORS = "_-."
+"""Characters that separate the stream from the id."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the features of one clip are."""
+
+    file: Path
+    dataset: str = ""
+    """Path of the dataset in an HDF5 file."""
+
+
+class Index:
+    """Finds the features of a clip among the files of a folder."""
+
+    def __init__(self, folder: Path, texts: Texts):
+        self.folder = folder
+        self.forms = {
+            form: clip_id for clips in texts.values() for clip_id in clips for form in (stem_of(clip_id), clip_id)
+        }
+        self.places: dict[tuple[str, str], list[Place]] = {}
+        """Clip id and stream -> places; several if there is one for each split."""
+
+    def owner(self, file: Path) -> tuple[str, str] | None:
+        """Returns clip id and stream of a file; None if its name begins with no clip's id."""
+        return _owner(nfc(file.relative_to(self.folder).with_suffix("").as_posix()), self.forms)
+
+    def add(self, owner: tuple[str, str], place: Place) -> None:
+        self.places.setdefault(owner, []).append(place)
+
+    @property
+    def streams(self) -> dict[str, int]:
+        """Each stream -> number of its clips."""
+        return dict(Counter(stream for _, stream in self.places))
+
+    def find(self, clip_id: str, split: str, stream: str, suffix: str) -> Place:
+        """Returns the place of a clip, of several that in a folder of the split; if there is none, the file that it
+        should be. Raises InputError if several remain."""
+        found = self.places.get((clip_id, stream), [])
+        found = [place for place in found if split in self._splits(place)] or found
+        if len(found) > 1:
+            others = ", ".join(f"{place.file} {place.dataset}".strip() for place in found[:2])
+            raise InputError(f"{others}: two files of clip {clip_id!r} of {split}. Remove one of them.")
+        return found[0] if found else Place(self.folder / split / f"{clip_id}{stream.partition('/')[0]}{suffix}")
+
+    def _splits(self, place: Place) -> list[str | None]:
+        folders = [*place.file.relative_to(self.folder).parts[:-1], *place.dataset.split("/")[:-1], place.file.stem]
+        return [own_name(name) for name in folders]
+
+
+def _owner(name: str, forms: Mapping[str, str]) -> tuple[str, str] | None:
+    """Returns the longest clip id that ends the folders and begins the last part of a name, and what follows it."""
+    for start, stream in _halves(name):
+        parts = start.split("/")
+        for first in range(len(parts)):
+            if (form := "/".join(parts[first:])) in forms:
+                return forms[form], stream
+    return None
+
+
+def _halves(name: str) -> Iterator[tuple[str, str]]:
+    """Yields a name, whole and split before each separator of its last part, the longest beginning first."""
+    yield name, ""
+    for place in range(len(name) - 1, name.rfind("/") + 1, -1):
+        if name[place] in SEPARATORS:
+            yield name[:place], name[place:]
+
+
+def files_below(folder: Path, suffixes: Collection[str], without: Collection[Path] = ()) -> list[Path]:
+    """Returns all files with one of the suffixes. Raises InputError if there are none."""
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in suffixes and path not in without and path.is_file() and not path.name.startswith(".")
+    ]
+    if not files:
+        raise InputError(f"{folder}: no {' or '.join(suffixes)} files in it. Name the folder of the features.")
+    return files
+
+
+def chosen_stream(folder: Path, streams: Mapping[str, int], asked: str | None, of: str = "clips") -> str:
+    """Returns the stream to import: the one that was named, the only one, or that without a name. Raises InputError
+    that lists all if it has to be named, or does not exist."""
+    shown = ", ".join(f"{name or '(none)'} ({count:,} {of})" for name, count in sorted(streams.items()))
+    if not streams:
+        raise InputError(f"{folder}: no file is named by a clip of the labels. Name other labels: --labels FILE")
+    if asked is not None and asked not in streams:
+        raise InputError(f"{folder}: no stream {asked!r}; there are {shown}. Name one of them: --stream")
+    if asked is not None or "" in streams or len(streams) == 1:
+        return asked if asked is not None else "" if "" in streams else next(iter(streams))
+    example = max(streams, key=lambda name: streams[name])
+    raise InputError(f"{folder}: several streams: {shown}. Import each into its own cache: --stream={example}")
+
+
+def list_places(index: Index, texts: Texts, stream: str, suffix: str, reader: "Reader") -> dict[str, list[ListedClip]]:
+    """Returns the clips of the labels; one without a place becomes a failure when it is read."""
+    splits: dict[str, list[ListedClip]] = {}
+    for split, clips in texts.items():
+        for clip_id, text in clips.items():
+            place = index.find(clip_id, split, stream, suffix)
+            view = ListedView(place.file, 0, 0.0, "", reader(place))
+            splits.setdefault(split, []).append(ListedClip(clip_id, text, (view,)))
+    return splits
+
+
+Reader = Callable[[Place], Callable[[Path], np.ndarray]]
+"""Returns the function that reads the features of a place."""
+
+
+def list_files(
+    folder: Path, asked: Asked, suffixes: Collection[str], read: Callable[[Path], np.ndarray] = read_features
+) -> Listing:
+    """Returns the clips of the labels with the files that have their ids. Files of no clip are logged."""
+    texts, sources = find_labels(folder, asked.labels)
+    files = files_below(folder, suffixes, without={*sources, *label_files(folder)})
+    index = Index(folder, texts)
+    for path in files:
+        if (owner := index.owner(path)) is not None:
+            index.add(owner, Place(path))
+    stream = chosen_stream(folder, index.streams, asked.stream)
+    splits = list_places(index, texts, stream, files[0].suffix, lambda _: read)
+    used = {view.file for clips in splits.values() for clip in clips for view in clip.views}
+    extra = [path.relative_to(folder) for path in files if path not in used and path.stem.endswith(stream)]
+    report_extra(folder, extra, named(source.name for source in sources))
+    return Listing(splits, sources)
+
+
+def write_labels(caches: Sequence[FeatureCache], out: Path) -> None:
+    """Writes the sentences as a table that `find_labels` reads."""
+    lines = ["\t".join(COLUMNS)]
+    for cache in caches:
+        require_writable(cache)
+        lines += [f"{clip_id}\t{cache.split}\t{text}" for clip_id, text in zip(cache.ids, cache.texts, strict=True)]
+    (out / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

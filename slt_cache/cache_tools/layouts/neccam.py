@@ -1,0 +1,92 @@
+"""neccam/slt (Sign Language Transformers): `NAME.train`, `NAME.dev` and `NAME.test`, each a gzipped pickle of a list of
+{name, signer, gloss, text, sign}, where sign is the tensor [N, C]. NAME is the stream. Nothing is unpickled by Python:
+the features go to a temporary file as they are read, and from there into the cache."""
+
+import gzip
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slt_cache.cache_tools.arrays import BadFile, flat
+from slt_cache.cache_tools.layouts.base import Asked, Clips, Listing, own_id, split_named
+from slt_cache.cache_tools.layouts.files import chosen_stream
+from slt_cache.cache_tools.layouts.labels import find_labels, is_pickled
+from slt_cache.cache_tools.layouts.pickled_arrays import PickledArray, load_arrays
+from slt_cache.cache_tools.table import ListedView
+from slt_cache.errors import InputError
+from slt_cache.features.cache import FeatureCache
+
+EXPORTED = "features"
+
+
+class Neccam:
+    def recognizes(self, folder: Path) -> bool:
+        return any(map(is_pickled, _files(folder))) and next(folder.rglob("*.pkl"), None) is None
+
+    def list_clips(self, folder: Path, asked: Asked) -> Listing:
+        by_stream: dict[str, list[Path]] = {}
+        for path in filter(is_pickled, _files(folder)):
+            by_stream.setdefault(path.stem, []).append(path)
+        if not by_stream:
+            raise InputError(f"{folder}: no files NAME.train, NAME.dev or NAME.test. Name the folder of these.")
+        stream = chosen_stream(folder, {name: len(paths) for name, paths in by_stream.items()}, asked.stream, "splits")
+        texts, sources = find_labels(folder, asked.labels) if asked.labels is not None else ({}, ())
+        clips = Clips(folder)
+        for path in by_stream[stream]:
+            split = split_named(path.suffix[1:], path)
+            for item in _items(path):
+                text = texts.get(split, {}).get(own_id(item["name"], split), item.get("text"))
+                clips.add(split, item["name"], text, ListedView(path, 0, 0.0, "", partial(_read, item.get("sign"))))
+        return clips.listing(*sources)
+
+    def write(self, caches: Sequence[FeatureCache], out: Path) -> None:
+        for cache in caches:
+            with gzip.open(out / f"{EXPORTED}.{cache.split}", "wb") as file:
+                pickler = pickle.Pickler(file, protocol=4)
+                pickler.fast = True  # remembers no object, so that memory does not grow
+                pickler.dump(_Streamed(partial(_written, cache)))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _items(path: Path) -> list[dict[str, Any]]:
+    content = load_arrays(path, spooled=True)
+    if not isinstance(content, list):
+        raise InputError(f"{path}: a {type(content).__name__} instead of a list of clips. Is this of neccam/slt?")
+    for number, item in enumerate(content, start=1):
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            raise InputError(f"{path}: item {number} has no name. Is this of neccam/slt?")
+    return content
+
+
+def _read(sign: Any, path: Path) -> np.ndarray:
+    if not isinstance(sign, PickledArray):
+        raise BadFile(f"{type(sign).__name__} instead of a tensor")
+    return flat(sign.array())
+
+
+class _Streamed:
+    """Pickles as the list of what the iterator yields."""
+
+    def __init__(self, items: Callable[[], Iterator[Any]]):
+        self.items = items
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (), None, self.items()
+
+
+def _written(cache: FeatureCache) -> Iterator[dict[str, Any]]:
+    import torch
+
+    for clip_id, text in zip(cache.ids, cache.texts, strict=True):
+        sign = torch.from_numpy(cache[clip_id].copy())
+        yield {"name": f"{cache.split}/{clip_id}", "signer": "", "gloss": "", "text": text, "sign": sign}
+
+
+LAYOUT = Neccam()

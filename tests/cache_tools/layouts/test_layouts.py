@@ -1,0 +1,384 @@
+"""`cache import --layout` and `cache export --layout`: trees as other repositories keep them, into a cache and out."""
+
+import gzip
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from slt_cache.cache_tools.layouts.registry import LAYOUTS
+from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.verify import cache_problems
+from tests.helpers import peers
+from tests.helpers.commands import Ran, slt_cache
+
+WRITERS: dict[str, tuple[Callable[[Path, peers.Tree], None], tuple[str, ...]]] = {
+    "spamo": (peers.spamo, ("--suffix", "_s2wrapping")),
+    "ssvp-slt": (peers.ssvp_slt, ()),
+    "signthought": (peers.signthought, ()),
+    "neccam": (peers.neccam, ()),
+    "uni-sign": (peers.uni_sign, ()),
+    "h5": (peers.h5_per_clip, ()),
+    "table": (peers.npy, ()),
+}
+"""Layout -> its writer, and the options that its import needs."""
+
+
+def read(folder: Path, *options: object, code: int = 0) -> Ran:
+    ran = slt_cache("cache", "import", folder, "--out", folder.parent / "x.h5", *options)
+    assert ran.code == code, ran.err
+    assert "Traceback" not in ran.err
+    return ran
+
+
+def refused(folder: Path, *options: object) -> str:
+    """The one or two lines of the error; nothing is written."""
+    err = read(folder, *options, code=2).err
+    assert err.count("error: ") == 1
+    assert len(err.partition("error: ")[2].strip().splitlines()) <= 2
+    assert not list(folder.parent.glob("x.h5*"))
+    return err
+
+
+def require_equal(path: Path, tree: peers.Tree) -> None:
+    assert not cache_problems(path)
+    assert list(open_splits(path)) == list(tree)
+    for split, clips in tree.items():
+        held = FeatureCache(path, split)
+        assert dict(zip(held.ids, held.texts, strict=True)) == {name: text for name, (text, _) in clips.items()}
+        for name, (_, steps) in clips.items():
+            assert held[name].dtype == steps.dtype
+            assert np.array_equal(held[name], steps), name
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_a_layout_is_recognized_and_imported_and_exported_to_equal_arrays(layout: str, tmp_path: Path) -> None:
+    write, options = WRITERS[layout]
+    tree = peers.clips()
+    write(tmp_path / "in", tree)
+    ran = read(tmp_path / "in", *options)
+    assert layout == "table" or f"layout {layout}" in ran.err
+    require_equal(tmp_path / "x.h5", tree)
+    if layout == "table":
+        return
+    out = tmp_path / "again" / "in"
+    assert slt_cache("cache", "export", tmp_path / "x.h5", out, "--layout", layout).code == 0
+    read(out, "--layout", layout)
+    require_equal(out.parent / "x.h5", tree)
+    assert (out.parent / "x.h5").stat().st_size == (tmp_path / "x.h5").stat().st_size
+
+
+def test_every_layout_but_the_own_one_is_tested() -> None:
+    assert {*WRITERS, "npy"} == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("layout", ["spamo", "ssvp-slt", "signthought", "neccam", "h5", "npy"])
+def test_float16_stays_float16(layout: str, tmp_path: Path) -> None:
+    tree = peers.clips(dtype="float16")
+    peers.npy(tmp_path / "in", tree)
+    read(tmp_path / "in")
+    assert slt_cache("cache", "export", tmp_path / "x.h5", tmp_path / "b" / "in", "--layout", layout).code == 0
+    read(tmp_path / "b" / "in", "--layout", layout)
+    require_equal(tmp_path / "b" / "x.h5", tree)
+
+
+def test_plain_arrays_take_their_sentences_from_a_manifest(tmp_path: Path) -> None:
+    tree = peers.clips()
+    for split, clips in tree.items():
+        for name, (_, steps) in clips.items():
+            peers.save_npy(tmp_path / "in" / split / f"{name}.npy", steps)
+    assert "--labels" in refused(tmp_path / "in")
+    table = tmp_path / "manifest.tsv"
+    rows = [f"{name}\t{split}\t{name}.mp4\t\t\t{text}\n" for split in tree for name, (text, _) in tree[split].items()]
+    table.write_text("id\tsplit\tvideo\tstart\tend\ttext\n" + "".join(rows), encoding="utf-8")
+    assert "layout npy" in read(tmp_path / "in", "--labels", table).err
+    require_equal(tmp_path / "x.h5", tree)
+
+
+def test_labels_of_other_repositories_fit_any_files(tmp_path: Path) -> None:
+    tree = peers.clips()
+    for clips in tree.values():
+        for name, (_, steps) in clips.items():
+            peers.save_npy(tmp_path / "in" / f"{name}.npy", steps)
+    peers.labels_pickle(tmp_path / "a", tree)
+    peers.info(tmp_path / "b", tree)
+    for labels in ("a", "b"):
+        read(tmp_path / "in", "--layout", "npy", "--labels", tmp_path / labels)
+        require_equal(tmp_path / "x.h5", tree)
+        (tmp_path / "x.h5").unlink()
+    csv = tmp_path / "how2sign_realigned_val.csv"
+    head = "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART_REALIGNED\tEND_REALIGNED\tSENTENCE\n"
+    lines = [f"v\tv\ts\t{name}\t0\t1\t{text}\n" for name, (text, _) in tree["dev"].items()]
+    csv.write_text(head + "".join(lines), encoding="utf-8")
+    read(tmp_path / "in", "--labels", csv)
+    require_equal(tmp_path / "x.h5", {"dev": tree["dev"]})
+
+
+def test_two_streams_of_different_length_are_chosen_by_their_suffix(tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.spamo(tmp_path / "in", tree)
+    err = refused(tmp_path / "in")
+    assert "_s2wrapping (12 clips)" in err
+    assert "_overlap-8 (12 clips)" in err
+    assert "no stream '_x'" in refused(tmp_path / "in", "--suffix", "_x")
+    read(tmp_path / "in", "--stream", "_overlap-8")
+    motion = {
+        split: {name: (text, np.ones((len(steps) // 2 + 1, 3), "f4")) for name, (text, steps) in clips.items()}
+        for split, clips in tree.items()
+    }
+    require_equal(tmp_path / "x.h5", motion)
+
+
+def test_an_epoch_of_ssvp_slt_is_a_stream(tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.ssvp_slt(tmp_path / "in", tree)
+    assert "no epoch '7'; there are 0, 1" in refused(tmp_path / "in", "--stream", "7")
+    read(tmp_path / "in", "--stream", "1")
+    held = FeatureCache(tmp_path / "x.h5", "train")
+    assert all(np.array_equal(held[name], steps + 1) for name, (_, steps) in tree["train"].items())
+
+
+def test_files_of_many_clips_are_read_by_stream(tmp_path: Path) -> None:
+    tree = peers.clips()
+    (tmp_path / "in").mkdir()
+    peers.h5_of_many(tmp_path / "in", tree)
+    err = refused(tmp_path / "in")
+    assert "dino" in err
+    assert "mae (12 clips)" in err
+    read(tmp_path / "in", "--stream", "mae")
+    require_equal(tmp_path / "x.h5", tree)
+
+
+@pytest.mark.parametrize("layout", ["spamo", "ssvp-slt", "uni-sign", "h5"])
+def test_a_missing_clip_is_a_failure_and_an_extra_file_is_named(layout: str, tmp_path: Path) -> None:
+    write, options = WRITERS[layout]
+    tree = peers.clips()
+    write(tmp_path / "in", tree)
+    [lost] = [
+        path
+        for path in (tmp_path / "in").rglob("片段*")
+        if path.is_file() and "dev" not in path.name and "overlap" not in path.name and "1" not in path.parts
+    ]
+    lost.rename(lost.with_name(lost.name.replace("片段", "foreign")))
+    ran = read(tmp_path / "in", *options, code=1)
+    assert "片段" in ran.err
+    assert "no such file" in ran.err
+    assert "foreign" in ran.err
+    assert list(open_splits(tmp_path / "x.h5")) == ["dev"]
+    read(tmp_path / "in", *options, "--allow-missing")
+    held = FeatureCache(tmp_path / "x.h5", "train")
+    assert [failure.clip_id for failure in held.missing] == ["片段"]
+    assert len(held) == len(tree["train"]) - 1
+
+
+@pytest.mark.parametrize("layout", [name for name in WRITERS if name != "table"])
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda steps: np.full_like(steps, np.nan), "not finite"),
+        (lambda steps: steps[:0], "shape"),
+        (lambda steps: np.zeros((3, 9), "f4"), "channels, but the others have"),
+    ],
+    ids=["nan", "empty", "channels"],
+)
+def test_a_clip_that_does_not_fit_is_named_with_its_file(
+    layout: str, damage: Callable[[np.ndarray], np.ndarray], reason: str, tmp_path: Path
+) -> None:
+    write, options = WRITERS[layout]
+    tree: Any = peers.clips()
+    text, steps = tree["train"]["片段"]
+    tree["train"]["片段"] = (text, damage(steps))
+    write(tmp_path / "in", tree)
+    ran = read(tmp_path / "in", *options, code=1)
+    [line] = (tmp_path / "x.train.failed.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    assert line.startswith("片段\t")
+    assert reason in line
+    assert str(tmp_path / "in") in line
+    assert list(open_splits(tmp_path / "x.h5")) == ["dev"]
+    assert "片段" in ran.err
+
+
+def test_arrays_with_channels_first_are_refused_and_transposed_on_request(tmp_path: Path) -> None:
+    tree = peers.clips()
+    turned = {
+        split: {name: (text, np.ascontiguousarray(steps.T)) for name, (text, steps) in clips.items()}
+        for split, clips in tree.items()
+    }
+    peers.npy(tmp_path / "in", turned)
+    assert "[C, N] instead of [N, C]" in refused(tmp_path / "in")
+    read(tmp_path / "in", "--transpose")
+    require_equal(tmp_path / "x.h5", tree)
+
+
+def test_one_transposed_file_is_named(tmp_path: Path) -> None:
+    tree: Any = peers.clips()
+    text, steps = tree["train"]["片段"]
+    tree["train"]["片段"] = (text, np.ascontiguousarray(np.tile(steps, (2, 1)).T))
+    peers.spamo(tmp_path / "in", tree)
+    assert "[C, N]? transpose it" in read(tmp_path / "in", "--suffix=_s2wrapping", code=1).err
+
+
+class Trap:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_no_pickle_is_executed(tmp_path: Path) -> None:
+    sprung = tmp_path / "sprung"
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / name / "in").mkdir(parents=True)
+    with gzip.open(tmp_path / "a" / "in" / "x.train", "wb") as file:
+        pickle.dump([{"name": "a", "text": "t", "sign": Trap(sprung)}], file)
+    assert "x.train" in refused(tmp_path / "a" / "in", "--layout", "neccam")
+    np.save(tmp_path / "b" / "in" / "train_info_ml.npy", {0: Trap(sprung)}, allow_pickle=True)  # type: ignore[arg-type]
+    peers.save_npy(tmp_path / "b" / "in" / "a_s2wrapping.npy", np.ones((2, 3)))
+    assert "train_info_ml.npy" in refused(tmp_path / "b" / "in")
+    peers.uni_sign(tmp_path / "c" / "in", peers.clips())
+    for path in (tmp_path / "c" / "in").rglob("clip ä.pkl"):
+        path.write_bytes(pickle.dumps({"keypoints": Trap(sprung), "scores": []}))
+    assert "not allowed" in read(tmp_path / "c" / "in", code=1).err
+    peers.save_pt(tmp_path / "d" / "in" / "train" / "a.pt", {"name": "a", "text": "t", "sign": Trap(sprung)})
+    assert "a.pt" in refused(tmp_path / "d" / "in", "--layout", "signthought")
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("write", [peers.neccam, peers.uni_sign])
+def test_every_protocol_of_pickle_is_read(write: Any, protocol: int, tmp_path: Path) -> None:
+    tree = peers.clips()
+    tree["train"]["big"] = ("text", np.random.default_rng(1).normal(size=(900, 6)).astype("f4"))
+    write(tmp_path / "in", tree, protocol)
+    read(tmp_path / "in")
+    require_equal(tmp_path / "x.h5", tree)
+
+
+def test_exported_pickles_are_those_of_the_repository(tmp_path: Path) -> None:
+    """Python's own unpickler, which their loaders call, reads them."""
+    tree = peers.clips()
+    peers.neccam(tmp_path / "in", tree)
+    read(tmp_path / "in")
+    slt_cache("cache", "export", tmp_path / "x.h5", tmp_path / "n", "--layout", "neccam")
+    slt_cache("cache", "export", tmp_path / "x.h5", tmp_path / "s", "--layout", "spamo")
+    slt_cache("cache", "export", tmp_path / "x.h5", tmp_path / "u", "--layout", "uni-sign")
+    with gzip.open(tmp_path / "n" / "features.dev", "rb") as file:
+        items = pickle.load(file)
+    assert [item["name"] for item in items] == [f"dev/{name}" for name in tree["dev"]]
+    assert all(torch.equal(item["sign"], torch.from_numpy(tree["dev"][item["name"][4:]][1])) for item in items)
+    info = np.load(tmp_path / "s" / "dev_info_ml.npy", allow_pickle=True).item()
+    assert [info[number]["fileid"] for number in range(len(info) - 1)] == list(tree["dev"])
+    pose = pickle.loads((tmp_path / "u" / "poses" / "dev" / "clip_2dev.pkl").read_bytes())
+    assert pose["keypoints"][0].shape == (1, 2, 2)
+    with gzip.open(tmp_path / "u" / "labels.dev", "rb") as file:
+        assert list(pickle.load(file)) == list(tree["dev"])
+
+
+@pytest.mark.parametrize("layout", ["neccam", "signthought", "uni-sign"])
+def test_a_truncated_file_is_named(layout: str, tmp_path: Path) -> None:
+    WRITERS[layout][0](tmp_path / "in", peers.clips())
+    patterns = {"neccam": "*.train", "signthought": "*/train/00002.pt", "uni-sign": "labels.train"}
+    [path] = (tmp_path / "in").glob(patterns[layout])
+    path.write_bytes(path.read_bytes()[:-20])
+    assert path.name in refused(tmp_path / "in", "--layout", layout)
+
+
+def test_a_truncated_h5_is_a_failure_of_its_clip(tmp_path: Path) -> None:
+    peers.h5_per_clip(tmp_path / "in", peers.clips())
+    path = tmp_path / "in" / "train" / "片段_wilor.h5"
+    path.write_bytes(path.read_bytes()[:100])
+    assert "片段_wilor.h5" in read(tmp_path / "in", code=1).err
+
+
+def test_a_clip_without_sentence_or_name_and_a_clip_twice_are_refused(tmp_path: Path) -> None:
+    tree: Any = peers.clips()
+    tree["train"]["片段"] = (" ", tree["train"]["片段"][1])
+    for layout in ("signthought", "neccam", "uni-sign", "spamo"):
+        WRITERS[layout][0](tmp_path / layout / "in", tree)
+        assert "no sentence" in refused(tmp_path / layout / "in", "--layout", layout)
+    peers.signthought(tmp_path / "twice" / "in", peers.clips())
+    item = {"name": "片段", "text": "t", "sign": torch.ones(2, 6)}
+    peers.save_pt(tmp_path / "twice" / "in" / "PHOENIX2014T" / "train" / "again.pt", item)
+    assert "already in train" in refused(tmp_path / "twice" / "in")
+    peers.save_pt(tmp_path / "none" / "in" / "train" / "a.pt", {"text": "t", "sign": torch.ones(2, 6)})
+    assert "no name" in refused(tmp_path / "none" / "in", "--layout", "signthought")
+
+
+def test_a_folder_of_another_layout_or_of_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    assert str(tmp_path / "in") in refused(tmp_path / "in")
+    for layout in LAYOUTS:
+        assert str(tmp_path / "in") in refused(tmp_path / "in", "--layout", layout)
+    assert ", ".join(LAYOUTS) in refused(tmp_path / "in", "--layout", "i3d")
+    peers.npy(tmp_path / "in", peers.clips())
+    for layout in ("ssvp_slt", "signthought", "neccam", "uni_sign", "h5"):
+        assert str(tmp_path / "in") in refused(tmp_path / "in", "--layout", layout)
+    other = peers.labels_table(tmp_path / "other.tsv", {"train": {"x": ("t", np.ones((1, 1)))}})
+    assert "no file is named by a clip" in refused(tmp_path / "in", "--layout", "npy", "--labels", other)
+    assert "nowhere" in refused(tmp_path / "in", "--layout", "npy", "--labels", tmp_path / "nowhere")
+    assert "Omit --labels" in refused(tmp_path / "in", "--labels", other)
+
+
+def test_what_a_layout_cannot_hold_is_not_exported(tmp_path: Path) -> None:
+    tree = peers.clips(dim=8)
+    peers.npy(tmp_path / "in", tree)
+    read(tmp_path / "in")
+    export = ("cache", "export", tmp_path / "x.h5")
+    ran = slt_cache(*export, tmp_path / "out", "--layout", "uni-sign")
+    assert ran.code == 2
+    assert "8 channels" in ran.err
+    assert slt_cache(*export, tmp_path / "in", "--layout", "spamo").code == 2
+    assert slt_cache(*export, tmp_path / "out", "--layout", "spamo", "--all-views").code == 2
+    assert slt_cache(*export, tmp_path / "out", "--layout", "auto").code == 2
+    assert not list(tmp_path.glob("out*"))
+    evil = {"train": {"../a": ("t", np.ones((2, 3), "f4"))}}
+    peers.neccam(tmp_path / "e" / "in", evil)
+    read(tmp_path / "e" / "in")
+    for layout in ("spamo", "npy", "h5", "ssvp-slt"):
+        ran = slt_cache("cache", "export", tmp_path / "e" / "x.h5", tmp_path / "e" / "out", "--layout", layout)
+        assert ran.code == 2
+        assert "'../a'" in ran.err
+    assert sorted(path.name for path in (tmp_path / "e").iterdir()) == ["in", "x.h5"]
+
+
+def test_an_interrupted_import_of_pickles_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slt_cache.cache_tools.import_features.CLIPS_PER_PART", 2)
+    tree = peers.clips()
+    peers.neccam(tmp_path / "in", tree)
+    from slt_cache.features.parts import Parts
+
+    written: list[int] = []
+    write = Parts.write
+
+    def stop(parts: Parts, number: int, rows: Any, missing: Any) -> None:
+        written.append(number)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        write(parts, number, rows, missing)
+
+    monkeypatch.setattr(Parts, "write", stop)
+    read(tmp_path / "in", code=130)
+    assert not (tmp_path / "x.h5").exists()
+    read(tmp_path / "in")
+    assert written == [0, 1, 2, 2, 0, 1, 2]
+    require_equal(tmp_path / "x.h5", tree)
+
+
+def test_h5_with_datasets_that_are_no_features_is_read(tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.h5_per_clip(tmp_path / "in", tree, suffix="")
+    for path in (tmp_path / "in").rglob("*.h5"):
+        with h5py.File(path, "a") as file:
+            file["frame_ids"] = np.arange(5)
+            file["names"] = ["a", "b"]
+            file["fps"] = 25.0
+    read(tmp_path / "in")
+    require_equal(tmp_path / "x.h5", tree)
