@@ -23,7 +23,7 @@ from slt_cache.bench.measure import (
     with_lora,
 )
 from slt_cache.children import ChildEnded, spread
-from slt_cache.config import Config, LoraConfig
+from slt_cache.config import Config, LlmConfig, LoraConfig
 from slt_cache.device import pick_device
 from slt_cache.errors import SltCacheError
 from slt_cache.files import scratch_folder
@@ -89,8 +89,9 @@ def _save(folder: Path, shape: BenchShape, vocabulary: int) -> int:
 def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
     """Returns the peak bytes after some updates: of the process, and on the GPU if there is one."""
     device = pick_device(config.compute.device, config.compute.precision)
-    dtype = getattr(torch, config.llm.dtype) if config.llm.lora is not None else torch.float32
-    seq2seq = load_seq2seq(str(folder), dropout=config.llm_training.dropout, dtype=dtype)
+    llm = config.llm if config.llm.lora is not None else LlmConfig()
+    types = {"dtype": getattr(torch, llm.dtype), "quantize": llm.quantize}
+    seq2seq = load_seq2seq(str(folder), dropout=config.llm_training.dropout, **types)
     model = make_translator(config, DIM, seq2seq, (3,))
     batch = _batch(vocabulary)
     one: Any = [batch]

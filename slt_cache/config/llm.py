@@ -71,6 +71,9 @@ class LlmConfig(Section):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Data type of the LLM's frozen weights under LoRA; bfloat16 takes half the memory and rounds. LoRA and the
     LLM-Adapter are always float32."""
+    quantize: Literal["8bit", "4bit"] | None = None
+    """Hold the linear layers of the LLM, frozen under LoRA, as 8-bit integers or 4-bit NormalFloats (QLoRA, Dettmers et
+    al. 2023); `dtype` is that of the rest. Requires a GPU and the package bitsandbytes."""
 
     prompt: str = VIDEO
     """Input of a decoder-only LLM, such as `Translate: {video} German:`, which the sentence follows. Encoder-decoders
@@ -94,7 +97,7 @@ class LlmConfig(Section):
     def recorded(self) -> dict[str, Any]:
         """Returns the settings for a record; those that were added later only if set, since earlier records lack them.
         With `init_from` nothing is trimmed."""
-        later = ("prompt", "chat_template", "init_from", "init_without", "dtype")
+        later = ("prompt", "chat_template", "init_from", "init_without", "dtype", "quantize")
         usual = LlmConfig().model_dump(mode="json", include=set(later))
         unused = set() if self.init_from is None else {"trim", "keep_characters"}
         lora = None if self.lora is None else self.lora.recorded()
@@ -107,9 +110,10 @@ class LlmConfig(Section):
             raise ValueError("with pretrained false, LoRA would freeze random weights; set lora to null")
         if self.init_from is not None and not self.pretrained:
             raise ValueError("init_from takes trained weights; set pretrained to true, or init_from to null")
-        if self.lora is None and self.dtype != "float32":
+        if self.lora is None and (self.dtype != "float32" or self.quantize):
+            setting = f"quantize {self.quantize}" if self.quantize else f"dtype {self.dtype}"
             raise ValueError(
-                f"dtype {self.dtype} is for frozen weights, but without LoRA the whole LLM learns. Set llm.lora.r=16, "
+                f"{setting} is for frozen weights, but without LoRA the whole LLM learns. Set llm.lora.r=16, "
                 "or compute.precision=bf16, which computes in bfloat16 and keeps float32 weights"
             )
         require_init_from(self.init_from, self.init_without)

@@ -27,11 +27,11 @@ from slt_cache.models.llm.lora import base_weights, fill_lora, has_lora, lora_we
 from slt_cache.models.translators import SignTranslator
 from slt_cache.models.weights import load_weights, read_tensors, some_of, tensors_sha256
 from slt_cache.reading import RESTORE, read_as, read_object
-from slt_cache.text.pretrained import loading, require_plain
+from slt_cache.text.pretrained import TRANSLATOR_FILE, loading, require_plain
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
 ADAPTER_FILE = "adapter.safetensors"
-ABOUT_FILE = "sign_translator.json"
+ABOUT_FILE = TRANSLATOR_FILE
 LORA_FOLDER = "lora"
 LORA_WEIGHTS = "adapter_model.safetensors"
 LORA_CONFIG = "adapter_config.json"
@@ -114,7 +114,7 @@ def write_translator(
     if has_lora(model.seq2seq):
         _write_lora(folder / LORA_FOLDER, model.seq2seq, about.llm)
         linked = earlier is not None and _link_base(earlier, folder)
-        model.seq2seq.save_pretrained(folder, state_dict={} if linked else base_weights(model.seq2seq))
+        _write_base(folder, model.seq2seq, {} if linked else base_weights(model.seq2seq))
         tokenizer.save(folder)
     else:
         write_seq2seq(folder, model.seq2seq, tokenizer)
@@ -128,6 +128,18 @@ def _write_lora(folder: Path, seq2seq: PreTrainedModel, llm: str) -> None:
     config.save_pretrained(str(folder))
     save_file(weights, folder / LORA_WEIGHTS, metadata={"format": "pt"})
     write_json(folder / BASE_FILE, {"llm": llm, "sha256": _base_sha256(seq2seq)})
+
+
+def _write_base(folder: Path, seq2seq: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Writes the config of a frozen LLM, and these weights. The quantizer of a quantized one is hidden meanwhile, since
+    it would write the weights of the whole model, LoRA included."""
+    quantizer = vars(seq2seq).pop("hf_quantizer", None)
+    options = {} if quantizer is None else {"save_original_format": False}
+    try:
+        seq2seq.save_pretrained(folder, state_dict=dict(weights), **options)
+    finally:
+        if quantizer is not None:
+            seq2seq.hf_quantizer = quantizer
 
 
 _base_hashes: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
@@ -197,6 +209,7 @@ def read_translator(name: str | Path) -> SavedTranslator:
             _read_lora(folder / LORA_FOLDER, seq2seq)
         model = SavedTranslator(seq2seq, load_tokenizer(str(folder), about.language), about)
         load_adapter(folder, model)
+        model.to(next(seq2seq.parameters()).device)  # a quantized LLM is on a GPU already
     return model.eval()
 
 

@@ -35,6 +35,8 @@ from slt_cache.training.progress_bar import duration
 
 FLOAT = 4
 """Bytes of a float32."""
+WEIGHTS = {"float32": 1.0, "bfloat16": 0.5, "8bit": 0.25, "4bit": 0.125}
+"""Size of a frozen weight, in float32s."""
 NEW = "new"
 WHOLE_VOCABULARY, TRIMMED_VOCABULARY = 250_000, 2_500
 """Approximate vocabulary of a multilingual LLM, and of one trimmed to a corpus."""
@@ -239,8 +241,8 @@ def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) 
     if variant.trains_encoder == "none":
         lora = (config.llm_pretraining if variant is PRETRAINING else config.llm).lora is not None
         copies = 2 if lora else 4  # weights, gradients, AdamW's two
-        copies = 1 if lora and config.llm.dtype == "bfloat16" else copies
-        return parameters, round(parameters * FLOAT * copies + activations)
+        smaller = WEIGHTS[config.llm.quantize or config.llm.dtype] if lora else 1
+        return parameters, round(parameters * FLOAT * copies * smaller + activations)
     train = workload.splits["train"]
     frames = loop.batch_size * math.ceil(train.frames / train.clips / config.video.keep_every)
     encoder = sum(weight.numel() for weight in new_encoder(config.encoder, config.video).parameters())

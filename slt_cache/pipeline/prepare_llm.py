@@ -90,7 +90,8 @@ def _whole_llm(
     run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Derived, initial: InitialTranslator | None
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
     llm, dropout = run.config.llm, run.config.llm_training.dropout
-    load = partial(load_seq2seq, dropout=dropout, tokenizer=tokenizer, dtype=getattr(torch, llm.dtype))
+    types = {"dtype": getattr(torch, llm.dtype), "quantize": llm.quantize}
+    load = partial(load_seq2seq, dropout=dropout, tokenizer=tokenizer, **types)
     named = {"name": content_name(run)} if initial is None else initial.recorded
     settings: dict[str, Any] = {"llm": {**llm.recorded(), **named}}
     is_small = small_family(llm.source) is not None

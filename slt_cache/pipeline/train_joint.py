@@ -20,6 +20,7 @@ from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.encoders.registry import find_backbone
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
+from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.init_encoder import initial_encoder
@@ -74,7 +75,7 @@ def _train(
     allow_missing: bool,
 ) -> Record:
     config, command = run.config, run.command(variant.command)
-    require_resources(run, config.llm_training)
+    require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
     preset_of(config)
     find_backbone(config.encoder.backbone)
     if config.features.level != "sign":

@@ -13,6 +13,7 @@ from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED
+from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.longer import require_begun
 from slt_cache.pipeline.prepare import ensure_clips
@@ -31,7 +32,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     """Fine-tunes adapter and LLM on the cache's train split; dev selects the weights to keep."""
     config = run.config
     # Whatever the training needs must not fail after an LLM was pre-trained, or after the first epoch.
-    require_resources(run, config.llm_training)
+    require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
     preset_of(config)
     variant, command = LLM if config.llm.pretrained else SCRATCH, run.command("train-llm")
     require_begun(run, run.folder / variant.name, command)

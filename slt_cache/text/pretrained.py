@@ -29,6 +29,8 @@ SMALL_FILES = (
 LARGE_FILES = ("tokenizer.json", "vocab.json")
 """JSON files that are slow to parse; checked only after a failure."""
 ADAPTER_FILE = "adapter_config.json"
+TRANSLATOR_FILE = "sign_translator.json"
+"""File that describes a translator saved by stage 2 (models/saved.py)."""
 IMPLEMENTATIONS = (None, "eager", "sdpa", "flex_attention")
 """Attention implementations that come with torch; transformers downloads others from the hub."""
 FOREIGN_CODE = "trust_remote_code"
@@ -70,10 +72,11 @@ def require_plain_folder(folder: Path) -> None:
 
 def require_plain(name: str, config: Mapping[str, Any]) -> None:
     """Raises InputError for a config that would make transformers download or run what the user did not name."""
-    if config.get("quantization_config") or config.get("compression_config"):
+    quantized = config.get("quantization_config")
+    if (quantized and not _is_own(name, quantized)) or config.get("compression_config"):
         raise InputError(
             f"llm.name {name}: its weights are quantized ({CONFIG_FILE}: quantization_config), which training does not "
-            "support. Use the unquantized model."
+            "support. Use the unquantized model; llm.quantize quantizes it."
         )
     for key, value in _nested(config):
         if "attn_implementation" in key or "experts_implementation" in key:
@@ -83,6 +86,11 @@ def require_plain(name: str, config: Mapping[str, Any]) -> None:
                     f"llm.name {name}: its {CONFIG_FILE} asks for the kernel {str(value)[:80]!r} ({key}), which would "
                     f"be downloaded and run. Remove {key} from {CONFIG_FILE}."
                 )
+
+
+def _is_own(name: str, quantized: Mapping[str, Any]) -> bool:
+    """Returns whether a folder is a translator that stage 2 saved with a quantized LLM (llm.quantize)."""
+    return (Path(name) / TRANSLATOR_FILE).is_file() and quantized.get("quant_method") == "bitsandbytes"
 
 
 def _nested(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,7 @@ from transformers import (
 from transformers.utils import logging
 
 from slt_cache.errors import InputError
+from slt_cache.models.llm.quantize import quantization, require_quantized
 from slt_cache.models.weights import some_of
 from slt_cache.reading import first_line
 from slt_cache.text.families import family_of_config, is_decoder_only
@@ -46,8 +47,10 @@ def load_seq2seq(
     dropout: float | None = None,
     tokenizer: Tokenizer | None = None,
     dtype: torch.dtype = torch.float32,
+    quantize: str | None = None,
 ) -> PreTrainedModel:
-    """Loads an LLM by hub name, folder or GGUF file, with weights of type `dtype`; with `pretrained` false, its
+    """Loads an LLM by hub name, folder or GGUF file, with weights of type `dtype`, its linear layers quantized if
+    `quantize` (a value of llm.quantize) or its folder says so; with `pretrained` false, its
     architecture with fresh weights (paper, table 10). A decoder-only LLM gets the end and padding tokens of the
     `tokenizer`, if given, since many a config.json names others. Raises InputError if it is not available."""
     with loading(name):
@@ -58,7 +61,7 @@ def load_seq2seq(
             if getattr(config, layerdrop, 0.0):
                 setattr(config, layerdrop, 0.0)
         if pretrained:
-            model = load_whole(name, config=config, dtype=dtype)
+            model = _load_quantized(name, config, dtype, quantize)
         else:
             model = _text_part(_auto_class(config).from_config(config, dtype=dtype, trust_remote_code=False))
             family = family_of_config(config)
@@ -209,6 +212,15 @@ def checkpoint_activations(model: Any) -> None:
         raise InputError(
             f"llm_training.checkpointing: {type(model).__name__} does not support it. Set it to false."
         ) from error
+
+
+def _load_quantized(name: str, config: PretrainedConfig, dtype: torch.dtype, quantize: str | None) -> PreTrainedModel:
+    """Loads a model with all its weights, quantized if `quantize` or its config says so."""
+    quantized = quantization(name, config, quantize, dtype)
+    model = load_whole(name, config=config, dtype=dtype, **quantized)
+    if quantized:
+        require_quantized(model)
+    return model
 
 
 def _sizes(file: Sequence[int], model: Sequence[int]) -> str:
