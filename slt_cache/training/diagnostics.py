@@ -14,10 +14,11 @@ ENCODER, LLM = "encoder", "translator"
 
 
 def last_layer(seq2seq: Any) -> nn.Module:
-    """Returns the last layer of an encoder-decoder's decoder, whatever its family calls the list of layers."""
-    stacks = [part for part in seq2seq.get_decoder().children() if isinstance(part, nn.ModuleList)]
-    assert stacks, f"{type(seq2seq).__name__}: a decoder without layers"
-    layer: nn.Module = stacks[0][-1]
+    """Returns the last layer of an LLM's decoder, whatever its family calls the list of layers, the first of its
+    lists."""
+    decoder = seq2seq.get_decoder() if seq2seq.config.is_encoder_decoder else seq2seq.base_model
+    stacks = (part for part in decoder.modules() if isinstance(part, nn.ModuleList))
+    layer: nn.Module = next(stacks)[-1]
     return layer
 
 

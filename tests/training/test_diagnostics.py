@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from slt_cache.models.translators import VisualTranslator
-from slt_cache.training.diagnostics import last_layers, norms
+from slt_cache.training.diagnostics import last_layer, last_layers, norms
 from slt_cache.training.logs import read_metrics
 from slt_cache.training.loop import train
 from tests.helpers.toy_training import ToyTask, options_of
@@ -66,3 +67,12 @@ def test_norms_of_scaled_gradients_are_those_of_the_gradients() -> None:
     assert norms({"layer": layer}, 1024.0) == pytest.approx(plain)
     frozen = nn.Linear(3, 2).requires_grad_(False)
     assert norms({"frozen": frozen}) == {}
+
+
+def test_the_last_layer_is_found_where_the_output_layer_is_called_decoder() -> None:
+    """As in ModernBERT, of which transformers returns that as its decoder."""
+    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = AutoConfig.for_model("modernbert-decoder", vocab_size=20, pad_token_id=0, **shape)
+    model = AutoModelForCausalLM.from_config(config)
+    names = {name for name, module in model.named_modules() if module is last_layer(model)}
+    assert names == {"model.layers.1"}

@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from slt_cache.config import LoraConfig
 from slt_cache.errors import InputError
+from slt_cache.reading import first_line
 from slt_cache.text.families import FAMILIES, family_of_config
 
 NAME = "default"
@@ -43,7 +44,10 @@ def _insert(seq2seq: nn.Module, config: peft.LoraConfig) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft uses a name that transformers 6 removes
         warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft transposes GPT-2's Conv1D by itself
-        peft.inject_adapter_in_model(config, seq2seq, NAME)
+        try:
+            peft.inject_adapter_in_model(config, seq2seq, NAME)
+        except ValueError as error:  # such as layers that Mamba's kernels read by themselves
+            raise InputError(f"llm.lora.targets: peft refuses them ({first_line(error)}). Set other layers.") from error
     for name, weight in seq2seq.named_parameters():
         if ".lora_" in name:
             weight.data = weight.data.float()  # peft makes them of the type of the frozen weights

@@ -9,7 +9,7 @@ import peft
 import pytest
 import torch
 from peft.tuners.lora import LoraLayer
-from transformers import AutoModelForSeq2SeqLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from slt_cache.config import LlmConfig, LoraConfig, load_config
 from slt_cache.errors import InputError
@@ -259,3 +259,9 @@ def test_settings_of_lora_that_make_no_sense_are_refused() -> None:
         load_config("avatar", ["llm.lora.rank=3"])
     with pytest.raises(InputError, match="LoRA would freeze random weights"):
         load_config("avatar", ["llm.lora.r=3", "llm.pretrained=false"])
+
+
+def test_layers_that_peft_refuses_are_one_line() -> None:
+    config = AutoConfig.for_model("mamba", vocab_size=20, hidden_size=8, num_hidden_layers=1, state_size=2)
+    with pytest.raises(InputError, match=r"llm\.lora\.targets: .*out_proj.* Set other layers\."):
+        add_lora(AutoModelForCausalLM.from_config(config), LoraConfig(r=2))
