@@ -48,7 +48,7 @@ def own_settings(variant: str, config: Config) -> dict[str, Any]:
     if variant == SMALL_MBART:
         return _small_mbart()
     settings: dict[str, dict[str, Any]] = {
-        WHOLE: {"llm.lora": None, "llm_training.lr": lr / LORA_RATE},
+        WHOLE: {"llm.lora": None, "llm.dtype": "float32", "llm_training.lr": lr / LORA_RATE},
         LORA: {"llm.lora": LoraConfig(r=16).model_dump(mode="json"), "llm_training.lr": lr * LORA_RATE},
         VIDEO_EPOCHS: {"llm_training.epochs": config.visual_training.epochs},
         ONE_RATE: {"llm_training.encoder_lr": lr, "llm_training.adapter_lr": lr},
@@ -60,7 +60,7 @@ def _small_mbart() -> dict[str, Any]:
     """Returns the small MBart with its pre-training and its learning rate; the corpus and its text stay."""
     small = load_config(SMALL_CONFIG)
     own = {"llm_training.lr": small.llm_training.lr}
-    for section, kept in (("llm", {"language"}), ("llm_pretraining", {"seed", "text"})):
+    for section, kept in (("llm", {"language", "pretrained"}), ("llm_pretraining", {"seed", "text"})):
         values = getattr(small, section).model_dump(mode="json", exclude=kept)
         own |= {f"{section}.{key}": value for key, value in values.items()}
     return own

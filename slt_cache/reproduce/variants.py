@@ -129,6 +129,7 @@ def linked_artifacts(place: RunFolder) -> dict[Path, Path]:
         run.tokenizer: tokenizer.tokenizer,
         run.pretrained / "best": llm.pretrained / "best",
         run.trimmed: llm.trimmed,
+        run.prompted: llm.prompted,
         run.initial: llm.initial,
         run.visual / "best": epoch_folder(encoder.visual, int(epoch)) if name == "epoch" else encoder.visual / "best",
         run.features: cache.features,

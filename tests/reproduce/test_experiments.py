@@ -58,6 +58,8 @@ def test_the_rows_differ_in_what_is_trained(config: Config, gemma: Path) -> None
     assert small.llm_pretraining.recorded() == rich.llm_pretraining.recorded()
     assert small.llm_training.lr == rich.llm_training.lr
     assert small.llm_training.epochs == config.llm_training.epochs
+    for variant in ("base", "small-mbart"):
+        assert not settings(config, variant, "llm-from-scratch").llm.pretrained
 
 
 def test_a_run_with_lora_has_the_whole_llm_as_its_variant(config: Config) -> None:
