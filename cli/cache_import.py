@@ -38,8 +38,8 @@ def import_(
         Path | None,
         typer.Option(
             "--labels",
-            help="Sentences, instead of those in the folder: a .tsv with id, split and text (such as a manifest.tsv), "
-            "or a label file (or folder of them) of How2Sign, SpaMo, Uni-Sign or GFSLT.",
+            help="Sentences: a .tsv with id, split and text (such as a manifest.tsv), or a label file (or folder of "
+            "them) of How2Sign, SpaMo, Uni-Sign or GFSLT. [default: those in the folder]",
         ),
     ] = None,
     stream: Annotated[
@@ -48,7 +48,7 @@ def import_(
             "--stream",
             "--suffix",
             help="Which features, if a clip has several: the suffix of their files, the name of their dataset or "
-            "tensor, or an epoch (ssvp-slt).",
+            "tensor, or an epoch (ssvp-slt). [default: the only ones]",
         ),
     ] = None,
     transpose: Annotated[
