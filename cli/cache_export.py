@@ -45,8 +45,10 @@ def export(
     chosen, found = layout_named(layout), options.find_cache(path)
     if layout == TABLE:
         done = export_cache(found, out, file_format, split, all_views)
-    elif all_views:
-        raise InputError(f"--layout {layout} holds one view of each clip. Omit --all-views, or --layout.")
+    elif all_views or file_format != "npy":
+        raise InputError(
+            f"--layout {layout} holds one view of each clip, in its own format. Omit --all-views and --format."
+        )
     else:
         done = export_layout(found, out, chosen, split)
     splits = {one.split: {"clips": one.clips, "files": one.files} for one in done}

@@ -78,8 +78,8 @@ def import_features(
         raise InputError(f"--dtype {dtype}: no such type. Use {' or '.join(DTYPES)}.")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Name the one with the table of features.")
-    layout = chosen_layout(folder, layout)
     asked = asked or Asked()
+    layout = chosen_layout(folder, layout, asked)
     listing = layout_named(layout).list_clips(folder, asked)
     splits = transposing(listing.splits) if asked.transpose else listing.splits
     exported = (read_export(folder) or {}) if source is None and layout == TABLE else {}

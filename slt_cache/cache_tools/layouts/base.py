@@ -11,7 +11,7 @@ import numpy as np
 
 from slt_cache.cache_tools.arrays import MAX_NAME
 from slt_cache.cache_tools.table import ListedClip, ListedView
-from slt_cache.corpora.base import SPLITS, own_name
+from slt_cache.corpora.base import own_name
 from slt_cache.corpora.characters import nfc, normalized
 from slt_cache.corpora.official import without_breaks
 from slt_cache.errors import InputError
@@ -97,15 +97,7 @@ def own_text(text: object, where: str) -> str:
     return without_breaks(text).strip()
 
 
-def split_named(name: str, where: Path) -> str:
-    """Returns train, dev or test for the name of a split here or elsewhere. Raises InputError for another name."""
-    split = own_name(name)
-    if split is None:
-        raise InputError(f"{where}: {name!r} names no split. Use {', '.join(SPLITS)}.")
-    return split
-
-
-def splits_below(folder: Path, pattern: str, depth: int = 2) -> dict[str, list[Path]]:
+def splits_below(folder: Path, pattern: str, depth: int = 3) -> dict[str, list[Path]]:
     """Returns split -> the files that match a pattern in folders named like a split, at most `depth` folders down."""
     found: dict[str, list[Path]] = {}
     for level in range(depth + 1):

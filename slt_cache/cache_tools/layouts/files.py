@@ -106,6 +106,8 @@ def chosen_stream(folder: Path, streams: Mapping[str, int], asked: str | None, o
     if not streams:
         raise InputError(f"{folder}: no file is named by a clip of the labels. Name other labels: --labels FILE")
     if asked is not None and asked not in streams:
+        asked = next((name for name in streams if name.strip(SEPARATORS) == asked), asked)
+    if asked is not None and asked not in streams:
         raise InputError(f"{folder}: no stream {asked!r}; there are {shown}. Name one of them: --stream")
     if asked is not None or "" in streams or len(streams) == 1:
         return asked if asked is not None else "" if "" in streams else next(iter(streams))

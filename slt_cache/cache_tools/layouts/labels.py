@@ -23,7 +23,7 @@ from slt_cache.progress import log
 
 COLUMNS = ("id", "split", "text")
 INFO = re.compile(r"(?P<split>[A-Za-z]+)_info(_ml)?\.npy")
-PICKLED = re.compile(r".+\.(?P<split>[A-Za-z]+)")
+PACKED = re.compile(r"(\.(gz|pkl|pickle))+$")
 HOW2SIGN = re.compile(r"how2sign(_realigned)?_(?P<split>[A-Za-z]+)\.csv")
 NAMES = ("fileid", "name", "id", "vid", "video_id")
 """Keys of a clip's id in labels, in order of preference; else it is the key of the whole item."""
@@ -75,18 +75,26 @@ def _is_info(path: Path) -> bool:
 
 
 def is_pickled(path: Path) -> bool:
-    """Returns whether a file is named like a pickle of a split, as `labels.train` is."""
-    found = PICKLED.fullmatch(path.name)
-    return found is not None and own_name(found["split"]) is not None
+    """Returns whether a file is named like a pickle of a split, as `labels.train` and `train.pkl` are."""
+    return pickled_name(path) is not None
+
+
+def pickled_name(path: Path) -> tuple[str, str] | None:
+    """Returns what stands before the split in the name of such a file, and the split; None for another file."""
+    plain = PACKED.sub("", path.name)
+    name, _, word = plain.rpartition(".")
+    split = own_name(word)
+    return None if split is None or (not name and plain == path.name) else (name, split)
 
 
 def _read(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yields split, id and sentence."""
-    for pattern, read in ((INFO, _pickled), (HOW2SIGN, _how2sign), (PICKLED, _pickled)):
+    for pattern, read in ((INFO, _pickled), (HOW2SIGN, _how2sign)):
         found = pattern.fullmatch(path.name)
         if found is not None and (split := own_name(found["split"])) is not None:
             return read(path, split)
-    return _table(path)
+    pickled = pickled_name(path)
+    return _table(path) if pickled is None else _pickled(path, pickled[1])
 
 
 def _table(path: Path) -> Iterator[tuple[str, str, str]]:

@@ -12,32 +12,39 @@ from typing import Any
 import numpy as np
 
 from slt_cache.cache_tools.arrays import BadFile, flat
-from slt_cache.cache_tools.layouts.base import Asked, Clips, Listing, own_id, split_named
+from slt_cache.cache_tools.layouts.base import Asked, Clips, Listing, own_id
 from slt_cache.cache_tools.layouts.files import chosen_stream
-from slt_cache.cache_tools.layouts.labels import find_labels, is_pickled
-from slt_cache.cache_tools.layouts.pickled_arrays import PickledArray, load_arrays
+from slt_cache.cache_tools.layouts.labels import find_labels, is_pickled, pickled_name
+from slt_cache.cache_tools.layouts.pickled_arrays import PickledArray, holds_dict, load_arrays
 from slt_cache.cache_tools.table import ListedView
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.progress import log
 
 EXPORTED = "features"
+ARRAYS = (".npy", ".pt", ".pkl", ".h5", ".hdf5")
+"""Suffixes of files with features of other layouts."""
 
 
 class Neccam:
     def recognizes(self, folder: Path) -> bool:
-        return any(map(is_pickled, _files(folder))) and next(folder.rglob("*.pkl"), None) is None
+        """Returns whether there are pickles of splits that are no mere labels for files with features."""
+        found = list(filter(is_pickled, _files(folder)))
+        others = (path for kind in ARRAYS for path in folder.rglob(f"*{kind}") if path not in found)
+        return bool(found) and next(others, None) is None and not holds_dict(found[0])
 
     def list_clips(self, folder: Path, asked: Asked) -> Listing:
-        by_stream: dict[str, list[Path]] = {}
-        for path in filter(is_pickled, _files(folder)):
-            by_stream.setdefault(path.stem, []).append(path)
+        by_stream: dict[str, list[tuple[str, Path]]] = {}
+        for path in _files(folder):
+            if (found := pickled_name(path)) is not None:
+                by_stream.setdefault(found[0], []).append((found[1], path))
         if not by_stream:
             raise InputError(f"{folder}: no files NAME.train, NAME.dev or NAME.test. Name the folder of these.")
         stream = chosen_stream(folder, {name: len(paths) for name, paths in by_stream.items()}, asked.stream, "splits")
         texts, sources = find_labels(folder, asked.labels) if asked.labels is not None else ({}, ())
         clips = Clips(folder)
-        for path in by_stream[stream]:
-            split = split_named(path.suffix[1:], path)
+        for split, path in by_stream[stream]:
+            log(f"{path}: unpacking")
             for item in _items(path):
                 text = texts.get(split, {}).get(own_id(item["name"], split), item.get("text"))
                 clips.add(split, item["name"], text, ListedView(path, 0, 0.0, "", partial(_read, item.get("sign"))))

@@ -6,6 +6,7 @@ stream, and the bytes of its arrays go to a temporary file, so memory holds one 
 
 import gzip
 import io
+import pickletools
 import re
 import tempfile
 import warnings
@@ -237,6 +238,19 @@ def load_arrays(path: Path, spooled: bool = False) -> Any:
     if not isinstance(value, _NumpyArray) or (items := value.objects()) is None:
         return value
     return items[0] if value.shape == () and len(items) == 1 else items
+
+
+def holds_dict(path: Path) -> bool:
+    """Returns whether a pickle begins like a dict, reading no more than its first operations."""
+    try:
+        with _opened(path) as stream:
+            names = (opcode.name for opcode, _, _ in pickletools.genops(_Limited(stream)))  # type: ignore[arg-type]
+            return next((name for name in names if name not in ("PROTO", "FRAME", "MARK")), "") in (
+                "EMPTY_DICT",
+                "DICT",
+            )
+    except (InputError, ValueError):
+        return False
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from slt_cache.errors import InputError
 from slt_cache.progress import log
 
 if TYPE_CHECKING:
-    from slt_cache.cache_tools.layouts.base import Layout
+    from slt_cache.cache_tools.layouts.base import Asked, Layout
 
 LAYOUTS = {
     "ssvp-slt": "features/EPOCH/PREFIX/ID.pt with manifests/SPLIT_features.tsv",
@@ -49,13 +49,16 @@ def layout_named(name: str) -> "Layout":
     return layout
 
 
-def chosen_layout(folder: Path, name: str) -> str:
-    """Returns the name of the layout that was named, or the first one that the folder looks like, which is logged.
-    A folder that looks like none is read as a table, whose error says what is lacking."""
+def chosen_layout(folder: Path, name: str, asked: "Asked") -> str:
+    """Returns the name of the layout that was named, or the first one that the folder looks like, which is logged; with
+    labels or a stream, it is no table. A folder that looks like none is read as a table, whose error says what is
+    lacking."""
     if name != AUTO:
         layout_named(name)
         return _plain(name)
-    found = next((one for one in LAYOUTS if layout_named(one).recognizes(folder)), TABLE)
+    no_table = asked.labels is not None or asked.stream is not None
+    names = [one for one in LAYOUTS if one != TABLE or not no_table]
+    found = next((one for one in names if layout_named(one).recognizes(folder)), TABLE)
     if found != TABLE:
         log(f"{folder}: read as layout {found}; name another one with --layout.")
     return found

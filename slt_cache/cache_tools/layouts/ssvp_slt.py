@@ -7,14 +7,15 @@ from pathlib import Path
 
 from slt_cache.cache_tools.arrays import write_features
 from slt_cache.cache_tools.layouts.base import Asked, Clips, Listing, each_clip, file_name, report_extra
-from slt_cache.cache_tools.layouts.labels import find_labels
+from slt_cache.cache_tools.layouts.labels import COLUMNS, find_labels
 from slt_cache.cache_tools.table import ListedView
 from slt_cache.corpora.base import own_name
+from slt_cache.corpora.characters import existing
 from slt_cache.corpora.official import read_lines
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 
-MANIFEST = re.compile(r"(?P<split>[A-Za-z]+)_features\.tsv")
+MANIFEST = re.compile(r"(?P<split>[A-Za-z]+)(_features)?\.tsv")
 PREFIX = 5
 """Characters of the id that name the folder."""
 EPOCH = "0"
@@ -60,12 +61,13 @@ class SsvpSlt:
 
 
 def _path(features: Path, clip_id: str) -> Path:
-    return features / clip_id[:PREFIX].rstrip("/") / f"{clip_id}.pt"
+    return existing(features / clip_id[:PREFIX].rstrip("/") / f"{clip_id}.pt")
 
 
 def _rows(folder: Path, labels: Path | None) -> tuple[list[tuple[str, str, str]], tuple[Path, ...]]:
     """Returns split, id and sentence of each clip, and the files that name them."""
-    manifests = sorted(path for path in [*folder.glob("manifests/*.tsv"), *folder.glob("*.tsv")] if _split(path))
+    tables = [path for path in [*folder.glob("manifests/*.tsv"), *folder.glob("*.tsv")] if _split(path)]
+    manifests = sorted(path for path in tables if not set(COLUMNS) <= set(read_lines(path)[0].split("\t")))
     if labels is not None or not manifests:
         texts, sources = find_labels(folder, labels)
         return [(split, *clip) for split, clips in texts.items() for clip in clips.items()], sources
@@ -76,7 +78,10 @@ def _rows(folder: Path, labels: Path | None) -> tuple[list[tuple[str, str, str]]
                 continue
             values = line.split("\t")
             if len(values) != 3:
-                raise InputError(f"{path}: line {number}: {len(values)} columns instead of name, length and sentence.")
+                raise InputError(
+                    f"{path}: line {number}: {len(values)} columns instead of name, length and sentence. Correct the "
+                    "table, or name another: --labels FILE"
+                )
             rows.append((_split(path) or "", _without_suffix(values[0]), values[2]))
     return rows, tuple(manifests)
 

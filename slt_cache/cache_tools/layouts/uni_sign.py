@@ -13,6 +13,7 @@ import numpy as np
 from slt_cache.cache_tools.arrays import BadFile, flat
 from slt_cache.cache_tools.layouts.base import Asked, Listing, each_clip, file_name
 from slt_cache.cache_tools.layouts.files import list_files
+from slt_cache.cache_tools.layouts.labels import is_pickled
 from slt_cache.cache_tools.layouts.pickled_arrays import PickledArray, load_arrays
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
@@ -23,7 +24,7 @@ POINT = 3
 
 class UniSign:
     def recognizes(self, folder: Path) -> bool:
-        return next(folder.rglob("*.pkl"), None) is not None
+        return any(not is_pickled(path) for path in folder.rglob("*.pkl"))
 
     def list_clips(self, folder: Path, asked: Asked) -> Listing:
         return list_files(folder, asked, (".pkl",), read_pose)

@@ -126,7 +126,7 @@ def test_two_streams_of_different_length_are_chosen_by_their_suffix(tmp_path: Pa
     assert "_s2wrapping (12 clips)" in err
     assert "_overlap-8 (12 clips)" in err
     assert "no stream '_x'" in refused(tmp_path / "in", "--suffix", "_x")
-    read(tmp_path / "in", "--stream", "_overlap-8")
+    read(tmp_path / "in", "--stream", "overlap-8")
     motion = {
         split: {name: (text, np.ones((len(steps) // 2 + 1, 3), "f4")) for name, (text, steps) in clips.items()}
         for split, clips in tree.items()
@@ -221,6 +221,44 @@ def test_one_transposed_file_is_named(tmp_path: Path) -> None:
     tree["train"]["片段"] = (text, np.ascontiguousarray(np.tile(steps, (2, 1)).T))
     peers.spamo(tmp_path / "in", tree)
     assert "[C, N]? transpose it" in read(tmp_path / "in", "--suffix=_s2wrapping", code=1).err
+
+
+def test_labels_next_to_arrays_are_no_layout_of_their_own(tmp_path: Path) -> None:
+    tree = peers.clips()
+    for number, labels in enumerate((peers.labels_pickle, peers.info)):
+        folder = tmp_path / str(number) / "in"
+        labels(folder, tree)
+        for split, clips in tree.items():
+            for name, (_, steps) in clips.items():
+                peers.save_npy(folder / split / f"{name}.npy", steps)
+        read(folder)
+        require_equal(folder.parent / "x.h5", tree)
+
+
+def test_a_manifest_next_to_features_of_another_layout_holds_their_sentences(tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.spamo(tmp_path / "spamo" / "in", tree)
+    for path in (tmp_path / "spamo" / "in" / "preprocess").iterdir():
+        path.unlink()
+    peers.ssvp_slt(tmp_path / "ssvp" / "in", tree)
+    for path in (tmp_path / "ssvp" / "in" / "manifests").iterdir():
+        path.unlink()
+    for name, options in (("spamo", ["--suffix", "_s2wrapping"]), ("ssvp", [])):
+        peers.labels_table(tmp_path / name / "in" / "manifest.tsv", tree)
+        read(tmp_path / name / "in", *options)
+        require_equal(tmp_path / name / "x.h5", tree)
+
+
+def test_lists_of_clips_are_recognized_under_other_names(tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.neccam(tmp_path / "in", tree)
+    for path in list((tmp_path / "in").iterdir()):
+        path.rename(path.with_name(path.suffix[1:] + ".pkl"))
+    assert "layout neccam" in read(tmp_path / "in").err
+    require_equal(tmp_path / "x.h5", tree)
+    peers.neccam(tmp_path / "in", tree)
+    (tmp_path / "x.h5").unlink()
+    assert "phoenix14t.pami0 (2 splits)" in refused(tmp_path / "in", "--stream", "x")
 
 
 class Trap:
@@ -324,7 +362,7 @@ def test_a_folder_of_another_layout_or_of_none_is_refused(tmp_path: Path) -> Non
     other = peers.labels_table(tmp_path / "other.tsv", {"train": {"x": ("t", np.ones((1, 1)))}})
     assert "no file is named by a clip" in refused(tmp_path / "in", "--layout", "npy", "--labels", other)
     assert "nowhere" in refused(tmp_path / "in", "--layout", "npy", "--labels", tmp_path / "nowhere")
-    assert "Omit --labels" in refused(tmp_path / "in", "--labels", other)
+    assert "Omit --labels" in refused(tmp_path / "in", "--labels", other, "--layout", "table")
 
 
 def test_what_a_layout_cannot_hold_is_not_exported(tmp_path: Path) -> None:
