@@ -1,5 +1,6 @@
 """Tables that are not in the paper: LLMs compared, and protocols of joint training. `all` omits them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from slt_cache.config import Config, LoraConfig, load_config
@@ -15,6 +16,9 @@ SMALL_CONFIG = "avatar-rich"
 """The shipped config that has the settings of the small MBart."""
 LORA_RATE = 10
 """Learning rate of LoRA to that of the whole LLM; our choice."""
+
+_WHOLE: Mapping[str, Any] = {"llm.lora": None, "llm.dtype": "float32", "llm.quantize": None}
+"""Settings of an LLM that is trained whole; only a frozen one may have others."""
 
 
 def experiments(config: Config) -> dict[str, Table]:
@@ -48,7 +52,7 @@ def own_settings(variant: str, config: Config) -> dict[str, Any]:
     if variant == SMALL_MBART:
         return _small_mbart()
     settings: dict[str, dict[str, Any]] = {
-        WHOLE: {"llm.lora": None, "llm.dtype": "float32", "llm_training.lr": lr / LORA_RATE},
+        WHOLE: {**_WHOLE, "llm_training.lr": lr / LORA_RATE},
         LORA: {"llm.lora": LoraConfig(r=16).model_dump(mode="json"), "llm_training.lr": lr * LORA_RATE},
         VIDEO_EPOCHS: {"llm_training.epochs": config.visual_training.epochs},
         ONE_RATE: {"llm_training.encoder_lr": lr, "llm_training.adapter_lr": lr},

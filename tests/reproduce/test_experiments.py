@@ -63,7 +63,8 @@ def test_the_rows_differ_in_what_is_trained(config: Config, gemma: Path) -> None
 
 
 def test_a_run_with_lora_has_the_whole_llm_as_its_variant(config: Config) -> None:
-    with_lora = load_config("avatar-rich", [f"llm.name={config.llm.name}", "llm.lora.r=4", "llm_training.lr=1e-3"])
+    frozen = ("llm.lora.r=4", "llm.dtype=bfloat16", "llm_training.lr=1e-3")
+    with_lora = load_config("avatar-rich", [f"llm.name={config.llm.name}", *frozen])
     rows = {row.label: row.variant for row in experiments(with_lora)["llms"].rows}
     assert rows["pre-trained, LoRA"] == "base" and rows["pre-trained, whole"] == rows["from scratch"] == "whole"
     whole = settings(with_lora, "whole", "llm-from-scratch")
