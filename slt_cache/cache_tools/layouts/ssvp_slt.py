@@ -67,7 +67,7 @@ def _path(features: Path, clip_id: str) -> Path:
 def _rows(folder: Path, labels: Path | None) -> tuple[list[tuple[str, str, str]], tuple[Path, ...]]:
     """Returns split, id and sentence of each clip, and the files that name them."""
     tables = [path for path in [*folder.glob("manifests/*.tsv"), *folder.glob("*.tsv")] if _split(path)]
-    manifests = sorted(path for path in tables if not set(COLUMNS) <= set(read_lines(path)[0].split("\t")))
+    manifests = sorted(path for path in tables if not set(COLUMNS) <= set("".join(read_lines(path)[:1]).split("\t")))
     if labels is not None or not manifests:
         texts, sources = find_labels(folder, labels)
         return [(split, *clip) for split, clips in texts.items() for clip in clips.items()], sources
@@ -83,6 +83,8 @@ def _rows(folder: Path, labels: Path | None) -> tuple[list[tuple[str, str, str]]
                     "table, or name another: --labels FILE"
                 )
             rows.append((_split(path) or "", _without_suffix(values[0]), values[2]))
+    if not rows:
+        raise InputError(f"{manifests[0]}: no clips. Write a line for each: name, length and sentence.")
     return rows, tuple(manifests)
 
 

@@ -143,6 +143,15 @@ def test_an_epoch_of_ssvp_slt_is_a_stream(tmp_path: Path) -> None:
     assert all(np.array_equal(held[name], steps + 1) for name, (_, steps) in tree["train"].items())
 
 
+def test_a_bad_manifest_of_ssvp_slt_is_named_with_its_line(tmp_path: Path) -> None:
+    peers.ssvp_slt(tmp_path / "in", peers.clips())
+    for split in ("train", "val"):
+        (tmp_path / "in" / "manifests" / f"{split}_features.tsv").write_text("")
+    assert "train_features.tsv: no clips" in refused(tmp_path / "in")
+    (tmp_path / "in" / "manifests" / "val_features.tsv").write_text("a.mp4\t3\ttext\nb.mp4\n")
+    assert "val_features.tsv: line 2: 1 columns" in refused(tmp_path / "in")
+
+
 def test_files_of_many_clips_are_read_by_stream(tmp_path: Path) -> None:
     tree = peers.clips()
     (tmp_path / "in").mkdir()
