@@ -1,15 +1,19 @@
 """Tables that the paper does not have: what their rows differ in, and what they share."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config, load_config
 from slt_cache.reproduce.experiments import experiments
 from slt_cache.reproduce.planning import plan
 from slt_cache.reproduce.run_tables import request_of
 from slt_cache.reproduce.variants import folder_of, run_of, settings_of
+from tests.helpers.commands import TINY, interrupt_at, slt_cache
 from tests.helpers.small_causal_llms import make_causal_llm
 
 
@@ -93,3 +97,27 @@ def test_the_papers_tables_alone_are_all_of_them() -> None:
     assert [table.name for table in named.tables] == ["table4", "llms"]
     base = settings_of(folder_of(Path("r"), 0, "base", named.config), named.config)
     assert "llm.lora" not in base
+
+
+@pytest.mark.slow
+def test_llms_are_compared_over_one_encoder_and_a_killed_comparison_goes_on(gemma: Path, tmp_path: Path) -> None:
+    brief = ("visual_training.epochs=1", "llm_training.epochs=1", "llm_pretraining.sentences=60")
+    asked = [f"llm.name={gemma}", "llm_pretraining.objective=causal", "llm_pretraining.lr=1e-3", *brief]
+    words = ["reproduce", "llms", "--json", "--config", str(TINY), "--run", str(tmp_path)]
+    words += [word for setting in asked for word in ("--set", setting)]
+    assert interrupt_at("] seed 0, lora: stage 2", *words).code == 130
+    ran = slt_cache(*words)
+    assert ran.code == 0, ran.err
+    assert not {"base: stage 1 (about", "base: pre-training (about"} & set(re.findall(r"base: [^:]+ \(about", ran.err))
+    rows = json.loads(ran.out)["tables"]["llms"]["rows"]
+    assert [(row["variant"], row["model"]) for row in rows] == [
+        ("base", "llm"),
+        ("lora", "llm"),
+        ("base", "llm-from-scratch"),
+        ("small-mbart", "llm"),
+        ("small-mbart", "llm-from-scratch"),
+    ]
+    base, small = (tmp_path / "seed0" / variant for variant in ("base", "small-mbart"))
+    assert (base / "feats.h5").samefile(small / "feats.h5")
+    made = {folder: read_record(folder / "llm" / "best") for folder in (base, small)}
+    assert all(record is not None and record.settings["pretraining"] for record in made.values())
