@@ -63,8 +63,9 @@ def trim(
         bool, typer.Option("--keep-characters", help="Also keep every single character of the text's scripts.")
     ] = False,
     prompt: Annotated[
-        str, typer.Option("--prompt", help="Also keep the tokens of this prompt, a value of llm.prompt.")
-    ] = "",
+        str | None,
+        typer.Option("--prompt", help="Also keep the tokens of this value of llm.prompt; default: no prompt."),
+    ] = None,
 ) -> None:
     """Trim the vocabulary of an LLM to what the train sentences need.
 
@@ -74,7 +75,7 @@ def trim(
     from slt_cache.pipeline.trim_llm import read_splits, summary, trim_llm
 
     train, held_out = read_splits(text)
-    prompts = [part for part in prompt.split(VIDEO) if part]
+    prompts = [part for part in (prompt or "").split(VIDEO) if part]
     report = trim_llm(name, train, held_out, out, keep_characters, prompts)
     run = text.parent if (text.parent / CONFIG_FILE).is_file() else None
     options.print(report.to_json(), summary(report), f"next: {command('train-llm', set=f'llm.name={out}', run=run)}")

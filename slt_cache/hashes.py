@@ -22,6 +22,8 @@ from slt_cache.reading import RESTORE, read_object
 RECORD_FILE = "record.json"
 OWN_HASH = "sha256"
 """Key of a JSON file's hash over all its other keys."""
+PREPARATION_UNSIGNED = ("source_sha256",)
+"""Keys of prepare.json not covered by its own hash, since they are hashes themselves."""
 EDITABLE = ("README.md",)
 """Files not verified: the model card, into which users write a licence, and which nothing reads."""
 WITHOUT_HASH = tuple(

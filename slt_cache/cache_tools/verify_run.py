@@ -14,6 +14,7 @@ from slt_cache.errors import InputError
 from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import (
     EDITABLE,
+    PREPARATION_UNSIGNED,
     RECORD_FILE,
     UNVERIFIABLE,
     damage,
@@ -22,7 +23,6 @@ from slt_cache.hashes import (
     read_signed,
     unlisted,
 )
-from slt_cache.pipeline.prepare import UNSIGNED
 from slt_cache.reading import read_object
 from slt_cache.runs.begin_from import ORIGIN_FILE
 from slt_cache.runs.evaluations import read_table
@@ -114,7 +114,7 @@ def _manifest(folder: Path) -> Iterator[str]:
     yield from _lines_of(_read_manifest, manifest)
     if not preparation.is_file():
         return  # it may have another origin
-    made = read_signed(preparation, UNSIGNED)
+    made = read_signed(preparation, PREPARATION_UNSIGNED)
     if made.get("manifest_sha256") not in (None, file_sha256(manifest)):
         yield f"{manifest}: damaged or edited since it was prepared. Restore it from a copy, or prepare again"
 

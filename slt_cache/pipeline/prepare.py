@@ -17,7 +17,7 @@ from slt_cache.corpora.own import ABSENT, EMPTY_SPLIT
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
-from slt_cache.hashes import file_sha256, read_signed, write_signed
+from slt_cache.hashes import PREPARATION_UNSIGNED, file_sha256, read_signed, write_signed
 from slt_cache.pipeline.run_corpus import Probe, ProbeClips, has_trained, read_corpus
 from slt_cache.progress import log, log_waiting
 from slt_cache.runs.run import Run
@@ -31,8 +31,6 @@ LANGUAGE = "language"
 TOO_MANY_STEPS = "clip longer than the LLM"
 TO_CORRECT = (ABSENT, UNREADABLE, PAST_END, EMPTY_SPLIT, TOO_LONG, TOO_MANY_STEPS, LANGUAGE)
 """Kinds of problems that stop a training; others do not."""
-UNSIGNED = ("source_sha256",)
-"""Keys of prepare.json not covered by its own hash, since they are hashes themselves."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def make_manifest(run: Run, probe_clips: ProbeClips | None = None) -> Preparatio
     try:
         text = manifest_text(run.manifest, scan.clips)
         report["manifest_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-        write_signed(run.preparation, report, UNSIGNED)  # before the manifest, which marks completion
+        write_signed(run.preparation, report, PREPARATION_UNSIGNED)  # before the manifest, which marks completion
         write_text(run.manifest, text)
     except UnicodeEncodeError as error:
         raise InputError(
@@ -166,7 +164,7 @@ def ensure_clips(run: Run) -> list[Clip]:
     if not run.manifest.is_file():
         make_manifest(run)
     elif run.preparation.is_file():
-        made = read_signed(run.preparation, UNSIGNED)
+        made = read_signed(run.preparation, PREPARATION_UNSIGNED)
         try:
             _check_preparation(run, made)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -187,7 +185,7 @@ def changed_manifest(run: Run) -> str:
     """Returns a message if the manifest differs from what `prepare` wrote; empty otherwise, or if unknown."""
     if not run.preparation.is_file() or not run.manifest.is_file():
         return ""
-    written = read_signed(run.preparation, UNSIGNED).get("manifest_sha256")
+    written = read_signed(run.preparation, PREPARATION_UNSIGNED).get("manifest_sha256")
     if written in (None, file_sha256(run.manifest)):
         return ""
     return f"{run.manifest} is not as `prepare` wrote it: edited or damaged. To write it again: {_again(run)}"

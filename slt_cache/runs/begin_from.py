@@ -17,7 +17,7 @@ from slt_cache.features.cache import FeatureCache
 from slt_cache.features.checksum_header import SIZE
 from slt_cache.features.spec import IMPORTED
 from slt_cache.folders import TEMPORARY
-from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
+from slt_cache.hashes import PREPARATION_UNSIGNED, RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.progress import log
 from slt_cache.runs.run import Run, open_run
 
@@ -118,8 +118,20 @@ def _fill(source: Run, new: Path, cache: Path) -> None:
             hashes[name] = _sha256(name, target)
     if source.manifest.is_file():
         write_manifest(new / "manifest.tsv", read_manifest(source.manifest))
+        _rehash_manifest(source, new)
     save_config(source.config, new / "config.yaml")
     write_signed(new / ORIGIN_FILE, {"run": os.path.relpath(source.folder, new.parent), "files": hashes})
+
+
+def _rehash_manifest(source: Run, new: Path) -> None:
+    """Writes the hash of the new manifest, whose paths differ, into prepare.json. A manifest that was edited since its
+    preparation keeps the hash that says so."""
+    if not (new / "prepare.json").is_file():
+        return
+    made = read_signed(new / "prepare.json", PREPARATION_UNSIGNED)
+    if made.get("manifest_sha256") == file_sha256(source.manifest):
+        made["manifest_sha256"] = file_sha256(new / "manifest.tsv")
+        write_signed(new / "prepare.json", made, PREPARATION_UNSIGNED)
 
 
 def _link(path: Path, target: Path) -> None:

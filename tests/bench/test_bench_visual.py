@@ -54,7 +54,7 @@ def test_a_batch_that_will_not_fit_the_gpu_is_said_beforehand(
     model = VisualTranslator(VisualEncoder("resnet18", 16, 3, MEAN, STD), SignTranslator(16, light_t, tokenizer.start))
     clips = [Clip("one", "train", numbered_video, None, None, "ein satz")]
     config, loop, device = Config(), VisualTrainingConfig(), SimpleNamespace(type="cuda")
-    for free, said in ((10**12, ""), (10**9, "batches of up to 120 frames take about 2.9 GB, and 1.0 GB are free")):
+    for free, said in ((10**12, ""), (10**9, "batches of up to 120 frames take about 2.9 GB, but 1.0 GB are free")):
         monkeypatch.setattr("torch.cuda.mem_get_info", lambda _, free=free: (free, 10**12))
         warn_of_memory(model, config, loop, clips, device)  # type: ignore[arg-type]
         assert capsys.readouterr().err.startswith(said)

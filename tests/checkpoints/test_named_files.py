@@ -147,6 +147,6 @@ def test_end_to_end_training_reads_all_input_before_it_makes_an_llm(
 ) -> None:
     run = tmp_path / "run"
     succeed("prepare", "avatar", "--run", run, "--config", TINY, "--set", "corpus.clips=20")
-    monkeypatch.setattr("slt_cache.pipeline.prepare_llm._pretrained", fail)
+    monkeypatch.setattr("slt_cache.pipeline.pretrain_llm._stage", fail)
     refused("train-joint", "--run", run, *broken(run))
     assert not (run / "llm").exists()

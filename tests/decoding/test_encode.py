@@ -247,7 +247,7 @@ def test_features_that_the_type_cannot_hold_cost_their_clip_alone(model: VisualT
     [error] = [clip for clip in found if not isinstance(clip, EncodedClip)]
     assert error is found[loud]
     assert isinstance(error, UnstorableFeatures)
-    assert (error.clip_id, error.reason) == (str(loud), "features that are not finite as float16")
+    assert (error.clip_id, error.reason) == (str(loud), "its features are not finite in float16")
     assert f"clip '{loud}'" in str(error)
     assert "features.dtype=float32" in str(error)
     assert len(features_of(encode(frozen(model), all_events()))) == len(LENGTHS)

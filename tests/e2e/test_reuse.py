@@ -149,7 +149,7 @@ def test_added_clips_alone_are_read_and_removed_ones_drop_out(folder: Path, read
     assert "2 clips are no longer in the manifest ('train-00000', 'train-00017')" in refused.err
     ran = extract(folder)
     assert ran.code == 0, ran.err
-    assert "train: 17 clips keep their features, 1 are read (1 new, 0 changed); 2 that the manifest" in ran.err
+    assert "train: 17 clips keep their features, 1 are read (1 new, 0 changed); 2 no longer in the manifest" in ran.err
     assert set(read) == {"new"}
     held = FeatureCache(folder / "run" / "feats.h5", "train")
     assert (len(held), held.ids[5]) == (18, "new")

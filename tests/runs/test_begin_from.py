@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from slt_cache.config import Config, save_config
+from slt_cache.corpora.base import Clip
+from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.hashes import PREPARATION_UNSIGNED, file_sha256, read_signed, write_signed
 from slt_cache.runs.begin_from import SMALL, begin_from, is_of_other_run
 from tests.helpers.caches import IDS, add_split, facts_of, rows_of
 from tests.helpers.commands import slt_cache
@@ -52,6 +55,19 @@ def test_begun_once_it_stays_as_it_is_and_a_change_of_the_other_run_is_named(fol
     ):
         begun(folder)
     assert (new / "record.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_the_new_manifest_is_as_prepared_unless_the_other_was_edited(folder: Path, edited: bool) -> None:
+    run, new = folder / "run", folder / "new"
+    write_manifest(run / "manifest.tsv", [Clip("one", "train", folder / "one.mp4", None, None, "ein satz")])
+    known = "0" * 64 if edited else file_sha256(run / "manifest.tsv")
+    write_signed(run / "prepare.json", {"manifest_sha256": known, "source_sha256": {}}, PREPARATION_UNSIGNED)
+    begun(folder)
+    assert (new / "manifest.tsv").read_bytes() != (run / "manifest.tsv").read_bytes()  # its paths are relative
+    made = read_signed(new / "prepare.json", PREPARATION_UNSIGNED)["manifest_sha256"]
+    assert made == ("0" * 64 if edited else file_sha256(new / "manifest.tsv"))
+    begun(folder)
 
 
 def test_a_training_is_of_the_other_run_until_it_is_trained_here(folder: Path) -> None:
