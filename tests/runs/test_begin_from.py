@@ -60,7 +60,7 @@ def test_begun_once_it_stays_as_it_is_and_a_change_of_the_other_run_is_named(fol
 @pytest.mark.parametrize("edited", [False, True])
 def test_the_new_manifest_is_as_prepared_unless_the_other_was_edited(folder: Path, edited: bool) -> None:
     run, new = folder / "run", folder / "new"
-    write_manifest(run / "manifest.tsv", [Clip("one", "train", folder / "one.mp4", None, None, "ein satz")])
+    write_manifest(run / "manifest.tsv", [Clip("one", "train", run / "one.mp4", None, None, "ein satz")])
     known = "0" * 64 if edited else file_sha256(run / "manifest.tsv")
     write_signed(run / "prepare.json", {"manifest_sha256": known, "source_sha256": {}}, PREPARATION_UNSIGNED)
     begun(folder)
