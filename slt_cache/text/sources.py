@@ -63,7 +63,7 @@ def require_gguf(name: str) -> None:
             raise InputError(f"llm.name {name}: not a GGUF file, despite its name. Use another file.")
     if find_spec("gguf") is None:
         raise InputError(
-            f"llm.name {name}: reading a GGUF file requires the package gguf. Install it: pip install 'slt-cache[gguf]'"
+            f"llm.name {name}: reading a GGUF file requires the package gguf. Install it: pip install 'gguf>=0.17'"
         )
 
 

@@ -59,7 +59,7 @@ def test_a_missing_file_another_file_and_a_missing_package_are_named(
         load_seq2seq(str(other))
     other.write_bytes(b"GGUF")
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"requires the package gguf\. Install it: pip install 'slt-cache\[gguf\]'"):
+    with pytest.raises(InputError, match=r"requires the package gguf\. Install it: pip install 'gguf>=0\.17'"):
         load_seq2seq(str(other))
 
 

@@ -23,7 +23,7 @@ def require_quantization(bits: str | None, device: torch.device | None = None) -
         return
     if find_spec("bitsandbytes") is None:
         raise InputError(
-            f"llm.quantize {bits}: requires the package bitsandbytes. Install it: pip install 'slt-cache[quantize]'"
+            f"llm.quantize {bits}: requires the package bitsandbytes. Install it: pip install 'bitsandbytes>=0.46'"
         )
     if not torch.cuda.is_available() or (device is not None and device.type != "cuda"):
         where = "this machine has none" if device is None or device.type == "cuda" else f"the device is {device}"
