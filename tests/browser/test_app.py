@@ -149,7 +149,7 @@ def test_a_text_file_named_mp4_gives_a_message_and_the_next_video_its_sentence(
     bad.write_text("no video")
     text = give(opened(page, server), bad, "strong")
     assert text.startswith("bad.mp4 was not translated: it cannot be read")
-    assert "Give a video" in text
+    assert "Use a video, such as mp4" in text
     assert give(page, videos[0])
     assert "Traceback" not in server.log.read_text()
     assert seen.errors == []
