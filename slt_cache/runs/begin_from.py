@@ -126,9 +126,9 @@ def _fill(source: Run, new: Path, cache: Path) -> None:
 def _rehash_manifest(source: Run, new: Path) -> None:
     """Writes the hash of the new manifest, whose paths differ, into prepare.json. A manifest that was edited since its
     preparation keeps the hash that says so."""
-    if not (new / "prepare.json").is_file():
+    if not source.preparation.is_file():
         return
-    made = read_signed(new / "prepare.json", PREPARATION_UNSIGNED)
+    made = read_signed(source.preparation, PREPARATION_UNSIGNED)
     if made.get("manifest_sha256") == file_sha256(source.manifest):
         made["manifest_sha256"] = file_sha256(new / "manifest.tsv")
         write_signed(new / "prepare.json", made, PREPARATION_UNSIGNED)
