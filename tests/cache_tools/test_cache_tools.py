@@ -25,6 +25,7 @@ from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
 from tests.helpers.caches import DIM, IDS, LENGTHS, TEXTS, add_split, facts_of, rows_of, spec_of, spec_with_views
 from tests.helpers.commands import TINY, Ran, slt_cache
+from tests.helpers.traps import Trap
 
 
 def succeed(*arguments: str | Path) -> Ran:
@@ -286,16 +287,6 @@ def test_every_way_to_name_a_file_and_every_tensor_is_read(tmp_path: Path) -> No
     assert all((held[clip_id] == array).all() for clip_id in held)
     assert held.num_frames.tolist() == [8, 0, 0, 0]
     assert held.column("fps").tolist() == [25, 0, 12.5, 0]
-
-
-class Trap:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
 
 
 def test_what_would_have_to_be_unpickled_is_refused_and_not_run(tmp_path: Path) -> None:

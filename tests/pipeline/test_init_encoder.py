@@ -16,8 +16,8 @@ from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig
 from slt_cache.errors import InputError
 from slt_cache.pipeline.init_encoder import initial_encoder
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
-from slt_cache.training.loop import _Training
 from tests.helpers.commands import TINY, Ran, slt_cache
+from tests.helpers.killed import killed_after
 from tests.models.test_saved import DIM, save
 
 ENCODER, LIGHT_T = EncoderConfig(weights="none", dim=DIM), LightTConfig(size="tiny")
@@ -149,22 +149,8 @@ def test_a_training_begins_with_encoder_and_light_t_and_needs_them_once(
     other, run = Path(shutil.copytree(mine, tmp_path / "other")), tmp_path / "run"
     best = f"encoder.init_from={other / 'visual' / 'best'}"
 
-    class Killed(BaseException):
-        """As a kill: nothing catches it."""
-
-    update, done = _Training._update, 0
-
-    def killing(self: Any, group: Any) -> Any:
-        nonlocal done
-        done += 1
-        if done > 1:
-            raise Killed
-        return update(self, group)
-
-    monkeypatch.setattr(_Training, "_update", killing)
-    with pytest.raises(Killed):
+    with killed_after(1):
         train(run, best, "compute.save_minutes=0", "visual_training.batch_size=4")
-    monkeypatch.undo()
     shutil.rmtree(other)
     ran = train(run, best, "visual_training.batch_size=4")
     assert ran.code == 0, ran.err

@@ -15,9 +15,9 @@ from slt_cache.config import Config, LoraConfig
 from slt_cache.errors import InputError
 from slt_cache.pipeline.init_llm import initial_translator, unknown_characters
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training.loop import _Training
 from tests.helpers.commands import Ran, slt_cache
 from tests.helpers.imported_run import imported_cache, of_imported
+from tests.helpers.killed import killed_after
 from tests.helpers.small_causal_llms import make_causal_llm
 from tests.models.test_saved import DIM, save
 
@@ -217,22 +217,8 @@ def test_a_training_resumes_and_is_known_without_the_other_run(
     learns = ("llm_training.lr=1e-3", "compute.save_minutes=0")
     assert train(whole, other, *learns).code == 0
 
-    class Killed(BaseException):
-        """As a kill: nothing catches it."""
-
-    update, done = _Training._update, 0
-
-    def killing(self: Any, group: Any) -> Any:
-        nonlocal done
-        done += 1
-        if done > 3:
-            raise Killed
-        return update(self, group)
-
-    monkeypatch.setattr(_Training, "_update", killing)
-    with pytest.raises(Killed):
+    with killed_after(3):
         train(run, other, *learns)
-    monkeypatch.undo()
     moved = other.rename(tmp_path / "moved")
     shutil.copytree(moved, other)
     shutil.rmtree(other / "plain")

@@ -11,9 +11,9 @@ import torch
 from slt_cache.checkpoints.record import read_record
 from slt_cache.runs.unfinished import Unfinished
 from slt_cache.training.logs import read_metrics
-from slt_cache.training.loop import _Training
 from tests.e2e.test_restart import contents
 from tests.helpers.commands import TINY, Ran, slt_cache
+from tests.helpers.killed import killed_after
 from tests.helpers.tiny_run import succeed
 
 LLM = ("train-llm", "--features", "feats.h5", "--run")
@@ -49,21 +49,7 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 def kill_after(updates: int, run: Path) -> None:
     """Continues the training, and kills it after some updates, each of which saves the state."""
-
-    class Killed(BaseException):
-        """As a kill: nothing catches it."""
-
-    update = _Training._update
-
-    def killing(self: Any, group: Any) -> Any:
-        nonlocal updates
-        updates -= 1
-        if updates < 0:
-            raise Killed
-        return update(self, group)
-
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(_Training, "_update", killing)
+    with killed_after(updates):
         longer(run, "compute.save_minutes=0")
 
 

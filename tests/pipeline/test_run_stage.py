@@ -19,6 +19,7 @@ from slt_cache.pipeline.stages import Stage
 from slt_cache.reproduce.run_tables import request_of
 from tests.e2e.test_restart import SETTINGS, contents
 from tests.helpers.commands import TINY, slt_cache
+from tests.helpers.killed import Killed
 from tests.helpers.small_disks import fill, read_only, small_disk
 from tests.helpers.tiny_run import succeed, train_tiny
 
@@ -38,10 +39,6 @@ def run(trained: Path, tmp_path: Path) -> Path:
 def without_memory(found: dict[str, str]) -> dict[str, str]:
     """But for what is remembered of videos that were looked at."""
     return {name: digest for name, digest in found.items() if name != "probed.json"}
-
-
-class Killed(BaseException):
-    """As a kill: nothing catches it."""
 
 
 def kill_at_final_dev(*arguments: str | Path) -> None:

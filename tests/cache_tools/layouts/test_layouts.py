@@ -16,6 +16,7 @@ from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.verify import cache_problems
 from tests.helpers import peers
 from tests.helpers.commands import Ran, slt_cache
+from tests.helpers.traps import Trap
 
 WRITERS: dict[str, tuple[Callable[[Path, peers.Tree], None], tuple[str, ...]]] = {
     "spamo": (peers.spamo, ("--suffix", "_s2wrapping")),
@@ -268,16 +269,6 @@ def test_lists_of_clips_are_recognized_under_other_names(tmp_path: Path) -> None
     peers.neccam(tmp_path / "in", tree)
     (tmp_path / "x.h5").unlink()
     assert "phoenix14t.pami0 (2 splits)" in refused(tmp_path / "in", "--stream", "x")
-
-
-class Trap:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
 
 
 def test_no_pickle_is_executed(tmp_path: Path) -> None:
