@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from slt_cache.features.cache import FeatureCache
-from slt_cache.features.layout import Failure, SplitMetadata
+from slt_cache.features.layout import Failure, SplitContent, SplitMetadata, SplitTable, checksum
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits
 from slt_cache.features.spec import FeatureSpec
 
@@ -69,3 +69,19 @@ def add_split(
     add_splits(path, [parts.content(2)])
     parts.remove()
     return FeatureCache(path, metadata.split)
+
+
+def many_clips(count: int, features: np.ndarray) -> SplitContent:
+    """Clips of one step each; a thousand different ones, again and again."""
+    kinds, _, dim = features.shape
+    table = SplitTable(
+        metadata=facts_of(spec=spec_of(dim=dim)),
+        clip_ids=[f"clip-{n:08d}" for n in range(count)],
+        texts=[f"satz {n % kinds}" for n in range(count)],
+        num_frames=np.full(count, 4, np.int32),
+        fps=np.full(count, 25, np.float32),
+        steps=np.ones(count, np.int64),
+        checksums=np.tile([checksum(one) for one in features], count // kinds).astype(np.uint32),
+        missing=(),
+    )
+    return SplitContent(table, lambda: (features[n % kinds] for n in range(count)), "memory")
