@@ -1,6 +1,10 @@
-"""Choice of the device that a setting names, and a look at whether other programs keep the machine busy."""
+"""Choice of the device that a setting names, its peak memory, and a look at whether other programs keep the machine
+busy."""
 
 import os
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slt_cache.errors import InputError
@@ -33,6 +37,34 @@ def pick_device(name: str, precision: str = "fp32", setting: str = "compute.prec
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # accelerate trains on the current one
     return device
+
+
+def reset_peak_memory(device: "torch.device") -> None:
+    """Makes `peak_memory` start from what is in use now. Other systems than Linux cannot do so for a process."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: "torch.device") -> int:
+    """Returns the peak bytes allocated on a GPU, or resident in this process for other devices, which includes Python
+    and torch."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux, where ru_maxrss of a new program starts at that of its parent
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def under_load(workers: int = 0) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Measures the memory of a stage-2 training step for an LLM of a published one's shape, in a process of its own that
 loads it from a folder like the published one. Needs no run and no corpus."""
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from slt_cache.bench.measure import (
 )
 from slt_cache.children import ChildEnded, spread
 from slt_cache.config import Config, LlmConfig, LoraConfig
-from slt_cache.device import pick_device
+from slt_cache.device import peak_memory, pick_device
 from slt_cache.errors import SltCacheError
 from slt_cache.files import scratch_folder
 from slt_cache.models.llm.load import load_seq2seq
@@ -101,9 +100,9 @@ def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
 
     task = MeasuredTask(config, model, DataLoader(one, batch_size=None), measure)
     run_loop(task, config.llm_training, config, device)
-    peaks = {"gigabytes": _peak_bytes()}
+    peaks = {"gigabytes": peak_memory(torch.device("cpu"))}
     if device.type == "cuda":
-        peaks["gpu_gigabytes"] = torch.cuda.max_memory_allocated(device)
+        peaks["gpu_gigabytes"] = peak_memory(device)
     return peaks
 
 
@@ -115,15 +114,3 @@ def _batch(vocabulary: int) -> FeatureBatch:
         lengths=torch.full((CLIPS,), STEPS),
         targets=Targets(tokens, tokens.roll(-1, 1)),
     )
-
-
-def _peak_bytes() -> int:
-    """Returns the peak resident memory of this process in bytes."""
-    import resource  # not on Windows
-
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux, where ru_maxrss of a new program starts at that of its parent
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

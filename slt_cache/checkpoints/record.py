@@ -33,6 +33,10 @@ class Record:
     best_epoch: int = 0
     epochs: int = 0
     seconds: float = 0.0
+    memory_bytes: int = 0
+    """Peak memory of the training: allocated on its GPU, else resident in its main process; 0 if not measured."""
+    parameters: dict[str, int] = field(default_factory=dict)
+    """Number of parameters, of encoder, adapter and translator together: those that are `trained`, and `all`."""
     dev: dict[str, float] | None = None
     """Dev scores of the best weights."""
     dev_beams: int | None = None
@@ -84,7 +88,7 @@ LATER = {"named", "dev", "dev_beams", "dev_sha256", "context", "files", "log_sha
 """Fields that are rewritten when the same weights are scored on dev again."""
 
 
-ADDED = {"continued", "state_sha256"}
+ADDED = {"continued", "state_sha256", "memory_bytes", "parameters"}
 """Keys that earlier records do not have, and later ones only with a value."""
 
 

@@ -68,6 +68,17 @@ def frozen_state(model: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
+def parameters_of(model: nn.Module) -> dict[str, int]:
+    """Counts the parameters of a model: those that are `trained`, and `all`. Quantized ones count as before."""
+    sizes = [(_size(weight), weight.requires_grad) for weight in model.parameters()]
+    return {"trained": sum(size for size, trained in sizes if trained), "all": sum(size for size, _ in sizes)}
+
+
+def _size(weight: torch.Tensor) -> int:
+    packed = getattr(weight, "quant_state", None)  # of bitsandbytes, which stores two 4-bit numbers per byte
+    return (weight if packed is None else packed).shape.numel()
+
+
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     """Returns the SHA-256 over names, types, shapes and bytes, the same for equal weights from any file."""
     digest = hashlib.sha256()

@@ -18,10 +18,12 @@ from slt_cache.checkpoints.record import (
     whole_record,
 )
 from slt_cache.config import differences
+from slt_cache.device import reset_peak_memory
 from slt_cache.distributed.processes import barrier, is_main_process, size
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.hashes import file_sha256
 from slt_cache.locks import exclusive, require_writable
+from slt_cache.models.weights import parameters_of
 from slt_cache.pipeline.final_dev import dev_is_scored, score_best_again, with_final_dev
 from slt_cache.pipeline.longer import Shorter, advice, loop_before, shorter_of
 from slt_cache.pipeline.resources import log_effective_batch, require_resources
@@ -85,7 +87,7 @@ def _under_lock(stage: Stage, restart: bool) -> Record:
 def _train_and_score(stage: Stage, resumed: bool, shorter: Shorter | None) -> Record:
     unfinished = stage.unfinished
     try:
-        progress = _train(stage, resumed, shorter)
+        progress, parameters = _train(stage, resumed, shorter)
     except BaseException:
         if is_main_process() and not resumed:
             unfinished.give_up()
@@ -99,6 +101,8 @@ def _train_and_score(stage: Stage, resumed: bool, shorter: Shorter | None) -> Re
     state = unfinished.last / STATE_FILE
     finished = replace(
         best.finish(progress.epoch, progress.seconds),
+        memory_bytes=progress.memory_bytes,
+        parameters=parameters,
         continued=own.continued,
         state_sha256=file_sha256(state) if stage.keeps_state and state.is_file() else None,
     )
@@ -124,8 +128,8 @@ def _log_state(stage: Stage) -> None:
         )
 
 
-def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> TrainerState:
-    """Builds the task and runs the loop on it."""
+def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> tuple[TrainerState, dict[str, int]]:
+    """Builds the task and runs the loop on it; also returns the number of parameters."""
     run = stage.run
     compute, device = run.config.compute, require_resources(run, stage.loop)
     torch.manual_seed(run.config.seed)
@@ -155,7 +159,8 @@ def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> TrainerState
     _begin(stage, resumed, shorter)
     for line in taken:
         log(line)
-    return train(task, options)
+    reset_peak_memory(device)
+    return train(task, options), parameters_of(task.model)
 
 
 def _begin(stage: Stage, resumed: bool, shorter: Shorter | None) -> None:

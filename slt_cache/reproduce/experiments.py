@@ -24,15 +24,16 @@ _WHOLE: Mapping[str, Any] = {"llm.lora": None, "llm.dtype": "float32", "llm.quan
 def experiments(config: Config) -> dict[str, Table]:
     """Returns all of them by name; rows with the run's own settings are their base."""
     whole, lora = (BASE, LORA) if config.llm.lora is None else (WHOLE, BASE)
-    llms = (
+    llms: tuple[Row, ...] = (
         Row("pre-trained, whole", whole, "llm"),
         Row("pre-trained, LoRA", lora, "llm"),
         Row("from scratch", whole, "llm-from-scratch"),
     )
-    small = (
-        Row("small MBart, pre-trained", SMALL_MBART, "llm"),
-        Row("small MBart from scratch", SMALL_MBART, "llm-from-scratch"),
-    )
+    if small_family(config.llm.name) is None:
+        llms += (
+            Row("small MBart, pre-trained", SMALL_MBART, "llm"),
+            Row("small MBart from scratch", SMALL_MBART, "llm-from-scratch"),
+        )
     joint = (
         Row("both stages", BASE, "llm"),
         Row("jointly, for the epochs of both stages", BASE, "joint"),
@@ -40,8 +41,8 @@ def experiments(config: Config) -> dict[str, Table]:
         Row("jointly, at one learning rate", ONE_RATE, "joint"),
     )
     listed = (
-        Table("llms", "the LLM and its training", "", llms + (small if small_family(config.llm.name) is None else ())),
-        Table("joint", "protocols of joint training", "", joint),
+        Table("llms", "the LLM and its training", "", llms, costs=True),
+        Table("joint", "protocols of joint training", "", joint, costs=True),
     )
     return {table.name: table for table in listed}
 

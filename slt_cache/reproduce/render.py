@@ -9,6 +9,7 @@ from slt_cache.metrics.registry import IN_PAPER, METRICS
 from slt_cache.report.comparison import SIGNIFICANT
 from slt_cache.reproduce.norms import Norms
 from slt_cache.reproduce.results import (
+    Costs,
     Delta,
     MeanAndStd,
     RowResult,
@@ -21,6 +22,9 @@ PAPER_CELL = len(PAPER_ROUGE) + 3
 DIFFERENCE_WIDTH = 32
 """Width of the column with the difference from the baseline row, in characters."""
 
+COSTS = {"training": 12, "peak memory": 13, "trained parameters": 22}
+"""Columns of the costs of a training, and their widths in characters."""
+
 
 def table_text(result: TableResult) -> str:
     """Renders one table, one row of the paper per line, with our scores before the paper's."""
@@ -32,6 +36,8 @@ def table_text(result: TableResult) -> str:
     head = f"{'':<{width}}{metrics}{columns}"
     if table.hours:
         head += "stage 1"
+    if table.costs:
+        head += "".join(f"{name:>{width}}" for name, width in COSTS.items())
     lines = [
         f"{table.name}: {table.title} (test, {result.clips} clips, {seeds} {'seed' if seeds == 1 else 'seeds'})",
         head,
@@ -53,7 +59,18 @@ def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
     line += f"{spread_text(found.baseline) if found.baseline else '-':>{_cell(seeds)}}"
     line += f"{number_text(found.row.rouge_l):>{PAPER_CELL}}{number_text(found.row.bleu4):>8}   "
     line += f"{against(result, found):<{DIFFERENCE_WIDTH}}"
+    line += "".join(f"{text:>{width}}" for text, width in zip(costs_text(found), COSTS.values(), strict=False))
     return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
+
+
+def costs_text(found: RowResult) -> list[str]:
+    """Returns the columns of COSTS, means over the seeds; a dash for what an earlier version did not measure."""
+    costs = found.costs
+    if costs is None:
+        return []
+    memory = f"{costs.memory_gigabytes.mean:.2f} GB" if costs.memory_gigabytes else "-"
+    parameters = [f"{costs.parameters[name] / 1e6:.2f} M" for name in ("trained", "all") if costs.parameters]
+    return [f"{costs.seconds.mean:,.0f} s", memory, " of ".join(parameters) or "-"]
 
 
 def spread_text(spread: MeanAndStd) -> str:
@@ -153,8 +170,18 @@ def to_json(result: TableResult) -> dict[str, Any]:
                 "control_p": [each.p for each in one.against_baseline],
                 "p": [each.p for each in one.against],
                 "stage1_hours": list(one.hours.values) if one.hours else None,
+                **({} if one.costs is None else {"costs": _costs_json(one.costs)}),
                 "paper": {"rouge_l": one.row.rouge_l, "bleu4": one.row.bleu4},
             }
             for one in result.rows
         ],
+    }
+
+
+def _costs_json(costs: Costs) -> dict[str, Any]:
+    memory = costs.memory_gigabytes
+    return {
+        "seconds": list(costs.seconds.values),
+        "memory_gigabytes": None if memory is None else list(memory.values),
+        "parameters": dict(costs.parameters),
     }

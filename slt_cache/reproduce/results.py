@@ -8,10 +8,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.hashes import read_signed
 from slt_cache.metrics.registry import IN_PAPER
 from slt_cache.metrics.scores import compare
+from slt_cache.pipeline.open_frame_cache import GIGABYTE
 from slt_cache.report.comparison import SIGNIFICANT
 from slt_cache.reproduce.planning import Step
 from slt_cache.reproduce.steps import seconds_of
@@ -20,6 +22,7 @@ from slt_cache.reproduce.variants import folder_of, run_of
 from slt_cache.runs.eval_files import file_stem
 from slt_cache.runs.evaluations import read_table
 from slt_cache.runs.scoring import choices_of, preset_of
+from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import BASELINE, MODELS
 
 
@@ -49,6 +52,17 @@ class Delta:
 
 
 @dataclass(frozen=True)
+class Costs:
+    """Costs of a row's own training, by seed; without stage 1 and pre-training."""
+
+    seconds: MeanAndStd
+    memory_gigabytes: MeanAndStd | None
+    """Peak memory, 10^9 bytes (checkpoints/record.py); None for the trainings of an earlier version."""
+    parameters: Mapping[str, int]
+    """Number of parameters: those that are `trained`, and `all`; empty for an earlier version."""
+
+
+@dataclass(frozen=True)
 class RowResult:
     """A row of the paper with our measurements."""
 
@@ -63,6 +77,8 @@ class RowResult:
     """Differences from the table's baseline row, by seed; empty for that row itself."""
     hours: MeanAndStd | None
     """Hours of stage 1 on this machine."""
+    costs: Costs | None = None
+    """None for a table without them."""
 
     @property
     def bleu4(self) -> float:
@@ -152,6 +168,7 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
                 against_baseline=_differences(root, seeds, row, light_t, config) if light_t else (),
                 against=_seen_from(between, place, table.against),
                 hours=_hours(root, seeds, row, config) if table.hours else None,
+                costs=_costs(root, seeds, row, config) if table.costs else None,
             )
         )
     return TableResult(table, tuple(rows), clips, signature, trained, between)
@@ -194,6 +211,18 @@ def _differences(root: Path, seeds: Sequence[int], row: Row, other: Row, config:
         test = compare(ours, theirs, references, preset_of(config), choices_of(config), metrics=("bleu4",))["bleu4"]
         found.append(Delta(test.value - test.other, test.p))
     return tuple(found)
+
+
+def _costs(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Costs:
+    places = [folder_of(root, seed, row.variant, config) for seed in seeds]
+    found = [read_record(run_of(place, config, row.model).folder / row.model / BEST) for place in places]
+    records = [record for record in found if record is not None]
+    memory = [record.memory_bytes / GIGABYTE for record in records if record.memory_bytes]
+    return Costs(
+        MeanAndStd(tuple(record.seconds for record in records)),
+        MeanAndStd(tuple(memory)) if len(memory) == len(records) else None,
+        records[0].parameters,
+    )
 
 
 def _hours(root: Path, seeds: Sequence[int], row: Row, config: Config) -> MeanAndStd | None:

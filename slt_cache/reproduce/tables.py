@@ -42,6 +42,8 @@ class Table:
     """Baseline row that the others are compared with: the paper's own method."""
     hours: bool = False
     """Whether stage 1's hours are part of the table."""
+    costs: bool = False
+    """Whether seconds, memory and parameters of each training are part of the table."""
 
 
 def tables(config: Config) -> dict[str, Table]:

@@ -14,6 +14,7 @@ import torch
 
 from slt_cache.batches.worker_errors import LoaderFailed, loader_failure
 from slt_cache.config import OptimizerConfig
+from slt_cache.device import peak_memory
 from slt_cache.distributed.processes import is_main_process, rank, size, stopping_together
 from slt_cache.training.logs import METRICS_FILE, MetricsLog
 from slt_cache.training.progress_bar import EpochBar
@@ -187,6 +188,7 @@ class _Training:
         self._save_state()
 
     def _save_state(self) -> None:
+        self.progress.memory_bytes = max(self.progress.memory_bytes, peak_memory(self.options.device))
         self.state.save()
         if is_main_process():
             self.options.state_saved()

@@ -34,6 +34,9 @@ class TrainerState:
     """Number of optimizer steps."""
     seconds: float = 0.0
     """Seconds spent in the loop, over all runs."""
+    memory_bytes: int = 0
+    """Peak memory of the main process, see `device.peak_memory`, over all runs; 0 in the state of an earlier
+    version."""
     best_epoch: int = 0
     dev: dict[str, float] = field(default_factory=dict)
     """Dev scores of the best weights."""

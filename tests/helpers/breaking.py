@@ -34,7 +34,7 @@ VOLATILE = re.compile(
 """Files with a time of day, a measurement, or the state of a disk or of a training."""
 WITH_STAGE_1 = {"demo", "tables"}
 """Folders whose commands also train the encoder, so the cache has a different time."""
-TIMES = {"seconds", "finished_at", "made_from", "files", "created", "sha256", "log_sha256"}
+TIMES = {"seconds", "memory_bytes", "finished_at", "made_from", "files", "created", "sha256", "log_sha256"}
 DIGESTS: dict[tuple[int, int, int, int], str] = {}
 """Digests of files that were already read."""
 FULL = re.compile(r"^error: .*(No space left on device|needs about|are to be written).*$")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from slt_cache import SignTranslator
+from slt_cache.checkpoints.record import read_record
 from slt_cache.checkpoints.translator import load_llm
 from slt_cache.pipeline.train_from_cache import CacheStage
 from slt_cache.training.state import STATE_FILE, TrainerState
@@ -71,6 +72,10 @@ def test_a_killed_training_resumes_to_the_bit_without_a_copy_of_the_llm(
     assert "resumes" in ran.err
     best = tmp_path / "whole" / "llm" / "best"
     assert weights_of(tmp_path / "killed" / "llm" / "best") == weights_of(best)
+    record, model = read_record(best), load_llm(best).model
+    assert record is not None and record.memory_bytes > 50 * 2**20
+    of_lora = sum(weight.numel() for name, weight in model.named_parameters() if "adapter." in name or ".lora_" in name)
+    assert record.parameters == {"trained": of_lora, "all": sum(weight.numel() for weight in model.parameters())}
     shutil.copytree(best, tmp_path / "copy")
     expected = load_llm(best).model
     shutil.rmtree(tmp_path / "whole")

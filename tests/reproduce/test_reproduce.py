@@ -22,8 +22,8 @@ from slt_cache.reproduce import html as page_module
 from slt_cache.reproduce import run_tables as run_module
 from slt_cache.reproduce.norms import norms_of
 from slt_cache.reproduce.planning import estimate, plan
-from slt_cache.reproduce.render import norms_text, table_text, verdict
-from slt_cache.reproduce.results import Delta, MeanAndStd, RowResult, TableResult
+from slt_cache.reproduce.render import norms_text, table_text, to_json, verdict
+from slt_cache.reproduce.results import Costs, Delta, MeanAndStd, RowResult, TableResult
 from slt_cache.reproduce.run_tables import request_of
 from slt_cache.reproduce.tables import Row, Table, tables
 from slt_cache.reproduce.variants import folder_of, link_artifacts, run_of, settings_of
@@ -255,6 +255,32 @@ def test_a_table_shows_mean_and_spread_beside_the_papers_figures() -> None:
     assert "20.50 ± 0.71" in text
     assert "12.90" in text
     assert "-10.00 (p < 0.05 in 2 of 2)" in text
+
+
+def test_costs_of_trainings_are_columns_and_a_dash_if_an_earlier_version_trained() -> None:
+    made = result([30, 20], [None, None])
+    seconds = MeanAndStd((1000.0, 2000.0))
+    costs = (
+        Costs(seconds, MeanAndStd((2.0, 3.0)), {"trained": 3_500_000, "all": 104_000_000}),
+        Costs(seconds, None, {}),
+    )
+    rows = tuple(replace(row, costs=one) for row, one in zip(made.rows, costs, strict=True))
+    priced = replace(made, table=replace(made.table, costs=True), rows=rows)
+    lines = table_text(priced).splitlines()
+    assert [line.split("  ")[-1].strip() for line in lines[1:4]] == [
+        "trained parameters",
+        "3.50 M of 104.00 M",
+        "-",
+    ]
+    assert lines[2].endswith("1,500 s      2.50 GB    3.50 M of 104.00 M")
+    assert len({len(line) for line in lines[1:4]}) == 1
+    assert "costs" not in to_json(made)["rows"][0]
+    assert to_json(priced)["rows"][0]["costs"]["memory_gigabytes"] == [2.0, 3.0]
+    assert to_json(priced)["rows"][1]["costs"] == {
+        "seconds": [1000.0, 2000.0],
+        "memory_gigabytes": None,
+        "parameters": {},
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from slt_cache.models.translators import token_loss
+from slt_cache.training import loop
 from slt_cache.training.logs import read_metrics
 from slt_cache.training.loop import train
 from tests.helpers.toy_training import STEPS, Killed, ToyTask, assert_same, options_of, toy_batch, without_seconds
@@ -32,7 +33,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
     progress = train(resumed, options_of(tmp_path / "killed", **settings))
     assert_same(resumed.model.state_dict(), whole.model.state_dict())
     assert_same((killed.saved | resumed.saved)[2], whole.saved[2])
-    assert replace(progress, seconds=0.0) == replace(expected, seconds=0.0)
+    assert replace(progress, seconds=0.0, memory_bytes=0) == replace(expected, seconds=0.0, memory_bytes=0)
     assert killed.lrs[: (kill[0] - 1) * STEPS] + resumed.lrs == whole.lrs
     assert without_seconds(tmp_path / "killed") == without_seconds(tmp_path / "whole")
 
@@ -54,7 +55,7 @@ def test_a_training_killed_in_the_middle_of_an_epoch_goes_on_there(
     resumed = ToyTask(bleu4)
     progress = train(resumed, options)
     assert_same(resumed.model.state_dict(), whole.model.state_dict())
-    assert replace(progress, seconds=0.0) == replace(expected, seconds=0.0)
+    assert replace(progress, seconds=0.0, memory_bytes=0) == replace(expected, seconds=0.0, memory_bytes=0)
     batches = (kill[0] - 1) * STEPS + min(kill[1] // accumulate * accumulate, STEPS)
     assert resumed.lrs == whole.lrs[batches:]  # what was saved is not done twice
     assert without_seconds(tmp_path / "killed") == without_seconds(tmp_path / "whole")
@@ -86,6 +87,15 @@ def test_training_that_is_done_does_nothing_more(tmp_path: Path) -> None:
     assert train(again, options_of(tmp_path)).step == 4 * STEPS
     assert again.lrs == []
     assert_same(again.model.state_dict(), first.model.state_dict())
+
+
+def test_the_peak_memory_is_that_of_all_runs_of_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = options_of(tmp_path)
+    monkeypatch.setattr(loop, "peak_memory", lambda device: 5 if device == options.device else 0)
+    with pytest.raises(Killed):
+        train(ToyTask([1.0] * 4, kill=(3, 0)), options)
+    monkeypatch.setattr(loop, "peak_memory", lambda _: 3)
+    assert train(ToyTask([1.0] * 4), options).memory_bytes == 5
 
 
 def test_the_seed_decides_the_training(tmp_path: Path) -> None:

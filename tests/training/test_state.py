@@ -21,7 +21,7 @@ def test_a_state_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
         train(ToyTask([1.0] * 4, kill=(3, 0)), options_of(tmp_path / "old"))
     path = tmp_path / "old" / "last" / STATE_FILE
     state = torch.load(path, weights_only=True)
-    for new in ("batch", "loss", "tokens"):
+    for new in ("batch", "loss", "tokens", "memory_bytes"):
         del state["progress"][new]
     for group in state["optimizer"]["param_groups"]:
         group["fused"] = None
