@@ -122,3 +122,17 @@ def require_positions(
                 f"{cache.path} ({cache.split}): the sentence of clip {clip_id!r} has {tokens} tokens, more than the "
                 f"LLM's {of_target} positions. Split the clip into shorter ones, or remove it from the manifest."
             )
+
+
+def require_statistics(cache: FeatureCache, batch_size: int, stride: int) -> None:
+    """Raises InputError, naming a clip, if a batch of one process may be a single clip of a single step after a stride,
+    which has no batch statistics. A last single clip of an epoch joins the batch before it."""
+    if batch_size > 1 and len(cache) > 1:
+        return
+    short = np.flatnonzero(np.diff(cache.offsets) <= stride)
+    if len(short):
+        raise InputError(
+            f"{cache.path} ({cache.split}): clip {cache.row_ids[short[0]]!r} has a single step for the temporal "
+            "module's batch norm, and would be a batch of its own. Increase llm_training.batch_size, or set "
+            "llm_training.temporal.stride=1 or llm_training.temporal=null."
+        )

@@ -90,7 +90,7 @@ def make_translator(config: Config, dim: int, seq2seq: Any, start: tuple[int, ..
         add_lora(seq2seq, config.llm.lora)
     if config.llm_training.checkpointing:
         checkpoint_activations(seq2seq)
-    return SignTranslator(dim, seq2seq, start, **config.llm_training.dropouts)
+    return SignTranslator(dim, seq2seq, start, **config.llm_training.of_translator)
 
 
 class MeasuredTask(FromCacheTask):
@@ -155,15 +155,15 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
     """Returns the seconds of forward, loss, backward, clipping and optimizer step of the LLM in plain torch, on random
     tensors of the batch's padded shape; with `adapter` its adapter is included, as in training."""
     model, training, precision = task.model, config.llm_training, config.compute.precision
-    mask = step_mask(batch.lengths).long()
-    width = batch.features.shape[-1] if adapter else model.seq2seq.config.hidden_size
-    padded = torch.randn(*mask.shape, width, device=device)
+    mask = step_mask(model.adapter.steps(batch.lengths)).long()
+    shape = batch.features.shape if adapter else (*mask.shape, model.seq2seq.config.hidden_size)
+    padded = torch.randn(shape, device=device)
     tokens, labels = batch.targets.decoder_input_ids, batch.targets.labels
     trained = model if adapter else model.seq2seq
     started = time.perf_counter()
     model.zero_grad()  # the adapter's, too: without `adapter` the optimizer must skip it
     with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
-        embeds = model.adapter(padded) * model.scale if adapter else padded
+        embeds = model.adapter.embed(padded, batch.lengths)[0] * model.scale if adapter else padded
         logits = _bare_logits(model.seq2seq, embeds, mask, tokens).float()
     loss = F.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=training.label_smoothing

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from slt_cache.advice import command
 from slt_cache.checkpoints.card import model_card
 from slt_cache.checkpoints.record import Record, read_record, save_record
-from slt_cache.config import BLEU4
+from slt_cache.config import BLEU4, TemporalConfig
 from slt_cache.errors import InputError
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing, rewriting, write_text
@@ -78,12 +78,14 @@ def _about(record: Record) -> About:
     """Returns the description that travels with the weights, without paths of this machine."""
     settings = record.settings
     llm = settings.get("llm", {"name": LIGHT_T})  # absent for the Light-T baseline
+    temporal = settings.get("llm_training", {}).get("temporal")
     name = record.named.get(llm["name"], llm["name"])
     return About(
         features=asdict(FeatureSpec.from_json(settings["features"])),
         language=settings["language"],
         llm=_public(name) + ("" if llm.get("pretrained", True) else " (architecture alone)"),
         lora=llm.get("lora"),
+        temporal=None if temporal is None else TemporalConfig.model_validate(temporal),
         dev=record.dev or None,
         tool=record.tool,
         **{**record.context, "scoring": _scoring(record)},

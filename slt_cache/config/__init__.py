@@ -6,9 +6,9 @@ from slt_cache.config.llm import (
     GenerationConfig,
     LlmConfig,
     LlmPretrainingConfig,
-    LlmTrainingConfig,
     LoraConfig,
 )
+from slt_cache.config.llm_training import LlmTrainingConfig, TemporalConfig
 from slt_cache.config.load import (
     check_config,
     differences,
@@ -41,6 +41,7 @@ __all__ = [
     "LoraConfig",
     "OptimizerConfig",
     "ScoringConfig",
+    "TemporalConfig",
     "VideoConfig",
     "VisualTrainingConfig",
     "check_config",

@@ -1,4 +1,4 @@
-"""Settings of the LLM: which model, its pre-training, stage 2, and decoding."""
+"""Settings of the LLM: which model, its pre-training, and decoding."""
 
 from typing import Annotated, Any, Literal
 
@@ -187,65 +187,6 @@ class LlmPretrainingConfig(OptimizerConfig):
         if self.objective == CAUSAL and self.lora is not None:
             settings["lora"] = self.lora.recorded()
         return settings
-
-
-class LlmTrainingConfig(OptimizerConfig):
-    """Settings of stage 2, the training of the LLM on cached features."""
-
-    seed: NonNegativeInt | None = None
-    """Random seed of stage 2; null for the run's seed. `train-llm --seed` sets it if stage 1 was trained with another
-    seed."""
-    epochs: PositiveInt = 50
-    batch_size: PositiveInt = 16
-    lr: PositiveFloat = 1e-5
-    """Peak learning rate of the LLM (paper, 4.3)."""
-    adapter_lr: PositiveFloat = 1e-3
-    """Peak learning rate of the LLM-Adapter (paper, 4.3)."""
-    dropout: Probability | None = None
-    """Dropout of the LLM; null for the value it was pre-trained with."""
-    feature_dropout: Probability = 0.0
-    """Dropout on single feature values (each channel of each time step independently) in training."""
-    step_dropout: Probability = 0.0
-    """Fraction of the time steps whose features are zeroed entirely in training."""
-    channel_dropout: Probability = 0.0
-    """Fraction of the channels of each clip that are zeroed over all time steps in training."""
-    length_buckets: bool = True
-    """Group clips of similar length into batches, which reduces padding from about half to under 10 % for clips as long
-    as PHOENIX14T's."""
-    unfreeze: Literal["none", "temporal", "all"] = "none"
-    """Parts of the visual encoder that are trained with the LLM: none (train from the cache), or from pixels the
-    temporal module or all of it (paper, table 9). `train-joint` takes none for all."""
-    encoder_lr: PositiveFloat = 1e-4
-    """Peak learning rate of the unfrozen parts of the visual encoder; our choice, the paper does not give it."""
-    checkpointing: bool = False
-    """Activation checkpointing of the LLM: recompute the activations of its layers in the backward pass instead of
-    storing them. Same results in less memory and more time; encoder.checkpointing is that of the visual encoder."""
-    patience: PositiveInt | None = 10
-    evaluate_every: PositiveInt = 1
-    """Epochs between evaluations on dev."""
-
-    def recorded(self) -> dict[str, Any]:
-        """Returns the settings without those that change no result, and without the seed, which the record has
-        elsewhere. Channel dropout, added later, is omitted at its default, so older records still compare equal."""
-        recorded = super().recorded()
-        del recorded["seed"], recorded["checkpointing"]
-        if not self.channel_dropout:
-            del recorded["channel_dropout"]
-        return recorded
-
-    @property
-    def dropouts(self) -> dict[str, Any]:
-        """Dropout rates of the features, as SignTranslator takes them."""
-        names = ("feature_dropout", "step_dropout", "channel_dropout")
-        return {name: getattr(self, name) for name in names}
-
-
-class ControlConfig(Section):
-    """Light-T baseline of a stage-2 score: stage 1's Light-T, trained further on the same cache for all of stage 2's
-    epochs, without early stopping."""
-
-    lr: PositiveFloat = 5e-4
-    """Peak learning rate of AdamW for both adapter and Light-T."""
 
 
 class GenerationConfig(Section):

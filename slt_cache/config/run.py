@@ -9,7 +9,8 @@ from pydantic import (
 )
 
 from slt_cache.config.data import AugmentationConfig, CorpusConfig, ScoringConfig, VideoConfig
-from slt_cache.config.llm import ControlConfig, GenerationConfig, LlmConfig, LlmPretrainingConfig, LlmTrainingConfig
+from slt_cache.config.llm import GenerationConfig, LlmConfig, LlmPretrainingConfig
+from slt_cache.config.llm_training import ControlConfig, LlmTrainingConfig
 from slt_cache.config.section import Section
 from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
 

@@ -92,16 +92,17 @@ def _attended(
     """Returns the weights of each clip's tokens, float32 [L, N]."""
     device = next(translator.parameters()).device
     tensors = [torch.as_tensor(np.array(clip, np.float32) if isinstance(clip, np.ndarray) else clip) for clip in clips]
-    packed = torch.cat([clip[: translator.positions] for clip in tensors]).to(device, torch.float32)
-    lengths = torch.tensor([len(clip[: translator.positions]) for clip in tensors], device=device)
+    lengths = translator.steps_read(torch.tensor([len(clip) for clip in tensors]))
+    read = [clip[:steps] for clip, steps in zip(tensors, lengths.tolist(), strict=True)]
     targets = make_targets(ids, tokenizer).decoder_input_ids.to(device)
-    weights = translator.kind.attention(*translator.embed(packed, lengths), targets).cpu()  # [B, L, N]
+    embedded = translator.embed(torch.cat(read).to(device, torch.float32), lengths.to(device))
+    weights = translator.kind.attention(*embedded, targets).cpu()  # [B, L, N']
     first = len(translator.start) - 1  # the position that reads the last start token predicts the first token
     rows = []
-    for clip, tokens, row in zip(tensors, ids, weights, strict=True):
+    for clip, tokens, row, length in zip(tensors, ids, weights, lengths.split(1), strict=True):
         whole = np.zeros((len(tokens), len(clip)), np.float32)
-        steps = min(len(clip), row.shape[1])
-        whole[:, :steps] = row[first : first + len(tokens), :steps]
+        of_clip = row[first : first + len(tokens), : int(translator.adapter.steps(length))]
+        whole[:, : int(length)] = translator.adapter.over_time(of_clip, length)
         rows.append(whole)
     return rows
 

@@ -18,3 +18,8 @@ def padded(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def step_mask(lengths: torch.Tensor) -> torch.Tensor:
     """Returns the mask of lengths [B], bool [B, N], True on the steps of a clip."""
     return torch.arange(int(lengths.max()), device=lengths.device) < lengths.unsqueeze(1)
+
+
+def longest(lengths: torch.Tensor) -> torch.Tensor:
+    """Returns the length of each clip, int64 [B], from its length or those of its streams, [B] or [B, S]."""
+    return lengths if lengths.dim() == 1 else lengths.amax(1)

@@ -19,6 +19,7 @@ from safetensors.torch import save_file, save_model
 from transformers import GenerationConfig, PreTrainedModel
 
 from slt_cache.advice import command
+from slt_cache.config import TemporalConfig
 from slt_cache.errors import InputError
 from slt_cache.files import link_or_copy, write_json
 from slt_cache.hashes import RECORD_FILE, is_as_recorded
@@ -56,6 +57,8 @@ class About:
     """Model that was fine-tuned: a hub name, or the last part of a path."""
     lora: Mapping[str, Any] | None = None
     """LoRA settings, if it was trained with LoRA; the weights are in lora/ unless merged."""
+    temporal: TemporalConfig | None = None
+    """Temporal module before the adapter; None if there is none."""
     corpus: str = ""
     dev: Mapping[str, float] | None = None
     """Scores of these weights on the dev split."""
@@ -76,7 +79,9 @@ class SavedTranslator(SignTranslator):
     """Translator with its tokenizer and description, as `SignTranslator.from_pretrained` returns it."""
 
     def __init__(self, seq2seq: PreTrainedModel, tokenizer: Tokenizer, about: About):
-        super().__init__(about.features["dim"], seq2seq, tokenizer.start, before=tokenizer.before)
+        super().__init__(
+            about.features["dim"], seq2seq, tokenizer.start, before=tokenizer.before, temporal=about.temporal
+        )
         self.tokenizer = tokenizer
         self.about = about
 
@@ -171,6 +176,10 @@ def write_about(folder: Path, about: About) -> None:
     """Writes the description next to the weights; generation settings are in transformers' own file."""
     values = asdict(about)
     del values["generation"]
+    if about.temporal is None:
+        del values["temporal"]
+    else:
+        values["temporal"] = about.temporal.model_dump()
     write_json(folder / ABOUT_FILE, values)
 
 

@@ -3,6 +3,7 @@
 Both stages use this module: VL-Adapter + Light-T in stage 1, LLM-Adapter + LLM in stage 2. llm/encoder_decoder.py and
 llm/decoder_only.py contain what differs between the two kinds of LLM. Knows no files, except in `from_pretrained`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,12 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
-from slt_cache.encoders.packing import padded, step_mask
+from slt_cache.config import TemporalConfig
+from slt_cache.config.llm_training import CHANNELS
+from slt_cache.encoders.packing import longest, padded, step_mask
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
+from slt_cache.models.adapter import Adapter, StreamAdapter, make_adapter
 from slt_cache.models.llm.decoder_only import DecoderOnly
 from slt_cache.models.llm.encoder_decoder import EncoderDecoder
 
@@ -43,24 +47,6 @@ LIGHT_T_SIZES = {
     "large": LightTSize(4, 8, 1024, 4096),
 }
 """Sizes of Light-T (Chen et al. 2024, table 7)."""
-
-
-class Adapter(nn.Module):
-    """MLP with one hidden layer from visual space C to text space D: both VL-Adapter and LLM-Adapter."""
-
-    def __init__(self, dim_in: int, dim_out: int, norm: float | None = None):
-        """`norm`, if given, adds a LayerNorm whose output starts with this standard deviation."""
-        super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(dim_in, dim_out), nn.ReLU(), nn.Linear(dim_out, dim_out))
-        self.norm: nn.Module = nn.Identity()
-        if norm is not None:
-            self.norm = nn.LayerNorm(dim_out)
-            nn.init.constant_(self.norm.weight, norm)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Maps features [..., C] to [..., D]."""
-        embeds: torch.Tensor = self.norm(self.mlp(features))
-        return embeds
 
 
 def make_light_t(
@@ -117,23 +103,28 @@ class SignTranslator(nn.Module):
 
     def __init__(
         self,
-        dim: int,
+        dim: int | Sequence[int],
         seq2seq: PreTrainedModel,
         start: tuple[int, ...],
         feature_dropout: float = 0.0,
         step_dropout: float = 0.0,
         channel_dropout: float = 0.0,
         before: tuple[int, ...] = (),
+        temporal: TemporalConfig | None = None,
+        stream_fusion: str = CHANNELS,
+        stream_dropout: float = 0.0,
     ):
-        """Combines a fresh adapter with a language model. `dim` is C; `start` are the ids of the decoder prefix
-        (text/families.py), `before` those of a decoder-only LLM's prompt before the video (text/prompt.py). In
-        training, `feature_dropout` zeroes single values and `channel_dropout` whole channels of a clip, scaling up the
-        rest; `step_dropout` zeroes whole time steps."""
+        """Combines a fresh adapter with a language model. `dim` is C, or that of each stream; `start` are the ids of
+        the decoder prefix (text/families.py), `before` those of a decoder-only LLM's prompt before the video
+        (text/prompt.py). In training, `feature_dropout` zeroes single values and `channel_dropout` whole channels of a
+        clip, scaling up the rest; `step_dropout` zeroes whole time steps. The other settings are those of
+        models/adapter.py."""
         super().__init__()
         self.seq2seq = seq2seq
         self.start = start
         self.kind = kind_of(seq2seq, start, before)
-        self.adapter = Adapter(dim, self.kind.width, self.kind.norm)
+        shape = (self.kind.width, self.kind.norm, temporal)
+        self.adapter: Adapter | StreamAdapter = make_adapter(dim, *shape, stream_fusion, stream_dropout)
         self.feature_dropout = nn.Dropout(feature_dropout)
         self.step_dropout = step_dropout
         self.channel_dropout = channel_dropout
@@ -148,11 +139,15 @@ class SignTranslator(nn.Module):
         return read_translator(name)
 
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeds features, [sum N, C] or padded [B, N, C], with lengths [B]. Returns sign embeddings [B, N, D] and
-        their mask, int64 [B, N]; embeddings at mask 0 are undefined. A frozen LLM in bfloat16 gets them in bfloat16."""
-        mask = step_mask(lengths)
-        self._require_positions(mask.shape[1], self.positions, "steps of features")
-        embeds = self.adapter(self._dropped(padded(features, mask))) * self.scale
+        """Embeds features, [sum N, C] or padded [B, N, C], with lengths [B]; of several streams as in
+        models/adapter.py. Returns sign embeddings [B, N', D] and their mask, int64 [B, N'], where N' is N unless the
+        adapter changes it; embeddings at mask 0 are undefined. A frozen LLM in bfloat16 gets them in bfloat16."""
+        mask = step_mask(longest(lengths))
+        embeds, steps = self.adapter.embed(self._dropped(padded(features, mask)), lengths)
+        embeds = embeds * self.scale
+        mask = mask if steps is lengths else step_mask(steps)
+        most = None if self.positions is None else self.positions // self.adapter.stride
+        self._require_positions(mask.shape[1], most, "steps of features")
         words: torch.Tensor = self.seq2seq.get_input_embeddings().weight
         return (embeds if words.dtype == torch.float32 else embeds.to(words.dtype)), mask.long()
 
@@ -177,21 +172,25 @@ class SignTranslator(nn.Module):
 
     @cached_property
     def positions(self) -> int | None:
-        """Number of steps that the LLM has positions for; None if unlimited: the sinusoids of Light-T, M2M100 and NLLB,
-        the relative positions of T5, the rotary positions of Llama."""
-        return self.kind.positions
+        """Number of steps of features, with several streams fused over time of all together, that the LLM has
+        positions for; None if unlimited: the sinusoids of Light-T, M2M100 and NLLB, the relative positions of T5, the
+        rotary positions of Llama."""
+        return None if self.kind.positions is None else self.kind.positions * self.adapter.stride
 
     @cached_property
     def target_positions(self) -> int | None:
         """Number of target tokens, including the decoder prefix, that the LLM has positions for; None if unlimited."""
         return self.kind.target_positions
 
+    def steps_read(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Returns, for lengths [B] or [B, S], how many steps `generate` reads; the LLM has no positions for those at
+        the end."""
+        return lengths if self.positions is None else self.adapter.truncated(lengths, self.positions)
+
     def steps_left_out(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Returns, for lengths [B], the number of steps at the end of each clip that `generate` does not read for lack
-        of positions, [B]."""
-        if self.positions is None:
-            return torch.zeros_like(lengths)
-        return (lengths - self.positions).clamp(min=0)
+        """Returns, for lengths [B] or [B, S], the number of steps at the end of each clip that `generate` does not
+        read, [B]; of the stream that loses most."""
+        return longest(lengths - self.steps_read(lengths))
 
     def _require_positions(self, length: int, positions: int | None, what: str) -> None:
         if positions is not None and length > positions:
@@ -223,11 +222,13 @@ class SignTranslator(nn.Module):
 
     def _truncated(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Drops the steps beyond the last position, to which a single long clip would otherwise pad all others."""
+        read = self.steps_read(lengths)
         if features.dim() == 3:
-            features = features[:, : self.positions]
+            features = features[:, : int(read.max())]
         else:
-            features = torch.cat([clip[: self.positions] for clip in features.split(lengths.tolist())])
-        return features, lengths.clamp(max=self.positions)
+            clips = features.split(longest(lengths).tolist())
+            features = torch.cat([clip[:most] for clip, most in zip(clips, longest(read).tolist(), strict=True)])
+        return features, read
 
 
 class VisualTranslator(nn.Module):

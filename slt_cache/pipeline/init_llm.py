@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slt_cache.checkpoints.named_files import trained_content
 from slt_cache.checkpoints.record import read_record, whole_record
-from slt_cache.config import Config, LoraConfig, differences
+from slt_cache.config import Config, LlmTrainingConfig, LoraConfig, differences
 from slt_cache.corpora.registry import language_code
 from slt_cache.errors import InputError
 from slt_cache.files import link_or_copy
@@ -83,7 +83,7 @@ def initial_translator(config: Config, folder: Path, dim: int) -> InitialTransla
     llm, about = config.llm, read_about(folder)
     has_lora = (folder / LORA_FOLDER).is_dir()
     problems = {
-        "adapter": _if_other("features of size", about.features["dim"], dim),
+        "adapter": _other_adapter(about, config.llm_training, dim),
         "lora": _other_lora(about, llm.lora) if has_lora else "",
         "language": _if_other("language", about.language, language_code(config)),
     }
@@ -99,6 +99,18 @@ def initial_translator(config: Config, folder: Path, dim: int) -> InitialTransla
 
 def _if_other(what: str, there: object, here: object) -> str:
     return "" if there == here else f"{what} {there} there, {here} here"
+
+
+def _other_adapter(about: About, asked: LlmTrainingConfig, dim: int) -> str:
+    there, here = (
+        "no temporal module" if one is None else f"temporal module of kernel {one.kernel}, stride {one.stride}"
+        for one in (about.temporal, asked.temporal)
+    )
+    problems = (
+        _if_other("features of size", about.features["dim"], dim),
+        "" if there == here else f"{there} there, {here} here",
+    )
+    return "; ".join(filter(None, problems))
 
 
 def _other_lora(about: About, asked: LoraConfig | None) -> str:

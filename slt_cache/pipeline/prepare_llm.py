@@ -48,9 +48,9 @@ class Llm:
             checkpoint_activations(seq2seq)
         return seq2seq
 
-    def translator(self, dim: int, **dropouts: Any) -> SignTranslator:
+    def translator(self, dim: int, **settings: Any) -> SignTranslator:
         """Makes the translator of the LLM and an adapter for features of `dim` channels, fresh or from `initial`."""
-        model = SignTranslator(dim, self.make(), self.tokenizer.start, before=self.tokenizer.before, **dropouts)
+        model = SignTranslator(dim, self.make(), self.tokenizer.start, before=self.tokenizer.before, **settings)
         return model if self.initial is None else self.initial.load_into(model)
 
     def begins(self, sentences: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from slt_cache.checkpoints.visual import new_encoder
-from slt_cache.config import Config
+from slt_cache.config import Config, TemporalConfig
 from slt_cache.device import pick_device
 from slt_cache.models.llm.small import make_of_shape, make_one_layer, make_small
 from slt_cache.models.translators import LIGHT_T_SIZES, SignTranslator, make_light_t
@@ -104,12 +104,13 @@ class DeviceRates:
     def translator(self, name: str) -> TranslatorRates:
         """Measures a size of Light-T, or an LLM by its name."""
         if name not in self._translators:
-            self._translators[name] = self._measured(*_make(name, self.config))
+            temporal = None if name in LIGHT_T_SIZES else self.config.llm_training.temporal
+            self._translators[name] = self._measured(*_make(name, self.config), temporal)
         return self._translators[name]
 
-    def _measured(self, seq2seq: Any, layers: int) -> TranslatorRates:
+    def _measured(self, seq2seq: Any, layers: int, temporal: TemporalConfig | None) -> TranslatorRates:
         dim = self.config.encoder.dim
-        model = SignTranslator(dim, seq2seq, (2,)).to(self.device)
+        model = SignTranslator(dim, seq2seq, (2,), temporal=temporal).to(self.device)
         features = torch.randn(BATCH * self.steps, dim, device=self.device)  # packed
         lengths = torch.full((BATCH,), self.steps, device=self.device)
         targets = torch.full((BATCH, self.tokens), 5, device=self.device)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from slt_cache.advice import command
-from slt_cache.batches.features import feature_loader, require_positions
+from slt_cache.batches.features import feature_loader, require_positions, require_statistics
 from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.translator import load_llm, save_llm, save_llm_record
@@ -80,6 +80,8 @@ class CacheStage(Stage):
     def make_task(self, device: torch.device) -> FromCacheTask:
         model = self.make_model()
         require_positions(self.splits.train, model.positions, self.tokenizer, model.target_positions)
+        if model.adapter.normalizes_batches:
+            require_statistics(self.splits.train, self.loop.batch_size // size(), model.adapter.stride)
         loader = feature_loader(
             self.splits.train,
             self.tokenizer,

@@ -129,7 +129,7 @@ class JointStage(VideoStage):
 
     def make_model(self) -> VisualTranslator:
         encoder = self.make_encoder()
-        translator = self.llm.translator(encoder.dim, **self.loop.dropouts)
+        translator = self.llm.translator(encoder.dim, **self.loop.of_translator)
         model = VisualTranslator(encoder, translator)
         if self.loop.unfreeze == "temporal":
             model.freeze(encoder.backbone)

@@ -7,7 +7,7 @@ from typing import Any
 
 from slt_cache.batches.features import require_positions
 from slt_cache.checkpoints.record import Record
-from slt_cache.config import LlmTrainingConfig
+from slt_cache.config import Config, LlmTrainingConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.errors import InputError
@@ -39,7 +39,7 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     join()
     splits = open_splits(run, cache)
     clips = main_process_first(lambda: _clips(run, splits.train))
-    fits = partial(require_positions, splits.train, small_positions(config.llm.source))
+    fits = partial(require_positions, splits.train, _positions_of_small(config))
     with Derived(run, command, restart) as derived:
         llm = llm_of(run, clips, derived, dim=splits.train.dim, saves=config.llm.pretrained, check=fits)
         return run_stage(LlmStage(run.of_stage_2, variant, derived, splits, llm.tokenizer, llm), restart)
@@ -71,7 +71,13 @@ class LlmStage(CacheStage):
         return self.llm.begins(self.splits.train.texts)
 
     def make_model(self) -> SignTranslator:
-        return self.llm.translator(self.splits.train.dim, **self.loop.dropouts)
+        return self.llm.translator(self.splits.train.dim, **self.loop.of_translator)
+
+
+def _positions_of_small(config: Config) -> int | None:
+    """Returns the number of steps of features that a small LLM has positions for, before it is made."""
+    positions, temporal = small_positions(config.llm.source), config.llm_training.temporal
+    return positions if positions is None or temporal is None else positions * temporal.stride
 
 
 def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:

@@ -26,7 +26,7 @@ def last_layers(model: SignTranslator | VisualTranslator, seq2seq: str) -> dict[
     """Returns the last layer of each module: encoder if any, adapter, and the encoder-decoder under the given name."""
     if isinstance(model, VisualTranslator):
         return {"encoder": model.encoder.temporal, **last_layers(model.translator, seq2seq)}
-    return {"adapter": model.adapter.mlp[-1], seq2seq: last_layer(model.seq2seq)}
+    return {"adapter": model.adapter.last_layer, seq2seq: last_layer(model.seq2seq)}
 
 
 @torch.no_grad()

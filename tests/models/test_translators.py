@@ -8,10 +8,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from slt_cache.encoders.visual_encoder import VisualEncoder
+from slt_cache.models.adapter import Adapter
 from slt_cache.models.translators import (
     IGNORED,
     LIGHT_T_SIZES,
-    Adapter,
     SignTranslator,
     VisualTranslator,
     make_light_t,
