@@ -218,11 +218,17 @@ def _call(work: Callable[..., None], shared: Any, values: dict[str, Any]) -> Non
     work(options, **values)
 
 
+PATHS = ("features", "config", "name", "model", "base")
+"""Options that may be paths, though their type is text."""
+
+
 def _at_home(name: str, value: Any) -> Any:
     """Expands a `~` that no shell has expanded, as in --run=~/runs/a."""
     if isinstance(value, list):
         return [_at_home(name, one) for one in value]
-    is_path = isinstance(value, Path) or (isinstance(value, str) and name in ("features", "config", "name"))
+    is_path = isinstance(value, Path) or (
+        isinstance(value, str) and name in ("features", "config", "name", "model", "base")
+    )
     if not is_path or not str(value).startswith("~"):
         return value
     try:

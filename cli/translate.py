@@ -6,12 +6,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .help import OUTPUT
+from .help import OUTPUT, RUN
 from .options import RUN_OPTIONS, Options, require_used, sleep_while_waiting, takes
 
 if TYPE_CHECKING:
-    from slt_cache.pipeline.translate import Translation, Untranslated
+    from slt_cache.pipeline.translate import Translation, Translator, Untranslated
 
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="DIR", help="Folder that export-model wrote, in place of a run.", rich_help_panel=RUN
+    ),
+]
+BaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        metavar="DIR",
+        help="LLM of a model folder that was exported --without-base: a folder or hub name. [default: the hub name in "
+        "the model folder]",
+        rich_help_panel=RUN,
+    ),
+]
 COLUMNS = ("video", "start", "end", "rank", "text", "score", "seconds")
 """Columns of --tsv."""
 
@@ -44,8 +60,10 @@ def translate(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    model: ModelOption = None,
+    base: BaseOption = None,
 ) -> None:
-    """Translate videos of any frame rate and size with a trained run.
+    """Translate videos of any frame rate and size with a trained run, or with a folder of export-model.
 
     Videos that cannot be read are listed at the end, and do not affect the others. Exits with 1 if there are any, or
     with 2 if nothing was translated.
@@ -54,14 +72,12 @@ def translate(
     """
     sleep_while_waiting()
     from slt_cache.errors import InputError
-    from slt_cache.pipeline.translate import Translation, Translator, Untranslated
+    from slt_cache.pipeline.translate import Translation, Untranslated
     from slt_cache.video.paths import find_videos
 
     if options.json and as_tsv:
         raise InputError("--json and --tsv: both print to stdout. Choose one.")
-    opened = options.open_run()
-    require_used(opened, "translate")
-    translator = Translator(opened)
+    translator = _translator(options, model, base)
     found = find_videos(videos)
     done: list[Translation] = []
     failed: list[Untranslated] = []
@@ -81,6 +97,23 @@ def translate(
                 {"translations": [_to_json(one) for one in done], "failed": [_failure(one) for one in failed]}
             )
     _end(len(done), failed)
+
+
+def _translator(options: Options, model: str | None, base: str | None) -> "Translator":
+    """Loads the model folder, or else the run, that the options name."""
+    from slt_cache.errors import InputError
+    from slt_cache.pipeline.model_folder import read_model_folder
+    from slt_cache.pipeline.translate import Translator
+
+    if model is not None:
+        if options.run is not None or options.config is not None:
+            raise InputError(f"--model {model}: a model folder needs no run. Omit --run and --config.")
+        return Translator(read_model_folder(model, options.settings or (), options.device, base))
+    if base is not None:
+        raise InputError(f"--base {base}: a run has its LLM. Give the option together with --model.")
+    opened = options.open_run()
+    require_used(opened, "translate")
+    return Translator(opened)
 
 
 def _end(done: int, failed: "list[Untranslated]") -> None:

@@ -29,9 +29,21 @@ print(model.translate([cache[clip_id] for clip_id in cache.ids[:3]]))
 ```"""
 
 
-def model_card(about: About, decoder_only: bool = False) -> str:
-    """Returns a model card as Markdown with YAML front matter; `decoder_only` is the kind of the LLM."""
+LOAD_WHOLE = """```python
+from slt_cache import Translator
+
+translator = Translator.from_pretrained("FOLDER_OR_HUB_NAME")
+print(translator.translate("clip.mp4").text)
+```
+
+Or `slt-cache translate clip.mp4 --model FOLDER`. `record.json` has the SHA-256 of every file, which are verified."""
+
+
+def model_card(about: About, decoder_only: bool = False, encoder: str = "") -> str:
+    """Returns a model card as Markdown with YAML front matter; `decoder_only` is the kind of the LLM, `encoder` the
+    licence of the visual encoder, if the folder holds or names one."""
     kind = "decoder-only LLM" if decoder_only else "encoder-decoder"
+    load = LOAD_WHOLE if encoder else LOAD.replace("{dim}", str(about.features["dim"]))
     sections = [
         f"---\n{yaml.safe_dump(_front_matter(about), sort_keys=False, allow_unicode=True)}---\n",
         f"# Gloss-free sign language translation, trained on {about.corpus}\n",
@@ -41,15 +53,25 @@ def model_card(about: About, decoder_only: bool = False) -> str:
         "## Scores\n",
         _scores(about),
         "## How to load it\n",
-        LOAD.replace("{dim}", str(about.features["dim"])) + "\n",
+        load + "\n",
         "## Limits\n",
         _notice(about.corpus) + LIMITS + "\n",
         f"The licences of the corpus and of the original {kind} apply to these weights too.\n",
+        *([_licences(about, encoder)] if encoder else []),
         "## Cite\n",
         "Chen, Z., Zhou, B., Li, J., Wan, J., Lei, Z., Jiang, N., Lu, Q., Zhao, G.: Factorized Learning Assisted with "
         "Large Language Model for Gloss-free Sign Language Translation. LREC-COLING 2024, arXiv 2403.12556.\n",
     ]
     return "\n".join(sections)
+
+
+def _licences(about: About, encoder: str) -> str:
+    rows = {
+        "corpus": f"`{about.corpus}`: the terms under which you have it",
+        "LLM": f"`{about.llm}`: that of its publisher, unless it was made here",
+        "visual encoder": encoder,
+    }
+    return _table(("part", "licence"), rows)
 
 
 def _notice(corpus: str) -> str:

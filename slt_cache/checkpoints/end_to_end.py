@@ -8,13 +8,11 @@ from safetensors.torch import save_model
 
 from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.checkpoints.translator import load_llm, save_llm, write_llm_record
-from slt_cache.checkpoints.visual import ENCODER_FILE, VisualCheckpoint, new_encoder
-from slt_cache.config import EncoderConfig, VideoConfig
+from slt_cache.checkpoints.visual import ENCODER_FILE, VisualCheckpoint, read_encoder
 from slt_cache.errors import InputError
 from slt_cache.files import replacing, rewriting
 from slt_cache.hashes import require_whole
 from slt_cache.models.translators import VisualTranslator
-from slt_cache.models.weights import load_weights
 from slt_cache.text.tokenizer import Tokenizer
 
 LLM_FOLDER = "llm"
@@ -52,8 +50,4 @@ def load_end_to_end(folder: Path, command: str) -> VisualCheckpoint:
         raise InputError(f"{folder}: no finished training. Train first: {command}")
     require_whole(folder)
     llm = load_llm(folder / LLM_FOLDER)
-    encoder = new_encoder(
-        EncoderConfig.model_validate(record.settings["encoder"]), VideoConfig.model_validate(record.settings["video"])
-    )
-    load_weights(encoder, folder / ENCODER_FILE)
-    return VisualCheckpoint(VisualTranslator(encoder, llm.model).eval(), llm.tokenizer, record)
+    return VisualCheckpoint(VisualTranslator(read_encoder(folder, record), llm.model).eval(), llm.tokenizer, record)

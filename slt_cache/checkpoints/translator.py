@@ -55,7 +55,7 @@ def save_llm(
     """Saves a translator. The weights of a frozen LLM are linked from `earlier`, by default the replaced folder, if it
     holds the same."""
     with replacing(folder) as temporary:
-        write_translator(temporary, model, tokenizer, _about(record), folder if earlier is None else earlier)
+        write_translator(temporary, model, tokenizer, about_of(record), folder if earlier is None else earlier)
         write_llm_record(temporary, record)
 
 
@@ -67,14 +67,14 @@ def save_llm_record(folder: Path, record: Record) -> None:
 
 def write_llm_record(folder: Path, record: Record) -> None:
     """Writes record, description and model card one by one into a folder that nobody reads yet."""
-    about = _about(record)
+    about = about_of(record)
     write_about(folder, about)
     decoder_only = not read_object(folder / "config.json").get("is_encoder_decoder", False)
     write_text(folder / CARD_FILE, model_card(about, decoder_only))
     save_record(folder, record)
 
 
-def _about(record: Record) -> About:
+def about_of(record: Record) -> About:
     """Returns the description that travels with the weights, without paths of this machine."""
     settings = record.settings
     llm = settings.get("llm", {"name": LIGHT_T})  # absent for the Light-T baseline
@@ -113,6 +113,12 @@ def save_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer, r
 
 def load_llm(folder: Path) -> LlmCheckpoint:
     """Loads a finished stage 2. Raises InputError if the folder has none."""
+    record = require_llm(folder)
+    return LlmCheckpoint(read_translator(folder), record)
+
+
+def require_llm(folder: Path) -> Record:
+    """Returns the record of a finished stage 2. Raises InputError if the folder has none."""
     record = read_record(folder)
     run = folder.parents[1]
     if record is None or not record.finished:
@@ -125,4 +131,4 @@ def load_llm(folder: Path) -> LlmCheckpoint:
             f"{folder}: saved by an older version, without {ABOUT_FILE}. "
             f"Train again: {command('train-llm --restart', run=run)}"
         )
-    return LlmCheckpoint(read_translator(folder), record)
+    return record

@@ -40,6 +40,14 @@ class VisualCheckpoint:
         """Video settings that the encoder was trained with."""
         return VideoConfig.model_validate(self.record.settings["video"])
 
+    @property
+    def licence(self) -> str:
+        """Licence of code and first weights, in one line."""
+        encoder = EncoderConfig.model_validate(self.record.settings["encoder"])
+        begun = "ImageNet weights (images for non-commercial research)" if encoder.first_weights == "imagenet" else ""
+        start = f", begun with {begun or 'weights of another training'}" if encoder.first_weights != "none" else ""
+        return f"{encoder.backbone} of torchvision (BSD-3-Clause), trained on the corpus{start}"
+
     def sha256(self, level: str) -> str:
         """Returns the SHA-256 over all tensors that determine the features of a level."""
         source = self.model if level == "hidden" else self.model.encoder
@@ -148,6 +156,40 @@ def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, rec
         _save_weights(model.translator, temporary / LIGHT_T_FILE)
         tokenizer.save(temporary / "tokenizer")
         save_record(temporary, record)
+
+
+def save_encoder(folder: Path, visual: VisualCheckpoint, level: str) -> None:
+    """Saves what determines the features of a level, without files that `load_encoder_alone` does not need: the encoder
+    and, for hidden, Light-T with its tokenizer."""
+    folder.mkdir()
+    _save_weights(visual.model.encoder, folder / ENCODER_FILE)
+    needed = ["encoder", "video"]
+    if level == "hidden":
+        _save_weights(visual.model.translator, folder / LIGHT_T_FILE)
+        visual.tokenizer.save(folder / "tokenizer")
+        needed += ["light_t", "tokenizer"]
+    made = visual.record
+    settings = {name: made.settings[name] for name in needed}
+    save_record(folder, Record(made.stage, settings, finished=True, finished_at=made.finished_at, tool=made.tool))
+
+
+def load_encoder_alone(folder: Path, llm: SignTranslator, tokenizer: Tokenizer) -> VisualCheckpoint:
+    """Loads an encoder that `save_encoder` saved, with the translator of its features in place of a Light-T that was
+    not saved. Raises InputError if the folder has none, or it is damaged."""
+    if (folder / LIGHT_T_FILE).is_file():
+        return load_visual(folder)
+    record = require_visual(folder)
+    require_whole(folder)
+    return VisualCheckpoint(VisualTranslator(read_encoder(folder, record), llm).eval(), tokenizer, record)
+
+
+def read_encoder(folder: Path, record: Record) -> VisualEncoder:
+    """Loads the visual encoder of a training with this record from its folder. Raises InputError if it is damaged."""
+    encoder = new_encoder(
+        EncoderConfig.model_validate(record.settings["encoder"]), VideoConfig.model_validate(record.settings["video"])
+    )
+    load_weights(encoder, folder / ENCODER_FILE)
+    return encoder
 
 
 def _save_weights(model: nn.Module, path: Path) -> None:

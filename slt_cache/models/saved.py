@@ -1,46 +1,35 @@
 """Saving of a trained translator as one self-contained folder: the LLM in the format of `from_pretrained`, its
 tokenizer and generation settings, the adapter, LoRA weights if any, and what it was trained on.
 
-With LoRA the LLM is frozen. Its weights are written once: whatever replaces a folder with the same ones takes their
-files as hard links (copies, where the file system has none), so that a checkpoint writes only what learned, and every
-folder stays whole: it can be copied, published and loaded without its run. lora/base.json names them by their hash."""
+saved_lora.py has what LoRA adds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
-import peft
 import torch
 from huggingface_hub import snapshot_download
-from safetensors.torch import save_file, save_model
+from safetensors.torch import save_model
 from transformers import GenerationConfig, PreTrainedModel
 
 from slt_cache.advice import command
 from slt_cache.config import TemporalConfig
 from slt_cache.errors import InputError
-from slt_cache.files import link_or_copy, write_json
-from slt_cache.hashes import RECORD_FILE, is_as_recorded
-from slt_cache.models.llm.load import load_seq2seq
-from slt_cache.models.llm.lora import base_weights, fill_lora, has_lora, lora_weights, put_lora
+from slt_cache.files import write_json
+from slt_cache.models.llm.lora import base_weights, has_lora
+from slt_cache.models.saved_lora import LORA_FOLDER as LORA_FOLDER
+from slt_cache.models.saved_lora import link_base, read_lora, read_seq2seq, write_base, write_lora
+from slt_cache.models.saved_lora import load_lora as load_lora
 from slt_cache.models.translators import SignTranslator
-from slt_cache.models.weights import load_weights, read_tensors, some_of, tensors_sha256
+from slt_cache.models.weights import load_weights
 from slt_cache.reading import RESTORE, read_as, read_object
-from slt_cache.text.pretrained import TRANSLATOR_FILE, loading, require_plain
+from slt_cache.text.pretrained import TRANSLATOR_FILE, loading
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
 ADAPTER_FILE = "adapter.safetensors"
 ABOUT_FILE = TRANSLATOR_FILE
-LORA_FOLDER = "lora"
-LORA_WEIGHTS = "adapter_model.safetensors"
-LORA_CONFIG = "adapter_config.json"
-"""File name of LoRA settings; these two are peft's names."""
-BASE_FILE = "base.json"
-"""File of the LLM that LoRA adapts: its name, and the SHA-256 of its tensors."""
-BASE_WEIGHTS = "model*.safetensors*"
-"""Pattern of the LLM's files of weights, which are transformers' names."""
 SEARCH = ("num_beams", "max_new_tokens", "length_penalty")
 """Settings of beam search that are saved."""
 
@@ -117,9 +106,9 @@ def write_translator(
     """Writes a translator into a folder that `read_translator` reads. `earlier` is a folder of a translator from which
     the weights of a frozen LLM are linked, if they are the same."""
     if has_lora(model.seq2seq):
-        _write_lora(folder / LORA_FOLDER, model.seq2seq, about.llm)
-        linked = earlier is not None and _link_base(earlier, folder)
-        _write_base(folder, model.seq2seq, {} if linked else base_weights(model.seq2seq))
+        write_lora(folder / LORA_FOLDER, model.seq2seq, about.llm)
+        linked = earlier is not None and link_base(earlier, folder)
+        write_base(folder, model.seq2seq, {} if linked else base_weights(model.seq2seq))
         tokenizer.save(folder)
     else:
         write_seq2seq(folder, model.seq2seq, tokenizer)
@@ -128,48 +117,11 @@ def write_translator(
     write_about(folder, about)
 
 
-def _write_lora(folder: Path, seq2seq: PreTrainedModel, llm: str) -> None:
-    config, weights = lora_weights(seq2seq)
-    config.save_pretrained(str(folder))
-    save_file(weights, folder / LORA_WEIGHTS, metadata={"format": "pt"})
-    write_json(folder / BASE_FILE, {"llm": llm, "sha256": _base_sha256(seq2seq)})
-
-
-def _write_base(folder: Path, seq2seq: Any, weights: Mapping[str, torch.Tensor]) -> None:
-    """Writes the config of a frozen LLM, and these weights. The quantizer of a quantized one is hidden meanwhile, since
-    it would write the weights of the whole model, LoRA included."""
-    quantizer = vars(seq2seq).pop("hf_quantizer", None)
-    options = {} if quantizer is None else {"save_original_format": False}
-    try:
-        seq2seq.save_pretrained(folder, state_dict=dict(weights), **options)
-    finally:
-        if quantizer is not None:
-            seq2seq.hf_quantizer = quantizer
-
-
-_base_hashes: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
-"""Hashes of frozen LLMs, which do not change."""
-
-
-def _base_sha256(seq2seq: PreTrainedModel) -> str:
-    if seq2seq not in _base_hashes:
-        _base_hashes[seq2seq] = tensors_sha256(base_weights(seq2seq))
-    return _base_hashes[seq2seq]
-
-
-def _link_base(earlier: Path, folder: Path) -> bool:
-    """Links the weights of the LLM from another folder; returns False if it has other ones, or damaged ones."""
-    names = [Path(LORA_FOLDER, BASE_FILE), *(path.relative_to(earlier) for path in earlier.glob(BASE_WEIGHTS))]
-    wanted, made = (folder / names[0]).read_bytes(), earlier / names[0]
-    if not made.is_file() or made.read_bytes() != wanted or len(names) == 1:
-        return False
-    for name in names[1:]:
-        link_or_copy(earlier / name, folder / name)
-    if all(is_as_recorded(earlier, name, folder / name) for name in names[1:]):
-        return True
-    for name in names[1:]:
-        (folder / name).unlink()
-    return False
+def write_search(folder: Path, search: Mapping[str, Any]) -> None:
+    """Replaces the settings of beam search in the folder of a saved translator."""
+    ids = GenerationConfig.from_pretrained(folder).to_diff_dict()
+    kept = {name: value for name, value in ids.items() if name not in SEARCH}
+    GenerationConfig(**kept, **_wanted(search)).save_pretrained(folder)
 
 
 def write_about(folder: Path, about: About) -> None:
@@ -192,19 +144,23 @@ def write_seq2seq(folder: Path, seq2seq: PreTrainedModel, tokenizer: Tokenizer) 
 def _generation_config(model: SignTranslator, search: Mapping[str, Any]) -> GenerationConfig:
     """Returns a generation config that also serves transformers' own `generate`, with the decoder prefix under its
     names. With one beam transformers rejects a length penalty, which would change nothing."""
-    greedy = search.get("num_beams", 1) == 1
-    wanted = {name: search[name] for name in SEARCH if name in search and not (greedy and name == "length_penalty")}
     ids = model.seq2seq.generation_config.to_diff_dict()
     if model.seq2seq.config.is_encoder_decoder:
         first, *second = model.start
         ids |= {"decoder_start_token_id": first, **({"forced_bos_token_id": second[0]} if second else {})}
-    return GenerationConfig(**{**ids, **wanted})
+    return GenerationConfig(**{**ids, **_wanted(search)})
 
 
-def read_translator(name: str | Path) -> SavedTranslator:
-    """Loads a saved translator from a folder or by hub name, in evaluation mode.
+def _wanted(search: Mapping[str, Any]) -> dict[str, Any]:
+    greedy = search.get("num_beams", 1) == 1
+    return {name: search[name] for name in SEARCH if name in search and not (greedy and name == "length_penalty")}
 
-    Raises InputError if it does not exist or is not a saved translator."""
+
+def read_translator(name: str | Path, base: str | Path | None = None) -> SavedTranslator:
+    """Loads a saved translator from a folder or by hub name, in evaluation mode. `base` is the LLM that its LoRA
+    adapts, a folder or hub name, if the folder does not hold it; None for the one that it names.
+
+    Raises InputError if it does not exist or is not a saved translator, or if `base` is another LLM."""
     folder = translator_folder(str(name))
     if not (folder / ABOUT_FILE).is_file():
         raise InputError(
@@ -213,9 +169,9 @@ def read_translator(name: str | Path) -> SavedTranslator:
         )
     with loading(str(folder)):
         about = read_about(folder)
-        seq2seq = load_seq2seq(str(folder), dtype=_dtype_of(folder))
+        seq2seq = read_seq2seq(folder, base, _dtype_of(folder))
         if (folder / LORA_FOLDER).is_dir():
-            _read_lora(folder / LORA_FOLDER, seq2seq)
+            read_lora(folder / LORA_FOLDER, seq2seq)
         model = SavedTranslator(seq2seq, load_tokenizer(str(folder), about.language), about)
         load_adapter(folder, model)
         model.to(next(seq2seq.parameters()).device)  # a quantized LLM is on a GPU already
@@ -238,40 +194,9 @@ def read_about(folder: Path) -> About:
     return about
 
 
-def _read_lora(folder: Path, seq2seq: PreTrainedModel) -> None:
-    require_plain(str(folder), read_object(folder / LORA_CONFIG))
-    _require_base(folder, seq2seq)
-    config, weights = peft.LoraConfig.from_pretrained(str(folder)), read_tensors(folder / LORA_WEIGHTS)
-    _require_known(put_lora(seq2seq, config, weights), folder)
-
-
-def _require_base(folder: Path, seq2seq: PreTrainedModel) -> None:
-    """Raises InputError if the LLM is not the one that LoRA adapts. A folder's record, if any, covers that already."""
-    if (folder.parent / RECORD_FILE).is_file() or not (folder / BASE_FILE).is_file():
-        return
-    base = read_object(folder / BASE_FILE)
-    if base["sha256"] != _base_sha256(seq2seq):
-        raise InputError(
-            f"{folder.parent}: its LLM is not the one that LoRA was trained on ({base['llm']}, SHA-256 "
-            f"{base['sha256'][:12]}...). {RESTORE}"
-        )
-
-
-def load_lora(folder: Path, seq2seq: PreTrainedModel) -> None:
-    """Loads the LoRA weights of a saved translator into an LLM with LoRA of the same kind. Raises InputError."""
-    _require_known(fill_lora(seq2seq, read_tensors(folder / LORA_WEIGHTS)), folder)
-
-
 def load_adapter(folder: Path, model: SignTranslator) -> None:
     """Loads the adapter of a saved translator. Raises InputError."""
     load_weights(model.adapter, folder / ADAPTER_FILE)
-
-
-def _require_known(unknown: Sequence[str], folder: Path) -> None:
-    if unknown:
-        raise InputError(
-            f"{folder / LORA_WEIGHTS}: damaged, or from another model: {some_of(unknown)} do not match. {RESTORE}"
-        )
 
 
 def translator_folder(name: str) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import overload
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.translator import load_llm
@@ -16,6 +17,7 @@ from slt_cache.decoding.search import Hypothesis, decode, truncation_notice
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
+from slt_cache.pipeline.model_folder import WholeModel, read_model_folder
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run, open_run
 from slt_cache.video.chunks import ChunkReader, plain
@@ -67,19 +69,19 @@ class Untranslated:
 
 
 class Translator:
-    """Translator with both stages of a run, loaded once: `Translator.from_run("runs/avatar")("clip.mp4").text`."""
+    """Translator of videos, loaded once: `Translator.from_pretrained("model").translate("clip.mp4").text`."""
 
-    def __init__(self, run: Run):
-        """Loads both stages. Raises InputError if the run is not trained, or its stages do not match."""
-        _require_trained(run)
-        self.generation: GenerationConfig = run.config.generation
-        compute: ComputeConfig = run.config.compute
+    def __init__(self, source: Run | WholeModel):
+        """Loads both stages of a run, or takes those of a model folder. Raises InputError if the run is not trained, or
+        its stages do not match."""
+        model = source if isinstance(source, WholeModel) else _stages_of(source)
+        self.generation: GenerationConfig = model.config.generation
+        compute: ComputeConfig = model.config.compute
         self.device = pick_device(compute.device)
-        self.llm = load_llm(run.llm / "best")
-        visual = encoder_of(run, self.llm.spec)
+        self.llm = model.llm
         self.llm.model.to(self.device)
-        self.encoder = frozen_encoder(visual, self.llm.spec, self.device, run.config.features.batch_frames)
-        self.reader = ChunkReader(visual.video)
+        self.encoder = frozen_encoder(model.encoder, self.llm.spec, self.device, model.config.features.batch_frames)
+        self.reader = ChunkReader(model.encoder.video)
         self.workers = compute.workers
 
     @classmethod
@@ -87,24 +89,47 @@ class Translator:
         """Loads a run folder; `device` (auto, cpu, cuda, cuda:1, mps) replaces the run's own."""
         return cls(open_run(Path(folder), None, device=device))
 
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, device: str | None = None, base: str | Path | None = None
+    ) -> "Translator":
+        """Loads a folder that `export-model` wrote, by its path or hub name, without the run; `device` is auto, cpu,
+        cuda, cuda:1 or mps. `base` is the LLM that LoRA adapts, if the folder names it and does not hold it. Raises
+        InputError if the folder is damaged, or of another kind."""
+        return cls(read_model_folder(name, device=device, base=base))
+
     def __call__(self, video: str | Path, nbest: int = 1) -> Translation:
         """Translates one video. Raises InputError if it cannot be read, or for more sentences than beams."""
-        [found] = self.translate([video], nbest)
+        [found] = self._translations([video], nbest, None, quiet=True)
         if isinstance(found, Untranslated):
             raise InputError(f"{found.video}: {found.reason}. Give a video file or a folder of png or jpg frames.")
         return found
 
+    @overload
+    def translate(self, videos: str | Path, nbest: int = 1) -> Translation: ...  # type: ignore[overload-overlap]
+    @overload
+    def translate(
+        self, videos: Iterable[str | Path], nbest: int = 1, window: float | None = None, quiet: bool = True
+    ) -> Iterator[Translation | Untranslated]: ...
     def translate(
         self,
-        videos: Iterable[str | Path],
+        videos: str | Path | Iterable[str | Path],
         nbest: int = 1,
         window: float | None = None,
         quiet: bool = True,
-    ) -> Iterator[Translation | Untranslated]:
-        """Yields each video's sentence, or why there is none, in order; with `window`, one per window of this many
-        seconds. Videos are read ahead and decoded in batches; unless `quiet`, a bar on stderr shows progress.
+    ) -> Translation | Iterator[Translation | Untranslated]:
+        """Translates one video, like a call. Of several it yields each video's sentence, or why there is none, in
+        order; with `window`, one per window of this many seconds. Videos are read ahead and decoded in batches; unless
+        `quiet`, a bar on stderr shows progress.
 
         Raises InputError for more sentences than beams, and for invalid windows."""
+        if isinstance(videos, str | Path) and window is None:
+            return self(videos, nbest)
+        return self._translations([videos] if isinstance(videos, str | Path) else videos, nbest, window, quiet)
+
+    def _translations(
+        self, videos: Iterable[str | Path], nbest: int, window: float | None, quiet: bool
+    ) -> Iterator[Translation | Untranslated]:
         self._check(nbest, window)
         clips = [Clip(path.name, "test", path, None, None, "") for path in map(Path, videos)]
         jobs = [(clip, None) for clip in clips] if window is None else _split(clips, window, apart=self.workers > 0)
@@ -178,12 +203,15 @@ def _translation(clip: Clip, best: Hypothesis, frames: int, seconds_a_frame: flo
     return Translation(clip.video, best.texts, best.scores, best.steps_left_out, seconds, frames, clip.start, clip.end)
 
 
-def _require_trained(run: Run) -> None:
+def _stages_of(run: Run) -> WholeModel:
+    """Loads both stages of a run. Raises InputError if it is not trained, or its stages do not match."""
     if not run.folder.is_dir():
         raise InputError(
             f"{run.folder}: no such run. `{command('demo')}` makes runs/avatar from drawn videos; your own "
             f"start with `{command('prepare tsv', root='DIR')}`. Give a trained run with --run."
         )
+    llm = load_llm(run.llm / "best")
+    return WholeModel(llm, encoder_of(run, llm.spec), run.config)
 
 
 def _split(clips: Sequence[Clip], window: float, apart: bool) -> list[_Job]:

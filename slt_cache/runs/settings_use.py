@@ -60,6 +60,7 @@ USED = {
     "train-joint": (*_LLM, *_PIXELS),
     "eval": ("features", *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),
     "translate": ("generation", "compute", "features.batch_frames"),
+    "export-model": ("generation", "features.batch_frames"),
     "app": ("generation", "compute", "features.batch_frames"),
     "report": ("scoring", "generation", "compute", "features", "llm.language"),
     "llm merge": (),

@@ -175,6 +175,7 @@ INTERRUPTED = [
     ("precompute", RESUMES),
     ("eval", STARTS_OVER),
     ("translate a.mp4", STARTS_OVER),
+    ("export-model --out a", STARTS_OVER),
     ("score a b", STARTS_OVER),
     ("report", STARTS_OVER),
     ("app", "interrupted."),

@@ -104,7 +104,7 @@ def test_what_is_translated_is_printed_even_if_the_command_fails_later(
     whole = Translator.translate
 
     def failing(self: Translator, *arguments: object, **options: object) -> Iterator[object]:
-        yield next(iter(whole(self, *arguments, **options)))  # type: ignore[arg-type]
+        yield next(iter(whole(self, *arguments, **options)))  # type: ignore[call-overload]
         raise SltCacheError("out of memory")
 
     monkeypatch.setattr(Translator, "translate", failing)
