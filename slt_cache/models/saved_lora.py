@@ -95,7 +95,7 @@ def lora_base(folder: Path) -> dict[str, str]:
 
 
 def read_seq2seq(folder: Path, base: str | Path | None, dtype: torch.dtype) -> PreTrainedModel:
-    """Loads the LLM of a saved translator: that in its folder, or `base` if it was exported without. Raises InputError."""
+    """Loads the LLM of a saved translator from its folder, or from `base` if it is not there. Raises InputError."""
     if has_base(folder):
         if base is not None:
             raise InputError(f"{folder}: it holds its LLM already. Omit the base {base}.")
