@@ -22,6 +22,14 @@ def extract_features(
         str,
         typer.Option("--split", help="train, dev, test or all.", autocompletion=one_of("train", "dev", "test", "all")),
     ] = "all",
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="Encoder to use as it comes, without stage 1: resnet18, torchvision:NAME, hf:NAME, hf:FOLDER, ... "
+            "[default: encoder.name of the config, or else that of stage 1]",
+        ),
+    ] = None,
     level: Annotated[str | None, typer.Option("--level", help="frame, sign or hidden.")] = None,
     views: Annotated[
         int | None,
@@ -40,17 +48,23 @@ def extract_features(
 ) -> None:
     """Run the frozen encoder once over every clip and cache its features.
 
+    It is that of stage 1, or with --encoder one that is used as it comes and needs no stage 1.
+
     If it is killed, the same command resumes. To use several processes, also on several machines with a shared file
     system: torchrun --nproc-per-node=4 -m slt_cache extract-features
 
     Example: slt-cache extract-features --split train
     """
     sleep_while_waiting()
-    from slt_cache.pipeline.extract import extract, splits_to_extract
+    from slt_cache.pipeline.extract import extract, require_level, splits_to_extract
+    from slt_cache.runs.saved_settings import has_only_named_encoder
 
-    chosen = {"level": level, "views": views, "dtype": dtype}
-    opened = options.open_run(own=[f"features.{name}={value}" for name, value in chosen.items() if value is not None])
-    require_used(opened, "extract-features")
+    chosen = {"encoder.name": encoder, "features.level": level, "features.views": views, "features.dtype": dtype}
+    own = [f"{name}={value}" for name, value in chosen.items() if value is not None]
+    opened = options.open_run(own=own)
+    require_used(opened, "extract-features --encoder" if has_only_named_encoder(opened) else "extract-features")
+    if level is not None:
+        require_level(opened)
     cache = opened.features if options.features is None else Path(options.features)
     done = extract(opened, splits_to_extract(opened, split), cache, allow_missing=allow_missing, restart=restart)
     if not done:

@@ -135,7 +135,7 @@ class Options:
         for setting in self.settings or []:
             name, _, value = (part.strip() for part in setting.partition("="))
             if name in named and value != named[name]:
-                option = f"--{name.rpartition('.')[2]} {named[name]}"
+                option = f"--{name.removesuffix('.name').rpartition('.')[2]} {named[name]}"
                 raise InputError(f"{option} and --set {setting} contradict each other. Give only one of them.")
 
     def find_cache(self, path: Path | str | None) -> Path:

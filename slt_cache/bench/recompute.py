@@ -13,10 +13,10 @@ from slt_cache.bench.measure import wait_for
 from slt_cache.checkpoints.translator import LlmCheckpoint
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
-from slt_cache.encoders.frozen import FrozenEncoder
+from slt_cache.encoders.base import Frozen
 from slt_cache.encoders.packing import pad, step_mask
 from slt_cache.features.spec import IMPORTED
-from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
+from slt_cache.pipeline.encoder import encoder_of, frozen_encoder, reader_of
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.progress import log
@@ -30,7 +30,7 @@ from slt_cache.video.reader_pool import read_ahead
 class Videos:
     """The clips of some batches and the frozen encoder. Each pass starts its own readers, as an epoch would."""
 
-    encoder: FrozenEncoder
+    encoder: Frozen
     reader: ChunkReader
     workers: int
     tokenizer: Tokenizer
@@ -75,13 +75,13 @@ def videos_of(run: Run, trained: LlmCheckpoint, chosen: Sequence[Sequence[str]],
     if trained.spec.level == IMPORTED:
         log("imported features: the run has no encoder to run again; only the cache is timed.")
         return None
-    visual = encoder_of(run, trained.spec)
+    encoder = encoder_of(run, trained.spec)
     clips = require_split(run, ensure_clips(run), "train")
     require_corpus(run, clips)
     by_id = {clip.id: clip for clip in clips}
     return Videos(
-        encoder=frozen_encoder(visual, trained.spec, device, run.config.features.batch_frames),
-        reader=ChunkReader(visual.video),
+        encoder=frozen_encoder(encoder, trained.spec, device, run.config.features.batch_frames),
+        reader=reader_of(encoder),
         workers=run.config.compute.workers,
         tokenizer=trained.tokenizer,
         chunks=[[by_id[clip_id] for clip_id in ids] for ids in chosen],

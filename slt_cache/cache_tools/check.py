@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from slt_cache.cache_tools.inspect import verify_cache
-from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import AugmentationConfig
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.decoding.encode import EncodedClip, encode
@@ -18,13 +17,13 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import IMPORTED
-from slt_cache.pipeline.encoder import differs_from, frozen_encoder
+from slt_cache.pipeline.encoder import differs_from, extractor_of, frozen_encoder, reader_of
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.progress import progress_counter
 from slt_cache.runs.run import Run
-from slt_cache.video.chunks import ChunkReader, ClipView
+from slt_cache.video.chunks import ClipView
 from slt_cache.video.reader_pool import read_ahead
 
 TOLERANCE = 0.01
@@ -81,11 +80,12 @@ def _compare(features: FeatureCache, run: Run, count: int) -> Iterator[tuple[str
     spec = features.spec
     if spec.level == IMPORTED:
         raise InputError(f"{features.path}: imported features ({spec.source}); no encoder makes them. Omit --encoder.")
-    visual = load_visual(run.visual / "best")
-    different = differs_from(visual, spec)
+    encoder = extractor_of(run)
+    different = differs_from(encoder, spec)
     if different:
         yield (
-            f"{features.split}: not features of {run.visual} ({'; '.join(different)}); no clip was extracted again",
+            f"{features.split}: not features of {run.config.encoder.name or run.visual} ({'; '.join(different)}); "
+            "no clip was extracted again",
             None,
         )
         return
@@ -94,10 +94,10 @@ def _compare(features: FeatureCache, run: Run, count: int) -> Iterator[tuple[str
     clips = {clip.id: clip for clip in of_split(ensure_clips(run), features.split)}
     chosen = [clips[clip_id] for clip_id in _spread(features.ids, count) if clip_id in clips]
     require_corpus(run, chosen)
-    encoder = frozen_encoder(visual, spec, pick_device(run.config.compute.device), run.config.features.batch_frames)
-    reader = ChunkReader(visual.video, AugmentationConfig.model_validate(spec.augmentation or {}), spec.view_seed or 0)
+    frozen = frozen_encoder(encoder, spec, pick_device(run.config.compute.device), run.config.features.batch_frames)
+    reader = reader_of(encoder, AugmentationConfig.model_validate(spec.augmentation or {}), spec.view_seed or 0)
     jobs = (ClipView(clip, view) for clip in chosen for view in range(features.views))
-    encoded = encode(encoder, read_ahead(jobs, reader, run.config.compute.workers))
+    encoded = encode(frozen, read_ahead(jobs, reader, run.config.compute.workers))
     with progress_counter(f"comparing {features.split}", len(chosen), 0) as show:
         for number, clip in enumerate(chosen, start=1):
             live_views = [

@@ -1,30 +1,31 @@
 """Checkpoints of stage 1: encoder and Light-T as safetensors, tokenizer, record."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.record import Record, read_record, save_record
-from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig
-from slt_cache.encoders.registry import Backbone
+from slt_cache.config import AugmentationConfig, EncoderConfig, FeaturesConfig, LightTConfig, VideoConfig
+from slt_cache.encoders.base import require_made, spec_settings
+from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.encoders.visual_encoder import VisualEncoder
+from slt_cache.encoders.weights import ENCODER_FILE as ENCODER_FILE
+from slt_cache.encoders.weights import load_backbone
 from slt_cache.errors import InputError
+from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing
 from slt_cache.hashes import require_whole
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
-from slt_cache.models.weights import load_weights, read_tensors, some_of, tensors_sha256
+from slt_cache.models.weights import load_weights, read_tensors, tensors_sha256
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
-ENCODER_FILE = "encoder.safetensors"
 LIGHT_T_FILE = "light_t.safetensors"
-COUNTER = "num_batches_tracked"
-"""Suffix of tensor names that older torchvision files lack."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,38 @@ class VisualCheckpoint:
         start = f", begun with {begun or 'weights of another training'}" if encoder.first_weights != "none" else ""
         return f"{encoder.backbone} of torchvision (BSD-3-Clause), trained on the corpus{start}"
 
+    @property
+    def made_at(self) -> str:
+        """Time when the training finished."""
+        return self.record.finished_at
+
+    def spec(self, features: FeaturesConfig, augmentation: AugmentationConfig) -> FeatureSpec:
+        """Returns the spec of this encoder's features with these settings. Raises InputError for imported features,
+        which no encoder makes."""
+        require_made(features)
+        encoder = self.model.encoder
+        dims = {"frame": encoder.kind.dim, "sign": encoder.dim, "hidden": self.model.translator.kind.width}
+        return FeatureSpec(
+            encoder_sha256=self.sha256(features.level),
+            dim=dims[features.level],
+            backbone=encoder.kind.name,
+            **spec_settings(self.video, features, augmentation),
+        )
+
+    def frozen(
+        self, spec: FeatureSpec, device: torch.device, precision: str, batch_frames: int | None, size: int | None = None
+    ) -> FrozenEncoder:
+        return FrozenEncoder(
+            self.model.encoder,
+            level=spec.level,
+            dtype=spec.dtype,
+            precision=precision,
+            device=device,
+            batch_frames=batch_frames,
+            translator=self.model.translator,
+            size=size,
+        )
+
     def sha256(self, level: str) -> str:
         """Returns the SHA-256 over all tensors that determine the features of a level."""
         source = self.model if level == "hidden" else self.model.encoder
@@ -70,9 +103,7 @@ def new_encoder(encoder: EncoderConfig, video: VideoConfig) -> VisualEncoder:
 
 def with_backbone(encoder: VisualEncoder, weights: str) -> VisualEncoder:
     """Loads the weights that `encoder.weights` names into the backbone; returns the encoder. Raises InputError."""
-    tensors = backbone_weights(encoder.kind, weights)
-    if tensors is not None:
-        _load_backbone(encoder, tensors, weights)
+    load_backbone(encoder.backbone, encoder.kind, weights)
     return encoder
 
 
@@ -82,71 +113,6 @@ def _translator(
     visual = new_encoder(encoder, video)
     seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout, tokenizer.start)
     return VisualTranslator(visual, SignTranslator(encoder.dim, seq2seq, tokenizer.start))
-
-
-def backbone_weights(kind: Backbone, name: str) -> Mapping[str, torch.Tensor] | None:
-    """Loads the tensors that `encoder.weights` names: `imagenet` from torchvision (downloaded once) or a file; None for
-    `none`. Raises InputError."""
-    if name == "none":
-        return None
-    if name == "imagenet":
-        return _imagenet_weights(kind)
-    path = Path(name)
-    if not path.is_file():
-        is_stage_1 = (path / ENCODER_FILE).is_file()
-        raise InputError(
-            f"encoder.weights {name}: an encoder trained in stage 1. To start with it: encoder.init_from={name}"
-            if is_stage_1
-            else f"encoder.weights {name}: no such file. Use imagenet, none, or the path of a state dict."
-        )
-    try:
-        weights: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # each format and each kind of damage raises its own type
-        raise InputError(f"encoder.weights {name}: not a readable file of tensors. Use another file.") from error
-    if not isinstance(weights, Mapping) or not all(isinstance(one, torch.Tensor) for one in weights.values()):
-        raise InputError(f"encoder.weights {name}: not a state dict of tensors. Use another file.")
-    return weights
-
-
-def _imagenet_weights(kind: Backbone) -> Mapping[str, torch.Tensor]:
-    try:
-        weights: Mapping[str, torch.Tensor] = kind.imagenet.get_state_dict(progress=False)
-        return weights
-    except OSError as error:
-        raise InputError(
-            f"encoder.weights imagenet: could not be downloaded ({error}). Download {kind.imagenet.url} elsewhere and "
-            "set encoder.weights to its path, or encoder.weights=none to train from scratch."
-        ) from error
-
-
-def _load_backbone(encoder: VisualEncoder, weights: Mapping[str, torch.Tensor], name: str) -> None:
-    """Loads a state dict of the backbone, without its classifier. Raises InputError for anything else."""
-    if any(str(key).startswith("temporal.") for key in weights):
-        raise InputError(
-            f"encoder.weights {name}: an encoder trained in stage 1. Only its backbone would be used, and its "
-            f"temporal module dropped silently. To start with all of it: encoder.init_from={Path(name).parent}"
-        )
-    body = {str(key).removeprefix("backbone."): value for key, value in weights.items()}
-    body = {key: value for key, value in body.items() if not key.startswith(f"{encoder.kind.classifier}.")}
-    own = encoder.backbone.state_dict()
-    other = [key for key, value in body.items() if key in own and _kind(value) != _kind(own[key])]
-    alone = sorted(name for name in body.keys() ^ own.keys() if not name.endswith(COUNTER))
-    wrong = [*other, *alone]
-    if wrong:
-        raise InputError(
-            f"encoder.weights {name}: not the weights of encoder.backbone {encoder.kind.name} ({some_of(wrong)}). "
-            "Use another file, or the backbone that it belongs to."
-        )
-    encoder.backbone.load_state_dict(body)
-
-
-def _kind(tensor: torch.Tensor) -> tuple[torch.Size, bool]:
-    """Returns the shape of a tensor, and whether it is floating-point of any precision."""
-    return tensor.shape, tensor.is_floating_point()
 
 
 def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, record: Record) -> None:

@@ -22,11 +22,12 @@ from slt_cache.config.load import (
 from slt_cache.config.optimizer import BLEU4, OptimizerConfig
 from slt_cache.config.run import ComputeConfig, Config
 from slt_cache.config.section import expanded
-from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
+from slt_cache.config.visual import OF_NAMED, EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
 
 __all__ = [
     "BLEU4",
     "CAUSAL",
+    "OF_NAMED",
     "AugmentationConfig",
     "ComputeConfig",
     "Config",

@@ -72,6 +72,10 @@ class VideoConfig(Section):
         """Interval of the kept frames: one in this many is kept."""
         return round(1 / self.keep_rate)
 
+    def of_size(self, size: int) -> "VideoConfig":
+        """Returns the settings with crops of another size, in pixels, which show as much of the frame."""
+        return self.model_copy(update={"size": size, "resize": round(size * self.resize / self.size)})
+
     def recorded(self) -> dict[str, Any]:
         """Returns the settings as training records hold them. Fields that were added later are omitted at their
         default, so older records still compare equal; so is the frame cache, which changes no result."""

@@ -13,12 +13,30 @@ from pydantic import (
 from slt_cache.config.optimizer import OptimizerConfig
 from slt_cache.config.section import PathName, Probability, Section, _without_off, require_init_from
 
+OF_NAMED = ("name", "output", "scales", "stride")
+"""Settings of the section `encoder` for named encoders alone, which determine cached features, and nothing in stage
+1."""
+
 
 class EncoderConfig(Section):
+    name: PathName | None = None
+    """Encoder that is used as it comes, frozen, and needs no stage 1: a torchvision CNN by the name of a `backbone`,
+    such as resnet18; torchvision:NAME for its other image classifiers; hf:NAME or hf:FOLDER for a vision model of
+    transformers; efficientnet-lite0. null: the encoder that stage 1 trains."""
+    output: Literal["pooled", "class", "patches"] | None = None
+    """Output of an hf: encoder that is the feature of a frame: the pooled one, the class token, or the mean of all
+    patches; null: the pooled one where the model has it, else the mean of all patches."""
+    scales: tuple[PositiveInt, ...] = (1,)
+    """Scales at which a named encoder sees a frame; at scale 2, as 2 x 2 tiles of its own size (S2), whose features are
+    averaged. Those of all scales are concatenated; SpaMo's are [1, 2]."""
+    stride: PositiveInt | None = None
+    """Kept frames between the starts of two windows of a named encoder of video, such as VideoMAE; null: half a window,
+    8 of 16 frames, as in SpaMo."""
     backbone: str = "resnet18"
     """Network applied to each frame, by its name in slt_cache/encoders/registry.py; resnet18 in the paper."""
     weights: PathName = "imagenet"
-    """Initial weights of the backbone: imagenet, none, or the path of a state dict (.pth or .safetensors)."""
+    """Weights of a torchvision network: imagenet, none (random), or the path of a state dict (.pth or .safetensors).
+    Stage 1 starts with them; a named encoder keeps them."""
     init_from: PathName | None = None
     """A finished stage 1, such as `OTHER/visual/best`: training begins with its encoder and its Light-T, in place of
     `weights`."""
@@ -41,8 +59,15 @@ class EncoderConfig(Section):
         """Returns the settings as training records hold them, without those that change no result. Those that were
         added later are omitted when off, so older records still compare equal."""
         recorded = _without_off(self, {"chunk_frames", "init_from", "init_without"})
-        del recorded["checkpointing"]
-        return recorded
+        return {name: value for name, value in recorded.items() if name not in ("checkpointing", *OF_NAMED)}
+
+    @model_validator(mode="after")
+    def _each_scale_once(self) -> "EncoderConfig":
+        if not self.scales or list(self.scales) != sorted(set(self.scales)):
+            raise ValueError(
+                f"scales {list(self.scales)} must be one or more numbers in ascending order, such as [1, 2]"
+            )
+        return self
 
     @model_validator(mode="after")
     def _odd(self) -> "EncoderConfig":

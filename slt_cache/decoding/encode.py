@@ -10,7 +10,8 @@ from itertools import islice
 
 import torch
 
-from slt_cache.encoders.frozen import FrozenEncoder
+from slt_cache.encoders.base import Frozen
+from slt_cache.encoders.windows import Windows
 from slt_cache.errors import SltCacheError
 from slt_cache.video.chunks import ClipEnd, Event
 from slt_cache.video.stream import UnreadableVideo
@@ -70,13 +71,13 @@ class _Pending:
         return self.end is not None
 
 
-def encode(encoder: FrozenEncoder, events: Iterable[Event]) -> Iterator[EncodedClip | Unusable]:
+def encode(encoder: Frozen, events: Iterable[Event]) -> Iterator[EncodedClip | Unusable]:
     """Yields each clip's features, or why there are none, in the order of the events.
 
     Frames of several clips share a pass of the backbone, without padding; a long clip takes several passes."""
     packer = _Packer(encoder)
     late: list[_Result] = []
-    for event in events:
+    for event in _in_windows(events, encoder):
         for now in packer.add(event):
             # Fetches the previous pass while a GPU computes this one.
             yield from map(_fetch, late)
@@ -85,16 +86,31 @@ def encode(encoder: FrozenEncoder, events: Iterable[Event]) -> Iterator[EncodedC
     yield from map(_fetch, packer.finish())
 
 
+def _in_windows(events: Iterable[Event], encoder: Frozen) -> Iterator[Event]:
+    """Yields the events with windows of frames in place of the frames, for an encoder that reads windows."""
+    clip: Windows | None = None
+    for event in events:
+        clip = clip or Windows(encoder.window, encoder.stride)
+        if isinstance(event, torch.Tensor):
+            yield clip.add(event)
+            continue
+        if isinstance(event, ClipEnd) and (last := clip.end()) is not None:
+            yield last
+        yield event
+        clip = None
+
+
 _Result = tuple[ClipEnd | UnreadableVideo, torch.Tensor | None]
 
 
 class _Packer:
     """Collects frames until a pass of the backbone is full."""
 
-    def __init__(self, encoder: FrozenEncoder):
+    def __init__(self, encoder: Frozen):
         self.encoder = encoder
         self.buffer: torch.Tensor | None = None
-        """Frame buffer, uint8 [frames at once, 3, S, S], channels-last."""
+        """Frame buffer, [frames at once, ...] of the shape and type of the events, such as uint8 [n, 3, S, S]; images
+        channels-last."""
         self.segments: list[tuple[_Pending, int]] = []
         """Clips whose frames the buffer holds, with the number of each."""
         self.clips: deque[_Pending] = deque()
@@ -121,9 +137,8 @@ class _Packer:
 
     def _room(self, images: torch.Tensor) -> torch.Tensor:
         if self.buffer is None:
-            size = images.shape[-1]
-            shape = (self.encoder.frames_at_once(size), 3, size, size)
-            self.buffer = torch.empty(shape, dtype=torch.uint8).to(memory_format=torch.channels_last)
+            buffer = images.new_empty(self.encoder.frames_at_once(images.shape[-1]), *images.shape[1:])
+            self.buffer = buffer.to(memory_format=torch.channels_last) if buffer.ndim == 4 else buffer
         return self.buffer
 
     def _put(self, clip: _Pending, images: torch.Tensor) -> torch.Tensor:

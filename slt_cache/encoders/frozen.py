@@ -2,14 +2,14 @@
 gradients. Knows no files."""
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from slt_cache.encoders.visual_encoder import VisualEncoder
+from slt_cache.encoders.windows import Windows
 from slt_cache.errors import InputError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -17,12 +17,41 @@ PIXELS_AT_ONCE = {"cpu": 402_000, "cuda": 12_900_000}
 """Pixels per pass of the backbone, to fit the caches of a CPU or fill a GPU (8 and 257 frames of 224)."""
 
 
+class Freezable(Protocol):
+    """Encoder that can be frozen: stage 1's, or one that is a network and used as it comes."""
+
+    @property
+    def backbone(self) -> nn.Module: ...
+
+    @property
+    def temporal(self) -> nn.Module | None:
+        """Module after the backbone, which the level frame does not use."""
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Mean of each colour channel, [1, 3, 1, 1], 0..1."""
+
+    @property
+    def std(self) -> torch.Tensor: ...
+
+    @property
+    def window(self) -> int: ...
+
+    @property
+    def stride(self) -> int: ...
+
+    @property
+    def fusable(self) -> bool:
+        """Whether batch norms are fused in a copy; a network that has none to fuse is used itself."""
+
+
 class FrozenEncoder:
-    """Frozen copy of an encoder that computes features of one level; the original may be trained further."""
+    """Frozen encoder that computes features of one level; a copy, if its batch norms are fused, so that the original
+    may be trained further."""
 
     def __init__(
         self,
-        encoder: VisualEncoder,
+        encoder: Freezable,
         *,
         level: str,
         dtype: str,
@@ -32,7 +61,7 @@ class FrozenEncoder:
         translator: nn.Module | None = None,
         size: int | None = None,
     ):
-        """Copies the encoder. `dtype` is that of the features, `precision` that of the backbone, `batch_frames` the
+        """Freezes the encoder. `dtype` is that of the features, `precision` that of the backbone, `batch_frames` the
         frames per pass, None for a number that suits the device. `translator` is the `SignTranslator` that gives the
         hidden states of level "hidden"; other levels need none. `size` is the frame size in pixels of training: if
         given, calls accept no other."""
@@ -43,17 +72,19 @@ class FrozenEncoder:
         self.device = device
         self.batch_frames = batch_frames
         self.size = size
+        self.window, self.stride = encoder.window, encoder.stride
         self._computed = PRECISIONS[precision]
-        self._backbone = fused(encoder.backbone).to(device, self._computed).to(memory_format=torch.channels_last)
-        self._temporal = deepcopy(encoder.temporal).eval().to(device)
+        backbone = (fused(encoder.backbone) if encoder.fusable else encoder.backbone.eval()).to(device, self._computed)
+        self._backbone = backbone.to(memory_format=torch.channels_last) if encoder.fusable else backbone
+        self._temporal = None if encoder.temporal is None else deepcopy(encoder.temporal).eval().to(device)
         self._translator: Any = deepcopy(translator).eval().to(device) if translator and level == "hidden" else None
         self._scale = (1 / (255 * encoder.std)).to(device)
         self._shift = (-encoder.mean / encoder.std).to(device)
         self._maps: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __call__(self, frames: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Encodes one whole clip: kept frames, RGB, uint8 [T', 3, S, S], to features of the level, [N, C], N = T',
-        rounded, on the CPU. Raises InputError for frames of another type or shape."""
+        """Encodes one whole clip: kept frames, RGB, uint8 [T', 3, S, S], to features of the level, [N, C], N = T' or
+        the number of windows, rounded, on the CPU. Raises InputError for frames of another type or shape."""
         clip = torch.from_numpy(frames.copy()) if isinstance(frames, np.ndarray) else frames
         if clip.dtype != torch.uint8 or clip.ndim != 4 or not len(clip) or tuple(clip.shape[1:]) != self._shape(clip):
             size = self.size or "S"
@@ -61,7 +92,9 @@ class FrozenEncoder:
                 f"frames are {clip.dtype} {list(clip.shape)}, expected torch.uint8 [T', 3, {size}, {size}] with "
                 "T' >= 1."
             )
-        passes = [self.frame_features(part) for part in clip.split(self.frames_at_once(clip.shape[-1]))]
+        windows = Windows(self.window, self.stride)
+        read = torch.cat([part for part in (windows.add(clip), windows.end()) if part is not None])
+        passes = [self.frame_features(part) for part in read.split(self.frames_at_once(clip.shape[-1]))]
         return self.clip_features(torch.cat(passes)).cpu()
 
     def _shape(self, clip: torch.Tensor) -> tuple[int, int, int]:
@@ -70,19 +103,20 @@ class FrozenEncoder:
         return 3, size, size
 
     def frames_at_once(self, size: int) -> int:
-        """Returns the number of frames of `size` x `size` pixels per pass of the backbone."""
-        if self.batch_frames is not None:
-            return self.batch_frames
+        """Returns the number of frames of `size` x `size` pixels, or windows of them, per pass of the backbone."""
         pixels = PIXELS_AT_ONCE.get(self.device.type, PIXELS_AT_ONCE["cpu"])
-        return min(512, max(1, pixels // size**2))
+        frames = self.batch_frames or min(512, max(1, pixels // size**2))
+        return max(1, frames // self.window)
 
     @torch.inference_mode()
     def frame_features(self, frames: torch.Tensor) -> torch.Tensor:
-        """Computes frame-wise features, float32 [n, backbone's dim], of frames, uint8 [n, 3, S, S]."""
-        scale, shift = self._normalization(frames)
-        images = frames.to(self.device).to(torch.float32, memory_format=torch.channels_last)
-        images = images.mul_(scale).add_(shift)
-        features: torch.Tensor = self._backbone(images.to(self._computed))
+        """Computes frame-wise features, float32 [n, backbone's dim], of frames, uint8 [n, 3, S, S], or those of
+        windows, [n, window, 3, S, S]."""
+        flat = frames.flatten(0, -4)
+        scale, shift = self._normalization(flat)
+        images = flat.to(self.device).to(torch.float32, memory_format=torch.channels_last)
+        images = images.mul_(scale).add_(shift).to(self._computed).view(frames.shape)
+        features: torch.Tensor = self._backbone(images)
         return features.float()
 
     def _normalization(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -102,7 +136,8 @@ class FrozenEncoder:
         """Computes the level's features of one whole clip, [N, C], rounded, from frame-wise ones, [N, backbone's
         dim]."""
         features, lengths = frame_features, torch.tensor([len(frame_features)], device=self.device)
-        if self.level != "frame":
+        if self.level in ("sign", "hidden"):
+            assert self._temporal is not None
             features = self._temporal(features, lengths)
         if self._translator is not None:
             features = self._translator.hidden(features, lengths)

@@ -1,44 +1,17 @@
-"""Backbones of the visual encoder, by name: `encoder.backbone`.
+"""Encoders by name. Backbones that stage 1 trains: `encoder.backbone`; encoders that are used as they come:
+`encoder.name`.
 
-To add one of torchvision's, add a row; if its modules are arranged in a new way, add a file with a function that lists
-them in order, as in resnet.py."""
+To add a backbone of torchvision, add a row; if its modules are arranged in a new way, add a file with a function that
+lists them in order, as in resnet.py. To add an encoder of another kind, add a file with a function that returns its
+`NamedEncoder`, as in hf.py, and a row of KINDS."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from torch import nn
-from torchvision.models import get_model, get_model_weights
-
-from slt_cache.encoders import feature_stack, resnet
+from slt_cache.config import EncoderConfig, VideoConfig
+from slt_cache.encoders import feature_stack, resnet, torchvision_models
+from slt_cache.encoders.backbone import Backbone
+from slt_cache.encoders.base import NamedEncoder
 from slt_cache.errors import InputError
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """Convolutional network whose pooled output is the feature of a frame: [n, 3, S, S] -> [n, dim]."""
-
-    name: str
-    """Name in torchvision and in `encoder.backbone`."""
-    dim: int
-    """Channels of the pooled output."""
-    blocks: Callable[[nn.Module], list[nn.Module]]
-    """Function that returns the network as a sequence of modules. Activation checkpointing stores the input of each;
-    the last one pools."""
-    classifier: str = "fc"
-    """Name of the module after the pooled output, which is removed."""
-
-    def build(self) -> nn.Module:
-        """Returns the network with random weights, without its classifier."""
-        network: nn.Module = get_model(self.name, weights=None)
-        setattr(network, self.classifier, nn.Identity())
-        return network
-
-    @property
-    def imagenet(self) -> Any:
-        """Weights trained on ImageNet, a `WeightsEnum`, which torchvision downloads once."""
-        return get_model_weights(self.name)["IMAGENET1K_V1"]
-
 
 BACKBONES = {
     row.name: row
@@ -57,3 +30,28 @@ def find_backbone(name: str) -> Backbone:
     if name not in BACKBONES:
         raise InputError(f"encoder.backbone {name}: unknown. Choose one of {', '.join(BACKBONES)}.")
     return BACKBONES[name]
+
+
+Load = Callable[[str, EncoderConfig, VideoConfig], NamedEncoder]
+"""Function that returns an encoder by what follows the colon in its name. Raises InputError."""
+
+
+def _torchvision(name: str, config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
+    known = BACKBONES.get(name)
+    kind = known or torchvision_models.backbone_named(name)
+    return torchvision_models.load(kind, name if known else f"torchvision:{name}", config, video)
+
+
+KINDS: Mapping[str, Load] = {"torchvision:NAME": _torchvision}
+"""Kinds of named encoders, by the form of their names. The name of a backbone is short for `torchvision:NAME`."""
+
+
+def open_encoder(config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
+    """Returns the encoder that `encoder.name` names. Raises InputError for an unknown one, listing those that exist,
+    and UnreachableWeights if its weights are not on this machine and cannot be downloaded."""
+    assert config.name is not None
+    kind, _, which = (f"torchvision:{config.name}" if config.name in BACKBONES else config.name).partition(":")
+    for form, load in KINDS.items():
+        if form.partition(":")[0] == kind and bool(which) == (":" in form):
+            return load(which, config, video)
+    raise InputError(f"encoder.name {config.name}: unknown. Choose one of {', '.join([*BACKBONES, *KINDS])}.")

@@ -16,6 +16,8 @@ class VisualEncoder(nn.Module):
 
     mean: torch.Tensor
     std: torch.Tensor
+    window = stride = 1
+    fusable = True
 
     def __init__(self, backbone: str, dim: int, kernel: int, mean: tuple[float, ...], std: tuple[float, ...]):
         """Makes an untrained encoder. `backbone` is a name of the registry, `dim` is C. Raises InputError for an

@@ -13,6 +13,9 @@ IMPORTED = "imported"
 UNNAMED_BACKBONE = "resnet18"
 """Backbone of features and trainings that name none, which were made when there was no other."""
 
+LATER = ("fps", "backbone", "encoder", "window", "stride", "options")
+"""Fields that were added later, and are stored only if they are set."""
+
 
 @dataclass(frozen=True)
 class FeatureSpec:
@@ -49,16 +52,24 @@ class FeatureSpec:
     fps: float | None = None
     """Frame rate to which clips were resampled before the keep rate; None for the video's own."""
     backbone: str | None = None
-    """Network of the visual encoder, as in `encoder.backbone`; None if imported."""
+    """Network of the visual encoder, as in `encoder.backbone`; None if imported, or made by a named encoder."""
+    encoder: str | None = None
+    """Named encoder (`encoder.name`), without the folders of a path; None for that of stage 1, or if imported."""
+    window: int | None = None
+    """Kept frames that each time step sees; None for one."""
+    stride: int | None = None
+    """Kept frames between the starts of two windows; None without windows."""
+    options: Mapping[str, Any] | None = None
+    """Further settings of a named encoder that determine the features."""
 
     def __post_init__(self) -> None:
-        if self.backbone is None and self.level != IMPORTED:
+        if self.backbone is None and self.encoder is None and self.level != IMPORTED:
             object.__setattr__(self, "backbone", UNNAMED_BACKBONE)
 
     def to_json(self) -> str:
-        """Returns the spec as it is stored, without `fps` and `backbone` if they are None."""
+        """Returns the spec as it is stored, without the fields in LATER that are None."""
         fields = asdict(self)
-        unset = {name for name in ("fps", "backbone") if not fields[name]}
+        unset = {name for name in LATER if not fields[name]}
         return json.dumps({name: fields[name] for name in fields if name not in unset}, sort_keys=True)
 
     @property
@@ -73,13 +84,15 @@ class FeatureSpec:
     def differences(
         self, asked: "FeatureSpec | Mapping[str, Any]", here: str = "file", there: str = "this run"
     ) -> list[str]:
-        """Returns `field: file x, this run y` for every field that differs; a mapping may have only some fields."""
+        """Returns `field: file x, this run y` for every field that differs; a mapping may have only some fields. The
+        name of an encoder does not count where its hash is the same, since a folder may have any name."""
         own = asdict(self)
         other = asdict(asked) if isinstance(asked, FeatureSpec) else asked
+        known = own["encoder"] and own["encoder_sha256"] == other.get("encoder_sha256")
         return [
             f"{name}: {here} {_short(value)}, {there} {_short(other[name])}"
             for name, value in own.items()
-            if name in other and value != other[name]
+            if name in other and value != other[name] and not (known and name == "encoder")
         ]
 
 

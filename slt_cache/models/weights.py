@@ -1,19 +1,16 @@
-"""Strict loading of .safetensors files into models (no tensor missing, unknown, or of another shape or type), frozen
-weights, and the hash that identifies weights."""
+"""Strict loading of .safetensors files into models (no tensor missing, unknown, or of another shape or type), and
+frozen weights."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from slt_cache.encoders.weights import some_of as some_of
+from slt_cache.encoders.weights import tensors_sha256 as tensors_sha256
 from slt_cache.errors import InputError
 from slt_cache.reading import RESTORE, first_line
-
-SHOWN = 3
-"""Largest number of tensors that an error names."""
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -46,12 +43,6 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(tensors, strict=False)  # strict would require every name of a tied tensor
 
 
-def some_of(names: Sequence[str]) -> str:
-    """Returns the first names of a list, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(name[:80] for name in names[:SHOWN]) + more
-
-
 def frozen_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """Returns the part of a model's state dict that training does not change: parameters without gradients, with what
     else a module of quantized weights keeps."""
@@ -77,13 +68,3 @@ def parameters_of(model: nn.Module) -> dict[str, int]:
 def _size(weight: torch.Tensor) -> int:
     packed = getattr(weight, "quant_state", None)  # of bitsandbytes, which stores two 4-bit numbers per byte
     return (weight if packed is None else packed).shape.numel()
-
-
-def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Returns the SHA-256 over names, types, shapes and bytes, the same for equal weights from any file."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -1,39 +1,61 @@
-"""Visual encoder of a run for stage 2: checked against the requested features, and frozen."""
+"""Visual encoder of a run: that of stage 1, or a named one (`encoder.name`), checked against the requested features,
+and frozen. All that reads videos for stage 2 gets its encoder here."""
 
 from pathlib import Path
 
 import torch
 
 from slt_cache.advice import command
-from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
+from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import AugmentationConfig, FeaturesConfig, check_config
 from slt_cache.device import pick_device
+from slt_cache.encoders.base import Encoder, Frozen
 from slt_cache.encoders.frozen import FrozenEncoder
+from slt_cache.encoders.registry import open_encoder
 from slt_cache.errors import InputError
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.hashes import RECORD_FILE
-from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.runs.run import Run
+from slt_cache.video.chunks import ChunkReader
 
 
-def encoder_of(run: Run, spec: FeatureSpec) -> VisualCheckpoint:
-    """Returns the run's visual encoder. Raises InputError if its features differ from those the translator was trained
-    on."""
+def encoder_of(run: Run, spec: FeatureSpec) -> Encoder:
+    """Returns the run's encoder. Raises InputError if its features differ from those the translator was trained on."""
     if spec.level == IMPORTED:
         raise InputError(
             f"{run.llm}: stage 2 was trained on imported features ({spec.source}); it cannot read videos. "
             f"Import the features of these clips too ({command('cache import FOLDER', out='FILE.h5')}), "
             f"and score them: {run.command('eval --features FILE.h5')}"
         )
-    visual = load_visual(run.visual / "best")
-    different = differs_from(visual, spec)
-    if different:
+    if spec.encoder is not None and run.config.encoder.name is None:
         raise InputError(
-            f"{run.visual}: the visual encoder is not the one that stage 2 was trained on ({'; '.join(different)}). "
+            f"{run.llm}: stage 2 was trained on features of encoder {spec.encoder}, which {run.config_file} does not "
+            f"name. Name it: --set encoder.name={spec.encoder}"
+        )
+    encoder = _own_encoder(run, named=spec.encoder is not None)
+    different = differs_from(encoder, spec)
+    if different:
+        which = f"{run.visual}: the visual encoder" if spec.encoder is None else f"{run.folder}: encoder {spec.encoder}"
+        raise InputError(
+            f"{which} is not the one that stage 2 was trained on ({'; '.join(different)}). "
             f"Extract its features ({run.command('extract-features --restart')}) "
             f"and train stage 2 again ({run.command('train-llm --restart')})."
         )
-    return visual
+    return encoder
+
+
+def extractor_of(run: Run) -> Encoder:
+    """Returns the encoder with which a run's features are extracted."""
+    return _own_encoder(run, named=run.config.encoder.name is not None)
+
+
+def _own_encoder(run: Run, named: bool) -> Encoder:
+    return open_encoder(run.config.encoder, run.config.video) if named else load_visual(run.visual / "best")
+
+
+def reader_of(encoder: Encoder, augmentation: AugmentationConfig | None = None, seed: int = 0) -> ChunkReader:
+    """Returns the reader of an encoder's input; augmentation and seed are those of views other than 0."""
+    return ChunkReader(encoder.video, augmentation or AugmentationConfig(), seed)
 
 
 def load_encoder(
@@ -54,36 +76,28 @@ def load_encoder(
     features = check_config({"features": asked}, "of load_encoder").features
     folder = Path(folder)
     visual = load_visual(folder if (folder / RECORD_FILE).is_file() else folder / "visual" / "best")
-    spec = feature_spec(visual, features, AugmentationConfig())
-    return frozen_encoder(visual, spec, pick_device(device, precision, "precision"), None)
+    spec = visual.spec(features, AugmentationConfig())
+    frozen = frozen_encoder(visual, spec, pick_device(device, precision, "precision"), None)
+    assert isinstance(frozen, FrozenEncoder)
+    return frozen
 
 
-def differs_from(visual: VisualCheckpoint, spec: FeatureSpec) -> list[str]:
+def differs_from(encoder: Encoder, spec: FeatureSpec) -> list[str]:
     """Returns `field: encoder x, features y` for every field in which this encoder's features differ from the spec."""
-    made = feature_spec(visual, _features_of(spec), AugmentationConfig.model_validate(spec.augmentation or {}))
+    made = encoder.spec(_features_of(spec), AugmentationConfig.model_validate(spec.augmentation or {}))
     return made.differences(spec, here="encoder", there="features")
 
 
 def _features_of(spec: FeatureSpec) -> FeaturesConfig:
-    """Returns the settings of features with this spec."""
-    names = ("level", "dtype", "precision", "views")
+    """Returns the settings of features with this spec. A named encoder has only one level."""
+    names = ("dtype", "precision", "views", *(() if spec.encoder else ("level",)))
     return FeaturesConfig.model_validate(
         {**{name: getattr(spec, name) for name in names}, "view_seed": spec.view_seed or 0}
     )
 
 
-def frozen_encoder(
-    visual: VisualCheckpoint, spec: FeatureSpec, device: torch.device, batch_frames: int | None
-) -> FrozenEncoder:
+def frozen_encoder(encoder: Encoder, spec: FeatureSpec, device: torch.device, batch_frames: int | None) -> Frozen:
     """Makes an encoder for features of this spec, view 0. A CPU always runs in fp32: the same features, more
     precisely."""
-    return FrozenEncoder(
-        visual.model.encoder,
-        level=spec.level,
-        dtype=spec.dtype,
-        precision="fp32" if device.type == "cpu" else spec.precision or "fp32",
-        device=device,
-        batch_frames=batch_frames,
-        translator=visual.model.translator,
-        size=visual.video.size,
-    )
+    precision = "fp32" if device.type == "cpu" else spec.precision or "fp32"
+    return encoder.frozen(spec, device, precision, batch_frames, size=encoder.video.size)

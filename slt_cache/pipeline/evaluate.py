@@ -30,8 +30,8 @@ from slt_cache.metrics.base import Score
 from slt_cache.metrics.bootstrap import check_resamples
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.clip_list import ClipList, read_list, require_split_name
-from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
-from slt_cache.pipeline.feature_spec import feature_spec, open_features
+from slt_cache.pipeline.encoder import encoder_of, frozen_encoder, reader_of
+from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.probe import require_readable
 from slt_cache.progress import log, progress_counter
@@ -42,7 +42,7 @@ from slt_cache.runs.scoring import preset_of, score_hypotheses
 from slt_cache.runs.settings_use import named
 from slt_cache.runs.variants import BASELINE, MODELS
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.video.chunks import ChunkReader, plain
+from slt_cache.video.chunks import plain
 from slt_cache.video.reader_pool import read_ahead
 
 ATTEMPTS = 3
@@ -145,7 +145,7 @@ def load_translator(run: Run, model: str) -> tuple[SignTranslator, Tokenizer, Fe
     if model == "visual" or MODELS[model].own_encoder:
         visual = load_visual(run.visual / "best") if model == "visual" else load_end_to_end(*_end_to_end(run, model))
         plain_features = run.config.features.model_copy(update={"level": "sign"})
-        spec = feature_spec(visual, plain_features, run.config.augmentation)
+        spec = visual.spec(plain_features, run.config.augmentation)
         return visual.model.translator, visual.tokenizer, spec, visual
     checkpoint: LlmCheckpoint = load_llm(run.folder / model / "best")
     return checkpoint.model, checkpoint.tokenizer, checkpoint.spec, None
@@ -189,12 +189,12 @@ def _from_video(
 ) -> Iterable[EncodedBatch]:
     """Yields batches of this rank's shard, in the order of the clips, which are not sorted by length: the encoder is
     the bottleneck, and would have to wait for whole windows of clips."""
-    visual = visual or encoder_of(run, spec)
-    require_readable(run, clips, visual.video.fps, None if listed is None else listed.path)
+    encoder = visual or encoder_of(run, spec)
+    require_readable(run, clips, encoder.video.fps, None if listed is None else listed.path)
     device = pick_device(run.config.compute.device)
     where = "" if listed else f"{clips[0].split} is in no cache for this model: "
     log(f"{where}reading {len(clips)} videos")
     mine = shard(clips, run.config.generation.batch_size)
-    events = read_ahead(plain(mine), ChunkReader(visual.video), run.config.compute.workers)
-    encoded = usable(encode(frozen_encoder(visual, spec, device, run.config.features.batch_frames), events))
+    events = read_ahead(plain(mine), reader_of(encoder), run.config.compute.workers)
+    encoded = usable(encode(frozen_encoder(encoder, spec, device, run.config.features.batch_frames), events))
     return packed(encoded, run.config.generation.batch_size)

@@ -12,6 +12,7 @@ from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.checkpoints.translator import about_of, require_llm
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, save_encoder
 from slt_cache.config.plain_yaml import dump_yaml
+from slt_cache.encoders.base import Encoder
 from slt_cache.errors import InputError
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing, write_text
@@ -20,7 +21,6 @@ from slt_cache.hashes import EDITABLE, RECORD_FILE, hashes_of, require_whole
 from slt_cache.models.saved import read_about, write_search, write_translator
 from slt_cache.models.saved_lora import BASE_WEIGHTS, LORA_FOLDER, lora_base
 from slt_cache.pipeline.encoder import encoder_of
-from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.model_folder import ENCODER_FOLDER, SECTIONS, SETTINGS_FILE
 from slt_cache.reading import read_object
 from slt_cache.runs.run import Run
@@ -48,7 +48,7 @@ class _Source:
 
     record: Record
     """Record as stage 2 writes it, with the spec of its features."""
-    encoder: VisualCheckpoint
+    encoder: Encoder
     write: Callable[[Path], object]
     """Function that writes its translator into a folder that does not exist yet."""
 
@@ -63,14 +63,19 @@ def export_model(run: Run, out: Path, model: str = "llm", with_base: bool = True
     if out.exists() or out.is_symlink():
         raise InputError(f"{out}: already exists; export-model does not overwrite. Choose another --out.")
     source = _source(run, model, with_base)
+    encoder = source.encoder
+    if not isinstance(encoder, VisualCheckpoint):
+        raise InputError(
+            f"{run.folder}: its encoder {run.config.encoder.name} cannot be exported yet. Copy the run folder."
+        )
     with replacing(out) as folder:
         source.write(folder)
-        save_encoder(folder / ENCODER_FOLDER, source.encoder, _spec(source.record).level)
+        save_encoder(folder / ENCODER_FOLDER, encoder, _spec(source.record).level)
         settings = run.config.model_dump(mode="json", include=set(SECTIONS))
         write_text(folder / SETTINGS_FILE, f"{HEADER}\n{dump_yaml(settings)}")
         write_search(folder, run.config.generation.model_dump(mode="json"))
         decoder_only = not read_object(folder / "config.json").get("is_encoder_decoder", False)
-        write_text(folder / EDITABLE[0], model_card(read_about(folder), decoder_only, source.encoder.licence))
+        write_text(folder / EDITABLE[0], model_card(read_about(folder), decoder_only, encoder.licence))
         files = hashes_of(folder)
         write_record(folder, replace(source.record, named={}, files=files, log_sha256=None, state_sha256=None))
     size = sum((out / name).stat().st_size for name in files)
@@ -94,7 +99,7 @@ def _source(run: Run, model: str, with_base: bool) -> _Source:
 
 def _light_t_of_stage_1(run: Run, visual: VisualCheckpoint) -> _Source:
     """Returns stage 1's Light-T as stage 2 would save it."""
-    spec = feature_spec(visual, run.config.features.model_copy(update={"level": "sign"}), run.config.augmentation)
+    spec = visual.spec(run.config.features.model_copy(update={"level": "sign"}), run.config.augmentation)
     language = visual.record.settings["tokenizer"]["language"]
     settings = {**visual.record.settings, "features": spec.to_json(), "language": language}
     record = replace(visual.record, settings=settings)

@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.checkpoints.visual import load_visual
 from slt_cache.corpora.base import SPLITS, no_such_split, of_split
 from slt_cache.device import pick_device
 from slt_cache.distributed.work_queue import WorkQueue
+from slt_cache.encoders.base import NamedEncoder
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import Failure, SplitTable
 from slt_cache.features.parts import ALL, add_splits, parts_folder
 from slt_cache.locks import exclusive
+from slt_cache.pipeline.encoder import extractor_of
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run_corpus import require_corpus
@@ -24,6 +25,7 @@ from slt_cache.pipeline.split_work import SplitWork
 from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run
 from slt_cache.runs.saved_settings import save_settings
+from slt_cache.runs.settings_use import named
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,32 @@ def splits_to_extract(run: Run, asked: str) -> list[str]:
     """Returns the split, or for `all` those that have clips. Raises InputError before anything is written."""
     if asked not in (*SPLITS, "all"):
         raise InputError(f"--split {asked}: no such split; {no_such_split(asked, ' or all')}.")
-    if not run.is_made("visual"):  # knows this command line's settings, for the advice
+    if run.config.encoder.name is None and not run.is_made("visual"):
+        # The run knows this command line's settings, for the advice.
         first = run.command("train-visual")
-        raise InputError(f"{run.visual / 'best'}: no finished visual encoder. Train first: {first}")
+        raise InputError(
+            f"{run.visual / 'best'}: no finished visual encoder. Train first: {first}; or use one as it comes, such as "
+            "--encoder resnet18."
+        )
+    if "features.level" in named(run.overrides):
+        require_level(run)
+    if not run.manifest.is_file():
+        extractor_of(run).spec(run.config.features, run.config.augmentation)  # fails before a corpus is drawn
     clips = ensure_clips(run)
     if asked == "all":
         return [split for split in SPLITS if of_split(clips, split)]
     require_split(run, clips, asked)
     return [asked]
+
+
+def require_level(run: Run) -> None:
+    """Raises InputError if a level that was asked for is not that of the run's named encoder."""
+    name, level = run.config.encoder.name, run.config.features.level
+    if name is not None and level != "frame":
+        raise InputError(
+            f"features.level {level}: encoder {name} is used as it comes, without the modules of stage 1. Omit the "
+            "level, or set encoder.name=null for the encoder of stage 1."
+        )
 
 
 def extract(
@@ -76,9 +96,11 @@ def extract(
     or another extraction is writing it."""
     queue = queue or WorkQueue.from_environment()
     pick_device(run.config.compute.device, run.config.features.precision, "features.precision")  # before all else
-    checkpoint = load_visual(run.visual / "best")
+    encoder = extractor_of(run)
+    if isinstance(encoder, NamedEncoder) and queue.is_main_process:
+        log(encoder.summary)
     clips = ensure_clips(run)
-    works = {split: SplitWork.plan(run, checkpoint, cache, split, of_split(clips, split)) for split in splits}
+    works = {split: SplitWork.plan(run, encoder, cache, split, of_split(clips, split)) for split in splits}
     if not queue.is_main_process:
         return _run_other_process(works, queue)
     try:

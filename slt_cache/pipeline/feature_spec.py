@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
-from slt_cache.config import AugmentationConfig, FeaturesConfig, VideoConfig
-from slt_cache.errors import InputError
+from slt_cache.checkpoints.visual import load_visual
+from slt_cache.config import Config
+from slt_cache.encoders.base import UnreachableWeights, spec_settings
+from slt_cache.encoders.registry import open_encoder
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import IMPORTED, FeatureSpec
@@ -15,61 +16,32 @@ from slt_cache.progress import log
 from slt_cache.runs.run import Run
 
 
-def feature_spec(
-    checkpoint: VisualCheckpoint, features: FeaturesConfig, augmentation: AugmentationConfig
-) -> FeatureSpec:
-    """Returns the spec of this encoder's features with these settings. Raises InputError for imported features, which
-    no encoder makes."""
-    model = checkpoint.model
-    if features.level == IMPORTED:
-        raise InputError(
-            "features.level imported: made elsewhere, not by an encoder. Set features.level to sign, frame or hidden."
-        )
-    dims = {
-        "frame": model.encoder.kind.dim,
-        "sign": model.encoder.dim,
-        "hidden": model.translator.kind.width,
-    }
-    return FeatureSpec(
-        encoder_sha256=checkpoint.sha256(features.level),
-        dim=dims[features.level],
-        **_settings(model.encoder.kind.name, checkpoint.video, features, augmentation),
-    )
-
-
-def _settings(
-    backbone: str, video: VideoConfig, features: FeaturesConfig, augmentation: AugmentationConfig
-) -> dict[str, Any]:
-    """Returns the fields of the spec that need no weights."""
-    augmented = features.views > 1
-    return {
-        "backbone": backbone,
-        "level": features.level,
-        "dtype": features.dtype,
-        "precision": features.precision,
-        "fps": video.fps or None,
-        "keep_rate": video.keep_rate,
-        "resize": video.resize,
-        "crop": video.size,
-        "fit": video.fit,
-        "blank": video.blank,
-        "mean": video.mean,
-        "std": video.std,
-        "decoder": "decord",
-        "views": features.views,
-        "view_seed": features.view_seed if augmented else None,
-        "augmentation": augmentation.recorded() if augmented else None,
-    }
-
-
 def asked_spec(run: Run) -> FeatureSpec | Mapping[str, Any]:
     """Returns what the run requires of a cache: the full spec if it has an encoder, else the fields in its settings."""
     config = run.config
     if config.features.level == IMPORTED:
         return {"level": IMPORTED}
+    if config.encoder.name is not None:
+        return _of_named_encoder(run, config.encoder.name)
     if (run.visual / "best").is_dir():
-        return feature_spec(load_visual(run.visual / "best"), config.features, config.augmentation)
-    return _settings(config.encoder.backbone, config.video, config.features, config.augmentation)
+        return load_visual(run.visual / "best").spec(config.features, config.augmentation)
+    return _settings(config) | {"level": config.features.level, "backbone": config.encoder.backbone, "encoder": None}
+
+
+def _of_named_encoder(run: Run, name: str) -> FeatureSpec | Mapping[str, Any]:
+    """Returns the spec of the named encoder's features; where its weights are not at hand, only what the settings
+    say."""
+    config = run.config
+    try:
+        return open_encoder(config.encoder, config.video).spec(config.features, config.augmentation)
+    except UnreachableWeights as error:
+        log(f"{error} Until then, the cache is compared with the settings, not with the weights.")
+        own = ("resize", "crop", "mean", "std", "level")  # the encoder decides on them
+        return {name: value for name, value in _settings(config).items() if name not in own}
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    return spec_settings(config.video, config.features, config.augmentation)
 
 
 def open_features(

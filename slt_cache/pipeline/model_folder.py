@@ -12,6 +12,7 @@ from slt_cache.checkpoints.record import read_record
 from slt_cache.checkpoints.translator import LlmCheckpoint
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_encoder_alone
 from slt_cache.config import Config, load_config
+from slt_cache.encoders.base import Encoder
 from slt_cache.errors import InputError
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.hashes import RECORD_FILE, require_whole
@@ -31,7 +32,7 @@ class WholeModel:
     """Everything that translates videos, loaded from a run or a model folder."""
 
     llm: LlmCheckpoint
-    encoder: VisualCheckpoint
+    encoder: Encoder
     config: Config
     """Settings of a run; of a model folder, those of generation and features, with defaults for all others."""
 

@@ -9,22 +9,21 @@ from itertools import chain, islice
 from pathlib import Path
 
 from slt_cache import __version__
-from slt_cache.checkpoints.visual import VisualCheckpoint
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.fingerprint import manifest_sha256, sources
 from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.encode import EncodedClip, UnstorableFeatures, encode
 from slt_cache.device import pick_device
 from slt_cache.distributed.work_queue import WorkQueue
-from slt_cache.encoders.frozen import FrozenEncoder
+from slt_cache.encoders.base import Encoder, Frozen
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.kept import KeptFeatures
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts
-from slt_cache.pipeline.feature_spec import feature_spec
+from slt_cache.pipeline.encoder import reader_of
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run
-from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView, Event, plain
+from slt_cache.video.chunks import ClipEnd, ClipView, Event, plain
 from slt_cache.video.reader_pool import read_ahead
 
 
@@ -44,7 +43,7 @@ class SplitWork:
     """Extraction of one split. A part holds a fixed chunk of the manifest, whoever makes it."""
 
     run: Run
-    checkpoint: VisualCheckpoint
+    encoder: Encoder
     parts: Parts
     cache: Path
     """Cache for the split, which may hold it already."""
@@ -52,21 +51,19 @@ class SplitWork:
     """Clips of each part."""
 
     @classmethod
-    def plan(
-        cls, run: Run, checkpoint: VisualCheckpoint, cache: Path, split: str, clips: Sequence[Clip]
-    ) -> "SplitWork":
+    def plan(cls, run: Run, encoder: Encoder, cache: Path, split: str, clips: Sequence[Clip]) -> "SplitWork":
         metadata = SplitMetadata(
             split=split,
-            spec=feature_spec(checkpoint, run.config.features, run.config.augmentation),
+            spec=encoder.spec(run.config.features, run.config.augmentation),
             corpus=run.config.corpus.name,
             language=language_code(run.config) or UNKNOWN,
             manifest_sha256=manifest_sha256(clips),
-            created=checkpoint.record.finished_at,
+            created=encoder.made_at,
             tool=f"slt-cache {__version__}",
         )
         size = run.config.features.clips_per_part
         chunks = [clips[first : first + size] for first in range(0, len(clips), size)]
-        return cls(run, checkpoint, Parts(cache, metadata), cache, chunks)
+        return cls(run, encoder, Parts(cache, metadata), cache, chunks)
 
     @property
     def metadata(self) -> SplitMetadata:
@@ -137,7 +134,7 @@ class SplitWork:
         lost = {failure.clip_id for failure in missing if failure.reason != unstorable}
         workers = min(1, self.run.config.compute.workers)
         read_again = plain(clip for clip in clips if clip.id in lost)
-        events = read_ahead(read_again, ChunkReader(self.checkpoint.video), workers)
+        events = read_ahead(read_again, reader_of(self.encoder), workers)
         return any(isinstance(event, ClipEnd) for event in events)
 
     def make_all(self, numbers: Sequence[int], queue: WorkQueue) -> float:
@@ -156,7 +153,7 @@ class SplitWork:
     def _make(self, numbers: Sequence[int], queue: WorkQueue, show: Callable[[int], None]) -> None:
         """Makes the parts that this process claims. Videos are read ahead across parts; parts whose clips all keep
         their features need none."""
-        encoder, views, kept = self._encoder(), self.metadata.spec.views, self.kept()
+        encoder, views, kept = self._frozen(), self.metadata.spec.views, self.kept()
         claimed: deque[_Begun] = deque()
 
         def jobs() -> Iterator[ClipView]:
@@ -171,7 +168,7 @@ class SplitWork:
                     yield from (ClipView(clip, view) for view in range(views))
 
         config = self.run.config
-        reader = ChunkReader(self.checkpoint.video, config.augmentation, config.features.view_seed)
+        reader = reader_of(self.encoder, config.augmentation, config.features.view_seed)
         events = read_ahead(jobs(), reader, config.compute.workers)
         for first in events:
             begun = claimed.popleft()
@@ -207,17 +204,10 @@ class SplitWork:
         rows = (part.rows.get(clip, []) for clip in self.chunks[part.number])
         self.parts.write(part.number, list(chain.from_iterable(rows)), failures)
 
-    def _encoder(self) -> FrozenEncoder:
-        features, spec = self.run.config.features, self.metadata.spec
-        return FrozenEncoder(
-            self.checkpoint.model.encoder,
-            level=spec.level,
-            dtype=spec.dtype,
-            precision=features.precision,
-            device=pick_device(self.run.config.compute.device, features.precision, "features.precision"),
-            batch_frames=features.batch_frames,
-            translator=self.checkpoint.model.translator,
-        )
+    def _frozen(self) -> Frozen:
+        features = self.run.config.features
+        device = pick_device(self.run.config.compute.device, features.precision, "features.precision")
+        return self.encoder.frozen(self.metadata.spec, device, features.precision, features.batch_frames)
 
 
 def _weight(clip: Clip) -> float:

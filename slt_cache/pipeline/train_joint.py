@@ -22,7 +22,6 @@ from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
 from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.models.translators import VisualTranslator
-from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.pipeline.init_encoder import initial_encoder
 from slt_cache.pipeline.longer import require_begun
 from slt_cache.pipeline.prepare import ensure_clips, require_split
@@ -140,7 +139,7 @@ class JointStage(VideoStage):
 
     def save(self, folder: Path, model: VisualTranslator, record: Record) -> None:
         config = self.run.config
-        spec = feature_spec(VisualCheckpoint(model, self.tokenizer, record), FeaturesConfig(), config.augmentation)
+        spec = VisualCheckpoint(model, self.tokenizer, record).spec(FeaturesConfig(), config.augmentation)
         settings = {**record.settings, "features": spec.to_json(), "language": language_code(config)}
         save_end_to_end(folder, model, self.tokenizer, record, replace(record, settings=settings, finished=True))
 

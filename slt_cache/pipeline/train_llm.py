@@ -86,7 +86,8 @@ def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
     if train_split.spec.level == IMPORTED:
         texts = zip(train_split.ids, train_split.texts, strict=True)
         return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
-    if small_family(run.config.llm.source) is not None and not run.tokenizer.is_dir():
+    is_small = small_family(run.config.llm.source) is not None
+    if is_small and run.config.encoder.name is None and not run.tokenizer.is_dir():
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)

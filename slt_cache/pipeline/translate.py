@@ -16,7 +16,7 @@ from slt_cache.decoding.encode import EncodedClip, Unusable, encode, packed, usa
 from slt_cache.decoding.search import Hypothesis, decode, truncation_notice
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
-from slt_cache.pipeline.encoder import encoder_of, frozen_encoder
+from slt_cache.pipeline.encoder import encoder_of, frozen_encoder, reader_of
 from slt_cache.pipeline.model_folder import WholeModel, read_model_folder
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run, open_run
@@ -81,7 +81,7 @@ class Translator:
         self.llm = model.llm
         self.llm.model.to(self.device)
         self.encoder = frozen_encoder(model.encoder, self.llm.spec, self.device, model.config.features.batch_frames)
-        self.reader = ChunkReader(model.encoder.video)
+        self.reader = reader_of(model.encoder)
         self.workers = compute.workers
 
     @classmethod

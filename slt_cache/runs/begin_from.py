@@ -81,7 +81,7 @@ def _source(other: Path, folder: Path) -> Run:
     if folder.exists() and folder.samefile(other):
         raise InputError(f"--from {other}: the run itself. Use a new folder with --run.")
     source = open_run(other, None)
-    if source.config.features.level != IMPORTED:
+    if source.config.features.level != IMPORTED and source.config.encoder.name is None:
         require_visual(source.visual / "best")
     return source
 

@@ -27,7 +27,7 @@ def log_outdated_by_stage_1(run: Run) -> None:
     models += [model for model in UNFROZEN if not _begins_with(_record(run, model), visual)]
     pretrained = whole_record(run.pretrained / BEST)
     old_tokenizer = pretrained is not None and pretrained.settings["tokenizer_sha256"] != visual.tokenizer.sha256
-    old_cache = not _is_of(run, visual)
+    old_cache = not _has_its_cache(run, visual)
     named = [
         *([run.features.name] if old_cache else []),
         *(["llm/pretrained"] if old_tokenizer else []),
@@ -76,16 +76,21 @@ def _reads(record: Record | None, visual: VisualCheckpoint) -> bool:
     if record is None:
         return True
     spec = FeatureSpec.from_json(record.settings["features"])
-    return spec.level == IMPORTED or spec.encoder_sha256 == visual.sha256(spec.level)
+    return _is_of(spec, visual)
 
 
 def _begins_with(record: Record | None, visual: VisualCheckpoint) -> bool:
     return record is None or bool(record.settings["start"]["encoder_sha256"] == visual.sha256("sign"))
 
 
-def _is_of(run: Run, visual: VisualCheckpoint) -> bool:
-    """Returns whether the run's own cache, if any, holds features of this encoder."""
+def _has_its_cache(run: Run, visual: VisualCheckpoint) -> bool:
+    """Returns whether the run's own cache, if any, holds no features of another stage 1."""
     if not run.features.is_file():
         return True
-    specs = [split.spec for split in open_splits(run.features).values()]
-    return all(spec.level == IMPORTED or spec.encoder_sha256 == visual.sha256(spec.level) for spec in specs)
+    return all(_is_of(split.spec, visual) for split in open_splits(run.features).values())
+
+
+def _is_of(spec: FeatureSpec, visual: VisualCheckpoint) -> bool:
+    """Returns whether features are those of this encoder, or of none that stage 1 trains."""
+    elsewhere = spec.level == IMPORTED or spec.encoder is not None
+    return elsewhere or spec.encoder_sha256 == visual.sha256(spec.level)

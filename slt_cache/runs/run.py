@@ -143,13 +143,13 @@ class Run:
         if cache == self.features:
             return self.command("train-llm --features feats.h5")
         saved = (self.saved_config() or Config()).model_dump(mode="json")
-        needed = {"features": self.config.features.model_dump(mode="json")}
-        if self.config.features.views > 1:
-            needed["augmentation"] = self.config.augmentation.model_dump(mode="json")
+        now = self.config.model_dump(mode="json")
+        sections = ["features", *(["augmentation"] if self.config.features.views > 1 else [])]
+        sections += [] if self.config.encoder.name is None else ["video", "encoder"]
         changed = [
-            f"{section}.{name}={value}"
-            for section, settings in needed.items()
-            for name, value in settings.items()
+            f"{section}.{name}={'null' if value is None else value}"
+            for section in sections
+            for name, value in now[section].items()
             if value != saved[section][name]
         ]
         return command("train-llm", features=cache, set=changed, run=self.folder)

@@ -7,7 +7,12 @@ from slt_cache.config import check_config, save_config
 from slt_cache.distributed.processes import is_main_process
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
-from slt_cache.runs.settings_use import OWNED, STAGES, UPSTREAM, merged, named, stage_of, value_of
+from slt_cache.runs.settings_use import PIXELS, STAGES, UPSTREAM, merged, named, stage_of, value_of
+
+
+def has_only_named_encoder(run: Run) -> bool:
+    """Returns whether the run's encoder is a named one, and there is no stage 1 whose settings it has to keep."""
+    return run.config.encoder.name is not None and not run.is_made("visual")
 
 
 def save_settings(run: Run, made: str | None, trained: bool = True) -> None:
@@ -26,12 +31,13 @@ def save_settings(run: Run, made: str | None, trained: bool = True) -> None:
         return
     if made is None:
         return
-    if made == "features" or run.on_the_way:
-        its = [section for section, stage in OWNED.items() if stage == made]
-        asked = saved.model_copy(update={section: getattr(asked, section) for section in its})
-    keep = [stage for stage in STAGES if stage != made and run.is_made(stage)]
+    only_own = made == "features" or run.on_the_way
+    keep: list[str | None] = [stage for stage in STAGES if stage != made and (only_own or run.is_made(stage))]
+    keep += [None] if only_own else []
     before, now = saved.model_dump(mode="json"), asked.model_dump(mode="json")
     shared = UPSTREAM.get(made, ()) if trained else ()
+    if made == "features" and has_only_named_encoder(run):
+        shared = PIXELS
     asked = check_config(merged(now, before, keep, shared), str(run.config_file))
     if not trained:
         _log_kept(run, made, before, now, keep)
@@ -39,7 +45,7 @@ def save_settings(run: Run, made: str | None, trained: bool = True) -> None:
         save_config(asked, run.config_file)
 
 
-def _log_kept(run: Run, made: str, before: dict[str, Any], now: dict[str, Any], keep: Sequence[str]) -> None:
+def _log_kept(run: Run, made: str, before: dict[str, Any], now: dict[str, Any], keep: Sequence[str | None]) -> None:
     """Logs the settings of this command line that are not saved, since a finished later stage has others."""
     for setting in named(run.overrides):
         stage = stage_of(setting)

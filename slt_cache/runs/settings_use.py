@@ -3,6 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from slt_cache.config import OF_NAMED
+
+NAMED_ENCODER = tuple(f"encoder.{name}" for name in OF_NAMED)
 OWNED = {
     "corpus": "corpus",
     "video": "visual",
@@ -15,8 +18,10 @@ OWNED = {
     "llm": "llm",
     "llm_training": "llm",
     "control": "control",
+    **dict.fromkeys(NAMED_ENCODER, "features"),
 }
-"""Stage that each section determines. The others (seed, generation, scoring, compute) belong to no single stage."""
+"""Stage that each section, or single setting, determines. The others (seed, generation, scoring, compute) belong to no
+single stage."""
 STAGES = {
     "corpus": "the manifest",
     "visual": "stage 1",
@@ -39,32 +44,34 @@ UPSTREAM = {"visual": ("llm", *_TEXT), "pretrained": ("llm",)}
 """Settings that a stage shares with a later one, whose result they outdate."""
 
 _SCORED = ("generation", "scoring", "compute")
-_LLM = ("seed", "corpus", "features", "llm", "llm_pretraining", "llm_training", *_SCORED)
-_PIXELS = ("video", "augmentation", "encoder")
+_LLM = ("seed", "corpus", "features", *NAMED_ENCODER, "llm", "llm_pretraining", "llm_training", *_SCORED)
+PIXELS = ("video", "augmentation", "encoder")
+"""Sections that say what an encoder sees."""
 USED = {
     "prepare": ("corpus",),
     "train-visual": (
         "seed",
         "corpus",
-        *_PIXELS,
+        *PIXELS,
         "light_t",
         "visual_training",
         "llm",
         *_TEXT,
         *_SCORED,
     ),
-    "extract-features": ("features", "augmentation", "compute"),
+    "extract-features": ("features", "augmentation", "compute", *NAMED_ENCODER),
+    "extract-features --encoder": ("features", "compute", *PIXELS),
     "llm pretrain": ("seed", "corpus", "llm", "llm_pretraining", "compute"),
     "train-llm": _LLM,
-    "train-llm unfrozen": (*_LLM, *_PIXELS),
-    "train-joint": (*_LLM, *_PIXELS),
-    "eval": ("features", *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),
-    "translate": ("generation", "compute", "features.batch_frames"),
-    "export-model": ("generation", "features.batch_frames"),
-    "app": ("generation", "compute", "features.batch_frames"),
+    "train-llm unfrozen": (*_LLM, *PIXELS),
+    "train-joint": (*_LLM, *PIXELS),
+    "eval": ("features", "encoder.name", *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),
+    "translate": ("generation", "compute", "features.batch_frames", "encoder.name"),
+    "export-model": ("generation", "features.batch_frames", "encoder.name"),
+    "app": ("generation", "compute", "features.batch_frames", "encoder.name"),
     "report": ("scoring", "generation", "compute", "features", "llm.language"),
     "llm merge": (),
-    "cache verify": ("features", "augmentation", "compute"),
+    "cache verify": ("features", "augmentation", "compute", "encoder.name"),
 }
 """Sections, or single settings, that each command reads. A command without a row reads all."""
 
@@ -78,7 +85,7 @@ def is_used(setting: str, command: str) -> bool:
 
 def stage_of(setting: str) -> str | None:
     """Returns the stage that a setting determines; None if it belongs to no single one."""
-    return OWNED.get(setting.partition(".")[0])
+    return OWNED.get(setting) or OWNED.get(setting.partition(".")[0])
 
 
 def named(overrides: Iterable[str]) -> list[str]:
@@ -94,14 +101,18 @@ def value_of(settings: Mapping[str, Any], setting: str) -> Any:
     return place
 
 
-def merged(asked: Mapping[str, Any], saved: Mapping[str, Any], keep: Collection[str], taken: Collection[str]) -> Any:
-    """Returns the asked settings, with the saved ones for the stages in `keep`, unless they are among the `taken`
-    sections or settings."""
-    result: dict[str, Any] = {}
-    for section, value in asked.items():
-        old = saved[section]
-        if OWNED.get(section) not in keep or section in taken:
-            result[section] = value
-        else:
-            result[section] = {**old, **{key: value[key] for key in value if f"{section}.{key}" in taken}}
-    return result
+def merged(
+    asked: Mapping[str, Any], saved: Mapping[str, Any], keep: Collection[str | None], taken: Collection[str]
+) -> Any:
+    """Returns the asked settings, with the saved ones for the stages in `keep` (None: those of no single stage), unless
+    they are among the `taken` sections or settings."""
+
+    def is_kept(setting: str) -> bool:
+        return stage_of(setting) in keep and not {setting, setting.partition(".")[0]} & set(taken)
+
+    return {
+        section: {key: (saved[section][key] if is_kept(f"{section}.{key}") else one) for key, one in value.items()}
+        if isinstance(value, Mapping)
+        else (saved[section] if is_kept(section) else value)
+        for section, value in asked.items()
+    }

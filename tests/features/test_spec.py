@@ -34,6 +34,10 @@ OTHERS: dict[str, Any] = {
     "source": "another lab",
     "fps": 12.5,
     "backbone": "resnet34",
+    "encoder": "hf:another",
+    "window": 16,
+    "stride": 8,
+    "options": {"scales": [1, 2]},
 }
 
 

@@ -11,7 +11,6 @@ from slt_cache.config import Config, load_config, save_config
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.translators import SignTranslator, VisualTranslator
-from slt_cache.pipeline.feature_spec import feature_spec
 from slt_cache.text.prompt import has_prompt, with_prompt
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from tests.helpers.commands import TINY
@@ -29,7 +28,7 @@ def make_run(run: Path, family: str, *settings: str, joint: bool = False) -> Pat
     visual = _stage_1(run, config, tokenizer)
     if has_prompt(config.llm):
         tokenizer = with_prompt(tokenizer, config.llm)
-    spec = feature_spec(visual, config.features, config.augmentation)
+    spec = visual.spec(config.features, config.augmentation)
     model = SignTranslator(
         spec.dim, load_seq2seq(str(llm), tokenizer=tokenizer), tokenizer.start, before=tokenizer.before
     )

@@ -1,0 +1,119 @@
+"""Encoders that are used as they come, from the command line: features, stage 2 and new videos without a stage 1."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import resnet18
+
+from slt_cache.corpora.base import of_split
+from slt_cache.corpora.manifest import read_manifest
+from slt_cache.features.cache import FeatureCache
+from slt_cache.models.saved import read_about
+from slt_cache.pipeline.translate import Translator
+from slt_cache.runs.run import open_run
+from tests.helpers.commands import TINY, slt_cache
+from tests.helpers.tiny_run import TALKING, succeed
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state dict, since a test has no network."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save(resnet18().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Path]:
+    """A run whose stage 2 was trained on features of a network as it comes."""
+    run = tmp_path_factory.mktemp("named") / "run"
+    chosen = (f"encoder.weights={weights}", "video.keep_rate=0.5", "compute.keep_state=false", *TALKING)
+    words = [part for word in chosen for part in ("--set", word)]
+    succeed("extract-features", "--encoder", "resnet18", "--run", run, "--config", TINY, *words)
+    succeed("train-llm", "--features", "feats.h5", "--run", run)
+    yield run
+
+
+def test_without_stage_1_the_cache_is_that_of_the_named_encoder(trained: Path, weights: Path) -> None:
+    assert not (trained / "visual").exists()
+    spec = FeatureCache(trained / "feats.h5", "train").spec
+    assert (spec.encoder, spec.level, spec.dim, spec.keep_rate, spec.backbone) == ("resnet18", "frame", 512, 0.5, None)
+    config = open_run(trained).config
+    assert (config.encoder.name, config.encoder.weights, config.video.keep_rate) == ("resnet18", str(weights), 0.5)
+    about = read_about(trained / "llm" / "best")
+    assert (about.features["encoder"], about.encoder_sha256) == ("resnet18", spec.encoder_sha256)
+    assert str(weights.parent) not in (trained / "llm" / "best" / "sign_translator.json").read_text()
+
+
+def test_videos_are_translated_as_from_the_cache(trained: Path) -> None:
+    succeed("eval", "--run", trained)
+    from_cache = (trained / "eval" / "test.tsv").read_text().splitlines()[1:]
+    videos = [clip.video for clip in of_split(read_manifest(trained / "manifest.tsv"), "test")]
+    ran = succeed("translate", *videos, "--run", trained, "--json")
+    found = [one["text"] for one in json.loads(ran.out)["translations"]]
+    assert any(found)
+    assert found == [line.split("\t")[2] for line in from_cache]
+    listed = json.loads(succeed("eval", "--run", trained, "--manifest", trained / "manifest.tsv", "--json").out)
+    assert listed["clips"] == 24
+
+
+def test_live_features_are_the_cached_ones(trained: Path) -> None:
+    cache, translator = FeatureCache(trained / "feats.h5", "test"), Translator.from_run(trained, "cpu")
+    for clip in of_split(read_manifest(trained / "manifest.tsv"), "test"):
+        live = translator.encoded(clip).features.numpy()
+        np.testing.assert_allclose(live, cache[clip.id], rtol=2e-3, atol=1e-3)
+    assert (
+        "largest relative error" in succeed("cache", "verify", trained / "feats.h5", "--run", trained, "--encoder").out
+    )
+
+
+def test_changed_weights_are_refused_by_all_that_would_mix_them(trained: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    torch.manual_seed(2)
+    torch.save(resnet18().state_dict(), tmp_path / "other.pth")
+    (run / "config.yaml").write_text(
+        (trained / "config.yaml")
+        .read_text()
+        .replace(open_run(trained).config.encoder.weights, str(tmp_path / "other.pth"))
+    )
+    for words in (
+        ("extract-features",),
+        ("train-llm", "--features", "feats.h5"),
+        ("translate", run / "corpus" / "videos"),
+    ):
+        ran = slt_cache(*words, "--run", run)
+        assert ran.code == 2, words
+        assert "encoder_sha256" in ran.err
+        assert len([line for line in ran.err.splitlines() if "edited" not in line]) <= 2
+    assert slt_cache("cache", "verify", run / "feats.h5", "--run", run).code == 1
+
+
+def test_the_encoder_of_stage_1_and_a_named_one_are_not_mixed(trained: Path, tmp_path: Path) -> None:
+    for setting, said in (("null", "encoder: file resnet18, this run None"), ("resnet34", "encoder_sha256: file")):
+        ran = slt_cache(
+            *("train-llm", "--features", trained / "feats.h5", "--run", tmp_path / "new", "--config", TINY),
+            *("--set", f"encoder.name={setting}"),
+        )
+        assert ran.code == 2, ran.err
+        assert said in ran.err
+
+
+def test_what_a_named_encoder_cannot_do_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    for words, said in (
+        (("--encoder", "resnet19"), "encoder.name resnet19: unknown. Choose one of resnet18, "),
+        (("--encoder", "resnet18", "--level", "sign"), "features.level sign: encoder resnet18 is used as it comes"),
+        (("--encoder", "resnet18", "--set", "features.level=hidden"), "features.level hidden: encoder resnet18 is"),
+        (("--encoder", "resnet18", "--set", "encoder.name=resnet34"), "--encoder resnet18 and --set encoder.name"),
+        ((), "no finished visual encoder"),
+    ):
+        ran = slt_cache("extract-features", "--run", tmp_path / "run", "--config", TINY, *words)
+        assert ran.code == 2, words
+        assert said in ran.err
+        assert "Traceback" not in ran.err
+        assert not (tmp_path / "run").exists(), words
