@@ -94,8 +94,8 @@ def run_demo(run: Run, full: bool) -> Demo:
         lambda: extract(run, [split for split in SPLITS if of_split(clips, split)], cache),
     )
     if run.pretrains_llm:
-        _step("pre-training", "a small MBart learns the language from text alone", lambda: pretrain(run, clips))
-    _step("stage 2", "the MBart learns to read the cached features", lambda: train_llm(run, cache))
+        _step("pre-training", "the small LLM learns the language from text alone", lambda: pretrain(run, clips))
+    _step("stage 2", "the LLM learns to read the cached features", lambda: train_llm(run, cache))
     _step(
         "Light-T baseline",
         "stage 1's Light-T is trained further on the same cache for as many epochs, as a fair baseline",
@@ -104,7 +104,7 @@ def run_demo(run: Run, full: bool) -> Demo:
     models = ["visual", "llm", BASELINE.name]
     if full:
         scratch = _without_pretraining(run)
-        _step("from scratch", "the same MBart without pre-training", lambda: train_llm(scratch, cache))
+        _step("from scratch", "the same LLM without pre-training", lambda: train_llm(scratch, cache))
         models.insert(2, "llm-from-scratch")
     references = [clip.text for clip in of_split(clips, "test")]
     scores = _step(

@@ -103,10 +103,10 @@ def positions_of(name: str) -> int | None:
         import torch
         from transformers import AutoModelForCausalLM
 
-        from slt_cache.models.llm.decoder_only import learned_positions
+        from slt_cache.models.llm.decoder_only import limited_positions
 
         with torch.device("meta"):
-            return learned_positions(AutoModelForCausalLM.from_config(config, trust_remote_code=False))
+            return limited_positions(AutoModelForCausalLM.from_config(config, trust_remote_code=False))
     return None if family is not None and family.endless else getattr(config, "max_position_embeddings", None)
 
 

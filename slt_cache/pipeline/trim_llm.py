@@ -20,7 +20,7 @@ from slt_cache.progress import log, progress_counter
 from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.run import PREPARATION
 from slt_cache.text.pretrained import loading
-from slt_cache.text.tokenizer import as_llm_reads_it, load_inner
+from slt_cache.text.tokenizer import as_llm_reads_it, load_inner, require_end_token
 from slt_cache.text.trimmed_tokenizer import IdMap, deduplicated, require_same_tokens, tokenized, trim_tokenizer
 
 REPORT_FILE = "trim.json"
@@ -202,7 +202,9 @@ def _load(name: str) -> tuple[Any, Any]:
     """Loads model and tokenizer, in the precision that the weights are stored in."""
     with loading(name):
         config = read_config(name)
-        return load_whole(name, config=config, dtype="auto").eval(), load_inner(name)
+        inner = load_inner(name)
+        require_end_token(name, inner)  # before the weights are read
+        return load_whole(name, config=config, dtype="auto").eval(), inner
 
 
 def _require_rows(tokenizer: Any, id_map: IdMap, rows: int) -> None:

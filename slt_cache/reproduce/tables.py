@@ -5,6 +5,7 @@ A training is named by a variant of the run's settings (variants.py) and by a mo
 from dataclasses import dataclass
 
 from slt_cache.config import Config
+from slt_cache.text.families import title_of
 
 BASE = "base"
 """The variant whose settings are the run's own."""
@@ -48,6 +49,7 @@ class Table:
 
 def tables(config: Config) -> dict[str, Table]:
     """Returns all tables by name; rows with the run's own settings are its base."""
+    llm = title_of(config.llm.name)
     best = {"bleu4": 23.09, "rouge_l": 45.27}
     both = Row("both stages", BASE, "llm", **best)
     listed = (
@@ -94,8 +96,8 @@ def tables(config: Config) -> dict[str, Table]:
             "the LLM, and its pre-training",
             "Pre-training helps MBart and mT5 a lot, and MBart is the better of the two.",
             (
-                Row("MBart, pre-trained", BASE, "llm", **best),
-                Row("MBart from scratch", BASE, "llm-from-scratch", 16.19, 40.18),
+                Row(f"{llm}, pre-trained", BASE, "llm", **best),
+                Row(f"{llm} from scratch", BASE, "llm-from-scratch", 16.19, 40.18),
                 Row("mT5, pre-trained", "mt5", "llm", 19.71, 41.06),
                 Row("mT5 from scratch", "mt5", "llm-from-scratch", 7.39, 22.71),
             ),

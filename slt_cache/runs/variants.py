@@ -69,7 +69,7 @@ _ROWS = (
     ),
     Variant(
         "llm",
-        label="both stages (MBart from the cache)",
+        label="both stages (LLM from the cache)",
         training="stage 2: the LLM from the cache",
         stage="stage 2",
         command="train-llm",

@@ -243,11 +243,23 @@ def small_positions(name: str) -> int | None:
 
 
 def likely_family(name: str) -> Family:
-    """Returns the likely family of an LLM, for estimates: by its config if available locally, else by the longest
-    family name that its own name contains, else MBart."""
-    found = small_family(name) or family_of_config(local_config(name))
-    guesses = [family for family in FAMILIES.values() if family.name in name.lower()]
-    return found or max(guesses, key=lambda family: len(family.name), default=_MBART)
+    """Returns the likely family of an LLM, for estimates: see `_likely_family`, else MBart."""
+    return _likely_family(name) or _MBART
+
+
+def title_of(name: str) -> str:
+    """Returns the name of an LLM's family for tables, such as MBart; of an LLM without a row its own name."""
+    family = _likely_family(name)
+    return Path(name).stem if family is None else family.title
+
+
+def _likely_family(name: str) -> Family | None:
+    """Returns the likely family of an LLM: by its config if available locally, else by the longest family name that
+    its own name contains."""
+    config = local_config(name)
+    found = small_family(name) or family_of_config(config)
+    guesses = [family for family in FAMILIES.values() if family.name in name.lower()] if config is None else []
+    return found or max(guesses, key=lambda family: len(family.name), default=None)
 
 
 def start_tokens(inner: Any, name: str, language: str | None) -> tuple[int, ...]:

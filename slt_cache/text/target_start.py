@@ -49,13 +49,7 @@ def start_of_config_and_bos(inner: Any, name: str, language: str | None) -> tupl
 
 
 def start_of_text(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
-    """Returns the beginning token of a decoder-only LLM, or its end token if it has none. Raises InputError if the
-    tokenizer has no end token."""
-    if inner.eos_token_id is None:
-        raise InputError(
-            f"llm.name {name}: its tokenizer has no end token, so generation would never stop. Set one in its "
-            'tokenizer_config.json, such as "eos_token": "</s>".'
-        )
+    """Returns the beginning token of a decoder-only LLM, or its end token if it has none."""
     return (inner.eos_token_id if inner.bos_token_id is None else inner.bos_token_id,)
 
 

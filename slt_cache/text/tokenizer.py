@@ -22,6 +22,9 @@ from slt_cache.text.target_start import language_code
 
 PREFIX_FILE = "framing.json"
 """File of the decoder prefix in a saved tokenizer's folder, which may lack the model's config."""
+VOCABULARY_FILES = ("tokenizer.json", "*.model", "*.tiktoken", "tekken.json")
+"""Patterns of the files of a vocabulary that transformers converts for any class, besides those that a class names
+itself."""
 SPECIAL_SCORE = 0.0
 
 
@@ -116,9 +119,10 @@ class Tokenizer:
 
 def load_tokenizer(name: str, language: str | None) -> Tokenizer:
     """Loads a tokenizer from the folder or hub name of a model, or from a folder that `Tokenizer.save` wrote. Raises
-    InputError if it cannot be found, or if a required language code is missing."""
+    InputError if it cannot be found or has no end token, or if a required language code is missing."""
     with loading(name):
         inner = load_inner(name)
+        require_end_token(name, inner)
         saved = Path(name) / PREFIX_FILE
         if saved.is_file():
             prefix = read_as(saved, DecoderPrefix)
@@ -128,11 +132,39 @@ def load_tokenizer(name: str, language: str | None) -> Tokenizer:
 
 
 def load_inner(name: str) -> Any:
-    """Loads transformers' own tokenizer of a folder or hub name, without running code that comes with it."""
+    """Loads transformers' own tokenizer of a folder or hub name, without running code that comes with it. Raises
+    InputError for a folder without a vocabulary."""
     from transformers import AutoTokenizer
 
     source, options = source_of(name)
-    return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+    try:
+        inner = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+    except Exception:  # each class fails in its own way
+        _require_vocabulary(Path(name), VOCABULARY_FILES)
+        raise
+    own = [file for file in inner.vocab_files_names.values() if file != "tokenizer_config.json"]
+    if own:  # ByT5 has none
+        _require_vocabulary(Path(name), (*VOCABULARY_FILES, *own))
+    return inner
+
+
+def require_end_token(name: str, inner: Any) -> None:
+    """Raises InputError for a tokenizer of transformers without end token."""
+    if inner.eos_token_id is None:
+        raise InputError(
+            f"llm.name {name}: its tokenizer has no end token, so generation would never stop. Set one in its "
+            'tokenizer_config.json, such as "eos_token": "</s>".'
+        )
+
+
+def _require_vocabulary(folder: Path, files: Sequence[str]) -> None:
+    """Raises InputError for a model folder without any of a tokenizer's files: some classes would be made without
+    tokens."""
+    if folder.is_dir() and not any(any(folder.glob(file)) for file in files):
+        raise InputError(
+            f"llm.name {folder}: its tokenizer has no vocabulary (none of {', '.join(dict.fromkeys(files))}). Add the "
+            "tokenizer files of the same download."
+        )
 
 
 def require_mbart_language(language: str | None) -> None:

@@ -57,7 +57,7 @@ def test_the_page_is_whole_and_says_what_was_run(run: Run) -> None:
     page = page_of(run)
     assert run.report.is_file()
     assert Elements(page).open == []
-    for text in ("little", "German", "drawn stand-ins and not sign language", "both stages (MBart from the cache)"):
+    for text in ("little", "German", "drawn stand-ins and not sign language", "both stages (LLM from the cache)"):
         assert text in page
 
 
@@ -183,7 +183,7 @@ def test_a_model_has_one_colour_in_every_table_and_drawing(run: Run) -> None:
     train(run, "control", epochs=2)
     evaluate(run, "control", "control.test", LOWER, BAD)
     page = page_of(run)
-    for name, place in (("stage 1 alone \\(Light-T\\)", 1), ("both stages \\(MBart", 2), ("Light-T baseline", 4)):
+    for name, place in (("stage 1 alone \\(Light-T\\)", 1), ("both stages \\(LLM", 2), ("Light-T baseline", 4)):
         dots = re.findall(rf'--of-model:var\(--series-(\d)\)"></i>{name}', page)
         assert len(dots) >= 2 and set(dots) == {str(place)}, name
     for title, place in (("stage 1: visual", 1), ("stage 2: the LLM", 2), ("Light-T baseline", 4)):

@@ -12,6 +12,7 @@ from slt_cache.config import Config, load_config
 from slt_cache.reproduce.experiments import experiments
 from slt_cache.reproduce.planning import plan
 from slt_cache.reproduce.run_tables import request_of
+from slt_cache.reproduce.tables import tables
 from slt_cache.reproduce.variants import folder_of, run_of, settings_of
 from tests.helpers.commands import TINY, interrupt_at, slt_cache
 from tests.helpers.small_causal_llms import make_causal_llm
@@ -74,6 +75,18 @@ def test_a_run_with_lora_has_the_whole_llm_as_its_variant(config: Config) -> Non
     whole = settings(with_lora, "whole", "llm-from-scratch")
     assert whole.llm.lora is None and not whole.llm.pretrained
     assert whole.llm_training.lr == pytest.approx(1e-4)
+
+
+def test_table_10_names_the_llm_of_the_run(config: Config, gemma: Path) -> None:
+    llms = {
+        "small-mbart": "MBart",
+        "facebook/mbart-large-cc25": "MBart",
+        "google/gemma-3-270m": "gemma-3-270m",
+        str(gemma): gemma.name,
+    }
+    for name, title in llms.items():
+        rows = tables(load_config("avatar-rich", [f"llm.name={name}"]))["table10"].rows
+        assert [row.label for row in rows[:3]] == [f"{title}, pre-trained", f"{title} from scratch", "mT5, pre-trained"]
 
 
 def test_protocols_of_joint_training_differ_in_epochs_and_rates(config: Config) -> None:

@@ -21,4 +21,4 @@ def test_a_metric_that_one_model_alone_has_is_a_column_and_has_no_best() -> None
     without = replace(VISUAL, scores={key: VISUAL.scores[key] for key in ON_PAGE})
     assert list(columns_of([without, LLM]).values())[-2:] == ["ROUGE-L F1", "TER"]
     assert best_scores([without, LLM]) == {"test": SCORES}
-    assert signatures_of([without, LLM])[-1]["rows"] == ["both stages (MBart from the cache), test"]
+    assert signatures_of([without, LLM])[-1]["rows"] == ["both stages (LLM from the cache), test"]

@@ -43,5 +43,5 @@ def test_only_the_stages_of_a_run_change_its_settings() -> None:
 
 
 def test_what_is_no_model_of_a_run_keeps_its_name_in_tables() -> None:
-    assert label_of("llm") == "both stages (MBart from the cache)"
+    assert label_of("llm") == "both stages (LLM from the cache)"
     assert label_of("elsewhere") == "elsewhere"

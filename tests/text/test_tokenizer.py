@@ -1,5 +1,6 @@
 """Sentences to token ids and back."""
 
+import json
 import unicodedata
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,10 @@ from typing import Literal
 import pytest
 
 from slt_cache.errors import InputError
+from slt_cache.pipeline.trim_llm import trim_llm
 from slt_cache.text.tokenizer import Tokenizer, as_llm_reads_it, load_tokenizer, train_tokenizer
+from tests.helpers.small_causal_llms import TOKENIZERS, make_causal_llm
+from tests.helpers.small_llms import make_small_llm
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
 COMPOSED = "morgen fällt über österreich schnee"
@@ -132,6 +136,28 @@ def test_a_folder_without_a_tokenizer_is_refused_by_the_name_of_its_setting(tmp_
     with pytest.raises(InputError, match=r"llm\.name") as refused:
         load_tokenizer(str(folder), "de_DE")
     assert str(folder) in str(refused.value)
+
+
+@pytest.mark.parametrize("family", ["gemma3_text", "gpt2", "llama3", "mbart", "t5"])
+def test_a_model_without_the_files_of_its_tokenizer_is_one_line(tmp_path: Path, family: str) -> None:
+    """transformers makes a tokenizer without tokens for some of them."""
+    (make_causal_llm if family in TOKENIZERS else make_small_llm)(family, tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"its tokenizer has no vocabulary \(none of tokenizer\.json, ") as refused:
+            load_tokenizer(str(tmp_path), "de_DE")
+        assert str(refused.value).startswith(f"llm.name {tmp_path}: ")
+        (tmp_path / "tokenizer_config.json").unlink(missing_ok=True)
+
+
+def test_a_tokenizer_without_end_token_is_one_line_before_anything_is_trimmed(tmp_path: Path) -> None:
+    folder, file = tmp_path / "llm", tmp_path / "llm" / "tokenizer_config.json"
+    make_causal_llm("gpt2", folder)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token": None}))
+    (folder / "model.safetensors").unlink()  # its weights are not read
+    with pytest.raises(InputError, match="its tokenizer has no end token, so generation would never stop"):
+        trim_llm(str(folder), ["regen"], {}, tmp_path / "trimmed")
+    assert not (tmp_path / "trimmed").exists()
 
 
 def test_text_with_more_characters_than_pieces_is_refused_by_the_name_of_the_setting(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from slt_cache.encoders.packing import pad
 from slt_cache.errors import InputError, SltCacheError
 
 SENTENCE = 256
-"""Number of learned positions reserved for the sentence, but at most a quarter of all; the video has the rest."""
+"""Number of positions reserved for the sentence if they are limited, but at most a quarter of all; the video has the
+rest."""
 ROWS = 4096
 """Number of word embeddings looked up at once."""
 OFFSETS = range(4)
@@ -35,7 +36,7 @@ class DecoderOnly:
         self.width: int = seq2seq.get_input_embeddings().weight.shape[1]
         self.scale = 1.0
         self.norm: float | None = embedding_std(seq2seq.get_input_embeddings())
-        self._table = learned_positions(seq2seq)
+        self._table = limited_positions(seq2seq)
         self._accepted = inspect.signature(type(seq2seq).forward).parameters
         if self.positions is not None and self.positions < 1:
             raise InputError(
@@ -115,13 +116,23 @@ class DecoderOnly:
         return {**read, **{name: value for name, value in wanted.items() if name in self._accepted}}
 
 
-def learned_positions(seq2seq: Any) -> int | None:
-    """Returns the number of learned positions (GPT-2, OPT); None for rotary and sinusoidal ones, which are
-    unlimited."""
-    last: int | None = getattr(seq2seq.config.get_text_config(decoder=True), "max_position_embeddings", None)
+def limited_positions(seq2seq: Any) -> int | None:
+    """Returns the number of positions of a model that has a table of them: learned (GPT-2, OPT), or of fixed numbers
+    (GPT-J, MPT). None if they are computed for texts of any length."""
+    config = seq2seq.config.get_text_config(decoder=True)
+    last: int | None = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
     words = seq2seq.get_input_embeddings()
-    tables = [one for one in seq2seq.modules() if isinstance(one, nn.Embedding) and one is not words]
-    return last if last and any(table.num_embeddings - last in OFFSETS for table in tables) else None
+    parts = (module for module in seq2seq.modules() if module is not words)
+    return last if last and any(_has_table(module, last) for module in parts) else None
+
+
+def _has_table(module: nn.Module, positions: int) -> bool:
+    if isinstance(module, nn.Embedding):
+        return module.num_embeddings - positions in OFFSETS
+    if hasattr(module, "build_mpt_alibi_tensor"):  # MPT's biases
+        return True
+    grows = hasattr(module, "make_weights")  # XGLM's sinusoids
+    return not grows and any(one.ndim == 2 and one.shape[0] == positions for one in module.buffers(recurse=False))
 
 
 @torch.no_grad()

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -31,8 +33,9 @@ LEFT_OVER = re.compile(
 causal masks in the files of GPT-2, GPT-Neo and StarCoder."""
 LAYERDROPS = ("encoder_layerdrop", "decoder_layerdrop", "layerdrop")
 """Settings of M2M100 and XGLM that skip layers; DDP needs every gradient."""
-DROPOUTS = ("dropout", "resid_pdrop", "embd_pdrop", "hidden_dropout", "attn_pdrop", "attention_dropout")
-"""Dropout settings of decoder-only LLMs; those of Llama and its like have only the last one."""
+DROPOUT = re.compile(r"(?!classifier|summary)(\w+_)?p?drop(out)?(_\w+)?")
+"""Pattern of the dropout settings of decoder-only LLMs, such as attention_dropout, resid_pdrop, hidden_dropout_prob;
+the parts of a model that classify or summarize are not used."""
 PROBE = 4
 """Number of positions of the text that tests whether an LLM is causal."""
 ROUNDING = 1e-3
@@ -97,14 +100,26 @@ def _auto_class(config: PretrainedConfig) -> Any:
 def _set_dropout(name: str, config: PretrainedConfig, dropout: float) -> None:
     """Sets the dropout in a config. Raises InputError if a decoder-only LLM has none."""
     if config.is_encoder_decoder:
-        names = ["dropout_rate" if hasattr(config, "dropout_rate") else "dropout"]  # T5's name
+        settings = [(config, "dropout_rate" if hasattr(config, "dropout_rate") else "dropout")]  # T5's name
     else:
-        config = config.get_text_config(decoder=True)
-        names = [one for one in DROPOUTS if hasattr(config, one)]
-    if not names:
+        settings = _dropouts(config.get_text_config(decoder=True))
+    if not settings:
         raise InputError(f"llm_training.dropout: {name} has no dropout. Omit the setting.")
-    for setting in names:
-        setattr(config, setting, dropout)
+    for part, setting in settings:
+        with suppress(StrictDataclassFieldValidationError):  # MPT's attention, whose rate must be an integer
+            setattr(part, setting, dropout)
+
+
+def _dropouts(config: PretrainedConfig) -> list[tuple[PretrainedConfig, str]]:
+    """Returns the dropout settings of a decoder-only LLM, each with the config that holds it: some parts have their
+    own, such as MPT's attention."""
+    own = [(config, key) for key, value in vars(config).items() if DROPOUT.fullmatch(key) and _is_number(value)]
+    parts = [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
+    return [*own, *(found for part in parts for found in _dropouts(part))]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from slt_cache.config import GenerationConfig, LlmConfig
 from slt_cache.decoding.attention import word_attentions
 from slt_cache.decoding.search import decode
 from slt_cache.errors import InputError
-from slt_cache.models.llm.load import load_seq2seq
+from slt_cache.models.llm.decoder_only import limited_positions
+from slt_cache.models.llm.load import _set_dropout, load_seq2seq
 from slt_cache.models.translators import SignTranslator, token_loss
 from slt_cache.text.prompt import has_prompt, with_prompt
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
@@ -241,6 +243,28 @@ def test_dropout_is_set_where_the_config_has_it(tmp_path: Path) -> None:
     assert load_seq2seq(str(tmp_path / "xglm")).config.layerdrop == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "changed", "unchanged"),
+    [
+        ("gpt_neo", ("embed_dropout", "resid_dropout", "attention_dropout"), ("classifier_dropout",)),
+        ("biogpt", ("hidden_dropout_prob", "attention_probs_dropout_prob", "activation_dropout"), ()),
+        ("starcoder2", ("residual_dropout", "embedding_dropout", "attention_dropout"), ()),
+        ("mpt", ("resid_pdrop", "emb_pdrop"), ("attn_config.attn_pdrop",)),  # an integer in transformers
+        ("dbrx", ("resid_pdrop", "emb_pdrop", "attn_config.attn_pdrop"), ()),
+        ("gpt2", ("resid_pdrop", "embd_pdrop", "attn_pdrop"), ("summary_first_dropout",)),
+    ],
+)
+def test_dropout_has_another_name_in_every_class(
+    kind: str, changed: tuple[str, ...], unchanged: tuple[str, ...]
+) -> None:
+    config, before = AutoConfig.for_model(kind), AutoConfig.for_model(kind)
+    _set_dropout("llm", config, 0.37)
+    assert [attrgetter(name)(config) for name in changed] == [0.37] * len(changed)
+    assert [attrgetter(name)(config) for name in unchanged] == [attrgetter(name)(before) for name in unchanged]
+    with pytest.raises(InputError, match=r"llm_training\.dropout: llm has no dropout"):
+        _set_dropout("llm", AutoConfig.for_model("mamba"), 0.1)
+
+
 def test_a_fresh_one_has_the_same_shape_and_other_weights(tmp_path: Path) -> None:
     make_causal_llm("gemma3_text", tmp_path)
     trained, fresh = load_seq2seq(str(tmp_path)), load_seq2seq(str(tmp_path), pretrained=False)
@@ -291,6 +315,19 @@ def test_a_class_without_a_row_works_too(kind: str, positions: int | None, tmp_p
     assert [one.texts for one in found] == [one.texts for one in wanted]
     for one, other in zip(found, wanted, strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["gptj", "codegen", "mpt"])
+def test_a_table_of_fixed_positions_ends_where_the_model_fails(kind: str) -> None:
+    shape = {"hidden_size": 32, "n_embd": 32, "d_model": 32, "n_layer": 1, "n_layers": 1, "n_head": 4, "n_heads": 4}
+    table = {"n_positions": 16} if kind != "mpt" else {"max_seq_len": 16}
+    config = AutoConfig.for_model(kind, vocab_size=40, rotary_dim=4, bos_token_id=1, eos_token_id=1, **shape, **table)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    assert limited_positions(model) == 16
+    with torch.no_grad():
+        model(inputs_embeds=torch.zeros(1, 16, 32), use_cache=False)
+        with pytest.raises((IndexError, RuntimeError)):
+            model(inputs_embeds=torch.zeros(1, 17, 32), use_cache=False)
 
 
 @pytest.mark.parametrize("kind", ["rwkv", "openai-gpt"])
