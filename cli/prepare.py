@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slt_cache.corpora.registry import CORPORA, corpus_named
+from slt_cache.errors import InputError
 
 from .endings import Interrupted
 from .help import one_of
@@ -30,7 +31,8 @@ def prepare(
     corpus: Annotated[
         str,
         typer.Argument(
-            help=f"{', '.join(CORPORA)}. avatar is drawn, tsv is your own manifest.tsv.",
+            help=f"{', '.join(CORPORA)}. avatar is drawn, subtitles are your own videos with .vtt, .srt or .eaf files, "
+            "tsv is your own manifest.tsv.",
             autocompletion=one_of(*CORPORA),
         ),
     ],
@@ -42,6 +44,17 @@ def prepare(
     no_probe: Annotated[
         bool, typer.Option("--no-probe", help="tsv only: do not open the videos to find those that cannot be read.")
     ] = False,
+    shift: Annotated[
+        float | None,
+        typer.Option("--shift", help="Seconds to add to all times of caption files; default: corpus.shift, 0."),
+    ] = None,
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            "--tier",
+            help="Tier of ELAN files, or a pattern such as 'Text*'; default: the only one with annotations.",
+        ),
+    ] = None,
 ) -> None:
     """Build a run's manifest.tsv from a corpus and report irregularities.
 
@@ -53,11 +66,15 @@ def prepare(
     from slt_cache.pipeline.prepare import prepare as prepare_run
     from slt_cache.pipeline.probe import probe_clips
 
-    default = corpus_named(corpus, "prepare").config
+    named = corpus_named(corpus, "prepare")
     own = [f"corpus.name={corpus}"]
+    for option, value in (("shift", shift), ("tier", tier)):
+        if value is not None and not named.has_captions:
+            raise InputError(f"--{option} {value}: {corpus} has no caption files. Leave the option out.")
+        own += [] if value is None else [f"corpus.{option}={json.dumps(value, ensure_ascii=False)}"]
     if root is not None:
         own.append(f"corpus.root={json.dumps(str(root.absolute()), ensure_ascii=False)}")  # --set reads YAML
-    opened = replace(options, run=out or options.run).open_run(default=default, own=own, begins=True)
+    opened = replace(options, run=out or options.run).open_run(default=named.config, own=own, begins=True)
     require_used(opened, "prepare", saves=True)
     done = prepare_run(opened, None if no_probe else probe_clips)
     options.print(

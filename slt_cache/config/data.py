@@ -26,14 +26,43 @@ def _one_in_a_whole_number(rate: float) -> float:
 
 class CorpusConfig(Section):
     name: str = "avatar"
-    """Corpus: avatar (the drawn demo corpus), a corpus by name (read from its official files), or tsv (your own
-    manifest.tsv)."""
+    """Corpus: avatar (the drawn demo corpus), a corpus by name (read from its official files), subtitles (your own
+    videos with subtitle files), or tsv (your own manifest.tsv)."""
     root: PathName | None = None
     """Folder of the corpus. tsv: the folder of manifest.tsv. avatar: where the clips are drawn; null for `corpus` in
     the run folder."""
     clips_from: Literal["auto", "videos", "clips"] = "auto"
-    """how2sign: cut clips from the full videos at the realigned times, or use the ready-made clips, which are known to
-    be misaligned. auto: the full video if it exists, else the clip."""
+    """how2sign, openasl: cut clips from the full videos at the annotated times, or use the ready-made clips, which for
+    How2Sign are known to be misaligned. auto: the full video if it exists, else the clip."""
+    alignment: Literal["auto", "signing", "audio"] = "auto"
+    """bobsl: subtitles aligned to the signing or to the audio. auto: to the signing if a programme has them."""
+    sign_language: str | None = None
+    """youtube-sl-25: ISO 639-3 code of one sign language, such as gsg; null for all videos."""
+    captions: str | None = None
+    """youtube-asl, youtube-sl-25, subtitles: language of the captions, such as de for NAME.de.vtt or NAME.de-AT.vtt;
+    null for the language of the corpus, or for captions in only one language."""
+    dev_share: Annotated[float, Field(ge=0.0, le=0.4)] = 0.05
+    """Share of the videos that become dev, for corpora without splits of their own. No video is in two splits."""
+    test_share: Annotated[float, Field(ge=0.0, le=0.4)] = 0.05
+    """Share of the videos that become test, likewise."""
+    tier: str | None = None
+    """subtitles, youtube-asl, youtube-sl-25: tier of ELAN files with the sentences, by its name or a pattern such as
+    `Text*`; null for the only tier that has annotations."""
+    shift: float = 0.0
+    """Corpora with caption files: seconds that are added to all times, to correct captions that are early or late."""
+    join_up_to: Annotated[float, Field(ge=0.0)] = 20.0
+    """subtitles, youtube-asl, youtube-sl-25: most seconds of a sentence that is joined of several captions; 0: each
+    caption is a clip. A caption is joined with the next one unless it ends with `.`, `!` or `?`."""
+    max_gap: Annotated[float, Field(ge=0.0)] = 1.0
+    """Likewise: most seconds between two captions of one sentence."""
+    drop_sounds: bool = True
+    """Likewise: leave out descriptions of sounds, `[...]`, lines in `(...)`, and text between `♪`."""
+    drop_speakers: bool = True
+    """Likewise: leave out what marks speakers: `>>`, a dash, and a name in capitals before a colon."""
+    min_seconds: Annotated[float, Field(ge=0.0)] = 0.2
+    """Likewise: shorter clips are left out."""
+    max_seconds: Annotated[float, Field(gt=0.0)] = 60.0
+    """Likewise: longer clips are left out."""
     clips: Annotated[int, Field(ge=20)] = 1500
     """avatar: number of clips over all splits."""
     language: Literal["de", "en", "zh"] = "de"

@@ -143,8 +143,8 @@ class Corpus(Protocol):
     """Whether the clips are drawn here and stand in for a real corpus."""
     is_own: bool = False
     """Whether the user wrote the annotation and can correct what would stop a training."""
-    compares_bytes: bool = False
-    """Whether copies of a video under different names are searched for by content."""
+    has_captions: bool = False
+    """Whether its sentences are captions, to which corpus.shift and the settings after it apply."""
     notice: str = ""
     """Notice for the cards of models that were trained on it."""
     preset: str | None = None

@@ -1,21 +1,34 @@
 """Label files in circulation instead of the official ones: `labels.SPLIT` or `SPLIT`, a gzipped pickle of {clip: {name,
-text, length, imgs_path?, gloss}} or of a list of such items. The gloss is not read."""
+text, length?, imgs_path?, video_path?, gloss}} or of a list of such items. The gloss is not read."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slt_cache.corpora.base import Problems
+from slt_cache.corpora.base import OTHER_SPLITS, SPLITS, Problems
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.official import UNREADABLE_ROW, Sentence, add_issue, find
+from slt_cache.corpora.cuts import Cut
+from slt_cache.corpora.official import NO_ANNOTATION, UNREADABLE_ROW, Sentence, add_issue, find
 from slt_cache.corpora.pickles import load_plain
+from slt_cache.corpora.search import name_of
 from slt_cache.errors import InputError
 
 
 def find_labels(root: Path, split: str, problems: Problems, alone: bool) -> Path | None:
     """Returns the label file of a split; None if there is none. A file called just `train` counts only if labels are
     `alone`, without official files."""
-    return find(root, (f"labels.{split}", split) if alone else (f"labels.{split}",), problems)
+    names = [f"labels.{name}" for name in (split, *OTHER_SPLITS[split])]
+    return find(root, (*names, split) if alone else names, problems)
+
+
+def label_cuts(root: Path, problems: Problems) -> tuple[list[Cut], list[Path]]:
+    """Returns the clips of the label files of all splits, which are ready cut, and these files."""
+    found = {split: find_labels(root, split, problems, alone=False) for split in SPLITS}
+    sources = {split: path for split, path in found.items() if path is not None}
+    if sources:
+        add_issue(problems, NO_ANNOTATION, (f"{split}: labels.{split}" for split in SPLITS if split not in sources))
+    sentences = [one for split, path in sources.items() for one in read_labels(path, split, problems)]
+    return [Cut(one, ready=(one.video or one.id, one.id)) for one in sentences], list(sources.values())
 
 
 def read_labels(path: Path, split: str, problems: Problems) -> list[Sentence]:
@@ -51,7 +64,7 @@ def _sentence(key: Any, item: Any, split: str, place: str) -> Sentence | None:
     name, text = item.get("name", key), item.get("text")
     if not isinstance(name, str) or not isinstance(text, str):
         return None
-    signer = item.get("signer", "")
+    signer, video = item.get("signer", ""), item.get("video_path")
     return Sentence(
         nfc(name.rpartition("/")[2]),  # 'dev/<name>' in PHOENIX14T's
         split,
@@ -59,6 +72,7 @@ def _sentence(key: Any, item: Any, split: str, place: str) -> Sentence | None:
         signer if isinstance(signer, str) else "",
         _length(item),
         place,
+        nfc(name_of(video)) if isinstance(video, str) else "",
     )
 
 

@@ -2,14 +2,16 @@
 irregularities out. Reads text and file names; opens no video. A sentence here has no field for a gloss, so none gets
 through."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from slt_cache.corpora.base import SPLITS, Clip, Problems
 from slt_cache.corpora.characters import doubts
 from slt_cache.errors import InputError
+from slt_cache.reading import first_line
 
 ABSENT = "named but not on disk"
 UNNAMED = "on disk but not named"
@@ -39,6 +41,8 @@ class Sentence:
     """Length in frames."""
     place: str = ""
     """File and line of the annotation."""
+    video: str = ""
+    """Name of its video without suffix, if the annotation states one; empty for the id."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,14 @@ def read_lines(path: Path) -> list[str]:
     return lines[:-1] if not lines[-1] else lines
 
 
+def read_json(path: Path) -> Any:
+    """Returns the content of an annotation file in JSON. Raises InputError."""
+    try:
+        return json.loads("\n".join(read_lines(path)))
+    except (ValueError, RecursionError) as error:  # including numbers of too many digits and too many brackets
+        raise InputError(f"{path}: not complete JSON ({first_line(error)}). Get the file again.") from error
+
+
 def read_table(path: Path, separator: str, columns: Sequence[str], problems: Problems) -> list[tuple[int, list[str]]]:
     """Returns line number and values of these columns, of a table with a header and no quoting.
 
@@ -139,14 +151,7 @@ def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
                 add_issue(problems, kind, f"{clip_id} ({sentence.place})")
             if text != sentence.text:
                 add_issue(problems, BREAK_REPLACED, clip_id)
-            taken[clip_id] = Sentence(
-                clip_id,
-                sentence.split,
-                text,
-                _writable(without_breaks(sentence.signer)),
-                sentence.length,
-                sentence.place,
-            )
+            taken[clip_id] = replace(sentence, text=text, signer=_writable(without_breaks(sentence.signer)))
     return list(taken.values())
 
 

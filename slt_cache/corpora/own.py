@@ -29,7 +29,6 @@ class Own(Corpus):
 
     root_holds = SOURCE_MANIFEST
     is_own = True
-    compares_bytes = True
 
     def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
         return read_own(folder)

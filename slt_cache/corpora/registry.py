@@ -16,6 +16,16 @@ CORPORA = {
     "phoenix14t": "slt_cache.corpora.phoenix14t",
     "csl-daily": "slt_cache.corpora.csl_daily",
     "how2sign": "slt_cache.corpora.how2sign",
+    "openasl": "slt_cache.corpora.openasl",
+    "youtube-asl": "slt_cache.corpora.youtube_asl",
+    "youtube-sl-25": "slt_cache.corpora.youtube_sl_25",
+    "csl-news": "slt_cache.corpora.csl_news",
+    "dailymoth": "slt_cache.corpora.dailymoth",
+    "bobsl": "slt_cache.corpora.bobsl",
+    "wmt-slt": "slt_cache.corpora.wmt_slt",
+    "isign": "slt_cache.corpora.isign",
+    "uni-sign": "slt_cache.corpora.uni_sign",
+    "subtitles": "slt_cache.corpora.subtitled",
     "tsv": "slt_cache.corpora.own",
 }
 """Name, as in corpus.name and `prepare NAME` -> the module whose `CORPUS` it is."""

@@ -18,10 +18,10 @@ SHORTEST = 0.05
 HASHED_AT_ONCE = 1 << 20
 
 
-def shared_videos(clips: Sequence[Clip], contents: bool = True) -> Problems:
+def shared_videos(clips: Sequence[Clip]) -> Problems:
     """Returns the findings by kind, except what `same video and start on several lines` reports. Links are followed;
-    with `contents`, files of one size are compared by their bytes, and folders of frames by those of all frames."""
-    names = _names(clips, contents)
+    files of one size are compared by their bytes, and folders of frames by those of all frames."""
+    names = _names(clips)
     problems: Problems = {}
     for same in names.values():
         videos = sorted({clip.video for clip in same})
@@ -34,13 +34,11 @@ def shared_videos(clips: Sequence[Clip], contents: bool = True) -> Problems:
     return problems
 
 
-def _names(clips: Sequence[Clip], contents: bool) -> dict[str, list[Clip]]:
+def _names(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
     """Returns identity of a video -> the clips cut from it, in order."""
     videos = {clip.video for clip in clips}
     real = {video: _real(video) for video in videos}
-    identity = {path: str(path) for path in set(real.values())}
-    if contents:
-        identity |= _of_copies(set(real.values()))
+    identity = {path: str(path) for path in set(real.values())} | _of_copies(set(real.values()))
     found: dict[str, list[Clip]] = {}
     for clip in clips:
         found.setdefault(identity[real[clip.video]], []).append(clip)
@@ -69,7 +67,8 @@ def _size(video: Path) -> tuple[int, ...] | None:
     """Returns the bytes of a file, or those of each frame of a folder; None if it cannot be read or is empty."""
     try:
         if video.is_dir():
-            return tuple(frame.stat().st_size for frame in frame_files(video)) or None
+            sizes = tuple(frame.stat().st_size for frame in frame_files(video))
+            return sizes if any(sizes) else None
         return (video.stat().st_size,) if video.stat().st_size else None
     except (OSError, ValueError):
         return None

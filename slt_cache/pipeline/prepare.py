@@ -70,12 +70,14 @@ def make_manifest(run: Run, probe_clips: ProbeClips | None = None) -> Preparatio
     there is nothing to read."""
     corpus = corpus_of(run.config)
     scan = read_corpus(run)
+    if not scan.clips and not corpus.published:
+        raise InputError(_no_clip(run.config.corpus, scan.problems))
     counts = count_by_split(scan.clips)
     found = {
         NOT_PUBLISHED: _deviations(corpus.published, scan.named, counts),
         **scan.problems,
         **(_of_videos(run, scan, probe_clips) if corpus.is_own and probe_clips is not None else {}),
-        **({} if corpus.is_drawn else _for_llm(run, scan.clips, corpus.is_own)),
+        **({} if corpus.is_drawn else _for_llm(run, scan.clips)),
     }
     problems = {kind: entries for kind, entries in found.items() if entries}
     published = {split: list(size.numbers) for split, size in corpus.published.items()}
@@ -91,7 +93,8 @@ def make_manifest(run: Run, probe_clips: ProbeClips | None = None) -> Preparatio
             f"{run.config.corpus.root!a}: a file or folder in it has a name that is not UTF-8 "
             f"({error.object[max(0, error.start - 40) : error.end]!a}). Rename it."
         ) from error
-    unusable = [split for split in published if not any(is_there(clip.video) for clip in of_split(scan.clips, split))]
+    checked = published or [split for split, rows in scan.named.items() if rows and not corpus.is_own]
+    unusable = [split for split in checked if not any(is_there(clip.video) for clip in of_split(scan.clips, split))]
     to_correct = [kind for kind in TO_CORRECT if kind in problems and corpus.is_own]
     return Preparation(run.manifest, counts, published, published_as, problems, unusable, to_correct, run.preparation)
 
@@ -121,11 +124,19 @@ def _too_many_steps(run: Run, probe: Probe) -> list[tuple[str, str]]:
     ]
 
 
-def _for_llm(run: Run, clips: Sequence[Clip], checks_language: bool) -> Problems:
+def _no_clip(corpus: CorpusConfig, problems: Problems) -> str:
+    found = "; ".join(f"{kind}: {entries[0]}" for kind, entries in problems.items())
+    return (
+        f"corpus.root {corpus.root}: no clip can be read ({found or 'the annotation is empty'}). Get the files again."
+    )
+
+
+def _for_llm(run: Run, clips: Sequence[Clip]) -> Problems:
     """Returns the problems that the LLM would only report after stage 1 is trained."""
     from slt_cache.pipeline.fits_llm import language_problem, too_long  # imports torch
 
-    language = language_problem(run.config) if checks_language else None
+    has_own = corpus_of(run.config).language_code(run.config.corpus) is not None
+    language = None if has_own else language_problem(run.config)
     return {
         LANGUAGE: [] if language is None else [language],
         TOO_LONG: too_long(run, clips) if language is None else [],

@@ -7,6 +7,7 @@ from pathlib import Path
 from slt_cache.corpora.base import Clip, CorpusScan
 from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.registry import corpus_of
+from slt_cache.corpora.same_sentences import shared_sentences
 from slt_cache.corpora.same_videos import shared_videos
 from slt_cache.errors import InputError
 from slt_cache.runs.run import Run
@@ -46,7 +47,7 @@ def read_corpus(run: Run) -> CorpusScan:
         _require_root(run, corpus.root_holds)
     scan = corpus.read(run.config.corpus, run.corpus, lambda: not has_trained(run))
     if not corpus.is_drawn:
-        scan.problems.update(shared_videos(scan.clips, contents=corpus.compares_bytes))
+        scan.problems.update({**shared_videos(scan.clips), **shared_sentences(scan.clips)})
     return scan
 
 

@@ -17,6 +17,7 @@ from slt_cache.cli.program import PANELS, program
 from slt_cache.cli.score import PRESETS
 
 from slt_cache.config import shipped_configs
+from slt_cache.corpora.registry import CORPORA
 from slt_cache.metrics.presets import PRESETS as SCORING
 from tests.helpers.commands import slt_cache
 
@@ -130,8 +131,8 @@ LORA = ("r", "alpha", "dropout", "targets", "dora", "rslora")
         ("slt-cache cache ver", ["verify"]),
         ("slt-cache train-visual --con", ["--config", "--continue"]),
         ("slt-cache train-visual --config p", ["paper", "phoenix14t"]),
-        ("slt-cache train-visual --config csl", ["csl_daily"]),
-        ("slt-cache prepare ", ["avatar", "phoenix14t", "csl-daily", "how2sign", "tsv"]),
+        ("slt-cache train-visual --config csl", ["csl_daily", "csl_news"]),
+        ("slt-cache prepare ", list(CORPORA)),
         ("slt-cache eval --split ", ["train", "dev", "test"]),
         ("slt-cache eval --model joint", ["joint", "joint-temporal"]),
         ("slt-cache score --preset p", ["plain", "phoenix14t"]),

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from slt_cache.corpora.how2sign import BEGINS_PAST_END, PAST_END, READY_CUT, read_how2sign
+from slt_cache.corpora.cuts import BEGINS_PAST_END, PAST_END, READY_CUT
+from slt_cache.corpora.how2sign import read_how2sign
 from slt_cache.corpora.official import (
     ABSENT,
     BREAK_REPLACED,

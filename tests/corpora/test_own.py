@@ -45,7 +45,7 @@ def own(tmp_path: Path, video: Path) -> Path:
     folder.mkdir()
     for number, split in enumerate(SPLITS):
         write_video(folder / f"{split}.mp4", 20, first=20 * number)
-    write(folder, *(f"{split}\t{split}\t{split}.mp4\t\t\tein satz" for split in SPLITS))
+    write(folder, *(f"{split}\t{split}\t{split}.mp4\t\t\tein satz {number}" for number, split in enumerate(SPLITS)))
     return folder
 
 

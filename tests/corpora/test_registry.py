@@ -12,7 +12,12 @@ from slt_cache.metrics.presets import PRESETS
 from slt_cache.runs.scoring import preset_of
 from tests.helpers.commands import TINY, slt_cache
 
-NAMES = "avatar, phoenix14t, csl-daily, how2sign, tsv"
+NAMES = (
+    "avatar, phoenix14t, csl-daily, how2sign, openasl, youtube-asl, youtube-sl-25, csl-news, dailymoth, bobsl, "
+    "wmt-slt, isign, uni-sign, subtitles, tsv"
+)
+NO_LANGUAGE = ("youtube-sl-25", "uni-sign", "subtitles")
+"""Corpora whose language only the user knows."""
 
 
 @pytest.fixture
@@ -98,7 +103,8 @@ def test_a_corpus_has_a_shipped_config_of_its_own_and_a_preset_that_exists(name:
     assert corpus.preset in (None, *PRESETS)
 
 
-@pytest.mark.parametrize("name", ["phoenix14t", "csl-daily", "how2sign"])
+@pytest.mark.parametrize("name", [name for name in CORPORA if name not in ("avatar", "tsv")])
 def test_the_shipped_config_of_a_corpus_has_its_language(name: str) -> None:
     config = load_config(corpus_named(name).config)
     assert corpus_named(name).language_code(config.corpus) == config.llm.language
+    assert (config.llm.language is None) == (name in NO_LANGUAGE)

@@ -136,7 +136,7 @@ def ready_cut(root: Path) -> Path:
     return root
 
 
-def video(path: Path, count: int = 25) -> Path:
+def video(path: Path, count: int = 25, first: int = 0) -> Path:
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def video(path: Path, count: int = 25) -> Path:
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"
         for number in range(count):
-            picture = np.full((32, 32, 3), number, np.uint8)
+            picture = np.full((32, 32, 3), first + number, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return path

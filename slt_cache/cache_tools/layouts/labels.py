@@ -14,7 +14,7 @@ from slt_cache.cache_tools.layouts.base import Texts, named, own_id, own_text
 from slt_cache.cache_tools.layouts.pickled_arrays import load_arrays
 from slt_cache.corpora.base import Problems, own_name
 from slt_cache.corpora.characters import nfc
-from slt_cache.corpora.how2sign_rows import read_rows as read_how2sign
+from slt_cache.corpora.how2sign import read_how2sign_rows
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import read_rows, remarks, values_by_column
 from slt_cache.errors import InputError
@@ -113,8 +113,8 @@ def _table(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _how2sign(path: Path, split: str) -> Iterator[tuple[str, str, str]]:
     problems: Problems = {}
-    for row in read_how2sign(path, problems):
-        yield split, row.clip, own_text(row.text, row.place)
+    for row in read_how2sign_rows(path, split, problems):
+        yield split, row.sentence.id, own_text(row.sentence.text, row.sentence.place)
     for kind, entries in problems.items():
         log(f"{path}: {kind}: {named(entries)}")
 

@@ -1,48 +1,45 @@
-"""One how2sign_realigned_SPLIT.csv in, its rows out. Copies with tabs and with commas are in circulation, each with and
-without the quotes of csv; the format is decided line by line, so that a lone `"` in a sentence swallows no other
-row."""
+"""An annotation file of an official corpus with a line for each clip: rows out. Copies with tabs and with commas are in
+circulation, each with and without the quotes of csv; the format is decided line by line, so that a lone `"` in a
+sentence swallows no other row."""
 
 import csv
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from slt_cache.corpora.base import Problems
-from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.official import UNREADABLE_ROW, add_issue, read_lines
 from slt_cache.errors import InputError
 
-COLUMNS = ("VIDEO_NAME", "SENTENCE_NAME", "START_REALIGNED", "END_REALIGNED", "SENTENCE")
 MAX_BREAKS = 5
 """Most line breaks in one quoted sentence."""
+T = TypeVar("T")
+_CLOCK = re.compile(r"(?:(\d{1,5}):)?([0-5]?\d):([0-5]?\d(?:[.,]\d{1,9})?)", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One sentence of a full video."""
-
-    video: str
-    clip: str
-    """Name of the sentence, and of the ready-cut clip."""
-    start: float
-    """Beginning in seconds."""
-    end: float
-    """End in seconds."""
-    text: str
-    place: str
-    """File and line."""
-
-
-def read_rows(path: Path, problems: Problems) -> list[Row]:
-    """Returns the rows in the order of the file. Raises InputError if the header lacks a column."""
+def read_rows(
+    path: Path,
+    columns: Sequence[str],
+    row_of: Callable[[dict[str, str], str], T],
+    problems: Problems,
+    no_header: Sequence[str] = (),
+    advice: str = "Is this the official file? Get it again.",
+) -> list[T]:
+    """Returns the rows in the order of the file. `row_of` makes one of the values by column and the place, file and
+    line, and raises ValueError for a row that cannot be read, which is then listed. `no_header` names the columns of
+    copies without a header. Raises InputError, with the advice, if the header lacks one of the `columns`."""
     lines = read_lines(path)
     separator = "\t" if lines and "\t" in lines[0] else ","
     header = _values(lines[0], separator) if lines else []
-    missing = [column for column in COLUMNS if column not in header]
-    if missing:
-        raise InputError(f"{path}: the header lacks {', '.join(missing)}. Use the re-aligned file of How2Sign.")
-    rows: list[Row] = []
+    missing = [column for column in columns if column not in header]
     number = 1
+    if missing and no_header and len(header) == len(no_header):
+        header, number = list(no_header), 0
+    elif missing:
+        raise InputError(f"{path}: the header lacks {', '.join(missing)}. {advice}")
+    rows: list[T] = []
     while number < len(lines):
         line, more = _joined(lines, number, separator, len(header))
         place = f"{path.name} line {number + 1}"
@@ -50,7 +47,8 @@ def read_rows(path: Path, problems: Problems) -> list[Row]:
         if not line.strip():
             continue
         try:
-            rows.append(_row(dict(zip(header, _checked(line, separator, len(header)), strict=True)), place))
+            values = _checked(line, separator, len(header))
+            rows.append(row_of(dict(zip(header, values, strict=True)), place))
         except ValueError as error:
             add_issue(problems, UNREADABLE_ROW, f"{place}: {error}")
     return rows
@@ -97,18 +95,25 @@ def _unquoted(value: str) -> str:
     return inner.replace('""', '"') if quoted or has_break else value
 
 
-def _row(values: dict[str, str], place: str) -> Row:
-    start, end = _seconds(values["START_REALIGNED"]), _seconds(values["END_REALIGNED"])
-    if end <= start:
-        raise ValueError(f"end {end} is not after start {start}")
-    return Row(nfc(values["VIDEO_NAME"]), nfc(values["SENTENCE_NAME"]), start, end, values["SENTENCE"], place)
+def span(start: str, end: str) -> tuple[float, float]:
+    """Returns two times in seconds. Raises ValueError unless the first comes before the second."""
+    times = seconds(start), seconds(end)
+    if times[1] <= times[0]:
+        raise ValueError(f"end {times[1]} is not after start {times[0]}")
+    return times
 
 
-def _seconds(value: str) -> float:
+def seconds(value: str) -> float:
+    """Returns the seconds of a time such as 75.5, 01:15.5 or 00:01:15,500. Raises ValueError if it is none."""
+    clock = _CLOCK.fullmatch(value.strip())
     try:
-        seconds = float(value)
+        if clock is None:
+            number = float(value)
+        else:
+            hours, minutes, rest = clock.groups()
+            number = round(int(hours or 0) * 3600 + int(minutes) * 60 + float(rest.replace(",", ".")), 6)
     except ValueError:
         raise ValueError(f"{value[:40]!r} is not a number of seconds") from None
-    if not math.isfinite(seconds) or seconds < 0:
+    if not math.isfinite(number) or number < 0:
         raise ValueError(f"{value[:40]!r} is not a time in a video")
-    return seconds
+    return number

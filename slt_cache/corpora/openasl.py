@@ -1,0 +1,83 @@
+"""OpenASL (Shi et al. 2022): openasl-v1.0.tsv with the full videos from YouTube, cut at its times, or with the clips
+that its scripts cut and crop; or the label files in circulation instead of the table."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from slt_cache.config import CorpusConfig
+from slt_cache.corpora.annotation_table import read_rows, span
+from slt_cache.corpora.base import Corpus, CorpusScan, Problems, SplitSize, no_such_split, own_name
+from slt_cache.corpora.characters import nfc
+from slt_cache.corpora.cuts import Cut, scan_cuts
+from slt_cache.corpora.labels import label_cuts
+from slt_cache.corpora.official import Sentence
+from slt_cache.corpora.search import files_below, first_named, videos_by_name
+from slt_cache.errors import InputError
+
+TABLES = ("openasl-v1.0.tsv", "openasl.tsv")
+COLUMNS = ("vid", "yid", "start", "end", "split")
+TEXTS = ("raw-text", "raw_text", "text", "sentence", "translation", "en")
+"""Names of the column with the sentence, in order of preference; `gloss` and `tokenized-text` are not read."""
+COLONS = (":", "%", "-", "_", ".", "")
+"""What stands for the colons of a clip's name in file names: its own scripts write `%`, and not all disks allow `:`."""
+
+
+def read_openasl(root: Path, clips_from: str = "auto") -> CorpusScan:
+    """Reads the clips of the three splits. Raises InputError if no annotation is found or if a file is broken."""
+    problems: Problems = {}
+    files = files_below(root, lambda name: name.lower() in TABLES)
+    table = first_named(files, TABLES, problems)
+    if table is not None:
+        return scan_cuts(
+            read_rows(table, COLUMNS, _cut, problems),
+            videos_by_name(files, problems),
+            problems,
+            [table],
+            root,
+            clips_from,
+        )
+    cuts, sources = label_cuts(root, problems)
+    if not sources:
+        raise InputError(
+            f"{root}: no {TABLES[0]} in this folder or below, and no labels.train (or of val and test). Name the "
+            "folder of OpenASL."
+        )
+    return scan_cuts(cuts, videos_by_name(files, problems), problems, sources, root, clips_from)
+
+
+def _cut(values: dict[str, str], place: str) -> Cut:
+    split = own_name(values["split"])
+    if split is None:
+        raise ValueError(f"split {no_such_split(values['split'])}")
+    text = next((values[column] for column in TEXTS if column in values), None)
+    if text is None:
+        raise InputError(
+            f"{place}: the header has none of {', '.join(TEXTS)}. Is this the official file? Get it again."
+        )
+    start, end = span(values["start"], values["end"])
+    clip = nfc(values["vid"])
+    ready = tuple(dict.fromkeys(clip.replace(":", sign) for sign in COLONS))
+    return Cut(Sentence(clip, split, text, place=place), start, end, nfc(values["yid"]), ready)
+
+
+class OpenASL(Corpus):
+    """OpenASL. Rows are as Shi et al. 2022 publish them; many of the videos are no longer public. Frames are estimated
+    from its 288 hours at 30 frames a second."""
+
+    config = "openasl"
+    root_holds = "OpenASL"
+    published: ClassVar = {
+        "train": SplitSize(96_476, frames=30_490_000),
+        "dev": SplitSize(966, frames=305_000),
+        "test": SplitSize(975, frames=308_000),
+    }
+
+    def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
+        return read_openasl(folder, settings.clips_from)
+
+    def language_code(self, settings: CorpusConfig) -> str | None:
+        return "en_XX"
+
+
+CORPUS: Corpus = OpenASL()
