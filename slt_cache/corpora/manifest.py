@@ -141,7 +141,7 @@ def _seconds(row: dict[str, str], column: str) -> float | None:
     except ValueError:
         raise ValueError(f"{column} {value!r} is not a number of seconds, such as 12.4") from None
     if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{column} {value!r} is not a time in the video")
+        raise ValueError(f"{column} {value!r} is not a time in the video; leave it empty for the whole video")
     return seconds
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from slt_cache.advice import command
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.base import SPLITS, Clip, Corpus, CorpusScan, count_by_split
 from slt_cache.corpora.characters import doubtful, is_there
@@ -20,6 +21,8 @@ MAX_LINES = 200
 """Most bad lines in an error."""
 ABSENT = "video not found"
 EMPTY_SPLIT = "split without a clip"
+WITHOUT = {"train": ": needed for training; to score clips with a trained run: {}"}
+"""What to do without a split."""
 QUOTES_REMOVED = "quotes of csv, removed"
 QUOTES_KEPT = "values that look quoted (kept as they are)"
 
@@ -46,7 +49,11 @@ def read_own(folder: Path) -> CorpusScan:
     clips = manifest.clips
     problems = {
         ABSENT: [f"line {number}: {clip.id} ({clip.video})" for number, clip in absent(manifest.numbered)],
-        EMPTY_SPLIT: [split for split in SPLITS if not any(clip.split == split for clip in clips)],
+        EMPTY_SPLIT: [
+            f"{split}{WITHOUT.get(split, '').format(command('eval', manifest=path, run='RUN'))}"
+            for split in SPLITS
+            if not any(clip.split == split for clip in clips)
+        ],
         "same video and start on several lines": _repeated(manifest.numbered),
         QUOTES_REMOVED: [f"line {number}" for number in manifest.unquoted],
         QUOTES_KEPT: [f"line {number}" for number in manifest.doubtful],
