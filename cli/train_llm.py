@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slt_cache.distributed.processes import join, main_process_first
+from slt_cache.text.families import LIGHT_T
 
 from .endings import Interrupted
 from .options import TRAINING_OPTIONS, Options, keep_few_kernels, require_used, takes
@@ -31,6 +32,15 @@ def train_llm(
             "[default: what the folder --run holds]",
         ),
     ] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            "--llm",
+            metavar="NAME",
+            help="Short for --set llm.name=NAME: a hub name or folder, small-mbart, small-mt5, or light-t, the light "
+            "translator of stage 1, trained on any cache in minutes.",
+        ),
+    ] = None,
 ) -> None:
     """Stage 2: fine-tune the adapter and the LLM from the feature cache.
 
@@ -41,7 +51,8 @@ def train_llm(
     elif origin is not None:
         features = _started_from(origin, options.run, features)
     imported = any(one.replace(" ", "") == "features.level=imported" for one in options.settings or [])
-    opened = options.open_run(draws=not imported, begins=imported).with_own_seed()
+    own = [] if llm is None else [f"llm.name={llm}"]
+    opened = options.open_run(own=own, draws=not imported, begins=imported).with_own_seed()
     if opened.config.llm_training.unfreeze != "none":
         _train_unfrozen(options, opened)
     else:
@@ -71,7 +82,8 @@ def _train_from_cache(options: Options, opened: "Run", features: str) -> None:
             "--allow-missing: stage 2 opens no videos, unless --set llm_training.unfreeze=temporal or =all. "
             f"The cache decides which clips it has: {opened.command('extract-features --allow-missing')}"
         )
-    require_used(opened, "train-llm", saves=opened.config.llm.pretrained)
+    used = "train-llm" if opened.config.llm.name != LIGHT_T else "train-llm light-t"
+    require_used(opened, used, saves=opened.config.llm.pretrained)
     cache = opened.find_features(features)
     if options.dry_run:
         options.print_dry_run(opened, "train-llm", cache)

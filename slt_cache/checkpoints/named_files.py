@@ -9,7 +9,7 @@ from typing import Any
 from slt_cache.checkpoints.record import Record
 from slt_cache.config import Config, EncoderConfig
 from slt_cache.hashes import file_sha256
-from slt_cache.text.families import small_family
+from slt_cache.text.families import is_made_here
 
 BUILT_IN = ("none", "imagenet")
 """Names of weights that are not files, whatever the working directory holds."""
@@ -27,7 +27,7 @@ def content_of(name: str, made: Record | None = None) -> str:
 
     A deleted file has not changed: if the record `made` has it under the same name, its content is taken from there."""
     path = Path(name)
-    if name in BUILT_IN or small_family(name) is not None:
+    if name in BUILT_IN or is_made_here(name):
         return name
     if path.is_file():
         return f"sha256:{file_sha256(path)}"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from transformers import PreTrainedModel
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.record import Record, read_record, save_record
@@ -111,8 +112,12 @@ def _translator(
     encoder: EncoderConfig, video: VideoConfig, light_t: LightTConfig, tokenizer: Tokenizer
 ) -> VisualTranslator:
     visual = new_encoder(encoder, video)
-    seq2seq = make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout, tokenizer.start)
-    return VisualTranslator(visual, SignTranslator(encoder.dim, seq2seq, tokenizer.start))
+    return VisualTranslator(visual, SignTranslator(encoder.dim, new_light_t(light_t, tokenizer), tokenizer.start))
+
+
+def new_light_t(light_t: LightTConfig, tokenizer: Tokenizer) -> PreTrainedModel:
+    """Makes an untrained Light-T that writes the tokens of a tokenizer."""
+    return make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout, tokenizer.start)
 
 
 def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, record: Record) -> None:

@@ -41,6 +41,8 @@ class LoraConfig(Section):
         return _without_off(self, {"dora", "rslora"})
 
 
+LIGHT_T = "light-t"
+"""Value of llm.name for a Light-T, which learns from features alone, with the tokenizer of a small LLM."""
 VIDEO = "{video}"
 """Placeholder of the video in a prompt."""
 
@@ -48,7 +50,9 @@ VIDEO = "{video}"
 class LlmConfig(Section):
     name: PathName = "facebook/mbart-large-cc25"
     """Hub name or local folder of an encoder-decoder (MBart, T5) or a decoder-only LLM (Gemma, Llama), or path of a
-    .gguf file; or small-mbart or small-mt5, which `slt-cache llm pretrain` trains from text."""
+    .gguf file; or small-mbart or small-mt5, which `slt-cache llm pretrain` trains from text; or light-t, a Light-T of
+    `light_t.size` that learns from the features alone, at `control.lr` unless llm_training.lr and adapter_lr are set
+    together with it."""
     pretrained: bool = True
     """Load the pre-trained weights; false: the same architecture from scratch (paper, table 10)."""
     trim: bool = True
@@ -108,6 +112,8 @@ class LlmConfig(Section):
     def _something_to_adapt(self) -> "LlmConfig":
         if self.lora is not None and not self.pretrained:
             raise ValueError("with pretrained false, LoRA would freeze random weights; set lora to null")
+        if self.lora is not None and self.source == LIGHT_T:
+            raise ValueError(f"{LIGHT_T} is not pre-trained, and LoRA would freeze random weights; set lora to null")
         if self.init_from is not None and not self.pretrained:
             raise ValueError("init_from takes trained weights; set pretrained to true, or init_from to null")
         if self.lora is None and (self.dtype != "float32" or self.quantize):

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from slt_cache.config.llm import VIDEO
+from slt_cache.config.llm import LIGHT_T, VIDEO
+from slt_cache.config.llm_training import ControlConfig
 from slt_cache.config.plain_yaml import dump_yaml, load_yaml, shortened, shortened_text
 from slt_cache.config.reference import section_in
 from slt_cache.config.run import Config
@@ -38,10 +39,30 @@ def shipped_configs() -> list[str]:
 
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """Loads a shipped config by name or a YAML file by path, with `section.key=value` overrides applied."""
-    settings = _read_settings(source)
-    for override in for_each_stage(overrides):
+    settings, overrides = _read_settings(source), for_each_stage(overrides)
+    before = _llm_name(settings)
+    for override in overrides:
         _apply(settings, override)
+    if _llm_name(settings) == LIGHT_T:
+        _set_lrs_of_light_t(settings, before, overrides)
     return check_config(settings, " --set ".join([source, *overrides]))
+
+
+def _llm_name(settings: Mapping[str, Any]) -> Any:
+    llm = settings.get("llm")
+    return llm.get("name") if isinstance(llm, dict) else None
+
+
+def _set_lrs_of_light_t(settings: dict[str, Any], before: Any, overrides: Sequence[str]) -> None:
+    """Sets the learning rates of stage 2 to the Light-T baseline's, but for those that are stated for a Light-T: in a
+    file that names it, or with it on the command line. Rates for a pre-trained LLM would teach it nothing."""
+    training, control = settings.setdefault("llm_training", {}), settings.get("control") or {}
+    if not isinstance(training, dict) or not isinstance(control, dict):
+        return  # refused later
+    stated = {one.partition("=")[0].strip().removeprefix("llm_training.") for one in overrides}
+    stated |= training.keys() if before == LIGHT_T else set()
+    lr = control.get("lr", ControlConfig().lr)
+    training.update({name: lr for name in ("lr", "adapter_lr") if name not in stated})
 
 
 def for_each_stage(overrides: Sequence[str]) -> list[str]:

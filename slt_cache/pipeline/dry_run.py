@@ -30,7 +30,7 @@ from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.runs.variants import LLM, PRETRAINING, VISUAL, Variant, trained_by
-from slt_cache.text.families import small_family
+from slt_cache.text.families import is_made_here
 from slt_cache.training.progress_bar import duration
 
 FLOAT = 4
@@ -233,7 +233,7 @@ def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) 
     loop = _loop(config, variant)
     translator = rates.translator(config.llm.name if variant.llm else config.light_t.size)
     parameters = translator.parameters
-    if variant.llm and small_family(config.llm.name) is None and not config.llm.trim:
+    if variant.llm and not is_made_here(config.llm.name) and not config.llm.trim:
         parameters = parameters + (WHOLE_VOCABULARY - TRIMMED_VOCABULARY) * HIDDEN
     activations = translator.saved_bytes * loop.batch_size
     if config.compute.precision != "fp32":

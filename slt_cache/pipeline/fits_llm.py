@@ -13,7 +13,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import scratch_folder
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
-from slt_cache.text.families import family_of_config, is_decoder_only, small_family, small_positions
+from slt_cache.text.families import family_of_config, is_decoder_only, is_made_here, small_family, small_positions
 from slt_cache.text.sources import local_config
 
 _LIKE_MBART = re.compile("[a-z]{2}_[A-Z]{2}")
@@ -25,12 +25,12 @@ START = 2
 def language_problem(config: Config) -> str | None:
     """Returns why the language setting is unusable; None if it is usable."""
     try:
-        language, small = language_code(config), small_family(config.llm.source)
-        if small is not None and not _LIKE_MBART.fullmatch(language or ""):
+        language, own = language_code(config), is_made_here(config.llm.source)
+        if own and not _LIKE_MBART.fullmatch(language or ""):
             from slt_cache.text.tokenizer import require_mbart_language
 
             require_mbart_language(language)
-        if language is None and small is None and _wants_language(config.llm.source):
+        if language is None and not own and _wants_language(config.llm.source):
             return f"llm.language: not set, but {config.llm.source} needs one. Set it, --set llm.language=CODE."
         preset_of(config)
     except InputError as error:
@@ -95,7 +95,7 @@ def _is_noised(run: Run, clip: Clip) -> bool:
 
 def positions_of(name: str) -> int | None:
     """Returns the number of positions of an LLM; None if unlimited or unknown."""
-    if small_family(name) is not None:
+    if is_made_here(name):
         return small_positions(name)
     config = local_config(name)
     family = family_of_config(config)
@@ -117,7 +117,7 @@ def _tokenizer(run: Run, clips: Sequence[Clip]) -> Any:
 
     llm, language = run.config.llm, language_code(run.config)
     try:
-        if small_family(llm.source) is None:
+        if not is_made_here(llm.source):
             return load_tokenizer(llm.source, language)
         sentences = pretraining_text(run, clips)
         alone = characters_of(clip.text for clip in of_split(clips, "train")) - characters_of(sentences)

@@ -20,7 +20,7 @@ from slt_cache.progress import log
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.run import Run
-from slt_cache.text.families import small_family
+from slt_cache.text.families import is_made_here
 from slt_cache.text.prompt import prompt_texts
 from slt_cache.text.tokenizer import Tokenizer, characters_of, load_inner, load_tokenizer, train_tokenizer
 
@@ -70,7 +70,7 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived, prompted: bool
 def ensure_tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
     """Returns the tokenizer of the run's LLM, training that of a small one if needed."""
     llm, language = run.config.llm, language_code(run.config)
-    if small_family(llm.source) is None:
+    if not is_made_here(llm.source):
         return load_tokenizer(ensure_llm(run, clips, derived), language)
     sentences = pretraining_text(run, clips)
     settings = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from slt_cache.checkpoints.visual import new_light_t
 from slt_cache.config import LoraConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.registry import language_code
@@ -19,7 +20,7 @@ from slt_cache.pipeline.llm_tokenizer import content_name, ensure_llm, shared_to
 from slt_cache.pipeline.pretrain_llm import ensure_pretrained, new_small_llm
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
-from slt_cache.text.families import small_family
+from slt_cache.text.families import LIGHT_T, small_family
 from slt_cache.text.prompt import has_prompt, with_prompt
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -94,6 +95,9 @@ def _whole_llm(
     load = partial(load_seq2seq, dropout=dropout, tokenizer=tokenizer, **types)
     named = {"name": content_name(run)} if initial is None else initial.recorded
     settings: dict[str, Any] = {"llm": {**llm.recorded(), **named}}
+    if llm.source == LIGHT_T:
+        light_t = run.config.light_t if dropout is None else run.config.light_t.model_copy(update={"dropout": dropout})
+        return {**settings, "light_t": light_t.model_dump()}, partial(new_light_t, light_t, tokenizer)
     is_small = small_family(llm.source) is not None
     name = "" if is_small else ensure_llm(run, clips, derived, has_prompt(llm))
     if run.pretrains_llm:

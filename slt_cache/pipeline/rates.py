@@ -16,7 +16,7 @@ from slt_cache.models.llm.small import make_of_shape, make_one_layer, make_small
 from slt_cache.models.translators import LIGHT_T_SIZES, SignTranslator, make_light_t
 from slt_cache.pipeline.workload import Workload
 from slt_cache.runs.variants import BASELINE, MODELS, VISUAL
-from slt_cache.text.families import likely_family, small_family
+from slt_cache.text.families import LIGHT_T, likely_family, small_family
 from slt_cache.text.sources import local_config
 from slt_cache.training.optimizers import AdamW
 
@@ -174,8 +174,9 @@ def _saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module) -> int:
 def _make(name: str, config: Config) -> tuple[Any, int]:
     """Makes a model to measure, and returns how many times more layers the real one has. A large LLM is represented by
     one layer of encoder and decoder, in the shape of its family's most used model."""
-    if name in LIGHT_T_SIZES:
-        return make_light_t(name, TRIMMED_VOCABULARY, 1, 2, config.light_t.dropout), 1
+    if name in (*LIGHT_T_SIZES, LIGHT_T):
+        size = config.light_t.size if name == LIGHT_T else name
+        return make_light_t(size, TRIMMED_VOCABULARY, 1, 2, config.light_t.dropout), 1
     if small_family(name) is not None:
         return make_small(name, config.llm_pretraining, config.llm_pretraining.vocabulary, 1, 2, 4), 1
     own = local_config(name)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.checkpoints.record import Record, read_record
-from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
+from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_light_t
 from slt_cache.config import LightTConfig, OptimizerConfig
 from slt_cache.features.cache import FeatureCache
-from slt_cache.models.translators import SignTranslator, make_light_t
+from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.run_stage import run_stage
 from slt_cache.pipeline.train_from_cache import CacheStage, cache_settings, open_splits
 from slt_cache.runs.run import Run
@@ -57,10 +57,8 @@ class BaselineStage(CacheStage):
     def make_model(self) -> SignTranslator:
         if _is_read_by_stage_1(self.splits.train):
             return self.visual.model.translator
-        light_t, tokenizer = LightTConfig.model_validate(self.visual.record.settings["light_t"]), self.tokenizer
-        size, dropout = light_t.size, light_t.dropout
-        seq2seq = make_light_t(size, len(tokenizer), tokenizer.pad, tokenizer.eos, dropout, tokenizer.start)
-        return SignTranslator(self.splits.train.dim, seq2seq, tokenizer.start)
+        light_t = LightTConfig.model_validate(self.visual.record.settings["light_t"])
+        return SignTranslator(self.splits.train.dim, new_light_t(light_t, self.tokenizer), self.tokenizer.start)
 
 
 def _is_read_by_stage_1(train_split: FeatureCache) -> bool:

@@ -25,7 +25,7 @@ from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.variants import LLM, SCRATCH
-from slt_cache.text.families import small_family, small_positions
+from slt_cache.text.families import is_made_here, small_positions
 
 
 def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
@@ -86,8 +86,7 @@ def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
     if train_split.spec.level == IMPORTED:
         texts = zip(train_split.ids, train_split.texts, strict=True)
         return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
-    is_small = small_family(run.config.llm.source) is not None
-    if is_small and run.config.encoder.name is None and not run.tokenizer.is_dir():
+    if is_made_here(run.config.llm.source) and run.config.encoder.name is None and not run.tokenizer.is_dir():
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)

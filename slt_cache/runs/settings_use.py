@@ -63,6 +63,7 @@ USED = {
     "extract-features --encoder": ("features", "compute", *PIXELS),
     "llm pretrain": ("seed", "corpus", "llm", "llm_pretraining", "compute"),
     "train-llm": _LLM,
+    "train-llm light-t": (*_LLM, "light_t", "control.lr"),
     "train-llm unfrozen": (*_LLM, *PIXELS),
     "train-joint": (*_LLM, *PIXELS),
     "eval": ("features", "encoder.name", *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from slt_cache.config.llm import LIGHT_T as LIGHT_T
 from slt_cache.errors import InputError
 from slt_cache.text.sources import config_of, local_config
 from slt_cache.text.target_start import (
@@ -229,6 +230,12 @@ def small_family(name: str) -> Family | None:
     """Returns the family of a small LLM made here; None if `name`, a value of llm.name, is not one."""
     family = FAMILIES.get(name.removeprefix(SMALL)) if name.startswith(SMALL) else None
     return family if family is not None and family.small is not None else None
+
+
+def is_made_here(name: str) -> bool:
+    """Returns whether `name`, a value of llm.name, is a model made here, with a tokenizer trained here: a small LLM, or
+    a Light-T."""
+    return name == LIGHT_T or small_family(name) is not None
 
 
 def small_names() -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.hashes import RECORD_FILE, require_whole
 from slt_cache.reading import RESTORE, first_line, read_object
-from slt_cache.text.families import small_names, titles
+from slt_cache.text.families import LIGHT_T, small_names, titles
 from slt_cache.text.sources import gguf_message, is_gguf, require_gguf
 
 CONFIG_FILE = "config.json"
@@ -149,6 +149,6 @@ def hub_message(name: str, error: Exception) -> str:
         return f"llm.name {name}: no model can be loaded from this folder ({reason}). It must hold {files}."
     return (
         f"llm.name {name}: neither a model folder nor available from the hub ({reason}), nor one of those made "
-        f"here ({', '.join(small_names())}). With a network, download {files}: hf download {name} --local-dir FOLDER. "
-        "Then set llm.name to that folder, and HF_HUB_OFFLINE=1 to stay offline."
+        f"here ({', '.join([*small_names(), LIGHT_T])}). With a network, download {files}: hf download {name} "
+        "--local-dir FOLDER. Then set llm.name to that folder, and HF_HUB_OFFLINE=1 to stay offline."
     )

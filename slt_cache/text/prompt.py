@@ -4,7 +4,7 @@ from typing import Any
 
 from slt_cache.config.llm import VIDEO, LlmConfig
 from slt_cache.errors import InputError
-from slt_cache.text.families import is_decoder_only, small_family
+from slt_cache.text.families import is_decoder_only, is_made_here
 from slt_cache.text.sources import local_config
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -18,9 +18,9 @@ def has_prompt(llm: LlmConfig) -> bool:
     takes none, as far as its config is on this machine."""
     if llm.prompt == VIDEO and not llm.chat_template:
         return False
-    small = small_family(llm.source) is not None
-    config = None if small else local_config(llm.source)
-    if small or (config is not None and not is_decoder_only(llm.source, config)):
+    own = is_made_here(llm.source)
+    config = None if own else local_config(llm.source)
+    if own or (config is not None and not is_decoder_only(llm.source, config)):
         raise InputError(
             f"llm.prompt: {llm.source} is an encoder-decoder, which takes no prompt. Omit llm.prompt and "
             "llm.chat_template, or use a decoder-only LLM."
