@@ -55,6 +55,10 @@ class Encoder(Protocol):
         """Settings with which its frames are read."""
 
     @property
+    def licence(self) -> str:
+        """Licence of code and weights, in one line."""
+
+    @property
     def made_at(self) -> str:
         """Time when its training finished, ISO 8601; empty if unknown."""
 

@@ -1,5 +1,7 @@
 """Image classifiers of torchvision as they come, frozen, without their last layer: `resnet18`, `torchvision:NAME`."""
 
+from pathlib import Path
+
 import torch
 import torchvision
 from torch import nn
@@ -53,7 +55,7 @@ def load(kind: Backbone, name: str, config: EncoderConfig, video: VideoConfig) -
         name,
         dim,
         tensors_sha256(network.state_dict()),
-        OF_IMAGENET if is_imagenet else f"code {LICENCE}; weights {config.weights}: not stated",
+        OF_IMAGENET if is_imagenet else f"code {LICENCE}; weights {Path(config.weights).name}: not stated",
         seen.model_copy(update=normalization),
         options=options,
         backbone=backbone,

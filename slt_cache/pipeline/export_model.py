@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from slt_cache.checkpoints.card import model_card
 from slt_cache.checkpoints.end_to_end import LLM_FOLDER, load_end_to_end
 from slt_cache.checkpoints.record import Record, write_record
 from slt_cache.checkpoints.translator import about_of, require_llm
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, save_encoder
+from slt_cache.config import Config, EncoderConfig
 from slt_cache.config.plain_yaml import dump_yaml
 from slt_cache.encoders.base import Encoder
 from slt_cache.errors import InputError
@@ -21,7 +23,7 @@ from slt_cache.hashes import EDITABLE, RECORD_FILE, hashes_of, require_whole
 from slt_cache.models.saved import read_about, write_search, write_translator
 from slt_cache.models.saved_lora import BASE_WEIGHTS, LORA_FOLDER, lora_base
 from slt_cache.pipeline.encoder import encoder_of
-from slt_cache.pipeline.model_folder import ENCODER_FOLDER, SECTIONS, SETTINGS_FILE
+from slt_cache.pipeline.model_folder import ENCODER_FOLDER, OF_NAMED_ENCODER, PROGRAM, SECTIONS, SETTINGS_FILE
 from slt_cache.reading import read_object
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST
@@ -63,19 +65,12 @@ def export_model(run: Run, out: Path, model: str = "llm", with_base: bool = True
     if out.exists() or out.is_symlink():
         raise InputError(f"{out}: already exists; export-model does not overwrite. Choose another --out.")
     source = _source(run, model, with_base)
-    encoder = source.encoder
-    if not isinstance(encoder, VisualCheckpoint):
-        raise InputError(
-            f"{run.folder}: its encoder {run.config.encoder.name} cannot be exported yet. Copy the run folder."
-        )
     with replacing(out) as folder:
         source.write(folder)
-        save_encoder(folder / ENCODER_FOLDER, encoder, _spec(source.record).level)
-        settings = run.config.model_dump(mode="json", include=set(SECTIONS))
-        write_text(folder / SETTINGS_FILE, f"{HEADER}\n{dump_yaml(settings)}")
+        _write_encoder(folder, run.config, source)
         write_search(folder, run.config.generation.model_dump(mode="json"))
         decoder_only = not read_object(folder / "config.json").get("is_encoder_decoder", False)
-        write_text(folder / EDITABLE[0], model_card(read_about(folder), decoder_only, encoder.licence))
+        write_text(folder / EDITABLE[0], model_card(read_about(folder), decoder_only, source.encoder.licence))
         files = hashes_of(folder)
         write_record(folder, replace(source.record, named={}, files=files, log_sha256=None, state_sha256=None))
     size = sum((out / name).stat().st_size for name in files)
@@ -109,6 +104,35 @@ def _light_t_of_stage_1(run: Run, visual: VisualCheckpoint) -> _Source:
         write_translator(folder, visual.model.translator, visual.tokenizer, about_of(record))
 
     return _Source(record, visual, write)
+
+
+def _write_encoder(folder: Path, config: Config, source: _Source) -> None:
+    """Writes what the encoder needs, and the settings: of a named encoder its name and the files that it was made from,
+    of others the weights."""
+    sections: tuple[str, ...] = SECTIONS
+    if isinstance(source.encoder, VisualCheckpoint):
+        save_encoder(folder / ENCODER_FOLDER, source.encoder, _spec(source.record).level)
+    else:
+        sections = (*SECTIONS, *OF_NAMED_ENCODER)
+        config = config.model_copy(update={"encoder": _copied(config.encoder, folder / ENCODER_FOLDER)})
+    settings = config.model_dump(mode="json", include=set(sections))
+    write_text(folder / SETTINGS_FILE, f"{HEADER}\n{dump_yaml(settings)}")
+
+
+def _copied(encoder: EncoderConfig, folder: Path) -> EncoderConfig:
+    """Copies the folder and the file that a named encoder was made from, but no program; returns its settings, which
+    name them without the folders of this machine."""
+    kind, _, which = (encoder.name or "").partition(":")
+    names: dict[str, Any] = {"init_from": None, "init_without": ()}
+    for name, path, kept in (("name", Path(which), f"{kind}:"), ("weights", Path(encoder.weights), "")):
+        if path.name and (path.is_absolute() or path.exists()):
+            names[name] = f"{kept}{path.name}"
+        if path.name and path.is_dir():
+            shutil.copytree(path, folder / path.name)
+        elif path.is_file() and kept != f"{PROGRAM}:":
+            folder.mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / path.name)
+    return encoder.model_copy(update=names)
 
 
 def _require_base(folder: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from slt_cache.advice import CONFIG_FILE, command
 from slt_cache.checkpoints.record import read_record
 from slt_cache.checkpoints.translator import LlmCheckpoint
-from slt_cache.checkpoints.visual import VisualCheckpoint, load_encoder_alone
-from slt_cache.config import Config, load_config
+from slt_cache.checkpoints.visual import load_encoder_alone
+from slt_cache.config import Config, EncoderConfig, load_config
 from slt_cache.encoders.base import Encoder
+from slt_cache.encoders.registry import open_encoder
 from slt_cache.errors import InputError
-from slt_cache.features.spec import FeatureSpec
 from slt_cache.hashes import RECORD_FILE, require_whole
-from slt_cache.models.saved import ABOUT_FILE, SavedTranslator, read_translator, translator_folder
+from slt_cache.models.saved import ABOUT_FILE, read_translator, translator_folder
 from slt_cache.pipeline.encoder import differs_from
 from slt_cache.reading import RESTORE
 from slt_cache.runs.settings_use import is_used, named
@@ -24,6 +24,10 @@ from slt_cache.runs.settings_use import is_used, named
 SETTINGS_FILE = "settings.yaml"
 SECTIONS = ("generation", "features")
 """Sections of the settings that are kept."""
+OF_NAMED_ENCODER = ("encoder", "video")
+"""Sections that are kept, too, for an encoder that is used as it comes."""
+PROGRAM = "command"
+"""Kind of encoder that is a program of the user's. A model folder is data, and runs none that it names or holds."""
 ENCODER_FOLDER = "encoder"
 
 
@@ -34,7 +38,7 @@ class WholeModel:
     llm: LlmCheckpoint
     encoder: Encoder
     config: Config
-    """Settings of a run; of a model folder, those of generation and features, with defaults for all others."""
+    """Settings of a run; of a model folder, those that it keeps, with defaults for all others."""
 
 
 def read_model_folder(
@@ -52,20 +56,36 @@ def read_model_folder(
             raise InputError(f"{setting}: fixed in {folder}, as the model was trained with it. Omit the setting.")
     on = [] if device is None else [f"compute.device={device}"]
     config = load_config(str(folder / SETTINGS_FILE), [*overrides, *on])
+    if (config.encoder.name or "").startswith(f"{PROGRAM}:") and "encoder.name" not in named(overrides):
+        raise InputError(
+            f"{folder}: its encoder is the program {config.encoder.name}, and a model folder runs no program itself. "
+            f"Name your copy of it: --set encoder.name={PROGRAM}:PATH"
+        )
     record = read_record(folder)
     assert record is not None  # required above
     llm = LlmCheckpoint(read_translator(folder, base), record)
-    return WholeModel(llm, _encoder(folder, llm.model, llm.spec), config)
+    return WholeModel(llm, _encoder(folder / ENCODER_FOLDER, llm, config), config)
 
 
-def _encoder(folder: Path, llm: SavedTranslator, spec: FeatureSpec) -> VisualCheckpoint:
-    encoder = load_encoder_alone(folder / ENCODER_FOLDER, llm, llm.tokenizer)
-    different = differs_from(encoder, spec)
+def _encoder(folder: Path, llm: LlmCheckpoint, config: Config) -> Encoder:
+    encoder: Encoder
+    if config.encoder.name is None:
+        encoder, advice = load_encoder_alone(folder, llm.model, llm.tokenizer), RESTORE
+    else:
+        encoder, advice = open_encoder(_found(folder, config.encoder), config.video), "Use the very same encoder."
+    different = differs_from(encoder, llm.spec)
     if different:
-        raise InputError(
-            f"{folder / ENCODER_FOLDER}: not the encoder of this model ({'; '.join(different)}). {RESTORE}"
-        )
+        which = config.encoder.name or "its encoder"
+        raise InputError(f"{folder}: {which} is not what the model was trained with ({'; '.join(different)}). {advice}")
     return encoder
+
+
+def _found(folder: Path, encoder: EncoderConfig) -> EncoderConfig:
+    """Returns the settings of a named encoder with the paths of its files in the folder."""
+    kind, colon, which = (encoder.name or "").partition(":")
+    here = {"name": f"{kind}:{folder / which}"} if colon and kind != PROGRAM and (folder / which).exists() else {}
+    here |= {"weights": str(folder / encoder.weights)} if (folder / encoder.weights).is_file() else {}
+    return encoder.model_copy(update=here)
 
 
 def _require_model_folder(folder: Path) -> None:

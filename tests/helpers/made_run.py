@@ -8,6 +8,7 @@ from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.translator import save_llm
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_visual_translator, save_visual
 from slt_cache.config import Config, load_config, save_config
+from slt_cache.encoders.registry import open_encoder
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.translators import SignTranslator, VisualTranslator
@@ -28,7 +29,8 @@ def make_run(run: Path, family: str, *settings: str, joint: bool = False) -> Pat
     visual = _stage_1(run, config, tokenizer)
     if has_prompt(config.llm):
         tokenizer = with_prompt(tokenizer, config.llm)
-    spec = visual.spec(config.features, config.augmentation)
+    encoder = visual if config.encoder.name is None else open_encoder(config.encoder, config.video)
+    spec = encoder.spec(config.features, config.augmentation)
     model = SignTranslator(
         spec.dim, load_seq2seq(str(llm), tokenizer=tokenizer), tokenizer.start, before=tokenizer.before
     )

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision.models import resnet18
 
 import slt_cache
+from slt_cache.checkpoints.record import read_record, save_record
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.encode import packed
 from slt_cache.decoding.search import decode
@@ -196,6 +199,34 @@ def test_an_encoder_of_another_model_in_the_folder_is_refused(exported: Path, vi
     shutil.copytree(exported / "encoder", tmp_path / "model" / "encoder")
     ran = commands.slt_cache("translate", video, "--model", tmp_path / "model")
     assert ran.code == 2 and "encoder" in ran.err and len(ran.err.splitlines()) == 1
+
+
+def test_a_named_encoder_is_exported_with_its_files_and_another_one_is_refused(video: Path, tmp_path: Path) -> None:
+    torch.save(resnet18().state_dict(), weights := tmp_path / "resnet18.pth")
+    run, out = tmp_path / "run", tmp_path / "model"
+    make_run(run, "mbart", "encoder.name=resnet18", f"encoder.weights={weights}", "video.mean=[0.5,0.5,0.5]")
+    of_run = Translator.from_run(run, "cpu")(video)
+    succeed("export-model", "--run", run, "--out", out)
+    shutil.rmtree(run)
+    weights.unlink()
+    found = Translator.from_pretrained(out, "cpu").translate(video)
+    assert (found.text, found.scores) == (of_run.text, of_run.scores) and found.text
+    assert not [one for one in ("settings.yaml", "README.md") if str(tmp_path) in (out / one).read_text("utf-8")]
+    assert "| visual encoder | code BSD-3-Clause" in (out / "README.md").read_text(encoding="utf-8")
+    for setting, says in (("name=resnet34", "not the weights of"), ("weights=none", "encoder.weights: fixed in")):
+        ran = commands.slt_cache("translate", video, "--model", out, "--set", f"encoder.{setting}")
+        assert ran.code == 2 and says in ran.err, ran.err
+
+
+def test_a_model_folder_runs_no_program_that_it_names(exported: Path, video: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "model"))
+    (folder / "settings.yaml").write_text("encoder: {name: 'command:extract.sh'}\n", encoding="utf-8")
+    (folder / "encoder" / "extract.sh").write_text("#!/bin/sh\ntouch ran\n", encoding="utf-8")
+    record = read_record(folder)
+    assert record is not None
+    save_record(folder, record)
+    ran = commands.slt_cache("translate", video, "--model", folder)
+    assert ran.code == 2 and "--set encoder.name=command:PATH" in ran.err, ran.err
 
 
 def test_settings_that_the_model_was_trained_with_are_refused_for_a_model_folder(exported: Path, video: Path) -> None:

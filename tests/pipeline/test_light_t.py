@@ -1,15 +1,20 @@
 """Light-T as the LLM of stage 2: trained on the features of any cache, at its own learning rates."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision.models import resnet18
 
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import load_config
+from slt_cache.pipeline.translate import Translator
 from slt_cache.reading import read_json
-from tests.helpers.commands import slt_cache
+from tests.helpers.commands import TINY, slt_cache
 from tests.helpers.imported_run import imported_cache, of_imported
+from tests.helpers.tiny_run import succeed
 
 DIM = 6
 
@@ -74,3 +79,23 @@ def test_what_does_not_go_together_is_said_in_a_line(words: tuple[str, ...], say
 def test_light_t_needs_no_pretraining_and_none_is_made_for_it(tmp_path: Path) -> None:
     ran = slt_cache("llm", "pretrain", "--run", tmp_path / "run", "--config", "tsv", "--set", "llm.name=light-t")
     assert ran.code == 2 and "only small-mbart and small-mt5 are pre-trained here" in ran.err, ran.err
+
+
+@pytest.mark.slow
+def test_on_a_frozen_encoder_it_translates_videos_without_any_stage_1_also_as_a_model_folder(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    torch.save(resnet18().state_dict(), weights := tmp_path / "resnet18.pth")
+    run, out = tmp_path / "run", tmp_path / "model"
+    chosen = (f"encoder.weights={weights}", "light_t.size=tiny", "llm_training.epochs=1")
+    words = [part for word in (*chosen, "compute.keep_state=false") for part in ("--set", word)]
+    succeed("extract-features", "--encoder", "resnet18", "--run", run, "--config", TINY, *words)
+    succeed("train-llm", "--llm", "light-t", "--features", "feats.h5", "--run", run)
+    video = sorted((run / "corpus" / "videos").glob("*.mp4"))[0]
+    of_run = Translator.from_run(run, "cpu")(video, nbest=2)
+    assert len(set(of_run.scores)) == 2
+    succeed("export-model", "--run", run, "--out", out)
+    shutil.copyfile(video, tmp_path / "clip.mp4")
+    shutil.rmtree(run)
+    weights.unlink()
+    found = Translator.from_pretrained(out, "cpu")(tmp_path / "clip.mp4", nbest=2)
+    assert (found.texts, found.scores) == (of_run.texts, of_run.scores)
