@@ -38,7 +38,7 @@ def train_llm(
             "--llm",
             metavar="NAME",
             help="Short for --set llm.name=NAME: a hub name or folder, small-mbart, small-mt5, or light-t, the light "
-            "translator of stage 1, trained on any cache in minutes.",
+            "translator of stage 1, trained on any cache in minutes. [default: llm.name of the config]",
         ),
     ] = None,
 ) -> None:
