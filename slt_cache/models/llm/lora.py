@@ -14,17 +14,28 @@ from transformers.pytorch_utils import Conv1D
 
 from slt_cache.config import LoraConfig
 from slt_cache.errors import InputError
+from slt_cache.models.weights import parameters_of
+from slt_cache.progress import log
 from slt_cache.reading import first_line
 from slt_cache.text.families import FAMILIES, family_of_config
 
 NAME = "default"
 """Name of the only adapter in peft."""
+NOT_LINEAR = ("Router", "GroupedLinear")
+"""Ends of the names of classes that are linear layers by descent only: they return a tuple (Llama 4, Phi-MoE), or
+multiply by groups (DeepSeek-V4)."""
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def add_lora(seq2seq: Any, settings: LoraConfig) -> None:
     """Adds LoRA to `seq2seq` and freezes everything else; initially its output does not change.
 
     Raises InputError for targets that match no linear layer, listing those that exist."""
+    if fused := _fused_experts(seq2seq):
+        log(
+            f"llm.lora: the experts' fused weights are not adapted ({', '.join(sorted(fused))}: "
+            f"{sum(fused.values()) / 1e6:,.1f} of {parameters_of(seq2seq)['all'] / 1e6:,.1f} M parameters)"
+        )
     kind = peft.TaskType.SEQ_2_SEQ_LM if seq2seq.config.is_encoder_decoder else peft.TaskType.CAUSAL_LM
     _insert(
         seq2seq,
@@ -72,14 +83,27 @@ def _targets(seq2seq: Any, asked: tuple[str, ...] | None) -> list[str]:
 
 
 def _linear_layers(seq2seq: Any) -> set[str]:
-    """Returns the last parts of the names of all linear layers (GPT-2's are Conv1D) but the output layer, which in most
-    LLMs is also the word embedding."""
+    """Returns the last parts of the names of all linear layers (GPT-2's are Conv1D) but the routers of experts, and the
+    output layer, which in most LLMs is also the word embedding."""
     output = seq2seq.get_output_embeddings()
     return {
         name.rpartition(".")[2]
         for name, module in seq2seq.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and module is not output
+        if isinstance(module, nn.Linear | Conv1D)
+        and module is not output
+        and not type(module).__name__.endswith(NOT_LINEAR)
     }
+
+
+def _fused_experts(seq2seq: nn.Module) -> dict[str, int]:
+    """Returns the number of parameters of the weights that hold all experts of a layer in one tensor [E, ...], by the
+    last part of their names; peft adapts only layers."""
+    sizes: dict[str, int] = {}
+    for module in seq2seq.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if weight.ndim == 3 and not isinstance(module, CONVOLUTIONS):
+                sizes[name] = sizes.get(name, 0) + weight.numel()
+    return sizes
 
 
 def has_lora(seq2seq: nn.Module) -> bool:

@@ -262,6 +262,28 @@ def test_settings_of_lora_that_make_no_sense_are_refused() -> None:
         load_config("avatar", ["llm.lora.r=3", "llm.pretrained=false"])
 
 
+@pytest.mark.parametrize("kind", ["llama4_text", "phimoe", "mixtral"])
+def test_experts_in_one_tensor_and_their_routers_are_not_adapted_which_one_line_says(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shape: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8}
+    shape |= {"intermediate_size": 8, "intermediate_size_mlp": 8, "num_key_value_heads": 1, "num_local_experts": 2}
+    ids = {"vocab_size": 20, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape, **ids))
+    whole = sum(weight.numel() for weight in model.parameters())
+    fused = sum(weight.numel() for weight in model.parameters() if weight.ndim == 3)
+    with caplog.at_level("INFO"):
+        add_lora(model, LoraConfig(r=2))
+    said = "experts' fused weights are not adapted (down_proj, gate_up_proj: "
+    assert f"{said}{fused / 1e6:.1f} of {whole / 1e6:.1f} M parameters)" in caplog.text
+    model(inputs_embeds=torch.randn(1, 5, 16)).logits.sum().backward()
+    adapted = {name.split(".lora_")[0] for name, weight in model.named_parameters() if weight.grad is not None}
+    assert {"q_proj", "o_proj"} <= {name.rpartition(".")[2] for name in adapted}
+    assert not any("router" in name or "experts" in name for name in adapted)
+    merge_lora(model)
+    assert not has_lora(model)
+
+
 def test_layers_that_peft_refuses_are_one_line() -> None:
     config = AutoConfig.for_model("mamba", vocab_size=20, hidden_size=8, num_hidden_layers=1, state_size=2)
     with pytest.raises(InputError, match=r"llm\.lora\.targets: .*out_proj.* Set other layers\."):
