@@ -3,6 +3,7 @@
 from slt_cache.config.data import AugmentationConfig, CorpusConfig, ScoringConfig, VideoConfig
 from slt_cache.config.llm import (
     CAUSAL,
+    WHOLE_LR,
     GenerationConfig,
     LlmConfig,
     LlmPretrainingConfig,
@@ -28,6 +29,7 @@ __all__ = [
     "BLEU4",
     "CAUSAL",
     "OF_NAMED",
+    "WHOLE_LR",
     "AugmentationConfig",
     "ComputeConfig",
     "Config",

@@ -133,6 +133,8 @@ class LlmConfig(Section):
 
 CAUSAL = "causal"
 """Value of llm_pretraining.objective: a decoder-only LLM is adapted to the text."""
+WHOLE_LR = 1e-4
+"""Default of llm_pretraining.lr for a pre-trained LLM that is trained whole."""
 OF_SMALL_LLMS = (
     *("vocabulary", "layers", "heads", "hidden", "feed_forward", "dropout"),
     *("mask_ratio", "span_mean", "permute_sentences"),
@@ -147,7 +149,7 @@ class LlmPretrainingConfig(OptimizerConfig):
     objective: Literal["denoising", "causal"] = "denoising"
     """denoising: a small LLM of fresh weights. causal: llm.name, a decoder-only LLM, learns the text as a language
     model; its vocabulary is trimmed to the text and the train sentences, and dev decides which weights are kept, by
-    the loss per token. A pre-trained LLM needs a lower lr, such as 1e-4, or 5e-4 with LoRA."""
+    the loss per token."""
     lora: LoraConfig | None = None
     """causal: settings of LoRA, which is merged into the LLM when it is saved; null: the whole LLM learns."""
     sentences: PositiveInt | None = None
@@ -178,10 +180,19 @@ class LlmPretrainingConfig(OptimizerConfig):
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 64
     lr: PositiveFloat = 1e-3
+    """Peak learning rate; with the objective causal, where the LLM is pre-trained, the default is 1e-4, or 5e-4 with
+    LoRA."""
     warmup_steps: NonNegativeInt = 100
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     clip_norm: PositiveFloat | None = 1.0
     label_smoothing: Probability = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lr_of_causal(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("objective") == CAUSAL:
+            return {"lr": 5e-4 if values.get("lora") is not None else WHOLE_LR, **values}
+        return values
 
     def recorded(self) -> dict[str, Any]:
         """Returns the settings without the seed and the text: the record has the seed and the text's content elsewhere.

@@ -46,27 +46,56 @@ def _wants_language(name: str) -> bool:
 def too_long(run: Run, clips: Sequence[Clip]) -> list[str]:
     """Returns messages naming the clips, and lines of the pre-training text, with more tokens than the LLM has
     positions."""
-    positions = positions_of(run.config.llm.source)
-    if positions is None:
+    room = room_of(run.config.llm.source)
+    if room is None:
         return []
-    sentences = [_Sentence(f"{clip.id} ({clip.split})", clip.text, _is_noised(run, clip)) for clip in clips]
+    sentences = [_Sentence(f"{clip.id} ({clip.split})", clip.text, _is_noised(run, clip), room) for clip in clips]
     if run.config.llm_pretraining.text is not None and run.pretrains_llm:
         from slt_cache.pipeline.llm_tokenizer import pretraining_text
 
         lines = enumerate(pretraining_text(run, clips), start=1)
         noised = small_family(run.config.llm.name) is not None
-        sentences += [_Sentence(f"llm_pretraining.text, sentence {number}", text, noised) for number, text in lines]
+        alone = Room(room.positions)
+        sentences += [
+            _Sentence(f"llm_pretraining.text, sentence {number}", one, noised, alone) for number, one in lines
+        ]
     mask_ratio = run.config.llm_pretraining.mask_ratio
-    long = [one for one in sentences if one.needed(one.most_tokens, START, mask_ratio) > positions]
+    long = [one for one in sentences if not one.fits(one.most_tokens, START, mask_ratio)]
     tokenizer = _tokenizer(run, clips) if long else None
     if tokenizer is None:
         return []
     found = [(one, len(tokenizer.encode(one.text))) for one in long]
     return [
-        f"{one.place}: {tokens:,} tokens, too many for the LLM's {positions:,} positions"
+        f"{one.place}: {tokens:,} tokens, too many for the {one.room.name}"
         for one, tokens in found
-        if one.needed(tokens, len(tokenizer.start), mask_ratio) > positions
+        if not one.fits(tokens, len(tokenizer.start), mask_ratio)
     ]
+
+
+@dataclass(frozen=True)
+class Room:
+    """Positions of an LLM for a clip."""
+
+    positions: int
+    """Number of all its positions."""
+    reserved: int | None = None
+    """Number of those that a decoder-only LLM reserves for the sentence, besides the decoder prefix
+    (models/llm/decoder_only.py); None if video and sentence have the same number each."""
+
+    @property
+    def name(self) -> str:
+        if self.reserved is None:
+            return f"LLM's {self.positions:,} positions"
+        return f"{self.reserved:,} of the LLM's {self.positions:,} positions that are reserved for it"
+
+    @property
+    def steps(self) -> int:
+        """Largest number of steps, if there is no prompt."""
+        return self.positions if self.reserved is None else self.positions - self.reserved - 1
+
+    def of_target(self, start: int) -> int:
+        """Returns the largest number of tokens, `start` of the decoder prefix included."""
+        return self.positions if self.reserved is None else self.reserved + start
 
 
 @dataclass(frozen=True)
@@ -75,22 +104,36 @@ class _Sentence:
     text: str
     noised: bool
     """Whether an LLM is pre-trained on it, which adds masks."""
+    room: Room
 
     @property
     def most_tokens(self) -> int:
         """Upper bound of the number of tokens: one per byte, and one for the beginning."""
         return len(self.text.encode()) + 1
 
-    def needed(self, tokens: int, start: int, mask_ratio: float) -> int:
-        """Returns the number of positions needed (batches/denoising.py, batches/features.py)."""
+    def fits(self, tokens: int, start: int, mask_ratio: float) -> bool:
+        """Returns whether there are positions enough (batches/denoising.py, batches/features.py)."""
         if self.noised:
-            return tokens + round(mask_ratio * len(self.text.split())) + 2
-        return tokens + start
+            return tokens + round(mask_ratio * len(self.text.split())) + 2 <= self.room.positions
+        return tokens + start <= self.room.of_target(start)
 
 
 def _is_noised(run: Run, clip: Clip) -> bool:
     small = small_family(run.config.llm.name) is not None and run.pretrains_llm
     return clip.split == "train" and small and run.config.llm_pretraining.text is None
+
+
+def room_of(name: str) -> Room | None:
+    """Returns the positions of an LLM for a clip; None if unlimited or unknown."""
+    positions = positions_of(name)
+    if positions is None:
+        return None
+    config = None if small_family(name) is not None else local_config(name)
+    if config is None or not is_decoder_only(name, config):
+        return Room(positions)
+    from slt_cache.models.llm.decoder_only import reserved_for_sentence
+
+    return Room(positions, reserved_for_sentence(positions))
 
 
 def positions_of(name: str) -> int | None:

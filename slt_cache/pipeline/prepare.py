@@ -113,14 +113,14 @@ def _of_videos(run: Run, scan: CorpusScan, probe_clips: ProbeClips) -> Problems:
 
 def _too_many_steps(run: Run, probe: Probe) -> list[tuple[str, str]]:
     """Returns the clips with more kept frames than the LLM has positions, each with its reason."""
-    from slt_cache.pipeline.fits_llm import positions_of  # imports torch
+    from slt_cache.pipeline.fits_llm import room_of  # imports torch
 
-    every, positions = run.config.video.keep_every, positions_of(run.config.llm.source)
+    every, room = run.config.video.keep_every, room_of(run.config.llm.source)
     steps = {clip_id: math.ceil(frames / every) for clip_id, frames in probe.num_frames.items()}
     return [
-        (clip_id, f"{many:,} kept frames, too many for the LLM's {positions:,} positions")
+        (clip_id, f"{many:,} kept frames, too many for the LLM's {room.steps:,} positions")
         for clip_id, many in steps.items()
-        if positions is not None and many > positions
+        if room is not None and many > room.steps
     ]
 
 

@@ -13,7 +13,7 @@ from slt_cache.batches.sampler import Shard
 from slt_cache.batches.text import TextBatches
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.translator import save_seq2seq
-from slt_cache.config import CAUSAL, LlmPretrainingConfig, differences
+from slt_cache.config import CAUSAL, WHOLE_LR, LlmPretrainingConfig, differences
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.registry import language_code
 from slt_cache.distributed.processes import join, main_process_first, rank, size
@@ -46,6 +46,8 @@ from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from slt_cache.training.tasks.causal import CausalTask
 from slt_cache.training.tasks.denoising import DenoisingTask
 
+HIGH = 10
+"""Multiple of the usual learning rate from which a warning is logged."""
 UNNAMED = "small-mbart"
 """Name of the small LLM in records that do not name it, since it was once the only one."""
 
@@ -213,6 +215,15 @@ class CausalStage(PretrainingStage):
         text.require_positions(positions_of(self.llm))
         dev = TextBatches(self.dev, self.tokenizer, batch_size=loop.batch_size, shuffle=False) if self.dev else None
         return CausalTask(model, text, dev, loop, partial(self.save_best, model))
+
+    def initialize(self, model: Any) -> list[str]:
+        loop = self.loop
+        if loop.lora is not None or loop.lr < HIGH * WHOLE_LR:
+            return []
+        return [
+            f"llm_pretraining.lr {loop.lr:g} is high for a pre-trained LLM that is trained whole, which may forget its "
+            f"language: {WHOLE_LR:g} is usual"
+        ]
 
     def save_best(self, model: Any, epoch: int, dev: dict[str, float]) -> None:
         super().save_best(model if self.loop.lora is None else merged(model), epoch, dev)

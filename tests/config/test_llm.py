@@ -36,3 +36,19 @@ def test_a_record_names_the_prompt_only_where_there_is_one() -> None:
     assert not {"prompt", "chat_template"} & usual.keys()
     asked = load_config("avatar", ["llm.prompt=Sign: {video}", "llm.chat_template=true"]).llm.recorded()
     assert asked == {**usual, "prompt": "Sign: {video}", "chat_template": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "lr"),
+    [
+        ((), 1e-3),
+        (("objective=causal",), 1e-4),
+        (("objective=causal", "lora.r=8"), 5e-4),
+        (("objective=causal", "lora=null"), 1e-4),
+        (("objective=causal", "lr=2e-5"), 2e-5),
+    ],
+)
+def test_the_learning_rate_on_text_depends_on_what_learns(settings: tuple[str, ...], lr: float) -> None:
+    config = load_config("avatar", [f"llm_pretraining.{setting}" for setting in settings])
+    assert config.llm_pretraining.lr == lr
+    assert type(config).model_validate(config.model_dump(mode="json")) == config

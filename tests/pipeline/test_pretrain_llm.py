@@ -81,6 +81,11 @@ def test_the_loss_on_dev_is_shown_and_the_best_weights_are_saved(adapted: tuple[
     assert min(losses) < loss_on_dev(run / "llm" / "trimmed", run) - 0.5
 
 
+def test_a_learning_rate_that_is_high_for_a_whole_llm_is_one_line(adapted: tuple[Path, Ran]) -> None:
+    said = "llm_pretraining.lr 0.005 is high for a pre-trained LLM that is trained whole"
+    assert adapted[1].err.count(said) == 1
+
+
 def test_the_vocabulary_is_that_of_the_text_and_the_train_sentences(adapted: tuple[Path, Ran], llm: Path) -> None:
     run, _ = adapted
     whole, trimmed = (load_tokenizer(str(folder), "de_DE") for folder in (llm, run / "llm" / "trimmed"))

@@ -53,7 +53,7 @@ class DecoderOnly:
     @property
     def target_positions(self) -> int | None:
         """Number of target tokens that there are positions for after the longest video."""
-        return None if self._table is None else min(SENTENCE, self._table // 4) + len(self.start)
+        return None if self._table is None else reserved_for_sentence(self._table) + len(self.start)
 
     def logits(self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """Computes logits [B, L, V] from sign embeddings [B, N, D], their mask [B, N] and token ids [B, L]."""
@@ -114,6 +114,11 @@ class DecoderOnly:
         read = {"inputs_embeds": torch.cat([context, words(ids)], 1), "attention_mask": attended}
         wanted = {"position_ids": (attended.cumsum(1) - 1).clamp(min=0), "logits_to_keep": keep}
         return {**read, **{name: value for name, value in wanted.items() if name in self._accepted}}
+
+
+def reserved_for_sentence(positions: int) -> int:
+    """Returns how many of a limited number of positions are reserved for the sentence."""
+    return min(SENTENCE, positions // 4)
 
 
 def limited_positions(seq2seq: Any) -> int | None:
