@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 ModelOption = Annotated[
     str | None,
-    typer.Option(
-        "--model", metavar="DIR", help="Folder that export-model wrote, in place of a run.", rich_help_panel=RUN
-    ),
+    typer.Option("--model", metavar="DIR", help="Folder of export-model. [default: a run]", rich_help_panel=RUN),
 ]
 BaseOption = Annotated[
     str | None,
