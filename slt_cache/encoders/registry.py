@@ -42,7 +42,13 @@ def _torchvision(name: str, config: EncoderConfig, video: VideoConfig) -> NamedE
     return torchvision_models.load(kind, name if known else f"torchvision:{name}", config, video)
 
 
-KINDS: Mapping[str, Load] = {"torchvision:NAME": _torchvision}
+def _hf(which: str, config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
+    from slt_cache.encoders import hf  # imports transformers
+
+    return hf.load(which, config, video)
+
+
+KINDS: Mapping[str, Load] = {"torchvision:NAME": _torchvision, "hf:NAME|FOLDER": _hf}
 """Kinds of named encoders, by the form of their names. The name of a backbone is short for `torchvision:NAME`."""
 
 
@@ -53,5 +59,16 @@ def open_encoder(config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
     kind, _, which = (f"torchvision:{config.name}" if config.name in BACKBONES else config.name).partition(":")
     for form, load in KINDS.items():
         if form.partition(":")[0] == kind and bool(which) == (":" in form):
-            return load(which, config, video)
+            found = load(which, config, video)
+            _require_used(config, found)
+            return found
     raise InputError(f"encoder.name {config.name}: unknown. Choose one of {', '.join([*BACKBONES, *KINDS])}.")
+
+
+def _require_used(config: EncoderConfig, encoder: NamedEncoder) -> None:
+    """Raises InputError for settings that this encoder does not have."""
+    if config.stride is not None and not 1 < encoder.window >= config.stride:
+        reads = f"windows of {encoder.window} frames" if encoder.window > 1 else "single frames"
+        raise InputError(f"encoder.stride {config.stride}: {config.name} reads {reads}. Omit the setting, or lower it.")
+    if config.output is not None and "output" not in encoder.options:
+        raise InputError(f"encoder.output {config.output}: {config.name} has only one output. Omit the setting.")

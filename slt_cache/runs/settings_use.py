@@ -66,13 +66,13 @@ USED = {
     "train-llm light-t": (*_LLM, "light_t", "control.lr"),
     "train-llm unfrozen": (*_LLM, *PIXELS),
     "train-joint": (*_LLM, *PIXELS),
-    "eval": ("features", "encoder.name", *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),
-    "translate": ("generation", "compute", "features.batch_frames", "encoder.name"),
-    "export-model": ("generation", "features.batch_frames", "encoder.name"),
-    "app": ("generation", "compute", "features.batch_frames", "encoder.name"),
+    "eval": ("features", *NAMED_ENCODER, *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),
+    "translate": ("generation", "compute", "features.batch_frames", *NAMED_ENCODER),
+    "export-model": ("generation", "features.batch_frames", *NAMED_ENCODER),
+    "app": ("generation", "compute", "features.batch_frames", *NAMED_ENCODER),
     "report": ("scoring", "generation", "compute", "features", "llm.language"),
     "llm merge": (),
-    "cache verify": ("features", "augmentation", "compute", "encoder.name"),
+    "cache verify": ("features", "augmentation", "compute", *NAMED_ENCODER),
 }
 """Sections, or single settings, that each command reads. A command without a row reads all."""
 

@@ -31,6 +31,8 @@ LARGE_FILES = ("tokenizer.json", "vocab.json")
 ADAPTER_FILE = "adapter_config.json"
 TRANSLATOR_FILE = "sign_translator.json"
 """File that describes a translator saved by stage 2 (models/saved.py)."""
+LLM = "llm.name "
+"""Setting that names an LLM, as messages begin."""
 IMPLEMENTATIONS = (None, "eager", "sdpa", "flex_attention")
 """Attention implementations that come with torch; transformers downloads others from the hub."""
 FOREIGN_CODE = "trust_remote_code"
@@ -38,12 +40,12 @@ FOREIGN_CODE = "trust_remote_code"
 
 
 @contextmanager
-def loading(name: str) -> Iterator[None]:
+def loading(name: str, setting: str = LLM) -> Iterator[None]:
     """Runs a block in which transformers loads from a folder or by hub name. Turns every failure into an InputError of
-    one line, which names the damaged file if there is one."""
+    one line, which names the damaged file if there is one. `setting` precedes the name in messages."""
     try:
         if Path(name).is_dir():
-            require_plain_folder(Path(name))
+            require_plain_folder(Path(name), setting)
         if is_gguf(name):
             require_gguf(name)
         yield
@@ -51,31 +53,31 @@ def loading(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # each library and each kind of damage raises its own type
         if FOREIGN_CODE in str(error):
-            raise InputError(_wants_code(name)) from error
-        found = _unreadable(Path(name)) if Path(name).is_dir() else None
-        raise found or InputError(hub_message(name, error)) from error
+            raise InputError(_wants_code(name, setting)) from error
+        found = _unreadable(Path(name), setting) if Path(name).is_dir() else None
+        raise found or InputError(hub_message(name, error, setting)) from error
 
 
-def require_plain_folder(folder: Path) -> None:
+def require_plain_folder(folder: Path, setting: str = LLM) -> None:
     """Raises InputError for a folder with damaged files, or with a config that asks for more than data."""
     require_whole(folder)
     for file in SMALL_FILES:
         path = folder / file
         if path.is_file():
-            require_plain(str(folder), _object(path))
+            require_plain(str(folder), _object(path, setting), setting)
     if (folder / ADAPTER_FILE).is_file() and not (folder / CONFIG_FILE).is_file():
         raise InputError(
-            f"llm.name {folder}: only an adapter ({ADAPTER_FILE}), whose model would be downloaded by the name "
+            f"{setting}{folder}: only an adapter ({ADAPTER_FILE}), whose model would be downloaded by the name "
             "in it. Merge it into its model, and use the folder of the merged model."
         )
 
 
-def require_plain(name: str, config: Mapping[str, Any]) -> None:
+def require_plain(name: str, config: Mapping[str, Any], setting: str = LLM) -> None:
     """Raises InputError for a config that would make transformers download or run what the user did not name."""
     quantized = config.get("quantization_config")
     if (quantized and not _is_own(name, quantized)) or config.get("compression_config"):
         raise InputError(
-            f"llm.name {name}: its weights are quantized ({CONFIG_FILE}: quantization_config), which training does not "
+            f"{setting}{name}: its weights are quantized ({CONFIG_FILE}: quantization_config), which training does not "
             "support. Use the unquantized model; llm.quantize quantizes it."
         )
     for key, value in _nested(config):
@@ -83,7 +85,7 @@ def require_plain(name: str, config: Mapping[str, Any]) -> None:
             values = value.values() if isinstance(value, Mapping) else (value,)
             if any(one not in IMPLEMENTATIONS for one in values):
                 raise InputError(
-                    f"llm.name {name}: its {CONFIG_FILE} asks for the kernel {str(value)[:80]!r} ({key}), which would "
+                    f"{setting}{name}: its {CONFIG_FILE} asks for the kernel {str(value)[:80]!r} ({key}), which would "
                     f"be downloaded and run. Remove {key} from {CONFIG_FILE}."
                 )
 
@@ -100,55 +102,62 @@ def _nested(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _nested(value)
 
 
-def _wants_code(name: str) -> str:
+def _wants_code(name: str, setting: str) -> str:
+    known = f": {titles()}" if setting == LLM else ""
     return (
-        f"llm.name {name}: it needs Python code of its own, which is never run here. Use a model with a class "
-        f"in transformers: {titles()}."
+        f"{setting}{name}: it needs Python code of its own, which is never run here. Use a model with a class "
+        f"in transformers{known}."
     )
 
 
-def _unreadable(folder: Path) -> InputError | None:
+def _unreadable(folder: Path, setting: str) -> InputError | None:
     """Returns an error naming the first unreadable file of a model folder; None if all can be read."""
     from safetensors import safe_open
 
     for path in sorted(folder.iterdir()):
         try:
             if path.name in LARGE_FILES:
-                _object(path)
+                _object(path, setting)
             if path.suffix == ".safetensors":
                 with safe_open(path, "pt"):
                     pass
         except InputError as error:
             return error
         except Exception as error:
-            return InputError(f"{_setting(folder)}{path}: damaged or truncated ({first_line(error)}). {RESTORE}")
+            return InputError(
+                f"{_setting(folder, setting)}{path}: damaged or truncated ({first_line(error)}). {RESTORE}"
+            )
     return None
 
 
-def _object(path: Path) -> dict[str, Any]:
+def _object(path: Path, setting: str) -> dict[str, Any]:
     try:
         return read_object(path)
     except InputError as error:
-        raise InputError(f"{_setting(path.parent)}{error}") from error
+        raise InputError(f"{_setting(path.parent, setting)}{error}") from error
 
 
-def _setting(folder: Path) -> str:
+def _setting(folder: Path, setting: str) -> str:
     """Returns the setting that named a folder as a prefix of messages; empty if the folder belongs to a run."""
-    return "" if (folder / RECORD_FILE).is_file() else f"llm.name {folder}: "
+    return "" if (folder / RECORD_FILE).is_file() else f"{setting}{folder}: "
 
 
-def hub_message(name: str, error: Exception) -> str:
+def hub_message(name: str, error: Exception, setting: str = LLM) -> str:
     """Returns what to do when a model or tokenizer cannot be loaded."""
     reason = first_line(error)
     if is_gguf(name):
         return gguf_message(name, reason)
     if (Path(name) / RECORD_FILE).is_file():
         return f"{name}: cannot be loaded ({reason}). {RESTORE}"
-    files = "config.json, model.safetensors (or pytorch_model.bin) and the tokenizer (tokenizer.json or *.model)"
+    is_llm, weights = setting == LLM, "model.safetensors (or pytorch_model.bin)"
+    others = "the tokenizer (tokenizer.json or *.model)" if is_llm else "preprocessor_config.json"
+    files = f"config.json, {weights} and {others}"
     if Path(name).is_dir():
-        return f"llm.name {name}: no model can be loaded from this folder ({reason}). It must hold {files}."
+        return f"{setting}{name}: no model can be loaded from this folder ({reason}). It must hold {files}."
+    made_here = f", nor one of those made here ({', '.join([*small_names(), LIGHT_T])})" if is_llm else ""
     return (
-        f"llm.name {name}: neither a model folder nor available from the hub ({reason}), nor one of those made "
-        f"here ({', '.join([*small_names(), LIGHT_T])}). With a network, download {files}: hf download {name} "
-        "--local-dir FOLDER. Then set llm.name to that folder, and HF_HUB_OFFLINE=1 to stay offline."
+        f"{setting}{name}: neither a model folder nor available from the hub ({reason}){made_here}. With a network, "
+        f"download {files}: hf download {name} --local-dir FOLDER. "
+        f"Then set {'llm.name to that folder' if is_llm else 'encoder.name=hf:FOLDER'}, and HF_HUB_OFFLINE=1 to stay "
+        "offline."
     )

@@ -1,9 +1,12 @@
 """Encoders that are used as they come, from the command line: features, stage 2 and new videos without a stage 1."""
 
 import json
+import random
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +15,15 @@ from torchvision.models import resnet18
 
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
+from slt_cache.decoding.encode import encode, usable
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.saved import read_about
+from slt_cache.pipeline.encoder import extractor_of, frozen_encoder, reader_of
 from slt_cache.pipeline.translate import Translator
 from slt_cache.runs.run import open_run
-from tests.helpers.commands import TINY, slt_cache
+from slt_cache.video.chunks import ClipView
+from tests.helpers.commands import TINY, complaints, slt_cache
+from tests.helpers.small_vision_models import make_vision_model
 from tests.helpers.tiny_run import TALKING, succeed
 
 
@@ -71,6 +78,54 @@ def test_live_features_are_the_cached_ones(trained: Path) -> None:
     assert (
         "largest relative error" in succeed("cache", "verify", trained / "feats.h5", "--run", trained, "--encoder").out
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "spec"),
+    [
+        ("dinov2", {}, ("frame", 16, None, None, {"output": "pooled"})),
+        ("clip", {"scales": "[1, 2]", "output": "class"}, ("frame", 32, None, None, None)),
+        ("videomae", {"stride": "3"}, ("window", 16, 4, 3, {"output": "patches"})),
+    ],
+)
+def test_features_of_a_vision_model_are_live_as_they_are_cached(
+    trained: Path, tmp_path: Path, kind: str, settings: dict[str, str], spec: tuple[Any, ...]
+) -> None:
+    make_vision_model(kind, tmp_path / kind, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    cache, words = tmp_path / "feats.h5", [f"encoder.name=hf:{tmp_path / kind}"]
+    words += [f"encoder.{name}={value}" for name, value in settings.items()]
+    chosen = [part for word in words for part in ("--set", word)]
+    ran = succeed("extract-features", "--run", trained, "--features", cache, "--split", "test", *chosen)
+    assert "Licence: not stated in its files" in ran.err
+    for word in words:
+        assert word.partition("=")[0] in ran.out  # the next command repeats what the run does not hold
+    made = FeatureCache(cache, "test").spec
+    assert (made.level, made.dim, made.window, made.stride, made.options) == (
+        *spec[:4],
+        spec[4] or {"output": "class", "scales": [1, 2]},
+    )
+    assert str(tmp_path) not in made.to_json()
+    verified = succeed("cache", "verify", cache, "--run", trained, "--encoder", *chosen)
+    assert "3 clips extracted again" in verified.out
+    run = open_run(trained, overrides=words, device="cpu")
+    encoder, device = extractor_of(run), torch.device("cpu")
+    for clip in of_split(read_manifest(trained / "manifest.tsv"), "test"):
+        frozen = frozen_encoder(encoder, made, device, batch_frames=5)
+        [live] = usable(encode(frozen, reader_of(encoder).events(ClipView(clip))))
+        np.testing.assert_allclose(live.features.numpy(), FeatureCache(cache, "test")[clip.id], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_extraction_with_a_vision_model_killed_anywhere_resumes_to_the_same_bytes(tmp_path: Path, count: int) -> None:
+    make_vision_model("videomae", tmp_path / "model", image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    whole, draw = tmp_path / "whole", random.Random(count)
+    succeed("extract-features", "--encoder", f"hf:{tmp_path / 'model'}", "--run", whole, "--config", TINY)
+    moments = [
+        {"time": draw.random(), "workers": 2} if number % 3 == 0 else {"event": draw.random(), "workers": 0}
+        for number in range(count)
+    ]
+    points = [{"stage": "extract", "signal": signal.SIGKILL, **moment} for moment in moments]
+    assert complaints(whole, tmp_path / "killed", points) == [None] * count
 
 
 def test_changed_weights_are_refused_by_all_that_would_mix_them(trained: Path, tmp_path: Path) -> None:
