@@ -13,16 +13,17 @@ from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import Config, OptimizerConfig
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
-from slt_cache.device import under_load
+from slt_cache.device import pick_device, under_load
 from slt_cache.errors import InputError
 from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED
+from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.models.saved import ABOUT_FILE, read_about
 from slt_cache.pipeline.init_encoder import initial_encoder
 from slt_cache.pipeline.init_llm import find, initial_translator
 from slt_cache.pipeline.longer import saved_training
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
-from slt_cache.pipeline.rates import DeviceRates, seconds_of
+from slt_cache.pipeline.rates import DeviceRates, seconds_of, translator_of
 from slt_cache.pipeline.visual_training import memory_needed
 from slt_cache.pipeline.workload import Amount, Workload, workload_of
 from slt_cache.progress import size_text
@@ -119,10 +120,13 @@ class DryRun:
 
 def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
     """Estimates `train-visual`, `train-llm`, `train-joint` or `llm pretrain` with these settings. Raises InputError if
-    there is nothing to train on, or the device is unavailable."""
+    there is nothing to train on, or the device, or what llm.quantize requires, is unavailable."""
     if command != "llm pretrain":
         preset_of(run.config)
     variant = trained_by(command, run.config)
+    if variant.llm and variant is not PRETRAINING:
+        compute = run.config.compute
+        require_quantization(run.config.llm.quantize, pick_device(compute.device, compute.precision))
     loop, pretrains = _loop(run.config, variant), variant is PRETRAINING
     workload = _workload(run, variant, cache)
     if not workload.splits["train"].clips:
@@ -142,7 +146,7 @@ def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
         seconds += seconds_of("pretrain", LLM.name, run.config, workload, rates)
     items = workload.sentences if pretrains else workload.splits["train"].clips
     batches = math.ceil(items / loop.batch_size)
-    parameters, memory = _memory(run, variant, workload, rates)
+    parameters, trained, memory = _memory(run, variant, workload, rates)
     return DryRun(
         name=variant.stage,
         folder=folder,
@@ -157,7 +161,7 @@ def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
         epochs=epochs,
         seconds=seconds * epochs / loop.epochs,
         memory_bytes=memory,
-        disk_bytes=_disk(run, variant, parameters),
+        disk_bytes=_disk(run, variant, parameters, trained),
         free_bytes=shutil.disk_usage(_existing(run.folder)).free,
         begins=begins,
         load=under_load().get("under_load", ""),
@@ -227,36 +231,37 @@ def _as_named(config: Config) -> Config:
     return config.model_copy(update={"llm": llm.model_copy(update={"name": name})})
 
 
-def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) -> tuple[int, int]:
-    """Returns the number of trained parameters, and the bytes at the peak of a step over clips of average length."""
+def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) -> tuple[int, int, int]:
+    """Returns the number of parameters, all and trained, and the bytes at the peak of a step over clips of average
+    length."""
     config = run.config
     loop = _loop(config, variant)
-    translator = rates.translator(config.llm.name if variant.llm else config.light_t.size)
-    parameters = translator.parameters
+    name, lora = translator_of(config, variant, variant is PRETRAINING)
+    translator = rates.translator(name, lora)
+    parameters, trained = translator.parameters, translator.trained
     if variant.llm and not is_made_here(config.llm.name) and not config.llm.trim:
-        parameters = parameters + (WHOLE_VOCABULARY - TRIMMED_VOCABULARY) * HIDDEN
+        words = (WHOLE_VOCABULARY - TRIMMED_VOCABULARY) * HIDDEN
+        parameters, trained = parameters + words, trained + (words if lora is None else 0)
     activations = translator.saved_bytes * loop.batch_size
     if config.compute.precision != "fp32":
         activations /= 2
     if variant.trains_encoder == "none":
-        lora = (config.llm_pretraining if variant is PRETRAINING else config.llm).lora is not None
-        copies = 2 if lora else 4  # weights, gradients, AdamW's two
-        smaller = WEIGHTS[config.llm.quantize or config.llm.dtype] if lora else 1
-        return parameters, round(parameters * FLOAT * copies * smaller + activations)
+        smaller = WEIGHTS[config.llm.quantize or config.llm.dtype] if variant is not PRETRAINING else 1
+        copies = 4 * trained + smaller * (parameters - trained)  # weights, gradients, AdamW's two
+        return parameters, trained, round(FLOAT * copies + activations)
     train = workload.splits["train"]
     frames = loop.batch_size * math.ceil(train.frames / train.clips / config.video.keep_every)
     encoder = sum(weight.numel() for weight in new_encoder(config.encoder, config.video).parameters())
     adam = variant is not VISUAL or config.visual_training.optimizer == "adamw"
-    step = memory_needed(parameters + encoder, config, frames, adam)
-    return parameters + encoder, round(step + activations)
+    step = memory_needed(trained + encoder, config, frames, adam) + FLOAT * (parameters - trained)
+    return parameters + encoder, trained + encoder, round(step + activations)
 
 
-def _disk(run: Run, variant: Variant, parameters: int) -> int:
+def _disk(run: Run, variant: Variant, parameters: int, trained: int) -> int:
     """Returns the bytes on disk of the best weights, the state of the unfinished training with its optimizer and best
-    weights, and the frame cache if used."""
+    weights, in which frozen weights are links, and the frame cache if used."""
     kept = len(run.config.visual_training.keep_epochs) if variant is VISUAL else 0
-    frozen = variant.llm and variant is not PRETRAINING and run.config.llm.lora is not None
-    weights = parameters * FLOAT * (1 if frozen else 1 + 1 + 3 + kept)
+    weights = FLOAT * (parameters - trained + trained * (1 + 1 + 3 + kept))
     frames = 0
     if variant.trains_encoder != "none" and run.config.video.frame_cache and run.manifest.is_file():
         frames = cache_bytes(of_split(read_manifest(run.manifest), "train"), run.config)

@@ -10,13 +10,15 @@ import torch
 from torch import nn
 
 from slt_cache.checkpoints.visual import new_encoder
-from slt_cache.config import Config, TemporalConfig
+from slt_cache.config import CAUSAL, Config, LoraConfig, TemporalConfig
 from slt_cache.device import pick_device
+from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_of_shape, make_one_layer, make_small
 from slt_cache.models.translators import LIGHT_T_SIZES, SignTranslator, make_light_t
+from slt_cache.models.weights import parameters_of
 from slt_cache.pipeline.workload import Workload
-from slt_cache.runs.variants import BASELINE, MODELS, VISUAL
-from slt_cache.text.families import LIGHT_T, likely_family, small_family
+from slt_cache.runs.variants import BASELINE, MODELS, VISUAL, Variant
+from slt_cache.text.families import LIGHT_T, is_made_here, likely_family, small_family
 from slt_cache.text.sources import local_config
 from slt_cache.training.optimizers import AdamW
 
@@ -34,7 +36,7 @@ def seconds_of(action: str, model: str, settings: Config, workload: Workload, ra
     kept = {split: amount.frames * settings.video.keep_rate for split, amount in workload.splits.items()}
     clips = {split: amount.clips for split, amount in workload.splits.items()}
     variant = VISUAL if action == "visual" else MODELS[model]
-    translator = rates.translator(settings.llm.name if variant.llm else settings.light_t.size)
+    translator = rates.translator(*translator_of(settings, variant, action == "pretrain"))
     if action == "pretrain":
         pretraining = settings.llm_pretraining
         updates = workload.sentences / pretraining.batch_size / pretraining.accumulate
@@ -59,6 +61,15 @@ def seconds_of(action: str, model: str, settings: Config, workload: Workload, ra
     return epochs * (an_epoch + a_dev / loop.evaluate_every)
 
 
+def translator_of(settings: Config, variant: Variant, on_text: bool) -> tuple[str, LoraConfig | None]:
+    """Returns the name of a training's LLM, or the size of its Light-T, and its LoRA; `on_text` for pre-training."""
+    if not variant.llm:
+        return settings.light_t.size, None
+    text = settings.llm_pretraining
+    of_text = text.lora if text.objective == CAUSAL else None
+    return settings.llm.name, of_text if on_text else settings.llm.lora
+
+
 @dataclass(frozen=True)
 class TranslatorRates:
     """Measured seconds and memory of a translator."""
@@ -70,7 +81,9 @@ class TranslatorRates:
     decoding: float
     """Seconds per clip of beam search."""
     parameters: int
-    """Number of trained parameters."""
+    """Number of parameters."""
+    trained: int
+    """Number of those that are trained: all, or with LoRA its own and the adapter's."""
     saved_bytes: float
     """Bytes per clip kept between forward and backward pass."""
 
@@ -84,7 +97,7 @@ class DeviceRates:
         train = workload.splits["train"]
         self.steps = max(1, round(train.frames / max(train.clips, 1) * config.video.keep_rate))
         self.tokens = max(2, round(workload.tokens))
-        self._translators: dict[str, TranslatorRates] = {}
+        self._translators: dict[tuple[str, LoraConfig | None], TranslatorRates] = {}
         self.trained_frame, self.encoded_frame, self.encoder_update = self._backbone()
 
     def _backbone(self) -> tuple[float, float, float]:
@@ -101,12 +114,16 @@ class DeviceRates:
             encoded = self._timed(lambda: encoder(frames, lengths))
         return trained / count, encoded / count, update
 
-    def translator(self, name: str) -> TranslatorRates:
-        """Measures a size of Light-T, or an LLM by its name."""
-        if name not in self._translators:
+    def translator(self, name: str, lora: LoraConfig | None = None) -> TranslatorRates:
+        """Measures a size of Light-T, or an LLM by its name, with LoRA or whole."""
+        if (name, lora) not in self._translators:
             temporal = None if name in LIGHT_T_SIZES else self.config.llm_training.temporal
-            self._translators[name] = self._measured(*_make(name, self.config), temporal)
-        return self._translators[name]
+            seq2seq, layers = _make(name, self.config)
+            if lora is not None:
+                is_guess = not is_made_here(name) and local_config(name) is None  # its layers may have other names
+                add_lora(seq2seq, lora.model_copy(update={"targets": None}) if is_guess else lora)
+            self._translators[name, lora] = self._measured(seq2seq, layers, temporal)
+        return self._translators[name, lora]
 
     def _measured(self, seq2seq: Any, layers: int, temporal: TemporalConfig | None) -> TranslatorRates:
         dim = self.config.encoder.dim
@@ -121,13 +138,15 @@ class DeviceRates:
             reading = self._timed(lambda: model(features, lengths, targets))
         # A search reads once and then writes token by token for each beam; short passes waste some of the device.
         decoding = reading * self.config.generation.num_beams * 1.5
-        inner = sum(weight.numel() for weight in model.parameters())
-        embedded = model.seq2seq.get_input_embeddings().weight.numel()
+        counts, words = parameters_of(model), model.seq2seq.get_input_embeddings()
+        embedded = parameters_of(words)
+        whole, trained = (embedded[which] + layers * (counts[which] - embedded[which]) for which in ("all", "trained"))
         return TranslatorRates(
             step=layers * step / BATCH,
             update=layers * update,
             decoding=layers * decoding / BATCH,
-            parameters=embedded + layers * (inner - embedded),
+            parameters=whole,
+            trained=trained,
             saved_bytes=layers * saved / BATCH,
         )
 

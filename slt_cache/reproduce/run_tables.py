@@ -14,6 +14,7 @@ from slt_cache.distributed.processes import size
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.locks import exclusive
+from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.reading import read_object
 from slt_cache.reproduce.experiments import experiments
 from slt_cache.reproduce.html import write_page
@@ -92,6 +93,7 @@ def request_of(
                 "Name another folder with --run."
             )
     require_known_names(loaded)
+    require_quantization(loaded.llm.quantize)
     preset_of(loaded)
     if loaded.features.level != "sign":
         raise InputError(f"features.level {loaded.features.level}: table 8 compares the levels. Set it to sign.")

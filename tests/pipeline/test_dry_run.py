@@ -48,6 +48,14 @@ def test_a_dry_run_counts_and_estimates_and_writes_nothing(
     assert not run.exists()
 
 
+def test_what_quantization_requires_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    asked = ("--set", "llm.lora.r=2", "--set", "llm.quantize=4bit", "--config", TINY, "--device", "cpu")
+    for words in (("train-llm",), ("train-joint",), ("reproduce", "llms")):
+        ran = slt_cache(*words, *asked, "--run", tmp_path / "run", "--dry-run")
+        assert ran.code == 2
+        assert ran.err.startswith("error: llm.quantize 4bit: requires ") and len(ran.err.splitlines()) == 1
+
+
 def test_more_epochs_and_larger_frames_take_more(tmp_path: Path) -> None:
     more = ["visual_training.epochs=200", "video.size=128", "video.resize=128"]
     small, large = (dry_run(open_run(tmp_path / "r", str(TINY), settings), "train-visual") for settings in ([], more))

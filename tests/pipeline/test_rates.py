@@ -1,22 +1,26 @@
 """Seconds of a training from measured pieces."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from slt_cache.config import load_config
-from slt_cache.pipeline.rates import TranslatorRates, seconds_of
+from slt_cache.config import LoraConfig, load_config
+from slt_cache.errors import InputError
+from slt_cache.pipeline import rates
+from slt_cache.pipeline.rates import DeviceRates, TranslatorRates, seconds_of
 from slt_cache.pipeline.workload import Amount, Workload
+from tests.helpers.small_causal_llms import make_causal_llm
 
-SIZES: list[str] = []
+MEASURED: list[tuple[str, LoraConfig | None]] = []
 LOAD = Workload({"train": Amount(100, 10_000), "dev": Amount(10, 1000), "test": Amount(20, 2000)}, 10, 50, "")
 CONFIG = load_config("avatar", ["visual_training.epochs=3", "llm_training.epochs=5"])
 
 
-def translator(name: str) -> TranslatorRates:
-    SIZES.append(name)
-    return TranslatorRates(step=1.0, update=0.0, decoding=0.0, parameters=1, saved_bytes=0.0)
+def translator(name: str, lora: LoraConfig | None) -> TranslatorRates:
+    MEASURED.append((name, lora))
+    return TranslatorRates(step=1.0, update=0.0, decoding=0.0, parameters=1, trained=1, saved_bytes=0.0)
 
 
 RATES: Any = SimpleNamespace(translator=translator, trained_frame=1.0, encoded_frame=0.1, encoder_update=0.0)
@@ -38,7 +42,31 @@ def test_a_training_takes_its_translator_and_its_part_of_the_encoder_in_every_ep
 ) -> None:
     without_dev = Workload({**LOAD.splits, "dev": Amount(0, 0)}, 10, 50, "")
     assert seconds_of(action, model, CONFIG, without_dev, RATES) == pytest.approx(epochs * an_epoch)
-    assert SIZES[-1] == size
+    assert MEASURED[-1] == (size, None)
+
+
+def test_lora_is_that_of_stage_2_or_of_the_text_and_never_of_light_t() -> None:
+    both = ["llm.lora.r=2", "llm_pretraining.objective=causal", "llm_pretraining.lora.r=3"]
+    config, name = load_config("avatar", both), CONFIG.llm.name
+    for action, model in (("train", "llm"), ("test", "joint"), ("pretrain", "llm"), ("baseline", "control")):
+        seconds_of(action, model, config, LOAD, RATES)
+    ranks = [(measured, None if lora is None else lora.r) for measured, lora in MEASURED[-4:]]
+    assert ranks == [(name, 2), (name, 2), (name, 3), (config.light_t.size, None)]
+
+
+def test_with_lora_fewer_weights_are_updated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "ROUNDS", 1)
+    monkeypatch.setattr(rates, "PIXELS", 1000)
+    monkeypatch.setattr(rates, "BATCH", 1)
+    make_causal_llm("llama", tmp_path, num_hidden_layers=3)
+    measured = DeviceRates(load_config("avatar", ["video.size=32", "video.resize=32"]), LOAD)
+    whole, lora = (measured.translator(str(tmp_path), one) for one in (None, LoraConfig(r=2)))
+    assert whole.trained == whole.parameters
+    assert lora.trained < whole.trained < lora.parameters
+    assert measured.translator(str(tmp_path), LoraConfig(r=2)) is lora  # measured once
+    assert measured.translator("hub/unknown-mbart", LoraConfig(r=2, targets=("elsewhere",))).trained > 0
+    with pytest.raises(InputError, match="no linear layer called elsewhere"):
+        measured.translator(str(tmp_path), LoraConfig(targets=("elsewhere",)))
 
 
 def test_a_model_with_its_own_encoder_reads_videos_when_it_is_tested() -> None:
