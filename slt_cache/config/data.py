@@ -34,6 +34,9 @@ class CorpusConfig(Section):
     clips_from: Literal["auto", "videos", "clips"] = "auto"
     """how2sign, openasl: cut clips from the full videos at the annotated times, or use the ready-made clips, which for
     How2Sign are known to be misaligned. auto: the full video if it exists, else the clip."""
+    boxes: bool = True
+    """openasl: read the part of a full video that shows the signer, as in bbox-v1.0.json; ready-made clips are cropped
+    already."""
     alignment: Literal["auto", "signing", "audio"] = "auto"
     """bobsl: subtitles aligned to the signing or to the audio. auto: to the signing if a programme has them."""
     sign_language: str | None = None

@@ -16,6 +16,10 @@ MONOLINGUAL_FILE = "monolingual.txt"
 """File of sentences without video, one a line, next to the videos of a corpus that has such sentences."""
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of a frame, as shares of its width and height."""
+
+
 @dataclass(frozen=True)
 class Clip:
     """One video segment with its one sentence."""
@@ -30,6 +34,8 @@ class Clip:
     """Seconds from the beginning of the video; None for its last frame."""
     text: str
     signer: str = ""
+    box: Box | None = None
+    """The part of the frames that is read; None for whole frames."""
 
 
 OTHER_SPLITS = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slt_cache.corpora.base import SPLITS, Clip, CorpusScan, Problems, count_by_split
+from slt_cache.corpora.base import SPLITS, Box, Clip, CorpusScan, Problems, count_by_split
 from slt_cache.corpora.media import measure
 from slt_cache.corpora.official import ABSENT, UNNAMED, MediaFile, Sentence, add_issue, extremes, usable
 from slt_cache.progress import progress_bar
@@ -27,6 +27,8 @@ class Cut:
     """End in the full video, in seconds."""
     full: str = ""
     """Name of the full video without suffix; empty if there is none."""
+    box: Box | None = None
+    """Part of the full video's frames that shows the signer."""
     ready: tuple[str, ...] = ()
     """Names of the ready-cut clip without suffix, in order of preference."""
 
@@ -95,7 +97,7 @@ def _cut(cut: Cut, medium: MediaFile, problems: Problems) -> list[Clip]:
         return []
     if seconds is not None and end is not None and end > seconds:
         add_issue(problems, PAST_END, f"{clip_id}: ends at {end} s of {seconds:.2f} s")
-    return [_clip(cut.sentence, medium.path, start, end)]
+    return [replace(_clip(cut.sentence, medium.path, start, end), box=cut.box)]
 
 
 def _taken(clips: Iterable[Clip]) -> dict[str, Any]:

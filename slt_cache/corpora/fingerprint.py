@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from slt_cache.corpora.base import Clip
+from slt_cache.corpora.manifest import boxed
 from slt_cache.corpora.media import frame_files
 
 ENDS = 65_536
@@ -27,8 +28,8 @@ def fingerprint(video: Path) -> str | None:
 
 
 def sources(clips: Iterable[Clip]) -> list[str]:
-    """Returns the source of each clip's features, `FINGERPRINT START END`, with `-` for a time that is not given; empty
-    if the video does not exist. A video that several clips share is read once."""
+    """Returns the source of each clip's features, `FINGERPRINT START END [BOX]`, with `-` for a time that is not given;
+    empty if the video does not exist. A video that several clips share is read once."""
     clips = list(clips)
     videos = list(dict.fromkeys(clip.video for clip in clips))
     with ThreadPoolExecutor(THREADS) as pool:
@@ -53,8 +54,10 @@ def videos_sha256(clips: Sequence[Clip]) -> str | None:
 
 
 def times_of(clip: Clip) -> str:
-    """Returns the end of a clip's source: `START END`."""
-    return " ".join("-" if time is None else repr(float(time)) for time in (clip.start, clip.end))
+    """Returns the end of a clip's source, the part of the video that it is: `START END`, followed by the box of the
+    frames if there is one."""
+    times = ("-" if time is None else repr(float(time)) for time in (clip.start, clip.end))
+    return " ".join([*times, *([] if clip.box is None else [boxed(clip.box)])])
 
 
 def has_changed(video: Path, source: str) -> bool:

@@ -56,7 +56,7 @@ def read_how2sign_rows(path: Path, split: str, problems: Problems) -> list[Cut]:
 def _cut(split: str, values: dict[str, str], place: str) -> Cut:
     start, end = span(values["START_REALIGNED"], values["END_REALIGNED"])
     clip, video = nfc(values["SENTENCE_NAME"]), nfc(values["VIDEO_NAME"])
-    return Cut(Sentence(clip, split, values["SENTENCE"], place=place), start, end, video, (clip,))
+    return Cut(Sentence(clip, split, values["SENTENCE"], place=place), start, end, video, ready=(clip,))
 
 
 class How2Sign(Corpus):

@@ -1,6 +1,6 @@
 """The manifest: a tab-separated file in, clips out, and back. Opens no video.
 
-One line a clip under the header `id split video start end text [signer]`. The manifest of a run, which `prepare`
+One line a clip under the header `id split video start end text [signer] [box]`. The manifest of a run, which `prepare`
 writes, has no quoting; one that a user wrote is read as corpora/own_table.py describes. Video paths are relative to the
 manifest, or absolute, or begin with `~`."""
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slt_cache.advice import command
-from slt_cache.corpora.base import Clip
+from slt_cache.corpora.base import Box, Clip
 from slt_cache.corpora.characters import normalized
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import Rows, own_path, read_rows, remarks, values_by_column
@@ -19,6 +19,8 @@ from slt_cache.files import write_text
 
 REQUIRED_COLUMNS = ("id", "split", "video", "start", "end", "text")
 COLUMNS = (*REQUIRED_COLUMNS, "signer")
+KNOWN_COLUMNS = (*COLUMNS, "box")
+"""Columns that are read; `box` is written only if a clip has one."""
 MAX_PROBLEMS_SHOWN = 10
 
 
@@ -82,7 +84,7 @@ def _rows(path: Path, as_they_are: bool = False) -> Rows:
         raise InputError(
             f"{path}: there is no such manifest. Make one: {command('prepare CORPUS', root='DIR')}; or name its folder."
         )
-    return read_rows(path, REQUIRED_COLUMNS, COLUMNS, as_they_are)
+    return read_rows(path, REQUIRED_COLUMNS, KNOWN_COLUMNS, as_they_are)
 
 
 def _clips(path: Path, rows: Rows) -> list[tuple[int, Clip]]:
@@ -129,7 +131,20 @@ def _clip_of_line(row: dict[str, str], folder: Path) -> Clip:
         end=end,
         text=row["text"],
         signer=row.get("signer", ""),
+        box=_box(row.get("box", "").strip()),
     )
+
+
+def _box(value: str) -> Box | None:
+    if not value:
+        return None
+    try:
+        left, top, right, bottom = map(float, value.split(","))
+    except ValueError:
+        raise ValueError(f"box {value!r} is not x0,y0,x1,y1, such as 0.25,0,0.75,1") from None
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(f"box {value!r} is not a part of the frame: its sides are shares of width and height, 0 to 1")
+    return left, top, right, bottom
 
 
 def _seconds(row: dict[str, str], column: str) -> float | None:
@@ -143,6 +158,11 @@ def _seconds(row: dict[str, str], column: str) -> float | None:
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"{column} {value!r} is not a time in the video; leave it empty for the whole video")
     return seconds
+
+
+def boxed(box: Box | None) -> str:
+    """Returns a box as a manifest has it; empty for whole frames."""
+    return "" if box is None else ",".join(repr(float(side)) for side in box)
 
 
 def _relative(video: Path, folder: Path) -> str:
@@ -159,11 +179,13 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 
 def manifest_text(path: Path, clips: Iterable[Clip]) -> str:
     """Returns the text that `write_manifest` writes at a path."""
-    lines = ["\t".join(COLUMNS)]
+    clips = list(clips)
+    columns = KNOWN_COLUMNS if any(clip.box is not None for clip in clips) else COLUMNS
+    lines = ["\t".join(columns)]
     for clip in clips:
         video = _relative(clip.video.absolute(), path.parent.absolute())
         start, end = ("" if value is None else repr(float(value)) for value in (clip.start, clip.end))
-        row = (clip.id, clip.split, video, start, end, clip.text, clip.signer)
+        row = (clip.id, clip.split, video, start, end, clip.text, clip.signer, boxed(clip.box))[: len(columns)]
         if any(character in value for value in row for character in "\t\n\r"):
             raise InputError(f"clip {clip.id!r}: a value holds a tab or a line break, which a manifest cannot.")
         lines.append("\t".join(row))

@@ -54,7 +54,7 @@ def _differences(cached: FeatureCache, clips: Sequence[Clip]) -> list[str]:
             clip_id for clip_id in texts if clip_id not in named
         ],
         ("has another sentence", "have other sentences"): [clip.id for clip in there if clip.text != texts[clip.id]],
-        ("has other times", "have other times"): [
+        ("has other times or another box", "have other times or boxes"): [
             clip.id for clip in there if known[clip.id] and known[clip.id].partition(" ")[2] != times_of(clip)
         ],
     }

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
+from slt_cache.corpora.manifest import boxed
 from slt_cache.files import remove_abandoned, temporary_path
 from slt_cache.video.frames import kept_indices, open_frames, read_kept_frames
 from slt_cache.video.stream import UnreadableVideo, only_unreadable
@@ -132,6 +133,8 @@ class FrameCache:
         stream = open_frames(clip, self.every, 0, self.video.fps)
         chunks = [square(chunk, self.video).permute(0, 2, 3, 1).contiguous().numpy() for chunk in stream.chunks]
         checksums = [zlib.crc32(frame) for chunk in chunks for frame in chunk]
+        if source["box"] is None:
+            del source["box"]
         metadata = {**self.settings, **source, "num_frames": stream.num_frames, "checksums": checksums}
         path = self.path(clip)
         temporary = temporary_path(path)
@@ -173,7 +176,7 @@ def _version(package: str) -> str | None:
 
 def _source(clip: Clip) -> dict[str, Any]:
     """Returns what identifies a clip's source: name, size and modification time of the video, or of a folder's files,
-    and the segment. Raises UnreadableVideo if it does not exist."""
+    the segment and the box. Raises UnreadableVideo if it does not exist."""
     with only_unreadable(clip):
         files = sorted(clip.video.iterdir()) if clip.video.is_dir() else [clip.video]
         states = [file.stat() for file in files]
@@ -185,4 +188,5 @@ def _source(clip: Clip) -> dict[str, Any]:
         "changed": max((state.st_mtime_ns for state in states), default=0),
         "start": clip.start,
         "end": clip.end,
+        "box": boxed(clip.box) or None,
     }

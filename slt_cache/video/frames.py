@@ -1,12 +1,13 @@
 """Reads the kept frames of a clip: a video file or a folder of frames in, uint8 `[T', H, W, 3]` out, in chunks, so that
 memory does not grow with the length of a video. Resizes nothing."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slt_cache.corpora.base import Clip
+from slt_cache.corpora.base import Box, Clip
 from slt_cache.video.decode import VideoFile
 from slt_cache.video.images import list_images, read_images
 from slt_cache.video.stream import FrameStream, VideoError, only_unreadable, require_there
@@ -44,7 +45,16 @@ def open_frames(clip: Clip, keep_every: int, offset: int = 0, fps: float = 0.0) 
         require_there(clip.video)
         opener = _open_folder if clip.video.is_dir() else _open_file
         stream = opener(clip, keep_every, offset, fps)
-    return replace(stream, chunks=_guarded(clip, stream.chunks))
+    chunks = stream.chunks if clip.box is None else (_part(frames, clip.box) for frames in stream.chunks)
+    return replace(stream, chunks=_guarded(clip, chunks))
+
+
+def _part(frames: np.ndarray, box: Box) -> np.ndarray:
+    """Crops frames [n, H, W, 3] to all pixels that a box touches."""
+    height, width = frames.shape[1:3]
+    left, top, right, bottom = box
+    rows = slice(math.floor(top * height), math.ceil(bottom * height))
+    return frames[:, rows, math.floor(left * width) : math.ceil(right * width)]
 
 
 def _guarded(clip: Clip, chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

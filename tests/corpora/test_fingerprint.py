@@ -1,10 +1,11 @@
 """What a video is known by: its content, wherever it lies and whatever its name is."""
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 from slt_cache.corpora.base import Clip
-from slt_cache.corpora.fingerprint import ENDS, fingerprint, sources
+from slt_cache.corpora.fingerprint import ENDS, fingerprint, manifest_sha256, sources
 
 
 def test_a_fingerprint_goes_by_content_and_not_by_name_or_time(tmp_path: Path) -> None:
@@ -44,3 +45,11 @@ def test_clips_of_one_video_differ_in_their_times(tmp_path: Path) -> None:
     [first, second] = sources(clips)
     assert (first.split()[1:], second.split()[1:]) == (["0.0", "1.0"], ["1.0", "-"])
     assert first.split()[0] == second.split()[0]
+
+
+def test_clips_of_one_video_differ_in_their_boxes_and_without_one_nothing_is_added(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    whole = Clip("a", "train", tmp_path / "a.mp4", 0.5, None, "t")
+    part = replace(whole, box=(0.25, 0.0, 0.75, 1.0))
+    assert [source.partition(" ")[2] for source in sources([whole, part])] == ["0.5 -", "0.5 - 0.25,0.0,0.75,1.0"]
+    assert manifest_sha256([whole]) != manifest_sha256([part])

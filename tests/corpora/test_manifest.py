@@ -188,3 +188,31 @@ def test_the_clips_of_a_split_keep_the_order_of_the_manifest(clip: Clip) -> None
     clips = [replace(clip, id=name, split=split) for name, split in [("z", "dev"), ("a", "train"), ("b", "dev")]]
     assert [one.id for one in of_split(clips, "dev")] == ["z", "b"]
     assert of_split(clips, "test") == []
+
+
+def test_a_box_is_read_and_written_and_without_one_there_is_no_column(tmp_path: Path) -> None:
+    clips = [
+        Clip("a", "train", tmp_path / "a.mp4", 0.5, 1.0, "eins", box=(0.25, 0.0, 0.75, 1.0)),
+        Clip("b", "dev", tmp_path / "b.mp4", None, None, "zwei"),
+    ]
+    write_manifest(tmp_path / "manifest.tsv", clips)
+    assert (tmp_path / "manifest.tsv").read_text(encoding="utf-8").splitlines() == [
+        "id\tsplit\tvideo\tstart\tend\ttext\tsigner\tbox",
+        "a\ttrain\ta.mp4\t0.5\t1.0\teins\t\t0.25,0.0,0.75,1.0",
+        "b\tdev\tb.mp4\t\t\tzwei\t\t",
+    ]
+    assert read_manifest(tmp_path / "manifest.tsv") == clips
+    write_manifest(tmp_path / "manifest.tsv", clips[1:])
+    assert (
+        (tmp_path / "manifest.tsv")
+        .read_text(encoding="utf-8")
+        .startswith("id\tsplit\tvideo\tstart\tend\ttext\tsigner\n")
+    )
+
+
+@pytest.mark.parametrize("box", ["0.5,0,0.25,1", "0,0,1", "0,0,640,480", "nan,0,1,1", "links"])
+def test_a_box_that_is_no_part_of_a_frame_is_refused(tmp_path: Path, box: str) -> None:
+    table = f"id\tsplit\tvideo\tstart\tend\ttext\tbox\na\ttrain\ta.mp4\t\t\teins\t{box}\n"
+    (tmp_path / "manifest.tsv").write_text(table, encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 2: box '"):
+        read_manifest(tmp_path / "manifest.tsv")

@@ -39,7 +39,23 @@ def test_openasl_is_cut_from_its_full_videos(tmp_path: Path) -> None:
         ("test", "ccccccccccc.mp4", 0.0, 0.84, "We are done."),
     ]
     assert clips[0].id == "-aBc_dEf012-00:00:00.100-00:00:00.466"
+    assert {clip.box for clip in clips} == {(0.25, 0.0, 0.75, 1.0)}
     assert set(problems) == {"not the published count"}
+    assert {clip.box for clip in prepared("openasl", root, "--set", "corpus.boxes=false")[0]} == {None}
+
+
+def test_boxes_of_openasl_end_at_the_frame_and_odd_ones_are_listed(tmp_path: Path) -> None:
+    root = published.openasl(tmp_path / "OpenASL")
+    published.videos(root, "-aBc_dEf012", "bbbbbbbbbbb", "ccccccccccc")
+    path = root / "data" / "bbox-v1.0.json"
+    first, second, third, _ = json.loads(path.read_text())
+    path.write_text(json.dumps({first: [-0.1, 0, 0.5, 1.2], second: [0.5, 0, 0.5, 1], third: [10**400, 0, 1, 1]}))
+    clips, problems = prepared("openasl", root)
+    assert [clip.box for clip in clips] == [(0.0, 0.0, 0.5, 1.0), None, None, None]
+    assert problems["clip without a box (whole frames are read)"] == 3
+    path.unlink()
+    clips, problems = prepared("openasl", root)
+    assert ({clip.box for clip in clips}, problems["annotation file not found"]) == ({None}, 1)
 
 
 @pytest.mark.parametrize("colon", [":", "%", "-", "_"])
@@ -48,7 +64,7 @@ def test_clips_of_openasl_are_found_whatever_stands_for_the_colons(tmp_path: Pat
     names = [f"{video}-{start}-{end}".replace(":", colon) for video, start, end, *_ in published.OPENASL]
     published.videos(root / "video-clip", *names)
     clips, problems = prepared("openasl", root)
-    assert [(clip.video.stem, clip.start) for clip in clips] == [(name, None) for name in names]
+    assert [(clip.video.stem, clip.start, clip.box) for clip in clips] == [(name, None, None) for name in names]
     assert set(problems) == {"not the published count"}
 
 

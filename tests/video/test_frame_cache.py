@@ -294,3 +294,17 @@ def test_the_header_is_a_line_of_json(clips: list[Clip], cache: FrameCache) -> N
     with cache.path(clips[1]).open("rb") as file:
         header = json.loads(file.readline())
     assert (header["clip"], header["num_frames"], len(header["checksums"])) == ("clip/1", 12, 12)
+
+
+def test_a_box_crops_the_frames_before_they_are_resized_and_another_box_is_decoded_again(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    whole = clips[0]
+    part = replace(whole, box=(0.26, 0.0, 0.75, 0.5))
+    frames = read_kept_frames(whole, 1).frames
+    height, width = frames.shape[1:3]
+    by_hand = frames[:, : -(-height // 2), int(0.26 * width) : -(-3 * width // 4)]
+    assert np.array_equal(read_kept_frames(part, 1).frames, by_hand)
+    cache = FrameCache(tmp_path, VIDEO, 1)
+    for clip, shown in ((whole, frames), (part, by_hand), (whole, frames)):
+        assert torch.equal(cache.read(clip, 0), square(shown[:: VIDEO.keep_every], VIDEO))
