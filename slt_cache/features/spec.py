@@ -13,7 +13,7 @@ IMPORTED = "imported"
 UNNAMED_BACKBONE = "resnet18"
 """Backbone of features and trainings that name none, which were made when there was no other."""
 
-LATER = ("fps", "backbone", "encoder", "window", "stride", "options")
+LATER = ("fps", "backbone", "encoder", "window", "stride", "options", "boxes")
 """Fields that were added later, and are stored only if they are set."""
 
 
@@ -61,6 +61,8 @@ class FeatureSpec:
     """Kept frames between the starts of two windows; None without windows."""
     options: Mapping[str, Any] | None = None
     """Further settings of a named encoder that determine the features."""
+    boxes: bool | None = None
+    """Whether frames were cropped to the boxes of the manifest; None for whole frames."""
 
     def __post_init__(self) -> None:
         if self.backbone is None and self.encoder is None and self.level != IMPORTED:

@@ -1,6 +1,7 @@
 """Visual encoder of a run: that of stage 1, or a named one (`encoder.name`), checked against the requested features,
 and frozen. All that reads videos for stage 2 gets its encoder here."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -85,7 +86,7 @@ def load_encoder(
 def differs_from(encoder: Encoder, spec: FeatureSpec) -> list[str]:
     """Returns `field: encoder x, features y` for every field in which this encoder's features differ from the spec."""
     made = encoder.spec(_features_of(spec), AugmentationConfig.model_validate(spec.augmentation or {}))
-    return made.differences(spec, here="encoder", there="features")
+    return replace(made, boxes=spec.boxes).differences(spec, here="encoder", there="features")
 
 
 def _features_of(spec: FeatureSpec) -> FeaturesConfig:

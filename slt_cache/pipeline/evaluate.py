@@ -194,6 +194,8 @@ def _from_video(
     device = pick_device(run.config.compute.device)
     where = "" if listed else f"{clips[0].split} is in no cache for this model: "
     log(f"{where}reading {len(clips)} videos")
+    if spec.boxes and any(clip.box is None for clip in clips):
+        log("The training's frames were cropped to boxes; clips without a box are read as whole frames.")
     mine = shard(clips, run.config.generation.batch_size)
     events = read_ahead(plain(mine), reader_of(encoder), run.config.compute.workers)
     encoded = usable(encode(frozen_encoder(encoder, spec, device, run.config.features.batch_frames), events))

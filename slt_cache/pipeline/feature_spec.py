@@ -1,11 +1,13 @@
 """Spec of the features that a run asks for: extraction writes it, and every command that opens a cache compares it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import Config
+from slt_cache.corpora.manifest import read_manifest
 from slt_cache.encoders.base import UnreachableWeights, spec_settings
 from slt_cache.encoders.registry import open_encoder
 from slt_cache.features.cache import FeatureCache
@@ -18,9 +20,25 @@ from slt_cache.runs.run import Run
 
 def asked_spec(run: Run) -> FeatureSpec | Mapping[str, Any]:
     """Returns what the run requires of a cache: the full spec if it has an encoder, else the fields in its settings."""
-    config = run.config
-    if config.features.level == IMPORTED:
+    if run.config.features.level == IMPORTED:
         return {"level": IMPORTED}
+    asked = _asked_of_encoder(run)
+    return with_boxes(run, asked) if isinstance(asked, FeatureSpec) else {**asked, "boxes": _boxes(run)}
+
+
+def with_boxes(run: Run, spec: FeatureSpec) -> FeatureSpec:
+    """Returns the spec of features whose frames are cropped to the boxes of the run's manifest, if it has some."""
+    return replace(spec, boxes=_boxes(run))
+
+
+def _boxes(run: Run) -> bool | None:
+    """Returns what the spec says of boxes."""
+    there = run.manifest.is_file() and any(clip.box is not None for clip in read_manifest(run.manifest))
+    return there or None
+
+
+def _asked_of_encoder(run: Run) -> FeatureSpec | Mapping[str, Any]:
+    config = run.config
     if config.encoder.name is not None:
         return _of_named_encoder(run, config.encoder.name)
     if (run.visual / "best").is_dir():

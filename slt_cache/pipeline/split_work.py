@@ -21,6 +21,7 @@ from slt_cache.features.kept import KeptFeatures
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts
 from slt_cache.pipeline.encoder import reader_of
+from slt_cache.pipeline.feature_spec import with_boxes
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ClipEnd, ClipView, Event, plain
@@ -54,7 +55,7 @@ class SplitWork:
     def plan(cls, run: Run, encoder: Encoder, cache: Path, split: str, clips: Sequence[Clip]) -> "SplitWork":
         metadata = SplitMetadata(
             split=split,
-            spec=encoder.spec(run.config.features, run.config.augmentation),
+            spec=with_boxes(run, encoder.spec(run.config.features, run.config.augmentation)),
             corpus=run.config.corpus.name,
             language=language_code(run.config) or UNKNOWN,
             manifest_sha256=manifest_sha256(clips),

@@ -38,6 +38,7 @@ OTHERS: dict[str, Any] = {
     "window": 16,
     "stride": 8,
     "options": {"scales": [1, 2]},
+    "boxes": True,
 }
 
 
