@@ -34,6 +34,12 @@ def extract(
         typer.Option("--videos", help="Folder of videos. [default: H.264 files of 256 pixels, made for this]"),
     ] = None,
     clips: Annotated[int, typer.Option("--clips", min=1, help="Largest number of videos.")] = 48,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder", help="Encoder as for extract-features, with random weights. [default: that of stage 1]"
+        ),
+    ] = None,
 ) -> None:
     """Time extraction against its limits: reading the kept frames alone, and the bare backbone alone.
 
@@ -44,7 +50,8 @@ def extract(
     sleep_while_waiting()
     from slt_cache.bench.extract import bench_extract
 
-    opened = replace(options, config=options.config or "paper").open_run()
+    own = [] if encoder is None else [f"encoder.name={encoder}"]
+    opened = replace(options, config=options.config or "paper").open_run(own=own)
     _print(options, bench_extract(opened.config, videos, clips), opened.config.compute.workers)
 
 

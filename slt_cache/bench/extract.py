@@ -3,17 +3,19 @@
 Rounds of all three alternate in one process, on the same cores. The encoder is untrained, as training does not
 change its speed."""
 
+import math
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from slt_cache.bench.measure import median_seconds, wait_for
 from slt_cache.checkpoints.record import Record
@@ -23,8 +25,9 @@ from slt_cache.config import Config, VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.device import pick_device
+from slt_cache.encoders.base import NetworkEncoder
 from slt_cache.encoders.frozen import PRECISIONS
-from slt_cache.encoders.registry import find_backbone
+from slt_cache.encoders.registry import find_backbone, open_encoder
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.files import scratch_folder
@@ -38,7 +41,7 @@ from slt_cache.video.paths import find_videos
 ROUNDS = 3
 """Interleaved repetitions; the median is reported."""
 BATCHES = (8, 16, 32, 64, 128)
-"""Batch sizes in frames that are tried for the backbone alone; the fastest counts."""
+"""Batch sizes in frames, also of windows together, that are tried for the backbone alone; the fastest counts."""
 SOURCE_FRAMES = 116
 """Length of a generated video: the mean of PHOENIX14T."""
 SOURCE_SIZE = 256
@@ -55,19 +58,24 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
         run = untrained_run(folder / "run", config, paths)
         listed = [_clip(path) for path in paths]
         log(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} rounds")
-        frames = sum(_count((clip, config.video)) for clip in listed)
-        forward, batch = _best_forward(config, frames, device)
+        bare = _bare(run.config)
+        counts = [_count((clip, bare.video)) for clip in listed]
+        forward, batch = _best_forward(
+            bare, sum(map(bare.steps, counts)), PRECISIONS[config.features.precision], device
+        )
         cache = folder / "feats.h5"
         with _decoders(config.compute.workers) as pool:
-            decode = lambda: sum(pool.imap_unordered(_count, [(clip, config.video) for clip in listed]))  # noqa: E731
+            decode = lambda: sum(pool.imap_unordered(_count, [(clip, bare.video) for clip in listed]))  # noqa: E731
             seconds = median_seconds([decode, forward, lambda: extract(run, ["train"], cache, restart=True)], ROUNDS)
         features = FeatureCache(cache, "train")
+    frames = sum(counts)
     decode_seconds, forward_seconds, extract_seconds = seconds
     limit = max(decode_seconds, forward_seconds) if device.type == "cuda" else decode_seconds + forward_seconds
     return {
+        "encoder": config.encoder.name or config.encoder.backbone,
         "clips": len(features),
         "kept_frames": frames,
-        "size": config.video.size,
+        "size": bare.video.size,
         "decode_seconds": round(decode_seconds, 2),
         "forward_seconds": round(forward_seconds, 2),
         "forward_batch": batch,
@@ -99,28 +107,62 @@ def _count(asked: tuple[Clip, VideoConfig]) -> int:
     return sum(len(piece) for piece in open_frames(clip, video.keep_every, fps=video.fps).chunks)
 
 
-def _best_forward(config: Config, frames: int, device: torch.device) -> tuple[Callable[[], None], int]:
-    """Returns a pass of the bare backbone over `frames` frames in memory, and the fastest batch size, which it uses."""
-    backbone = find_backbone(config.encoder.backbone).build().eval()
-    precision, size = PRECISIONS[config.features.precision], config.video.size
-    backbone = backbone.to(device, precision).to(memory_format=torch.channels_last)
+@dataclass(frozen=True)
+class _Bare:
+    """Network of an encoder, alone."""
+
+    network: nn.Module
+    """Network in evaluation mode, channels-last if it reads images."""
+    video: VideoConfig
+    window: int = 1
+    stride: int = 1
+
+    def steps(self, frames: int) -> int:
+        """Returns the number of frames or windows that it reads of a clip."""
+        return frames if self.window == 1 else 1 + max(0, math.ceil((frames - self.window) / self.stride))
+
+    def images(self, batch: int) -> torch.Tensor:
+        size, windows = self.video.size, () if self.window == 1 else (self.window,)
+        images = torch.rand(batch, *windows, 3, size, size)
+        return images if windows else images.contiguous(memory_format=torch.channels_last)
+
+
+def _bare(config: Config) -> _Bare:
+    """Returns the network of the encoder of these settings. Raises InputError if it has none."""
+    if config.encoder.name is None:
+        network = find_backbone(config.encoder.backbone).build().eval()
+        return _Bare(network.to(memory_format=torch.channels_last), config.video)
+    encoder = open_encoder(config.encoder, config.video)
+    if not isinstance(encoder, NetworkEncoder):
+        raise InputError(f"--encoder {config.encoder.name}: has no network that could be timed alone. Use another one.")
+    network = encoder.backbone.to(memory_format=torch.channels_last) if encoder.fusable else encoder.backbone
+    return _Bare(network, encoder.video, encoder.window, encoder.stride)
+
+
+def _best_forward(
+    bare: _Bare, steps: int, precision: torch.dtype, device: torch.device
+) -> tuple[Callable[[], None], int]:
+    """Returns a pass of the bare network over this many frames or windows in memory, and the fastest batch size, which
+    it uses."""
+    network = bare.network.to(device, precision)
 
     @torch.inference_mode()
     def passes(batch: int, count: int) -> None:
-        images = torch.rand(batch, 3, size, size).to(device, precision).contiguous(memory_format=torch.channels_last)
+        images = bare.images(batch).to(device, precision)
         for first in range(0, count, batch):
-            backbone(images[: min(batch, count - first)])
+            network(images[: min(batch, count - first)])
         wait_for(device)
 
     def seconds(batch: int) -> float:
         passes(batch, batch)
         started = time.monotonic()
-        passes(batch, 64)
+        passes(batch, tried)
         return time.monotonic() - started
 
-    durations = {batch: min(seconds(batch) for _ in range(2)) for batch in BATCHES}
+    tried, batches = max(1, 64 // bare.window), sorted({max(1, batch // bare.window) for batch in BATCHES})
+    durations = {batch: min(seconds(batch) for _ in range(2)) for batch in batches}
     best = min(durations, key=lambda batch: durations[batch])
-    return lambda: passes(best, frames), best
+    return lambda: passes(best, steps), best
 
 
 def _clip(path: Path) -> Clip:
@@ -128,12 +170,16 @@ def _clip(path: Path) -> Clip:
 
 
 def untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
-    """Creates a run with an untrained visual encoder in place of a finished stage 1."""
-    run = Run(folder, config)
+    """Creates a run with an untrained visual encoder in place of a finished stage 1, unless its encoder is a named one,
+    whose weights are random if they need not be read from a folder."""
+    encoder = config.encoder.model_copy(update={"weights": "none"})
+    llm = config.llm.model_copy(update={"language": "en_XX"})
+    run = Run(folder, config.model_copy(update={"encoder": encoder, "llm": llm}))
     write_manifest(run.manifest, map(_clip, videos))
     train_tokenizer([_clip(video).text for video in videos], 100, "en_XX", run.tokenizer)
+    if encoder.name is not None:
+        return run
     tokenizer = load_tokenizer(str(run.tokenizer), "en_XX")
-    encoder = config.encoder.model_copy(update={"weights": "none"})
     model = new_visual_translator(encoder, config.video, config.light_t, tokenizer)
     settings = {
         "encoder": encoder.model_dump(mode="json"),
@@ -142,8 +188,7 @@ def untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
         "tokenizer": {"language": "en_XX"},
     }
     save_visual(run.visual / "best", model, tokenizer, Record("stage 1", settings).finish(0, 0.0))
-    llm = config.llm.model_copy(update={"language": "en_XX"})
-    return replace(run, config=config.model_copy(update={"llm": llm}))
+    return run
 
 
 def _write_videos(folder: Path, clips: int) -> list[Path]:
