@@ -38,8 +38,8 @@ class EncoderConfig(Section):
     """Weights of a torchvision network: imagenet, none (random), or the path of a state dict (.pth or .safetensors).
     Stage 1 starts with them; a named encoder keeps them."""
     init_from: PathName | None = None
-    """A finished stage 1, such as `OTHER/visual/best`: training begins with its encoder and its Light-T, in place of
-    `weights`."""
+    """A finished stage 1, such as `OTHER/visual/best` or one of its kept epochs: training begins with its encoder and
+    its Light-T, in place of `weights`. A joint training, `OTHER/joint/best`, has an encoder without Light-T."""
     init_without: tuple[Literal["temporal", "light_t"], ...] = ()
     """Parts of `init_from` that do not fit and are started fresh: the temporal module (another `dim` or `kernel`),
     Light-T (another size, tokenizer or language)."""

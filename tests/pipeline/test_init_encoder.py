@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from slt_cache.checkpoints.record import Record, read_record, write_record
+from slt_cache.checkpoints.record import Record, read_record, save_record, write_record
 from slt_cache.checkpoints.visual import new_visual_translator, save_visual
-from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig
+from slt_cache.config import EncoderConfig, LightTConfig, VideoConfig, load_config
 from slt_cache.errors import InputError
 from slt_cache.pipeline.init_encoder import initial_encoder
+from slt_cache.pipeline.train_from_video import epoch_folder
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from tests.helpers.commands import TINY, Ran, slt_cache
 from tests.helpers.killed import killed_after
+from tests.helpers.made_run import make_run
 from tests.models.test_saved import DIM, save
 
 ENCODER, LIGHT_T = EncoderConfig(weights="none", dim=DIM), LightTConfig(size="tiny")
@@ -227,6 +230,34 @@ def test_joint_training_begins_with_an_encoder_and_a_translator(stage_1: Path, m
         record = read_record(run / folder)
         assert record is not None and record.settings["llm_training"]["epochs"] == 2
     assert slt_cache("verify", run).code == 0
+
+
+def test_the_weights_of_an_epoch_are_taken_like_the_best(
+    stage_1: Path, tmp_path: Path, tokenizer: Tokenizer, small_video: VideoConfig
+) -> None:
+    kept = shutil.copytree(stage_1, epoch_folder(tmp_path / "visual", 3))
+    begins = initial_encoder(ENCODER.model_copy(update={"init_from": str(kept)}), LIGHT_T, tokenizer)
+    assert begins is not None
+    assert begins.summary == f"training begins with {kept}: backbone, temporal module, Light-T"
+    model = new_visual_translator(ENCODER, small_video, LIGHT_T, tokenizer)
+    begins.load_into(model)
+    written, known = model.encoder.state_dict(), load_file(stage_1 / "encoder.safetensors")
+    assert all(torch.equal(written[name], known[name]) for name in known)
+
+
+def test_a_jointly_trained_encoder_is_taken_without_the_light_t_that_it_lacks(tmp_path: Path) -> None:
+    joint = make_run(tmp_path / "run", "mbart", joint=True) / "joint" / "best"
+    record = read_record(joint)
+    assert record is not None
+    save_record(joint, replace(record, settings={k: v for k, v in record.settings.items() if k != "light_t"}))
+    config = load_config(str(TINY), [f"encoder.init_from={joint}"])
+    alone = initial_encoder(config.encoder, None, None)
+    assert alone is not None and alone.takes == ("backbone", "temporal")
+    with pytest.raises(InputError, match=r"\(light_t: there is none\)\. .*encoder\.init_without=\[\"light_t\"\]"):
+        initial_encoder(config.encoder, config.light_t, None)
+    omitted = config.encoder.model_copy(update={"init_without": ("light_t",)})
+    begins = initial_encoder(omitted, config.light_t, None)
+    assert begins is not None and begins.fresh == ("light_t",)
 
 
 def test_stage_1_keeps_its_own_tokenizer_and_a_new_one_takes_that_of_llm_init_from(mine: Path, tmp_path: Path) -> None:
