@@ -12,7 +12,13 @@ import torch
 from slt_cache import SignTranslator
 from slt_cache.checkpoints.record import read_record
 from slt_cache.checkpoints.translator import load_llm
+from slt_cache.config import load_config
+from slt_cache.models.llm.load import load_seq2seq
+from slt_cache.models.llm.lora import add_lora
+from slt_cache.models.weights import parameters_of
 from slt_cache.pipeline.train_from_cache import CacheStage
+from slt_cache.text.prompt import with_prompt
+from slt_cache.text.tokenizer import load_tokenizer
 from slt_cache.training.state import STATE_FILE, TrainerState
 from slt_cache.training.tasks.llm import FromCacheTask
 from tests.helpers.commands import slt_cache
@@ -108,3 +114,22 @@ def test_every_checkpoint_after_the_first_writes_what_learned(tmp_path: Path, mo
     assert len(saved) == 3
     assert len(set(saved)) == 1
     assert (tmp_path / "run" / "llm" / "best" / "model.safetensors").stat().st_ino == saved[0]
+
+
+def test_the_shipped_config_of_a_decoder_only_llm_fits_one_with_its_prompt_and_lora(tmp_path: Path) -> None:
+    make_causal_llm("gemma3_text", tmp_path)
+    config = load_config("gemma", [f"llm.name={tmp_path}"])
+    tokenizer = with_prompt(load_tokenizer(str(tmp_path), None), config.llm)
+    seq2seq = load_seq2seq(str(tmp_path), tokenizer=tokenizer)
+    assert config.llm.lora is not None
+    add_lora(seq2seq, config.llm.lora)
+    model = SignTranslator(DIM, seq2seq, tokenizer.start, before=tokenizer.before)
+    logits = model(torch.randn(5, DIM), torch.tensor([5]), torch.tensor([[*tokenizer.start, 5]]))
+    assert logits.shape == (1, len(tokenizer.start) + 1, len(tokenizer))
+    assert [tokenizer.inner.decode(ids) for ids in (tokenizer.before, tokenizer.start)] == [
+        "Sign language: ",
+        " Translation:",
+    ]
+    counts = parameters_of(seq2seq)
+    assert 0 < counts["trained"] < counts["all"]
+    assert (config.llm_training.lr, config.llm_training.adapter_lr, config.llm.lora.r) == (5e-4, 1e-3, 16)
