@@ -19,7 +19,7 @@ T = TypeVar("T")
 _CLOCK = re.compile(r"(?:(\d{1,5}):)?([0-5]?\d):([0-5]?\d(?:[.,]\d{1,9})?)", re.ASCII)
 
 
-def read_rows(
+def read_annotation(
     path: Path,
     columns: Sequence[str],
     row_of: Callable[[dict[str, str], str], T],
@@ -27,13 +27,14 @@ def read_rows(
     no_header: Sequence[str] = (),
     advice: str = "Is this the official file? Get it again.",
 ) -> list[T]:
-    """Returns the rows in the order of the file. `row_of` makes one of the values by column and the place, file and
+    """Returns the rows in the order of the file. A column such as `text|caption` has several names in copies; rows have
+    the first. `row_of` makes one of the values by column and the place, file and
     line, and raises ValueError for a row that cannot be read, which is then listed. `no_header` names the columns of
     copies without a header. Raises InputError, with the advice, if the header lacks one of the `columns`."""
     lines = read_lines(path)
     separator = "\t" if lines and "\t" in lines[0] else ","
-    header = _values(lines[0], separator) if lines else []
-    missing = [column for column in columns if column not in header]
+    header = _with_own_names(_values(lines[0], separator), columns) if lines else []
+    missing = [column.replace("|", " or ") for column in columns if column.partition("|")[0] not in header]
     number = 1
     if missing and no_header and len(header) == len(no_header):
         header, number = list(no_header), 0
@@ -52,6 +53,16 @@ def read_rows(
         except ValueError as error:
             add_issue(problems, UNREADABLE_ROW, f"{place}: {error}")
     return rows
+
+
+def _with_own_names(header: list[str], columns: Sequence[str]) -> list[str]:
+    """Returns the header with the first of its names for each column that has several."""
+    header = list(header)
+    for first, *others in (column.split("|") for column in columns):
+        found = next((name for name in (first, *others) if name in header), None)
+        if found is not None:
+            header[header.index(found)] = first
+    return header
 
 
 def _joined(lines: list[str], number: int, separator: str, columns: int) -> tuple[str, int]:

@@ -16,8 +16,8 @@ from slt_cache.errors import InputError
 
 SPLIT_FILE = ("subset2episode.json",)
 NOT_USED = "split that is not train, dev or test (left out)"
-SIGNING = "manual"
-"""Part of the name of the folder with subtitles that are aligned to the signing, `manually-aligned`."""
+SIGNING = ("manual", "signing")
+"""Parts of the name of the folder with subtitles that are aligned to the signing, `manually-aligned`."""
 NOT_NAMED = "captions of a programme without a split (left out)"
 
 
@@ -30,7 +30,7 @@ def read_bobsl(root: Path, alignment: str = "auto", shift: float = 0.0) -> Corpu
     if splits is None:
         raise InputError(f"{root}: no {SPLIT_FILE[0]} in this folder or below. Name the folder of BOBSL.")
     split_of = _split_of(splits, problems)
-    captions = _captions(files, alignment)
+    captions = _captions(root, files, alignment)
     add_issue(problems, NO_CAPTIONS, (name for name in split_of if name not in captions))
     add_issue(problems, NOT_NAMED, (name for name in captions if name not in split_of))
     programmes = {name: Programme(name, captions[name], split) for name, split in split_of.items() if name in captions}
@@ -57,12 +57,13 @@ def _split_of(path: Path, problems: Problems) -> dict[str, str]:
     return split_of
 
 
-def _captions(files: list[Path], alignment: str) -> dict[str, Path]:
+def _captions(root: Path, files: list[Path], alignment: str) -> dict[str, Path]:
     """Returns the captions of each programme in the alignment that is asked for."""
     found: dict[bool, dict[str, Path]] = {True: {}, False: {}}
     for path in files:
         if path.suffix.lower() == ".vtt":
-            is_signing = any(SIGNING in part.lower() for part in path.parent.parts)
+            folders = str(path.parent.relative_to(root)).lower()
+            is_signing = any(word in folders for word in SIGNING)
             found[is_signing].setdefault(nfc(path.stem), path)
     if alignment == "auto":
         return {**found[False], **found[True]}

@@ -19,6 +19,8 @@ TOO_LONG = "longer than corpus.max_seconds (left out)"
 BEFORE_BEGINNING = "before the beginning of the video (left out)"
 TOUCHING = 0.1
 """Seconds; captions that are less apart follow each other, and an overlap that is shorter is rounding."""
+LONGEST_ROLL = 10.0
+"""Most seconds of a pause over which a rolling caption keeps its last line."""
 _TAG = re.compile(
     r"</?(?:c|i|b|u|s|v|em|strong|lang|ruby|rt|font|span|p)(?:[.\s][^<>]*)?/?>|<\d[\d:.,]*>|\{\\[^{}]*\}", re.IGNORECASE
 )
@@ -111,7 +113,7 @@ def _unrolled(cues: Iterable[Cue], problems: Problems) -> Iterator[Cue]:
     shown: Cue | None = None
     current: Cue | None = None
     for cue in cues:
-        new = cue.text if shown is None or cue.start - shown.end > TOUCHING else _new_text(shown.text, cue.text)
+        new = cue.text if shown is None else _new_text(shown, cue)
         if new != cue.text:
             add_issue(problems, REPEATED, cue.place)
         shown = cue
@@ -125,15 +127,19 @@ def _unrolled(cues: Iterable[Cue], problems: Problems) -> Iterator[Cue]:
         yield current
 
 
-def _new_text(before: str, text: str) -> str:
+def _new_text(shown: Cue, cue: Cue) -> str:
     """Returns what a caption adds to the one before: the lines after those that it repeats, or the words by which the
-    whole caption has grown."""
-    old, lines = before.split("\n"), text.split("\n")
+    whole caption has grown. After a pause only lines of several words above a new line count as repeated."""
+    old, lines = shown.text.split("\n"), cue.text.split("\n")
+    pause = cue.start - shown.end
     for many in range(min(len(old), len(lines)), 0, -1):
-        if old[-many:] == lines[:many]:
+        repeated = old[-many:] == lines[:many]
+        is_rolled = pause <= LONGEST_ROLL and many < len(lines) and len(" ".join(lines[:many]).split()) > 1
+        if repeated and (pause <= TOUCHING or is_rolled):
             return "\n".join(lines[many:])
-    old_words, words = before.split(), text.split()
-    return " ".join(words[len(old_words) :]) if words[: len(old_words)] == old_words else text
+    old_words, words = shown.text.split(), cue.text.split()
+    has_grown = pause <= TOUCHING and words[: len(old_words)] == old_words
+    return " ".join(words[len(old_words) :]) if has_grown else cue.text
 
 
 def _joined(cues: Iterable[Cue], rules: Rules, problems: Problems) -> Iterator[Cue]:

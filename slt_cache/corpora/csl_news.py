@@ -15,7 +15,7 @@ from slt_cache.corpora.own_splits import splits_of
 from slt_cache.corpora.search import files_below, first_named, name_of, videos_by_name
 from slt_cache.errors import InputError
 
-LABELS = ("csl_news_labels.json",)
+LABELS = ("csl_news_labels.json", "csl-news_labels.json", "labels.json")
 
 
 def read_csl_news(root: Path, dev_share: float, test_share: float) -> CorpusScan:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.annotation_table import read_rows
+from slt_cache.corpora.annotation_table import read_annotation
 from slt_cache.corpora.base import OTHER_SPLITS, SPLITS, Corpus, CorpusScan, Problems
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.cuts import Cut, scan_cuts
@@ -14,8 +14,9 @@ from slt_cache.corpora.official import NO_ANNOTATION, Sentence, add_issue
 from slt_cache.corpora.search import files_below, first_named, name_of, videos_by_name
 from slt_cache.errors import InputError
 
-COLUMNS = ("video_name", "duration", "caption")
-"""Columns of a manifest, which may lack the header; the duration is not read."""
+HEADER = ("video_name", "duration", "caption")
+"""Columns of a manifest that lacks the header."""
+COLUMNS = ("video_name|name|id", "caption|text|translation")
 FILES = {split: tuple(f"{name}.tsv" for name in (split, *OTHER_SPLITS[split])) for split in SPLITS}
 
 
@@ -32,7 +33,7 @@ def read_dailymoth(root: Path) -> CorpusScan:
         raise InputError(f"{root}: no train.tsv, val.tsv or test.tsv in this folder or below. Name DailyMoth's folder.")
     cuts: list[Cut] = []
     for split, path in sources.items():
-        cuts += read_rows(path, COLUMNS, partial(_cut, split), problems, no_header=COLUMNS)
+        cuts += read_annotation(path, COLUMNS, partial(_cut, split), problems, no_header=HEADER)
     return scan_cuts(cuts, videos_by_name(files, problems), problems, list(sources.values()), root)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.annotation_table import read_rows, span
+from slt_cache.corpora.annotation_table import read_annotation, span
 from slt_cache.corpora.base import SPLITS, Corpus, CorpusScan, Problems, SplitSize
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.cuts import Cut, scan_cuts
@@ -50,7 +50,7 @@ def read_how2sign(root: Path, clips_from: str = "auto") -> CorpusScan:
 
 def read_how2sign_rows(path: Path, split: str, problems: Problems) -> list[Cut]:
     """Returns the rows of one csv in its order. Raises InputError if the header lacks a column."""
-    return read_rows(path, COLUMNS, partial(_cut, split), problems, advice="Use the re-aligned file of How2Sign.")
+    return read_annotation(path, COLUMNS, partial(_cut, split), problems, advice="Use the re-aligned file of How2Sign.")
 
 
 def _cut(split: str, values: dict[str, str], place: str) -> Cut:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.annotation_table import read_rows
+from slt_cache.corpora.annotation_table import read_annotation
 from slt_cache.corpora.base import Corpus, CorpusScan, Problems
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.cuts import Cut, scan_cuts
@@ -15,21 +15,24 @@ from slt_cache.corpora.own_splits import splits_of
 from slt_cache.corpora.search import files_below, first_named, name_of, videos_by_name
 from slt_cache.errors import InputError
 
-TABLES = ("isign_v1.1.csv", "isign_v1.0.csv", "isign.csv")
-COLUMNS = ("uid", "text")
+COLUMNS = ("uid|id|video_id|name", "text|translation|sentence")
 
 
 def read_isign(root: Path, dev_share: float, test_share: float) -> CorpusScan:
     """Reads all clips. Raises InputError if no annotation is found or if it is broken."""
     problems: Problems = {}
-    files = files_below(root, lambda name: name.lower() in TABLES)
-    table = first_named(files, TABLES, problems)
+    files = files_below(root, _is_table)
+    table = first_named(files, [path.name.lower() for path in files if _is_table(path.name)], problems)
     if table is None:
         raise InputError(f"{root}: no iSign_v1.1.csv in this folder or below. Name the folder of iSign.")
-    sentences = read_rows(table, COLUMNS, _sentence, problems)
+    sentences = read_annotation(table, COLUMNS, _sentence, problems)
     split_of = splits_of({_video(one.id): () for one in sentences}, dev_share, test_share)
     cuts = [Cut(replace(one, split=split_of[_video(one.id)]), ready=(one.id,)) for one in sentences]
     return scan_cuts(cuts, videos_by_name(files, problems), problems, [table], root)
+
+
+def _is_table(name: str) -> bool:
+    return name.lower().startswith("isign") and name.lower().endswith(".csv")
 
 
 def _sentence(values: dict[str, str], place: str) -> Sentence:

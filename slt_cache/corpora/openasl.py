@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.annotation_table import read_rows, span
+from slt_cache.corpora.annotation_table import read_annotation, span
 from slt_cache.corpora.base import Box, Corpus, CorpusScan, Problems, SplitSize, no_such_split, own_name
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.cuts import Cut, scan_cuts
@@ -21,9 +21,8 @@ BOXES = ("bbox-v1.0.json", "bbox.json")
 OUTSIDE = 2
 """Frames by which a box may reach over the edge; it is cut there."""
 NO_BOX = "clip without a box (whole frames are read)"
-COLUMNS = ("vid", "yid", "start", "end", "split")
-TEXTS = ("raw-text", "raw_text", "text", "sentence", "translation", "en")
-"""Names of the column with the sentence, in order of preference; `gloss` and `tokenized-text` are not read."""
+COLUMNS = ("vid", "yid", "start", "end", "split", "raw-text|raw_text|text|sentence|translation|en")
+"""Columns that are read; `gloss` and `tokenized-text` are not."""
 COLONS = (":", "%", "-", "_", ".", "")
 """What stands for the colons of a clip's name in file names: its own scripts write `%`, and not all disks allow `:`."""
 
@@ -37,7 +36,7 @@ def read_openasl(root: Path, clips_from: str = "auto", boxes: bool = True) -> Co
     if table is None:
         cuts, sources = label_cuts(root, problems)
     else:
-        cuts, sources = read_rows(table, COLUMNS, _cut, problems), [table]
+        cuts, sources = read_annotation(table, COLUMNS, _cut, problems), [table]
     if not sources:
         raise InputError(
             f"{root}: no {TABLES[0]} in this folder or below, and no labels.train (or of val and test). Name the "
@@ -77,15 +76,10 @@ def _cut(values: dict[str, str], place: str) -> Cut:
     split = own_name(values["split"])
     if split is None:
         raise ValueError(f"split {no_such_split(values['split'])}")
-    text = next((values[column] for column in TEXTS if column in values), None)
-    if text is None:
-        raise InputError(
-            f"{place}: the header has none of {', '.join(TEXTS)}. Is this the official file? Get it again."
-        )
     start, end = span(values["start"], values["end"])
     clip = nfc(values["vid"])
     ready = tuple(dict.fromkeys(clip.replace(":", sign) for sign in COLONS))
-    return Cut(Sentence(clip, split, text, place=place), start, end, nfc(values["yid"]), ready=ready)
+    return Cut(Sentence(clip, split, values["raw-text"], place=place), start, end, nfc(values["yid"]), ready=ready)
 
 
 class OpenASL(Corpus):

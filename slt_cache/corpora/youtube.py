@@ -16,6 +16,7 @@ from slt_cache.corpora.own_splits import splits_of
 from slt_cache.corpora.search import files_below, videos_by_name
 from slt_cache.errors import InputError
 
+TABLES = (".txt", ".csv", ".tsv")
 NOT_DOWNLOADED = "listed video not on disk (left out)"
 NOT_LISTED = "video that is not listed (left out)"
 
@@ -29,14 +30,15 @@ class YouTube(Corpus):
         self.config = config
         self.root_holds = title
         self.lists = lists
-        """Names of the list of videos, in lower case."""
+        """Names of the list of videos, in lower case; a table of another name counts if there is none of these."""
         self.sign_language = sign_language
         """Sign language of a corpus with only one."""
 
     def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
         problems: Problems = {}
-        files = files_below(folder, lambda name: name.lower().endswith(self.lists) or is_captions(name))
-        lists = [path for path in files if path.name.lower().endswith(self.lists)]
+        files = files_below(folder, lambda name: name.lower().endswith(TABLES) or is_captions(name))
+        tables = [path for path in files if path.suffix.lower() in TABLES]
+        lists = [path for path in tables if path.name.lower().endswith(self.lists)] or tables
         if not lists:
             raise InputError(f"{folder}: no {self.lists[0]} in this folder or below. Name {self.root_holds}'s folder.")
         add_issue(problems, ALSO_THERE, ", ".join(map(str, lists)) if len(lists) > 1 else [])

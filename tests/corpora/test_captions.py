@@ -64,6 +64,16 @@ def test_a_caption_that_grows_word_by_word_is_one() -> None:
     assert sentences(cues)[0] == [(0.0, 3.0, "we go home."), (3.0, 4.0, "We sleep.")]
 
 
+def test_a_line_that_stays_over_a_pause_is_not_repeated() -> None:
+    cues = [
+        (0.0, 1.0, "we go home"),
+        (4.0, 5.0, "we go home\nand sleep"),
+        (8.0, 9.0, "No."),
+        (9.5, 10.0, "No.\nNever."),
+    ]
+    assert [text for *_, text in sentences(cues)[0]] == ["we go home", "and sleep", "No.", "No. Never."]
+
+
 def test_what_is_said_twice_after_a_pause_stays() -> None:
     assert sentences([(0.0, 1.0, "No."), (1.5, 2.0, "No.")])[0] == [(0.0, 1.0, "No."), (1.5, 2.0, "No.")]
 

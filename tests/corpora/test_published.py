@@ -259,3 +259,21 @@ def test_an_empty_folder_is_refused_with_what_is_looked_for(tmp_path: Path, corp
     ran = slt_cache("prepare", corpus, "--root", tmp_path / "root", "--run", tmp_path / "run")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert f"{tmp_path / 'root'}: no " in ran.err
+
+
+def test_other_names_of_columns_and_lists_are_read(tmp_path: Path) -> None:
+    root = published.isign(tmp_path / "isign")
+    (root / "iSign_v1.1.csv").rename(root / "iSign_v1.2.csv")
+    table = root / "iSign_v1.2.csv"
+    table.write_text(table.read_text().replace("uid,text", "id,translation"))
+    assert len(prepared("isign", root, code=1)[0]) == 6
+    root = published.openasl(tmp_path / "openasl")
+    table = root / "data" / "openasl-v1.0.tsv"
+    table.write_text(table.read_text().replace("raw-text", "text"))
+    assert len(prepared("openasl", root, code=1)[0]) == 4
+    table.write_text(table.read_text().replace("\ttext", "\tsentences"))
+    ran = slt_cache("prepare", "openasl", "--root", root, "--run", tmp_path / "run")
+    assert (ran.code, "the header lacks raw-text or raw_text or text" in ran.err) == (2, True)
+    root = published.youtube_asl(tmp_path / "yt")
+    (root / "youtube_asl_video_ids.txt").rename(root / "ids.txt")
+    assert len(prepared("youtube-asl", root, code=1)[0]) == 4
