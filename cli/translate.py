@@ -26,6 +26,8 @@ BaseOption = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+LIVE_WINDOW = 5.0
+"""Seconds of a window of live video, unless --window says otherwise."""
 COLUMNS = ("video", "start", "end", "rank", "text", "score", "seconds")
 """Columns of --tsv."""
 
@@ -34,12 +36,13 @@ COLUMNS = ("video", "start", "end", "rank", "text", "score", "seconds")
 def translate(
     options: Options,
     videos: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
+            show_default=False,
             help="Video files; folders of frames; folders that hold such files or folders, at any depth. "
-            "A name that begins with - needs -- before it."
+            "A name that begins with - needs -- before it.",
         ),
-    ],
+    ] = None,
     nbest: Annotated[int, typer.Option("--nbest", min=1, help="Sentences to show for each video.")] = 1,
     window: Annotated[
         float | None,
@@ -47,9 +50,22 @@ def translate(
             "--window",
             metavar="SECONDS",
             help="Split each video into windows of this many seconds and translate each. The remainder is a window of "
-            "its own if it is at least half as long, and part of the last window otherwise. [default: the whole video]",
+            "its own if it is at least half as long, and part of the last window otherwise. [default: the whole video; "
+            f"with --camera {LIVE_WINDOW:g}]",
         ),
     ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            "--camera",
+            metavar="SOURCE",
+            help="Translate live, in windows as they come: number or path of a camera of this machine, a video file in "
+            "its place, or - for a stream on standard input. Ctrl-C ends it. [default: the named videos]",
+        ),
+    ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Read a file given as --camera at its own speed.")
+    ] = False,
     as_tsv: Annotated[
         bool,
         typer.Option(
@@ -70,19 +86,25 @@ def translate(
     """
     sleep_while_waiting()
     from slt_cache.errors import InputError
+    from slt_cache.pipeline.live import live
     from slt_cache.pipeline.translate import Translation, Untranslated
     from slt_cache.video.paths import find_videos
 
     if options.json and as_tsv:
         raise InputError("--json and --tsv: both print to stdout. Choose one.")
+    _require_one_source(videos, camera, realtime)
     translator = _translator(options, model, base)
-    found = find_videos(videos)
+    if camera is None:
+        found = translator.translate(find_videos(videos or ()), nbest, window, quiet=False)
+    else:
+        found = live(translator, camera, LIVE_WINDOW if window is None else window, nbest, realtime)
+    columns = COLUMNS if camera is None else (*COLUMNS, "lag")
     done: list[Translation] = []
     failed: list[Untranslated] = []
     if as_tsv:
-        typer.echo("\t".join(COLUMNS))
+        typer.echo("\t".join(columns))
     try:
-        for one in translator.translate(found, nbest, window, quiet=False):
+        for one in found:
             if isinstance(one, Untranslated):
                 failed.append(one)
                 continue
@@ -90,11 +112,23 @@ def translate(
             if not options.json:
                 typer.echo(_table(one) if as_tsv else _shown(one))
     finally:  # what is translated is printed even if a later video ends the command
-        if options.json and (done or failed):
+        if options.json and (done or failed or camera is not None):
             options.print(
                 {"translations": [_to_json(one) for one in done], "failed": [_failure(one) for one in failed]}
             )
     _end(len(done), failed)
+
+
+def _require_one_source(videos: list[Path] | None, camera: str | None, realtime: bool) -> None:
+    """Raises InputError, or the usage error of a missing argument, unless there are either videos or a camera."""
+    from slt_cache.errors import InputError
+
+    if videos and camera is not None:
+        raise InputError(f"--camera {camera}: live video alone is translated. Omit the videos, or the option.")
+    if realtime and camera is None:
+        raise InputError("--realtime: for a file that stands in for a camera. Give it with --camera FILE.")
+    if not videos and camera is None:
+        raise InputError("no video: name files or folders, or a camera with --camera. See slt-cache translate --help")
 
 
 def _translator(options: Options, model: str | None, base: str | None) -> "Translator":
@@ -145,15 +179,17 @@ def _span(one: "Translation | Untranslated") -> str:
 
 def _shown(one: "Translation") -> str:
     [best, *others] = zip(one.texts, one.scores, strict=True)
-    lines = [f"{_named(one)}\t{best[0] or '(an empty sentence)'}\t(score {best[1]:.2f}, {one.seconds:.2g} s)"]
+    how = f"score {best[1]:.2f}, {one.seconds:.2g} s" + ("" if one.lag is None else f", lag {one.lag:.1f} s")
+    lines = [f"{_named(one)}\t{best[0] or '(an empty sentence)'}\t({how})"]
     return "\n".join([*lines, *(f"\t{text}\t(score {score:.2f})" for text, score in others)])
 
 
 def _table(one: "Translation") -> str:
     """Returns a line for each sentence, without the tabs and line ends of names and sentences, which would break it."""
     start, end = ("" if second is None else f"{second:.3f}" for second in (one.start, one.end))
+    lag = [] if one.lag is None else [f"{one.lag:.3f}"]
     rows = [
-        (str(one.video), start, end, str(rank), text, f"{score:.4f}", f"{one.seconds:.3f}")
+        (str(one.video), start, end, str(rank), text, f"{score:.4f}", f"{one.seconds:.3f}", *lag)
         for rank, (text, score) in enumerate(zip(one.texts, one.scores, strict=True), start=1)
     ]
     return "\n".join("\t".join(re.sub(r"[\t\r\n]", " ", field) for field in row) for row in rows)
@@ -169,6 +205,7 @@ def _to_json(one: "Translation") -> dict[str, Any]:
         "seconds": round(one.seconds, 3),
         "frames": one.frames,
         "steps_left_out": one.steps_left_out,
+        **({} if one.lag is None else {"lag": round(one.lag, 3)}),
     }
 
 

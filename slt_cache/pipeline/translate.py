@@ -48,6 +48,8 @@ class Translation:
     """Start of the window in seconds; None for a whole video."""
     end: float | None = None
     """End of the window in seconds; the end of the video for the last one. None for a whole video."""
+    lag: float | None = None
+    """Seconds from the arrival of the last frame of a live video's window to its sentence; None for other videos."""
 
     @property
     def text(self) -> str:
@@ -130,7 +132,7 @@ class Translator:
     def _translations(
         self, videos: Iterable[str | Path], nbest: int, window: float | None, quiet: bool
     ) -> Iterator[Translation | Untranslated]:
-        self._check(nbest, window)
+        self.check(nbest, window)
         clips = [Clip(path.name, "test", path, None, None, "") for path in map(Path, videos)]
         jobs = [(clip, None) for clip in clips] if window is None else _split(clips, window, apart=self.workers > 0)
         read, done, unit = self._read(jobs), 0, "video" if window is None else "window"
@@ -155,13 +157,14 @@ class Translator:
 
     def of_features(self, encoded: EncodedClip, nbest: int, begun: float) -> Translation:
         """Translates encoded features; `begun` is when reading them started (time.monotonic)."""
-        self._check(nbest, None)
+        self.check(nbest, None)
         clip = encoded.end.clip
         [found] = self._decoded([(clip, encoded)], nbest, begun)
         assert isinstance(found, Translation)
         return found
 
-    def _check(self, nbest: int, window: float | None) -> None:
+    def check(self, nbest: int, window: float | None) -> None:
+        """Raises InputError for more sentences than beams, and for a window that is too short."""
         if nbest > self.generation.num_beams:
             raise InputError(
                 f"nbest {nbest}: there are only {self.generation.num_beams} beams. Increase generation.num_beams."

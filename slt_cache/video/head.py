@@ -129,9 +129,13 @@ def first_frame(decoder: Any, packet: Any) -> FirstFrame:
         frames = []
     if not frames:
         return FirstFrame()
-    size = (frames[0].height, frames[0].width)
-    matrix = frames[0].side_data.get("DISPLAYMATRIX")
-    return FirstFrame(UPRIGHT if matrix is None else _orientation(bytes(matrix)), size)
+    return FirstFrame(orientation_of(frames[0]), (frames[0].height, frames[0].width))
+
+
+def orientation_of(frame: Any) -> Orientation:
+    """Returns the orientation that PyAV's decoded frame states."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return UPRIGHT if matrix is None else _orientation(bytes(matrix))
 
 
 def _orientation(matrix: bytes) -> Orientation:

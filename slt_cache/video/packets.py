@@ -86,12 +86,20 @@ def packet_index(path: Path) -> PacketIndex:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """Yields PyAV's container and the stream that decord uses, too, decoded by one thread."""
+    # Absolute, as FFmpeg mistakes what precedes a colon for a protocol.
+    with opened_source(str(path.absolute())) as found:
+        yield found
+
+
+@contextmanager
+def opened_source(source: Any, device: str | None = None) -> Iterator[tuple[Any, Any]]:
+    """Yields container and stream of a file's name, of a binary file, or of a camera, whose kind `device` is FFmpeg's
+    name for."""
     import av
 
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    options = {"format_whitelist": device or CONTAINERS, "protocol_whitelist": "file"}
     try:
-        # Absolute, as FFmpeg mistakes what precedes a colon for a protocol.
-        container = av.open(str(path.absolute()), options=options)
+        container = av.open(source, format=device, options=options)
     except av.error.ArgumentError as error:  # raised for containers that are not on the list
         raise ValueError("a playlist, or a container that is not supported") from error
     with container:
