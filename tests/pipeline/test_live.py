@@ -62,7 +62,7 @@ def standard_input(path: Path) -> Iterator[None]:
 
 def as_found(found: object) -> tuple[object, ...]:
     assert isinstance(found, Translation)
-    return found.start, found.end, found.texts, found.frames
+    return found.start, round(found.end or 0.0, 1), found.texts, found.frames
 
 
 def test_windows_of_a_live_file_have_the_sentences_of_the_same_windows_of_the_file(
