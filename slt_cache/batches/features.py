@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import SentenceTargets, Targets
+from slt_cache.encoders.packing import ClipArrays, lengths_of, padded_arrays
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache
+from slt_cache.features.streams import CachedSplit
 from slt_cache.text.tokenizer import Tokenizer
 
 
@@ -21,9 +22,10 @@ class FeatureBatch:
 
     ids: tuple[str, ...]
     features: torch.Tensor
-    """Features, float32 [B, N, C], with zeros after the end of each clip."""
+    """Features, float32 [B, N, C], with zeros after the end of each clip; of several streams as in models/adapter.py.
+    """
     lengths: torch.Tensor
-    """Number of steps of each clip, int64 [B]."""
+    """Number of steps of each clip, int64 [B]; of each of its streams, [B, S], if there are several."""
     targets: Targets
 
     @property
@@ -35,19 +37,23 @@ class FeatureBatch:
         return FeatureBatch(self.ids, self.features.to(device), self.lengths.to(device), self.targets.to(device))
 
 
+Item = tuple[str, ClipArrays, str]
+"""Clip: id, features [N, C] as cached (of each of several streams), read-only, and sentence."""
+
+
 class CachedClips(Dataset[Any]):
-    """Dataset of (id, features [N, C] as cached, read-only, sentence), indexed by (epoch, index).
+    """Dataset of clips, indexed by (epoch, index).
 
     With a seed, a view of each clip is drawn every epoch; without one, it is view 0."""
 
-    def __init__(self, cache: FeatureCache, seed: int | None = None):
+    def __init__(self, cache: CachedSplit, seed: int | None = None):
         self.cache = cache
         self.seed = seed
 
     def __len__(self) -> int:
         return len(self.cache)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[str, np.ndarray, str]:
+    def __getitem__(self, item: tuple[int, int]) -> Item:
         epoch, index = item
         cache, view = self.cache, 0
         if self.seed is not None and cache.views > 1:
@@ -61,23 +67,19 @@ class FeatureCollator:
     def __init__(self, tokenizer: Tokenizer):
         self.targets = SentenceTargets(tokenizer)
 
-    def __call__(self, items: Sequence[tuple[str, np.ndarray, str]]) -> FeatureBatch:
+    def __call__(self, items: Sequence[Item]) -> FeatureBatch:
         ids, features, texts = zip(*items, strict=True)
-        lengths = [len(steps) for steps in features]
-        # Pads in the one copy out of the file: after a step of the LLM the same takes three times as long.
-        padded = np.zeros((len(features), max(lengths), features[0].shape[1]), features[0].dtype)
-        for row, steps in enumerate(features):
-            padded[row, : len(steps)] = steps
+        padded = padded_arrays(features)
         return FeatureBatch(
             ids=tuple(ids),
             features=torch.from_numpy(padded).float(),  # numpy's own conversion takes ten times as long
-            lengths=torch.tensor(lengths),
+            lengths=torch.tensor([lengths_of(clip) for clip in features]),
             targets=self.targets(texts),
         )
 
 
 def feature_loader(
-    cache: FeatureCache,
+    cache: CachedSplit,
     tokenizer: Tokenizer,
     *,
     batch_size: int,
@@ -98,15 +100,20 @@ def feature_loader(
 
 
 def require_positions(
-    cache: FeatureCache, positions: int | None, tokenizer: Tokenizer, of_target: int | None = None
+    cache: CachedSplit,
+    positions: int | None,
+    tokenizer: Tokenizer,
+    of_target: int | None = None,
+    steps: np.ndarray | None = None,
 ) -> None:
     """Raises InputError, naming the clips, if one has more steps, in any view, or more tokens than the LLM has
     positions: before training begins rather than in the middle of it. `of_target` is the number of positions for
-    tokens if it differs from that for steps."""
+    tokens if it differs from that for steps; `steps` is the number of steps of each row if it is not that of its
+    features."""
     if positions is None:
         return
     of_target = positions if of_target is None else of_target
-    rows = np.flatnonzero(np.diff(cache.offsets) > positions)
+    rows = np.flatnonzero((cache.lengths if steps is None else steps) > positions)
     if len(rows):
         clips = list(dict.fromkeys(cache.ids[row // cache.views] for row in rows.tolist()))
         shown = ", ".join(map(repr, clips[:3]))
@@ -124,12 +131,12 @@ def require_positions(
             )
 
 
-def require_statistics(cache: FeatureCache, batch_size: int, stride: int) -> None:
+def require_statistics(cache: CachedSplit, batch_size: int, stride: int) -> None:
     """Raises InputError, naming a clip, if a batch of one process may be a single clip of a single step after a stride,
     which has no batch statistics. A last single clip of an epoch joins the batch before it."""
     if batch_size > 1 and len(cache) > 1:
         return
-    short = np.flatnonzero(np.diff(cache.offsets) <= stride)
+    short = np.flatnonzero(cache.lengths.reshape(len(cache.row_ids), -1).min(1) <= stride)
     if len(short):
         raise InputError(
             f"{cache.path} ({cache.split}): clip {cache.row_ids[short[0]]!r} has a single step for the temporal "

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from slt_cache.batches.targets import make_targets
+from slt_cache.encoders.packing import ClipArrays, ClipTensors, lengths_of, packed
 from slt_cache.models.translators import SignTranslator
 from slt_cache.text.scripts import is_wide
 from slt_cache.text.tokenizer import Tokenizer
@@ -32,7 +33,7 @@ class WordAttention:
 
 
 def word_attention(
-    translator: SignTranslator, tokenizer: Tokenizer, features: np.ndarray | torch.Tensor, sentence: str
+    translator: SignTranslator, tokenizer: Tokenizer, features: ClipArrays | ClipTensors, sentence: str
 ) -> WordAttention:
     """Computes the word attention of one clip [N, C] for one sentence: its hypothesis or any other."""
     return word_attentions(translator, tokenizer, [features], [sentence])[0]
@@ -42,12 +43,12 @@ def word_attention(
 def word_attentions(
     translator: SignTranslator,
     tokenizer: Tokenizer,
-    features: Sequence[np.ndarray | torch.Tensor],
+    features: Sequence[ClipArrays | ClipTensors],
     sentences: Sequence[str],
     batch_size: int = BATCH_SIZE,
 ) -> list[WordAttention]:
     """Computes word attention for many clips, [N, C] each, in one teacher-forced pass per batch of clips of similar
-    length.
+    length. Of several streams, N is that of the first.
 
     The weights of a token are those at the position that predicts it, those of a word the mean over its tokens,
     averaged over all heads and decoder layers: the layer that aligns best differs between LLMs and is unknown without
@@ -56,7 +57,7 @@ def word_attentions(
     translator.eval()
     ids = [tokenizer.encode(sentence)[: _room(translator)] for sentence in sentences]
     found: dict[int, WordAttention] = {}
-    order = sorted(range(len(sentences)), key=lambda clip: len(features[clip]))
+    order = sorted(range(len(sentences)), key=lambda clip: lengths_of(features[clip]))
     with _eager(translator):
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
@@ -87,24 +88,30 @@ def _eager(translator: SignTranslator) -> Iterator[None]:
 
 
 def _attended(
-    translator: SignTranslator, tokenizer: Tokenizer, clips: Sequence[np.ndarray | torch.Tensor], ids: list[list[int]]
+    translator: SignTranslator, tokenizer: Tokenizer, clips: Sequence[ClipArrays | ClipTensors], ids: list[list[int]]
 ) -> list[np.ndarray]:
     """Returns the weights of each clip's tokens, float32 [L, N]."""
     device = next(translator.parameters()).device
-    tensors = [torch.as_tensor(np.array(clip, np.float32) if isinstance(clip, np.ndarray) else clip) for clip in clips]
-    lengths = translator.steps_read(torch.tensor([len(clip) for clip in tensors]))
-    read = [clip[:steps] for clip, steps in zip(tensors, lengths.tolist(), strict=True)]
+    features, lengths = packed([_tensors(clip) for clip in clips])
+    read = translator.steps_read(lengths)
+    embedded = translator.embed(*translator.truncated(features.to(device), lengths.to(device)))
     targets = make_targets(ids, tokenizer).decoder_input_ids.to(device)
-    embedded = translator.embed(torch.cat(read).to(device, torch.float32), lengths.to(device))
     weights = translator.kind.attention(*embedded, targets).cpu()  # [B, L, N']
     first = len(translator.start) - 1  # the position that reads the last start token predicts the first token
     rows = []
-    for clip, tokens, row, length in zip(tensors, ids, weights, lengths.split(1), strict=True):
-        whole = np.zeros((len(tokens), len(clip)), np.float32)
+    for whole_length, tokens, row, length in zip(lengths.split(1), ids, weights, read.split(1), strict=True):
+        whole = np.zeros((len(tokens), int(whole_length.flatten()[0])), np.float32)
         of_clip = row[first : first + len(tokens), : int(translator.adapter.steps(length))]
-        whole[:, : int(length)] = translator.adapter.over_time(of_clip, length)
+        whole[:, : int(length.flatten()[0])] = translator.adapter.over_time(of_clip, length)
         rows.append(whole)
     return rows
+
+
+def _tensors(clip: ClipArrays | ClipTensors) -> ClipTensors:
+    """Returns the features of a clip, or of each of its streams, as float32 tensors."""
+    if isinstance(clip, tuple):
+        return tuple(torch.as_tensor(np.array(stream), dtype=torch.float32) for stream in clip)
+    return torch.as_tensor(np.array(clip) if isinstance(clip, np.ndarray) else clip, dtype=torch.float32)
 
 
 def _of_words(tokenizer: Tokenizer, ids: Sequence[int], of_tokens: np.ndarray) -> WordAttention:

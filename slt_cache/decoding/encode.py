@@ -11,6 +11,7 @@ from itertools import islice
 import torch
 
 from slt_cache.encoders.base import Frozen
+from slt_cache.encoders.packing import packed as packed_tensors
 from slt_cache.encoders.windows import Windows
 from slt_cache.errors import SltCacheError
 from slt_cache.video.chunks import ClipEnd, Event
@@ -41,6 +42,16 @@ class EncodedClip:
     """Features [N, C] on the CPU, in the cache's data type."""
 
 
+@dataclass(frozen=True)
+class EncodedStreams:
+    """Features of several streams of one clip."""
+
+    end: ClipEnd
+    """Event that ended the clip in the first stream."""
+    features: tuple[torch.Tensor, ...]
+    """Features [N, C] of each stream."""
+
+
 Unusable = UnreadableVideo | UnstorableFeatures
 
 
@@ -50,9 +61,9 @@ class EncodedClips:
 
     ids: tuple[str, ...]
     features: torch.Tensor
-    """Features [sum N, C]."""
+    """Features [sum N, C]; of several streams [sum N, sum C] (encoders/packing.py)."""
     lengths: torch.Tensor
-    """Lengths, int64 [B]."""
+    """Lengths, int64 [B] or [B, S]."""
 
 
 @dataclass
@@ -188,16 +199,12 @@ def usable(encoded: Iterable[EncodedClip | Unusable]) -> Iterator[EncodedClip]:
         yield clip
 
 
-def packed(encoded: Iterable[EncodedClip], batch_size: int) -> Iterator[EncodedClips]:
+def packed(encoded: Iterable[EncodedClip | EncodedStreams], batch_size: int) -> Iterator[EncodedClips]:
     """Groups clips into batches for beam search."""
     clips = iter(encoded)
     while batch := list(islice(clips, batch_size)):
         yield _pack(batch)
 
 
-def _pack(clips: Sequence[EncodedClip]) -> EncodedClips:
-    return EncodedClips(
-        ids=tuple(clip.end.clip.id for clip in clips),
-        features=torch.cat([clip.features for clip in clips]),
-        lengths=torch.tensor([len(clip.features) for clip in clips]),
-    )
+def _pack(clips: Sequence[EncodedClip | EncodedStreams]) -> EncodedClips:
+    return EncodedClips(tuple(clip.end.clip.id for clip in clips), *packed_tensors([clip.features for clip in clips]))

@@ -1,6 +1,16 @@
-"""Conversion between packed `[sum N, C]` and padded `[B, N, C]` clips of different lengths."""
+"""Conversion between packed `[sum N, C]` and padded `[B, N, C]` clips of different lengths. Streams of a clip lie side
+by side, [N, sum C], where N is that of the longest."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from torch import nn
+
+ClipArrays = np.ndarray | tuple[np.ndarray, ...]
+"""Features of a clip, [N, C], or of each of its streams."""
+ClipTensors = torch.Tensor | tuple[torch.Tensor, ...]
+"""The same as tensors."""
 
 
 def pad(packed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -23,3 +33,35 @@ def step_mask(lengths: torch.Tensor) -> torch.Tensor:
 def longest(lengths: torch.Tensor) -> torch.Tensor:
     """Returns the length of each clip, int64 [B], from its length or those of its streams, [B] or [B, S]."""
     return lengths if lengths.dim() == 1 else lengths.amax(1)
+
+
+def lengths_of(clip: ClipArrays | ClipTensors) -> int | list[int]:
+    """Returns the length of a clip, or of each of its streams."""
+    return [len(stream) for stream in clip] if isinstance(clip, tuple) else len(clip)
+
+
+def padded_arrays(clips: Sequence[ClipArrays]) -> np.ndarray:
+    """Returns the features of clips, padded with zeros: [B, N, C], or [B, N, sum C] of several streams."""
+    streams = [clip if isinstance(clip, tuple) else (clip,) for clip in clips]
+    longest = max(len(stream) for clip in streams for stream in clip)
+    channels = sum(stream.shape[1] for stream in streams[0])
+    # Pads in the one copy out of the file: after a step of the LLM the same takes three times as long.
+    padded = np.zeros((len(clips), longest, channels), np.result_type(*(stream.dtype for stream in streams[0])))
+    for row, clip in zip(padded, streams, strict=True):
+        first = 0
+        for stream in clip:
+            row[: len(stream), first : first + stream.shape[1]] = stream
+            first += stream.shape[1]
+    return padded
+
+
+def packed(clips: Sequence[ClipTensors]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the features of clips, packed, [sum N, C] or [sum N, sum C], and their lengths, int64 [B] or [B, S]."""
+    device = clips[0][0].device
+    joined = [_side_by_side(clip) if isinstance(clip, tuple) else clip for clip in clips]
+    return torch.cat(joined), torch.tensor([lengths_of(clip) for clip in clips], device=device)
+
+
+def _side_by_side(streams: Sequence[torch.Tensor]) -> torch.Tensor:
+    longest = max(map(len, streams))
+    return torch.cat([nn.functional.pad(one, (0, 0, 0, longest - len(one))) for one in streams], 1)

@@ -16,7 +16,7 @@ from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.checksum_header import AGAIN
 from slt_cache.features.file import FOREIGN, CacheFile
 from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitContent, SplitMetadata, SplitTable, checksum
-from slt_cache.features.spec import FeatureSpec
+from slt_cache.features.spec import IMPORTED, FeatureSpec
 
 _read_before: dict[tuple[Any, ...], bytearray] = {}
 """By file and split, one byte per row: 1 if it was compared with its checksum in this process."""
@@ -137,9 +137,19 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return offsets
 
     @property
+    def lengths(self) -> np.ndarray:
+        """N of each row, int64 [rows]."""
+        return np.diff(self.offsets)
+
+    @property
     def steps(self) -> np.ndarray:
         """int64, N of each clip in view 0; another view may differ by a step."""
-        return np.diff(self.offsets)[:: self.views]
+        return self.lengths[:: self.views]
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the features were made elsewhere."""
+        return self.spec.level == IMPORTED
 
     @cached_property
     def row_ids(self) -> list[str]:

@@ -16,6 +16,8 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from slt_cache.advice import command
 from slt_cache.config import TemporalConfig
+from slt_cache.config.llm_training import CHANNELS
+from slt_cache.encoders.packing import ClipTensors, packed
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.models.llm.lora import base_weights, has_lora
@@ -28,6 +30,7 @@ from slt_cache.reading import RESTORE, read_as, read_object
 from slt_cache.text.pretrained import TRANSLATOR_FILE, loading
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
+Array = np.ndarray | torch.Tensor
 ADAPTER_FILE = "adapter.safetensors"
 ABOUT_FILE = TRANSLATOR_FILE
 SEARCH = ("num_beams", "max_new_tokens", "length_penalty")
@@ -48,6 +51,10 @@ class About:
     """LoRA settings, if it was trained with LoRA; the weights are in lora/ unless merged."""
     temporal: TemporalConfig | None = None
     """Temporal module before the adapter; None if there is none."""
+    streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Spec of each stream of features, in order, by name; empty if there is one stream. `features` is the first."""
+    stream_fusion: str = CHANNELS
+    """Fusion of the streams (llm_training.stream_fusion)."""
     corpus: str = ""
     dev: Mapping[str, float] | None = None
     """Scores of these weights on the dev split."""
@@ -56,6 +63,11 @@ class About:
     generation: Mapping[str, Any] = field(default_factory=dict)
     """Settings of beam search under transformers' names; kept in generation_config.json."""
     tool: str = ""
+
+    @property
+    def dims(self) -> list[int]:
+        """C of each stream."""
+        return [spec["dim"] for spec in self.streams.values()] or [self.features["dim"]]
 
     @property
     def encoder_sha256(self) -> str | None:
@@ -69,32 +81,51 @@ class SavedTranslator(SignTranslator):
 
     def __init__(self, seq2seq: PreTrainedModel, tokenizer: Tokenizer, about: About):
         super().__init__(
-            about.features["dim"], seq2seq, tokenizer.start, before=tokenizer.before, temporal=about.temporal
+            about.dims,
+            seq2seq,
+            tokenizer.start,
+            before=tokenizer.before,
+            temporal=about.temporal,
+            stream_fusion=about.stream_fusion,
         )
         self.tokenizer = tokenizer
         self.about = about
 
-    def translate(self, features: Sequence[np.ndarray | torch.Tensor], batch_size: int = 32) -> list[str]:
+    def translate(
+        self, features: Sequence[Array | Sequence[Array] | Mapping[str, Array]], batch_size: int = 32
+    ) -> list[str]:
         """Translates clips, each given as features [N, C], by beam search with the saved settings. Returns one sentence
-        per clip.
+        per clip. If it reads several streams, a clip is given as the features of each, by name or in their order.
 
-        Raises InputError for features of another shape."""
+        Raises InputError for features of another shape, and for streams that are missing or unknown."""
         clips = [self._checked(number, clip) for number, clip in enumerate(features)]
         texts: list[str] = []
         for first in range(0, len(clips), batch_size):
             batch = clips[first : first + batch_size]
-            lengths = torch.tensor([len(clip) for clip in batch], device=batch[0].device)
-            found = self.generate(torch.cat(batch), lengths, do_sample=False, **self.about.generation)
+            found = self.generate(*packed(batch), do_sample=False, **self.about.generation)
             texts += [self.tokenizer.decode(ids) for ids in found.sequences[:, len(self.start) :].tolist()]
         return texts
 
-    def _checked(self, number: int, clip: np.ndarray | torch.Tensor) -> torch.Tensor:
+    def _checked(self, number: int, clip: Array | Sequence[Array] | Mapping[str, Array]) -> ClipTensors:
         """Returns the features as float32 on the model's device."""
-        dim, device = self.about.features["dim"], next(self.parameters()).device
-        if clip.ndim != 2 or clip.shape[1] != dim or not len(clip):
+        streams = self.about.streams
+        if not streams:
+            return self._checked_stream(f"clip {number}: its features have", clip, self.about.features["dim"])
+        given = clip if isinstance(clip, Mapping) else dict(zip(streams, clip, strict=False))
+        if given.keys() != streams.keys() or len(given) != len(clip):
             raise InputError(
-                f"clip {number}: its features have shape {tuple(clip.shape)}, expected [N, {dim}] with N >= 1."
+                f"clip {number}: give the features of each stream: {', '.join(streams)}; given: "
+                f"{', '.join(given) if isinstance(clip, Mapping) else f'{len(clip)} streams'}."
             )
+        return tuple(
+            self._checked_stream(f"clip {number}: its stream {name} has", given[name], spec["dim"])
+            for name, spec in streams.items()
+        )
+
+    def _checked_stream(self, which: str, clip: Any, dim: int) -> torch.Tensor:
+        device = next(self.parameters()).device
+        if clip.ndim != 2 or clip.shape[1] != dim or not len(clip):
+            raise InputError(f"{which} shape {tuple(clip.shape)}, expected [N, {dim}] with N >= 1.")
         if isinstance(clip, torch.Tensor):
             return clip.to(device, torch.float32)
         return torch.from_numpy(np.array(clip, dtype=np.float32)).to(device)  # a copy: a cache is mapped read-only
@@ -128,10 +159,10 @@ def write_about(folder: Path, about: About) -> None:
     """Writes the description next to the weights; generation settings are in transformers' own file."""
     values = asdict(about)
     del values["generation"]
-    if about.temporal is None:
-        del values["temporal"]
-    else:
-        values["temporal"] = about.temporal.model_dump()
+    values["temporal"] = None if about.temporal is None else about.temporal.model_dump()
+    if not about.streams:
+        del values["stream_fusion"]
+    values = {name: value for name, value in values.items() if value or name not in ("temporal", "streams")}
     write_json(folder / ABOUT_FILE, values)
 
 
@@ -188,9 +219,10 @@ def read_about(folder: Path) -> About:
     saved = GenerationConfig.from_pretrained(folder)
     search = {key: getattr(saved, key) for key in SEARCH if getattr(saved, key) is not None}
     about = replace(read_as(folder / ABOUT_FILE, About), generation=search)
-    dim = about.features.get("dim")
-    if not isinstance(dim, int) or dim < 1 or "encoder_sha256" not in about.features:
-        raise InputError(f"{folder / ABOUT_FILE}: damaged: its features lack dim or encoder_sha256. {RESTORE}")
+    for spec in (about.features, *about.streams.values()):
+        dim = spec.get("dim")
+        if not isinstance(dim, int) or dim < 1 or "encoder_sha256" not in spec:
+            raise InputError(f"{folder / ABOUT_FILE}: damaged: its features lack dim or encoder_sha256. {RESTORE}")
     return about
 
 

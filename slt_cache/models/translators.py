@@ -211,8 +211,7 @@ class SignTranslator(nn.Module):
     def generate(self, features: torch.Tensor, lengths: torch.Tensor, **options: Any) -> Any:
         """Generates from features, [sum N, C] or padded [B, N, C], with lengths [B], starting with the decoder prefix.
         `options` are those of transformers' `generate`. Input and output are limited to the LLM's positions."""
-        if self.positions is not None:
-            features, lengths = self._truncated(features, lengths)
+        features, lengths = self.truncated(features, lengths)
         if self.target_positions is not None:
             room = self.target_positions + 1 - len(self.start)  # the last token is written and not read
             options["max_new_tokens"] = min(options.get("max_new_tokens", room), room)
@@ -220,8 +219,11 @@ class SignTranslator(nn.Module):
         start = torch.tensor([self.start], device=embeds.device).expand(len(lengths), -1)
         return self.kind.generate(embeds, mask, start, **options)
 
-    def _truncated(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Drops the steps beyond the last position, to which a single long clip would otherwise pad all others."""
+    def truncated(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Drops the steps beyond the last position, to which a single long clip would otherwise pad all others, from
+        features in either form and lengths. Returns both."""
+        if self.positions is None:
+            return features, lengths
         read = self.steps_read(lengths)
         if features.dim() == 3:
             features = features[:, : int(read.max())]

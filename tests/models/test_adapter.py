@@ -8,8 +8,10 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from slt_cache.config import TemporalConfig
+from slt_cache.decoding.attention import word_attentions
+from slt_cache.encoders.packing import packed
 from slt_cache.encoders.temporal import LocalTemporalModule
-from slt_cache.models.adapter import Adapter, spread
+from slt_cache.models.adapter import Adapter, StreamAdapter, spread
 from slt_cache.models.translators import SignTranslator
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -91,3 +93,128 @@ def test_weights_spread_over_the_time_that_each_step_covers() -> None:
     halves = spread(weights, 1, 3, 2)  # another time axis: the middle step lies in both halves
     assert torch.allclose(halves, torch.tensor([[0.6, 0.4], [0.5, 0.5]]))
     assert spread(weights, 1, 3, 3) is weights
+
+
+DIMS = (12, 5, 7)
+FUSED = pytest.mark.parametrize("fusion", ["channels", "time"])
+STREAMED = ((3, 6, 2), (7, 7, 7), (1, 4, 9))
+"""Lengths of the three streams of three clips."""
+
+
+def streams_of(*lengths: int) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.randn(length, dim) for length, dim in zip(lengths, DIMS, strict=True))
+
+
+@pytest.fixture
+def clips() -> list[tuple[torch.Tensor, ...]]:
+    torch.manual_seed(6)
+    return [streams_of(*lengths) for lengths in STREAMED]
+
+
+@pytest.fixture
+def fused(small_mbart: Any, tokenizer: Tokenizer, fusion: str) -> SignTranslator:
+    torch.manual_seed(7)
+    model = SignTranslator(DIMS, small_mbart, tokenizer.start, temporal=STRIDED, stream_fusion=fusion)
+    if isinstance(model.adapter, StreamAdapter) and model.adapter.places is not None:
+        nn.init.normal_(model.adapter.places)
+    return model.eval()
+
+
+@FUSED
+@torch.no_grad()
+def test_streams_of_a_clip_are_embedded_alike_alone_and_in_any_batch(
+    fused: SignTranslator, clips: list[tuple[torch.Tensor, ...]], fusion: str
+) -> None:
+    features, lengths = packed(clips)
+    embeds, mask = fused.embed(features, lengths)
+    assert mask.sum(1).tolist() == ([2, 4, 1] if fusion == "channels" else [2 + 3 + 1, 4 + 4 + 4, 1 + 2 + 5])
+    assert (mask.diff(dim=1) <= 0).all()  # an LLM that counts positions must see no gap
+    rows = pad_sequence(list(features.split(lengths.amax(1).tolist())), batch_first=True)
+    padded = torch.full_like(rows, 5.0)
+    for row, clip in enumerate(clips):
+        for stream, first in zip(clip, (0, 12, 17), strict=True):
+            padded[row, : len(stream), first : first + stream.shape[1]] = stream
+    again, _ = fused.embed(padded, lengths)  # what follows a stream is not read
+    backwards, _ = fused.embed(*packed(clips[::-1]))
+    for row, clip in enumerate(clips):
+        alone, [steps] = fused.embed(*packed([clip]))
+        for found in (embeds[row], again[row], backwards[-1 - row]):
+            torch.testing.assert_close(found[: int(steps.sum())], alone[0], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_channels_are_the_sum_over_streams_at_the_length_of_the_first() -> None:
+    torch.manual_seed(0)
+    adapter = StreamAdapter((3, 4), 6, fusion="channels")
+    first, other = torch.randn(4, 3), torch.randn(4, 4)
+    embeds, steps = adapter.embed(*batched([(first, other)]))
+    torch.testing.assert_close(embeds[0], adapter.streams[0](first) + adapter.streams[1](other))
+    shorter = torch.stack([other[:2].mean(0), other[2:].mean(0)])  # the middles of the halves of four steps
+    embeds, steps = adapter.embed(*batched([(first[:2], other)]))
+    torch.testing.assert_close(embeds[0], adapter.streams[0](first[:2]) + adapter.streams[1](shorter))
+    assert steps.tolist() == [2]
+
+
+def batched(clips: list[tuple[torch.Tensor, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
+    features, lengths = packed(clips)
+    return pad_sequence(list(features.split(lengths.amax(1).tolist())), batch_first=True), lengths
+
+
+@FUSED
+@torch.no_grad()
+def test_a_stream_that_is_left_out_adds_nothing(
+    fused: SignTranslator, clips: list[tuple[torch.Tensor, ...]], fusion: str
+) -> None:
+    assert isinstance(fused.adapter, StreamAdapter)
+    fused.adapter.without = frozenset({1})
+    embeds, mask = fused.embed(*packed(clips))
+    other = [(one, torch.full_like(two, 9.0), three) for one, two, three in clips]
+    assert torch.equal(fused.embed(*packed(other))[0], embeds)
+    assert mask.sum(1).tolist() == ([2, 4, 1] if fusion == "channels" else [3, 8, 6])
+    fused.adapter.without = frozenset()
+    assert not torch.equal(fused.embed(*packed(other))[0], fused.embed(*packed(clips))[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dropout", [0.4, 0.99])
+def test_stream_dropout_leaves_out_that_share_but_never_all_and_only_in_training(dropout: float) -> None:
+    adapter = StreamAdapter((1, 1, 1), 2, fusion="time", dropout=dropout)
+    lengths = torch.ones(4000, 3, dtype=torch.int64)
+    torch.manual_seed(1)
+    _, steps = adapter.embed(torch.randn(4000, 1, 3), lengths)
+    assert steps.min() == 1
+    left_out = 1 - steps.float().mean() / 3  # of three streams one stays at least
+    assert abs(left_out - (dropout - dropout**3 / 3)) < 0.02
+    _, steps = adapter.eval().embed(torch.randn(4000, 1, 3), lengths)
+    assert steps.eq(3).all()
+
+
+@FUSED
+def test_all_streams_lose_the_same_share_where_there_are_too_few_positions(fusion: str) -> None:
+    adapter = StreamAdapter((1, 1, 1), 2, temporal=STRIDED, fusion=fusion)
+    lengths = torch.tensor([[40, 20, 1], [3, 3, 3], [1, 1, 200]])
+    read = adapter.truncated(lengths, 20)  # ten steps after the stride
+    assert (read >= 1).all() and (read <= lengths).all() and adapter.steps(read).max() <= 10
+    assert read[1].tolist() == [3, 3, 3]
+    assert read[0].tolist() == ([20, 10, 1] if fusion == "channels" else [10, 6, 1])
+
+
+@FUSED
+@torch.no_grad()
+def test_attention_is_over_the_time_of_the_first_stream(
+    fused: SignTranslator, clips: list[tuple[torch.Tensor, ...]], tokenizer: Tokenizer
+) -> None:
+    for clip, found in zip(clips, word_attentions(fused, tokenizer, clips, ["ein satz"] * 3), strict=True):
+        assert found.weights.shape == (2, len(clip[0]))
+        torch.testing.assert_close(torch.tensor(found.weights).sum(1), torch.ones(2), atol=1e-5, rtol=0)
+
+
+@FUSED
+def test_clips_generate_alike_packed_and_padded_beyond_the_positions(
+    fused: SignTranslator, clips: list[tuple[torch.Tensor, ...]]
+) -> None:
+    fused.__dict__["positions"] = 6
+    forms = packed(clips), batched(clips)
+    found = [fused.generate(*form, max_new_tokens=3).sequences for form in forms]
+    assert torch.equal(*found)
+    assert fused.steps_left_out(forms[0][1]).max() > 0
