@@ -13,7 +13,7 @@ from .options import RUN_OPTIONS, Options, require_used, takes
 from .output import BootstrapOption, score_lines, scores_to_json
 
 
-@takes("eval", "features", *RUN_OPTIONS, "device", "json")
+@takes("eval", *RUN_OPTIONS, "device", "json")
 def evaluate(
     options: Options,
     split: Annotated[
@@ -42,6 +42,24 @@ def evaluate(
             autocompletion=one_of(*MODELS),
         ),
     ] = "llm",
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--features",
+            metavar="FILE ...",
+            help="Feature cache; of a model of several streams, that of each, FILE or NAME=FILE. [default: feats.h5 of "
+            "the run folder; of several streams, those that it was trained from]",
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without",
+            metavar="STREAM",
+            help="Leave out a stream of features, to see what it is worth; repeatable. Scores and sentences are saved "
+            "beside those of all streams.",
+        ),
+    ] = None,
     bootstrap: BootstrapOption = None,
 ) -> None:
     """Translate a split with beam search and score it.
@@ -49,11 +67,12 @@ def evaluate(
     Example: slt-cache eval --split test
     """
     from slt_cache.pipeline.evaluate import evaluate as evaluate_run
+    from slt_cache.runs.streams import caches_named
 
     opened = options.open_run()
     require_used(opened, "eval")
-    cache = None if options.features is None else opened.find_features(options.features)
-    done = evaluate_run(opened, split, cache, model, bootstrap, manifest)
+    cache = None if not features else caches_named(opened, features)
+    done = evaluate_run(opened, split, cache, model, bootstrap, manifest, without or ())
     if is_main_process():
         options.print(
             {

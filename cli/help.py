@@ -24,6 +24,11 @@ class PanelCommand(TyperCommand):
         # \b keeps click from breaking the line, which is there to be copied.
         self.help = (self.help or "").replace("\n\nExample: ", "\n\n\b\nExample: ")
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Lets a repeatable --features take several values at once, as the shell gives them: --features a.h5 b.h5."""
+        several = [one for one in self.params if one.name == "features" and getattr(one, "multiple", False)]
+        return super().parse_args(ctx, _each_with_option(args, "--features") if several else args)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         panels: dict[str, list[tuple[str, str]]] = {ARGUMENTS: [], OPTIONS: [], RUN: [], OUTPUT: []}
         for param in self.get_params(ctx):
@@ -31,6 +36,18 @@ class PanelCommand(TyperCommand):
                 default = ARGUMENTS if param.param_type_name == "argument" else OPTIONS
                 panels[OUTPUT if param.name == "help" else _panel(param, default)].append(row)
         _write(formatter, panels)
+
+
+def _each_with_option(args: Sequence[str], option: str) -> list[str]:
+    """Returns the arguments with the option before each of its values: those up to the next option."""
+    found: list[str] = []
+    values = -1
+    for arg in args:
+        values = values + 1 if values >= 0 and not arg.startswith("-") else -1
+        found += [option, arg] if values > 0 else [arg]
+        if arg == option or arg.startswith(f"{option}="):
+            values = int("=" in arg)
+    return found
 
 
 class PanelGroup(TyperGroup):

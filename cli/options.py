@@ -21,6 +21,7 @@ from .help import OUTPUT, RUN, config_names, one_of, setting_names
 
 if TYPE_CHECKING:
     from slt_cache.runs.run import Run
+    from slt_cache.runs.streams import Caches
 
 Own = ParamSpec("Own")
 _of_run = functools.partial(typer.Option, rich_help_panel=RUN)
@@ -164,7 +165,7 @@ class Options:
             for line in lines:
                 typer.echo(line)
 
-    def print_dry_run(self, opened: "Run", name: str, cache: Path | None = None) -> None:
+    def print_dry_run(self, opened: "Run", name: str, cache: "Caches | None" = None) -> None:
         """Prints what the training command `name` would take."""
         from slt_cache.pipeline.dry_run import dry_run
 

@@ -1,5 +1,6 @@
 """`train-llm`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
 def train_llm(
     options: Options,
     features: Annotated[
-        str, typer.Option("--features", help="Feature cache, looked up here and in the run folder.")
-    ] = "feats.h5",
+        list[str] | None,
+        typer.Option(
+            "--features",
+            metavar="FILE ...",
+            help="Feature cache, looked up here and in the run folder. Several are streams of the same clips, each a "
+            "FILE, or NAME=FILE; without a name it is that of the file. [default: feats.h5]",
+        ),
+    ] = None,
     origin: Annotated[
         Path | None,
         typer.Option(
@@ -46,6 +53,7 @@ def train_llm(
 
     Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
     """
+    features = features or ["feats.h5"]
     if origin is not None and options.dry_run:
         options = replace(options, run=origin)  # writes nothing, and reads only what is there
     elif origin is not None:
@@ -73,9 +81,9 @@ def _train_unfrozen(options: Options, opened: "Run") -> None:
     print_trained(options, record, trained, opened.command(f"eval --model {trained.name}"))
 
 
-def _train_from_cache(options: Options, opened: "Run", features: str) -> None:
+def _train_from_cache(options: Options, opened: "Run", features: Sequence[str]) -> None:
     from slt_cache.errors import InputError
-    from slt_cache.pipeline.train_llm import train_llm as train
+    from slt_cache.runs.streams import caches_named, one_or_all
 
     if options.allow_missing:
         raise InputError(
@@ -84,23 +92,25 @@ def _train_from_cache(options: Options, opened: "Run", features: str) -> None:
         )
     used = "train-llm" if opened.config.llm.name != LIGHT_T else "train-llm light-t"
     require_used(opened, used, saves=opened.config.llm.pretrained)
-    cache = opened.find_features(features)
+    cache = one_or_all(caches_named(opened, features))
     if options.dry_run:
         options.print_dry_run(opened, "train-llm", cache)
         return
+    from slt_cache.pipeline.train_llm import train_llm as train
+
     record = train(opened, cache, options.restart)
-    trained, named = opened.trained_by("train-llm"), None if cache == opened.features else cache
+    is_found = isinstance(cache, Mapping) or cache == opened.features  # by eval, in the record or the run folder
+    trained, named = opened.trained_by("train-llm"), None if is_found else cache
     model = None if trained == opened.llm else trained.name
     print_trained(options, record, trained, opened.command("eval", model=model, features=named))
 
 
-def _started_from(origin: Path, run: Path | None, features: str) -> str:
-    """Makes the new run folder out of another one. Returns the name of its feature cache."""
+def _started_from(origin: Path, run: Path | None, features: Sequence[str]) -> list[str]:
+    """Makes the new run folder out of another one. Returns the names of its feature caches."""
     from slt_cache.errors import InputError
-    from slt_cache.runs.begin_from import FEATURES, begin_from
+    from slt_cache.runs.begin_from import begin_from
 
     if run is None:
         raise InputError(f"--from {origin}: name the folder of the new experiment with --run.")
     join()
-    main_process_first(lambda: begin_from(origin, run, features))
-    return str(run / FEATURES)
+    return main_process_first(lambda: begin_from(origin, run, features))

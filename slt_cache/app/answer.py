@@ -110,7 +110,7 @@ class Answerer:
         encoded = self.translator.encoded(clip, reader)
         translation = self.translator.of_features(encoded, self.nbest, begun)
         llm = self.translator.llm
-        attention = word_attention(llm.model, llm.tokenizer, encoded.features, translation.text)
+        attention = word_attention(llm.model, llm.tokenizer, encoded.streams, translation.text)
         fps = encoded.end.fps
         length = translation.frames / fps if fps else None
         return Answer(translation, attention, self._frames(clip, reader), length, small_film(clip, limits))

@@ -1,6 +1,7 @@
 """Model card of a saved translator: README.md with the hub's front matter, what it was trained on and how it scored,
 its limits, and how to load it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,7 @@ def model_card(about: About, decoder_only: bool = False, encoder: str = "") -> s
     """Returns a model card as Markdown with YAML front matter; `decoder_only` is the kind of the LLM, `encoder` the
     licence of the visual encoder, if the folder holds or names one."""
     kind = "decoder-only LLM" if decoder_only else "encoder-decoder"
-    load = LOAD_WHOLE if encoder else LOAD.replace("{dim}", str(about.features["dim"]))
+    load = LOAD_WHOLE if encoder else _load(about)
     sections = [
         f"---\n{yaml.safe_dump(_front_matter(about), sort_keys=False, allow_unicode=True)}---\n",
         f"# Gloss-free sign language translation, trained on {about.corpus}\n",
@@ -63,6 +64,23 @@ def model_card(about: About, decoder_only: bool = False, encoder: str = "") -> s
         "Large Language Model for Gloss-free Sign Language Translation. LREC-COLING 2024, arXiv 2403.12556.\n",
     ]
     return "\n".join(sections)
+
+
+def _load(about: About) -> str:
+    if not about.streams:
+        return LOAD.replace("{dim}", str(about.features["dim"]))
+    clip = ", ".join(f'"{name}": features of shape [N, {spec["dim"]}]' for name, spec in about.streams.items())
+    given = f"# a clip has the features of each stream: {{{clip}}}"
+    opened = "\n".join(f'{name} = FeatureCache("{name}.h5", "test")' for name in map(_variable, about.streams))
+    first, *_ = map(_variable, about.streams)
+    joined = ", ".join(f"{name}[clip_id]" for name in map(_variable, about.streams))
+    lines = LOAD.splitlines()
+    call = f"print(model.translate([({joined}) for clip_id in {first}.ids[:3]]))"
+    return "\n".join([*lines[:4], given, opened, call, lines[-1]])
+
+
+def _variable(name: str) -> str:
+    return re.sub(r"\W|^(?=\d)", "_", name)
 
 
 def _licences(about: About, encoder: str) -> str:
@@ -105,8 +123,13 @@ def _how(about: About, decoder_only: bool) -> str:
 
 
 def _metadata(about: About) -> Mapping[str, str]:
-    spec = about.features
-    shown = {f"features: {name}": str(spec[name]) for name in SPEC if spec.get(name) is not None}
+    named = {f"{name}: ": spec for name, spec in about.streams.items()} or {"": about.features}
+    shown = {
+        f"{stream}features: {name}": str(spec[name])
+        for stream, spec in named.items()
+        for name in SPEC
+        if spec.get(name) is not None
+    }
     search = ", ".join(f"{name} {value}" for name, value in about.generation.items())
     return {
         "corpus": f"`{about.corpus}`",

@@ -11,8 +11,9 @@ from slt_cache.advice import command
 from slt_cache.checkpoints.card import model_card
 from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.config import BLEU4, TemporalConfig
+from slt_cache.config.llm_training import CHANNELS
 from slt_cache.errors import InputError
-from slt_cache.features.spec import FeatureSpec
+from slt_cache.features.spec import FeatureSpec, Specs, streams_of
 from slt_cache.files import replacing, rewriting, write_text
 from slt_cache.models.saved import (
     ABOUT_FILE,
@@ -45,8 +46,13 @@ class LlmCheckpoint:
 
     @property
     def spec(self) -> FeatureSpec:
-        """Spec of the features that it was trained on and needs."""
+        """Spec of the features that it was trained on and needs; of several streams that of the first."""
         return FeatureSpec.from_json(self.record.settings["features"])
+
+    @property
+    def specs(self) -> Specs:
+        """Spec of the features that it needs, or that of each of its streams, by name."""
+        return streams_of(self.record.settings) or self.spec
 
 
 def save_llm(
@@ -78,7 +84,8 @@ def about_of(record: Record) -> About:
     """Returns the description that travels with the weights, without paths of this machine."""
     settings = record.settings
     llm = settings.get("llm", {"name": LIGHT_T})  # absent for the Light-T baseline
-    temporal = settings.get("llm_training", {}).get("temporal")
+    training = settings.get("llm_training", {})
+    temporal = training.get("temporal")
     name = record.named.get(llm["name"], llm["name"])
     return About(
         features=asdict(FeatureSpec.from_json(settings["features"])),
@@ -86,6 +93,8 @@ def about_of(record: Record) -> About:
         llm=_public(name) + ("" if llm.get("pretrained", True) else " (architecture alone)"),
         lora=llm.get("lora"),
         temporal=None if temporal is None else TemporalConfig.model_validate(temporal),
+        streams={name: asdict(spec) for name, spec in streams_of(settings).items()},
+        stream_fusion=training.get("stream_fusion", CHANNELS),
         dev=record.dev or None,
         tool=record.tool,
         **{**record.context, "scoring": _scoring(record)},

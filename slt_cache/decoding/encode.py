@@ -5,12 +5,13 @@ cached or translated live."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import torch
 
 from slt_cache.encoders.base import Frozen
+from slt_cache.encoders.packing import ClipTensors
 from slt_cache.encoders.packing import packed as packed_tensors
 from slt_cache.encoders.windows import Windows
 from slt_cache.errors import SltCacheError
@@ -39,17 +40,14 @@ class EncodedClip:
     end: ClipEnd
     """Event that ended the clip, which identifies it."""
     features: torch.Tensor
-    """Features [N, C] on the CPU, in the cache's data type."""
+    """Features [N, C] on the CPU, in the cache's data type; of several streams those of the first."""
+    others: tuple[torch.Tensor, ...] = ()
+    """Features [N, C] of further streams."""
 
-
-@dataclass(frozen=True)
-class EncodedStreams:
-    """Features of several streams of one clip."""
-
-    end: ClipEnd
-    """Event that ended the clip in the first stream."""
-    features: tuple[torch.Tensor, ...]
-    """Features [N, C] of each stream."""
+    @property
+    def streams(self) -> ClipTensors:
+        """Features as a translator reads them: of the only stream, or of each."""
+        return (self.features, *self.others) if self.others else self.features
 
 
 Unusable = UnreadableVideo | UnstorableFeatures
@@ -191,6 +189,16 @@ def _fetch(result: _Result) -> EncodedClip | Unusable:
     return EncodedClip(end, features)
 
 
+def joined(streams: Sequence[Iterator[EncodedClip | Unusable]]) -> Iterator[EncodedClip | Unusable]:
+    """Yields each clip's features in all streams, or why one of them has none. Each stream yields all clips."""
+    for found in zip(*streams, strict=True):
+        clips = [one for one in found if isinstance(one, EncodedClip)]
+        if len(clips) < len(found):
+            yield next(one for one in found if not isinstance(one, EncodedClip))
+        else:
+            yield replace(clips[0], others=tuple(clip.features for clip in clips[1:]))
+
+
 def usable(encoded: Iterable[EncodedClip | Unusable]) -> Iterator[EncodedClip]:
     """Yields the encoded clips; raises the error of the first clip without features."""
     for clip in encoded:
@@ -199,12 +207,12 @@ def usable(encoded: Iterable[EncodedClip | Unusable]) -> Iterator[EncodedClip]:
         yield clip
 
 
-def packed(encoded: Iterable[EncodedClip | EncodedStreams], batch_size: int) -> Iterator[EncodedClips]:
+def packed(encoded: Iterable[EncodedClip], batch_size: int) -> Iterator[EncodedClips]:
     """Groups clips into batches for beam search."""
     clips = iter(encoded)
     while batch := list(islice(clips, batch_size)):
         yield _pack(batch)
 
 
-def _pack(clips: Sequence[EncodedClip | EncodedStreams]) -> EncodedClips:
-    return EncodedClips(tuple(clip.end.clip.id for clip in clips), *packed_tensors([clip.features for clip in clips]))
+def _pack(clips: Sequence[EncodedClip]) -> EncodedClips:
+    return EncodedClips(tuple(clip.end.clip.id for clip in clips), *packed_tensors([clip.streams for clip in clips]))

@@ -26,6 +26,7 @@ class FeaturesDiffer(InputError):
     """Raised for a cache whose spec is not the requested one."""
 
     def __init__(self, path: Path, split: str, fields: str):
+        self.path = path
         self.fields = fields
         """The fields that differ, each with both values."""
         super().__init__(

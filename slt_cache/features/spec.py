@@ -98,6 +98,16 @@ class FeatureSpec:
         ]
 
 
+Specs = FeatureSpec | Mapping[str, FeatureSpec]
+"""Spec of the features that a model reads, or that of each of its streams, by name."""
+
+
+def streams_of(settings: Mapping[str, Any]) -> dict[str, FeatureSpec]:
+    """Returns the spec of each stream that a training read, by name, in their order; none if there was one stream."""
+    streams = sorted(settings.get("streams", {}).items(), key=lambda item: int(item[1]["place"]))
+    return {name: FeatureSpec.from_json(json.dumps(one["features"])) for name, one in streams}
+
+
 def _short(value: Any) -> str:
     """Abbreviates a hash; anything else is returned in full."""
     text = str(value)

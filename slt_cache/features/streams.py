@@ -24,7 +24,7 @@ class StreamSplit(Mapping[str, tuple[np.ndarray, ...]]):
 
     def __init__(self, streams: Mapping[str, FeatureCache]):
         """Joins the same split of several caches, by name. Raises InputError if they have no clip in common, or another
-        sentence, video or time for one; or if their views are not the same."""
+        sentence or other times for one; or if their views are not the same."""
         self.streams = dict(streams)
         self._first, *others = self.streams.values()
         self.split, self.path = self._first.split, self._first.path
@@ -47,13 +47,13 @@ class StreamSplit(Mapping[str, tuple[np.ndarray, ...]]):
                 f"{first.path} and {other.path} ({self.split}) hold other views ({'; '.join(different)}). Extract both "
                 "with the same features.views and augmentation."
             )
-        for what, column in (("another sentence", "texts"), ("another video or time", "sources")):
-            known = dict(zip(first.ids, getattr(first, column), strict=True))
-            for clip_id, value in zip(other.ids, getattr(other, column), strict=True):
+        for what, values in (("another sentence", _texts), ("other times", _times)):
+            known = values(first)
+            for clip_id, value in values(other).items():
                 if value and known.get(clip_id) and known[clip_id] != value:
                     raise InputError(
-                        f"{first.path} and {other.path} ({self.split}): clip {clip_id!r} has {what} in each. Extract "
-                        "or import both from the same clips."
+                        f"{other.path} ({self.split}): clip {clip_id!r} has {what} than in {first.path} ({value!r}, "
+                        f"there {known[clip_id]!r}). Extract or import both from the same clips."
                     )
 
     @property
@@ -105,6 +105,11 @@ class StreamSplit(Mapping[str, tuple[np.ndarray, ...]]):
     def specs(self) -> dict[str, FeatureSpec]:
         """Spec of each stream."""
         return {name: stream.spec for name, stream in self.streams.items()}
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Spec of the first stream."""
+        return self._first.spec
 
     @property
     def is_imported(self) -> bool:
@@ -160,6 +165,15 @@ class StreamSplit(Mapping[str, tuple[np.ndarray, ...]]):
 
 CachedSplit = FeatureCache | StreamSplit
 """Split that a model reads: of one cache, or of one for each of its streams."""
+
+
+def _texts(stream: FeatureCache) -> dict[str, str]:
+    return dict(zip(stream.ids, stream.texts, strict=True))
+
+
+def _times(stream: FeatureCache) -> dict[str, str]:
+    """Returns start and end of each clip; empty if unknown."""
+    return {clip_id: source.partition(" ")[2] for clip_id, source in zip(stream.ids, stream.sources, strict=True)}
 
 
 def _places(stream: FeatureCache, ids: Sequence[str]) -> np.ndarray:

@@ -6,15 +6,18 @@ another, and lengths are int64 [B, S] instead of [B]. What lies after the end of
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from slt_cache.config import TemporalConfig
-from slt_cache.config.llm_training import TIME
+from slt_cache.config.llm_training import CHANNELS, TIME
 from slt_cache.encoders.packing import pad, step_mask
 from slt_cache.encoders.temporal import LocalTemporalModule
 
+Lengths = TypeVar("Lengths", torch.Tensor, np.ndarray)
 Embedded = tuple[torch.Tensor, torch.Tensor]
 """Embeddings [B, N', D], with anything after the end of a clip, and the number of steps of each clip, int64 [B]."""
 
@@ -47,7 +50,7 @@ class Adapter(nn.Module):
 
     def steps(self, lengths: torch.Tensor) -> torch.Tensor:
         """Returns the number of embeddings for features of these lengths [B]."""
-        return lengths if self.stride == 1 else -(-lengths // self.stride)
+        return lengths if self.stride == 1 else fused_steps(lengths, self.stride, CHANNELS)
 
     def truncated(self, lengths: torch.Tensor, positions: int) -> torch.Tensor:
         """Returns the lengths [B] up to which features are read if there are embeddings for `positions` steps."""
@@ -107,10 +110,9 @@ class StreamAdapter(nn.Module):
 
     def steps(self, lengths: torch.Tensor) -> torch.Tensor:
         """Returns the number of embeddings for streams of these lengths [B, S], int64 [B]."""
-        steps = -(-lengths // self.stride)
         if self.places is None:
-            return steps[:, 0]
-        return (steps * self._present(lengths)).sum(1)
+            return fused_steps(lengths, self.stride, CHANNELS)
+        return fused_steps(lengths * self._present(lengths), self.stride, TIME)
 
     def truncated(self, lengths: torch.Tensor, positions: int) -> torch.Tensor:
         """Returns the lengths [B, S] up to which the streams are read if there are embeddings for `positions` steps:
@@ -139,7 +141,7 @@ class StreamAdapter(nn.Module):
             stream.embed(resampled(part, lengths[:, place], first), first)[0] * present[:, place, None, None]
             for place, (stream, part) in enumerate(zip(self._adapters, parts, strict=True))
         ]
-        return torch.stack(embedded).sum(0), -(-first // self.stride)
+        return torch.stack(embedded).sum(0), fused_steps(first, self.stride, CHANNELS)
 
     def _joined(self, parts: Sequence[torch.Tensor], lengths: torch.Tensor, present: torch.Tensor) -> Embedded:
         assert self.places is not None
@@ -193,6 +195,14 @@ def make_adapter(
     if len(dims) == 1:
         return Adapter(dims[0], dim_out, norm, temporal)
     return StreamAdapter(dims, dim_out, norm, temporal, fusion, dropout)
+
+
+def fused_steps(lengths: Lengths, stride: int, fusion: str) -> Lengths:
+    """Returns the number of embeddings of each clip, [B], for features of these lengths, [B], or of streams, [B, S]."""
+    steps = -(-lengths // stride)
+    if steps.ndim == 1:
+        return steps
+    return steps[:, 0] if fusion == CHANNELS else steps.sum(1)
 
 
 def resampled(features: torch.Tensor, lengths: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

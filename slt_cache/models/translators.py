@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -181,6 +182,10 @@ class SignTranslator(nn.Module):
     def target_positions(self) -> int | None:
         """Number of target tokens, including the decoder prefix, that the LLM has positions for; None if unlimited."""
         return self.kind.target_positions
+
+    def steps_of(self, lengths: np.ndarray) -> np.ndarray:
+        """Returns, for lengths [rows] or [rows, S], the number of steps that `positions` limits, [rows]."""
+        return self.adapter.steps(torch.from_numpy(lengths)).numpy() * self.adapter.stride
 
     def steps_read(self, lengths: torch.Tensor) -> torch.Tensor:
         """Returns, for lengths [B] or [B, S], how many steps `generate` reads; the LLM has no positions for those at

@@ -4,6 +4,7 @@ Times and activations are measured on this device with random numbers, as for th
 
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from slt_cache.device import pick_device, under_load
 from slt_cache.errors import InputError
 from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED
+from slt_cache.features.streams import CachedSplit, StreamSplit
+from slt_cache.models.adapter import fused_steps
 from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.models.saved import ABOUT_FILE, read_about
 from slt_cache.pipeline.init_encoder import initial_encoder
@@ -29,6 +32,7 @@ from slt_cache.pipeline.workload import Amount, Workload, workload_of
 from slt_cache.progress import size_text
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
+from slt_cache.runs.streams import Caches, as_named
 from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.runs.variants import LLM, PRETRAINING, VISUAL, Variant, trained_by
 from slt_cache.text.families import is_made_here
@@ -118,7 +122,7 @@ class DryRun:
         )
 
 
-def dry_run(run: Run, command: str, cache: Path | None = None) -> DryRun:
+def dry_run(run: Run, command: str, cache: Caches | None = None) -> DryRun:
     """Estimates `train-visual`, `train-llm`, `train-joint` or `llm pretrain` with these settings. Raises InputError if
     there is nothing to train on, or the device, or what llm.quantize requires, is unavailable."""
     if command != "llm pretrain":
@@ -181,20 +185,35 @@ def _evaluate_every(loop: OptimizerConfig) -> int:
     return getattr(loop, "evaluate_every", loop.epochs)  # pre-training has no dev split
 
 
-def _workload(run: Run, variant: Variant, cache: Path | None) -> Workload:
+def _workload(run: Run, variant: Variant, cache: Caches | None) -> Workload:
     """Counts the clips in the cache of stage 2 if it exists, else those of the corpus."""
-    if not variant.from_cache or cache is None or not cache.is_file():
+    cached = _held(variant, cache)
+    if not cached:
         if run.config.features.level == IMPORTED:
             raise InputError(f"{cache}: no such feature cache. Import it first, or name it with --features.")
         return workload_of(run, [run.manifest])
-    cached = open_splits(cache)
-    if "train" not in cached:
-        raise InputError(f"{cache}: holds no split 'train'.")
-    every = run.config.video.keep_every
-    splits = {split: Amount(len(one), int(one.offsets[-1]) / one.views * every) for split, one in cached.items()}
+    every, fusion = run.config.video.keep_every, run.config.llm_training.stream_fusion
+    steps = {split: int(fused_steps(one.lengths, 1, fusion).sum()) / one.views for split, one in cached.items()}
+    splits = {split: Amount(len(one), steps[split] * every) for split, one in cached.items()}
     words = [len(text.split()) for text in cached["train"].texts]
     tokens = 1.5 * sum(words) / max(1, len(words))
-    return Workload(splits, tokens, len(words), f"as in {cache}")
+    return Workload(splits, tokens, len(words), f"as in {', '.join(map(str, as_named(cache).values()))}")
+
+
+def _held(variant: Variant, cache: Caches | None) -> Mapping[str, CachedSplit]:
+    """Returns the splits of the cache, or of all streams, that a training reads; none if it does not exist. Raises
+    InputError if it lacks train."""
+    if not variant.from_cache or cache is None or (isinstance(cache, Path) and not cache.is_file()):
+        return {}
+    opened = {name: open_splits(path) for name, path in as_named(cache).items()}
+    for name, path in as_named(cache).items():
+        if "train" not in opened[name]:
+            raise InputError(f"{path}: holds no split 'train'.")
+    first, *others = opened.values()
+    if not others:
+        return first
+    shared = [split for split in first if all(split in other for other in others)]
+    return {split: StreamSplit({name: splits[split] for name, splits in opened.items()}) for split in shared}
 
 
 def _lacks_pretraining(run: Run) -> bool:
@@ -208,7 +227,7 @@ def _state(folder: Path) -> str:
     return "finished; --restart trains again" if best is not None and best.finished else NEW
 
 
-def _begins(run: Run, variant: Variant, cache: Path | None) -> tuple[str, ...]:
+def _begins(run: Run, variant: Variant, cache: Caches | None) -> tuple[str, ...]:
     """Returns lines that say what a new training takes from other runs. Raises InputError if it does not fit."""
     config, lines = run.config, []
     if variant.trains_encoder == "all" and not variant.after_stage_1:
@@ -216,9 +235,10 @@ def _begins(run: Run, variant: Variant, cache: Path | None) -> tuple[str, ...]:
         encoder = initial_encoder(config.encoder, light_t, None)
         lines += [] if encoder is None else [encoder.summary]
     if variant.llm and variant is not PRETRAINING and config.llm.init_from is not None:
-        held = open_splits(cache) if variant.from_cache and cache is not None and cache.is_file() else {}
-        dim = held["train"].dim if held else config.encoder.dim
-        lines.append(initial_translator(config, find(config.llm.init_from), dim).summary)
+        held = _held(variant, cache)
+        dim, streams = (held["train"].dim if held else config.encoder.dim), list(as_named(cache)) if held else []
+        streams = streams if len(streams) > 1 else []
+        lines.append(initial_translator(config, find(config.llm.init_from), dim, streams).summary)
     return tuple(lines)
 
 

@@ -2,20 +2,21 @@
 and frozen. All that reads videos for stage 2 gets its encoder here."""
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.visual import load_visual
-from slt_cache.config import AugmentationConfig, FeaturesConfig, check_config
+from slt_cache.config import AugmentationConfig, check_config
 from slt_cache.device import pick_device
 from slt_cache.encoders.base import Encoder, Frozen
 from slt_cache.encoders.frozen import FrozenEncoder
 from slt_cache.encoders.registry import open_encoder
 from slt_cache.errors import InputError
-from slt_cache.features.spec import IMPORTED, FeatureSpec
+from slt_cache.features.spec import IMPORTED, FeatureSpec, Specs
 from slt_cache.hashes import RECORD_FILE
+from slt_cache.pipeline.feature_spec import differs_from as differs_from
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ChunkReader
 
@@ -59,6 +60,42 @@ def reader_of(encoder: Encoder, augmentation: AugmentationConfig | None = None, 
     return ChunkReader(encoder.video, augmentation or AugmentationConfig(), seed)
 
 
+def encoders_of(run: Run, specs: Specs) -> dict[str, Encoder]:
+    """Returns the encoder of each stream, by name; of a single stream, without a name. A stream's spec says which named
+    encoder it is of, and how frames are read. Raises InputError like `encoder_of`, naming the stream."""
+    if isinstance(specs, FeatureSpec):
+        return {"": encoder_of(run, specs)}
+    found = {}
+    for name, spec in specs.items():
+        try:
+            found[name] = encoder_of(run if spec.encoder is None else _with_encoder(run, spec.encoder, spec), spec)
+        except InputError as error:
+            raise InputError(f"stream {name}: {error}") from error
+    return found
+
+
+def _with_encoder(run: Run, name: str, spec: FeatureSpec) -> Run:
+    """Returns the run with the named encoder of a spec. Weights that are not torchvision's are those of the run's
+    settings, if they name this encoder too."""
+    config, options = run.config, spec.options or {}
+    named = config.encoder.name is not None and PurePath(config.encoder.name).name == PurePath(name).name
+    scales = tuple(options.get("scales", (1,)))
+    encoder = {"scales": scales, "output": options.get("output"), "stride": spec.stride}
+    encoder |= {} if named else {"name": name, "weights": "imagenet"}
+    crop = spec.crop or config.video.size
+    video = {"fps": spec.fps or 0.0, "keep_rate": spec.keep_rate, "fit": spec.fit, "blank": spec.blank}
+    video |= {"size": crop, "resize": spec.resize or crop}
+    return replace(
+        run,
+        config=config.model_copy(
+            update={
+                "encoder": config.encoder.model_copy(update=encoder),
+                "video": config.video.model_copy(update=video).of_size(crop // max(scales)),
+            }
+        ),
+    )
+
+
 def load_encoder(
     folder: Path | str,
     *,
@@ -81,20 +118,6 @@ def load_encoder(
     frozen = frozen_encoder(visual, spec, pick_device(device, precision, "precision"), None)
     assert isinstance(frozen, FrozenEncoder)
     return frozen
-
-
-def differs_from(encoder: Encoder, spec: FeatureSpec) -> list[str]:
-    """Returns `field: encoder x, features y` for every field in which this encoder's features differ from the spec."""
-    made = encoder.spec(_features_of(spec), AugmentationConfig.model_validate(spec.augmentation or {}))
-    return replace(made, boxes=spec.boxes).differences(spec, here="encoder", there="features")
-
-
-def _features_of(spec: FeatureSpec) -> FeaturesConfig:
-    """Returns the settings of features with this spec. A named encoder has only one level."""
-    names = ("dtype", "precision", "views", *(() if spec.encoder else ("level",)))
-    return FeaturesConfig.model_validate(
-        {**{name: getattr(spec, name) for name in names}, "view_seed": spec.view_seed or 0}
-    )
 
 
 def frozen_encoder(encoder: Encoder, spec: FeatureSpec, device: torch.device, batch_frames: int | None) -> Frozen:

@@ -16,7 +16,7 @@ from slt_cache.config import Config, EncoderConfig
 from slt_cache.config.plain_yaml import dump_yaml
 from slt_cache.encoders.base import Encoder
 from slt_cache.errors import InputError
-from slt_cache.features.spec import FeatureSpec
+from slt_cache.features.spec import FeatureSpec, streams_of
 from slt_cache.files import replacing, write_text
 from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import EDITABLE, RECORD_FILE, hashes_of, require_whole
@@ -85,6 +85,11 @@ def _source(run: Run, model: str, with_base: bool) -> _Source:
     folder = best / LLM_FOLDER if variant.own_encoder else best
     record = require_llm(folder)
     require_whole(folder)
+    if streams := streams_of(record.settings):
+        raise InputError(
+            f"{folder}: reads {len(streams)} streams of features ({', '.join(streams)}); a model folder holds the "
+            "encoder of one. Share the run folder and its caches, or train on a single stream."
+        )
     if not with_base:
         _require_base(folder)
     left_out = (RECORD_FILE, f"*{TEMPORARY}", *(() if with_base else (BASE_WEIGHTS,)))

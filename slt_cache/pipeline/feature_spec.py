@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.checkpoints.visual import load_visual
-from slt_cache.config import Config
+from slt_cache.config import AugmentationConfig, Config, FeaturesConfig
 from slt_cache.corpora.manifest import read_manifest
-from slt_cache.encoders.base import UnreachableWeights, spec_settings
+from slt_cache.encoders.base import Encoder, UnreachableWeights, spec_settings
 from slt_cache.encoders.registry import open_encoder
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.file import CacheFile
@@ -60,6 +60,20 @@ def _of_named_encoder(run: Run, name: str) -> FeatureSpec | Mapping[str, Any]:
 
 def _settings(config: Config) -> dict[str, Any]:
     return spec_settings(config.video, config.features, config.augmentation)
+
+
+def differs_from(encoder: Encoder, spec: FeatureSpec) -> list[str]:
+    """Returns `field: encoder x, features y` for every field in which this encoder's features differ from the spec."""
+    made = encoder.spec(_features_of(spec), AugmentationConfig.model_validate(spec.augmentation or {}))
+    return replace(made, boxes=spec.boxes).differences(spec, here="encoder", there="features")
+
+
+def _features_of(spec: FeatureSpec) -> FeaturesConfig:
+    """Returns the settings of features with this spec. A named encoder has only one level."""
+    names = ("dtype", "precision", "views", *(() if spec.encoder else ("level",)))
+    return FeaturesConfig.model_validate(
+        {**{name: getattr(spec, name) for name in names}, "view_seed": spec.view_seed or 0}
+    )
 
 
 def open_features(

@@ -4,13 +4,13 @@ The run keeps a copy of the other's folder (hard links, where the file system al
 without the other run."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from slt_cache.checkpoints.named_files import trained_content
 from slt_cache.checkpoints.record import read_record, whole_record
-from slt_cache.config import Config, LlmTrainingConfig, LoraConfig, differences
+from slt_cache.config import Config, LlmTrainingConfig, LoraConfig, TemporalConfig, differences
 from slt_cache.corpora.registry import language_code
 from slt_cache.errors import InputError
 from slt_cache.files import link_or_copy
@@ -77,13 +77,16 @@ class InitialTranslator:
         return model
 
 
-def initial_translator(config: Config, folder: Path, dim: int) -> InitialTranslator:
-    """Returns the translator in a folder, for a training on features of `dim` channels. Raises InputError that names
-    the parts which do not fit, unless llm.init_without lists them."""
+def initial_translator(
+    config: Config, folder: Path, dim: int | Sequence[int], streams: Sequence[str] = ()
+) -> InitialTranslator:
+    """Returns the translator in a folder, for a training on features of `dim` channels, or on these streams. Raises
+    InputError that names the parts which do not fit, unless llm.init_without lists them."""
+    dims = [dim] if isinstance(dim, int) else list(dim)
     llm, about = config.llm, read_about(folder)
     has_lora = (folder / LORA_FOLDER).is_dir()
     problems = {
-        "adapter": _other_adapter(about, config.llm_training, dim),
+        "adapter": _other_adapter(about, config.llm_training, dims, streams),
         "lora": _other_lora(about, llm.lora) if has_lora else "",
         "language": _if_other("language", about.language, language_code(config)),
     }
@@ -101,16 +104,20 @@ def _if_other(what: str, there: object, here: object) -> str:
     return "" if there == here else f"{what} {there} there, {here} here"
 
 
-def _other_adapter(about: About, asked: LlmTrainingConfig, dim: int) -> str:
-    there, here = (
-        "no temporal module" if one is None else f"temporal module of kernel {one.kernel}, stride {one.stride}"
-        for one in (about.temporal, asked.temporal)
-    )
-    problems = (
-        _if_other("features of size", about.features["dim"], dim),
-        "" if there == here else f"{there} there, {here} here",
-    )
+def _other_adapter(about: About, asked: LlmTrainingConfig, dims: list[int], streams: Sequence[str]) -> str:
+    sizes = " and ".join(map(str, about.dims)), " and ".join(map(str, dims))
+    fused = " and ".join(about.streams), " and ".join(streams)
+    problems = [
+        _if_other("features of size", *sizes),
+        "" if sizes[0] != sizes[1] else _if_other("streams", *fused),
+        _if_other("temporal module", _shown(about.temporal), _shown(asked.temporal)),
+        _if_other("stream_fusion", about.stream_fusion, asked.stream_fusion) if streams and about.streams else "",
+    ]
     return "; ".join(filter(None, problems))
+
+
+def _shown(temporal: TemporalConfig | None) -> str:
+    return "none" if temporal is None else f"of kernel {temporal.kernel} and stride {temporal.stride}"
 
 
 def _other_lora(about: About, asked: LoraConfig | None) -> str:

@@ -39,6 +39,8 @@ class WholeModel:
     encoder: Encoder
     config: Config
     """Settings of a run; of a model folder, those that it keeps, with defaults for all others."""
+    others: tuple[Encoder, ...] = ()
+    """Encoders of further streams, in their order."""
 
 
 def read_model_folder(

@@ -49,8 +49,9 @@ class Llm:
             checkpoint_activations(seq2seq)
         return seq2seq
 
-    def translator(self, dim: int, **settings: Any) -> SignTranslator:
-        """Makes the translator of the LLM and an adapter for features of `dim` channels, fresh or from `initial`."""
+    def translator(self, dim: int | Sequence[int], **settings: Any) -> SignTranslator:
+        """Makes the translator of the LLM and an adapter for features of `dim` channels, or for streams of that many
+        each, fresh or from `initial`."""
         model = SignTranslator(dim, self.make(), self.tokenizer.start, before=self.tokenizer.before, **settings)
         return model if self.initial is None else self.initial.load_into(model)
 
@@ -66,17 +67,19 @@ def llm_of(
     clips: Sequence[Clip],
     derived: Derived,
     *,
-    dim: int,
+    dim: int | Sequence[int],
+    streams: Sequence[str] = (),
     saves: bool,
     check: Callable[[Tokenizer], None] | None = None,
 ) -> Llm:
-    """Returns the run's LLM for features of `dim` channels, trimming or pre-training it if needed. `saves` says that
+    """Returns the run's LLM for features of `dim` channels, or for these `streams`, trimming or pre-training it if
+    needed. `saves` says that
     the training saves these settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is
     pre-trained."""
     initial = None
     if run.config.llm.init_from is not None:
         folder = main_process_first(lambda: ensure_initial(run, derived))
-        initial = initial_translator(run.config, folder, dim)
+        initial = initial_translator(run.config, folder, dim, streams)
     tokenizer = shared_tokenizer(run, clips, derived, saves)
     if has_prompt(run.config.llm):
         named = main_process_first(lambda: ensure_llm(run, clips, derived, prompted=True))

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from slt_cache.checkpoints.named_files import named_files
 from slt_cache.checkpoints.record import (
     OtherSettings,
     Record,
@@ -169,10 +168,10 @@ def _begin(stage: Stage, resumed: bool, shorter: Shorter | None) -> None:
     if is_main_process():
         stage.keep()
         if shorter is not None:
-            named = {**shorter.record.named, **named_files(stage.run.config)}
+            named = {**shorter.record.named, **stage.named}
             stage.unfinished.lengthen(Record(stage.name, stage.settings, continued=shorter.continued, named=named))
         elif not resumed:
-            stage.unfinished.begin(Record(stage.name, stage.settings, named=named_files(stage.run.config)))
+            stage.unfinished.begin(Record(stage.name, stage.settings, named=stage.named))
             if stage.train_clips:
                 write_clips(stage.unfinished.last, stage.train_clips)
     barrier()

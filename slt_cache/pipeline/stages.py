@@ -77,6 +77,11 @@ class Stage(ABC):
         """Whether its last state is kept once it is finished; no command can continue the Light-T baseline."""
         return self.run.config.compute.keep_state and self.variant is not BASELINE
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Paths of what the settings know by content only."""
+        return named_files(self.run.config)
+
     def hash_inputs(self) -> None:
         """Reads all input now, in every process: changes during training are not part of it."""
         _ = self.settings, self.dev_sha256
@@ -119,5 +124,5 @@ class Stage(ABC):
                 "generation": config.generation.model_dump(mode="json", exclude={"batch_size"}),
             },
             threads=torch.get_num_threads(),
-            named={**({} if begun is None else begun.named), **named_files(config)},
+            named={**({} if begun is None else begun.named), **self.named},
         )

@@ -8,6 +8,7 @@ from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_light_t
 from slt_cache.config import LightTConfig, OptimizerConfig
 from slt_cache.features.cache import FeatureCache
+from slt_cache.features.streams import CachedSplit
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.run_stage import run_stage
 from slt_cache.pipeline.train_from_cache import CacheStage, cache_settings, open_splits
@@ -61,11 +62,11 @@ class BaselineStage(CacheStage):
         return SignTranslator(self.splits.train.dim, new_light_t(light_t, self.tokenizer), self.tokenizer.start)
 
 
-def _is_read_by_stage_1(train_split: FeatureCache) -> bool:
+def _is_read_by_stage_1(train_split: CachedSplit) -> bool:
     return train_split.spec.level == "sign"
 
 
-def _loop(run: Run, train_split: FeatureCache) -> OptimizerConfig:
+def _loop(run: Run, train_split: CachedSplit) -> OptimizerConfig:
     config = run.config
     more = 0 if _is_read_by_stage_1(train_split) else config.visual_training.epochs
     shared = {name: getattr(config.llm_training, name) for name in OptimizerConfig.model_fields}
@@ -73,7 +74,7 @@ def _loop(run: Run, train_split: FeatureCache) -> OptimizerConfig:
     return OptimizerConfig(**{**shared, **own})
 
 
-def _settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
+def _settings(run: Run, train_split: CachedSplit) -> dict[str, Any]:
     """Returns the settings that determine its weights: of stage 2's, those of the loop and the batches."""
     training = run.config.llm_training
     return {

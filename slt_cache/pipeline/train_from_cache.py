@@ -1,8 +1,10 @@
 """Trainings on a feature cache, which open no video: stage 2 and the Light-T baseline."""
 
 import hashlib
+import json
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,16 @@ from slt_cache.distributed.processes import rank, size
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.file import CacheFile
-from slt_cache.features.spec import IMPORTED
+from slt_cache.features.spec import IMPORTED, FeatureSpec
+from slt_cache.features.streams import CachedSplit, StreamSplit
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.stages import Stage
+from slt_cache.pipeline.streams import open_streams
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import rounded, score_hypotheses
+from slt_cache.runs.streams import Caches, recorded_paths
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.tasks.llm import FromCacheTask
 
@@ -36,8 +41,10 @@ from slt_cache.training.tasks.llm import FromCacheTask
 class CacheSplits:
     """Splits of a feature cache that a training reads."""
 
-    train: FeatureCache
-    dev: FeatureCache | None
+    train: CachedSplit
+    dev: CachedSplit | None
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Paths of several streams, for the record."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,10 @@ class CacheStage(Stage):
         return {**cache_settings(self.run, self.splits.train), **self.own_settings}
 
     @property
+    def named(self) -> dict[str, str]:
+        return {**super().named, **self.splits.paths}
+
+    @property
     def evaluate_every(self) -> int:
         return self.run.config.llm_training.evaluate_every
 
@@ -79,7 +90,13 @@ class CacheStage(Stage):
 
     def make_task(self, device: torch.device) -> FromCacheTask:
         model = self.make_model()
-        require_positions(self.splits.train, model.positions, self.tokenizer, model.target_positions)
+        require_positions(
+            self.splits.train,
+            model.positions,
+            self.tokenizer,
+            model.target_positions,
+            model.steps_of(self.splits.train.lengths),
+        )
         if model.adapter.normalizes_batches:
             require_statistics(self.splits.train, self.loop.batch_size // size(), model.adapter.stride)
         loader = feature_loader(
@@ -133,34 +150,62 @@ class CacheStage(Stage):
         save_llm_record(folder, record)
 
 
-def cache_settings(run: Run, train_split: FeatureCache) -> dict[str, Any]:
+def cache_settings(run: Run, train_split: CachedSplit) -> dict[str, Any]:
     """Returns the settings that determine the weights of any model trained on the cache."""
+    streams = {} if isinstance(train_split, FeatureCache) else {"streams": _of_streams(train_split)}
     return {
         "seed": run.config.seed,
         "features": train_split.spec.to_json(),
+        **streams,
         "clips": len(train_split),
         "clips_sha256": train_split.clips_sha256,
         "language": language_code(run.config),
     }
 
 
-def open_splits(run: Run, cache: Path) -> CacheSplits:
+def _of_streams(split: StreamSplit) -> dict[str, Any]:
+    """Returns what determines the features of each stream, with its place, since the order of a record's keys does not
+    count."""
+    return {
+        name: {"place": place, "features": json.loads(one.spec.to_json()), "clips_sha256": one.clips_sha256}
+        for place, (name, one) in enumerate(split.streams.items())
+    }
+
+
+def open_splits(run: Run, cache: Caches) -> CacheSplits:
     """Opens train and dev, logging missing clips or splits. Raises InputError if features or clips differ from those of
     the run's encoder and manifest."""
-    asked, file = asked_spec(run), CacheFile(cache)
+    if isinstance(cache, Mapping):
+        files = {name: CacheFile(path) for name, path in cache.items()}
+        open_split: Callable[[str], CachedSplit] = partial(open_streams, run, files)
+    else:
+        files = {"": CacheFile(cache)}
+        open_split = _opener(run, files[""])
+    train_split = open_split("train")
+    without_dev = [file.path for file in files.values() if "dev" not in file.splits]
+    for path in without_dev:
+        how = run.command("extract-features --split dev", features=path)
+        if FeatureCache(path, "train").is_imported:
+            how = f"lines of dev in the table, and {command('cache import DIR', out=path)}"
+        log(f"{path} holds no dev split: the last weights will be kept, not the best. Add it: {how}")
+    dev_split = None if without_dev else open_split("dev")
+    for split in (train_split, dev_split):
+        if split is not None and not len(split):
+            raise InputError(f"{split.path}: the split {split.split} is empty. Extract again from readable videos.")
+    return CacheSplits(train_split, dev_split, recorded_paths(cache))
+
+
+def _opener(run: Run, file: CacheFile) -> Callable[[str], FeatureCache]:
+    """Returns a function that opens a split of the run's only cache. Raises InputError for imported features that the
+    settings do not ask for."""
+    asked, cache = asked_spec(run), file.path
     if run.config.features.level != IMPORTED and FeatureCache(file, "train").spec.level == IMPORTED:
         raise InputError(
             f"{cache} holds imported features, but features.level is {run.config.features.level}. "
             f"Add --set features.level={IMPORTED}, or use the cache of the run's own encoder."
         )
-    train_split = open_features(run, file, "train", asked)
-    dev_split = open_features(run, file, "dev", asked) if "dev" in file.splits else None
-    if dev_split is None:
-        how = run.command("extract-features --split dev", features=cache)
-        if train_split.spec.level == IMPORTED:
-            how = f"lines of dev in the table, and {command('cache import DIR', out=cache)}"
-        log(f"{cache} holds no dev split: the last weights will be kept, not the best. Add it: {how}")
-    for split in (train_split, dev_split):
-        if split is not None and not len(split):
-            raise InputError(f"{cache}: the split {split.split} is empty. Extract again from readable videos.")
-    return CacheSplits(train_split, dev_split)
+    return partial(_open_one, run, file, asked)
+
+
+def _open_one(run: Run, file: CacheFile, asked: FeatureSpec | Mapping[str, Any], split: str) -> FeatureCache:
+    return open_features(run, file, split, asked)

@@ -1,5 +1,6 @@
 """Stage 2 as a command: feature cache in, `llm/` of the run folder out. Opens no video."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,8 @@ from slt_cache.config import Config, LlmTrainingConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache
-from slt_cache.features.spec import IMPORTED
+from slt_cache.features.streams import CachedSplit, StreamSplit
+from slt_cache.models.adapter import fused_steps
 from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.longer import require_begun
@@ -24,12 +25,15 @@ from slt_cache.pipeline.train_from_cache import CacheStage, open_splits
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
+from slt_cache.runs.streams import Caches
 from slt_cache.runs.variants import LLM, SCRATCH
 from slt_cache.text.families import is_made_here, small_positions
+from slt_cache.text.tokenizer import Tokenizer
 
 
-def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
-    """Fine-tunes adapter and LLM on the cache's train split; dev selects the weights to keep."""
+def train_llm(run: Run, cache: Caches, restart: bool = False) -> Record:
+    """Fine-tunes adapter and LLM on the train split of the cache, or of those of several streams; dev selects the
+    weights to keep."""
     config = run.config
     # Whatever the training needs must not fail after an LLM was pre-trained, or after the first epoch.
     require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
@@ -39,9 +43,17 @@ def train_llm(run: Run, cache: Path, restart: bool = False) -> Record:
     join()
     splits = open_splits(run, cache)
     clips = main_process_first(lambda: _clips(run, splits.train))
-    fits = partial(require_positions, splits.train, _positions_of_small(config))
+    names = list(splits.train.streams) if isinstance(splits.train, StreamSplit) else []
     with Derived(run, command, restart) as derived:
-        llm = llm_of(run, clips, derived, dim=splits.train.dim, saves=config.llm.pretrained, check=fits)
+        llm = llm_of(
+            run,
+            clips,
+            derived,
+            dim=splits.train.dim,
+            streams=names,
+            saves=config.llm.pretrained,
+            check=_check_of_small(config, splits.train),
+        )
         return run_stage(LlmStage(run.of_stage_2, variant, derived, splits, llm.tokenizer, llm), restart)
 
 
@@ -74,16 +86,18 @@ class LlmStage(CacheStage):
         return self.llm.translator(self.splits.train.dim, **self.loop.of_translator)
 
 
-def _positions_of_small(config: Config) -> int | None:
-    """Returns the number of steps of features that a small LLM has positions for, before it is made."""
-    positions, temporal = small_positions(config.llm.source), config.llm_training.temporal
-    return positions if positions is None or temporal is None else positions * temporal.stride
+def _check_of_small(config: Config, split: CachedSplit) -> Callable[[Tokenizer], None]:
+    """Returns a check of a small LLM's positions, before it is made."""
+    training = config.llm_training
+    stride = 1 if training.temporal is None else training.temporal.stride
+    steps = fused_steps(split.lengths, stride, training.stream_fusion)
+    return partial(require_positions, split, small_positions(config.llm.source), steps=steps)
 
 
-def _clips(run: Run, train_split: FeatureCache) -> list[Clip]:
+def _clips(run: Run, train_split: CachedSplit) -> list[Clip]:
     """Returns the clips whose sentences determine the LLM's vocabulary: those of the manifest, as in stage 1, or those
     of the cache for features made elsewhere."""
-    if train_split.spec.level == IMPORTED:
+    if train_split.is_imported:
         texts = zip(train_split.ids, train_split.texts, strict=True)
         return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
     if is_made_here(run.config.llm.source) and run.config.encoder.name is None and not run.tokenizer.is_dir():

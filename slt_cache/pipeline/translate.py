@@ -12,11 +12,12 @@ from slt_cache.advice import command
 from slt_cache.checkpoints.translator import load_llm
 from slt_cache.config import ComputeConfig, GenerationConfig
 from slt_cache.corpora.base import Clip
-from slt_cache.decoding.encode import EncodedClip, Unusable, encode, packed, usable
+from slt_cache.decoding.encode import EncodedClip, Unusable, encode, joined, packed, usable
 from slt_cache.decoding.search import Hypothesis, decode, truncation_notice
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
-from slt_cache.pipeline.encoder import encoder_of, frozen_encoder, reader_of
+from slt_cache.features.spec import FeatureSpec
+from slt_cache.pipeline.encoder import encoders_of, frozen_encoder, reader_of
 from slt_cache.pipeline.model_folder import WholeModel, read_model_folder
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run, open_run
@@ -82,8 +83,11 @@ class Translator:
         self.device = pick_device(compute.device)
         self.llm = model.llm
         self.llm.model.to(self.device)
-        self.encoder = frozen_encoder(model.encoder, self.llm.spec, self.device, model.config.features.batch_frames)
-        self.reader = reader_of(model.encoder)
+        specs, frames = self.llm.specs, model.config.features.batch_frames
+        of_streams = [self.llm.spec] if isinstance(specs, FeatureSpec) else specs.values()
+        encoders = zip((model.encoder, *model.others), of_streams, strict=True)
+        self.encoder, *self._others = (frozen_encoder(one, spec, self.device, frames) for one, spec in encoders)
+        self.reader, *self._other_readers = (reader_of(one) for one in (model.encoder, *model.others))
         self.workers = compute.workers
 
     @classmethod
@@ -149,11 +153,15 @@ class Translator:
             yield from found
 
     def encoded(self, clip: Clip, reader: ChunkReader | None = None) -> EncodedClip:
-        """Returns the features of one clip, as `translate` computes them; `reader` replaces the run's own. Raises
-        UnreadableVideo or UnstorableFeatures."""
-        events = read_ahead(plain([clip]), reader or self.reader, min(self.workers, 1))
-        [found] = usable(encode(self.encoder, events))
+        """Returns the features of one clip, as `translate` computes them; `reader` replaces the run's own, with several
+        streams that of the first. Raises UnreadableVideo or UnstorableFeatures."""
+        [found] = usable(self._encode([clip], reader or self.reader, min(self.workers, 1)))
         return found
+
+    def _encode(self, clips: Sequence[Clip], reader: ChunkReader, workers: int) -> Iterator[EncodedClip | Unusable]:
+        """Yields the features of each clip, those of several streams joined, or why there are none."""
+        pairs = zip((self.encoder, *self._others), (reader, *self._other_readers), strict=True)
+        return joined([encode(encoder, read_ahead(plain(clips), one, workers)) for encoder, one in pairs])
 
     def of_features(self, encoded: EncodedClip, nbest: int, begun: float) -> Translation:
         """Translates encoded features; `begun` is when reading them started (time.monotonic)."""
@@ -175,7 +183,7 @@ class Translator:
     def _read(self, jobs: Sequence["_Job"]) -> Iterator["_Read"]:
         """Yields each job's features, or why there are none, in order."""
         clips = [clip for clip, failure in jobs if failure is None]
-        encoded = encode(self.encoder, read_ahead(plain(clips), self.reader, min(self.workers, len(clips))))
+        encoded = self._encode(clips, self.reader, min(self.workers, len(clips)))
         for clip, failure in jobs:
             yield clip, failure or next(encoded)
 
@@ -214,7 +222,8 @@ def _stages_of(run: Run) -> WholeModel:
             f"start with `{command('prepare tsv', root='DIR')}`. Give a trained run with --run."
         )
     llm = load_llm(run.llm / "best")
-    return WholeModel(llm, encoder_of(run, llm.spec), run.config)
+    encoder, *others = encoders_of(run, llm.specs).values()
+    return WholeModel(llm, encoder, run.config, tuple(others))
 
 
 def _split(clips: Sequence[Clip], window: float, apart: bool) -> list[_Job]:

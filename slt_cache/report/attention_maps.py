@@ -1,12 +1,15 @@
 """Computes the cross-attention of an evaluated model over the cached features. Reads no video."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slt_cache.errors import SltCacheError
+from slt_cache.checkpoints.record import whole_record
+from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.file import CacheFile
+from slt_cache.features.spec import FeatureSpec, streams_of
+from slt_cache.features.streams import CachedSplit
 from slt_cache.progress import progress_counter
 from slt_cache.runs.evaluations import Evaluation, Sentence
 from slt_cache.runs.run import Run
@@ -37,26 +40,45 @@ def read_cross_attention(
     if evaluation.earlier_weights:
         model = None if evaluation.model == "llm" else evaluation.model
         return _none(f"the model has been trained since: {run.command('eval', split=evaluation.split, model=model)}")
-    if isinstance(cache, str):
+    streams = _streams(run, evaluation.model)
+    if isinstance(cache, str) and not streams:
         return _none(cache)
     try:
-        return _read(run, FeatureCache(cache, evaluation.split), evaluation, sentences)
+        return _read(run, _open(run, cache, evaluation, streams), evaluation, sentences)
     except SltCacheError as error:
         return _none(str(error).rstrip("."))
+
+
+def _streams(run: Run, model: str) -> Mapping[str, FeatureSpec]:
+    """Returns the streams of a model that reads several."""
+    record = whole_record(run.folder / model / "best")
+    return {} if record is None else streams_of(record.settings)
+
+
+def _open(run: Run, cache: CacheFile | str, evaluation: Evaluation, streams: Mapping[str, FeatureSpec]) -> CachedSplit:
+    if not streams:
+        return FeatureCache(cache, evaluation.split)
+    from slt_cache.pipeline.evaluate import cached_streams
+
+    found = cached_streams(run, evaluation.split, None, streams, evaluation.model)
+    if found is None:
+        raise InputError(f"the feature cache of a stream holds no split {evaluation.split}")
+    return found
 
 
 def _none(why: str) -> CrossAttention:
     return CrossAttention({}, f"Cross-attention is not shown: {why}.")
 
 
-def _read(run: Run, cache: FeatureCache, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
+def _read(run: Run, cache: CachedSplit, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
     # Imported here: a report without a model, or without a cache, takes only a second.
     from slt_cache.decoding.attention import word_attentions
     from slt_cache.device import pick_device
     from slt_cache.pipeline.evaluate import load_translator
 
-    translator, tokenizer, spec, _ = load_translator(run, evaluation.model)
-    cache.require_spec(spec)
+    translator, tokenizer, specs, _ = load_translator(run, evaluation.model)
+    if isinstance(cache, FeatureCache):
+        cache.require_spec(specs)
     translator.to(pick_device(run.config.compute.device))
     texts_of = dict(zip(cache.ids, cache.texts, strict=True))
     known = [one for one in sentences if texts_of.get(one.clip_id) == one.reference]

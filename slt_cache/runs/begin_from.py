@@ -4,7 +4,7 @@ nothing, and copies nothing large."""
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from slt_cache.advice import command
@@ -20,6 +20,7 @@ from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import PREPARATION_UNSIGNED, RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.progress import log
 from slt_cache.runs.run import Run, open_run
+from slt_cache.runs.streams import caches_named
 
 ORIGIN_FILE = "from.json"
 """File in such a run folder that names the other run, and the SHA-256 of everything that came from it."""
@@ -30,25 +31,30 @@ FEATURES = "feats.h5"
 LOG_FILE = "metrics.jsonl"
 
 
-def begin_from(other: Path, folder: Path, features: str) -> None:
-    """Makes a run folder from the encoder, tokenizer, manifest, pre-trained LLM and `features` of another run; does
-    nothing if that was done before. The new folder keeps its content when the other run changes.
+def begin_from(other: Path, folder: Path, features: str | Sequence[str]) -> list[str]:
+    """Makes a run folder from the encoder, tokenizer, manifest, pre-trained LLM and `features` of another run, one
+    cache or several streams; does nothing if that was done before. The new folder keeps its content when the other run
+    changes. Returns the words that name its caches.
 
     Raises InputError if there is nothing to start from, if the folder is a run of its own, or if the other run has
     changed since."""
     source = _source(other, folder)
-    cache = source.find_features(features)
-    FeatureCache(cache, "train")  # fails before anything is written
+    streams = caches_named(source, [features] if isinstance(features, str) else features)
+    names = [f"{name}.h5" for name in streams] if len(streams) > 1 else [FEATURES]
+    caches = dict(zip(names, streams.values(), strict=True))
+    for cache in caches.values():
+        FeatureCache(cache, "train")  # fails before anything is written
+    named = [str(folder / name) for name in caches]
     if (folder / ORIGIN_FILE).is_file():
-        _require_unchanged(source, folder, cache)
-        return
+        _require_unchanged(source, folder, caches)
+        return named
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: not empty, and not started from {other}. Use a new folder with --run.")
     temporary = folder.with_name(f"{folder.name}.from{TEMPORARY}")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        _fill(source, temporary, cache)
+        _fill(source, temporary, caches)
         if folder.exists():
             folder.rmdir()
         temporary.rename(folder)
@@ -57,6 +63,7 @@ def begin_from(other: Path, folder: Path, features: str) -> None:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     log(f"{folder} starts from the encoder and features of {other}, linked rather than copied")
+    return named
 
 
 def is_of_other_run(folder: Path, training: str) -> bool:
@@ -86,7 +93,7 @@ def _source(other: Path, folder: Path) -> Run:
     return source
 
 
-def _artifacts(source: Run, cache: Path) -> dict[str, Path]:
+def _artifacts(source: Run, caches: Mapping[str, Path]) -> dict[str, Path]:
     """Returns the existing files and folders to link, by their names in the new folder."""
     here = source.folder
     logs = (f"visual/{LOG_FILE}", f"llm/pretrained/{LOG_FILE}")
@@ -94,7 +101,7 @@ def _artifacts(source: Run, cache: Path) -> dict[str, Path]:
     places = {name: here / name for name in (*names, "llm/trimmed", "llm/initial", "prepare.json")}
     if source.config.corpus.root is None:  # the drawn corpus' text is in the run folder
         places[f"corpus/{MONOLINGUAL_FILE}"] = source.corpus / MONOLINGUAL_FILE
-    return {name: place for name, place in {**places, FEATURES: cache}.items() if place.exists()}
+    return {name: place for name, place in {**places, **caches}.items() if place.exists()}
 
 
 def _files(artifacts: dict[str, Path]) -> Iterator[tuple[str, Path]]:
@@ -108,9 +115,9 @@ def _files(artifacts: dict[str, Path]) -> Iterator[tuple[str, Path]]:
                 yield f"{name}/{path.relative_to(place).as_posix()}", path
 
 
-def _fill(source: Run, new: Path, cache: Path) -> None:
+def _fill(source: Run, new: Path, caches: Mapping[str, Path]) -> None:
     hashes: dict[str, str] = {}
-    for name, path in _files(_artifacts(source, cache)):
+    for name, path in _files(_artifacts(source, caches)):
         target = new / name
         target.parent.mkdir(parents=True, exist_ok=True)
         _link(path, target)
@@ -149,7 +156,7 @@ def _sha256(name: str, path: Path) -> str:
     """Returns the SHA-256 of a file; of a feature cache only that of its checksum header, which covers the rest."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        if name == FEATURES:
+        if name.endswith(Path(FEATURES).suffix):
             digest.update(file.read(SIZE))
         else:
             while block := file.read(SMALL):
@@ -157,10 +164,10 @@ def _sha256(name: str, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _require_unchanged(source: Run, folder: Path, cache: Path) -> None:
+def _require_unchanged(source: Run, folder: Path, caches: Mapping[str, Path]) -> None:
     """Raises InputError if the other run or the named cache no longer match what the folder started with."""
     begun = _begun_with(folder)
-    now = dict(_files(_artifacts(source, cache)))
+    now = dict(_files(_artifacts(source, caches)))
     changed = [name for name, known in begun.items() if name in now and _sha256(name, now[name]) != known]
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from slt_cache.decoding.search import Hypothesis  # imports torch
 
 WEIGHTS = "weights"
+WITHOUT = "without"
 EARLIER = "earlier"
 """Marker in the file names of scores of weights that were replaced during scoring."""
 CHANGE_NO_SCORE = ("dev_beams", "batch_size", "metrics")
@@ -40,6 +41,8 @@ class Translated:
     split: str
     hypotheses: Sequence["Hypothesis"]
     references: Sequence[str]
+    without: tuple[str, ...] = ()
+    """Streams of features that were left out."""
 
     @property
     def table(self) -> str:
@@ -76,7 +79,7 @@ class Translated:
         meanwhile."""
         run, model = self.run, self.model
         replaced = identity_of(read_json(record_of(run, model))) != identity_of(weights)
-        changed = passing_settings(run)
+        changed = passing_settings(run) | ({WITHOUT: " ".join(self.without)} if self.without else {})
         stem = file_stem(model, self.split)
         table = run.evaluation / (".".join([stem, *map(_in_name, changed.items()), *[EARLIER] * replaced]) + ".tsv")
         if is_main_process():

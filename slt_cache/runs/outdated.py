@@ -6,7 +6,7 @@ from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.distributed.processes import is_main_process
 from slt_cache.features.cache import open_splits
-from slt_cache.features.spec import IMPORTED, FeatureSpec
+from slt_cache.features.spec import IMPORTED, FeatureSpec, streams_of
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST
@@ -75,8 +75,8 @@ def _record(run: Run, model: str) -> Record | None:
 def _reads(record: Record | None, visual: VisualCheckpoint) -> bool:
     if record is None:
         return True
-    spec = FeatureSpec.from_json(record.settings["features"])
-    return _is_of(spec, visual)
+    single = {"": FeatureSpec.from_json(record.settings["features"])}
+    return all(_is_of(spec, visual) for spec in (streams_of(record.settings) or single).values())
 
 
 def _begins_with(record: Record | None, visual: VisualCheckpoint) -> bool:

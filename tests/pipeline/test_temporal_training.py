@@ -52,7 +52,7 @@ def test_a_killed_training_resumes_to_the_bit_and_its_folder_loads_and_begins_ot
     assert torch.allclose(taken["temporal.conv.weight"], trained_convolution)
     refused = slt_cache(*of_imported(tmp_path / "plain", cache, *still))
     assert refused.code == 2
-    assert "adapter: temporal module of kernel 3, stride 2 there, no temporal module here" in refused.err
+    assert "adapter: temporal module of kernel 3 and stride 2 there, none here" in refused.err
     other_settings = slt_cache(*of_imported(tmp_path / "whole", cache, "llm_training.temporal=null"))
     assert other_settings.code == 2 and "temporal" in other_settings.err
 
