@@ -44,7 +44,7 @@ def _each_with_option(args: Sequence[str], option: str) -> list[str]:
     values = -1
     for arg in args:
         values = values + 1 if values >= 0 and not arg.startswith("-") else -1
-        found += [option, arg] if values > 0 else [arg]
+        found += [option, arg] if values > 1 else [arg]
         if arg == option or arg.startswith(f"{option}="):
             values = int("=" in arg)
     return found
