@@ -57,7 +57,7 @@ def evaluate(
             "--without",
             metavar="STREAM",
             help="Leave out a stream of features, to see what it is worth; repeatable. Scores and sentences are saved "
-            "beside those of all streams.",
+            "next to those of all streams. [default: none is left out]",
         ),
     ] = None,
     bootstrap: BootstrapOption = None,
