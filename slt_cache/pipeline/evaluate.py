@@ -229,13 +229,11 @@ def _from_video(
         require_readable(run, clips, one.video.fps, None if listed is None else listed.path)
     where = "" if listed else f"{clips[0].split} is in no cache for this model: "
     log(f"{where}reading {len(clips)} videos")
-    if spec.boxes and any(clip.box is None for clip in clips):
+    of_streams = {"": specs} if isinstance(specs, FeatureSpec) else specs
+    if any(spec.boxes for spec in of_streams.values()) and any(clip.box is None for clip in clips):
         log("The training's frames were cropped to boxes; clips without a box are read as whole frames.")
     mine = shard(clips, run.config.generation.batch_size)
-    encoded = [
-        _encoded(run, one, specs if isinstance(specs, FeatureSpec) else specs[name], mine)
-        for name, one in found.items()
-    ]
+    encoded = [_encoded(run, one, of_streams[name], mine) for name, one in found.items()]
     return packed(usable(joined(encoded)), run.config.generation.batch_size)
 
 
