@@ -16,6 +16,7 @@ from slt_cache.progress import progress_bar
 
 NO_CAPTIONS = "video without captions (left out)"
 OTHER_LANGUAGE = "captions in other languages only (left out)"
+SEVERAL_LANGUAGES = "captions in several languages, of which corpus.captions names none (left out)"
 NO_VIDEO = "captions without a video (left out)"
 UNREADABLE_FILE = "caption file that cannot be read (left out)"
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{1,12}){0,3}")
@@ -44,10 +45,12 @@ def captions_by_video(
     language_of: Callable[[str], str | None],
     problems: Problems,
     name_in: Callable[[Path, str], str] = lambda folder, stem: stem,
+    skips: bool = False,
 ) -> dict[str, Path]:
     """Returns the captions of each video that has some, in the order of the videos. `language_of` gives the language
     that is wanted for a video; None for the only one. `name_in` gives the name of a video from its folder and its
-    file's name without suffix. Raises InputError if there are captions in several languages."""
+    file's name without suffix. A video with captions in several languages is left out if `skips`, else raises
+    InputError."""
     found: dict[str, list[tuple[str, Path]]] = {name: [] for name in videos}
     for path in captions:
         name, language = name_in(path.parent, nfc(path.stem)), ""
@@ -58,7 +61,16 @@ def captions_by_video(
             found[name].append((language, path))
         else:
             add_issue(problems, NO_VIDEO, path.name)
-    chosen = {name: _chosen(name, files, language_of(name), problems) for name, files in found.items()}
+    chosen: dict[str, Path | None] = {}
+    for name, files in found.items():
+        wanted, languages = language_of(name), sorted({language for language, _ in files})
+        if wanted is None and len(languages) > 1:
+            several = f"{name}: has captions in {', '.join(filter(None, languages))}"
+            if not skips:
+                raise InputError(f"{several}. Choose a language: --set corpus.captions={languages[-1]}")
+            add_issue(problems, SEVERAL_LANGUAGES, several)
+        else:
+            chosen[name] = _chosen(name, files, wanted, problems)
     return {name: path for name, path in chosen.items() if path is not None}
 
 
@@ -73,9 +85,6 @@ def _chosen(name: str, files: list[tuple[str, Path]], wanted: str | None, proble
     if wanted is not None:
         files = [file for file in files if file[0] in ("", wanted) or file[0].startswith(f"{wanted}-")]
         files.sort(key=lambda file: (file[0] != wanted, file[0]))
-    elif len(languages) > 1:
-        spoken = ", ".join(filter(None, languages))
-        raise InputError(f"{name}: has captions in {spoken}. Choose a language: --set corpus.captions={languages[-1]}")
     if not files:
         kind = OTHER_LANGUAGE if languages else NO_CAPTIONS
         add_issue(problems, kind, f"{name} ({', '.join(languages)})" if languages else name)

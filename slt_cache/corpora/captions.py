@@ -32,6 +32,8 @@ MAX_NAME = 4
 """Most words of a speaker's name."""
 _FINAL = re.compile(r"[.!?…。！？｡؟।॥።]['\"”’»)\]」』）]*$")
 
+_ELLIPSES = ("...", "…")
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -83,10 +85,11 @@ def _cleaned_line(line: str, rules: Rules) -> str:
     if rules.drop_sounds:
         line = " ".join(_SOUND.sub(" ", line).split())
     if rules.drop_speakers:
-        line = _TURN.sub("", line)
-        name, colon, rest = line.partition(":")
-        if colon and name.isupper() and len(name.split()) <= MAX_NAME and not rest[:1].isdigit():
-            line = rest.strip()
+        said = _TURN.sub("", line)
+        name, colon, rest = said.partition(":")
+        is_name = name.isupper() or (said != line and name.istitle())
+        is_speaker = colon and is_name and len(name.split()) <= MAX_NAME and not rest[:1].isdigit()
+        line = rest.strip() if is_speaker else said
     return line
 
 
@@ -151,7 +154,7 @@ def _joined(cues: Iterable[Cue], rules: Rules, problems: Problems) -> Iterator[C
             current = cue
             continue
         overlaps = current.end - cue.start > TOUCHING
-        unfinished = cue.start - current.end <= rules.max_gap and not _FINAL.search(current.text)
+        unfinished = cue.start - current.end <= rules.max_gap and not _ends_sentence(current.text, cue.text)
         if (overlaps or unfinished) and max(cue.end, current.end) - current.start <= rules.join_up_to:
             add_issue(problems, OVERLAPPING, cue.place if overlaps else [])
             current = replace(current, end=max(cue.end, current.end), text=f"{current.text}\n{cue.text}")
@@ -160,6 +163,14 @@ def _joined(cues: Iterable[Cue], rules: Rules, problems: Problems) -> Iterator[C
             current = cue
     if current is not None:
         yield current
+
+
+def _ends_sentence(text: str, following: str) -> bool:
+    """Returns whether a caption ends a sentence; `...` ends none if the next caption continues in lower case."""
+    final = _FINAL.search(text)
+    if final is None or not text.endswith(_ELLIPSES):
+        return final is not None
+    return not following.lstrip("…. ")[:1].islower()
 
 
 def _of_length(cues: Iterable[Cue], rules: Rules, problems: Problems) -> Iterator[Cue]:

@@ -52,6 +52,7 @@ class YouTube(Corpus):
             here or listed,  # the annotation alone: imported features need no videos
             lambda name: settings.captions or SPOKEN.get(listed[name]),
             problems,
+            skips=True,
         )
         split_of = splits_of(dict.fromkeys(captions, ()), settings.dev_share, settings.test_share)
         programmes = {name: Programme(name, path, split_of[name]) for name, path in captions.items()}

@@ -40,6 +40,16 @@ def test_a_sentence_over_several_captions_is_joined_up_to_its_final_punctuation(
     assert sentences(cues, join_up_to=0)[0] == cues
 
 
+def test_three_dots_end_a_sentence_unless_it_continues() -> None:
+    cues = [
+        (0.0, 1.0, "I was going..."),
+        (1.0, 2.0, "...to the shop."),
+        (2.0, 3.0, "Well…"),
+        (3.0, 4.0, "Then it rained."),
+    ]
+    assert [text for *_, text in sentences(cues)[0]] == ["I was going... ...to the shop.", "Well…", "Then it rained."]
+
+
 def test_a_gap_or_the_greatest_length_ends_a_sentence() -> None:
     cues = [(0.0, 1.0, "one"), (2.5, 3.0, "two"), (3.5, 9.0, "three"), (9.0, 13.0, "four")]
     assert [text for *_, text in sentences(cues)[0]] == ["one", "two three four"]
@@ -114,6 +124,8 @@ def test_clips_that_are_too_short_or_too_long_are_left_out_and_counted() -> None
         (">> Hello", "Hello"),
         ("- Yes.\n- No.", "Yes.\nNo."),
         ("DR. SMITH: Good", "Good"),
+        (">> Anna: Hallo", "Hallo"),
+        ("- Anna Maria: Hallo", "Hallo"),
         ("Note: it is 10:30", "Note: it is 10:30"),
         ("AT 10:30 we go", "AT 10:30 we go"),
     ],

@@ -197,6 +197,15 @@ def test_youtube_sl_25_is_read_by_sign_language(tmp_path: Path) -> None:
     root = published.youtube_sl_25(tmp_path / "yt")
     published.videos(root, "-aBc_dEf012", "bbbbbbbbbbb", "ccccccccccc", "ddddddddddd")
     assert len(prepared("youtube-sl-25", root)[0]) == 4
+    published.written(
+        root / "youtube-sl-25-metadata.csv", (root / "youtube-sl-25-metadata.csv").read_text() + "x,zzz\n"
+    )
+    published.videos(root, "x")
+    for language in ("en", "mt"):
+        published.written(root / f"x.{language}.vtt", "WEBVTT\n\n00:00.100 --> 00:00.900\nOne.\n")
+    clips, problems = prepared("youtube-sl-25", root)
+    several = problems["captions in several languages, of which corpus.captions names none (left out)"]
+    assert (len(clips), several) == (4, 1)
     clips, _ = prepared("youtube-sl-25", root, "--set", "corpus.sign_language=gsg")
     assert {clip.text[11:-1] for clip in clips} == {"bbbbbbbbbbb", "ccccccccccc", "ddddddddddd"}
     ran = slt_cache(
@@ -211,7 +220,7 @@ def test_youtube_sl_25_is_read_by_sign_language(tmp_path: Path) -> None:
         "--set",
         "corpus.sign_language=dgs",
     )
-    assert (ran.code, "Choose one of ase, gsg." in ran.err) == (2, True)
+    assert (ran.code, "Choose one of ase, gsg, zzz." in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize("corpus", ["uni-sign", "openasl", "how2sign"])
