@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slt_cache.distributed.processes import join, main_process_first
-from slt_cache.text.families import LIGHT_T
 
 from .endings import Interrupted
 from .options import TRAINING_OPTIONS, Options, keep_few_kernels, require_used, takes
@@ -84,6 +83,7 @@ def _train_unfrozen(options: Options, opened: "Run") -> None:
 def _train_from_cache(options: Options, opened: "Run", features: Sequence[str]) -> None:
     from slt_cache.errors import InputError
     from slt_cache.runs.streams import caches_named, one_or_all
+    from slt_cache.text.families import LIGHT_T
 
     if options.allow_missing:
         raise InputError(

@@ -16,7 +16,7 @@ from slt_cache.config import LlmPretrainingConfig, VideoConfig
 from slt_cache.models.llm.small import make_small
 from slt_cache.progress import log_to_stderr
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from tests.helpers import official
+from tests.helpers import commands, official
 
 BITS = 8
 """Of a frame's number, one block of the picture each."""
@@ -36,6 +36,19 @@ def one_thread() -> None:
 def messages_on_stderr() -> None:
     """Messages are shown as the command line shows them, also by what a test calls itself."""
     log_to_stderr()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Commands that tests run in their own process share the videos of the demo corpus, under xdist too."""
+    own = tmp_path_factory.getbasetemp()
+    commands.drawn = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "drawn"
+
+
+@pytest.fixture
+def one_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dry runs and estimates measure nothing: all that they would time takes one second."""
+    monkeypatch.setattr("slt_cache.pipeline.rates.DeviceRates._timed", lambda self, work: 1.0)
 
 
 @pytest.fixture(autouse=True)

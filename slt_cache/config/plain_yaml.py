@@ -4,6 +4,8 @@ enormously."""
 
 import re
 from collections.abc import Hashable
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import yaml
@@ -69,6 +71,12 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 def load_yaml(text: str) -> Any:
     """Returns the plain value of a YAML text. Raises InputError with a message to follow the file's name."""
+    return deepcopy(_value(text))
+
+
+@lru_cache(maxsize=16)
+def _value(text: str) -> Any:
+    """Parses the text; a command reads the same settings several times."""
     if len(text) > MAX_CHARACTERS:
         raise InputError(f"longer than {MAX_CHARACTERS:,} characters, longer than any settings file")
     try:

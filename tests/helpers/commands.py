@@ -8,11 +8,29 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import yaml
+
+from slt_cache.corpora.avatar import write
+from tests.helpers.drawn import write_drawn
+
 TINY = Path(__file__).with_name("tiny.yaml")
+drawn: Path | None = None
+"""Folder for videos of the demo corpus, which are drawn once in a session of tests."""
+
+
+def brief_config(folder: Path) -> Path:
+    """Writes the config TINY, with one epoch of each training, into a folder."""
+    sections = yaml.safe_load(TINY.read_text(encoding="utf-8"))
+    for training in ("visual_training", "llm_training"):
+        sections[training]["epochs"] = 1
+    path = folder / "brief.yaml"
+    path.write_text(yaml.safe_dump(sections), encoding="utf-8")
+    return path
 
 
 @dataclass(frozen=True)
@@ -28,7 +46,13 @@ def slt_cache(*arguments: object) -> Ran:
     out, err = io.StringIO(), io.StringIO()
     code = 0
     argv = ["slt-cache", *map(str, arguments)]
-    with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.object(os, "fsync", lambda descriptor: None),  # no power fails here, and disks are slow
+        mock.patch.object(write, "_write_videos", partial(write_drawn, drawn) if drawn else write._write_videos),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         try:
             main()
         except SystemExit as stop:
