@@ -13,7 +13,7 @@ from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.translator import load_llm
 from slt_cache.models.llm.decoder_only import DecoderOnly
 from slt_cache.reading import read_json
-from tests.e2e.test_distributed import difference, losses, two
+from tests.e2e.test_distributed import difference, forked, losses
 from tests.e2e.test_resume import SMALL
 from tests.helpers.commands import TINY, complaints, slt_cache
 from tests.helpers.small_causal_llms import make_causal_llm
@@ -41,20 +41,25 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_killed_and_stopped_it_ends_with_the_weights_of_an_uninterrupted_training(whole: Path, tmp_path: Path) -> None:
-    kill = {"stage": "llm", "signal": signal.SIGKILL, "workers": 0}
-    stop = {"stage": "llm", "signal": signal.SIGTERM, "workers": 0}
-    assert (
-        complaints(whole, tmp_path, [{**kill, "event": 0.3}, {**kill, "event": 0.7}, {**stop, "event": 0.5}])
-        == [None] * 3
-    )
+@pytest.mark.parametrize(
+    "moments",
+    [
+        [(signal.SIGKILL, 0.7)],
+        pytest.param([(signal.SIGKILL, 0.3), (signal.SIGTERM, 0.5)], marks=pytest.mark.slow),
+    ],
+)
+def test_killed_and_stopped_it_ends_with_the_weights_of_an_uninterrupted_training(
+    whole: Path, tmp_path: Path, moments: list[tuple[int, float]]
+) -> None:
+    points = [{"stage": "llm", "signal": how, "workers": 0, "event": event} for how, event in moments]
+    assert complaints(whole, tmp_path, points) == [None] * len(points)
 
 
 def test_two_processes_train_it_as_one_does(whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     shutil.rmtree(run / "llm")  # the trimmed LLMs too
-    team = two(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", run)
+    team = forked(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", run)
     assert team.code == 0, team
     expected, found = losses(whole / "llm"), losses(run / "llm")
     assert len(found) == len(expected) and np.allclose(found, expected, atol=1e-4), (expected, found)

@@ -19,6 +19,7 @@ from slt_cache.batches.sampler import EpochOrder, Shard
 from slt_cache.distributed.processes import all_reduce_sum, gather_object, is_main_process, main_process_first, shard
 from slt_cache.training.logs import read_metrics
 from tests.helpers.commands import TINY, slt_cache
+from tests.helpers.team import start_team
 
 LAUNCH = ["torch.distributed.run", "--standalone", "--redirects=3"]
 EXIT_CODE = re.compile(r"exitcode\s*: (-?\d+)")
@@ -72,13 +73,21 @@ def finish(running: "subprocess.Popen[str]", logs: Path) -> WorkQueue:
 
 
 def two(logs: Path, *arguments: object) -> WorkQueue:
+    """By torchrun."""
     return finish(start(logs, *arguments), logs)
+
+
+def forked(logs: Path, *arguments: object, processes: int = 2) -> WorkQueue:
+    """As by torchrun, from a process that has loaded the library already."""
+    codes = start_team(logs, list(map(str, arguments)), processes)
+    return WorkQueue(int(any(codes)), set(codes) - {0}, said(logs, "stdout"), said(logs, "stderr"))
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one process, without dropout, which several draw each for itself."""
-    calm = ["light_t.dropout=0.0", "llm_pretraining.dropout=0.0", "visual_training.batch_size=4"]
+    stage_1 = ["visual_training.batch_size=4", "visual_training.epochs=1"]
+    calm = ["light_t.dropout=0.0", "llm_pretraining.dropout=0.0", *stage_1]
     run = tmp_path_factory.mktemp("alone") / "run"
     for arguments in (
         ["train-visual", "--config", TINY, "--run", run, *(word for one in calm for word in ("--set", one))],
@@ -126,7 +135,7 @@ def test_stage_2_by_two_processes_is_stage_2_by_one(alone: Path, together: Path,
 
 def test_stage_1_by_two_processes_is_stage_1_by_one(alone: Path, together: Path, tmp_path: Path) -> None:
     shutil.rmtree(together / "visual")
-    team = two(tmp_path / "logs", "train-visual", "--run", together)
+    team = forked(tmp_path / "logs", "train-visual", "--run", together)
     assert team.code == 0, team
     expected, found = losses(alone / "visual"), losses(together / "visual")
     assert len(found) == len(expected) and np.allclose(found, expected, atol=1e-2), (expected, found)
@@ -143,7 +152,7 @@ def test_two_processes_score_every_clip_once(alone: Path, tmp_path: Path, featur
             (run / "feats.h5").unlink()
     words = ["eval", "--split", "train", "--set", "generation.batch_size=2"]
     ran = slt_cache(*words, "--run", runs[0])
-    team = two(tmp_path / "logs", *words, "--run", runs[1])
+    team = forked(tmp_path / "logs", *words, "--run", runs[1])
     assert ran.code == 0 and team.code == 0, (ran.err, team)
     expected, table = ((run / "eval" / "train.tsv").read_text() for run in runs)
     assert table == expected and len(set(table.splitlines())) == len(table.splitlines()) > 3
@@ -155,14 +164,14 @@ def test_two_processes_score_every_clip_once(alone: Path, tmp_path: Path, featur
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_all_processes(together: Path, tmp_path: Path) -> None:
     wild = ["--set", "llm_training.adapter_lr=1e36", "--set", "llm_training.batch_size=4"]
-    team = two(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", together, *wild)
+    team = forked(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", together, *wild)
     assert 1 in team.codes and team.codes <= {1, -signal.SIGTERM}, team
     assert "the loss became" in team.err[0] and "error:" not in team.err[1] and "Traceback" not in "".join(team.err)
 
 
 def test_what_is_wrong_is_said_once(together: Path, tmp_path: Path) -> None:
     small = ["--set", "llm_training.batch_size=1"]
-    team = two(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", together, *small)
+    team = forked(tmp_path / "logs", "train-llm", "--features", "feats.h5", "--run", together, *small)
     assert 2 in team.codes and team.codes <= {2, -signal.SIGTERM}, team  # torchrun ends what is left, saying nothing
     assert "batch_size 1: shared by 2 processes" in team.err[0] and "error:" not in team.err[1]
 
@@ -174,7 +183,7 @@ def test_a_signal_ends_all_processes_and_they_go_on(together: Path, tmp_path: Pa
     whole = tmp_path / "whole"
     shutil.copytree(together, whole)
     words = ["train-llm", "--features", "feats.h5", "--set", "llm_training.epochs=8", "--set", "compute.save_minutes=0"]
-    assert two(tmp_path / "logs-whole", *words, "--run", whole).code == 0
+    assert forked(tmp_path / "logs-whole", *words, "--run", whole).code == 0
     running = start(tmp_path / "logs", *words, "--run", together)
     wait_for(tmp_path / "logs", "epoch 2")
     if number == signal.SIGINT:
@@ -185,7 +194,7 @@ def test_a_signal_ends_all_processes_and_they_go_on(together: Path, tmp_path: Pa
     assert team.code != 0 and (130 in team.codes or number == signal.SIGINT), team
     assert "saved in" in team.err[0] and (together / "llm" / "last" / "state.pt").is_file()
     assert "Traceback" not in "".join(team.err)
-    again = two(tmp_path / "logs-again", *words, "--run", together)
+    again = forked(tmp_path / "logs-again", *words, "--run", together)
     assert again.code == 0 and "resumes" in again.err[0], again
     assert losses(together / "llm") == losses(whole / "llm")
     assert difference(whole / "llm/best/model.safetensors", together / "llm/best/model.safetensors") == 0
@@ -205,7 +214,7 @@ def test_a_signal_within_dev_is_obeyed_at_once_and_another_number_of_processes_g
     assert time.monotonic() - begun < 20, stopped  # of the 60 seconds that are left
     assert "stage 2: interrupted in epoch 1, after 2 of 2 batches; saved in" in stopped.err[0], stopped
     assert 130 in stopped.codes and "Traceback" not in "".join(stopped.err), stopped
-    team = finish(start(tmp_path / "logs-again", *words, processes=after), tmp_path / "logs-again")
+    team = forked(tmp_path / "logs-again", *words, processes=after)
     assert team.code == 0, team
     assert f"resumes in epoch 1, after 2 of 2 batches; processes: {after} instead of {before}" in team.err[0]
     expected, found = losses(alone / "llm"), losses(together / "llm")
@@ -246,7 +255,7 @@ def test_a_video_that_one_process_cannot_read_ends_all_and_is_named_once(
     else:
         shutil.rmtree(own_videos / "visual")
         words = ["train-visual", "--set", "generation.batch_size=1"]
-    team = two(tmp_path / "logs", *words, "--run", own_videos)
+    team = forked(tmp_path / "logs", *words, "--run", own_videos)
     shown = "".join(team.err)
     assert 2 in team.codes and team.codes <= {2, -signal.SIGTERM}, team  # torchrun ends what is left, saying nothing
     assert shown.count("error:") == 1 and repr(clip) in team.err[0] and "Traceback" not in shown, team
@@ -264,13 +273,13 @@ def test_training_from_pixels_with_the_llm_by_two_processes_is_that_of_one(
     runs = shutil.copytree(alone, tmp_path / "one"), shutil.copytree(alone, tmp_path / "two")
     ran = slt_cache(*words, "--run", runs[0])
     assert ran.code == 0, ran.err
-    team = two(tmp_path / "logs", *words, "--run", runs[1])
+    team = forked(tmp_path / "logs", *words, "--run", runs[1])
     assert team.code == 0, team
     assert "effective batch 4 (2 processes x 2 clips)" in team.err[0]
     expected, found = losses(runs[0] / folder), losses(runs[1] / folder)
     assert len(found) == len(expected) and np.allclose(found, expected, atol=1e-2), (expected, found)
     assert team.out[1] == "" and f"eval --model {folder}" in team.out[0]
-    scored = two(tmp_path / "logs-eval", "eval", "--model", folder, "--run", runs[1])
+    scored = forked(tmp_path / "logs-eval", "eval", "--model", folder, "--run", runs[1])
     assert scored.code == 0 and (runs[1] / "eval" / f"{folder}.test.json").is_file(), scored
 
 

@@ -11,13 +11,13 @@ from tests.helpers.commands import TINY, complaints, slt_cache
 
 SMALL = [
     "corpus.clips=20",
-    "visual_training.batch_size=4",
+    "visual_training.batch_size=6",
     "llm_training.batch_size=4",
     "visual_training.evaluate_every=2",
     "llm_training.evaluate_every=2",
     "generation.num_beams=1",
 ]
-"""Four updates an epoch; the last weights are kept, whatever their scores; and not scored again with more beams."""
+"""A few updates an epoch; the last weights are kept, whatever their scores; and not scored again with more beams."""
 
 
 @pytest.fixture(scope="module")
@@ -35,32 +35,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-KILLED = [
-    {"stage": "visual", "signal": signal.SIGKILL, "workers": 2},
-    {"stage": "llm", "signal": signal.SIGKILL, "workers": 0},
-    {"stage": "llm", "signal": signal.SIGKILL, "workers": 0},
-    {"stage": "llm", "signal": signal.SIGKILL, "workers": 0, "restart": True},
-]
-STOPPED = [
-    {"stage": "visual", "signal": signal.SIGTERM, "workers": 2, "event": 0.4},
+A_FEW = [
+    {"stage": "visual", "signal": signal.SIGKILL, "workers": 2, "event": 0.8},
     {"stage": "llm", "signal": signal.SIGINT, "workers": 0, "event": 0.2},
+    {"stage": "llm", "signal": signal.SIGKILL, "workers": 0, "event": 0.5, "restart": True},
 ]
 
 
-@pytest.fixture(scope="module")
-def a_few(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str | None]:
-    """Of both lists, from one program."""
-    draw = random.Random(6)
-    points = [{**point, "event": draw.random()} for point in KILLED] + STOPPED
-    return complaints(whole, tmp_path_factory.mktemp("few"), points)
-
-
-def test_killed_trainings_end_with_the_weights_of_an_uninterrupted_one(a_few: list[str | None]) -> None:
-    assert a_few[: len(KILLED)] == [None] * len(KILLED)
-
-
-def test_ctrl_c_and_sigterm_save_exit_130_and_are_gone_on_with(a_few: list[str | None]) -> None:
-    assert a_few[len(KILLED) :] == [None] * len(STOPPED)
+def test_a_few_killed_and_interrupted_trainings_end_with_the_weights_of_an_uninterrupted_one(
+    whole: Path, tmp_path: Path
+) -> None:
+    assert complaints(whole, tmp_path, A_FEW) == [None] * len(A_FEW)
 
 
 @pytest.mark.slow

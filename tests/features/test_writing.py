@@ -25,7 +25,7 @@ from tests.helpers.caches import (
     rows_of,
     spec_of,
 )
-from tests.helpers.small_disks import small_disk
+from tests.helpers.small_disks import file_size_limit, small_disk
 
 
 def test_writing_leaves_nothing_but_the_cache(cache: FeatureCache) -> None:
@@ -136,19 +136,16 @@ FULL_DISK_BYTES = 2000 * 100 * DIM * 2
     [0, 1000, 100_000, FULL_DISK_BYTES, FULL_DISK_BYTES + 20_000, FULL_DISK_BYTES + 60_000],
 )
 def test_a_full_disk_is_an_error_in_one_line_and_keeps_the_earlier_file(cache: FeatureCache, limit: int) -> None:
-    resource = pytest.importorskip("resource")
     before = cache.path.read_bytes()
     steps = np.ones((100, DIM), "float16")
     content = content_of(
         facts_of("dev"), [ClipFeatures(f"clip {n:08d}", "ein satz", 400, 25.0, steps) for n in range(2000)]
     )
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        with pytest.raises(SltCacheError, match=r"feats.h5: could not be written") as refused:
-            add_splits(cache.path, [content])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        pytest.raises(SltCacheError, match=r"feats.h5: could not be written") as refused,
+        file_size_limit(limit),
+    ):
+        add_splits(cache.path, [content])
     assert type(refused.value) is SltCacheError and "\n" not in str(refused.value)
     assert cache.path.read_bytes() == before
     assert not list(cache.path.parent.glob("*.tmp"))

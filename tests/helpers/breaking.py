@@ -26,6 +26,7 @@ import torch
 from slt_cache.features.cache import open_splits
 from tests.helpers.commands import TINY
 from tests.helpers.killing import call_program, in_child
+from tests.helpers.preloaded import preload
 from tests.helpers.small_disks import fill, free
 
 VOLATILE = re.compile(
@@ -87,6 +88,7 @@ COMMANDS = {
 def main() -> None:
     asked = json.load(sys.stdin)
     torch.set_num_threads(1)
+    preload()
     whole, folder = Path(asked["whole"]), Path(asked["folder"])
     measured: dict[str, Measured] = {}
     for point in asked["points"]:

@@ -26,6 +26,7 @@ from slt_cache.cli import main as cli
 
 from slt_cache.features.verify import cache_problems
 from slt_cache.training.logs import read_metrics
+from tests.helpers.preloaded import preload
 
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
 COMMANDS = {
@@ -41,6 +42,7 @@ SAVED = re.compile(r"interrupted (in epoch \d+, after \d+ of \d+ batches|after e
 def main() -> None:
     asked = json.load(sys.stdin)
     torch.set_num_threads(1)
+    preload()
     whole, folder = Path(asked["whole"]), Path(asked["folder"])
     measured: dict[str, tuple[int, float]] = {}
     for number, point in enumerate(asked["points"]):

@@ -1,9 +1,7 @@
 """Extraction as its user meets it: killed, in teams, beside another one, on full disks, with bad videos."""
 
 import json
-import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -23,8 +21,10 @@ from slt_cache.runs.run import open_run
 from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView
 from slt_cache.video.stream import UnreadableVideo
 from tests.helpers.commands import TINY, complaints, slt_cache
+from tests.helpers.small_disks import file_size_limit
+from tests.helpers.team import start_team
 
-KILLS_IN_MAKE_TEST = 8
+KILLS_IN_MAKE_TEST = 3
 ALL_KILLS = 50
 
 
@@ -32,7 +32,8 @@ ALL_KILLS = 50
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run folder after stage 1, and a whole cache of it."""
     run = tmp_path_factory.mktemp("extraction") / "tiny"
-    assert slt_cache("train-visual", "--run", run, "--config", TINY).code == 0
+    brief = ("--set", "visual_training.epochs=1", "--set", "compute.keep_state=false")
+    assert slt_cache("train-visual", "--run", run, "--config", TINY, *brief).code == 0
     assert slt_cache("extract-features", "--run", run).code == 0
     yield run
 
@@ -80,19 +81,11 @@ def test_splits_one_by_one_in_any_order_give_the_bytes_of_all_at_once(trained: P
 
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_a_team_of_processes_writes_the_same_bytes(trained: Path, run: Path, processes: int) -> None:
-    ran = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"),
-            *("-m", "slt_cache", "--", "extract-features", "--run", str(run), "--set", "features.clips_per_part=4"),
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count("train: 19 clips") + ran.stdout.count("of 19 clips") == 1  # one process speaks
+def test_a_team_of_processes_writes_the_same_bytes(trained: Path, run: Path, tmp_path: Path, processes: int) -> None:
+    words = ["extract-features", "--run", str(run), "--set", "features.clips_per_part=4"]
+    assert start_team(tmp_path / "logs", words, processes) == [0] * processes
+    said = "".join(path.read_text() for path in tmp_path.rglob("stdout.log"))
+    assert said.count("train: 19 clips") + said.count("of 19 clips") == 1  # one process speaks
     assert extract(trained, "--features", run / "alone.h5", "--set", "features.clips_per_part=4").code == 0
     assert (run / "feats.h5").read_bytes() == (run / "alone.h5").read_bytes()
 
@@ -126,18 +119,13 @@ def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("limit", "kept"), [(9_000, "0 of 5"), (30_000, "5 of 5")], ids=["a part", "the cache"])
 def test_a_file_size_limit_is_a_clear_error_that_says_what_is_kept(run: Path, limit: int, kept: str) -> None:
-    code = "from slt_cache.cli import main; main()"
-    ran = subprocess.run(
-        [sys.executable, "-c", code, "extract-features", "--run", str(run)],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert ran.returncode == 1, ran.stderr
-    assert "could not be written (File too large)" in ran.stderr
-    assert f"{kept} parts are kept" in ran.stderr
-    assert "HDF5" not in ran.stderr
-    assert "Traceback" not in ran.stderr
+    with file_size_limit(limit):
+        ran = extract(run)
+    assert ran.code == 1, ran.err
+    assert "could not be written (File too large)" in ran.err
+    assert f"{kept} parts are kept" in ran.err
+    assert "HDF5" not in ran.err
+    assert "Traceback" not in ran.err
     assert not (run / "feats.h5").exists()
     assert not list(run.rglob("*.tmp"))
     assert extract(run).code == 0
