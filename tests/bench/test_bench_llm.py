@@ -94,7 +94,10 @@ def test_without_a_clip_there_is_nothing_to_time(trained: Path) -> None:
         bench_llm(run, run.features, batches=0)
 
 
-@pytest.mark.parametrize(("shape", "peak"), [("mbart-large", "step_peak"), ("gemma-270m", "lora_step_peak")])
+@pytest.mark.parametrize(
+    ("shape", "peak"),
+    [pytest.param("mbart-large", "step_peak", marks=pytest.mark.slow), ("gemma-270m", "lora_step_peak")],
+)
 def test_another_shape_takes_the_place_of_the_llm(trained: Path, shape: str, peak: str) -> None:
     run = open_run(trained, None)
     figures = bench_llm(run, run.features, shape)
@@ -117,7 +120,7 @@ def test_without_a_trained_llm_it_says_what_to_do(trained: Path, tmp_path: Path)
     assert "run, mbart-large, gemma-270m" in ran.err
 
 
-@pytest.mark.parametrize("shape", ["run", "gemma-270m"])
+@pytest.mark.parametrize("shape", ["run", pytest.param("gemma-270m", marks=pytest.mark.slow)])
 def test_the_memory_of_a_step_is_that_of_a_process_of_its_own(shape: str) -> None:
     figures = bench_memory(load_config(str(TINY), ["compute.device=cpu"]), shape)
     assert 0.1 < figures["lora_step_peak_gigabytes"] < 2.5

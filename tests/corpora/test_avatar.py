@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -25,6 +26,12 @@ from slt_cache.errors import InputError
 SMALL = CorpusConfig(clips=20)
 DIFFICULTIES = (1, 2, 3, 4)
 EVERY = [(language, difficulty) for language in LANGUAGES for difficulty in DIFFICULTIES]
+
+
+@cache
+def plan_of(clips: int, language: str, difficulty: int) -> AvatarPlan:
+    """Plans once what several tests look at; a plan is never changed."""
+    return plan_avatar(CorpusConfig(clips=clips, language=language, difficulty=difficulty))
 
 
 def values_of_split(plan: AvatarPlan, split: str, name: str) -> set[object]:
@@ -74,7 +81,7 @@ def test_the_three_languages_sign_the_same() -> None:
 
 @pytest.mark.parametrize(("language", "difficulty"), EVERY)
 def test_splits_share_no_sentence_no_signed_sequence_and_no_signer(language: str, difficulty: int) -> None:
-    plan = plan_avatar(CorpusConfig(clips=1500, language=language, difficulty=difficulty))
+    plan = plan_of(1500, language, difficulty)
     for one, other in combinations(("train", "dev", "test"), 2):
         for name in ("text", "signs", "signer"):
             assert values_of_split(plan, one, name).isdisjoint(values_of_split(plan, other, name))
@@ -82,7 +89,7 @@ def test_splits_share_no_sentence_no_signed_sequence_and_no_signer(language: str
 
 @pytest.mark.parametrize(("language", "difficulty"), EVERY)
 def test_monolingual_sentences_are_distinct_and_hold_none_of_dev_and_test(language: str, difficulty: int) -> None:
-    plan = plan_avatar(CorpusConfig(clips=1500, language=language, difficulty=difficulty))
+    plan = plan_of(1500, language, difficulty)
     assert len(set(plan.monolingual)) == len(plan.monolingual) >= 4000
     held_out = values_of_split(plan, "dev", "text") | values_of_split(plan, "test", "text")
     assert held_out.isdisjoint(plan.monolingual)
@@ -90,7 +97,7 @@ def test_monolingual_sentences_are_distinct_and_hold_none_of_dev_and_test(langua
 
 @pytest.mark.parametrize(("language", "difficulty"), EVERY)
 def test_1500_clips_have_as_many_sentences(language: str, difficulty: int) -> None:
-    plan = plan_avatar(CorpusConfig(clips=1500, language=language, difficulty=difficulty))
+    plan = plan_of(1500, language, difficulty)
     shares = [960, 180, 360] if difficulty == 4 else [1200, 120, 180]
     assert [sum(clip.split == split for clip in plan.clips) for split in ("train", "dev", "test")] == shares
     assert len({clip.text for clip in plan.clips}) == len({clip.signs for clip in plan.clips}) == 1500
@@ -188,7 +195,7 @@ def test_at_difficulty_4_words_agree_and_verbs_move(language: str, signs: str, s
 
 
 def test_at_difficulty_4_a_wording_goes_with_a_pair_of_signs_in_train_and_in_text() -> None:
-    plan = plan_avatar(CorpusConfig(clips=800, difficulty=4))
+    plan = plan_of(800, "de", 4)
     grammar = load_grammar("de", 4)
     pairs = Counter(clip.signs[:2] for clip in plan.clips if clip.split == "train" and len(clip.signs) > 2)
     assert sum(count == 1 for count in pairs.values()) > 40  # seen once with a video
@@ -208,7 +215,7 @@ def test_at_difficulty_4_knowing_the_signs_is_not_enough_and_pairs_tell_more() -
 
 
 def test_at_difficulty_4_the_first_signs_of_a_group_come_often_and_the_last_seldom() -> None:
-    plan = plan_avatar(CorpusConfig(clips=800, difficulty=4))
+    plan = plan_of(800, "de", 4)
     seen = Counter(name for clip in plan.clips for name in clip.signs)
     for group in ("time", "region", "weather"):
         names = lexicon().of_group(group, 3)
@@ -216,7 +223,7 @@ def test_at_difficulty_4_the_first_signs_of_a_group_come_often_and_the_last_seld
 
 
 def test_at_difficulty_4_train_words_make_up_most_of_test_and_not_all() -> None:
-    plan = plan_avatar(CorpusConfig(clips=800, difficulty=4))
+    plan = plan_of(800, "de", 4)
     train = Counter(word for clip in plan.clips if clip.split == "train" for word in clip.text.split())
     text = {word for sentence in plan.monolingual for word in sentence.split()}
     assert len(text) > 300

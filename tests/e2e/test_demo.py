@@ -7,7 +7,7 @@ import pytest
 
 from slt_cache import demo as demo_module
 from slt_cache.errors import SltCacheError
-from tests.helpers.commands import TINY, interrupt_at, slt_cache
+from tests.helpers.commands import TINY, brief_config, interrupt_at, slt_cache
 
 MODELS = {"visual", "llm", "llm-from-scratch", "control"}
 
@@ -24,7 +24,7 @@ def outputs(run: Path) -> dict[str, int]:
 def test_a_second_demo_redoes_nothing_and_prints_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     arguments = ("demo", "--full", "--run", run)
-    first = slt_cache(*arguments, "--config", TINY, "--json")
+    first = slt_cache(*arguments, "--config", brief_config(tmp_path), "--json")
     assert first.code == 0, first.err
     figures = json.loads(first.out)
     assert set(figures["scores"]) == MODELS

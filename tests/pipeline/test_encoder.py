@@ -25,7 +25,8 @@ from tests.helpers.tiny_run import succeed, train_tiny
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose stages were all trained with the second backbone."""
     folder = tmp_path_factory.mktemp("runs") / "second"
-    return train_tiny(folder, "encoder.backbone=resnet34", "visual_training.epochs=1", "llm_training.epochs=1")
+    brief = ("video.size=24", "visual_training.epochs=1", "llm_training.epochs=1")
+    return train_tiny(folder, "encoder.backbone=resnet34", *brief)
 
 
 def test_another_backbone_is_trained_cached_and_scored_by_its_name_alone(run: Path) -> None:

@@ -181,7 +181,7 @@ def test_without_light_t_and_the_temporal_module_the_backbone_alone_is_taken(sta
     assert refused.code == 2 and "temporal: kernel 5 there, 3 here" in train(tmp_path / "new", *init).err
 
 
-def test_a_dry_run_says_what_would_be_taken(stage_1: Path, tmp_path: Path) -> None:
+def test_a_dry_run_says_what_would_be_taken(stage_1: Path, tmp_path: Path, one_second_each: None) -> None:
     words = [part for word in (*STILL, f"encoder.init_from={stage_1}") for part in ("--set", word)]
     ran = slt_cache("train-visual", "--run", tmp_path / "run", "--config", TINY, *words, "--dry-run", "--json")
     assert ran.code == 0, ran.err

@@ -254,7 +254,9 @@ def test_another_folder_is_another_training_and_a_restart_takes_it(other: Path, 
     assert slt_cache("verify", tmp_path / "run").code == 0
 
 
-def test_a_dry_run_says_what_would_be_taken_and_writes_nothing(other: Path, tmp_path: Path) -> None:
+def test_a_dry_run_says_what_would_be_taken_and_writes_nothing(
+    other: Path, tmp_path: Path, one_second_each: None
+) -> None:
     words = of_imported(tmp_path / "run", other / "feats.h5", f"llm.init_from={other / 'plain' / 'llm' / 'best'}")
     ran = slt_cache(*words, "--dry-run", "--json")
     assert ran.code == 0, ran.err

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
@@ -22,6 +23,11 @@ from tests.helpers.small_llms import make_small_llm
 LANGUAGES = {"mbart": "de_DE", "nllb": "deu_Latn", "mt5": None}
 PROMPTS = {"gpt2": "Gebärden: {video} Deutsch:", "gemma3_text": "{video}", "llama3": "Übersetze {video}"}
 """Of decoder-only LLMs."""
+
+
+def slow(family: str) -> Any:
+    """A family that goes through all commands elsewhere too, with a smaller model."""
+    return pytest.param(family, marks=pytest.mark.slow)
 
 
 def succeed(*arguments: str | Path) -> Ran:
@@ -53,7 +59,7 @@ def llm_of(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     return make
 
 
-@pytest.mark.parametrize("family", sorted(LANGUAGES))
+@pytest.mark.parametrize("family", [slow("mbart"), slow("mt5"), "nllb"])
 def test_all_commands_work_with_it(prepared: Path, llm_of: Callable[[str], Path], family: str, tmp_path: Path) -> None:
     run, llm = tmp_path / "run", llm_of(family)
     shutil.copytree(prepared, run)
@@ -77,7 +83,7 @@ def test_all_commands_work_with_it(prepared: Path, llm_of: Callable[[str], Path]
     assert trained.model.seq2seq.config.vocab_size == report["vocab_after"] < report["vocab_before"]
 
 
-@pytest.mark.parametrize("family", sorted(PROMPTS))
+@pytest.mark.parametrize("family", ["gemma3_text", slow("gpt2"), "llama3"])
 def test_all_commands_work_with_a_decoder_only_llm(
     prepared: Path, llm_of: Callable[[str], Path], family: str, tmp_path: Path
 ) -> None:

@@ -206,7 +206,7 @@ def test_pre_training_and_stage_1_go_on_too(run: Path) -> None:
     assert slt_cache("verify", run).code == 0
 
 
-def test_a_dry_run_counts_the_epochs_that_are_left(trained: Path) -> None:
+def test_a_dry_run_counts_the_epochs_that_are_left(trained: Path, one_second_each: None) -> None:
     before = contents(trained)
     ran = slt_cache(*LLM, trained, "--continue", "--dry-run", "--json", *settings("llm_training.epochs=5"))
     assert ran.code == 0, ran.err

@@ -16,6 +16,7 @@ from slt_cache.reading import read_json
 from slt_cache.runs.run import open_run
 from tests.helpers.commands import TINY, slt_cache
 
+TEMPORAL = ("--set", "llm_training.unfreeze=temporal")
 BRIEF = ("--set", "llm_training.epochs=1", "--set", "compute.workers=0")
 
 
@@ -28,18 +29,30 @@ def succeed(*arguments: str | Path) -> str:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("joint") / "run"
-    settings = ("--set", "visual_training.epochs=1", "--set", "video.size=24")
+    brief = ("visual_training.epochs=1", "video.size=24", "compute.keep_state=false")
+    settings = [word for setting in brief for word in ("--set", setting)]
     succeed("train-visual", "--run", run, "--config", TINY, *settings)
     return run
 
 
+def copied(run: Path, folder: Path) -> Path:
+    shutil.copytree(run, folder / "run")
+    # the manifest names videos by path
+    manifest = folder / "run" / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace(str(run), str(folder / "run")))
+    return folder / "run"
+
+
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
-    shutil.copytree(trained, tmp_path / "run")
-    # the manifest names videos by path
-    manifest = tmp_path / "run" / "manifest.tsv"
-    manifest.write_text(manifest.read_text().replace(str(trained), str(tmp_path / "run")))
-    return tmp_path / "run"
+    return copied(trained, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unfrozen(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run whose temporal module was trained with the LLM, and what the command printed."""
+    run = copied(trained, tmp_path_factory.mktemp("unfrozen"))
+    return run, succeed("train-llm", "--run", run, *TEMPORAL, *BRIEF)
 
 
 def encoder_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -51,8 +64,8 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_the_temporal_module_learns_on_and_the_frozen_backbone_keeps_every_bit(run: Path) -> None:
-    said = succeed("train-llm", "--run", run, "--set", "llm_training.unfreeze=temporal", *BRIEF)
+def test_the_temporal_module_learns_on_and_the_frozen_backbone_keeps_every_bit(unfrozen: tuple[Path, str]) -> None:
+    run, said = unfrozen
     assert "eval --model llm-unfreeze-temporal" in said
     folder = run / "llm-unfreeze-temporal"
     different = changed(encoder_of(run / "visual"), encoder_of(folder))
@@ -69,9 +82,10 @@ def test_the_whole_encoder_learns_on_with_its_statistics(run: Path) -> None:
     assert {"backbone.conv1.weight", "backbone.bn1.running_mean", "temporal.conv.weight"} <= different
 
 
-def test_it_is_scored_from_video_with_its_own_encoder_even_beside_a_cache(run: Path) -> None:
-    unfrozen = ("--set", "llm_training.unfreeze=temporal")
-    succeed("train-llm", "--run", run, *unfrozen, *BRIEF)
+def test_it_is_scored_from_video_with_its_own_encoder_even_beside_a_cache(
+    unfrozen: tuple[Path, str], tmp_path: Path
+) -> None:
+    run = copied(unfrozen[0], tmp_path)
     succeed("extract-features", "--split", "all", "--run", run)
     ran = slt_cache("eval", "--run", run, "--model", "llm-unfreeze-temporal")
     assert ran.code == 0, ran.err
@@ -80,7 +94,7 @@ def test_it_is_scored_from_video_with_its_own_encoder_even_beside_a_cache(run: P
     loaded = load_end_to_end(run / "llm-unfreeze-temporal" / "best", "")
     llm = load_llm(run / "llm-unfreeze-temporal" / "best" / "llm")
     assert llm.spec.encoder_sha256 == tensors_sha256(loaded.model.encoder.state_dict())
-    again = slt_cache("train-llm", "--run", run, *unfrozen, *BRIEF)
+    again = slt_cache("train-llm", "--run", run, *TEMPORAL, *BRIEF)
     assert (again.code, "trained already" in again.err) == (0, True)
 
 
@@ -96,7 +110,7 @@ def test_without_stage_1_a_frozen_backbone_stays_as_it_began(run: Path, tmp_path
     began = {name.removeprefix("backbone."): t for name, t in encoder_of(run / "visual").items() if "backbone" in name}
     torch.save(began, tmp_path / "resnet18.pth")
     weights = ("--set", f"encoder.weights={tmp_path / 'resnet18.pth'}")
-    succeed("train-joint", "--run", run, "--set", "llm_training.unfreeze=temporal", *weights, *BRIEF)
+    succeed("train-joint", "--run", run, *TEMPORAL, *weights, *BRIEF)
     ended = encoder_of(run / "joint-temporal")
     assert not changed(began, {name.removeprefix("backbone."): t for name, t in ended.items() if "backbone" in name})
 

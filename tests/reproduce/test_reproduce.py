@@ -27,7 +27,7 @@ from slt_cache.reproduce.results import Costs, Delta, MeanAndStd, RowResult, Tab
 from slt_cache.reproduce.run_tables import request_of
 from slt_cache.reproduce.tables import Row, Table, tables
 from slt_cache.reproduce.variants import folder_of, link_artifacts, run_of, settings_of
-from tests.helpers.commands import slt_cache
+from tests.helpers.commands import brief_config, slt_cache
 
 TINY = str(Path(__file__).parents[1] / "helpers" / "tiny.yaml")
 RICH = load_config("avatar-rich")
@@ -302,8 +302,9 @@ def test_bad_input_is_refused_before_anything_is_made(
     assert not list(tmp_path.iterdir())
 
 
-def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None:
-    words = ("reproduce", "table8", "--config", TINY, "--run", tmp_path / "r")
+def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path, one_second_each: None) -> None:
+    config = brief_config(tmp_path)
+    words = ("reproduce", "table8", "--config", config, "--run", tmp_path / "r")
     steps = json.loads(slt_cache(*words, "--dry-run", "--json").out)["steps"]
     assert all(step["seconds"] >= 0 for step in steps)
     done = slt_cache(*words, "--json")
@@ -317,15 +318,15 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     base = tmp_path / "r" / "seed0" / "base"
     last = max(read_record(path.parent).finished_at for path in (tmp_path / "r").rglob("best/record.json"))  # type: ignore[union-attr]
     made = (
-        f"made by: slt-cache reproduce table8 --seeds 0 --config {TINY} "
+        f"made by: slt-cache reproduce table8 --seeds 0 --config {config} "
         f"(slt-cache {__version__}, config.yaml {settings[:12]}, {last[:10]})"
     )
     assert made in found["table8"]["text"]
     assert made in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
     assert found["table8"]["trained"] == last
-    tiny = load_config(TINY)
-    anew = tiny.visual_training.epochs + tiny.llm_training.epochs
-    for variant, epochs in {"base": tiny.llm_training.epochs, "frame": anew, "hidden": anew}.items():
+    brief = load_config(str(config))
+    anew = brief.visual_training.epochs + brief.llm_training.epochs
+    for variant, epochs in {"base": brief.llm_training.epochs, "frame": anew, "hidden": anew}.items():
         control = read_record(tmp_path / "r" / "seed0" / variant / "control" / "best")
         assert control is not None and control.epochs == epochs, variant
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("model.safetensors")}
@@ -338,7 +339,7 @@ def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path) -> None
     assert "[1 of 2] seed 0, base: Light-T baseline" in trained
     refused = slt_cache(*words, "--set", "llm_training.epochs=3")
     assert refused.code == 2
-    assert "llm_training.epochs: made with 2, asked for 3" in refused.err
+    assert "llm_training.epochs: made with 1, asked for 3" in refused.err
 
 
 def test_the_estimate_counts_the_updates_and_not_the_clips_alone(
