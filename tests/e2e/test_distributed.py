@@ -143,6 +143,37 @@ def test_stage_1_by_two_processes_is_stage_1_by_one(alone: Path, together: Path,
     assert team.out[1] == "" and "epoch 1" in team.err[0] and "epoch" not in team.err[1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "words", "said"),
+    [
+        ("llm", "train-llm --continue --set llm_training.epochs=3", "resumes after epoch 2"),
+        ("visual", "train-visual --continue --set visual_training.epochs=3", "resumes after epoch 2"),
+        ("llm", "train-llm --restart --set llm.init_from=ALONE/llm/best", "stage 2 begins with ALONE/llm/best"),
+        (
+            "visual",
+            "train-visual --restart --set encoder.init_from=ALONE/visual/best",
+            "training begins with ALONE/visual/best: backbone, temporal module, Light-T",
+        ),
+    ],
+)
+def test_a_training_that_begins_with_another_is_that_of_one_process(
+    alone: Path, tmp_path: Path, stage: str, words: str, said: str
+) -> None:
+    runs = shutil.copytree(alone, tmp_path / "one"), shutil.copytree(alone, tmp_path / "two")
+    asked, expected_words = (text.replace("ALONE", str(alone)) for text in (words, said))
+    ran = slt_cache(*asked.split(), "--run", runs[0])
+    assert ran.code == 0 and expected_words in ran.err, ran.err
+    team = two(tmp_path / "logs", *asked.split(), "--run", runs[1])
+    assert team.code == 0, team
+    assert team.err[0].count(expected_words) == 1 and expected_words not in team.err[1]
+    expected, found = losses(runs[0] / stage), losses(runs[1] / stage)
+    assert len(found) == len(expected) and np.allclose(found, expected, atol=1e-2), (expected, found)
+    again = two(tmp_path / "logs-again", *asked.replace("--restart ", "").split(), "--run", runs[1])
+    assert again.code == 0 and "trained already" in again.err[0], again
+    assert slt_cache("verify", runs[1]).code == 0
+
+
 @pytest.mark.parametrize("features", ["cache", pytest.param("video", marks=pytest.mark.slow)])
 def test_two_processes_score_every_clip_once(alone: Path, tmp_path: Path, features: str) -> None:
     runs = tmp_path / "one", tmp_path / "two"
