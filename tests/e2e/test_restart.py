@@ -5,12 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
 
-from slt_cache.checkpoints.record import Record, write_record
-from slt_cache.errors import InputError
-from slt_cache.runs.llm_folders import require_whole_llm
-from slt_cache.runs.unfinished import Unfinished
 from slt_cache.training import trackers
 from tests.helpers.commands import TINY, slt_cache
 from tests.helpers.small_llms import make_small_llm
@@ -145,31 +140,6 @@ def test_trimming_from_a_translator_or_onto_something_else_changes_no_file(train
     assert contents(trained) == before
 
 
-@pytest.mark.parametrize(
-    ("file", "says"),
-    [
-        ("adapter_config.json", "only LoRA weights (adapter_config.json), not a whole LLM"),
-        ("sign_translator.json", "a translator trained in stage 2"),
-        ("adapter.safetensors", "a translator trained in stage 2"),
-    ],
-)
-def test_adapters_and_translators_on_the_hub_are_refused_by_their_name(
-    file: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The hub's local cache, as a download leaves it: a branch that names a commit, and the commit's files."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    commit = tmp_path / "models--someone--german" / "snapshots" / "0123abc"
-    commit.mkdir(parents=True)
-    (commit / "config.json").write_text("{}")
-    (commit.parents[1] / "refs").mkdir()
-    (commit.parents[1] / "refs" / "main").write_text(commit.name)
-    require_whole_llm("someone/german")
-    (commit / file).write_text("{}")
-    with pytest.raises(InputError, match=r"llm\.name someone/german: ") as refused:
-        require_whole_llm("someone/german")
-    assert says in str(refused.value)
-
-
 # --- failed starts
 
 
@@ -191,21 +161,3 @@ def test_a_first_epoch_that_fails_binds_no_later_start(tmp_path: Path) -> None:
     assert "the loss became" in failed.err
     succeed(*start)
     assert succeed(*start, "--set", "visual_training.lr=1e-3").code == 0
-
-
-def test_what_a_restart_replaced_comes_back_until_the_new_training_has_a_state(tmp_path: Path) -> None:
-    (tmp_path / "last").mkdir()
-    (tmp_path / "last" / "state.pt").write_bytes(b"old")
-    write_record(tmp_path / "last", Record("stage 1", {"lr": 1}))
-    unfinished = Unfinished(tmp_path)
-    unfinished.begin(Record("stage 1", {"lr": 2}))
-    assert unfinished.record is None
-    again = Unfinished(tmp_path)  # as after a kill
-    again.settle()
-    assert again.record == Record("stage 1", {"lr": 1})
-    again.begin(Record("stage 1", {"lr": 3}))
-    (tmp_path / "last" / "state.pt").write_bytes(b"new")
-    Unfinished(tmp_path).settle()
-    found = Unfinished(tmp_path).record
-    assert found is not None and found.settings == {"lr": 3}
-    assert [path.name for path in tmp_path.iterdir()] == ["last"]
