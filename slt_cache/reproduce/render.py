@@ -59,8 +59,8 @@ def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
     line += f"{spread_text(found.baseline) if found.baseline else '-':>{_cell(seeds)}}"
     line += f"{number_text(found.row.rouge_l):>{PAPER_CELL}}{number_text(found.row.bleu4):>8}   "
     line += f"{against(result, found):<{DIFFERENCE_WIDTH}}"
-    line += "".join(f"{text:>{width}}" for text, width in zip(costs_text(found), COSTS.values(), strict=False))
-    return line + (f"{found.hours.mean:.2f} h" if found.hours else "")
+    line += f"{found.hours.mean:.2f} h" if found.hours else ""
+    return line + "".join(f"{text:>{width}}" for text, width in zip(costs_text(found), COSTS.values(), strict=False))
 
 
 def costs_text(found: RowResult) -> list[str]:
