@@ -64,7 +64,7 @@ def signal_last(running: "subprocess.Popen[str]", number: signal.Signals) -> Non
 
 def finish(running: "subprocess.Popen[str]", logs: Path) -> WorkQueue:
     try:
-        torchrun, _ = running.communicate(timeout=120)
+        torchrun, _ = running.communicate(timeout=300)
     except subprocess.TimeoutExpired:
         os.killpg(running.pid, signal.SIGKILL)
         raise
