@@ -7,15 +7,17 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from slt_cache.errors import SltCacheError
 
@@ -100,10 +102,46 @@ def belong_to(parent: int) -> None:
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        end_without(parent)  # it may have been killed before
+        _end_with(parent)
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_without(parent)  # it may have been killed before
+
+
+def _as_a_program(parent: int) -> None:
+    """Ties a program to its parent, whose own limit of memory, as of the page's readers, is not the program's."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    _end_with(parent)
+
+
+def start_program(arguments: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+    """Starts another program in a session of its own, so that Ctrl-C is left to this process. On Linux it ends with
+    this process, even a killed one. `options` are those of Popen. Raises OSError."""
+    prepare = partial(_as_a_program, os.getpid()) if sys.platform == "linux" else None
+    return subprocess.Popen(arguments, preexec_fn=prepare, start_new_session=True, **options)
+
+
+def end_program(process: "subprocess.Popen[bytes]") -> int:
+    """Ends a program of `start_program`, with all that it has started and left; returns its exit code, as of
+    `multiprocessing`."""
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()  # nothing if it has ended
+    return process.wait()
+
+
+def last_line(output: IO[bytes]) -> str:
+    """Returns the last line that a program printed to a file, stripped; empty if there is none."""
+    output.seek(max(0, output.seek(0, os.SEEK_END) - 10_000))
+    return output.read().decode(errors="replace").strip().rpartition("\n")[2].strip()
 
 
 def _watch(parent: int) -> None:

@@ -45,10 +45,12 @@ class TooMuch(UnreadableVideo):
 
 @dataclass(frozen=True)
 class LimitedReader(ChunkReader):
-    """Refuses videos over the limits. Size and length are read before any frame is decoded, in the reader process,
-    which may crash."""
+    """Refuses videos over the limits, and leaves the others to another reader. Size and length are read before any
+    frame is decoded, in the reader process, which may crash."""
 
     limits: Limits = field(default_factory=Limits)
+    reader: ChunkReader | None = None
+    """Reader of what is within the limits; None for one of frames."""
 
     def events(self, job: ClipView) -> Iterator[Event]:
         reason = _too_much(job.clip, self.limits)
@@ -57,7 +59,7 @@ class LimitedReader(ChunkReader):
             return
         limit_memory(self.limits)  # a header may state less than there is
         try:
-            yield from super().events(job)
+            yield from super().events(job) if self.reader is None else self.reader.events(job)
         except MemoryError:
             reason = "it takes more memory than this page allows for one video (--max-megapixels)"
             yield TooMuch(job.clip.id, job.clip.video, reason)
@@ -95,17 +97,21 @@ class Answerer:
         """Loads the run. Raises InputError if it is not trained."""
         self.translator = Translator(run)
         self.nbest = self.translator.generation.num_beams
-        self._limited = LimitedReader(self.translator.reader.video, limits=limits)
+        self._limits = limits
 
     def of_upload(self, path: Path) -> Answer:
         """Translates an upload. Raises UnreadableVideo, TooMuch for one over the limits, and UnstorableFeatures."""
-        return self._answer(Clip(path.name, "test", path, None, None, ""), self._limited, self._limited.limits)
+        return self._answer(Clip(path.name, "test", path, None, None, ""), self._limits)
 
     def of_clip(self, clip: Clip) -> Answer:
         """Translates a clip of the run's corpus, however long. Raises UnreadableVideo and UnstorableFeatures."""
-        return self._answer(clip, self.translator.reader)
+        return self._answer(clip)
 
-    def _answer(self, clip: Clip, reader: ChunkReader, limits: Limits | None = None) -> Answer:
+    def _answer(self, clip: Clip, limits: Limits | None = None) -> Answer:
+        own = self.translator.reader
+        frames = ChunkReader(own.video)
+        reader = own if limits is None else LimitedReader(own.video, limits=limits, reader=own)
+        seen = frames if limits is None else LimitedReader(own.video, limits=limits, reader=frames)
         begun = time.monotonic()
         encoded = self.translator.encoded(clip, reader)
         translation = self.translator.of_features(encoded, self.nbest, begun)
@@ -113,7 +119,7 @@ class Answerer:
         attention = word_attention(llm.model, llm.tokenizer, encoded.streams, translation.text)
         fps = encoded.end.fps
         length = translation.frames / fps if fps else None
-        return Answer(translation, attention, self._frames(clip, reader), length, small_film(clip, limits))
+        return Answer(translation, attention, self._frames(clip, seen), length, small_film(clip, limits))
 
     def _frames(self, clip: Clip, reader: ChunkReader) -> np.ndarray:
         """Reads the frames again, since the encoder's input is not kept. Raises UnreadableVideo."""

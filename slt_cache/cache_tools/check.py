@@ -17,7 +17,7 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import IMPORTED
-from slt_cache.pipeline.encoder import differs_from, extractor_of, frozen_encoder, reader_of
+from slt_cache.pipeline.encoder import differs_from, extractor_of, frozen_encoder, of_dim, reader_of
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.run_corpus import require_corpus
@@ -80,7 +80,7 @@ def _compare(features: FeatureCache, run: Run, count: int) -> Iterator[tuple[str
     spec = features.spec
     if spec.level == IMPORTED:
         raise InputError(f"{features.path}: imported features ({spec.source}); no encoder makes them. Omit --encoder.")
-    encoder = extractor_of(run)
+    encoder = of_dim(extractor_of(run), spec.dim)
     different = differs_from(encoder, spec)
     if different:
         yield (

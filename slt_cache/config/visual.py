@@ -13,8 +13,8 @@ from pydantic import (
 from slt_cache.config.optimizer import OptimizerConfig
 from slt_cache.config.section import PathName, Probability, Section, _without_off, require_init_from
 
-OF_NAMED = ("name", "output", "scales", "stride")
-"""Settings of the section `encoder` for named encoders alone, which determine cached features, and nothing in stage
+OF_NAMED = ("name", "output", "scales", "stride", "python", "clips_per_call")
+"""Settings of the section `encoder` for named encoders alone, which belong to cached features, and to nothing in stage
 1."""
 
 
@@ -22,7 +22,8 @@ class EncoderConfig(Section):
     name: PathName | None = None
     """Encoder that is used as it comes, frozen, and needs no stage 1: a torchvision CNN by the name of a `backbone`,
     such as resnet18; torchvision:NAME for its other image classifiers; hf:NAME or hf:FOLDER for a vision model of
-    transformers; efficientnet-lite0. null: the encoder that stage 1 trains."""
+    transformers; efficientnet-lite0; pose:mediapipe for landmarks; command:PROGRAM for a program that writes features
+    (slt_cache/encoders/README.md). null: the encoder that stage 1 trains."""
     output: Literal["pooled", "class", "patches"] | None = None
     """Output of an hf: encoder that is the feature of a frame: the pooled one, the class token, or the mean of all
     patches; null: the pooled one where the model has it, else the mean of all patches."""
@@ -32,6 +33,11 @@ class EncoderConfig(Section):
     stride: PositiveInt | None = None
     """Kept frames between the starts of two windows of a named encoder of video, such as VideoMAE; null: half a window,
     8 of 16 frames, as in SpaMo."""
+    python: PathName | None = None
+    """pose:mediapipe: interpreter that runs MediaPipe, such as pose/bin/python of an environment that has it; null:
+    this program's own."""
+    clips_per_call: PositiveInt = 64
+    """command:PROGRAM: clips per call of the program."""
     backbone: str = "resnet18"
     """Network applied to each frame, by its name in slt_cache/encoders/registry.py; resnet18 in the paper."""
     weights: PathName = "imagenet"

@@ -6,7 +6,7 @@ those that are used as they come share all of their code. Knows no videos, cache
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -19,6 +19,9 @@ from slt_cache.features.spec import IMPORTED, FeatureSpec
 
 class UnreachableWeights(InputError):
     """Error of an encoder whose weights are neither on this machine nor can be downloaded."""
+
+    own: ClassVar[tuple[str, ...]] = ("resize", "crop", "mean", "std", "level")
+    """Fields of the spec that the encoder decides on, and not the settings alone."""
 
 
 class Frozen(Protocol):

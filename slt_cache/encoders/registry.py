@@ -8,7 +8,7 @@ lists them in order, as in resnet.py. To add an encoder of another kind, add a f
 from collections.abc import Callable, Mapping
 
 from slt_cache.config import EncoderConfig, VideoConfig
-from slt_cache.encoders import efficientnet_lite, feature_stack, resnet, torchvision_models
+from slt_cache.encoders import command, efficientnet_lite, feature_stack, pose, resnet, torchvision_models
 from slt_cache.encoders.backbone import Backbone
 from slt_cache.encoders.base import NamedEncoder
 from slt_cache.errors import InputError
@@ -52,6 +52,8 @@ KINDS: Mapping[str, Load] = {
     "torchvision:NAME": _torchvision,
     "hf:NAME|FOLDER": _hf,
     efficientnet_lite.NAME: efficientnet_lite.load,
+    "pose:mediapipe": pose.load,
+    "command:PROGRAM": command.load,
 }
 """Kinds of named encoders, by the form of their names. The name of a backbone is short for `torchvision:NAME`."""
 

@@ -27,7 +27,7 @@ class FeatureSpec:
     level: str
     """frame, sign or hidden (method.md, table 8); or imported."""
     dim: int
-    """C, feature channels."""
+    """C, feature channels; 0 where only the features themselves tell, in a spec to compare with."""
     dtype: str
     precision: str | None = None
     """Precision of the encoder: fp32, bf16 or fp16."""
@@ -94,7 +94,10 @@ class FeatureSpec:
         return [
             f"{name}: {here} {_short(value)}, {there} {_short(other[name])}"
             for name, value in own.items()
-            if name in other and value != other[name] and not (known and name == "encoder")
+            if name in other
+            and value != other[name]
+            and not (known and name == "encoder")
+            and not (name == "dim" and 0 in (value, other[name]))
         ]
 
 

@@ -11,7 +11,9 @@ from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import AugmentationConfig, check_config
 from slt_cache.device import pick_device
 from slt_cache.encoders.base import Encoder, Frozen
+from slt_cache.encoders.command import CommandEncoder
 from slt_cache.encoders.frozen import FrozenEncoder
+from slt_cache.encoders.pose import PoseEncoder
 from slt_cache.encoders.registry import open_encoder
 from slt_cache.errors import InputError
 from slt_cache.features.spec import IMPORTED, FeatureSpec, Specs
@@ -19,6 +21,8 @@ from slt_cache.hashes import RECORD_FILE
 from slt_cache.pipeline.feature_spec import differs_from as differs_from
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ChunkReader
+from slt_cache.video.landmarks import LandmarkReader
+from slt_cache.video.program import ProgramReader
 
 
 def encoder_of(run: Run, spec: FeatureSpec) -> Encoder:
@@ -34,7 +38,7 @@ def encoder_of(run: Run, spec: FeatureSpec) -> Encoder:
             f"{run.llm}: stage 2 was trained on features of encoder {spec.encoder}, which {run.config_file} does not "
             f"name. Name it: --set encoder.name={spec.encoder}"
         )
-    encoder = _own_encoder(run, named=spec.encoder is not None)
+    encoder = of_dim(_own_encoder(run, named=spec.encoder is not None), spec.dim)
     different = differs_from(encoder, spec)
     if different:
         which = f"{run.visual}: the visual encoder" if spec.encoder is None else f"{run.folder}: encoder {spec.encoder}"
@@ -44,6 +48,11 @@ def encoder_of(run: Run, spec: FeatureSpec) -> Encoder:
             f"and train stage 2 again ({run.command('train-llm --restart')})."
         )
     return encoder
+
+
+def of_dim(encoder: Encoder, dim: int) -> Encoder:
+    """Returns the encoder, made to refuse features of other than these channels if it does not know its own."""
+    return encoder.of_dim(dim) if isinstance(encoder, CommandEncoder) else encoder
 
 
 def extractor_of(run: Run) -> Encoder:
@@ -57,6 +66,10 @@ def _own_encoder(run: Run, named: bool) -> Encoder:
 
 def reader_of(encoder: Encoder, augmentation: AugmentationConfig | None = None, seed: int = 0) -> ChunkReader:
     """Returns the reader of an encoder's input; augmentation and seed are those of views other than 0."""
+    if isinstance(encoder, PoseEncoder):
+        return LandmarkReader(encoder.video, python=encoder.python)
+    if isinstance(encoder, CommandEncoder):
+        return ProgramReader(encoder.video, arguments=encoder.arguments, dim=encoder.dim, together=encoder.together)
     return ChunkReader(encoder.video, augmentation or AugmentationConfig(), seed)
 
 

@@ -17,6 +17,7 @@ from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import Failure, SplitTable
 from slt_cache.features.parts import ALL, add_splits, parts_folder
 from slt_cache.locks import exclusive
+from slt_cache.pipeline.command_dim import with_dim
 from slt_cache.pipeline.encoder import extractor_of
 from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
@@ -96,10 +97,10 @@ def extract(
     or another extraction is writing it."""
     queue = queue or WorkQueue.from_environment()
     pick_device(run.config.compute.device, run.config.features.precision, "features.precision")  # before all else
-    encoder = extractor_of(run)
+    clips = ensure_clips(run)
+    encoder = with_dim(extractor_of(run), run, cache, clips)
     if isinstance(encoder, NamedEncoder) and queue.is_main_process:
         log(encoder.summary)
-    clips = ensure_clips(run)
     works = {split: SplitWork.plan(run, encoder, cache, split, of_split(clips, split)) for split in splits}
     if not queue.is_main_process:
         return _run_other_process(works, queue)

@@ -54,8 +54,7 @@ def _of_named_encoder(run: Run, name: str) -> FeatureSpec | Mapping[str, Any]:
         return open_encoder(config.encoder, config.video).spec(config.features, config.augmentation)
     except UnreachableWeights as error:
         log(f"{error} Until then, the cache is compared with the settings, not with the weights.")
-        own = ("resize", "crop", "mean", "std", "level")  # the encoder decides on them
-        return {name: value for name, value in _settings(config).items() if name not in own}
+        return {name: value for name, value in _settings(config).items() if name not in error.own}
 
 
 def _settings(config: Config) -> dict[str, Any]:

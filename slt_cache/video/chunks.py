@@ -39,7 +39,8 @@ class ClipEnd:
 
 
 Event = torch.Tensor | ClipEnd | UnreadableVideo
-"""Output of a reader: chunks of a clip, uint8 [n, 3, S, S], then its end; or, at any point, why it cannot continue."""
+"""Output of a reader: chunks of a clip, uint8 [n, 3, S, S], or float32 [n, ...] of numbers that it makes of them, then
+its end; or, at any point, why it cannot continue."""
 
 
 @dataclass(frozen=True)

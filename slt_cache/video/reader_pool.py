@@ -5,6 +5,7 @@ UnreadableVideo. A clip whose reader died is tried once more, as memory may have
 memory of a fixed size, so readers wait for a slow encoder."""
 
 import ctypes
+import math
 import mmap
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from tqdm import tqdm
 
 from slt_cache.children import belong_to, end_without, starting
 from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView, Event
+from slt_cache.video.program import ProgramReader
 from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.subprocess import METHOD, PATIENCE, Died
 
@@ -51,12 +54,14 @@ def read_ahead(jobs: Iterable[ClipView], reader: ChunkReader, workers: int) -> I
 
 
 def _read_ahead(jobs: Iterable[ClipView], reader: ChunkReader, workers: int) -> Generator[Event, None, None]:
-    if workers == 0:
+    if isinstance(reader, ProgramReader):
+        yield from reader.events_of_all(jobs, workers)
+    elif workers == 0:
         for job in jobs:
             yield from reader.events(job)
-        return
-    with closing(_Pool(reader, workers)) as readers:
-        yield from readers.events(iter(jobs))
+    else:
+        with closing(_Pool(reader, workers)) as readers:
+            yield from readers.events(iter(jobs))
 
 
 def _print_notes(end: ClipEnd) -> None:
@@ -64,6 +69,14 @@ def _print_notes(end: ClipEnd) -> None:
         if (end.clip.video, note) not in _printed:
             _printed.add((end.clip.video, note))
             tqdm.write(f"{end.clip.video}: {note}.", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Chunk in the next slot of a reader's ring buffer: images, uint8, or rows of numbers in their place, float32."""
+
+    shape: tuple[int, ...]
+    is_images: bool
 
 
 class _Pool:
@@ -129,11 +142,12 @@ class _Reader:
         clip, tried, yielded, seen = self.jobs[0].clip, False, 0, 0
         while True:
             message = self._receive()
-            if isinstance(message, int):
-                new = min(message, max(0, seen + message - yielded))  # a second try repeats what has been yielded
+            if isinstance(message, _Chunk):
+                count = message.shape[0]
+                new = min(count, max(0, seen + count - yielded))  # a second try repeats what has been yielded
                 if new:
-                    yield self.ring[self.slot, message - new : message].permute(0, 3, 1, 2)
-                seen, yielded = seen + message, yielded + new
+                    yield self._chunk(message)[count - new :]
+                seen, yielded = seen + count, yielded + new
                 self.slot = (self.slot + 1) % SLOTS
                 self.free.release()
                 self._wake()
@@ -150,14 +164,21 @@ class _Reader:
             yield message
             return
 
-    def _receive(self) -> int | ClipEnd | UnreadableVideo | Died:
+    def _chunk(self, message: "_Chunk") -> torch.Tensor:
+        slot = self.ring[self.slot]
+        if message.is_images:
+            return slot[: message.shape[0]].permute(0, 3, 1, 2)
+        values = slot.flatten()[: 4 * math.prod(message.shape)].numpy()
+        return torch.from_numpy(values.copy().view(np.float32)).view(message.shape)
+
+    def _receive(self) -> "_Chunk | ClipEnd | UnreadableVideo | Died":
         clip = self.jobs[0].clip
         try:
             end = time.monotonic() + PATIENCE
             while time.monotonic() < end:
                 self._wake()
                 if self.connection.poll(0.2):
-                    message: int | ClipEnd | UnreadableVideo | Died = self.connection.recv()
+                    message: _Chunk | ClipEnd | UnreadableVideo | Died = self.connection.recv()
                     return message
             self.process.kill()
             reason = f"the decoder gave no frame in {PATIENCE} seconds"
@@ -212,11 +233,24 @@ def _read(
             if not isinstance(event, torch.Tensor):
                 connection.send(event)
                 continue
-            for chunk in event.split(shape[1]):
+            for chunk in event.split(_most(event, shape)):
                 _acquire(free, parent)
-                ring[slot, : len(chunk)] = chunk.permute(0, 2, 3, 1)
+                _put(chunk, ring[slot])
                 slot = (slot + 1) % shape[0]
-                connection.send(len(chunk))
+                connection.send(_Chunk(tuple(chunk.shape), chunk.dtype == torch.uint8))
+
+
+def _most(event: torch.Tensor, shape: tuple[int, ...]) -> int:
+    """Returns how many of a chunk's frames, or of the rows of numbers in their place, fit into a slot."""
+    return shape[1] if event.dtype == torch.uint8 else math.prod(shape[1:]) // (4 * math.prod(event.shape[1:]))
+
+
+def _put(chunk: torch.Tensor, slot: torch.Tensor) -> None:
+    if chunk.dtype == torch.uint8:
+        slot[: len(chunk)] = chunk.permute(0, 2, 3, 1)
+    else:
+        values = chunk.contiguous().flatten().view(torch.uint8)
+        slot.flatten()[: len(values)] = values
 
 
 def _acquire(free: Any, parent: int) -> None:

@@ -29,15 +29,15 @@ class WorkerDied(Exception):
 class Died(WorkerDied):
     """Raised if the process died. Another try may succeed if memory had run out or somebody killed it."""
 
-    def __init__(self, exitcode: int):
-        """Describes the exit code of a joined process; negative ones are signals."""
+    def __init__(self, exitcode: int, who: str = "the decoder", detail: str = ""):
+        """Describes the exit code of a joined process; negative ones are signals. `detail` is what it printed last."""
         self.killed = False
         if exitcode >= 0:
-            super().__init__(f"the decoder crashed on it twice (exit code {exitcode})")
+            super().__init__(f"{who} crashed on it twice (exit code {exitcode}){detail and f': {detail}'}")
             return
         name = next((one.name for one in signal.Signals if one == -exitcode), f"signal {-exitcode}")
         self.killed = name not in FAULTS
-        what = "the process that read it was killed twice" if self.killed else "the decoder crashed on it twice"
+        what = "the process that read it was killed twice" if self.killed else f"{who} crashed on it twice"
         cause = "; the usual cause is that the machine ran out of memory" if name == "SIGKILL" else ""
         super().__init__(f"{what} ({name}){cause}")
 
