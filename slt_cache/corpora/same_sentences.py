@@ -41,7 +41,7 @@ def _near(texts: dict[str, str], later: str, earlier: dict[str, dict[str, str]])
         for key in _keys(text, "same", "longer"):
             of_key.setdefault(key, []).append(text)
     first: dict[str, str] = {}
-    for split, others in earlier.items():
+    for split, others in earlier.items() if of_key else ():
         for other, clip_id in others.items():
             for key in _keys(other, "longer", "same"):
                 for text in of_key.get(key, []):

@@ -207,6 +207,7 @@ KINDS = {
         )
     },
     "openasl": _published("openasl", published.openasl, "data/openasl-v1.0.tsv"),
+    "openasl_boxes": _published("openasl", published.openasl, "data/bbox-v1.0.json"),
     "csl_news": _published("csl-news", published.csl_news, "data/train/CSL_News_Labels.json"),
     "dailymoth": _published("dailymoth", published.dailymoth, "manifests/train.tsv"),
     "bobsl": _published("bobsl", published.bobsl, "metadata/subset2episode.json"),
