@@ -100,7 +100,7 @@ def draw_similarity(clip: ShownClip, path: Path) -> None:
         axes.set_title(
             "\n".join([_wrapped(f"{clip.clip_id} ({clip.split})"), _wrapped(clip.text)]), loc="left", parse_math=False
         )
-        step = "step" if clip.level == IMPORTED else "step (kept frame)"
+        step = {IMPORTED: "step", "window": "step (window of kept frames)"}.get(clip.level, "step (kept frame)")
         axes.set_xlabel(step)
         axes.set_ylabel(step)
         for axis in (axes.xaxis, axes.yaxis):

@@ -14,7 +14,10 @@ from slt_cache.models.saved import About
 
 SHOWN = ("preset", "select_by")
 """Fields of the scoring that the text words separately."""
-SPEC = ("backbone", "level", "dim", "keep_rate", "resize", "crop", "fit", "dtype", "precision", "source")
+SPEC = (
+    *("encoder", "backbone", "level", "window", "stride", "dim"),
+    *("keep_rate", "resize", "crop", "fit", "dtype", "precision", "source"),
+)
 """Fields of the features' spec that the card shows."""
 
 LIMITS = """It was trained on one narrow corpus and writes fluent sentences for any features, even if it

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 
 import torch
 
-from slt_cache.advice import command
+from slt_cache.advice import CONFIG_FILE, command
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import AugmentationConfig, check_config
 from slt_cache.device import pick_device
@@ -19,7 +19,7 @@ from slt_cache.errors import InputError
 from slt_cache.features.spec import IMPORTED, FeatureSpec, Specs
 from slt_cache.hashes import RECORD_FILE
 from slt_cache.pipeline.feature_spec import differs_from as differs_from
-from slt_cache.runs.run import Run
+from slt_cache.runs.run import Run, open_run
 from slt_cache.video.chunks import ChunkReader
 from slt_cache.video.landmarks import LandmarkReader
 from slt_cache.video.program import ProgramReader
@@ -91,7 +91,8 @@ def _with_encoder(run: Run, name: str, spec: FeatureSpec) -> Run:
     """Returns the run with the named encoder of a spec. Weights that are not torchvision's are those of the run's
     settings, if they name this encoder too."""
     config, options = run.config, spec.options or {}
-    named = config.encoder.name is not None and PurePath(config.encoder.name).name == PurePath(name).name
+    last, own = (PurePath(one.partition(":")[2] or one).name for one in (name, config.encoder.name or ""))
+    named = last == own  # a spec has no folders
     scales = tuple(options.get("scales", (1,)))
     encoder = {"scales": scales, "output": options.get("output"), "stride": spec.stride}
     encoder |= {} if named else {"name": name, "weights": "imagenet"}
@@ -117,20 +118,31 @@ def load_encoder(
     precision: str = "fp32",
     device: str = "auto",
 ) -> FrozenEncoder:
-    """Loads a trained visual encoder, a function from the frames of a clip, uint8 [T', 3, S, S], to the features [N, C]
-    that `extract-features` stores.
+    """Loads a visual encoder, a function from the frames of a clip, uint8 [T', 3, S, S], to the features [N, C] that
+    `extract-features` stores.
 
-    `folder` is a run folder, its `visual/best`, or one of `visual/epochs`; level, dtype and precision are those of the
+    `folder` is a run folder, whose encoder is the one that its config names or that of stage 1; or the `visual/best` of
+    a run, or one of `visual/epochs`. Level, dtype and precision are those of the
     config section `features`. Frames are RGB, sampled, resized and cropped as `video` says in the run's config; S is
-    `video.size`. Raises InputError for a folder without a finished stage 1, and for invalid values."""
+    `video.size`; a named encoder has one level, and may have its own S. Raises InputError for a folder without an
+    encoder, and for invalid values."""
     asked = {"level": level, "dtype": dtype, "precision": precision}
     features = check_config({"features": asked}, "of load_encoder").features
     folder = Path(folder)
-    visual = load_visual(folder if (folder / RECORD_FILE).is_file() else folder / "visual" / "best")
-    spec = visual.spec(features, AugmentationConfig())
-    frozen = frozen_encoder(visual, spec, pick_device(device, precision, "precision"), None)
-    assert isinstance(frozen, FrozenEncoder)
+    encoder = _in_folder(folder)
+    spec = encoder.spec(features, AugmentationConfig())
+    frozen = frozen_encoder(encoder, spec, pick_device(device, precision, "precision"), None)
+    if not isinstance(frozen, FrozenEncoder):
+        raise InputError(f"{folder}: encoder {spec.encoder} takes no frames from Python. Use extract-features.")
     return frozen
+
+
+def _in_folder(folder: Path) -> Encoder:
+    """Returns the encoder of a run folder, or that in a folder of a stage 1."""
+    run = open_run(folder) if (folder / CONFIG_FILE).is_file() else None
+    if run is not None and run.config.encoder.name is not None:
+        return extractor_of(run)
+    return load_visual(folder if (folder / RECORD_FILE).is_file() else folder / "visual" / "best")
 
 
 def frozen_encoder(encoder: Encoder, spec: FeatureSpec, device: torch.device, batch_frames: int | None) -> Frozen:

@@ -18,7 +18,7 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.decoding.encode import encode, usable
 from slt_cache.features.cache import FeatureCache
 from slt_cache.models.saved import read_about
-from slt_cache.pipeline.encoder import extractor_of, frozen_encoder, reader_of
+from slt_cache.pipeline.encoder import extractor_of, frozen_encoder, load_encoder, reader_of
 from slt_cache.pipeline.translate import Translator
 from slt_cache.runs.run import open_run
 from slt_cache.video.chunks import ClipView
@@ -75,6 +75,9 @@ def test_live_features_are_the_cached_ones(trained: Path) -> None:
     for clip in of_split(read_manifest(trained / "manifest.tsv"), "test"):
         live = translator.encoded(clip).features.numpy()
         np.testing.assert_allclose(live, cache[clip.id], rtol=2e-3, atol=1e-3)
+        frames = [event for event in translator.reader.events(ClipView(clip)) if isinstance(event, torch.Tensor)]
+        alone = load_encoder(trained, device="cpu")(torch.cat(frames)).numpy()
+        np.testing.assert_allclose(alone, cache[clip.id], rtol=2e-3, atol=1e-3)
     assert (
         "largest relative error" in succeed("cache", "verify", trained / "feats.h5", "--run", trained, "--encoder").out
     )
