@@ -22,6 +22,8 @@ API = "/gradio_api"
 JOIN = f"{API}/queue/join"
 POSTED = (JOIN, f"{API}/upload", f"{API}/cancel", f"{API}/reset")
 """Routes to which the page posts."""
+FILE = f"{API}/file="
+"""Prefix of the route that serves files; only an upload is served, whose path its visitor alone knows."""
 CLOSED = tuple(
     f"{API}/{name}"
     for name in ("file", "proxy", "stream", "call", "run", "api", "dev", "vibe", "component", "deep_link")
@@ -105,6 +107,8 @@ class Gate:
             await self._posted(path, scope, receive, send)
         elif method not in ("GET", "HEAD"):
             raise Refused(405, "This page accepts no such request.")
+        elif path.startswith(FILE) and self.uploads.holds(Path(path.removeprefix(FILE))):
+            await self.app(scope, receive, send)  # a visitor's own recording, which the page shows meanwhile
         elif path.startswith(CLOSED):
             raise Refused(403, "This page serves no files.")
         elif path == f"{API}/upload_progress":

@@ -19,6 +19,8 @@ FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-seri
 MONOSPACED = ("ui-monospace", "Menlo", "Consolas", "monospace")
 COLUMN_PIXELS = 320
 """Width below which columns are stacked."""
+CAMERA_PIXELS = 240
+"""Height of the webcam's picture."""
 HONESTY = (
     "A research tool. What it writes is fluent and often wrong: not for decisions about deaf people's lives, and no "
     "substitute for an interpreter."
@@ -37,12 +39,12 @@ def make_page(
     only displayed here, and enforced elsewhere: on files by the server, on videos by the answerer."""
     by_label = {_label(clip): clip for clip in clips}
 
-    def of_upload(path: str | None) -> tuple[str, None, None]:
-        """Returns the answer, and an empty upload and choice. The file is deleted at once."""
+    def of_upload(path: str | None) -> tuple[str, None, None, None]:
+        """Returns the answer, and an empty upload, recording and choice. The file is deleted at once."""
         if path is None:
-            return show_invitation(), None, None
+            return show_invitation(), None, None, None
         try:
-            return _html(lambda: answerer.of_upload(Path(path)), Path(path).name), None, None
+            return _html(lambda: answerer.of_upload(Path(path)), Path(path).name), None, None, None
         finally:
             uploads.delete(Path(path))
 
@@ -57,13 +59,23 @@ def make_page(
                 upload = gradio.File(
                     label=f"A video, at most {limits.megabytes} MB and {limits.seconds:g} s", height=140
                 )
+            with gradio.Column(min_width=COLUMN_PIXELS):
+                recording = gradio.Video(
+                    label="Or a recording from your webcam",
+                    sources=["webcam"],
+                    webcam_options=gradio.WebcamOptions(mirror=False, constraints={"video": True, "audio": False}),
+                    include_audio=True,  # else the server would remove the sound that is not there, with ffmpeg
+                    height=CAMERA_PIXELS,
+                )
             with gradio.Column(min_width=COLUMN_PIXELS, visible=bool(clips)):
                 choice = gradio.Dropdown(list(by_label), value=None, label=f"Or one of {len(clips)} test clips")
         answer = gradio.HTML(show_invitation(), container=True)
         # One at a time, for both: there is one model. No API: scripts use slt_cache.Translator.
         how: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "model"}
-        upload.upload(of_upload, upload, [answer, upload, choice], **how)
+        emptied = [answer, upload, recording, choice]
+        upload.upload(of_upload, upload, emptied, **how)
         choice.input(of_clip, choice, answer, **how)
+        recording.stop_recording(of_upload, recording, emptied, **how)
     return page
 
 
@@ -71,7 +83,7 @@ def questions_of(page: Any, clips: Sequence[Clip]) -> dict[int, Collection[str] 
     """Returns the functions that the page may be asked to call, by number: None for that of an upload, else the
     choices."""
     return {
-        number: None if isinstance(function.inputs[0], gradio.File) else {_label(clip) for clip in clips}
+        number: {_label(clip) for clip in clips} if isinstance(function.inputs[0], gradio.Dropdown) else None
         for number, function in page.fns.items()
     }
 

@@ -210,6 +210,19 @@ def test_routes_that_the_page_does_not_need_are_closed(page: Page, method: str, 
     assert page.behind.bodies == []
 
 
+def test_an_upload_is_served_under_its_path_until_it_is_deleted_and_no_other_file(page: Page) -> None:
+    path = page.uploads.new_path("sample.webm")
+    path.write_bytes(b"video")
+    route = "/gradio_api/file="
+    assert page.ask(f"{route}{path}")[0] == 403
+    page.uploads.hold(path)
+    assert page.ask(f"{route}{path}")[:2] == (200, b"behind")
+    for other in (path.parent, f"{path.parent}/../{path.parent.name}/sample.webm", f"{path}x", "/etc/passwd", ""):
+        assert page.ask(f"{route}{other}")[0] == 403, other
+    page.uploads.delete(path)
+    assert page.ask(f"{route}{path}")[0] == 403
+
+
 def test_a_failing_request_is_one_line_and_no_traceback(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
     page.behind.fails = True
     status, body, _ = page.ask("/config")
