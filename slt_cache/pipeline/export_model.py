@@ -128,7 +128,7 @@ def _copied(encoder: EncoderConfig, folder: Path) -> EncoderConfig:
     """Copies the folder and the file that a named encoder was made from, but no program; returns its settings, which
     name them without the folders of this machine."""
     kind, _, which = (encoder.name or "").partition(":")
-    names: dict[str, Any] = {"init_from": None, "init_without": ()}
+    names: dict[str, Any] = {"init_from": None, "init_without": (), "python": None}
     for name, path, kept in (("name", Path(which), f"{kind}:"), ("weights", Path(encoder.weights), "")):
         if path.name and (path.is_absolute() or path.exists()):
             names[name] = f"{kept}{path.name}"

@@ -63,6 +63,8 @@ def read_model_folder(
             f"{folder}: its encoder is the program {config.encoder.name}, and a model folder runs no program itself. "
             f"Name your copy of it: --set encoder.name={PROGRAM}:PATH"
         )
+    if "encoder.python" not in named(overrides):  # an interpreter is named by the user alone
+        config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"python": None})})
     record = read_record(folder)
     assert record is not None  # required above
     llm = LlmCheckpoint(read_translator(folder, base), record)

@@ -19,7 +19,6 @@ FLAGS = [
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
-    "--use-fake-device-for-media-stream",  # a moving picture in place of a webcam
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",

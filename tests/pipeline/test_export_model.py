@@ -18,6 +18,7 @@ from slt_cache.errors import InputError
 from slt_cache.hashes import hashes_of, read_sha256
 from slt_cache.models.saved_lora import BASE_WEIGHTS
 from slt_cache.pipeline.evaluate import load_translator
+from slt_cache.pipeline.model_folder import read_model_folder
 from slt_cache.pipeline.translate import Translation, Translator
 from slt_cache.reading import read_json, read_object
 from slt_cache.runs.run import open_run
@@ -227,6 +228,9 @@ def test_a_model_folder_runs_no_program_that_it_names(exported: Path, video: Pat
     save_record(folder, record)
     ran = commands.slt_cache("translate", video, "--model", folder)
     assert ran.code == 2 and "--set encoder.name=command:PATH" in ran.err, ran.err
+    (folder / "settings.yaml").write_text("encoder: {python: 'encoder/extract.sh'}\n", encoding="utf-8")
+    save_record(folder, record)
+    assert read_model_folder(folder).config.encoder.python is None
 
 
 def test_settings_that_the_model_was_trained_with_are_refused_for_a_model_folder(exported: Path, video: Path) -> None:
