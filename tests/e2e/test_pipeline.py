@@ -25,12 +25,14 @@ from slt_cache.runs.scoring import score_hypotheses
 from tests.helpers.commands import TINY, slt_cache
 from tests.helpers.tiny_run import succeed
 
+ONE_EPOCH = ("--set", "visual_training.epochs=1")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run folder after all commands of the tour."""
     run = tmp_path_factory.mktemp("finished") / "tiny"
-    succeed("train-visual", "--run", run, "--config", TINY)
+    succeed("train-visual", "--run", run, "--config", TINY, *ONE_EPOCH)
     succeed("extract-features", "--split", "all", "--run", run)
     succeed("train-llm", "--features", "feats.h5", "--run", run)
     succeed("eval", "--run", run)
@@ -181,7 +183,7 @@ def test_json_output_is_one_object_with_the_promised_keys(run: Path) -> None:
 
 
 def test_a_cache_of_another_encoder_is_refused_by_name(run: Path) -> None:
-    succeed("train-visual", "--run", run, "--restart", "--set", "visual_training.epochs=1")
+    succeed("train-visual", "--run", run, "--restart", "--set", "visual_training.lr=2.0e-3")
     ran = slt_cache("extract-features", "--split", "train", "--run", run)
     assert ran.code == 2
     assert "encoder_sha256: file " in ran.err
@@ -213,7 +215,7 @@ def test_the_same_seed_trains_the_same_weights_and_another_seed_others(finished:
     corpus = f"corpus.root={finished / 'corpus'}"
     for seed, same in ((0, True), (1, False)):
         run = tmp_path / str(seed)
-        succeed("train-visual", "--run", run, "--config", TINY, "--set", corpus, "--seed", str(seed))
+        succeed("train-visual", "--run", run, "--config", TINY, *ONE_EPOCH, "--set", corpus, "--seed", str(seed))
         again = load_file(run / "visual/best/encoder.safetensors")
         assert all(torch.equal(first[name], again[name]) for name in first) is same
 
@@ -251,7 +253,7 @@ def test_a_cache_without_dev_trains_and_says_how_to_add_it(run: Path) -> None:
 
 
 def test_a_retrained_encoder_comes_to_new_scores_by_following_the_advice(run: Path) -> None:
-    succeed("train-visual", "--run", run, "--restart", "--set", "visual_training.epochs=1")
+    succeed("train-visual", "--run", run, "--restart", "--set", "visual_training.lr=2.0e-3")
     succeed("extract-features", "--split", "all", "--run", run, "--restart")
     refused = slt_cache("eval", "--run", run)
     assert refused.code == 2
@@ -325,7 +327,7 @@ def test_an_edited_manifest_of_ones_own_is_noticed(finished: Path, tmp_path: Pat
 def test_a_corpus_without_dev_trains_and_keeps_the_last_weights(finished: Path, tmp_path: Path) -> None:
     own, run = own_videos(finished, tmp_path / "own", ("train", "test")), tmp_path / "run"
     language = ("--set", "llm.language=de_DE")
-    ran = slt_cache("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, *language)
+    ran = slt_cache("prepare", "tsv", "--root", own, "--run", run, "--config", TINY, *ONE_EPOCH, *language)
     assert (ran.code, "split without a clip  dev" in ran.err) == (1, True)
     ran = succeed("train-visual", "--run", run, "--json")
     assert json.loads(ran.out)["dev"] == {}
