@@ -1,5 +1,6 @@
 """`eval`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +68,7 @@ def evaluate(
     Example: slt-cache eval --split test
     """
     from slt_cache.pipeline.evaluate import evaluate as evaluate_run
+    from slt_cache.runs.eval_files import saved_scores
     from slt_cache.runs.streams import caches_named
 
     opened = options.open_run()
@@ -74,14 +76,24 @@ def evaluate(
     cache = None if not features else caches_named(opened, features)
     done = evaluate_run(opened, split, cache, model, bootstrap, manifest, without or ())
     if is_main_process():
+        whole = saved_scores(opened, model, done.split, done.references) if without else None
+        compared = [] if whole is None else [f"with all streams: {_line(whole)}"]
         options.print(
             {
                 "split": done.split,
                 "clips": len(done.references),
                 **scores_to_json(done.scores),
                 "hypotheses": str(done.table),
+                **({} if whole is None else {"with_all_streams": whole}),
             },
             f"{manifest or done.split}, {len(done.references)} clips",
             *score_lines(done.scores),
+            *compared,
             f"hypotheses: {done.table}",
         )
+
+
+def _line(scores: Mapping[str, float]) -> str:
+    from slt_cache.metrics.registry import METRICS
+
+    return ", ".join(f"{METRICS[key].label} {value:.2f}" for key, value in scores.items())

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 import torch
 
 from slt_cache.advice import CONFIG_FILE, command
+from slt_cache.checkpoints.named_files import BUILT_IN
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import AugmentationConfig, check_config
 from slt_cache.device import pick_device
@@ -88,14 +89,15 @@ def encoders_of(run: Run, specs: Specs) -> dict[str, Encoder]:
 
 
 def _with_encoder(run: Run, name: str, spec: FeatureSpec) -> Run:
-    """Returns the run with the named encoder of a spec. Weights that are not torchvision's are those of the run's
-    settings, if they name this encoder too."""
+    """Returns the run with the named encoder of a spec. A file of weights is that of the run's settings if they name
+    this encoder too; for another one, such a file counts as imagenet."""
     config, options = run.config, spec.options or {}
     last, own = (PurePath(one.partition(":")[2] or one).name for one in (name, config.encoder.name or ""))
     named = last == own  # a spec has no folders
     scales = tuple(options.get("scales", (1,)))
     encoder = {"scales": scales, "output": options.get("output"), "stride": spec.stride}
-    encoder |= {} if named else {"name": name, "weights": "imagenet"}
+    weights = config.encoder.weights
+    encoder |= {} if named else {"name": name, "weights": weights if weights in BUILT_IN else "imagenet"}
     crop = spec.crop or config.video.size
     video = {"fps": spec.fps or 0.0, "keep_rate": spec.keep_rate, "fit": spec.fit, "blank": spec.blank}
     video |= {"size": crop, "resize": spec.resize or crop}

@@ -12,6 +12,7 @@ from slt_cache.config import Config, LlmTrainingConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.errors import InputError
+from slt_cache.features.spec import IMPORTED
 from slt_cache.features.streams import CachedSplit, StreamSplit
 from slt_cache.models.adapter import fused_steps
 from slt_cache.models.llm.quantize import require_quantization
@@ -100,7 +101,15 @@ def _clips(run: Run, train_split: CachedSplit) -> list[Clip]:
     if train_split.is_imported:
         texts = zip(train_split.ids, train_split.texts, strict=True)
         return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
-    if is_made_here(run.config.llm.source) and run.config.encoder.name is None and not run.tokenizer.is_dir():
+    if is_made_here(run.config.llm.source) and _needs_stage_1(run, train_split) and not run.tokenizer.is_dir():
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)
+
+
+def _needs_stage_1(run: Run, train_split: CachedSplit) -> bool:
+    """Returns whether features come from the run's stage 1, which makes the tokenizer. Streams say where they are
+    from."""
+    if isinstance(train_split, StreamSplit):
+        return any(spec.encoder is None and spec.level != IMPORTED for spec in train_split.specs.values())
+    return run.config.encoder.name is None

@@ -99,7 +99,9 @@ def test_eval_finds_the_caches_of_the_training_and_keeps_scores_without_a_stream
     whole = (trained / "eval" / "dev.json").read_text()
     ran = slt_cache("eval", "--run", trained, "--split", "dev", "--without", "motion", "--json")
     assert ran.code == 0, ran.err
-    assert json.loads(ran.out)["hypotheses"].endswith("dev.without-motion.tsv")
+    told = json.loads(ran.out)
+    assert told["hypotheses"].endswith("dev.without-motion.tsv")
+    assert told["with_all_streams"] == json.loads(whole)["scores"]
     assert json.loads((trained / "eval" / "dev.without-motion.json").read_text())["settings"] == {"without": "motion"}
     assert (trained / "eval" / "dev.json").read_text() == whole
     tables = [(trained / "eval" / f"dev{name}.tsv").read_text() for name in ("", ".without-motion")]
