@@ -22,7 +22,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run whose stage 2 reads two encoders, which see different numbers of frames."""
     run = tmp_path_factory.mktemp("streams") / "run"
     chosen = ("compute.keep_state=false", "video.keep_rate=0.5", *TALKING, "llm_training.epochs=20")
-    words = ["--run", run, "--config", TINY, *(part for word in chosen for part in ("--set", word))]
+    words: list[str | Path] = ["--run", run, "--config", TINY, *(part for word in chosen for part in ("--set", word))]
     succeed("extract-features", "--encoder", "resnet18", "--features", run / "a.h5", *words)
     other = ("--encoder", "mobilenet_v3_large", "--set", "video.keep_rate=0.25")
     succeed("extract-features", "--features", run / "b.h5", *words, *other)
