@@ -96,7 +96,7 @@ def test_a_compiled_backbone_learns_the_same_and_is_saved_as_ever() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a drawn corpus and a stage 1 of two epochs, without any of it."""
+    """A run with a drawn corpus and a stage 1 of one epoch, without any of it."""
     folder = tmp_path_factory.mktemp("runs") / "plain"
     done = train(folder)
     assert done.code == 0, done.err
@@ -104,7 +104,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(folder: Path, *settings: str) -> Ran:
-    chosen = [word for setting in ("visual_training.epochs=2", *settings) for word in ("--set", setting)]
+    chosen = [word for setting in ("visual_training.epochs=1", *settings) for word in ("--set", setting)]
     return slt_cache("train-visual", "--run", folder, *SMALL, *chosen, "--json")
 
 

@@ -22,7 +22,7 @@ from tests.helpers.commands import TINY, slt_cache
 def test_lora_through_the_commands(tmp_path: Path) -> None:
     run, out = tmp_path / "tiny", tmp_path / "merged"
     commands = (
-        ("train-visual", "--config", TINY),
+        ("train-visual", "--config", TINY, "--set", "visual_training.epochs=1"),
         ("extract-features", "--split", "all"),
         ("train-llm", "--set", "llm.lora.r=2", "--set", "llm_training.lr=0.01"),
         ("llm", "merge", "--out", out),
