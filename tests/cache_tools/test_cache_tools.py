@@ -478,7 +478,8 @@ def test_caches_that_do_not_fit_are_not_merged(tmp_path: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder after stage 1, and a cache with two views."""
     run = tmp_path_factory.mktemp("tools") / "tiny"
-    succeed("train-visual", "--run", run, "--config", TINY, "--set", "features.views=2")
+    brief = ("--set", "features.views=2", "--set", "visual_training.epochs=1")
+    succeed("train-visual", "--run", run, "--config", TINY, *brief)
     succeed("extract-features", "--run", run)
     return run
 

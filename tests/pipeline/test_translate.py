@@ -28,7 +28,9 @@ from tests.helpers.videos import Coding, encode, x264
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_tiny(tmp_path_factory.mktemp("translate") / "tiny", "generation.batch_size=2")
+    return train_tiny(
+        tmp_path_factory.mktemp("translate") / "tiny", "generation.batch_size=2", "visual_training.epochs=1"
+    )
 
 
 @pytest.fixture(scope="module")
