@@ -30,7 +30,7 @@ FEW, MANY = 40, 1000
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = train_tiny(tmp_path_factory.mktemp("runs") / "tiny")
+    run = train_tiny(tmp_path_factory.mktemp("runs") / "tiny", "visual_training.epochs=1")
     assert slt_cache("eval", "--run", run).code == 0
     return run
 
