@@ -117,7 +117,7 @@ def _translator(
 
 def new_light_t(light_t: LightTConfig, tokenizer: Tokenizer) -> PreTrainedModel:
     """Makes an untrained Light-T that writes the tokens of a tokenizer."""
-    return make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout, tokenizer.start)
+    return make_light_t(light_t.size, len(tokenizer), tokenizer.pad, tokenizer.eos, light_t.dropout)
 
 
 def save_visual(folder: Path, model: VisualTranslator, tokenizer: Tokenizer, record: Record) -> None:

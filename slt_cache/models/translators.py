@@ -50,11 +50,9 @@ LIGHT_T_SIZES = {
 """Sizes of Light-T (Chen et al. 2024, table 7)."""
 
 
-def make_light_t(
-    size: str, vocabulary: int, pad: int, eos: int, dropout: float, start: tuple[int, ...] = ()
-) -> PreTrainedModel:
+def make_light_t(size: str, vocabulary: int, pad: int, eos: int, dropout: float) -> PreTrainedModel:
     """Makes an untrained Light-T: a pre-norm transformer with sinusoidal positions on both inputs (Chen et al. 2024,
-    4.2). `start` are the ids of the decoder prefix."""
+    4.2)."""
     shape = LIGHT_T_SIZES[size]
     config = M2M100Config(
         vocab_size=vocabulary,
@@ -76,12 +74,7 @@ def make_light_t(
         bos_token_id=None,
         decoder_start_token_id=eos,
     )
-    light_t = M2M100ForConditionalGeneration(config)
-    if pad in start:
-        # T5's start is padding, which has no position in M2M100: the tokens after it would be numbered differently in
-        # search, token by token, than in training, all at once. No id is -1.
-        light_t.get_decoder().embed_positions.padding_idx = -1
-    return light_t
+    return M2M100ForConditionalGeneration(config)
 
 
 def kind_of(

@@ -1,11 +1,13 @@
 """Light-T, the adapter before a translation model, the search for a sentence, and the loss."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from transformers import M2M100ForConditionalGeneration
 
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.models.adapter import Adapter
@@ -71,9 +73,11 @@ def test_light_t_adds_positions_to_the_sign_embeddings(tokenizer: Tokenizer) -> 
 
 @torch.no_grad()
 @pytest.mark.parametrize("start", [(0,), (9,)])
-def test_light_t_reads_token_by_token_what_it_reads_at_once(start: tuple[int, ...]) -> None:
-    """T5's start token is its padding, 0, which M2M100 gives no position."""
-    light_t = make_light_t("tiny", 20, 0, 1, 0.0, start).eval()
+def test_light_t_reads_token_by_token_what_it_reads_at_once(start: tuple[int, ...], tmp_path: Path) -> None:
+    """T5's start token is its padding, 0, which M2M100 gives no position, not in a saved one either."""
+    make_light_t("tiny", 20, 0, 1, 0.0).save_pretrained(tmp_path)
+    light_t = M2M100ForConditionalGeneration.from_pretrained(tmp_path).eval()
+    SignTranslator(DIM, light_t, start)
     signs, ids = torch.randn(1, 6, 256), torch.tensor([[*start, 5, 6, 7]])
     at_once = light_t(inputs_embeds=signs, decoder_input_ids=ids, use_cache=False).logits
     cache, steps = None, []

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.models.m2m_100.modeling_m2m_100 import M2M100SinusoidalPositionalEmbedding
 
 
 class EncoderDecoder:
@@ -22,6 +23,11 @@ class EncoderDecoder:
         """Factor of the adapter's output."""
         self.norm: float | None = None
         """Standard deviation with which sign embeddings start; None without LayerNorm."""
+        table = getattr(seq2seq.get_decoder(), "embed_positions", None)
+        if isinstance(table, M2M100SinusoidalPositionalEmbedding) and table.padding_idx in start:
+            # T5's start is padding, which has no position in M2M100 (Light-T is one): the tokens after it would be
+            # numbered differently in search, token by token, than in training, all at once. No id is -1.
+            table.padding_idx = -1
 
     @property
     def positions(self) -> int | None:
