@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from slt_cache.advice import command
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.video.head import head, orientation_of
 from slt_cache.video.packets import SUPPOSED_FPS, opened_source
@@ -55,7 +56,7 @@ def require_camera(source: str) -> None:
     if "://" in source:
         raise InputError(
             f"--camera {source}: a local camera, a file or {PIPE} is read, and no address. To read a stream: "
-            f"ffmpeg -i URL -c copy -f matroska - | slt-cache translate --camera {PIPE}"
+            f"ffmpeg -i URL -c copy -f matroska - | {command('translate', camera=PIPE)}"
         )
     if source == PIPE or (source.isdecimal() and sys.platform == "darwin"):
         return
