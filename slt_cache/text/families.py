@@ -13,10 +13,11 @@ read off the model. To add a family, write its row and call `register`. Imports 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from slt_cache.config.llm import LIGHT_T as LIGHT_T
 from slt_cache.errors import InputError
+from slt_cache.text.shapes import PublishedShape, Shape
 from slt_cache.text.sources import config_of, local_config
 from slt_cache.text.target_start import (
     code_after_eos,
@@ -28,30 +29,6 @@ from slt_cache.text.target_start import (
 
 SMALL = "small-"
 """Prefix of the values of llm.name that name a model made here; the name of the family follows."""
-
-
-class Shape(Protocol):
-    """Size of a model, common to `PublishedShape` and the settings of pre-training."""
-
-    @property
-    def layers(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def hidden(self) -> int: ...
-    @property
-    def feed_forward(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class PublishedShape:
-    """Size of the most used published model of a family."""
-
-    layers: int
-    """Layers of the encoder and of the decoder."""
-    heads: int
-    hidden: int
-    feed_forward: int
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from slt_cache.config import load_config
 from slt_cache.errors import InputError
 from slt_cache.models.llm.small import make_of_shape
 from slt_cache.runs.run import open_run
-from slt_cache.text.families import FAMILIES, PublishedShape
+from slt_cache.text.families import FAMILIES
+from slt_cache.text.shapes import PublishedShape
 from tests.helpers.commands import TINY, slt_cache
 
 

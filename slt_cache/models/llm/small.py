@@ -8,7 +8,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from slt_cache.config import LlmPretrainingConfig
 from slt_cache.models.llm.load import give_own_output_layer
-from slt_cache.text.families import Family, Shape, small_family
+from slt_cache.text.families import Family, small_family
+from slt_cache.text.shapes import Shape
 
 
 def make_small(
