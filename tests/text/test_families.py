@@ -20,13 +20,13 @@ from slt_cache.pipeline.fits_llm import language_problem, positions_of
 from slt_cache.text.families import (
     FAMILIES,
     Family,
-    PublishedShape,
     likely_family,
     register,
     small_family,
     small_names,
     start_tokens,
 )
+from slt_cache.text.shapes import PublishedShape
 from slt_cache.text.target_start import start_of_config
 from slt_cache.text.tokenizer import load_tokenizer
 
