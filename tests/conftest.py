@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from slt_cache.config import LlmPretrainingConfig, VideoConfig
+from slt_cache.features.cache import FeatureCache
 from slt_cache.models.llm.small import make_small
 from slt_cache.progress import log_to_stderr
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from tests.helpers import commands, official
+from tests.helpers.caches import add_split, facts_of, rows_of, spec_with_views
 
 BITS = 8
 """Of a frame's number, one block of the picture each."""
@@ -179,3 +181,14 @@ def train_csv(phoenix: Path) -> Path:
 @pytest.fixture
 def csl(tmp_path: Path) -> Path:
     return official.csl(tmp_path / "CSL-Daily")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> FeatureCache:
+    return add_split(tmp_path / "feats.h5", rows_of())
+
+
+@pytest.fixture
+def seen_thrice(tmp_path: Path) -> FeatureCache:
+    """Three views of each clip."""
+    return add_split(tmp_path / "views.h5", rows_of(views=3), facts_of(spec=spec_with_views(3)))

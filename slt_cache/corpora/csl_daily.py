@@ -24,6 +24,7 @@ from slt_cache.corpora.official import (
     find,
     join,
     read_table,
+    sentences_of,
     usable,
 )
 from slt_cache.corpora.pickles import load_plain
@@ -133,15 +134,7 @@ def _read_pickle(path: Path, problems: Problems) -> list[Sentence]:
     info = content.get("info") if isinstance(content, dict) else None
     if not isinstance(info, list):
         raise InputError(f"{path}: holds no list 'info'. Is this the official {PICKLE}? Get it again.")
-    sentences: list[Sentence] = []
-    for number, item in enumerate(info, start=1):
-        place = f"{path.name} item {number}"
-        sentence = _sentence(item, place)
-        if sentence is None:
-            add_issue(problems, UNREADABLE_ROW, f"{place}: no name and label_char")
-        else:
-            sentences.append(sentence)
-    return sentences
+    return sentences_of(info, path, _sentence, "no name and label_char", problems)
 
 
 def _sentence(item: Any, place: str) -> Sentence | None:

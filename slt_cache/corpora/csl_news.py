@@ -10,7 +10,7 @@ from slt_cache.config import CorpusConfig
 from slt_cache.corpora.base import Corpus, CorpusScan, Problems
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.cuts import Cut, scan_cuts
-from slt_cache.corpora.official import UNREADABLE_ROW, Sentence, add_issue, read_json
+from slt_cache.corpora.official import Sentence, read_json, sentences_of
 from slt_cache.corpora.own_splits import splits_of
 from slt_cache.corpora.search import files_below, first_named, name_of, videos_by_name
 from slt_cache.errors import InputError
@@ -28,14 +28,7 @@ def read_csl_news(root: Path, dev_share: float, test_share: float) -> CorpusScan
     content = read_json(path)
     if not isinstance(content, list):
         raise InputError(f"{path}: holds no list of clips. Is this the official file? Get it again.")
-    sentences: list[Sentence] = []
-    for number, item in enumerate(content, start=1):
-        place = f"{path.name} item {number}"
-        sentence = _sentence(item, place)
-        if sentence is None:
-            add_issue(problems, UNREADABLE_ROW, f"{place}: no video and text")
-        else:
-            sentences.append(sentence)
+    sentences = sentences_of(content, path, _sentence, "no video and text", problems)
     if content and not sentences:
         raise InputError(f"{path}: none of its {len(content):,} items has a video and a text. Get the file again.")
     split_of = splits_of({_programme(one.id): () for one in sentences}, dev_share, test_share)

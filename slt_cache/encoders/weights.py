@@ -72,7 +72,7 @@ def _imagenet_weights(kind: Backbone) -> Mapping[str, torch.Tensor]:
     except OSError as error:
         raise UnreachableWeights(
             f"encoder.weights imagenet: could not be downloaded ({error}). Download {kind.imagenet.url} elsewhere and "
-            "set encoder.weights to its path, or encoder.weights=none to train from scratch."
+            "set encoder.weights to its path, or encoder.weights=none to start from random weights."
         ) from error
 
 

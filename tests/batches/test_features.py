@@ -1,6 +1,5 @@
 """Batches of cached features: views that follow from the seed, padding, worker processes."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,22 +14,7 @@ from tests.helpers.caches import (
     IDS,
     LENGTHS,
     TEXTS,
-    add_split,
-    facts_of,
-    rows_of,
-    spec_with_views,
 )
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> FeatureCache:
-    return add_split(tmp_path / "feats.h5", rows_of())
-
-
-@pytest.fixture
-def seen_thrice(tmp_path: Path) -> FeatureCache:
-    """Three views of each clip."""
-    return add_split(tmp_path / "views.h5", rows_of(views=3), facts_of(spec=spec_with_views(3)))
 
 
 def views_seen(data: CachedClips, cache: FeatureCache, epochs: int) -> list[list[int]]:

