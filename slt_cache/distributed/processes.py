@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from slt_cache.distributed.work_queue import WorkQueue
+from slt_cache.distributed.work_queue import WorkQueue, requiring_others
 from slt_cache.errors import InputError, SltCacheError
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def join() -> None:
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store = PrefixStore("processes", queue.store)
-    with _others():
+    with requiring_others():
         distributed.init_process_group(backend, store=store, rank=queue.rank, world_size=queue.size, timeout=PATIENCE)
     _queue = queue
 
@@ -84,7 +84,7 @@ def all_reduce_sum(values: Sequence[float], error: Exception | None = None) -> l
     from torch import distributed
 
     tensor = torch.tensor([*values, float(error is not None)], dtype=torch.float64)
-    with _others():
+    with requiring_others():
         _look_while(distributed.all_reduce(tensor, async_op=_asked is not None))
     *sums, failed = tensor.tolist()
     if failed:
@@ -216,15 +216,6 @@ def _all_of(mine: T) -> list[T]:
     from torch import distributed
 
     parts: list[T] = [mine] * size()
-    with _others():
+    with requiring_others():
         distributed.all_gather_object(parts, mine)
     return parts
-
-
-@contextmanager
-def _others() -> Iterator[None]:
-    """Runs a block that only fails if another process is gone."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise SltCacheError(f"another process of this run has ended; its message says why. ({error})") from error

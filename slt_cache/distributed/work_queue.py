@@ -8,11 +8,23 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from slt_cache.errors import SltCacheError
+
 FOREVER = timedelta(days=30)
+
+
+@contextmanager
+def requiring_others() -> Iterator[None]:
+    """Runs a block that only fails if another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise SltCacheError(f"another process of this run has ended; its message says why. ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -56,9 +68,11 @@ class WorkQueue:
         return self.store is not None and bool(self.store.check([name]))
 
     def await_published(self, name: str) -> Any:
-        """Waits for a published value and returns it."""
-        self.store.wait([name], FOREVER)
-        return json.loads(self.store.get(name))
+        """Waits for a published value and returns it. Raises SltCacheError if the process that holds the store is
+        gone."""
+        with requiring_others():
+            self.store.wait([name], FOREVER)
+            return json.loads(self.store.get(name))
 
     def claim_next(self, name: str, count: int) -> Iterator[int]:
         """Yields numbers below `count`, each claimed by one process only."""

@@ -106,7 +106,9 @@ def extract(
         return _run_other_process(works, queue)
     try:
         with exclusive(parts_folder(cache) / "lock", str(cache)):
-            return _run_main_process(run, cache, works, queue, allow_missing, restart)
+            done = _run_main_process(run, cache, works, queue, allow_missing, restart)
+        list(queue.await_all("plan"))  # it may hold their store, and have had nothing to do
+        return done
     except BaseException:
         queue.publish("plan", None)  # for those who still wait for it
         raise
@@ -120,6 +122,7 @@ def _run_other_process(works: dict[str, SplitWork], queue: WorkQueue) -> list[Ex
         raise SltCacheError("the main process has stopped; see its message.")
     for split, numbers in plan.items():
         works[split].make_all(numbers, queue)
+    list(queue.await_all("plan"))
     return []
 
 

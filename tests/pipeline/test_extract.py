@@ -6,17 +6,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from slt_cache.distributed.work_queue import WorkQueue
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.parts import parts_folder
 from slt_cache.features.verify import cache_problems
 from slt_cache.locks import exclusive
+from slt_cache.pipeline import extract as pipeline
 from slt_cache.runs.run import open_run
 from slt_cache.video.chunks import ChunkReader, ClipEnd, ClipView
 from slt_cache.video.stream import UnreadableVideo
@@ -88,6 +92,20 @@ def test_a_team_of_processes_writes_the_same_bytes(trained: Path, run: Path, tmp
     assert said.count("train: 19 clips") + said.count("of 19 clips") == 1  # one process speaks
     assert extract(trained, "--features", run / "alone.h5", "--set", "features.clips_per_part=4").code == 0
     assert (run / "feats.h5").read_bytes() == (run / "alone.h5").read_bytes()
+
+
+def test_the_main_process_stays_until_the_others_know_that_there_is_nothing_to_do(trained: Path) -> None:
+    from torch.distributed import HashStore
+
+    store, run = HashStore(), open_run(trained)
+    with ThreadPoolExecutor(2) as team:
+        first = team.submit(pipeline.extract, run, ["dev"], run.features, queue=WorkQueue(0, 2, store))
+        while not store.check(["plan"]):
+            time.sleep(0.01)
+        with pytest.raises(TimeoutError):  # the store that the other reads may be its own
+            first.result(timeout=1)
+        assert pipeline.extract(run, ["dev"], run.features, queue=WorkQueue(1, 2, store)) == []
+        assert [one.fresh for one in first.result(timeout=60)] == [False]
 
 
 def test_a_second_extraction_into_the_same_file_stops_and_names_the_first(run: Path) -> None:
