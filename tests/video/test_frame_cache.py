@@ -13,12 +13,9 @@ import pytest
 import torch
 
 from slt_cache.batches.clips import AugmentedClips, clip_loader
-from slt_cache.config import AugmentationConfig, Config, VideoConfig
+from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
-from slt_cache.errors import InputError
 from slt_cache.files import temporary_path
-from slt_cache.pipeline import open_frame_cache as pipeline
-from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video import frame_cache
 from slt_cache.video.frame_cache import FrameCache
@@ -261,32 +258,6 @@ def test_it_changes_no_record() -> None:
         video = VideoConfig(frame_cache=asked)
         assert "frame_cache" not in video.recorded()
         assert VideoConfig.model_validate(video.recorded()) == VideoConfig()
-
-
-def test_the_estimate_of_the_bytes_is_said_and_the_room_required(
-    clips: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = Config(video=VIDEO.model_copy(update={"frame_cache": True}))
-    run = Run(tmp_path / "run", config)
-    assert pipeline.cache_bytes(clips[:4], config) == (9 + 12 + 15 + 18) * 3 * 36 * 36
-    steady = config.model_copy(update={"augmentation": AugmentationConfig(phase=False)})
-    assert pipeline.cache_bytes(clips[:4], steady) == (9 + 12 + 15 + 18) // 4 * 3 * 36 * 36 + 3 * 36 * 36 // 2
-    cache = pipeline.open_frame_cache(run, clips)
-    assert cache is not None
-    assert cache.folder == tmp_path / "run" / "frames"
-    assert "0.0 GB of frames of 5 clips" in capsys.readouterr().err
-    for clip in clips:
-        cache.read(clip, 0)
-    assert pipeline.open_frame_cache(run, clips) is not None
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    named = config.model_copy(update={"video": VIDEO.model_copy(update={"frame_cache": str(tmp_path / "disk")})})
-    with pytest.raises(InputError, match=r"disk.*are free\. Make room"):
-        pipeline.open_frame_cache(Run(tmp_path / "run", named), clips)
-
-
-def test_off_means_no_cache(clips: list[Clip], tmp_path: Path) -> None:
-    assert pipeline.open_frame_cache(Run(tmp_path, Config()), clips) is None
 
 
 def test_the_header_is_a_line_of_json(clips: list[Clip], cache: FrameCache) -> None:
