@@ -95,7 +95,7 @@ def test_a_team_of_processes_writes_the_same_bytes(trained: Path, run: Path, tmp
 
 
 def test_the_main_process_stays_until_the_others_know_that_there_is_nothing_to_do(trained: Path) -> None:
-    from torch.distributed.distributed_c10d import HashStore
+    from torch._C._distributed_c10d import HashStore
 
     store, run = HashStore(), open_run(trained)
     with ThreadPoolExecutor(2) as team:
