@@ -196,9 +196,9 @@ def log_once(message: str, log: Callable[[str], None]) -> None:
 def _logged_by_main_process(queue: WorkQueue) -> str | None:
     try:
         queue.store.wait(["said"], GRACE)
-    except RuntimeError:
+        return str(queue.await_published("said"))
+    except (RuntimeError, SltCacheError):
         return None
-    return str(queue.await_published("said"))
 
 
 def _raise_first(error: Exception | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from slt_cache.corpora.characters import normalized
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
-from slt_cache.reading import read_as
+from slt_cache.reading import read_as, read_object
 from slt_cache.text.families import start_tokens
 from slt_cache.text.pretrained import loading
 from slt_cache.text.sources import source_of
@@ -141,6 +141,9 @@ def load_inner(name: str) -> Any:
         inner = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
     except Exception:  # each class fails in its own way
         _require_vocabulary(Path(name), VOCABULARY_FILES)
+        config = Path(name) / "tokenizer_config.json"
+        if config.is_file() and read_object(config).get("eos_token", "") is None:
+            raise _no_end_token(name) from None
         raise
     own = [file for file in inner.vocab_files_names.values() if file != "tokenizer_config.json"]
     if own:  # ByT5 has none
@@ -151,10 +154,14 @@ def load_inner(name: str) -> Any:
 def require_end_token(name: str, inner: Any) -> None:
     """Raises InputError for a tokenizer of transformers without end token."""
     if inner.eos_token_id is None:
-        raise InputError(
-            f"llm.name {name}: its tokenizer has no end token, so generation would never stop. Set one in its "
-            'tokenizer_config.json, such as "eos_token": "</s>".'
-        )
+        raise _no_end_token(name)
+
+
+def _no_end_token(name: str) -> InputError:
+    return InputError(
+        f"llm.name {name}: its tokenizer has no end token, so generation would never stop. Set one in its "
+        'tokenizer_config.json, such as "eos_token": "</s>".'
+    )
 
 
 def _require_vocabulary(folder: Path, files: Sequence[str]) -> None:
