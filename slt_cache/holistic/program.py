@@ -14,6 +14,7 @@ import os
 import struct
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 GROUPS = (
@@ -22,6 +23,8 @@ GROUPS = (
     ("right_hand_landmarks", 21),
     ("face_landmarks", 468),
 )
+DRAWING = ("cv2", "matplotlib", "matplotlib.pyplot")
+"""Modules that MediaPipe imports to draw landmarks, which nothing here does."""
 
 
 def main() -> None:
@@ -29,6 +32,7 @@ def main() -> None:
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries may print
     try:
+        _replace_drawing()
         import mediapipe
 
         new_clip = mediapipe.solutions.holistic.Holistic
@@ -46,6 +50,15 @@ def main() -> None:
             holistic = new_clip()  # it tracks a person from frame to frame, so another clip must not go on from here
         elif not _answer(holistic, requests, answers, (height, width, 3)):
             return
+
+
+def _replace_drawing() -> None:
+    """Puts an empty module in the place of each one for drawing that is not installed."""
+    for name in DRAWING:
+        try:
+            __import__(name)
+        except ImportError:
+            sys.modules[name] = ModuleType(name)
 
 
 def _answer(holistic: Any, requests: Any, answers: Any, shape: tuple[int, int, int]) -> bool:

@@ -38,6 +38,15 @@ def test_an_interpreter_that_cannot_run_it_says_why(
         installed.__wrapped__(None)
 
 
+def test_modules_for_drawing_need_not_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = write_fake_mediapipe(tmp_path) / "mediapipe" / "__init__.py"
+    package.write_text("import cv2\nimport matplotlib.pyplot as plt\n" + package.read_text())
+    for name in ("cv2", "matplotlib"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('no {name}')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert installed.__wrapped__(None).mediapipe == "0.10.21"
+
+
 def test_a_path_that_is_no_interpreter_is_named(tmp_path: Path) -> None:
     with pytest.raises(NoMediaPipe, match="No such file or directory"):
         installed(str(tmp_path / "python"))
