@@ -24,6 +24,11 @@ class Targets:
         """Number of target tokens that count in the loss."""
         return int((self.labels != IGNORED).sum())
 
+    @property
+    def clips(self) -> int:
+        """Number of clips that count in the loss."""
+        return int((self.labels != IGNORED).any(1).sum())
+
     def uncounted(self) -> "Targets":
         """Returns the same targets with no token counting in the loss."""
         return Targets(self.decoder_input_ids, torch.full_like(self.labels, IGNORED))

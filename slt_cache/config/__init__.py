@@ -20,6 +20,7 @@ from slt_cache.config.load import (
     shipped_configs,
     stated_in,
 )
+from slt_cache.config.objective import CROSS_ENTROPY
 from slt_cache.config.optimizer import BLEU4, OptimizerConfig
 from slt_cache.config.run import ComputeConfig, Config
 from slt_cache.config.section import expanded
@@ -28,6 +29,7 @@ from slt_cache.config.visual import OF_NAMED, EncoderConfig, FeaturesConfig, Lig
 __all__ = [
     "BLEU4",
     "CAUSAL",
+    "CROSS_ENTROPY",
     "OF_NAMED",
     "WHOLE_LR",
     "AugmentationConfig",

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from slt_cache.config.objective import Terms, require_terms
 from slt_cache.config.optimizer import OptimizerConfig
 from slt_cache.config.section import Probability, Section
 
@@ -68,6 +69,12 @@ class LlmTrainingConfig(OptimizerConfig):
     checkpointing: bool = False
     """Activation checkpointing of the LLM: recompute the activations of its layers in the backward pass instead of
     storing them. Same results in less memory and more time; encoder.checkpointing is that of the visual encoder."""
+    objective: Terms | None = None
+    """Terms of the loss in a training from the cache, as visual_training.objective names them, for an LLM that is an
+    encoder-decoder; signcl, which only shapes the visual encoder, is none. null: the cross-entropy alone, but for
+    light-t those of visual_training.objective."""
+    objective_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Weights of the terms, as in visual_training.objective_weights."""
     patience: PositiveInt | None = 10
     evaluate_every: PositiveInt = 1
     """Epochs between evaluations on dev."""
@@ -77,8 +84,14 @@ class LlmTrainingConfig(OptimizerConfig):
         elsewhere. Those that were added later are omitted at their defaults, so older records still compare equal."""
         recorded = super().recorded()
         del recorded["seed"], recorded["checkpointing"]
-        usual = {"channel_dropout": 0.0, "temporal": None, "stream_fusion": CHANNELS, "stream_dropout": 0.0}
+        usual: dict[str, Any] = {"channel_dropout": 0.0, "temporal": None, "stream_fusion": CHANNELS}
+        usual |= {"stream_dropout": 0.0, "objective": None, "objective_weights": {}}
         return {name: value for name, value in recorded.items() if name not in usual or value != usual[name]}
+
+    @model_validator(mode="after")
+    def _weights_of_terms(self) -> "LlmTrainingConfig":
+        require_terms(self.objective_weights, self.objective or ())
+        return self
 
     @property
     def of_translator(self) -> dict[str, Any]:

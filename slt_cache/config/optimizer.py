@@ -1,6 +1,6 @@
 """Settings that all trainings share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     Field,
@@ -40,8 +40,13 @@ class OptimizerConfig(Section):
     patience: PositiveInt | None = None
     """Evaluations without a better dev score (`select_by`) before training stops; null: never."""
 
+    later: ClassVar[tuple[str, ...]] = ("accumulate", "select_by")
+    """Fields that were added later."""
+
     def recorded(self) -> dict[str, Any]:
         """Returns the settings as training records hold them. Fields that were added later are omitted at their
         default, so older records still compare equal."""
-        later = {"accumulate": 1, "select_by": BLEU4}
-        return {key: value for key, value in self.model_dump(mode="json").items() if (key, value) not in later.items()}
+        changed = self.model_dump(mode="json", exclude_defaults=True)
+        return {
+            key: value for key, value in self.model_dump(mode="json").items() if key not in self.later or key in changed
+        }

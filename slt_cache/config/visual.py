@@ -1,6 +1,6 @@
 """Settings of stage 1 (the visual encoder with Light-T) and of the cached features."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from slt_cache.config.objective import CROSS_ENTROPY, Terms, require_terms
 from slt_cache.config.optimizer import OptimizerConfig
 from slt_cache.config.section import PathName, Probability, Section, _without_off, require_init_from
 
@@ -108,16 +109,29 @@ class VisualTrainingConfig(OptimizerConfig):
     """Momentum of SGD."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
     """Betas of AdamW."""
+    objective: Terms = (CROSS_ENTROPY,)
+    """Terms of the loss: cross-entropy, which is always one (FLa-LLM), and any of contrastive (GFSLT-VLP), cico (CiCo),
+    signcl (SignCL) and denoising (GFSLT-VLP); slt_cache/training/objectives/ describes each."""
+    objective_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Weights of the terms, such as `--set visual_training.objective_weights.signcl=0.1`; a term that is not named has
+    weight 1, signcl 0.01."""
     evaluate_every: PositiveInt = 1
     """Epochs between evaluations on dev."""
     keep_epochs: tuple[PositiveInt, ...] = ()
     """Epochs whose weights are kept in addition to the best ones, in `visual/epochs/N` (paper, figure 4)."""
+
+    later: ClassVar[tuple[str, ...]] = (*OptimizerConfig.later, "objective", "objective_weights")
 
     def recorded(self) -> dict[str, Any]:
         """Returns the settings without `keep_epochs`, which does not change the best weights."""
         settings = super().recorded()
         del settings["keep_epochs"]
         return settings
+
+    @model_validator(mode="after")
+    def _weights_of_terms(self) -> "VisualTrainingConfig":
+        require_terms(self.objective_weights, self.objective)
+        return self
 
 
 class FeaturesConfig(Section):

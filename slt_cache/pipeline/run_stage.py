@@ -32,6 +32,7 @@ from slt_cache.progress import log, size_text
 from slt_cache.runs.saved_settings import save_settings
 from slt_cache.runs.unfinished import BEST
 from slt_cache.training.loop import train
+from slt_cache.training.objectives.model import bare
 from slt_cache.training.state import STATE_FILE, TrainerState
 from slt_cache.training.task import TrainerOptions
 
@@ -133,7 +134,7 @@ def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> tuple[Traine
     compute, device = run.config.compute, require_resources(run, stage.loop)
     torch.manual_seed(run.config.seed)
     task = stage.make_task(device)
-    taken = [] if resumed else stage.initialize(task.model)
+    taken = [] if resumed else stage.initialize(bare(task.model))
     log_effective_batch(task.name, stage.loop)
     if size() > 1 and compute.sync_batchnorm:
         from slt_cache.encoders.sync_batchnorm import sync_batch_norms  # needs a torch built with distributed

@@ -16,6 +16,7 @@ from slt_cache.batches.features import feature_loader, require_positions, requir
 from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.translator import load_llm, save_llm, save_llm_record
+from slt_cache.config import CROSS_ENTROPY
 from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.search import decode_cached, truncation_notice
 from slt_cache.device import pick_device
@@ -34,6 +35,8 @@ from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import rounded, score_hypotheses
 from slt_cache.runs.streams import Caches, recorded_paths
 from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.objectives.base import Setup
+from slt_cache.training.objectives.model import with_objectives
 from slt_cache.training.tasks.llm import FromCacheTask
 
 
@@ -66,6 +69,11 @@ class CacheStage(Stage):
     @abstractmethod
     def own_settings(self) -> dict[str, Any]:
         """Settings that determine the weights, besides cache and seed."""
+
+    @property
+    def objective(self) -> tuple[tuple[str, ...], Mapping[str, float]]:
+        """Terms of the loss, and weights of some."""
+        return (CROSS_ENTROPY,), {}
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -111,7 +119,7 @@ class CacheStage(Stage):
         lr, adapter_lr = self.lrs
         return FromCacheTask(
             self.name,
-            model,
+            with_objectives(model, *self.objective, Setup(model.kind.width, self.tokenizer, self.run.config.seed)),
             loader,
             lr=lr,
             adapter_lr=adapter_lr,

@@ -1,7 +1,7 @@
 """Trainings on videos: stage 1, and the LLM trained together with parts of the encoder."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from slt_cache.batches.clips import clip_loader
 from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.named_files import encoder_settings
 from slt_cache.checkpoints.record import Record, different_settings, read_record, whole_record
-from slt_cache.config import GenerationConfig, LlmTrainingConfig, VisualTrainingConfig
+from slt_cache.config import CROSS_ENTROPY, GenerationConfig, LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.fingerprint import manifest_sha256, videos_sha256
 from slt_cache.corpora.registry import language_code
@@ -34,6 +34,8 @@ from slt_cache.progress import progress_counter
 from slt_cache.runs.scoring import rounded, score_hypotheses
 from slt_cache.runs.unfinished import BEST
 from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.objectives.base import Setup
+from slt_cache.training.objectives.model import with_objectives
 from slt_cache.training.task import LAST
 from slt_cache.training.tasks.visual import FromPixelsTask
 from slt_cache.video.chunks import ChunkReader, plain
@@ -61,7 +63,13 @@ class VideoStage(Stage):
     def make_model(self) -> VisualTranslator: ...
 
     @abstractmethod
-    def make_optimizer(self, model: VisualTranslator) -> Optimizer: ...
+    def make_optimizer(self, model: Any) -> Optimizer:
+        """Makes the optimizer of a model with all terms of its loss."""
+
+    @property
+    def objective(self) -> tuple[tuple[str, ...], Mapping[str, float]]:
+        """Terms of the loss, and weights of some."""
+        return (CROSS_ENTROPY,), {}
 
     @abstractmethod
     def save(self, folder: Path, model: VisualTranslator, record: Record) -> None:
@@ -117,6 +125,8 @@ class VideoStage(Stage):
     def make_task(self, device: torch.device) -> FromPixelsTask:
         config = self.run.config
         model = with_passes(self.make_model(), config)
+        setup = Setup(model.translator.kind.width, self.tokenizer, config.seed, config.video.keep_every)
+        trained = with_objectives(model, *self.objective, setup)
         warn_of_memory(model, config, self.loop, self.train_clips, device)
         loader = clip_loader(
             self.train_clips,
@@ -132,9 +142,9 @@ class VideoStage(Stage):
         )
         return FromPixelsTask(
             self.name,
-            model,
+            trained,
             loader,
-            optimizer=partial(self.make_optimizer, model),
+            optimizer=partial(self.make_optimizer, trained),
             evaluate=partial(self.dev_scores, model, device, config.generation.on_dev),
             save_best=partial(self.save_best, model),
             epoch_ended=partial(self.keep_epoch, model),

@@ -1,6 +1,6 @@
 """Stage 2 as a command: feature cache in, `llm/` of the run folder out. Opens no video."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 from slt_cache.batches.features import require_positions
 from slt_cache.checkpoints.record import Record
-from slt_cache.config import Config, LlmTrainingConfig
+from slt_cache.config import CROSS_ENTROPY, Config, LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.errors import InputError
@@ -28,8 +28,9 @@ from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.streams import Caches
 from slt_cache.runs.variants import LLM, SCRATCH
-from slt_cache.text.families import is_made_here, small_positions
+from slt_cache.text.families import LIGHT_T, is_made_here, small_positions
 from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.objectives.registry import require_gradient
 
 
 def train_llm(run: Run, cache: Caches, restart: bool = False) -> Record:
@@ -39,6 +40,7 @@ def train_llm(run: Run, cache: Caches, restart: bool = False) -> Record:
     # Whatever the training needs must not fail after an LLM was pre-trained, or after the first epoch.
     require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
     preset_of(config)
+    _objective(config)
     variant, command = LLM if config.llm.pretrained else SCRATCH, run.command("train-llm")
     require_begun(run, run.folder / variant.name, command)
     join()
@@ -73,11 +75,18 @@ class LlmStage(CacheStage):
         return self.loop.lr, self.loop.adapter_lr
 
     @property
+    def objective(self) -> tuple[tuple[str, ...], Mapping[str, float]]:
+        return _objective(self.run.config)
+
+    @property
     def own_settings(self) -> dict[str, Any]:
+        names, weights = self.objective
+        inherited = self.loop.objective is None and names != (CROSS_ENTROPY,)
         return {
             "tokenizer_sha256": self.tokenizer.sha256,
             **self.llm.made_of,
             "llm_training": self.loop.recorded(),
+            **({"objective": {"terms": list(names), "weights": dict(weights)}} if inherited else {}),
         }
 
     def initialize(self, model: SignTranslator) -> list[str]:
@@ -85,6 +94,17 @@ class LlmStage(CacheStage):
 
     def make_model(self) -> SignTranslator:
         return self.llm.translator(self.splits.train.dim, **self.loop.of_translator)
+
+
+def _objective(config: Config) -> tuple[tuple[str, ...], Mapping[str, float]]:
+    """Returns the terms of the loss and weights of some: a Light-T has those of stage 1 unless others are set. Raises
+    InputError for one that cached features give no gradient."""
+    own, first = config.llm_training, config.visual_training
+    is_light_t = own.objective is None and config.llm.source == LIGHT_T
+    loop: VisualTrainingConfig | LlmTrainingConfig = first if is_light_t else own
+    names = loop.objective or (CROSS_ENTROPY,)
+    require_gradient(names, "visual_training.objective" if is_light_t else "llm_training.objective")
+    return names, loop.objective_weights
 
 
 def _check_of_small(config: Config, split: CachedSplit) -> Callable[[Tokenizer], None]:

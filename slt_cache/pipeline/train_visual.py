@@ -1,10 +1,11 @@
 """Stage 1 as a command: clips in, `visual/` of the run folder out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 
 from slt_cache.checkpoints.record import Record, whole_record
@@ -80,6 +81,10 @@ class VisualStage(VideoStage):
         }
 
     @property
+    def objective(self) -> tuple[tuple[str, ...], Mapping[str, float]]:
+        return self.loop.objective, self.loop.objective_weights
+
+    @property
     def keep_epochs(self) -> tuple[int, ...]:
         return self.loop.keep_epochs
 
@@ -91,7 +96,7 @@ class VisualStage(VideoStage):
         config = self.run.config
         return new_visual_translator(config.encoder, config.video, config.light_t, self.tokenizer)
 
-    def make_optimizer(self, model: VisualTranslator) -> Optimizer:
+    def make_optimizer(self, model: nn.Module) -> Optimizer:
         return visual_optimizer(model, self.loop)
 
     def save(self, folder: Path, model: VisualTranslator, record: Record) -> None:

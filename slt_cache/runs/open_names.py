@@ -9,6 +9,7 @@ from slt_cache.errors import InputError
 from slt_cache.metrics.presets import PRESETS
 from slt_cache.metrics.registry import METRICS
 from slt_cache.runs.settings_use import value_of
+from slt_cache.training.objectives.registry import OBJECTIVES
 
 REGISTRIES: Mapping[str, Iterable[str]] = {
     "corpus.name": CORPORA,
@@ -16,6 +17,8 @@ REGISTRIES: Mapping[str, Iterable[str]] = {
     "scoring.metrics": METRICS,
     "visual_training.select_by": METRICS,
     "llm_training.select_by": METRICS,
+    "visual_training.objective": OBJECTIVES,
+    "llm_training.objective": OBJECTIVES,
 }
 """Permitted names of each setting, `section.key`, or of each entry of its list."""
 

@@ -43,6 +43,7 @@ _TEXT = tuple(f"llm_pretraining.{name}" for name in ("objective", "text", "sente
 UPSTREAM = {"visual": ("llm", *_TEXT), "pretrained": ("llm",)}
 """Settings that a stage shares with a later one, whose result they outdate."""
 
+_TERMS = ("visual_training.objective", "visual_training.objective_weights")
 _SCORED = ("generation", "scoring", "compute")
 _LLM = ("seed", "corpus", "features", *NAMED_ENCODER, "llm", "llm_pretraining", "llm_training", *_SCORED)
 PIXELS = ("video", "augmentation", "encoder")
@@ -63,7 +64,7 @@ USED = {
     "extract-features --encoder": ("features", "compute", *PIXELS),
     "llm pretrain": ("seed", "corpus", "llm", "llm_pretraining", "compute"),
     "train-llm": _LLM,
-    "train-llm light-t": (*_LLM, "light_t", "control.lr"),
+    "train-llm light-t": (*_LLM, "light_t", "control.lr", *_TERMS),
     "train-llm unfrozen": (*_LLM, *PIXELS),
     "train-joint": (*_LLM, *PIXELS),
     "eval": ("features", *NAMED_ENCODER, *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),

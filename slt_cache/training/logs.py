@@ -16,12 +16,13 @@ from slt_cache.errors import InputError
 from slt_cache.files import write_text
 from slt_cache.metrics.base import Metric
 from slt_cache.reading import first_line
-from slt_cache.training.progress_bar import duration
+from slt_cache.training.progress_bar import duration, loss_text
 from slt_cache.training.state import TrainerState
 from slt_cache.training.trackers import Tracker
 from slt_cache.write_errors import write_errors
 
 METRICS_FILE = LOG_FILE
+NO_TERMS: Mapping[str, float] = {}
 
 
 class MetricsLog:
@@ -39,22 +40,31 @@ class MetricsLog:
         kept = [line for line in read_metrics(path) if _done(line, progress)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
-    def step(self, progress: TrainerState, loss: float, lr: float, norms: Mapping[str, float]) -> None:
-        """Logs the last optimizer step."""
+    def step(
+        self,
+        progress: TrainerState,
+        loss: float,
+        lr: float,
+        norms: Mapping[str, float],
+        terms: Mapping[str, float] = NO_TERMS,
+    ) -> None:
+        """Logs the last optimizer step; `terms` are those of its loss besides the cross-entropy."""
         place = {"epoch": progress.epoch + 1, "step": progress.step}
-        self._append({"kind": "step", **place, "loss": loss, "lr": lr, **norms})
-        self._track({"train/loss": loss, "train/lr": lr, **norms}, progress.step)
+        values = {"loss": loss, **_of_terms(terms), "lr": lr}
+        self._append({"kind": "step", **place, **values, **norms})
+        self._track({**_below("train", values), **norms}, progress.step)
 
     def epoch(self, name: str, progress: TrainerState, scores: dict[str, float], left: float | None) -> None:
         """Logs the current epoch once it is complete; `left` is the remaining time in seconds."""
-        epoch, loss, seconds = progress.epoch + 1, progress.mean_loss, progress.seconds
+        epoch, loss, terms, seconds = progress.epoch + 1, progress.mean_loss, progress.mean_terms, progress.seconds
         place = {"epoch": epoch, "step": progress.step}
-        self._append({"kind": "epoch", **place, "loss": loss, "seconds": seconds, "dev": scores})
-        dev = {f"dev/{metric}": score for metric, score in scores.items()}
-        self._track({"epoch/number": epoch, "epoch/loss": loss, "epoch/seconds": seconds, **dev}, progress.step)
+        values = {"loss": loss, **_of_terms(terms), "seconds": seconds}
+        self._append({"kind": "epoch", **place, **values, "dev": scores})
+        tracked = {"epoch/number": epoch, **_below("epoch", values), **_below("dev", scores)}
+        self._track(tracked, progress.step)
         reached = f", dev {self.metric.label} {scores[self.metric.key]:.{self.metric.decimals}f}" if scores else ""
         rest = f", {duration(left)} left" if left else ""
-        self.log(f"{name} epoch {epoch}: loss {loss:.3f}{reached}, {seconds:.0f} s{rest}")
+        self.log(f"{name} epoch {epoch}: {loss_text(loss, terms)}{reached}, {seconds:.0f} s{rest}")
 
     def log(self, line: str) -> None:
         """Prints a line on the terminal, above any progress bar."""
@@ -80,6 +90,14 @@ class MetricsLog:
 
     def _tracking(self) -> AbstractContextManager[None]:
         return write_errors(self.path.with_name("the files of the tracker"), "what was saved before is kept")
+
+
+def _of_terms(terms: Mapping[str, float]) -> dict[str, float]:
+    return {f"loss/{name}": value for name, value in terms.items()}
+
+
+def _below(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for name, value in values.items()}
 
 
 def _done(line: dict[str, Any], progress: TrainerState) -> bool:

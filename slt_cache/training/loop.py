@@ -17,7 +17,7 @@ from slt_cache.config import OptimizerConfig
 from slt_cache.device import peak_memory
 from slt_cache.distributed.processes import is_main_process, rank, size, stopping_together
 from slt_cache.training.logs import METRICS_FILE, MetricsLog
-from slt_cache.training.progress_bar import EpochBar
+from slt_cache.training.progress_bar import EpochBar, loss_text
 from slt_cache.training.schedule import Schedule
 from slt_cache.training.signals import Interrupts
 from slt_cache.training.state import TrainerState, TrainingState
@@ -148,16 +148,16 @@ class _Training:
                 self.train_step.set_lr(schedule.lr_factor(progress))
                 with self.interrupts.held():
                     update = self._update(group)
-                bar.update(update.loss, group.units, progress.dev, schedule.left(progress))
+                bar.update(loss_text(update.loss, update.terms), group.units, progress.dev, schedule.left(progress))
 
     def _update(self, group: MicroBatches) -> StepResult:
         """Takes one optimizer step and records it."""
         logged = (self.progress.step + 1) % LOG_EVERY == 0
         update = self.train_step(group, self.watched if logged else {})
-        self.progress.updated(len(group.batches), update.loss, update.tokens)
+        self.progress.updated(len(group.batches), update.loss, update.tokens, update.terms)
         self.state.remember_random()
         if logged:
-            self.log.step(self.progress, update.loss, self.train_step.lr, update.norms)
+            self.log.step(self.progress, update.loss, self.train_step.lr, update.norms, update.terms)
         if group.save:
             self._save_state()
         return update

@@ -1,6 +1,7 @@
 """Progress bar of a training on the terminal: progress, speed and the remaining time."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from tqdm import tqdm
@@ -29,13 +30,13 @@ class EpochBar:
             dynamic_ncols=True,
         )
 
-    def update(self, loss: float, units: int, dev: dict[str, float], left: float | None) -> None:
+    def update(self, loss: str, units: int, dev: dict[str, float], left: float | None) -> None:
         """Advances by one step that read `units` frames, steps or tokens; `left` is the remaining time in seconds."""
         self.units += units
         if self.bar.disable:
             return
         rate = self.units / max(time.monotonic() - self.begun, 1e-9)
-        shown = [f"loss {loss:.3f}", f"{rate:,.0f} {self.unit}/s"]
+        shown = [loss, f"{rate:,.0f} {self.unit}/s"]
         if left is not None:
             shown.append(f"{duration(left)} left")
         if dev:
@@ -51,3 +52,9 @@ def duration(seconds: float) -> str:
     """Formats seconds as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def loss_text(loss: float, terms: Mapping[str, float]) -> str:
+    """Formats the cross-entropy of a training, and the other terms of its loss if there are any."""
+    others = ", ".join(f"{name} {value:.3f}" for name, value in terms.items())
+    return f"loss {loss:.3f}" + (f" ({others})" if others else "")

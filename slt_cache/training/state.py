@@ -4,6 +4,7 @@ Frozen weights, such as those of an LLM with LoRA, are in no state, which names 
 makes its model anew, and refuses other frozen weights."""
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,8 @@ class TrainerState:
     """Loss of these batches, summed over their target tokens."""
     tokens: int = 0
     """Target tokens of these batches."""
+    terms: dict[str, float] = field(default_factory=dict)
+    """Other terms of the loss of these batches, by name, likewise."""
     dev_sha256: str | None = None
     """SHA-256 of the dev split that selected the best weights so far; None without dev."""
 
@@ -53,21 +56,29 @@ class TrainerState:
         """Returns whether these dev scores beat those of the best weights, or there are none."""
         return not self.dev or not scores or metric.is_better(scores[metric.key], self.dev[metric.key])
 
-    def updated(self, batches: int, loss: float, tokens: int) -> None:
-        """Counts an optimizer step over this many batches; `loss` is the mean over their target tokens."""
+    def updated(self, batches: int, loss: float, tokens: int, terms: Mapping[str, float]) -> None:
+        """Counts an optimizer step over this many batches; `loss` is the mean over their target tokens, `terms` are
+        the other terms of the loss."""
         self.step += 1
         self.batch += batches
         self.loss += loss * tokens
         self.tokens += tokens
+        for name, value in terms.items():
+            self.terms[name] = self.terms.get(name, 0.0) + value * tokens
 
     @property
     def mean_loss(self) -> float:
         """Mean loss per target token in the current epoch."""
         return self.loss / max(self.tokens, 1)
 
+    @property
+    def mean_terms(self) -> dict[str, float]:
+        """Means of the other terms in the current epoch, weighted by target tokens."""
+        return {name: value / max(self.tokens, 1) for name, value in self.terms.items()}
+
     def end_epoch(self) -> None:
         self.epoch += 1
-        self.batch, self.loss, self.tokens = 0, 0.0, 0
+        self.batch, self.loss, self.tokens, self.terms = 0, 0.0, 0, {}
 
 
 def read_state(path: Path) -> dict[str, Any]:

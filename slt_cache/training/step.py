@@ -12,10 +12,12 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from slt_cache.config import CROSS_ENTROPY
 from slt_cache.distributed.processes import all_reduce_sum, size
 from slt_cache.errors import SltCacheError
 from slt_cache.models.translators import token_loss
 from slt_cache.training.diagnostics import norms
+from slt_cache.training.objectives.base import Outputs
 from slt_cache.training.sync import MicroBatches
 from slt_cache.training.task import Task, TrainerOptions
 
@@ -25,9 +27,11 @@ class StepResult:
     """Result of one optimizer step."""
 
     loss: float
-    """Mean loss over the target tokens."""
+    """Mean cross-entropy over the target tokens."""
     tokens: int
     norms: dict[str, float]
+    terms: dict[str, float]
+    """Mean of each other term of the loss, before its weight."""
 
 
 class TrainStep:
@@ -62,42 +66,48 @@ class TrainStep:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def __call__(self, group: MicroBatches, watched: Mapping[str, nn.Module]) -> StepResult:
-        """Takes an optimizer step on the mean loss over the target tokens of all micro-batches and processes, as if
-        they were one large batch. Returns the norms of the `watched` layers too.
+        """Takes an optimizer step on the mean loss over the target tokens (or clips) of all micro-batches and
+        processes, as if they were one large batch. Returns the norms of the `watched` layers too.
 
         Raises SltCacheError on a loss that is not finite, before any weight changes."""
         for weight in self._weights:
             weight.grad = None  # also those without optimizer: clipping looks at every gradient
         losses = [self._backward(batch, group, last=batch is group.batches[-1]) for batch in group.batches]
         # After the last backward, so that a GPU is not made to wait earlier.
-        values = [loss.item() for loss in losses]
-        total = all_reduce_sum([sum(values) / size()], self._not_finite(group, values))[0]
+        values = [{name: loss.item() for name, loss in one.items()} for one in losses]
+        means = [sum(one[name] for one in values) / size() for name in values[0]]
+        total, *others = all_reduce_sum(means, self._not_finite(group, values))
         found = norms(watched, 1.0 if self.scaler is None else self.scaler.get_scale()) if watched else {}
         if self.options.settings.clip_norm is not None:
             if self.scaler is not None:
                 self._accelerator.unscale_gradients()
             nn.utils.clip_grad_norm_(self._weights, self.options.settings.clip_norm)
         self._step()
-        return StepResult(total, group.tokens, found)
+        return StepResult(total, group.tokens, found, dict(zip(list(values[0])[1:], others, strict=True)))
 
-    def _backward(self, batch: Any, group: MicroBatches, last: bool) -> torch.Tensor:
-        """Accumulates gradients of one batch; returns the loss, a scalar. Processes exchange gradients only after the
-        last batch."""
+    def _backward(self, batch: Any, group: MicroBatches, last: bool) -> dict[str, torch.Tensor]:
+        """Accumulates gradients of one batch; returns the terms of the loss, scalars, cross-entropy first. Processes
+        exchange gradients only after the last batch."""
         batch = batch.to(self.options.device)
         with nullcontext() if last or size() == 1 else self._accelerator.no_sync(self.model):
             with self.autocast():
-                logits = self.task.logits(self.model, batch)
+                outputs = self.task.logits(self.model, batch)
+            logits, weight, terms = outputs if isinstance(outputs, Outputs) else (outputs, 1.0, ())
             # DistributedDataParallel averages gradients over processes instead of summing them.
+            counts = {"tokens": group.tokens / size(), "clips": group.clips / size()}
             loss = token_loss(logits, batch.targets.labels, self.options.settings.label_smoothing)
-            loss = loss / (group.tokens / size())
-            self._accelerator.backward(loss)
-        return loss.detach()
+            loss = loss / counts["tokens"]
+            others = {term.name: term.value / counts[term.per] for term in terms}
+            self._accelerator.backward(sum((others[term.name] * term.weight for term in terms), loss * weight))
+        return {name: one.detach() for name, one in {CROSS_ENTROPY: loss, **others}.items()}
 
-    def _not_finite(self, group: MicroBatches, losses: list[float]) -> SltCacheError | None:
-        for batch, loss in zip(group.batches, losses, strict=True):
-            if not math.isfinite(loss):
+    def _not_finite(self, group: MicroBatches, values: list[dict[str, float]]) -> SltCacheError | None:
+        for batch, losses in zip(group.batches, values, strict=True):
+            wrong = next((name for name, loss in losses.items() if not math.isfinite(loss)), None)
+            if wrong is not None:
+                term = "" if wrong == CROSS_ENTROPY else f" of the term {wrong}"
                 return SltCacheError(
-                    f"{self.task.name}: the loss became {loss} on the clips {', '.join(batch.ids)}. "
+                    f"{self.task.name}: the loss{term} became {losses[wrong]} on the clips {', '.join(batch.ids)}. "
                     "Lower the learning rate, set clip_norm, or look at these clips."
                 )
         return None

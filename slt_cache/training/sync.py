@@ -49,6 +49,8 @@ class MicroBatches:
     tokens: int
     """Target tokens over all processes."""
     save: bool
+    clips: int = 0
+    """Clips that count, over all processes."""
 
     @property
     def units(self) -> int:
@@ -67,15 +69,16 @@ def groups(
         if not loaded and error is None:
             return  # after the same batch in all processes
         stop = interrupts.asked or isinstance(error, KeyboardInterrupt)
-        agreed = [sum(batch.targets.tokens for batch in loaded), clock.due(options.save_seconds), stop]
+        counts = [sum(batch.targets.tokens for batch in loaded), sum(batch.targets.clips for batch in loaded)]
+        agreed = [*counts, clock.due(options.save_seconds), stop]
         with interrupts.held() if size() > 1 else nullcontext():
-            tokens, save, stopping = all_reduce_sum(agreed, error if isinstance(error, Exception) else None)
+            tokens, clips, save, stopping = all_reduce_sum(agreed, error if isinstance(error, Exception) else None)
         if stopping:
             interrupts.stop()
         if resumed:
             state.restore_random()  # only now: a starting loader draws random numbers, as at the epoch's start
             resumed = False
-        yield MicroBatches(loaded, int(tokens), bool(save))
+        yield MicroBatches(loaded, int(tokens), bool(save), int(clips))
 
 
 def _load(batches: Iterator[Any], count: int, interrupts: Interrupts) -> tuple[list[Any], BaseException | None]:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from slt_cache.config import OptimizerConfig
 from slt_cache.metrics.base import Metric
 from slt_cache.metrics.registry import selector_named
+from slt_cache.training.objectives.base import Outputs
 
 
 class Task(Protocol):
@@ -39,8 +40,9 @@ class Task(Protocol):
         """Yields batches with `ids`, `targets`, `size` and `to(device)`, starting from batch `first` of the epoch."""
         ...
 
-    def logits(self, model: Any, batch: Any) -> torch.Tensor:
-        """Computes logits [B, L, V]; `model` is `self.model` as accelerate wrapped it."""
+    def logits(self, model: Any, batch: Any) -> torch.Tensor | Outputs:
+        """Computes logits [B, L, V], and other terms of the loss if there are any; `model` is `self.model` as
+        accelerate wrapped it."""
         ...
 
     def last_layers(self) -> dict[str, nn.Module]:

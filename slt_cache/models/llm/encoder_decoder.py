@@ -43,10 +43,16 @@ class EncoderDecoder:
 
     def logits(self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """Computes logits [B, L, V] from sign embeddings [B, N, D], their mask [B, N] and token ids [B, L]."""
-        logits: torch.Tensor = self.seq2seq(
+        return self.read(embeds, mask, decoder_input_ids)[0]
+
+    def read(
+        self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Computes the same logits; also returns the encoder's hidden states [B, N, D]."""
+        found = self.seq2seq(
             inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=decoder_input_ids, use_cache=False
-        ).logits
-        return logits
+        )
+        return found.logits, found.encoder_last_hidden_state
 
     def generate(self, embeds: torch.Tensor, mask: torch.Tensor, start: torch.Tensor, **options: Any) -> Any:
         """Runs transformers' `generate` with the decoder prefix [B, S], which its sequences begin with. The encoder

@@ -16,6 +16,8 @@ from slt_cache.batches.features import FeatureBatch
 from slt_cache.batches.sampler import EpochOrder
 from slt_cache.models.translators import SignTranslator
 from slt_cache.training.diagnostics import last_layers
+from slt_cache.training.objectives.base import Outputs
+from slt_cache.training.objectives.model import WithObjectives, bare, begin_epoch, heads
 from slt_cache.training.optimizers import AdamW
 
 READ_AT_ONCE = 8
@@ -32,7 +34,7 @@ class FromCacheTask:
     def __init__(
         self,
         name: str,
-        model: SignTranslator,
+        model: SignTranslator | WithObjectives,
         loader: DataLoader[Any],
         *,
         lr: float,
@@ -41,8 +43,9 @@ class FromCacheTask:
         evaluate: Callable[[], dict[str, float]],
         save_best: Callable[[int, dict[str, float]], None],
     ):
+        """`model` may have further terms of the loss."""
         self.name = name
-        self.model = model
+        self.model: Any = model
         self.loader = loader
         self.batches_an_epoch = len(loader)
         self.lrs = (lr, adapter_lr)
@@ -53,10 +56,10 @@ class FromCacheTask:
     def optimizer(self) -> Optimizer:
         """Returns Adam, or with weight decay its decoupled form AdamW. With LoRA, only its matrices are trained in the
         LLM."""
-        lr, adapter_lr = self.lrs
+        (lr, adapter_lr), model = self.lrs, bare(self.model)
         groups = [
-            {"params": [weight for weight in self.model.seq2seq.parameters() if weight.requires_grad], "lr": lr},
-            {"params": list(self.model.adapter.parameters()), "lr": adapter_lr},
+            {"params": [weight for weight in model.seq2seq.parameters() if weight.requires_grad], "lr": lr},
+            {"params": [*model.adapter.parameters(), *heads(self.model)], "lr": adapter_lr},
         ]
         return AdamW(groups, weight_decay=self.weight_decay)
 
@@ -64,13 +67,17 @@ class FromCacheTask:
         order = self.loader.batch_sampler
         assert isinstance(order, EpochOrder)
         order.epoch, order.first = epoch, first
+        begin_epoch(self.model, epoch)
         idle = order.idle()
         numbered = islice(enumerate(self.loader, first), self.batches_an_epoch - first)
         while batches := list(islice(numbered, READ_AT_ONCE)):
             for number, batch in batches:
                 yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
 
-    def logits(self, model: nn.Module, batch: FeatureBatch) -> torch.Tensor:
+    def logits(self, model: nn.Module, batch: FeatureBatch) -> torch.Tensor | Outputs:
+        if isinstance(self.model, WithObjectives):
+            outputs: Outputs = model(batch)
+            return outputs
         logits: torch.Tensor = model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
         return logits
 
@@ -78,4 +85,4 @@ class FromCacheTask:
         """Does nothing, since single epochs are not kept."""
 
     def last_layers(self) -> dict[str, nn.Module]:
-        return last_layers(self.model, "llm")
+        return last_layers(bare(self.model), "llm")

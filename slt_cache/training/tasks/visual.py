@@ -16,6 +16,8 @@ from slt_cache.config import LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.errors import InputError
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.training.diagnostics import last_layers
+from slt_cache.training.objectives.base import Outputs
+from slt_cache.training.objectives.model import WithObjectives, bare, begin_epoch
 from slt_cache.training.optimizers import AdamW
 from slt_cache.video.stream import UnreadableVideo
 
@@ -28,15 +30,16 @@ class FromPixelsTask:
     def __init__(
         self,
         name: str,
-        model: VisualTranslator,
+        model: VisualTranslator | WithObjectives,
         loader: DataLoader[Any],
         optimizer: Callable[[], Optimizer],
         evaluate: Callable[[], dict[str, float]],
         save_best: Callable[[int, dict[str, float]], None],
         epoch_ended: Callable[[int], None] = lambda _: None,
     ):
+        """`model` may have further terms of the loss."""
         self.name = name
-        self.model = model
+        self.model: Any = model
         self.loader = loader
         self.optimizer = optimizer
         self.batches_an_epoch = len(loader)
@@ -50,6 +53,7 @@ class FromPixelsTask:
         order = self.loader.batch_sampler
         assert isinstance(order, EpochOrder)
         order.epoch, order.first = epoch, first
+        begin_epoch(self.model, epoch)
         if epoch == 1:
             torch.empty(
                 (), dtype=torch.int64
@@ -64,15 +68,18 @@ class FromPixelsTask:
                 )
             yield replace(batch, targets=batch.targets.uncounted()) if number in idle else batch
 
-    def logits(self, model: nn.Module, batch: ClipBatch) -> torch.Tensor:
+    def logits(self, model: nn.Module, batch: ClipBatch) -> torch.Tensor | Outputs:
+        if isinstance(self.model, WithObjectives):
+            outputs: Outputs = model(batch)
+            return outputs
         logits: torch.Tensor = model(batch.frames, batch.lengths, batch.targets.decoder_input_ids)
         return logits
 
     def last_layers(self) -> dict[str, nn.Module]:
-        return last_layers(self.model, "translator")
+        return last_layers(bare(self.model), "translator")
 
 
-def visual_optimizer(model: VisualTranslator, settings: VisualTrainingConfig) -> Optimizer:
+def visual_optimizer(model: nn.Module, settings: VisualTrainingConfig) -> Optimizer:
     """Returns the optimizer of stage 1, SGD in the paper."""
     if settings.optimizer == "sgd":
         return SGD(model.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)

@@ -1,6 +1,8 @@
 """Training from pixels as a task."""
 
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,20 @@ from slt_cache.config import (
     VisualTrainingConfig,
 )
 from slt_cache.corpora.base import Clip
-from slt_cache.models.translators import VisualTranslator
+from slt_cache.models.translators import VisualTranslator, token_loss
 from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.logs import read_metrics
 from slt_cache.training.loop import train
+from slt_cache.training.objectives.base import Setup
+from slt_cache.training.objectives.model import bare, with_objectives
+from slt_cache.training.state import read_state
+from slt_cache.training.step import TrainStep
+from slt_cache.training.sync import MicroBatches
 from slt_cache.training.task import TrainerOptions
-from slt_cache.training.tasks.visual import visual_optimizer
+from slt_cache.training.tasks.visual import FromPixelsTask, visual_optimizer
 from slt_cache.video.stream import UnreadableVideo
 from tests.helpers.toy_stage_1 import TINY, task_of
+from tests.helpers.toy_training import assert_same
 
 
 def test_stage_1_trains_with_the_papers_optimizer(visual: VisualTranslator) -> None:
@@ -49,6 +58,49 @@ def test_stage_1_reaches_every_weight_from_pixels(
     assert silent <= {"encoder.temporal.conv.bias"}  # batch normalization takes a constant out again
     assert not torch.equal(visual.encoder.backbone.get_parameter("conv1.weight"), first)
     assert saved == [1]
+
+
+def test_the_usual_objective_is_the_plain_step_to_the_bit(
+    visual: VisualTranslator, clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    loader = clip_loader(
+        clips, small_video, tokenizer, batch_size=2, workers=0, seed=0, augmentation=AugmentationConfig()
+    )
+    plain, settings = deepcopy(visual).train(), VisualTrainingConfig()
+    task = task_of(visual, loader, dict, lambda epoch, dev: None)
+    batch = next(iter(task.batches(1)))
+    step = TrainStep(task, TrainerOptions(settings, 0, 1, "fp32", torch.device("cpu"), tmp_path))
+    step.model.train()
+    torch.manual_seed(5)
+    result = step(MicroBatches([batch], batch.targets.tokens, save=False), {})
+    torch.manual_seed(5)
+    loss = token_loss(plain(batch.frames, batch.lengths, batch.targets.decoder_input_ids), batch.targets.labels, 0.2)
+    (loss / batch.targets.tokens).backward()
+    SGD(plain.parameters(), TINY.lr, momentum=0.9).step()
+    assert (result.loss, result.terms) == ((loss / batch.targets.tokens).item(), {})
+    assert_same(visual.state_dict(), plain.state_dict())
+
+
+def test_stage_1_trains_with_further_terms_whose_weights_learn_and_are_not_the_models(
+    visual: VisualTranslator, clips: list[Clip], small_video: VideoConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    loader = clip_loader(
+        clips, small_video, tokenizer, batch_size=3, workers=0, seed=0, augmentation=AugmentationConfig()
+    )
+    names = ("cross-entropy", "cico", "contrastive", "denoising", "signcl")
+    trained = with_objectives(visual, names, {}, Setup(visual.translator.kind.width, tokenizer, keep_every=4))
+    before = {name: weight.clone() for name, weight in trained.state_dict().items()}
+    optimizer = partial(visual_optimizer, trained, TINY)
+    task = FromPixelsTask("stage 1", trained, loader, optimizer, dict, lambda epoch, dev: None)
+    train(task, TrainerOptions(TINY, 0, 1, "fp32", torch.device("cpu"), tmp_path))
+    moved = {name for name, weight in trained.named_parameters() if not torch.equal(weight, before[name])}
+    assert {name for name in before if name.startswith("objectives.")} <= moved
+    assert {"model.encoder.backbone.conv1.weight", "model.translator.adapter.mlp.0.weight"} <= moved
+    (epoch,) = read_metrics(tmp_path / "last" / "metrics.jsonl")
+    assert all(epoch[f"loss/{name}"] > 0 for name in names[1:])
+    saved = read_state(tmp_path / "last" / "state.pt")["model"]
+    assert_same(saved, trained.state_dict())
+    assert bare(trained) is visual
 
 
 def test_stage_1_does_not_go_on_without_an_unreadable_clip(

@@ -1,0 +1,71 @@
+"""Contrast of each clip with all clips of a batch, whichever process has them."""
+
+import math
+import zlib
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from slt_cache.distributed.processes import gather_object, rank, size
+from slt_cache.training.objectives.base import Seen
+
+TEMPERATURE = 0.07
+"""Temperature of the softmax over similarities at the start (Radford et al. 2021, 2.5; Zhou et al. 2023)."""
+LARGEST_SCALE = 100.0
+"""Largest factor of similarities, 1 / temperature (Radford et al. 2021, 2.5)."""
+
+
+class Batch:
+    """Clips of a batch over all processes, of which this one has its own. Clips that do not count are in no process's
+    part."""
+
+    def __init__(self, seen: Seen):
+        self.counted = seen.counted
+        ids, mask = seen.sentences.ids[self.counted], seen.sentences.mask[self.counted]
+        own = [zlib.crc32(row[kept].cpu().numpy().tobytes()) for row, kept in zip(ids, mask, strict=True)]
+        parts = gather_object(lambda: [(own, seen.states.shape[1], seen.sentences.ids.shape[1])])
+        device = seen.states.device
+        everyone = torch.tensor([one for hashes, _, _ in parts for one in hashes], device=device)
+        first = sum(len(hashes) for hashes, _, _ in parts[: rank()])
+        self.size = len(everyone)
+        self.own = torch.arange(first, first + len(own), device=device)
+        """Places of this process's clips among all, int64 [b]."""
+        self.steps = max(steps for _, steps, _ in parts)
+        """Time steps of the longest clip."""
+        self.tokens = max(tokens for _, _, tokens in parts)
+        """Tokens of the longest sentence."""
+        self.same = everyone[self.own, None] == everyone
+        """Bool [b, all]: other clips whose sentence is the same, which are no negatives."""
+        self.same[torch.arange(len(own)), self.own] = False
+
+    def mine(self, rows: torch.Tensor) -> torch.Tensor:
+        """Returns the rows [b, ...] of this process's clips that count, of [B, ...]."""
+        return rows[self.counted]
+
+    def all(self, rows: torch.Tensor) -> torch.Tensor:
+        """Returns the rows of all clips, [all, ...], for those of this process's, [b, ...]. Gradients flow back to the
+        process that has a clip."""
+        if size() == 1:
+            return rows
+        from torch.distributed.nn.functional import all_reduce
+
+        placed = rows.new_zeros(self.size, *rows.shape[1:]).index_copy(0, self.own, rows)
+        gathered: torch.Tensor = all_reduce(placed)  # shards differ in size, for which all_gather has no gradient
+        return gathered
+
+    def contrast(self, similarities: torch.Tensor) -> torch.Tensor:
+        """Returns InfoNCE, summed over this process's clips, for their scaled similarities to all, [b, all]."""
+        return F.cross_entropy(similarities.masked_fill(self.same, -math.inf), self.own, reduction="sum")
+
+
+class Scale(nn.Module):
+    """Learned factor of similarities, 1 / temperature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
+
+    def forward(self, similarities: torch.Tensor) -> torch.Tensor:
+        scaled: torch.Tensor = similarities * self.log.clamp(max=math.log(LARGEST_SCALE)).exp()
+        return scaled

@@ -1,0 +1,40 @@
+"""Video-sentence contrast: each clip's pooled video is closest to its own sentence among all of the batch, and each
+sentence to its own video (GFSLT-VLP: Zhou et al., ICCV 2023, section 3, visual-language pre-training)."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from slt_cache.training.objectives.across import Batch, Scale
+from slt_cache.training.objectives.base import Objective, Seen, Setup
+
+
+class Contrastive(Objective):
+    """Symmetric InfoNCE of CLIP with a learned temperature. Both sides are means of hidden states of the translator's
+    encoder, over the steps of the clip and the tokens of the sentence, projected linearly and normalized. There, a
+    learned token pools the video, and the encoders of video and text are two."""
+
+    def __init__(self, setup: Setup):
+        super().__init__()
+        self.video = nn.Linear(setup.width, setup.width, bias=False)
+        self.text = nn.Linear(setup.width, setup.width, bias=False)
+        self.scale = Scale()
+
+    def forward(self, seen: Seen) -> torch.Tensor:
+        batch, (video, text) = (
+            Batch(seen),
+            (
+                pooled(self.video(seen.states), seen.mask),
+                pooled(self.text(seen.text), seen.sentences.mask),
+            ),
+        )
+        with torch.autocast(video.device.type, enabled=False):
+            video, text = batch.mine(video), batch.mine(text)
+            to_text, to_video = video @ batch.all(text).T, text @ batch.all(video).T
+            return (batch.contrast(self.scale(to_text)) + batch.contrast(self.scale(to_video))) / 2
+
+
+def pooled(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Returns the normalized means, float32 [B, P], of states [B, N, P] where the mask [B, N] is True."""
+    kept = states.float().masked_fill(~mask.unsqueeze(2), 0.0)
+    return F.normalize(kept.sum(1) / mask.sum(1, keepdim=True), dim=1)

@@ -1,0 +1,50 @@
+"""Masked-sentence denoising: the translator also restores sentences some of whose tokens are masked, which teaches its
+decoder the language without the video (GFSLT-VLP: Zhou et al., ICCV 2023, section 3, text decoder)."""
+
+import numpy as np
+import torch
+
+from slt_cache.errors import InputError
+from slt_cache.models.translators import token_loss
+from slt_cache.training.objectives.base import Objective, Seen, Sentences, Setup
+
+MASKED = 0.15
+"""Fraction of the tokens of a sentence that are masked, at least one."""
+SMOOTHING = 0.2
+"""Label smoothing of this term."""
+
+
+class Denoising(Objective):
+    """Cross-entropy of the sentence given itself with masked tokens. The masks follow from the seed, the epoch and the
+    sentence. Unlike there, gradients also reach the encoder of the sentence, which is no pre-trained one."""
+
+    per = "tokens"
+
+    def __init__(self, setup: Setup):
+        super().__init__()
+        self.seed = setup.seed
+        mask = setup.tokenizer.inner.mask_token_id
+        if mask is None:
+            raise InputError(
+                "denoising: the tokenizer of this LLM has no mask token. Leave this term out of the objective, or use "
+                "an LLM of the kind of MBart or BART."
+            )
+        self.mask: int = mask
+
+    def forward(self, seen: Seen) -> torch.Tensor:
+        logits = seen.translator.seq2seq(
+            input_ids=self.masked(seen.sentences, seen.epoch),
+            attention_mask=seen.sentences.mask.long(),
+            decoder_input_ids=seen.targets.decoder_input_ids,
+            use_cache=False,
+        ).logits
+        return token_loss(logits, seen.targets.labels, SMOOTHING)
+
+    def masked(self, sentences: Sentences, epoch: int) -> torch.Tensor:
+        """Returns the ids [B, L] with masked tokens; the end token stays."""
+        ids = sentences.ids.clone()
+        for row, length in enumerate((sentences.mask.sum(1) - 1).tolist()):
+            random = np.random.default_rng((self.seed, epoch, *ids[row, :length].tolist()))
+            places = random.permutation(length)[: max(1, round(MASKED * length))]
+            ids[row, torch.from_numpy(places).to(ids.device)] = self.mask
+        return ids

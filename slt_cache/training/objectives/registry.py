@@ -1,0 +1,62 @@
+"""Terms of a training's loss by name: `visual_training.objective`, `llm_training.objective`.
+
+To add one, add a file with a subclass of `Objective` (base.py) and a row here. Knows no torch, so that settings are
+checked quickly."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from slt_cache.config import CROSS_ENTROPY
+from slt_cache.errors import InputError
+
+if TYPE_CHECKING:
+    from slt_cache.training.objectives.base import Objective, Setup
+
+
+@dataclass(frozen=True)
+class Row:
+    file: str
+    """Module of this package and class in it, `module.Class`; empty for the translator's own loss."""
+    weight: float = 1.0
+    """Default weight of the term; `objective_weights` sets another."""
+    trains_encoder: bool = False
+    """Whether it depends on frame-wise features alone, and so has no gradient if they are cached."""
+
+
+OBJECTIVES: Mapping[str, Row] = {
+    CROSS_ENTROPY: Row(""),  # models/translators.py: token_loss (Chen et al. 2024, 4.2)
+    "contrastive": Row("contrastive.Contrastive"),
+    "cico": Row("cico.FineGrained"),
+    "signcl": Row("signcl.SignContrast", weight=0.01, trains_encoder=True),
+    "denoising": Row("denoising.Denoising"),
+}
+
+
+def require_gradient(names: Iterable[str], setting: str) -> None:
+    """Raises InputError for terms without gradient in a training on cached features; `setting` names them."""
+    dead = [name for name in names if OBJECTIVES[name].trains_encoder]
+    if dead:
+        left = [name for name in OBJECTIVES if not OBJECTIVES[name].trains_encoder]
+        raise InputError(
+            f"{setting} {', '.join(dead)}: shapes the visual encoder, which cached features no longer depend on, so it "
+            f"would change nothing here. Train stage 1 with it, and set llm_training.objective to some of "
+            f"{', '.join(left)}."
+        )
+
+
+def make_objectives(names: Sequence[str], setup: "Setup") -> "dict[str, Objective]":
+    """Makes the terms besides the cross-entropy, with fresh weights. Raises InputError for one that the tokenizer does
+    not allow."""
+    made = {}
+    for name in names:
+        if OBJECTIVES[name].file:
+            module, _, kind = OBJECTIVES[name].file.partition(".")
+            made[name] = getattr(import_module(f"{__package__}.{module}"), kind)(setup)
+    return made
+
+
+def weight_of(name: str, weights: Mapping[str, float]) -> float:
+    """Returns the weight of a term: that in the settings, or its default."""
+    return weights.get(name, OBJECTIVES[name].weight)

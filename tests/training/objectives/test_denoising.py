@@ -1,0 +1,34 @@
+"""Restoring of masked sentences."""
+
+from collections.abc import Callable
+
+import torch
+
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.objectives.base import Seen, Setup
+from slt_cache.training.objectives.denoising import Denoising
+from tests.training.objectives.conftest import TEXTS, WIDTH
+
+
+def test_some_tokens_of_each_sentence_are_masked_the_same_ones_in_any_batch(
+    see: Callable[..., Seen], tokenizer: Tokenizer
+) -> None:
+    term = Denoising(Setup(WIDTH, tokenizer, seed=3))
+    seen, other = see([0, 1, 2]), see([1, 2])
+    masked, again = term.masked(seen.sentences, 4), term.masked(other.sentences, 4)
+    for row in (1, 2):
+        length = int(seen.sentences.mask[row].sum())
+        assert torch.equal(masked[row, :length], again[row - 1, :length])
+        count = max(1, round(0.15 * len(tokenizer.encode(TEXTS[row]))))
+        assert int((masked[row] == tokenizer.mask).sum()) == count
+        assert masked[row, length - 1] == tokenizer.eos
+    assert not torch.equal(masked, term.masked(seen.sentences, 5))
+    assert not torch.equal(masked, Denoising(Setup(WIDTH, tokenizer, seed=4)).masked(seen.sentences, 4))
+
+
+def test_its_gradient_reaches_encoder_and_decoder(see: Callable[..., Seen], tokenizer: Tokenizer) -> None:
+    seen = see([0, 1])
+    Denoising(Setup(WIDTH, tokenizer))(seen).backward()
+    model = seen.translator.seq2seq
+    assert all(part.layers[0].fc1.weight.grad.any() for part in (model.get_encoder(), model.get_decoder()))
+    assert seen.states.grad is None
