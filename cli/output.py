@@ -28,9 +28,12 @@ def print_trained(options: Options, record: "Record", folder: Path, then: str) -
     """Prints what a training left in the folder, and the command that comes next."""
     if not is_main_process():
         return
+    from slt_cache.metrics.video_gap import gap_text, sees_video
+
     best = folder / "best"
     search = "greedy" if record.dev_beams == 1 else f"{record.dev_beams} beams"
     dev = f", dev {record.dev_score} ({search})" if record.dev else ""
+    gap, sees = gap_text(record.video_gap), sees_video(record.video_gap)
     options.print(
         {
             "run": str(folder.parent),
@@ -38,8 +41,10 @@ def print_trained(options: Options, record: "Record", folder: Path, then: str) -
             "epochs": record.epochs,
             "seconds": round(record.seconds, 1),
             "dev": record.dev or {},
+            **record.video_gap,
+            **({} if sees is None else {"sees_video": sees}),
         },
-        f"{record.stage}: best of {record.epochs} epochs is {record.best_epoch}{dev} ({record.seconds:.0f} s) "
+        f"{record.stage}: best of {record.epochs} epochs is {record.best_epoch}{dev}{gap} ({record.seconds:.0f} s) "
         f"-> {best}",
         f"next: {then}",
     )

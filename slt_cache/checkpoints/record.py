@@ -44,6 +44,8 @@ class Record:
     weights, and at the end `generation.num_beams`. None without dev."""
     dev_sha256: str | None = None
     """SHA-256 of the scored dev clips and sentences, which only determined which weights were kept."""
+    video_gap: dict[str, float] = field(default_factory=dict)
+    """Video gap of the best weights on dev (training/video_gap.py); empty if it was not measured."""
     context: dict[str, Any] = field(default_factory=dict)
     """Context needed to interpret the weights but without effect on them: corpus, scoring of dev, generation."""
     threads: int | None = None
@@ -84,11 +86,12 @@ class Record:
         return replace(self, finished=True, epochs=epochs, seconds=seconds, finished_at=now)
 
 
-LATER = {"named", "dev", "dev_beams", "dev_sha256", "context", "files", "log_sha256", "state_sha256", OWN_HASH}
+LATER = {"named", "dev", "dev_beams", "dev_sha256", "video_gap", "context", "files"}
+LATER |= {"log_sha256", "state_sha256", OWN_HASH}
 """Fields that are rewritten when the same weights are scored on dev again."""
 
 
-ADDED = {"continued", "state_sha256", "memory_bytes", "parameters"}
+ADDED = {"continued", "state_sha256", "memory_bytes", "parameters", "video_gap"}
 """Keys that earlier records do not have, and later ones only with a value."""
 
 

@@ -1,6 +1,7 @@
 """Frozen visual encoder for inference: evaluation mode, batch norm fused into the convolutions, channels-last, no
 gradients. Knows no files."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any, Protocol
 
@@ -142,6 +143,12 @@ class FrozenEncoder:
         if self._translator is not None:
             features = self._translator.hidden(features, lengths)
         return features.to(self.dtype)
+
+    def black_features(self, steps: Iterable[int], size: int) -> dict[int, torch.Tensor]:
+        """Computes the level's features, [N, C], on the CPU, of clips of N black frames of `size` x `size` pixels, for
+        each of some N. Not for an encoder of windows."""
+        frame = self.frame_features(torch.zeros(1, 3, size, size, dtype=torch.uint8))  # [1, backbone's dim]
+        return {count: self.clip_features(frame.expand(count, -1)).cpu() for count in steps}
 
 
 def fused(backbone: nn.Module) -> nn.Module:

@@ -44,7 +44,8 @@ def score_best_again(stage: Stage) -> dict[str, float]:
 
 
 def _scored(stage: Stage, folder: Path, record: Record, beams: int) -> Record:
-    scored = replace(record, dev=stage.score(folder, beams), dev_beams=beams, dev_sha256=stage.dev_sha256)
+    dev = stage.score(folder, beams)
+    scored = replace(record, dev=dev, dev_beams=beams, dev_sha256=stage.dev_sha256, video_gap=stage.video_gap)
     if is_main_process():
         stage.save_record(folder, scored)
     barrier()

@@ -73,6 +73,11 @@ class Stage(ABC):
         return None
 
     @property
+    def video_gap(self) -> dict[str, float]:
+        """Video gap in the last evaluation (training/video_gap.py); empty if the stage measures none."""
+        return {}
+
+    @property
     def keeps_state(self) -> bool:
         """Whether its last state is kept once it is finished; no command can continue the Light-T baseline."""
         return self.run.config.compute.keep_state and self.variant is not BASELINE
@@ -118,6 +123,7 @@ class Stage(ABC):
             dev=dev,
             dev_beams=config.generation.dev_beams if dev else None,
             dev_sha256=self.dev_sha256 if dev else None,
+            video_gap=self.video_gap if dev else {},
             context={
                 "corpus": config.corpus.name,
                 "scoring": {"preset": preset_of(config), **asdict(choices_of(config))} if dev else {},

@@ -1,7 +1,7 @@
 """Trainings on videos: stage 1, and the LLM trained together with parts of the encoder."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from slt_cache.config import CROSS_ENTROPY, GenerationConfig, LlmTrainingConfig,
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.fingerprint import manifest_sha256, videos_sha256
 from slt_cache.corpora.registry import language_code
-from slt_cache.decoding.encode import encode, packed, usable
+from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
 from slt_cache.decoding.search import decode, gather_hypotheses
 from slt_cache.device import pick_device
 from slt_cache.distributed.processes import rank, shard, size
@@ -38,6 +38,7 @@ from slt_cache.training.objectives.base import Setup
 from slt_cache.training.objectives.model import with_objectives
 from slt_cache.training.task import LAST
 from slt_cache.training.tasks.visual import FromPixelsTask
+from slt_cache.training.video_gap import DevFeatures, measured, video_gap
 from slt_cache.video.chunks import ChunkReader, plain
 from slt_cache.video.reader_pool import read_ahead
 
@@ -95,6 +96,15 @@ class VideoStage(Stage):
     @cached_property
     def dev_clips(self) -> list[Clip]:
         return of_split(self.clips, "dev")
+
+    @cached_property
+    def gaps(self) -> list[dict[str, float]]:
+        """Video gaps of the evaluations so far."""
+        return []
+
+    @property
+    def video_gap(self) -> dict[str, float]:
+        return self.gaps[-1] if self.gaps else {}
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -162,25 +172,34 @@ class VideoStage(Stage):
     def dev_scores(
         self, model: VisualTranslator, device: torch.device, generation: GenerationConfig
     ) -> dict[str, float]:
-        """Scores a model on the videos of dev; empty without dev."""
+        """Scores a model on the videos of dev, and measures its video gap; empty without dev."""
         if not self.dev_clips:
             return {}
         config = self.run.config
         mine = shard(self.dev_clips, generation.batch_size)
         events = read_ahead(plain(mine), ChunkReader(config.video), config.compute.workers)
         encoder = FrozenEncoder(model.encoder, level="sign", dtype="float32", device=device)
-        batches = packed(usable(encode(encoder, events)), generation.batch_size)
+        dev = DevFeatures(measured(self.dev_clips), partial(encoder.black_features, size=config.video.size))
+        batches = packed(_kept(usable(encode(encoder, events)), dev), generation.batch_size)
         with progress_counter("translating dev", len(self.dev_clips), 0) as show:
             hypotheses = gather_hypotheses(
                 [clip.id for clip in self.dev_clips],
                 lambda: decode(model.translator, batches, self.tokenizer, generation, show=show),
             )
+        self.gaps.append(video_gap(model.translator, dev, self.tokenizer, config.seed))
         return rounded(score_hypotheses(config, hypotheses, [clip.text for clip in self.dev_clips]))
 
     def score(self, best: Path, beams: int) -> dict[str, float]:
         device = pick_device(self.run.config.compute.device)
         generation = self.run.config.generation.model_copy(update={"num_beams": beams})
         return self.dev_scores(self.load(best).to(device), device, generation)
+
+
+def _kept(encoded: Iterable[EncodedClip], dev: DevFeatures) -> Iterator[EncodedClip]:
+    """Yields encoded clips, and keeps the features of each."""
+    for clip in encoded:
+        dev.keep(clip.end.clip.id, clip.features)
+        yield clip
 
 
 def epoch_folder(folder: Path, epoch: int) -> Path:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.batches.features import require_positions
-from slt_cache.checkpoints.record import Record
+from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.config import CROSS_ENTROPY, Config, LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.errors import InputError
 from slt_cache.features.spec import IMPORTED
 from slt_cache.features.streams import CachedSplit, StreamSplit
+from slt_cache.metrics.video_gap import blindness
 from slt_cache.models.adapter import fused_steps
 from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.models.translators import SignTranslator
@@ -23,10 +24,12 @@ from slt_cache.pipeline.prepare_llm import Llm, llm_of
 from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.run_stage import run_stage
 from slt_cache.pipeline.train_from_cache import CacheStage, open_splits
+from slt_cache.progress import log
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.streams import Caches
+from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import LLM, SCRATCH
 from slt_cache.text.families import LIGHT_T, is_made_here, small_positions
 from slt_cache.text.tokenizer import Tokenizer
@@ -46,6 +49,8 @@ def train_llm(run: Run, cache: Caches, restart: bool = False) -> Record:
     join()
     splits = open_splits(run, cache)
     clips = main_process_first(lambda: _clips(run, splits.train))
+    if not splits.train.is_imported and _needs_stage_1(run, splits.train):
+        _log_blind_encoder(run)
     names = list(splits.train.streams) if isinstance(splits.train, StreamSplit) else []
     with Derived(run, command, restart) as derived:
         llm = llm_of(
@@ -125,6 +130,13 @@ def _clips(run: Run, train_split: CachedSplit) -> list[Clip]:
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)
+
+
+def _log_blind_encoder(run: Run) -> None:
+    """Repeats what stage 1 said if its weights do not see the video."""
+    made = whole_record(run.visual / BEST)
+    if made is not None and (blind := blindness(made.video_gap)):
+        log(f"stage 2 reads the features of stage 1: {blind}")
 
 
 def _needs_stage_1(run: Run, train_split: CachedSplit) -> bool:

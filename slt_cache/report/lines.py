@@ -121,8 +121,9 @@ def _drawn(chart: Chart, lines: list[_Line]) -> str:
             _plot(axes, chart, line)
         _style(axes, chart)
         if not chart.logarithmic:
-            reach = max(y for line in lines for _, y in line.points) if chart.top is None else chart.top
-            axes.set_ylim(0, (reach or 1) * 1.04)
+            values = [y for line in lines for _, y in line.points]
+            reach = max(values) if chart.top is None else chart.top
+            axes.set_ylim(min(0, *values) * 1.04, (reach or 1) * 1.04)
         if chart.marked != "none":
             for line in lines:
                 _mark(axes, line, lowest=chart.marked == "lowest", number=len(lines) == 1)

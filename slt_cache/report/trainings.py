@@ -12,6 +12,7 @@ from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.config import BLEU4
 from slt_cache.metrics.base import Metric
 from slt_cache.metrics.registry import METRICS
+from slt_cache.metrics.video_gap import GAP, SWAPPED, blindness
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.template import colour_of, css_colour_of
 from slt_cache.runs.run import Run
@@ -80,6 +81,16 @@ class Training:
         epochs = [line for line in self.lines if line["kind"] == "epoch" and metric.key in line["dev"]]
         return tuple((line["epoch"], line["dev"][metric.key]) for line in epochs)
 
+    @property
+    def gaps(self) -> tuple[Series, ...]:
+        """Video gap of every epoch that was evaluated, with a blank video and with that of another clip."""
+        epochs = [line for line in self.lines if line["kind"] == "epoch"]
+        named = {GAP: "blank video", SWAPPED: "another clip's video"}
+        return tuple(
+            Series(name, tuple((line["epoch"], line[key]) for line in epochs if key in line), inked=True)
+            for key, name in named.items()
+        )
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -118,7 +129,12 @@ def draw_curves(trainings: Sequence[Training]) -> list[Drawn]:
     loss_top = _common_top([one.losses for one in trainings], step=1)
     score_top = _common_top([one.dev for one in trainings], step=10)
     return [
-        Drawn(one.name, (_loss_drawing(one, loss_top), _dev_drawing(one, score_top)), colour=css_colour_of(one.key))
+        Drawn(
+            one.name,
+            (_loss_drawing(one, loss_top), _dev_drawing(one, score_top), _gap_drawing(one)),
+            _blindness(one),
+            css_colour_of(one.key),
+        )
         for one in trainings
     ]
 
@@ -155,6 +171,24 @@ def _dev_drawing(training: Training, top: float | None) -> Markup:
             top=top,
             points=True,
             marked="lowest" if metric.lower_is_better else "highest",
+        )
+    )
+
+
+def _blindness(training: Training) -> str:
+    blind = "" if training.record is None else blindness(training.record.video_gap, training.variant.llm)
+    return blind and f"Warning: {blind}."
+
+
+def _gap_drawing(training: Training) -> Markup:
+    return draw_lines(
+        Chart(
+            key=f"{training.key}-gap",
+            title=f"{training.name}: video gap, the rise of the dev loss without a clip's own video, over epochs",
+            x_label="epoch",
+            y_label="video gap (nats per token)",
+            series=training.gaps,
+            points=True,
         )
     )
 

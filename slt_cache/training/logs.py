@@ -15,6 +15,7 @@ from slt_cache.distributed.processes import is_main_process
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
 from slt_cache.metrics.base import Metric
+from slt_cache.metrics.video_gap import gap_text
 from slt_cache.reading import first_line
 from slt_cache.training.progress_bar import duration, loss_text
 from slt_cache.training.state import TrainerState
@@ -22,7 +23,7 @@ from slt_cache.training.trackers import Tracker
 from slt_cache.write_errors import write_errors
 
 METRICS_FILE = LOG_FILE
-NO_TERMS: Mapping[str, float] = {}
+NOTHING: Mapping[str, float] = {}
 
 
 class MetricsLog:
@@ -46,7 +47,7 @@ class MetricsLog:
         loss: float,
         lr: float,
         norms: Mapping[str, float],
-        terms: Mapping[str, float] = NO_TERMS,
+        terms: Mapping[str, float] = NOTHING,
     ) -> None:
         """Logs the last optimizer step; `terms` are those of its loss besides the cross-entropy."""
         place = {"epoch": progress.epoch + 1, "step": progress.step}
@@ -54,15 +55,24 @@ class MetricsLog:
         self._append({"kind": "step", **place, **values, **norms})
         self._track({**_below("train", values), **norms}, progress.step)
 
-    def epoch(self, name: str, progress: TrainerState, scores: dict[str, float], left: float | None) -> None:
-        """Logs the current epoch once it is complete; `left` is the remaining time in seconds."""
+    def epoch(
+        self,
+        name: str,
+        progress: TrainerState,
+        scores: dict[str, float],
+        left: float | None,
+        measured: Mapping[str, float] = NOTHING,
+    ) -> None:
+        """Logs the current epoch once it is complete; `left` is the remaining time in seconds, `measured` what the
+        evaluation gave besides scores."""
         epoch, loss, terms, seconds = progress.epoch + 1, progress.mean_loss, progress.mean_terms, progress.seconds
         place = {"epoch": epoch, "step": progress.step}
         values = {"loss": loss, **_of_terms(terms), "seconds": seconds}
-        self._append({"kind": "epoch", **place, **values, "dev": scores})
-        tracked = {"epoch/number": epoch, **_below("epoch", values), **_below("dev", scores)}
+        self._append({"kind": "epoch", **place, **values, "dev": scores, **measured})
+        tracked = {"epoch/number": epoch, **_below("epoch", values), **_below("dev", {**scores, **measured})}
         self._track(tracked, progress.step)
         reached = f", dev {self.metric.label} {scores[self.metric.key]:.{self.metric.decimals}f}" if scores else ""
+        reached += gap_text(measured)
         rest = f", {duration(left)} left" if left else ""
         self.log(f"{name} epoch {epoch}: {loss_text(loss, terms)}{reached}, {seconds:.0f} s{rest}")
 

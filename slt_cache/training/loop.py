@@ -181,7 +181,8 @@ class _Training:
 
     def _end_epoch(self, scores: dict[str, float]) -> None:
         self.progress.seconds = self.clock.seconds()
-        self.log.epoch(self.task.name, self.progress, scores, self.schedule.left(self.progress))
+        measured = self.options.measured() if scores else {}
+        self.log.epoch(self.task.name, self.progress, scores, self.schedule.left(self.progress), measured)
         if is_main_process():
             self.task.epoch_ended(self.progress.epoch + 1)
         self.progress.end_epoch()

@@ -1,6 +1,6 @@
 """Inputs of the training loop: what is trained, and how."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -94,6 +94,9 @@ class TrainerOptions:
     """SHA-256 of the dev split; None without one."""
     score_best: Callable[[], dict[str, float]] = dict
     """Function that scores the best weights on dev again, called if dev has changed."""
+    measured: Callable[[], Mapping[str, float]] = dict
+    """Function that returns what the last evaluation measured besides its scores, such as the video gap, to be
+    logged."""
 
     before: OptimizerConfig | None = None
     """Settings of the shorter training that is being continued, to log how the learning rate differs; None

@@ -75,6 +75,15 @@ def test_a_call_gives_the_features_of_the_clip(encoder: VisualEncoder) -> None:
     assert_close(frozen(encoder, level="frame")(frames), encoder.frame_features(frames))
 
 
+@torch.no_grad()
+def test_black_features_are_those_of_black_frames_whatever_the_length(encoder: VisualEncoder) -> None:
+    found = frozen(encoder).black_features({1, 5, 2}, SIZE)
+    assert set(found) == {1, 2, 5}
+    for steps, features in found.items():
+        assert_close(features, frozen(encoder)(torch.zeros(steps, 3, SIZE, SIZE, dtype=torch.uint8)))
+        assert float(features.abs().max()) > 0
+
+
 @pytest.mark.parametrize(
     "frames",
     [

@@ -1,15 +1,20 @@
 """Stage 1 as a command."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from slt_cache.checkpoints.record import save_record
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import load_config
 from slt_cache.errors import InputError
+from slt_cache.metrics.video_gap import GAP, HIGH, LOW, SWAPPED
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.runs.run import Run
-from tests.helpers.commands import TINY
+from slt_cache.training.logs import read_metrics
+from tests.helpers.commands import TINY, brief_config
 from tests.helpers.tiny_run import succeed
 
 
@@ -27,6 +32,30 @@ def test_kept_epochs_are_encoders_of_their_own_and_the_last_is_the_end_of_traini
     assert load_visual(other / "visual" / "best").sha256("sign") == best.sha256("sign")
     again = succeed("train-visual", "--run", run, "--set", "visual_training.keep_epochs=[1]")
     assert "trained already" in again.err  # what is kept decides nothing
+
+
+def test_a_stage_1_that_does_not_see_says_so_and_so_does_a_stage_2_that_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slt_cache.metrics.video_gap.FEWEST_CLIPS", 2)  # the tiny corpus has few
+    run, said = tmp_path / "run", "its weights hardly see the video"
+    trained = succeed("train-visual", "--run", run, "--config", brief_config(tmp_path), "--json")
+    [line] = [line for line in read_metrics(run / "visual" / "metrics.jsonl") if line["kind"] == "epoch"]
+    answer = json.loads(trained.out)
+    for key in (GAP, SWAPPED, LOW, HIGH):
+        assert answer[key] == line[key] == load_visual(run / "visual" / "best").record.video_gap[key]
+    assert answer["sees_video"] is False and f"video gap {line[GAP]:.3f} (swapped" in trained.err
+    assert f"stage 1: {said}" in trained.err and "visual_training.epochs" in trained.err
+    assert said in succeed("train-visual", "--run", run).err  # trained already
+    succeed("extract-features", "--split", "all", "--run", run)
+    stage_2 = succeed("train-llm", "--run", run, "--json")
+    assert f"stage 2 reads the features of stage 1: {said}" in stage_2.err and GAP not in json.loads(stage_2.out)
+    succeed("report", "--run", run)
+    page = run.joinpath("report.html").read_text(encoding="utf-8")
+    assert f"Warning: {said}" in page and "video gap (nats per token)" in page
+    best = run / "visual" / "best"
+    save_record(best, replace(load_visual(best).record, video_gap={}))  # as an earlier version left it
+    assert said not in succeed("train-llm", "--run", run).err
 
 
 @pytest.mark.parametrize(
