@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
+from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard, ShortFirst
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.batches.worker_errors import require_shared_memory
 from slt_cache.children import belong_to, starting
@@ -18,9 +18,12 @@ from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.frame_cache import FrameCache
-from slt_cache.video.frames import read_kept_frames
+from slt_cache.video.frames import open_frames, read_kept_frames
 from slt_cache.video.stream import UnreadableVideo, only_unreadable
 from slt_cache.video.transforms import augment, square
+
+LEAST_FRAMES = 2
+"""Frames that frame dropout leaves of a clip at least."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class AugmentedClips(Dataset[Any]):
         augmentation: AugmentationConfig,
         seed: int,
         frame_cache: FrameCache | None = None,
+        frame_dropout: float = 0.0,
     ):
+        self.frame_dropout = frame_dropout
         self.frame_cache = frame_cache
         self.clips = clips
         self.video = video
@@ -67,6 +72,11 @@ class AugmentedClips(Dataset[Any]):
                     images = square(read_kept_frames(clip, video.keep_every, offset, video.fps).frames, video)
         except UnreadableVideo as error:
             return error
+        if self.frame_dropout:
+            draws = random.random(len(images))
+            kept = draws >= self.frame_dropout
+            kept[np.argsort(draws)[-LEAST_FRAMES:]] = True
+            images = images[torch.from_numpy(kept)]
         return ClipFrames(clip, augment(images, video.size, self.augmentation, random))
 
 
@@ -93,6 +103,11 @@ class ClipBatch:
     def pin_memory(self) -> "ClipBatch":
         """Pins the frames, so that the loader's copies to a GPU are asynchronous; the other tensors are tiny."""
         return replace(self, frames=self.frames.pin_memory())
+
+
+def frame_counts(clips: Sequence[Clip], video: VideoConfig) -> list[int]:
+    """Returns T of each clip. Raises UnreadableVideo."""
+    return [open_frames(clip, 1, fps=video.fps).num_frames for clip in clips]
 
 
 class ClipCollator:
@@ -149,12 +164,14 @@ def clip_loader(
     frame_cache: FrameCache | None = None,
     pinned: bool = False,
     shard: Shard = WHOLE,
+    frame_dropout: float = 0.0,
+    short_first: ShortFirst | None = None,
 ) -> DataLoader[Any]:
     """Makes a loader of shuffled, augmented training batches; its `batch_sampler` sets the epoch and the first batch.
     Each worker prefetches two batches and persists between epochs; `pinned` is for a GPU."""
     return ClipLoader(
-        AugmentedClips(clips, video, augmentation, seed, frame_cache),
-        batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True, shard=shard),
+        AugmentedClips(clips, video, augmentation, seed, frame_cache, frame_dropout),
+        batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True, shard=shard, short_first=short_first),
         collate_fn=ClipCollator(tokenizer),
         num_workers=workers,
         worker_init_fn=partial(_begin, os.getpid()),

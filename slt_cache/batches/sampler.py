@@ -21,6 +21,14 @@ class Shard(NamedTuple):
 WHOLE = Shard()
 
 
+class ShortFirst(NamedTuple):
+    """Curriculum: in the first epochs, batches go from the shortest clips to the longest."""
+
+    lengths: Sequence[int]
+    """Length of each clip."""
+    epochs: int
+
+
 class EpochOrder(Sampler[list[tuple[int, int]]]):
     """Sampler of batches of (epoch, index). The epoch is included so that a worker can seed itself: everything random
     follows from (seed, epoch, index), so any epoch can be repeated exactly; with `first` it starts at that batch, and
@@ -40,6 +48,7 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         shuffle: bool,
         lengths: Sequence[int] | np.ndarray | None = None,
         shard: Shard = WHOLE,
+        short_first: ShortFirst | None = None,
     ):
         self.clips = clips
         self.batch_size = batch_size
@@ -47,6 +56,7 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         self.shuffle = shuffle
         self.lengths = None if lengths is None else np.asarray(lengths)
         self.shard = shard
+        self.short_first = short_first
         self.epoch = 0
         self.first = 0
 
@@ -72,7 +82,10 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         order = np.arange(self.clips)
         if self.shuffle:
             random.shuffle(order)
-        if self.lengths is not None:
+        curriculum = self.short_first
+        if curriculum is not None and self.epoch <= curriculum.epochs:
+            order = order[np.argsort(np.asarray(curriculum.lengths)[order], kind="stable")]
+        elif self.lengths is not None:
             order = self._by_length(order, self.lengths)
         starts = self._starts()
         batches = [order[first:last] for first, last in zip(starts, [*starts[1:], self.clips], strict=False)]

@@ -48,7 +48,7 @@ class VisualCheckpoint:
         encoder = EncoderConfig.model_validate(self.record.settings["encoder"])
         begun = "ImageNet weights (images for non-commercial research)" if encoder.first_weights == "imagenet" else ""
         start = f", begun with {begun or 'weights of another training'}" if encoder.first_weights != "none" else ""
-        return f"{encoder.backbone} of torchvision (BSD-3-Clause), trained on the corpus{start}"
+        return f"{encoder.backbone} of {self.model.encoder.kind.licence}, trained on the corpus{start}"
 
     @property
     def made_at(self) -> str:

@@ -34,13 +34,20 @@ class OptimizerConfig(Section):
     """Largest gradient norm; larger gradients are scaled down to it. null: no clipping."""
     label_smoothing: Probability = 0.2
     """Label smoothing of the cross-entropy (paper, 4.2 and 4.3)."""
+    label_smoothing_end: Probability | None = None
+    """Label smoothing at the end of all epochs, which it approaches linearly, step by step; null: the same
+    throughout."""
+    ema: Probability = 0.0
+    """Share of an exponential moving average of the weights that stays in each optimizer step, such as 0.999, at most
+    (1 + n) / (10 + n) in step n. Dev scores and the weights that are kept are then those of the average. 0: no
+    average."""
     select_by: str = BLEU4
     """Dev metric that selects the best weights: bleu1, bleu2, bleu3, bleu4, chrf, rouge_l (ROUGE-L F1), rouge_l_beta12
     (ROUGE-L F1.2) or ter. `training.select_by` sets it for both stages; pre-training has no dev split."""
     patience: PositiveInt | None = None
     """Evaluations without a better dev score (`select_by`) before training stops; null: never."""
 
-    later: ClassVar[tuple[str, ...]] = ("accumulate", "select_by")
+    later: ClassVar[tuple[str, ...]] = ("accumulate", "select_by", "label_smoothing_end", "ema")
     """Fields that were added later."""
 
     def recorded(self) -> dict[str, Any]:

@@ -40,7 +40,8 @@ class EncoderConfig(Section):
     clips_per_call: PositiveInt = 64
     """command:PROGRAM: clips per call of the program."""
     backbone: str = "resnet18"
-    """Network applied to each frame, by its name in slt_cache/encoders/registry.py; resnet18 in the paper."""
+    """Network applied to each frame, by its name in slt_cache/encoders/registry.py; resnet18 in the paper.
+    efficientnet-lite0 brings its ImageNet weights with a package."""
     weights: PathName = "imagenet"
     """Weights of a torchvision network: imagenet, none (random), or the path of a state dict (.pth or .safetensors).
     Stage 1 starts with them; a named encoder keeps them."""
@@ -117,10 +118,25 @@ class VisualTrainingConfig(OptimizerConfig):
     weight 1, signcl 0.01."""
     evaluate_every: PositiveInt = 1
     """Epochs between evaluations on dev."""
+    curriculum: Literal["none", "short-first"] = "none"
+    """Order of the clips in the first `curriculum_epochs` epochs; each epoch has every clip. short-first: from the
+    shortest to the longest (SortaGrad, Amodei et al. 2016, 3.2), those of equal length at random; none: random."""
+    curriculum_epochs: PositiveInt = 1
+    """Epochs of the curriculum."""
+    frame_dropout: Probability = 0.0
+    """Fraction of the kept frames that are left out of a clip at random, others in each epoch; at least two stay."""
+    time_masks: NonNegativeInt = 0
+    """Spans of time steps per clip whose features are zeroed before Light-T (SpecAugment, Park et al. 2019)."""
+    time_mask_width: PositiveInt = 10
+    """Most time steps of such a span, which covers at most a fifth of its clip."""
     keep_epochs: tuple[PositiveInt, ...] = ()
     """Epochs whose weights are kept in addition to the best ones, in `visual/epochs/N` (paper, figure 4)."""
 
-    later: ClassVar[tuple[str, ...]] = (*OptimizerConfig.later, "objective", "objective_weights")
+    later: ClassVar[tuple[str, ...]] = (
+        *OptimizerConfig.later,
+        *("objective", "objective_weights", "curriculum", "curriculum_epochs"),
+        *("frame_dropout", "time_masks", "time_mask_width"),
+    )
 
     def recorded(self) -> dict[str, Any]:
         """Returns the settings without `keep_epochs`, which does not change the best weights."""

@@ -21,6 +21,11 @@ class Backbone:
     the last one pools."""
     classifier: str = "fc"
     """Name of the module after the pooled output, which is removed."""
+    licence: str = "torchvision (BSD-3-Clause)"
+    """Where its code comes from, and under which licence."""
+
+    def require_installed(self) -> None:
+        """Raises UnreachableWeights without the packages that it needs."""
 
     def build(self) -> nn.Module:
         """Returns the network with random weights, without its classifier."""

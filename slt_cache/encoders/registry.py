@@ -23,13 +23,22 @@ BACKBONES = {
         Backbone("efficientnet_b0", 1280, feature_stack.blocks, classifier="classifier"),
     )
 }
+"""Networks of torchvision."""
+OF_PACKAGES = {efficientnet_lite.NAME: efficientnet_lite.BACKBONE}
+"""Networks of packages that may not be installed."""
 
 
 def find_backbone(name: str) -> Backbone:
-    """Returns the backbone of a name. Raises InputError for an unknown one, listing those that exist."""
-    if name not in BACKBONES:
-        raise InputError(f"encoder.backbone {name}: unknown. Choose one of {', '.join(BACKBONES)}.")
-    return BACKBONES[name]
+    """Returns the backbone of a name. Raises InputError for an unknown one, listing those that exist, and
+    UnreachableWeights if its packages are not installed."""
+    rows = {**BACKBONES, **OF_PACKAGES}
+    if name not in rows:
+        raise InputError(
+            f"encoder.backbone {name}: unknown. Choose one of {', '.join(BACKBONES)}. With its package installed, "
+            f"{', '.join(OF_PACKAGES)} is one, too."
+        )
+    rows[name].require_installed()
+    return rows[name]
 
 
 Load = Callable[[str, EncoderConfig, VideoConfig], NamedEncoder]

@@ -22,6 +22,7 @@ from slt_cache.errors import InputError
 from slt_cache.models.adapter import Adapter, StreamAdapter, make_adapter
 from slt_cache.models.llm.decoder_only import DecoderOnly
 from slt_cache.models.llm.encoder_decoder import EncoderDecoder
+from slt_cache.models.time_masks import TimeMasks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +124,8 @@ class SignTranslator(nn.Module):
         self.step_dropout = step_dropout
         self.channel_dropout = channel_dropout
         self.scale = self.kind.scale
+        self.time_masks: TimeMasks | None = None
+        """Spans of steps that are hidden in training."""
 
     @classmethod
     def from_pretrained(cls, name: "str | Path") -> "SavedTranslator":
@@ -137,7 +140,7 @@ class SignTranslator(nn.Module):
         models/adapter.py. Returns sign embeddings [B, N', D] and their mask, int64 [B, N'], where N' is N unless the
         adapter changes it; embeddings at mask 0 are undefined. A frozen LLM in bfloat16 gets them in bfloat16."""
         mask = step_mask(longest(lengths))
-        embeds, steps = self.adapter.embed(self._dropped(padded(features, mask)), lengths)
+        embeds, steps = self.adapter.embed(self._dropped(padded(features, mask), longest(lengths)), lengths)
         embeds = embeds * self.scale
         mask = mask if steps is lengths else step_mask(steps)
         most = None if self.positions is None else self.positions // self.adapter.stride
@@ -145,10 +148,10 @@ class SignTranslator(nn.Module):
         words: torch.Tensor = self.seq2seq.get_input_embeddings().weight
         return (embeds if words.dtype == torch.float32 else embeds.to(words.dtype)), mask.long()
 
-    def _dropped(self, features: torch.Tensor) -> torch.Tensor:
-        """Applies the three dropouts to features [B, N, C] in training. Remaining steps are not scaled, since a missing
-        sign does not strengthen the others; remaining channels are, since the adapter sums over them (Tompson et al.
-        2015, 3.2)."""
+    def _dropped(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Applies the three dropouts and time masks to features [B, N, C] of these lengths [B] in training. Remaining
+        steps are not scaled, since a missing sign does not strengthen the others; remaining channels are, since the
+        adapter sums over them (Tompson et al. 2015, 3.2)."""
         features = self.feature_dropout(features)
         clips, steps, channels = features.shape
         if self.training and self.step_dropout > 0:
@@ -156,6 +159,8 @@ class SignTranslator(nn.Module):
         if self.training and self.channel_dropout > 0:
             ones = torch.ones(clips, 1, channels, device=features.device)
             features = features * F.dropout(ones, self.channel_dropout)  # 0 or 1 / (1 - p) for each channel
+        if self.training and self.time_masks is not None:
+            features = self.time_masks.apply(features, lengths)
         return features
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:

@@ -68,6 +68,11 @@ class VideoStage(Stage):
         """Makes the optimizer of a model with all terms of its loss."""
 
     @property
+    def regularizers(self) -> dict[str, Any]:
+        """Further arguments of `clip_loader`."""
+        return {}
+
+    @property
     def objective(self) -> tuple[tuple[str, ...], Mapping[str, float]]:
         """Terms of the loss, and weights of some."""
         return (CROSS_ENTROPY,), {}
@@ -149,6 +154,7 @@ class VideoStage(Stage):
             frame_cache=open_frame_cache(self.run, self.train_clips),
             pinned=device.type == "cuda",
             shard=Shard(rank(), size()),
+            **self.regularizers,
         )
         return FromPixelsTask(
             self.name,

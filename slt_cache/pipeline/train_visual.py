@@ -8,12 +8,15 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from slt_cache.batches.clips import frame_counts
+from slt_cache.batches.sampler import ShortFirst
 from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
 from slt_cache.config import VisualTrainingConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.encoders.registry import find_backbone
+from slt_cache.models.time_masks import TimeMasks
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.pipeline.init_encoder import initial_encoder
 from slt_cache.pipeline.llm_tokenizer import ensure_tokenizer
@@ -85,6 +88,14 @@ class VisualStage(VideoStage):
         return self.loop.objective, self.loop.objective_weights
 
     @property
+    def regularizers(self) -> dict[str, Any]:
+        short_first = None
+        if self.loop.curriculum == "short-first":
+            lengths = frame_counts(self.train_clips, self.run.config.video)
+            short_first = ShortFirst(lengths, self.loop.curriculum_epochs)
+        return {"frame_dropout": self.loop.frame_dropout, "short_first": short_first}
+
+    @property
     def keep_epochs(self) -> tuple[int, ...]:
         return self.loop.keep_epochs
 
@@ -94,7 +105,10 @@ class VisualStage(VideoStage):
 
     def make_model(self) -> VisualTranslator:
         config = self.run.config
-        return new_visual_translator(config.encoder, config.video, config.light_t, self.tokenizer)
+        model = new_visual_translator(config.encoder, config.video, config.light_t, self.tokenizer)
+        if self.loop.time_masks:
+            model.translator.time_masks = TimeMasks(self.loop.time_masks, self.loop.time_mask_width)
+        return model
 
     def make_optimizer(self, model: nn.Module) -> Optimizer:
         return visual_optimizer(model, self.loop)

@@ -7,7 +7,8 @@ where an uninterrupted one does.
 Several processes (torchrun) share every batch and do what one alone would; the main process saves and logs."""
 
 import math
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -16,6 +17,7 @@ from slt_cache.batches.worker_errors import LoaderFailed, loader_failure
 from slt_cache.config import OptimizerConfig
 from slt_cache.device import peak_memory
 from slt_cache.distributed.processes import is_main_process, rank, size, stopping_together
+from slt_cache.training.averages import AveragedWeights
 from slt_cache.training.logs import METRICS_FILE, MetricsLog
 from slt_cache.training.progress_bar import EpochBar, loss_text
 from slt_cache.training.schedule import Schedule
@@ -36,7 +38,8 @@ def train(task: Task, options: TrainerOptions) -> TrainerState:
     Raises SltCacheError on a loss that is not finite, naming the clips of the batch; KeyboardInterrupt on Ctrl-C and
     SIGTERM, after saving the state."""
     train_step = TrainStep(task, options)
-    state = TrainingState(options.last, task.model, train_step.optimizer, train_step.scaler, options.device)
+    averages = AveragedWeights(task.model, options.settings.ema) if options.settings.ema else None
+    state = TrainingState(options.last, task.model, train_step.optimizer, train_step.scaler, options.device, averages)
     tracker = open_tracker(options.tracker, options, task.name, state.progress.step) if is_main_process() else None
     log = MetricsLog(options.last / METRICS_FILE, options.metric, state.progress, tracker)
     with closing(log), Interrupts(deferred=size() > 1) as interrupts:
@@ -146,6 +149,7 @@ class _Training:
             for group in groups(task, self.options, self.state, self.interrupts, self.clock):
                 progress.seconds = self.clock.seconds()
                 self.train_step.set_lr(schedule.lr_factor(progress))
+                self.train_step.label_smoothing = schedule.label_smoothing(progress)
                 with self.interrupts.held():
                     update = self._update(group)
                 bar.update(loss_text(update.loss, update.terms), group.units, progress.dev, schedule.left(progress))
@@ -156,6 +160,8 @@ class _Training:
         update = self.train_step(group, self.watched if logged else {})
         self.progress.updated(len(group.batches), update.loss, update.tokens, update.terms)
         self.state.remember_random()
+        if self.state.averages is not None:
+            self.state.averages.update(self.progress.step)
         if logged:
             self.log.step(self.progress, update.loss, self.train_step.lr, update.norms, update.terms)
         if group.save:
@@ -166,6 +172,27 @@ class _Training:
         """Evaluates on dev if due after the current epoch, and keeps the weights if they are the best."""
         if not self.schedule.dev_is_due(self.progress):
             return {}
+        with self._averaged(self.interrupts.held):
+            return self._scored()
+
+    @contextmanager
+    def _averaged(self, held: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """Gives the model its averaged weights, if there are any, in a block; `held` protects their exchange."""
+        averages = self.state.averages
+        if averages is None:
+            yield
+            return
+        try:
+            with held():
+                averages.exchange()
+            yield
+        finally:
+            with held():
+                if averages.in_place:
+                    averages.exchange()
+
+    def _scored(self) -> dict[str, float]:
+        """Scores the weights on dev, and keeps them if they are the best."""
         self.task.model.eval()
         held = self.interrupts.held() if size() > 1 else nullcontext()
         with held, stopping_together(lambda: self.interrupts.asked), torch.no_grad(), self.train_step.autocast():
@@ -184,7 +211,8 @@ class _Training:
         measured = self.options.measured() if scores else {}
         self.log.epoch(self.task.name, self.progress, scores, self.schedule.left(self.progress), measured)
         if is_main_process():
-            self.task.epoch_ended(self.progress.epoch + 1)
+            with self._averaged(nullcontext):
+                self.task.epoch_ended(self.progress.epoch + 1)
         self.progress.end_epoch()
         self._save_state()
 

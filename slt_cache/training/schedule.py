@@ -27,6 +27,12 @@ class Schedule:
         done = (progress.step - warmup) / max(steps - warmup, 1)
         return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
+    def label_smoothing(self, progress: TrainerState) -> float:
+        """Returns the label smoothing of the next step: constant, or on a line to `label_smoothing_end`."""
+        settings, steps = self.options.settings, self.updates * self.options.settings.epochs
+        first, last = settings.label_smoothing, settings.label_smoothing_end
+        return first if last is None else first + (last - first) * min(progress.step / max(steps - 1, 1), 1.0)
+
     def finished(self, progress: TrainerState) -> bool:
         """Returns whether all epochs are done, or patience has run out."""
         return self.out_of_patience(progress) or progress.epoch >= self.options.settings.epochs

@@ -20,6 +20,7 @@ from slt_cache.files import replacing
 from slt_cache.metrics.base import Metric
 from slt_cache.models.weights import frozen_state, tensors_sha256
 from slt_cache.reading import first_line
+from slt_cache.training.averages import AveragedWeights
 from slt_cache.training.optimizers import load_optimizer
 
 STATE_FILE = "state.pt"
@@ -114,15 +115,24 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 
 class TrainingState:
-    """Weights, optimizer, fp16 loss scaler, random states and progress, live and as saved."""
+    """Weights and their average, optimizer, fp16 loss scaler, random states and progress, live and as saved."""
 
-    def __init__(self, folder: Path, model: nn.Module, optimizer: Optimizer, scaler: Any, device: torch.device):
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimizer: Optimizer,
+        scaler: Any,
+        device: torch.device,
+        averages: AveragedWeights | None = None,
+    ):
         """Loads the state from the folder if an earlier run saved one."""
         self.path = folder / STATE_FILE
         self.model = model
         self.optimizer = optimizer
         self.scaler = scaler
         self.device = device
+        self.averages = averages
         self.progress = TrainerState()
         self.random: dict[str, torch.Tensor] = {}
         self.processes = size()
@@ -153,6 +163,7 @@ class TrainingState:
             "model": {name: value for name, value in self.model.state_dict().items() if name not in frozen},
             **({} if sha256 is None else {"frozen_sha256": sha256}),
             "optimizer": self.optimizer.state_dict(),
+            **({} if self.averages is None else {"averages": self.averages.averages}),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "random": randoms[0],
             "others": randoms[1:],
@@ -176,6 +187,8 @@ class TrainingState:
         load_optimizer(self.optimizer, state["optimizer"])
         if self.scaler is not None and state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
+        if self.averages is not None:
+            self.averages.load(state["averages"])
         randoms = [state.get("random", {}), *state.get("others", [])]
         self.processes, self.threads = len(randoms), state.get("threads", self.threads)
         self.random = (

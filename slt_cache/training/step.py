@@ -47,6 +47,7 @@ class TrainStep:
         self.model, self.optimizer = self._accelerator.prepare(task.model, task.optimizer())
         self.scaler: Any = self._accelerator.scaler
         """Loss scaler of fp16; None for other precisions."""
+        self.label_smoothing = options.settings.label_smoothing
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._weights = list(self.model.parameters())  # collecting them takes longer than clipping
         # accelerate's step looks for an optional package on disk every time, and only adds the scaler.
@@ -95,7 +96,7 @@ class TrainStep:
             logits, weight, terms = outputs if isinstance(outputs, Outputs) else (outputs, 1.0, ())
             # DistributedDataParallel averages gradients over processes instead of summing them.
             counts = {"tokens": group.tokens / size(), "clips": group.clips / size()}
-            loss = token_loss(logits, batch.targets.labels, self.options.settings.label_smoothing)
+            loss = token_loss(logits, batch.targets.labels, self.label_smoothing)
             loss = loss / counts["tokens"]
             others = {term.name: term.value / counts[term.per] for term in terms}
             self._accelerator.backward(sum((others[term.name] * term.weight for term in terms), loss * weight))

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from slt_cache.batches.clips import AugmentedClips, ClipBatch, ClipCollator, clip_loader
+from slt_cache.batches.clips import AugmentedClips, ClipBatch, ClipCollator, clip_loader, frame_counts
 from slt_cache.batches.denoising import NoisyText, infill, sentences_of, words_of
-from slt_cache.batches.sampler import EpochOrder, padding_fraction
+from slt_cache.batches.sampler import EpochOrder, Shard, ShortFirst, padding_fraction
 from slt_cache.batches.targets import make_targets
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
@@ -78,6 +78,20 @@ def test_the_order_follows_from_seed_and_epoch() -> None:
 
     assert indices(other_epoch) != indices(first)
     assert indices(epoch_of(EpochOrder(50, 4, seed=2, shuffle=True), 3)) != indices(first)
+
+
+def test_a_curriculum_goes_from_short_to_long_clips_and_then_as_ever() -> None:
+    lengths = phoenix_like(50).tolist()
+    short_first = EpochOrder(50, 4, seed=1, shuffle=True, short_first=ShortFirst(lengths, 2))
+    usual = EpochOrder(50, 4, seed=1, shuffle=True)
+    first, second = ([index for batch in indices_of(short_first, epoch) for index in batch] for epoch in (1, 2))
+    assert [lengths[index] for index in first] == sorted(lengths) == [lengths[index] for index in second]
+    assert first != second and sorted(first) == list(range(50))  # equal lengths in another order
+    assert len(indices_of(short_first, 1)) == len(short_first) == len(usual)
+    assert epoch_of(short_first, 3) == epoch_of(usual, 3)
+    halves = [EpochOrder(50, 4, 1, True, shard=Shard(n, 2), short_first=ShortFirst(lengths, 2)) for n in (0, 1)]
+    shards = zip(*(indices_of(half, 1) for half in halves), strict=True)
+    assert [sorted(one + other) for one, other in shards] == [sorted(batch) for batch in indices_of(short_first, 1)]
 
 
 def test_without_shuffling_the_order_is_that_of_the_manifest() -> None:
@@ -183,6 +197,21 @@ def test_an_augmented_clip_follows_from_seed_epoch_and_index(
     others = [images_of(data, epoch, 3) for epoch in range(3, 8)]
     others.append(images_of(AugmentedClips(clips, small_video, augmentation, seed=6), 2, 3))
     assert not any(other.shape == first.shape and torch.equal(other, first) for other in others)
+
+
+def test_frames_are_dropped_at_random_and_two_stay_at_least(clips: list[Clip], small_video: VideoConfig) -> None:
+    video = small_video.model_copy(update={"keep_rate": 1.0})
+    whole = images_of(AugmentedClips(clips, video, PLAIN, seed=5), 2, 3)
+    data = AugmentedClips(clips, video, PLAIN, seed=5, frame_dropout=0.5)
+    fewer = images_of(data, 2, 3)
+    assert 2 <= len(fewer) < len(whole)
+    left = iter(whole)
+    assert all(any(torch.equal(frame, other) for other in left) for frame in fewer)  # in their order
+    assert torch.equal(images_of(data, 2, 3), fewer)
+    assert len({len(images_of(data, epoch, 3)) for epoch in range(1, 9)}) > 1
+    almost_all = AugmentedClips(clips, video, PLAIN, seed=5, frame_dropout=0.999)
+    assert len(images_of(almost_all, 1, 3)) == 2
+    assert frame_counts(clips, video)[3] == len(whole)
 
 
 def test_two_clips_of_the_same_frames_are_augmented_differently(clips: list[Clip], small_video: VideoConfig) -> None:

@@ -4,7 +4,9 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
+from slt_cache.models.translators import token_loss
 from slt_cache.training.loop import train
 from slt_cache.training.schedule import Schedule
 from slt_cache.training.state import TrainerState
@@ -34,6 +36,26 @@ def test_the_learning_rate_rises_and_falls_as_a_cosine(tmp_path: Path) -> None:
     assert factors[4] == pytest.approx(1.0)
     assert factors[4:] == pytest.approx([0.5 * (1 + math.cos(math.pi * step / 20)) for step in range(20)])
     assert [last / first for first, last in task.lrs] == pytest.approx([0.1] * 24)
+
+
+def test_label_smoothing_goes_on_a_line_from_its_first_value_to_its_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = options_of(tmp_path, epochs=2, label_smoothing=0.2, label_smoothing_end=0.0)
+    schedule = Schedule(options, 3, TrainerState())
+    values = [schedule.label_smoothing(TrainerState(step=step)) for step in range(7)]
+    assert values == pytest.approx([0.2, 0.16, 0.12, 0.08, 0.04, 0.0, 0.0])
+    constant = Schedule(options_of(tmp_path, label_smoothing=0.3), 3, TrainerState())
+    assert {constant.label_smoothing(TrainerState(step=step)) for step in range(9)} == {0.3}
+    used = []
+
+    def watched(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
+        used.append(smoothing)
+        return token_loss(logits, labels, smoothing)
+
+    monkeypatch.setattr("slt_cache.training.step.token_loss", watched)
+    train(ToyTask([1.0]), options_of(tmp_path, epochs=1, label_smoothing=0.11, label_smoothing_end=0.0))
+    assert used == pytest.approx([0.11 - 0.01 * step for step in range(12)])
 
 
 def test_without_warm_up_training_begins_at_the_peak(tmp_path: Path) -> None:
