@@ -11,7 +11,7 @@ from slt_cache.runs.variants import MODELS
 
 from .help import one_of
 from .options import RUN_OPTIONS, Options, require_used, takes
-from .output import BootstrapOption, score_lines, scores_to_json
+from .output import BootstrapOption, grounding_lines, score_lines, scores_to_json
 
 
 @takes("eval", *RUN_OPTIONS, "device", "json")
@@ -61,6 +61,14 @@ def evaluate(
             "next to those of all streams. [default: none is left out]",
         ),
     ] = None,
+    grounding: Annotated[
+        bool,
+        typer.Option(
+            "--grounding",
+            help="Measure whether the model looks at the video: translate each clip with masked, shuffled, swapped and "
+            "blank features too, and compute how much of each sentence the video decided.",
+        ),
+    ] = False,
     bootstrap: BootstrapOption = None,
 ) -> None:
     """Translate a split with beam search and score it.
@@ -69,12 +77,13 @@ def evaluate(
     """
     from slt_cache.pipeline.evaluate import evaluate as evaluate_run
     from slt_cache.runs.eval_files import saved_scores
+    from slt_cache.runs.scoring import rounded
     from slt_cache.runs.streams import caches_named
 
     opened = options.open_run()
     require_used(opened, "eval")
     cache = None if not features else caches_named(opened, features)
-    done = evaluate_run(opened, split, cache, model, bootstrap, manifest, without or ())
+    done = evaluate_run(opened, split, cache, model, bootstrap, manifest, without or (), grounding)
     if is_main_process():
         whole = saved_scores(opened, model, done.split, done.references) if without else None
         compared = [] if whole is None else [f"with all streams: {_line(whole)}"]
@@ -85,11 +94,13 @@ def evaluate(
                 **scores_to_json(done.scores),
                 "hypotheses": str(done.table),
                 **({} if whole is None else {"with_all_streams": whole}),
+                **({} if done.grounding is None else {"grounding": done.grounding.figures}),
             },
             f"{manifest or done.split}, {len(done.references)} clips",
             *score_lines(done.scores),
             *compared,
             f"hypotheses: {done.table}",
+            *([] if done.grounding is None else grounding_lines(rounded(done.scores), done.grounding.figures)),
         )
 
 

@@ -70,6 +70,48 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
     return lines
 
 
+def grounding_lines(scores: dict[str, float], found: dict[str, Any]) -> list[str]:
+    """Returns the lines of a grounding: scores without the video, shares, and what predicts the quality of a
+    sentence."""
+    from slt_cache.metrics.registry import IN_SUMMARY, METRICS
+
+    rows = {"video": scores, **found["scores"]}
+    lines = ["", f"{'grounding':<12}" + "".join(f"{METRICS[key].heading:>10}" for key in (*IN_SUMMARY, "chrf"))]
+    for name, row in rows.items():
+        lines.append(f"  {name:<10}" + "".join(f"{row[key]:10.2f}" for key in (*IN_SUMMARY, "chrf")))
+    swap, spread = found["swap"], found["reliability"]
+    share = "no clip has features of one with another sentence" if swap["share"] is None else f"{swap['share']:.1%}"
+    lines += [
+        f"swapped: {swap['other_sentence']} of {swap['clips']} clips get the other clip's sentence ({share})",
+        f"reliability: mean {spread['mean']:.3f}, 5 % below {spread['p5']:.3f}, 95 % below {spread['p95']:.3f}; "
+        f"the video decided little of {found['little']} sentences (below {found['little_below']:g})",
+        f"  share of content tokens that the video makes at least twice as probable; content: {found['content']}",
+        f"  without the video: blank steps, {found['blank_step']}",
+    ]
+    if found["prediction"] is not None:
+        lines += _prediction_lines(found["prediction"])
+    return [*lines, f"each clip: {found['file']}"]
+
+
+def _prediction_lines(found: dict[str, Any]) -> list[str]:
+    wrong = found["clips"] - found["right"]
+    lines = [
+        f"does it predict the quality of a sentence? ({wrong} of {found['clips']} are wrong: chrF below "
+        f"{found['right_from_chrf']:g})",
+        f"  {'':<18}{'rank correlation':<26}AUROC",
+    ]
+    for name, row in found["predictors"].items():
+        cells = [_in_interval(row["rank_correlation"]), _in_interval(row.get("auroc"))]
+        lines.append(f"  {name.replace('_', '-'):<18}{cells[0]:<26}{cells[1]}".rstrip())
+    if "auroc" not in found["predictors"]["reliability"]:
+        lines.append("  AUROC: too few right or too few wrong sentences")
+    return lines
+
+
+def _in_interval(found: dict[str, float] | None) -> str:
+    return "-" if found is None else f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
 def failures_to_json(failed: Iterable[Any]) -> list[dict[str, str]]:
     """Returns the clips that have no features, as --json has them."""
     return [{"id": failure.clip_id, "reason": failure.reason} for failure in failed]

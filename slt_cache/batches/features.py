@@ -12,7 +12,7 @@ from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import SentenceTargets, Targets
 from slt_cache.encoders.packing import ClipArrays, lengths_of, padded_arrays
 from slt_cache.errors import InputError
-from slt_cache.features.streams import CachedSplit
+from slt_cache.features.streams import CachedSplit, ClipSplit
 from slt_cache.text.tokenizer import Tokenizer
 
 
@@ -46,7 +46,7 @@ class CachedClips(Dataset[Any]):
 
     With a seed, a view of each clip is drawn every epoch; without one, it is view 0."""
 
-    def __init__(self, cache: CachedSplit, seed: int | None = None):
+    def __init__(self, cache: ClipSplit, seed: int | None = None):
         self.cache = cache
         self.seed = seed
 
@@ -79,7 +79,7 @@ class FeatureCollator:
 
 
 def feature_loader(
-    cache: CachedSplit,
+    cache: ClipSplit,
     tokenizer: Tokenizer,
     *,
     batch_size: int,

@@ -55,7 +55,7 @@ def word_attentions(
     alignments. Sentences are tokenized again, possibly differently than search segmented them, and truncated to the
     LLM's positions."""
     translator.eval()
-    ids = [tokenizer.encode(sentence)[: _room(translator)] for sentence in sentences]
+    ids = [tokenizer.encode(sentence)[: sentence_room(translator)] for sentence in sentences]
     found: dict[int, WordAttention] = {}
     order = sorted(range(len(sentences)), key=lambda clip: lengths_of(features[clip]))
     with _eager(translator):
@@ -69,7 +69,7 @@ def word_attentions(
     return [found[clip] for clip in range(len(sentences))]
 
 
-def _room(translator: SignTranslator) -> int | None:
+def sentence_room(translator: SignTranslator) -> int | None:
     """Returns the number of tokens of a sentence that the LLM has positions for; None if unlimited."""
     positions = translator.target_positions
     return None if positions is None else positions - len(translator.start)
@@ -92,7 +92,7 @@ def _attended(
 ) -> list[np.ndarray]:
     """Returns the weights of each clip's tokens, float32 [L, N]."""
     device = next(translator.parameters()).device
-    features, lengths = packed([_tensors(clip) for clip in clips])
+    features, lengths = packed([as_tensors(clip) for clip in clips])
     read = translator.steps_read(lengths)
     embedded = translator.embed(*translator.truncated(features.to(device), lengths.to(device)))
     targets = make_targets(ids, tokenizer).decoder_input_ids.to(device)
@@ -107,7 +107,7 @@ def _attended(
     return rows
 
 
-def _tensors(clip: ClipArrays | ClipTensors) -> ClipTensors:
+def as_tensors(clip: ClipArrays | ClipTensors) -> ClipTensors:
     """Returns the features of a clip, or of each of its streams, as float32 tensors."""
     if isinstance(clip, tuple):
         return tuple(torch.as_tensor(np.array(stream), dtype=torch.float32) for stream in clip)
@@ -129,7 +129,7 @@ def segment_words(tokenizer: Tokenizer, ids: Sequence[int]) -> list[tuple[str, s
     for text, span in _whole_characters(tokenizer, ids):
         if words and not (tokenizer.starts_word(ids[span.start]) or is_wide(words[-1][0][-1]) or is_wide(text[0])):
             begun = words[-1][1].start
-            words[-1] = (_decoded(tokenizer, ids[begun : span.stop]), slice(begun, span.stop))
+            words[-1] = (text_of(tokenizer, ids[begun : span.stop]), slice(begun, span.stop))
         else:
             words.append((text, span))
     return words
@@ -139,13 +139,13 @@ def _whole_characters(tokenizer: Tokenizer, ids: Sequence[int]) -> Iterator[tupl
     """Yields tokens, or runs of tokens that form a character; whitespace is joined to what follows."""
     begun = 0
     for end in range(1, len(ids) + 1):
-        text = _decoded(tokenizer, ids[begun:end])
+        text = text_of(tokenizer, ids[begun:end])
         if text and (BROKEN not in text or end == len(ids)):
             yield text, slice(begun, end)
             begun = end
 
 
-def _decoded(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """Returns the text of token ids, showing unknown tokens; a sentence has no other special tokens."""
     text: str = tokenizer.inner.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return text.strip()

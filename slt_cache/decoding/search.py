@@ -11,7 +11,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from slt_cache.batches.features import feature_loader
 from slt_cache.config import GenerationConfig
 from slt_cache.distributed.processes import gather_object, rank, size, until_stopped
-from slt_cache.features.streams import CachedSplit
+from slt_cache.features.streams import ClipSplit
 from slt_cache.models.translators import SignTranslator
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -73,7 +73,7 @@ def decode(
 
 def decode_cached(
     translator: SignTranslator,
-    cache: CachedSplit,
+    cache: ClipSplit,
     tokenizer: Tokenizer,
     generation: GenerationConfig,
     show: Callable[[int], None] | None = None,

@@ -40,6 +40,11 @@ def lengths_of(clip: ClipArrays | ClipTensors) -> int | list[int]:
     return [len(stream) for stream in clip] if isinstance(clip, tuple) else len(clip)
 
 
+def arrays_of(clip: ClipTensors) -> ClipArrays:
+    """Returns the features of a clip, on the CPU, as arrays."""
+    return tuple(stream.numpy() for stream in clip) if isinstance(clip, tuple) else clip.numpy()
+
+
 def padded_arrays(clips: Sequence[ClipArrays]) -> np.ndarray:
     """Returns the features of clips, padded with zeros: [B, N, C], or [B, N, sum C] of several streams."""
     streams = [clip if isinstance(clip, tuple) else (clip,) for clip in clips]

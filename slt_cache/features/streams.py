@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -165,6 +165,21 @@ class StreamSplit(Mapping[str, tuple[np.ndarray, ...]]):
 
 CachedSplit = FeatureCache | StreamSplit
 """Split that a model reads: of one cache, or of one for each of its streams."""
+
+
+class ClipSplit(Protocol):
+    """What search reads of a split, in a cache or not."""
+
+    @property
+    def ids(self) -> list[str]: ...
+    @property
+    def texts(self) -> list[str]: ...
+    @property
+    def views(self) -> int: ...
+    @property
+    def steps(self) -> np.ndarray: ...
+    def __len__(self) -> int: ...
+    def row(self, row: int, /) -> np.ndarray | tuple[np.ndarray, ...]: ...
 
 
 def _texts(stream: FeatureCache) -> dict[str, str]:

@@ -20,13 +20,15 @@ from slt_cache.decoding.search import (
     truncation_notice,
 )
 from slt_cache.device import pick_device
-from slt_cache.distributed.processes import is_main_process, join, main_process_first, shard
+from slt_cache.distributed.processes import gather_object, is_main_process, join, main_process_first, shard
 from slt_cache.encoders.base import Encoder
+from slt_cache.encoders.packing import arrays_of
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer
 from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import FeatureSpec, Specs
-from slt_cache.features.streams import CachedSplit
+from slt_cache.features.streams import CachedSplit, ClipSplit
+from slt_cache.grounding.alterations import KeptSplit
 from slt_cache.locks import require_writable
 from slt_cache.metrics.base import Score
 from slt_cache.metrics.bootstrap import check_resamples
@@ -34,6 +36,7 @@ from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.clip_list import ClipList, read_list, require_split_name
 from slt_cache.pipeline.encoder import encoders_of, frozen_encoder, reader_of
 from slt_cache.pipeline.feature_spec import open_features
+from slt_cache.pipeline.grounding import Grounding, ground
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.probe import require_readable
 from slt_cache.pipeline.streams import leave_out, open_streams
@@ -63,6 +66,7 @@ class Evaluation:
     scores: dict[str, Score]
     table: Path
     """Path of the table of id, reference and hypothesis, tab-separated."""
+    grounding: Grounding | None = None
 
 
 def evaluate(
@@ -73,20 +77,21 @@ def evaluate(
     bootstrap: int | None = None,
     manifest: Path | None = None,
     without: Sequence[str] = (),
+    grounding: bool = False,
 ) -> Evaluation:
     """Translates a split with beam search and scores it, from the cache if it holds the split, else from the videos.
     The cache defaults to the run's own, those of a model of several streams to those it was trained from; the split to
     test. With a `manifest`, its clips (of all splits, unless one is named) are read from video instead. Streams in
-    `without` are left out.
+    `without` are left out. With `grounding` it measures whether the model looks at the video (grounding/).
 
     Writes eval/SPLIT.json and eval/SPLIT.tsv (models other than llm: eval/MODEL.SPLIT.*), and for a `manifest`
-    eval/lists/NAME.*. With several processes (torchrun) each translates its shard of the clips; all get all hypotheses,
-    and the main process writes."""
+    eval/lists/NAME.*; the grounding of each clip to grounding.SPLIT.jsonl next to them. With several processes
+    (torchrun) each translates its shard of the clips; all get all hypotheses, and the main process writes."""
     if split is not None:
         require_split_name(split)
     if manifest is not None and cache is not None:
         raise InputError("--features: the clips of --manifest are read from their videos. Omit one of the two.")
-    again = run.command("eval", split=split, manifest=manifest, model=model, without=list(without))
+    again = run.command("eval", split=split, manifest=manifest, model=model, without=list(without), grounding=grounding)
     listed = None if manifest is None else read_list(manifest, split)
     split = split or "test" if listed is None else listed.label
     if model not in MODELS:
@@ -101,31 +106,42 @@ def evaluate(
     _require_its_features(run, model, specs)
     if is_main_process():
         require_writable(run.evaluation)  # for the same reason
+    trained = _cached_split(run, "train", cache, specs, model) if grounding else None
     cached = None if listed else _cached_split(run, split, cache, specs, model)
     translator.to(device)
+    read: ClipSplit | None = cached
     if cached is not None:
         references = cached.texts
         with progress_counter(f"translating {split}", len(cached), 0) as show:
             hypotheses = decode_cached(translator, cached, tokenizer, run.config.generation, show)
     else:
         clips = listed.clips if listed else require_split(run, main_process_first(lambda: ensure_clips(run)), split)
-        batches = _from_video(run, clips, specs, visual, listed)
         references = [clip.text for clip in clips]
+        keep: list[EncodedClip] | None = [] if grounding else None
+        batches = _from_video(run, clips, specs, visual, listed, keep)
         with progress_counter(f"translating {split}", len(clips), 0) as show:
             hypotheses = gather_hypotheses(
                 [clip.id for clip in clips],
                 lambda: decode(translator, batches, tokenizer, run.config.generation, show=show),
             )
-    notice = truncation_notice(hypotheses, translator.positions)
-    if notice is not None:
-        log(notice)
-    if not any(hypothesis.texts[0].strip() for hypothesis in hypotheses):
-        log(f"all {len(hypotheses):,} hypotheses are empty, so BLEU, chrF and ROUGE-L are 0")
+        read = None if keep is None else _kept(clips, keep)
+    _log_notices(hypotheses, translator.positions)
     done = Translated(run, model, split, hypotheses, references, tuple(without))
     with done.kept_until_scored():
         scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
         table = done.save(scores, weights, again)
-    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table)
+    grounded = None
+    if read is not None and grounding:
+        grounded = ground(run, (translator, tokenizer), read, trained, hypotheses, table)
+    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table, grounded)
+
+
+def _log_notices(hypotheses: Sequence[Hypothesis], positions: int | None) -> None:
+    notice = truncation_notice(hypotheses, positions)
+    if notice is not None:
+        log(notice)
+    if not any(hypothesis.texts[0].strip() for hypothesis in hypotheses):
+        log(f"all {len(hypotheses):,} hypotheses are empty, so BLEU, chrF and ROUGE-L are 0")
 
 
 _Loaded = tuple[SignTranslator, Tokenizer, Specs, VisualCheckpoint | None]
@@ -220,10 +236,15 @@ def _other_features(run: Run, model: str, error: FeaturesDiffer) -> InputError:
 
 
 def _from_video(
-    run: Run, clips: Sequence[Clip], specs: Specs, visual: VisualCheckpoint | None, listed: ClipList | None
+    run: Run,
+    clips: Sequence[Clip],
+    specs: Specs,
+    visual: VisualCheckpoint | None,
+    listed: ClipList | None,
+    keep: list[EncodedClip] | None,
 ) -> Iterable[EncodedBatch]:
     """Yields batches of this rank's shard, in the order of the clips, which are not sorted by length: the encoder is
-    the bottleneck, and would have to wait for whole windows of clips."""
+    the bottleneck, and would have to wait for whole windows of clips. Encoded clips are added to `keep`, if given."""
     found: Mapping[str, Encoder] = {"": visual} if visual is not None else encoders_of(run, specs)
     for one in found.values():
         require_readable(run, clips, one.video.fps, None if listed is None else listed.path)
@@ -234,7 +255,20 @@ def _from_video(
         log("The training's frames were cropped to boxes; clips without a box are read as whole frames.")
     mine = shard(clips, run.config.generation.batch_size)
     encoded = [_encoded(run, one, of_streams[name], mine) for name, one in found.items()]
-    return packed(usable(joined(encoded)), run.config.generation.batch_size)
+    read = usable(joined(encoded))
+    return packed(read if keep is None else _keeping(read, keep), run.config.generation.batch_size)
+
+
+def _keeping(encoded: Iterator[EncodedClip], keep: list[EncodedClip]) -> Iterator[EncodedClip]:
+    for clip in encoded:
+        keep.append(clip)
+        yield clip
+
+
+def _kept(clips: Sequence[Clip], keep: list[EncodedClip]) -> KeptSplit:
+    """Returns the clips that all processes kept, in the order of the list."""
+    of_id = dict(gather_object(lambda: [(one.end.clip.id, arrays_of(one.streams)) for one in keep]))
+    return KeptSplit([clip.id for clip in clips], [clip.text for clip in clips], [of_id[clip.id] for clip in clips])
 
 
 def _encoded(run: Run, encoder: Encoder, spec: FeatureSpec, clips: Sequence[Clip]) -> Iterator[EncodedClip | Unusable]:
