@@ -256,8 +256,8 @@ def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) 
     length."""
     config = run.config
     loop = _loop(config, variant)
-    name, lora = translator_of(config, variant, variant is PRETRAINING)
-    translator = rates.translator(name, lora)
+    name, lora, terms = translator_of(config, variant, variant is PRETRAINING)
+    translator = rates.translator(name, lora, terms)
     parameters, trained = translator.parameters, translator.trained
     if variant.llm and not is_made_here(config.llm.name) and not config.llm.trim:
         words = (WHOLE_VOCABULARY - TRIMMED_VOCABULARY) * HIDDEN
@@ -267,13 +267,13 @@ def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) 
         activations /= 2
     if variant.trains_encoder == "none":
         smaller = WEIGHTS[config.llm.quantize or config.llm.dtype] if variant is not PRETRAINING else 1
-        copies = 4 * trained + smaller * (parameters - trained)  # weights, gradients, AdamW's two
+        copies = (4 + (loop.ema > 0)) * trained + smaller * (parameters - trained)  # weights, gradients, AdamW's two
         return parameters, trained, round(FLOAT * copies + activations)
     train = workload.splits["train"]
     frames = loop.batch_size * math.ceil(train.frames / train.clips / config.video.keep_every)
     encoder = sum(weight.numel() for weight in new_encoder(config.encoder, config.video).parameters())
     adam = variant is not VISUAL or config.visual_training.optimizer == "adamw"
-    step = memory_needed(trained + encoder, config, frames, adam) + FLOAT * (parameters - trained)
+    step = memory_needed(trained + encoder, config, frames, adam, loop.ema > 0) + FLOAT * (parameters - trained)
     return parameters + encoder, trained + encoder, round(step + activations)
 
 
@@ -281,7 +281,8 @@ def _disk(run: Run, variant: Variant, parameters: int, trained: int) -> int:
     """Returns the bytes on disk of the best weights, the state of the unfinished training with its optimizer and best
     weights, in which frozen weights are links, and the frame cache if used."""
     kept = len(run.config.visual_training.keep_epochs) if variant is VISUAL else 0
-    weights = FLOAT * (parameters - trained + trained * (1 + 1 + 3 + kept))
+    averages = _loop(run.config, variant).ema > 0
+    weights = FLOAT * (parameters - trained + trained * (1 + 1 + 3 + averages + kept))
     frames = 0
     if variant.trains_encoder != "none" and run.config.video.frame_cache and run.manifest.is_file():
         frames = cache_bytes(of_split(read_manifest(run.manifest), "train"), run.config)

@@ -2,15 +2,18 @@
 factor of two or so, for planning."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
 
+from slt_cache.batches.features import FeatureBatch
+from slt_cache.batches.targets import Targets
 from slt_cache.checkpoints.visual import new_encoder
-from slt_cache.config import CAUSAL, Config, LoraConfig, TemporalConfig
+from slt_cache.config import CAUSAL, CROSS_ENTROPY, Config, LoraConfig, TemporalConfig
 from slt_cache.device import pick_device
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_of_shape, make_one_layer, make_small
@@ -20,6 +23,10 @@ from slt_cache.pipeline.workload import Workload
 from slt_cache.runs.variants import BASELINE, MODELS, VISUAL, Variant
 from slt_cache.text.families import LIGHT_T, is_made_here, likely_family, small_family
 from slt_cache.text.sources import local_config
+from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.objectives.base import Outputs, Setup
+from slt_cache.training.objectives.model import heads, with_objectives
+from slt_cache.training.objectives.registry import OBJECTIVES, of_stage_2
 from slt_cache.training.optimizers import AdamW
 
 TRIMMED_VOCABULARY = 2500
@@ -29,6 +36,8 @@ BATCH = 16
 PIXELS = 400_000
 """Pixels per measurement of the backbone."""
 ROUNDS = 3
+SPECIAL = Tokenizer(SimpleNamespace(pad_token_id=1, eos_token_id=2, mask_token_id=3), None, (2,))
+"""Special tokens of measured sentences."""
 
 
 def seconds_of(action: str, model: str, settings: Config, workload: Workload, rates: "DeviceRates") -> float:
@@ -61,13 +70,20 @@ def seconds_of(action: str, model: str, settings: Config, workload: Workload, ra
     return epochs * (an_epoch + a_dev / loop.evaluate_every)
 
 
-def translator_of(settings: Config, variant: Variant, on_text: bool) -> tuple[str, LoraConfig | None]:
-    """Returns the name of a training's LLM, or the size of its Light-T, and its LoRA; `on_text` for pre-training."""
+def translator_of(settings: Config, variant: Variant, on_text: bool) -> tuple[str, LoraConfig | None, tuple[str, ...]]:
+    """Returns the name of a training's LLM, or the size of its Light-T, its LoRA, and the terms of the loss that run it
+    again; `on_text` for pre-training."""
     if not variant.llm:
-        return settings.light_t.size, None
+        terms = settings.visual_training.objective if variant is VISUAL else ()
+        return settings.light_t.size, None, _of_translator(terms)
     text = settings.llm_pretraining
     of_text = text.lora if text.objective == CAUSAL else None
-    return settings.llm.name, of_text if on_text else settings.llm.lora
+    terms = of_stage_2(settings)[1] if variant.from_cache and not on_text else ()
+    return settings.llm.name, of_text if on_text else settings.llm.lora, _of_translator(terms)
+
+
+def _of_translator(terms: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in terms if name != CROSS_ENTROPY and not OBJECTIVES[name].trains_encoder)
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class DeviceRates:
         train = workload.splits["train"]
         self.steps = max(1, round(train.frames / max(train.clips, 1) * config.video.keep_rate))
         self.tokens = max(2, round(workload.tokens))
-        self._translators: dict[tuple[str, LoraConfig | None], TranslatorRates] = {}
+        self._translators: dict[tuple[str, LoraConfig | None, tuple[str, ...]], TranslatorRates] = {}
         self.trained_frame, self.encoded_frame, self.encoder_update = self._backbone()
 
     def _backbone(self) -> tuple[float, float, float]:
@@ -114,39 +130,54 @@ class DeviceRates:
             encoded = self._timed(lambda: encoder(frames, lengths))
         return trained / count, encoded / count, update
 
-    def translator(self, name: str, lora: LoraConfig | None = None) -> TranslatorRates:
-        """Measures a size of Light-T, or an LLM by its name, with LoRA or whole."""
-        if (name, lora) not in self._translators:
+    def translator(self, name: str, lora: LoraConfig | None = None, terms: tuple[str, ...] = ()) -> TranslatorRates:
+        """Measures a size of Light-T, or an LLM by its name, with LoRA or whole, and further terms of its loss."""
+        if (name, lora, terms) not in self._translators:
             temporal = None if name in LIGHT_T_SIZES else self.config.llm_training.temporal
             seq2seq, layers = _make(name, self.config)
             if lora is not None:
                 is_guess = not is_made_here(name) and local_config(name) is None  # its layers may have other names
                 add_lora(seq2seq, lora.model_copy(update={"targets": None}) if is_guess else lora)
-            self._translators[name, lora] = self._measured(seq2seq, layers, temporal)
-        return self._translators[name, lora]
+            self._translators[name, lora, terms] = self._measured(seq2seq, layers, temporal, terms)
+        return self._translators[name, lora, terms]
 
-    def _measured(self, seq2seq: Any, layers: int, temporal: TemporalConfig | None) -> TranslatorRates:
+    def _measured(
+        self, seq2seq: Any, layers: int, temporal: TemporalConfig | None, terms: tuple[str, ...]
+    ) -> TranslatorRates:
         dim = self.config.encoder.dim
         model = SignTranslator(dim, seq2seq, (2,), temporal=temporal).to(self.device)
         features = torch.randn(BATCH * self.steps, dim, device=self.device)  # packed
         lengths = torch.full((BATCH,), self.steps, device=self.device)
         targets = torch.full((BATCH, self.tokens), 5, device=self.device)
-        step = self._timed(lambda: model(features, lengths, targets).logsumexp(-1).sum().backward())
-        update = self._updated(model)
-        saved = _saved_bytes(lambda: model(features, lengths, targets).logsumexp(-1).sum(), model)
+        trained = with_objectives(model, (CROSS_ENTROPY, *terms), {}, Setup(model.kind.width, SPECIAL)).to(self.device)
+        batch = FeatureBatch(("",) * BATCH, features, lengths, Targets(targets, targets))
+
+        def loss() -> torch.Tensor:
+            if trained is model:
+                logits: torch.Tensor = model(features, lengths, targets)
+                return logits.logsumexp(-1).sum()
+            outputs: Outputs = trained(batch)
+            return sum((term.value for term in outputs.terms), outputs.logits.logsumexp(-1).sum())
+
+        step = self._timed(lambda: loss().backward())
+        update = self._updated(trained)
+        saved = _saved_bytes(loss, trained)
         with torch.no_grad():
             reading = self._timed(lambda: model(features, lengths, targets))
         # A search reads once and then writes token by token for each beam; short passes waste some of the device.
         decoding = reading * self.config.generation.num_beams * 1.5
         counts, words = parameters_of(model), model.seq2seq.get_input_embeddings()
         embedded = parameters_of(words)
-        whole, trained = (embedded[which] + layers * (counts[which] - embedded[which]) for which in ("all", "trained"))
+        own = sum(weight.numel() for weight in heads(trained))
+        whole, learned = (
+            own + embedded[which] + layers * (counts[which] - embedded[which]) for which in ("all", "trained")
+        )
         return TranslatorRates(
             step=layers * step / BATCH,
             update=layers * update,
             decoding=layers * decoding / BATCH,
             parameters=whole,
-            trained=trained,
+            trained=learned,
             saved_bytes=layers * saved / BATCH,
         )
 

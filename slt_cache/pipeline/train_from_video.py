@@ -35,7 +35,7 @@ from slt_cache.runs.scoring import rounded, score_hypotheses
 from slt_cache.runs.unfinished import BEST
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.objectives.base import Setup
-from slt_cache.training.objectives.model import with_objectives
+from slt_cache.training.objectives.model import heads, with_objectives
 from slt_cache.training.task import LAST
 from slt_cache.training.tasks.visual import FromPixelsTask
 from slt_cache.training.video_gap import DevFeatures, measured, video_gap
@@ -142,7 +142,7 @@ class VideoStage(Stage):
         model = with_passes(self.make_model(), config)
         setup = Setup(model.translator.kind.width, self.tokenizer, config.seed, config.video.keep_every)
         trained = with_objectives(model, *self.objective, setup)
-        warn_of_memory(model, config, self.loop, self.train_clips, device)
+        warn_of_memory(model, config, self.loop, self.train_clips, device, heads(trained))
         loader = clip_loader(
             self.train_clips,
             config.video,

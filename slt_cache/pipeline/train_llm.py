@@ -8,7 +8,7 @@ from typing import Any
 
 from slt_cache.batches.features import require_positions
 from slt_cache.checkpoints.record import Record, whole_record
-from slt_cache.config import CROSS_ENTROPY, Config, LlmTrainingConfig, VisualTrainingConfig
+from slt_cache.config import CROSS_ENTROPY, Config, LlmTrainingConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.errors import InputError
@@ -31,9 +31,9 @@ from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.streams import Caches
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import LLM, SCRATCH
-from slt_cache.text.families import LIGHT_T, is_made_here, small_positions
+from slt_cache.text.families import is_made_here, small_positions
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training.objectives.registry import require_gradient
+from slt_cache.training.objectives.registry import of_stage_2, require_gradient
 
 
 def train_llm(run: Run, cache: Caches, restart: bool = False) -> Record:
@@ -43,7 +43,8 @@ def train_llm(run: Run, cache: Caches, restart: bool = False) -> Record:
     # Whatever the training needs must not fail after an LLM was pre-trained, or after the first epoch.
     require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
     preset_of(config)
-    _objective(config)
+    setting, terms, _ = of_stage_2(config)
+    require_gradient(terms, setting)
     variant, command = LLM if config.llm.pretrained else SCRATCH, run.command("train-llm")
     require_begun(run, run.folder / variant.name, command)
     join()
@@ -81,7 +82,7 @@ class LlmStage(CacheStage):
 
     @property
     def objective(self) -> tuple[tuple[str, ...], Mapping[str, float]]:
-        return _objective(self.run.config)
+        return of_stage_2(self.run.config)[1:]
 
     @property
     def own_settings(self) -> dict[str, Any]:
@@ -99,17 +100,6 @@ class LlmStage(CacheStage):
 
     def make_model(self) -> SignTranslator:
         return self.llm.translator(self.splits.train.dim, **self.loop.of_translator)
-
-
-def _objective(config: Config) -> tuple[tuple[str, ...], Mapping[str, float]]:
-    """Returns the terms of the loss and weights of some: a Light-T has those of stage 1 unless others are set. Raises
-    InputError for one that cached features give no gradient."""
-    own, first = config.llm_training, config.visual_training
-    is_light_t = own.objective is None and config.llm.source == LIGHT_T
-    loop: VisualTrainingConfig | LlmTrainingConfig = first if is_light_t else own
-    names = loop.objective or (CROSS_ENTROPY,)
-    require_gradient(names, "visual_training.objective" if is_light_t else "llm_training.objective")
-    return names, loop.objective_weights
 
 
 def _check_of_small(config: Config, split: CachedSplit) -> Callable[[Tokenizer], None]:

@@ -25,8 +25,9 @@ def with_passes(model: VisualTranslator, config: Config) -> VisualTranslator:
     return model
 
 
-def memory_needed(parameters: int, config: Config, frames: int, adam: bool) -> int:
-    """Returns the bytes of an optimizer step over this many kept frames (encoders/memory_estimate.py)."""
+def memory_needed(parameters: int, config: Config, frames: int, adam: bool, averaged: bool = False) -> int:
+    """Returns the bytes of an optimizer step over this many kept frames (encoders/memory_estimate.py); `averaged` if
+    there is an average of the weights."""
     return step_bytes(
         config.encoder.backbone,
         frames,
@@ -35,7 +36,7 @@ def memory_needed(parameters: int, config: Config, frames: int, adam: bool) -> i
         half=config.compute.precision != "fp32",
         checkpointing=config.encoder.checkpointing,
         chunk_frames=config.encoder.chunk_frames,
-        moments=2 if adam else 1,
+        moments=(2 if adam else 1) + averaged,
     )
 
 
@@ -45,14 +46,16 @@ def warn_of_memory(
     loop: VisualTrainingConfig | LlmTrainingConfig,
     clips: Sequence[Clip],
     device: torch.device,
+    heads: Sequence[torch.Tensor] = (),
 ) -> None:
-    """Logs a warning if a batch of clips as long as the longest sampled one is not expected to fit the GPU."""
+    """Logs a warning if a batch of clips as long as the longest sampled one is not expected to fit the GPU. `heads` are
+    weights of the terms of the loss."""
     lengths = lengths_of(clips, config.video) if device.type == "cuda" else []
     if not lengths or not any(weight.requires_grad for weight in model.encoder.backbone.parameters()):
         return
     frames = math.ceil(loop.batch_size / size()) * math.ceil(max(lengths) / config.video.keep_every)
-    parameters = sum(weight.numel() for weight in model.parameters())
-    needed = memory_needed(parameters, config, frames, adam=_uses_adam(loop))
+    parameters = sum(weight.numel() for weight in (*model.parameters(), *heads))
+    needed = memory_needed(parameters, config, frames, adam=_uses_adam(loop), averaged=loop.ema > 0)
     free, _ = torch.cuda.mem_get_info(device)
     if needed > free:
         log(

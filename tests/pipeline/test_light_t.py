@@ -48,6 +48,24 @@ def test_it_learns_from_an_imported_cache_and_is_scored_like_any_llm(tmp_path: P
     assert scored.code == 0 and json.loads(scored.out)["clips"] == 4, scored.err
 
 
+def test_it_learns_from_a_cache_with_the_terms_of_stage_1_unless_others_are_set(tmp_path: Path) -> None:
+    cache, run = imported_cache(tmp_path / "feats.h5", DIM), tmp_path / "run"
+    brief = ("light_t.size=tiny", "llm_training.epochs=1", "generation.num_beams=1", "generation.max_new_tokens=4")
+    words = (*of_imported(run, cache, *brief), "--llm", "light-t")
+    ran = slt_cache(*words, "--set", "visual_training.objective=contrastive,denoising")
+    assert ran.code == 0, ran.err
+    assert "(contrastive " in ran.err and "denoising " in ran.err
+    record = read_record(run / "llm" / "best")
+    assert record is not None
+    assert record.settings["objective"] == {"terms": ["cross-entropy", "contrastive", "denoising"], "weights": {}}
+    (line,) = (json.loads(line) for line in (run / "llm" / "metrics.jsonl").read_text().splitlines())
+    assert line["loss/contrastive"] > 0 and line["loss/denoising"] > 0
+    other = slt_cache(*words, "--set", "llm_training.objective=cross-entropy", "--restart")
+    assert other.code == 0 and "contrastive" not in other.err, other.err
+    record = read_record(run / "llm" / "best")
+    assert record is not None and "objective" not in record.settings
+
+
 def test_its_learning_rates_are_the_baselines_unless_stated_for_it(tmp_path: Path) -> None:
     assert lrs("phoenix14t", "llm.name=light-t") == (5e-4, 5e-4)
     assert lrs("avatar", "llm.name=light-t", "control.lr=1e-3") == (1e-3, 1e-3)
@@ -66,6 +84,9 @@ def test_its_learning_rates_are_the_baselines_unless_stated_for_it(tmp_path: Pat
         (("--llm", "light-t", "--set", "llm.name=small-mbart"), "--llm light-t and --set llm.name=small-mbart"),
         (("--llm", "light-t", "--set", "llm.lora.r=2"), "LoRA would freeze random weights"),
         (("--llm", "light-t", "--set", "llm.prompt=a {video}"), "takes no prompt"),
+        (("--llm", "light-t", "--set", "visual_training.objective=signcl"), "visual_training.objective signcl: shapes"),
+        (("--set", "llm_training.objective=[signcl,contrastive]"), "llm_training.objective signcl: shapes the visual"),
+        (("--llm", "light-t", "--set", "llm_training.objective=clip"), "llm_training.objective clip: unknown. Choose"),
         (("--llm", "nowhere"), "nor one of those made here (small-mbart, small-mt5, light-t)"),
     ],
 )

@@ -9,8 +9,9 @@ import pytest
 from slt_cache.config import LoraConfig, load_config
 from slt_cache.errors import InputError
 from slt_cache.pipeline import rates
-from slt_cache.pipeline.rates import DeviceRates, TranslatorRates, seconds_of
+from slt_cache.pipeline.rates import DeviceRates, TranslatorRates, seconds_of, translator_of
 from slt_cache.pipeline.workload import Amount, Workload
+from slt_cache.runs.variants import MODELS
 from tests.helpers.small_causal_llms import make_causal_llm
 
 MEASURED: list[tuple[str, LoraConfig | None]] = []
@@ -18,7 +19,7 @@ LOAD = Workload({"train": Amount(100, 10_000), "dev": Amount(10, 1000), "test": 
 CONFIG = load_config("avatar", ["visual_training.epochs=3", "llm_training.epochs=5"])
 
 
-def translator(name: str, lora: LoraConfig | None) -> TranslatorRates:
+def translator(name: str, lora: LoraConfig | None, terms: tuple[str, ...]) -> TranslatorRates:
     MEASURED.append((name, lora))
     return TranslatorRates(step=1.0, update=0.0, decoding=0.0, parameters=1, trained=1, saved_bytes=0.0)
 
@@ -67,6 +68,25 @@ def test_with_lora_fewer_weights_are_updated(tmp_path: Path, monkeypatch: pytest
     assert measured.translator("hub/unknown-mbart", LoraConfig(r=2, targets=("elsewhere",))).trained > 0
     with pytest.raises(InputError, match="no linear layer called elsewhere"):
         measured.translator(str(tmp_path), LoraConfig(targets=("elsewhere",)))
+
+
+def test_further_terms_of_the_loss_have_weights_and_take_memory_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "ROUNDS", 1)
+    monkeypatch.setattr(rates, "PIXELS", 1000)
+    monkeypatch.setattr(rates, "BATCH", 2)
+    measured = DeviceRates(load_config("avatar", ["video.size=32", "video.resize=32"]), LOAD)
+    usual, more = measured.translator("tiny"), measured.translator("tiny", None, ("cico", "contrastive", "denoising"))
+    heads = 2 * (2 * 256**2 + 1)
+    assert more.parameters - usual.parameters == more.trained - usual.trained == heads
+    assert more.saved_bytes > 1.5 * usual.saved_bytes
+    assert measured.translator("tiny") is usual
+
+
+def test_terms_are_those_of_the_stage_that_run_its_translator_again() -> None:
+    config = load_config("avatar", ["visual_training.objective=signcl,contrastive", "llm.name=light-t"])
+    assert translator_of(config, MODELS["visual"], False) == (config.light_t.size, None, ("contrastive",))
+    assert translator_of(config, MODELS["llm"], False) == ("light-t", None, ("contrastive",))
+    assert translator_of(config, MODELS["control"], False)[2] == translator_of(config, MODELS["joint"], False)[2] == ()
 
 
 def test_a_model_with_its_own_encoder_reads_videos_when_it_is_tested() -> None:

@@ -32,6 +32,7 @@ def test_a_step_takes_more_with_more_frames_and_less_where_activations_are_recom
     assert three - two == two - one > 0
     assert memory_needed(PARAMETERS, sparing, 200, adam=True) < two
     assert two - memory_needed(PARAMETERS, plain, 200, adam=False) == 4 * PARAMETERS
+    assert memory_needed(PARAMETERS, plain, 200, adam=True, averaged=True) - two == 4 * PARAMETERS
 
 
 @pytest.mark.parametrize(

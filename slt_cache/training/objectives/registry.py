@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from slt_cache.config import CROSS_ENTROPY
+from slt_cache.config import CROSS_ENTROPY, Config, LlmTrainingConfig, VisualTrainingConfig
+from slt_cache.config.llm import LIGHT_T
 from slt_cache.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +45,16 @@ def require_gradient(names: Iterable[str], setting: str) -> None:
             f"would change nothing here. Train stage 1 with it, and set llm_training.objective to some of "
             f"{', '.join(left)}."
         )
+
+
+def of_stage_2(config: Config) -> tuple[str, tuple[str, ...], Mapping[str, float]]:
+    """Returns the setting that says the terms of a training from the cache, the terms, and weights of some: a Light-T
+    has those of stage 1 unless others are set."""
+    own, first = config.llm_training, config.visual_training
+    inherits = own.objective is None and config.llm.source == LIGHT_T
+    loop: VisualTrainingConfig | LlmTrainingConfig = first if inherits else own
+    setting = f"{'visual' if inherits else 'llm'}_training.objective"
+    return setting, loop.objective or (CROSS_ENTROPY,), loop.objective_weights
 
 
 def make_objectives(names: Sequence[str], setup: "Setup") -> "dict[str, Objective]":
