@@ -4,11 +4,13 @@ from typing import Annotated
 
 import typer
 
+from slt_cache.threads import NONE
+
 from .endings import Interrupted
-from .options import RUN_OPTIONS, Options, require_used, sleep_while_waiting, takes
+from .options import RUN_OPTIONS, Options, require_used, takes
 
 
-@takes("app", *RUN_OPTIONS, "device", left=Interrupted.CLOSES)
+@takes("app", *RUN_OPTIONS, "device", left=Interrupted.CLOSES, spins=NONE)
 def app(
     options: Options,
     host: Annotated[
@@ -49,7 +51,6 @@ def app(
 
     Example: slt-cache app --run runs/avatar
     """
-    sleep_while_waiting()
     from slt_cache.app.limits import Limits
     from slt_cache.app.serve import serve
 

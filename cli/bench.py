@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slt_cache.threads import NONE
+
 from .help import Program
-from .options import RUN_OPTIONS, Options, keep_few_kernels, sleep_while_waiting, takes
+from .options import RUN_OPTIONS, Options, keep_few_kernels, takes
 
 if TYPE_CHECKING:
     from slt_cache.runs.run import Run
@@ -26,7 +28,27 @@ def cache(options: Options) -> None:
     _print(options, bench_cache(opened, _features(options, opened)), opened.config.compute.workers)
 
 
-@takes("extract", "config", "settings", "device", "json")
+@takes("contention", "config", "settings", "device", "json")
+def contention(
+    options: Options,
+    neighbours: Annotated[
+        int | None, typer.Option("--neighbours", min=1, help="Number of busy programs. [default: one per core]")
+    ] = None,
+) -> None:
+    """Time one epoch of each stage, decoding and extraction alone and next to busy programs.
+
+    Runs in a temporary folder and ends the programs that it starts. Without --config, the demo corpus (some minutes).
+
+    Example: slt-cache bench contention --set corpus.clips=100
+    """
+    keep_few_kernels()
+    from slt_cache.bench.contention import bench_contention
+
+    opened = replace(options, config=options.config or "avatar").open_run()
+    _print(options, bench_contention(opened.config, neighbours), opened.config.compute.workers)
+
+
+@takes("extract", "config", "settings", "device", "json", spins=NONE)
 def extract(
     options: Options,
     videos: Annotated[
@@ -47,7 +69,6 @@ def extract(
 
     Example: slt-cache bench extract --clips 16
     """
-    sleep_while_waiting()
     from slt_cache.bench.extract import bench_extract
 
     own = [] if encoder is None else [f"encoder.name={encoder}"]
@@ -122,4 +143,4 @@ def _print(options: Options, values: dict[str, Any], workers: int = 0) -> None:
     options.print(values, *(f"{name:<{width}}{value}" for name, value in values.items()))
 
 
-bench = Program(cache, extract, llm, visual, name="bench", help="Measure ratios on this machine.")
+bench = Program(cache, contention, extract, llm, visual, name="bench", help="Measure ratios on this machine.")

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slt_cache.threads import NONE
+
 from .endings import Interrupted
 from .help import one_of
-from .options import RUN_OPTIONS, Options, require_used, sleep_while_waiting, takes
+from .options import RUN_OPTIONS, Options, require_used, takes
 from .output import failures_to_json, print_failures
 
 if TYPE_CHECKING:
     from slt_cache.pipeline.extract import Extraction
 
 
-@takes("extract-features", "features", *RUN_OPTIONS, "device", "json", left=Interrupted.RESUMES)
+@takes("extract-features", "features", *RUN_OPTIONS, "device", "json", left=Interrupted.RESUMES, spins=NONE)
 def extract_features(
     options: Options,
     split: Annotated[
@@ -55,7 +57,6 @@ def extract_features(
 
     Example: slt-cache extract-features --split train
     """
-    sleep_while_waiting()
     from slt_cache.pipeline.extract import extract, require_level, splits_to_extract
     from slt_cache.runs.saved_settings import has_only_named_encoder
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_ty
 import typer
 
 from slt_cache.advice import command as advised
+from slt_cache.threads import SPINS, set_up_threads
 
 from .endings import Interrupted, Verbosity, with_errors_as_exit_codes
 from .help import OUTPUT, RUN, config_names, one_of, setting_names
@@ -182,10 +183,10 @@ _SHARED = get_type_hints(Options, include_extras=True)
 
 
 def takes(
-    name: str, *shared: str, left: Interrupted = Interrupted.STARTS_OVER
+    name: str, *shared: str, left: Interrupted = Interrupted.STARTS_OVER, spins: int = SPINS
 ) -> Callable[[Callable[Concatenate[Options, Own], None]], Callable[..., None]]:
     """Makes a function the command `name`, with the `shared` options and -v after its own. `left` says what an
-    interruption leaves of it.
+    interruption leaves of it, `spins` how long torch's threads spin while they wait for each other.
 
     `~` is expanded in paths, and errors become exit codes: 1 failed on the way, 2 bad input, 130 interrupted."""
     kinds = {option: _SHARED[option] for option in _SHARED if option in (*shared, "verbose")}
@@ -194,7 +195,7 @@ def takes(
     def decorate(work: Callable[Concatenate[Options, Own], None]) -> Callable[..., None]:
         @functools.wraps(work)
         def command(**values: Any) -> None:
-            with_errors_as_exit_codes(lambda: _call(work, kinds, values), name, left, values)
+            with_errors_as_exit_codes(lambda: _call(work, kinds, values, spins), name, left, values)
 
         _, *own = inspect.signature(work).parameters.values()
         own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
@@ -210,9 +211,10 @@ def takes(
     return decorate
 
 
-def _call(work: Callable[..., None], shared: Any, values: dict[str, Any]) -> None:
+def _call(work: Callable[..., None], shared: Any, values: dict[str, Any], spins: int) -> None:
     from slt_cache.progress import log_to_stderr
 
+    set_up_threads(spins)
     values = {name: _at_home(name, value) for name, value in values.items()}
     log_to_stderr()
     options = Options(**{name: values.pop(name) for name in shared})
@@ -246,14 +248,6 @@ def require_used(opened: "Run", name: str, saves: bool = False) -> None:
     for setting in opened.require_used(name):
         if not saves:
             log_first(f"warning: --set {setting}: {name} does not use it, and it is not saved.")
-
-
-def sleep_while_waiting() -> None:
-    """Makes torch's threads sleep while they wait for each other. Call before torch is imported.
-
-    This suits the frozen encoder on a CPU: spinning threads take the cores from the processes that read videos.
-    (Training, with its many small steps, is faster if they spin.)"""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def keep_few_kernels() -> None:

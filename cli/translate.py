@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slt_cache.threads import NONE
+
 from .help import OUTPUT, RUN
-from .options import RUN_OPTIONS, Options, require_used, sleep_while_waiting, takes
+from .options import RUN_OPTIONS, Options, require_used, takes
 
 if TYPE_CHECKING:
     from slt_cache.pipeline.translate import Translation, Translator, Untranslated
@@ -32,7 +34,7 @@ COLUMNS = ("video", "start", "end", "rank", "text", "score", "seconds")
 """Columns of --tsv."""
 
 
-@takes("translate", *RUN_OPTIONS, "device", "json")
+@takes("translate", *RUN_OPTIONS, "device", "json", spins=NONE)
 def translate(
     options: Options,
     videos: Annotated[
@@ -84,7 +86,6 @@ def translate(
 
     Example: slt-cache translate clip.mp4 --nbest 3
     """
-    sleep_while_waiting()
     from slt_cache.errors import InputError
     from slt_cache.pipeline.live import live
     from slt_cache.pipeline.translate import Translation, Untranslated

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slt_cache.errors import InputError
+from slt_cache.threads import available_cores
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +71,7 @@ def peak_memory(device: "torch.device") -> int:
 def under_load(workers: int = 0) -> dict[str, str]:
     """Returns a note to print after timings if the machine is busier than this program, with all cores and `workers`
     reading processes, can make it; else nothing."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     if not hasattr(os, "getloadavg"):  # Windows
         return {}
     load = os.getloadavg()[0]

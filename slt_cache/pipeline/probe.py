@@ -2,7 +2,6 @@
 video, and all bad ones are named at once. Good ones are remembered in the run folder by path, size and modification
 time."""
 
-import os
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from slt_cache.hashes import read_signed, write_signed
 from slt_cache.pipeline.run_corpus import BadClip, Probe, absent_videos
 from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run
+from slt_cache.threads import available_cores
 from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
 from slt_cache.video.subprocess import WorkerDied, map_in_subprocess
 
@@ -123,7 +123,7 @@ def _summary(clips: Sequence[Clip], found: dict[int, ProbedClip]) -> Probe:
 def _probed(jobs: Sequence[VideoToProbe]) -> Iterator[tuple[VideoToProbe, list[ProbedClip]]]:
     """Yields every job with its result, in any order. Each of several processes takes its shard; one that crashes or
     hangs on a file costs only that file."""
-    many = min(len(jobs), MOST_PROCESSES, _processors())
+    many = min(len(jobs), MOST_PROCESSES, available_cores())
     shards = [jobs[first::many] for first in range(many)]
     with ExitStack() as stack:
         waiting = [iter(stack.enter_context(closing(_answers(shard)))) for shard in shards]
@@ -141,11 +141,6 @@ def _answers(jobs: Sequence[VideoToProbe]) -> Generator[tuple[VideoToProbe, list
         if isinstance(answer, WorkerDied):
             answer = [ProbedClip(str(answer))] * len(job.clips)
         yield job, answer
-
-
-def _processors() -> int:
-    """Returns the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass

@@ -188,6 +188,7 @@ INTERRUPTED = [
     ("cache import a --out b", RESUMES),
     ("cache merge a --out b", STARTS_OVER),
     ("bench cache", STARTS_OVER),
+    ("bench contention", STARTS_OVER),
     ("bench extract", STARTS_OVER),
     ("bench llm", STARTS_OVER),
     ("bench visual", STARTS_OVER),

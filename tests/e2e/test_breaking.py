@@ -31,6 +31,7 @@ PRINTS = {
 ELSEWHERE = {
     "app": "keeps uploads for a minute (test_app_gate.py)",
     "bench cache": "temporary files (test_files.py)",
+    "bench contention": "temporary files (test_files.py)",
     "bench extract": "temporary files (test_files.py)",
     "bench llm": "temporary files (test_files.py)",
     "bench visual": "temporary files (test_files.py), the frame cache among them (test_bench_visual.py)",
