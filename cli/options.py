@@ -168,7 +168,7 @@ class Options:
 
     def print_dry_run(self, opened: "Run", name: str, cache: "Caches | None" = None) -> None:
         """Prints what the training command `name` would take."""
-        from slt_cache.pipeline.dry_run import dry_run
+        from slt_cache.estimates.dry_run import dry_run
 
         planned = dry_run(opened, name, cache)
         if os.environ.get("RANK", "0") == "0":

@@ -50,7 +50,7 @@ def drawn_once(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def one_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dry runs and estimates measure nothing: all that they would time takes one second."""
-    monkeypatch.setattr("slt_cache.pipeline.rates.DeviceRates._timed", lambda self, work: 1.0)
+    monkeypatch.setattr("slt_cache.estimates.rates.DeviceRates._timed", lambda self, work: 1.0)
 
 
 @pytest.fixture(autouse=True)

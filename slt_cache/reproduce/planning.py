@@ -7,10 +7,10 @@ from pathlib import Path
 
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
+from slt_cache.estimates.rates import DeviceRates, seconds_of
+from slt_cache.estimates.workload import workload_of
 from slt_cache.features.file import CacheFile
-from slt_cache.pipeline.rates import DeviceRates, seconds_of
 from slt_cache.pipeline.train_baseline import has_baseline
-from slt_cache.pipeline.workload import workload_of
 from slt_cache.progress import log
 from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of

@@ -203,7 +203,7 @@ def test_pairs_that_may_be_chance_are_counted_apart_from_those_that_agree_and_th
 def test_the_plan_counts_the_clips_that_are_there_and_not_the_published_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("slt_cache.pipeline.rates.DeviceRates._timed", lambda self, work: 1.0)
+    monkeypatch.setattr("slt_cache.estimates.rates.DeviceRates._timed", lambda self, work: 1.0)
 
     def said(root: Path) -> str:
         estimate(plan([tables(paper)["table5"]], (0,), root, paper), paper)
@@ -346,7 +346,7 @@ def test_the_estimate_counts_the_updates_and_not_the_clips_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every measurement says one second, so that what is left is arithmetic."""
-    monkeypatch.setattr("slt_cache.pipeline.rates.DeviceRates._timed", lambda self, work: 1.0)
+    monkeypatch.setattr("slt_cache.estimates.rates.DeviceRates._timed", lambda self, work: 1.0)
 
     def seconds(batch_size: int) -> dict[str, float]:
         config = load_config(

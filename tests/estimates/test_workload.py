@@ -7,7 +7,7 @@ import pytest
 from slt_cache.config import load_config
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError
-from slt_cache.pipeline.workload import TOKENS, Workload, workload_of
+from slt_cache.estimates.workload import TOKENS, Workload, workload_of
 from slt_cache.runs.run import Run
 from tests.helpers import official
 from tests.helpers.made_up_corpus import CORPUS

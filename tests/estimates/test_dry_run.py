@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slt_cache.device import under_load
-from slt_cache.pipeline import rates
-from slt_cache.pipeline.dry_run import dry_run
+from slt_cache.estimates import rates
+from slt_cache.estimates.dry_run import dry_run
 from slt_cache.runs.run import open_run
 from tests.helpers.commands import TINY, slt_cache
 

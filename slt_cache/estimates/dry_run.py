@@ -16,6 +16,8 @@ from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.device import pick_device, under_load
 from slt_cache.errors import InputError
+from slt_cache.estimates.rates import DeviceRates, seconds_of, translator_of
+from slt_cache.estimates.workload import Amount, Workload, workload_of
 from slt_cache.features.cache import open_splits
 from slt_cache.features.spec import IMPORTED
 from slt_cache.features.streams import CachedSplit, StreamSplit
@@ -26,9 +28,7 @@ from slt_cache.pipeline.init_encoder import initial_encoder
 from slt_cache.pipeline.init_llm import find, initial_translator
 from slt_cache.pipeline.longer import saved_training
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
-from slt_cache.pipeline.rates import DeviceRates, seconds_of, translator_of
 from slt_cache.pipeline.visual_training import memory_needed
-from slt_cache.pipeline.workload import Amount, Workload, workload_of
 from slt_cache.progress import size_text
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of

@@ -8,9 +8,9 @@ import pytest
 
 from slt_cache.config import LoraConfig, load_config
 from slt_cache.errors import InputError
-from slt_cache.pipeline import rates
-from slt_cache.pipeline.rates import DeviceRates, TranslatorRates, seconds_of, translator_of
-from slt_cache.pipeline.workload import Amount, Workload
+from slt_cache.estimates import rates
+from slt_cache.estimates.rates import DeviceRates, TranslatorRates, seconds_of, translator_of
+from slt_cache.estimates.workload import Amount, Workload
 from slt_cache.runs.variants import MODELS
 from tests.helpers.small_causal_llms import make_causal_llm
 

@@ -15,11 +15,11 @@ from slt_cache.batches.targets import Targets
 from slt_cache.checkpoints.visual import new_encoder
 from slt_cache.config import CAUSAL, CROSS_ENTROPY, Config, LoraConfig, TemporalConfig
 from slt_cache.device import pick_device
+from slt_cache.estimates.workload import Workload
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_of_shape, make_one_layer, make_small
 from slt_cache.models.translators import LIGHT_T_SIZES, SignTranslator, make_light_t
 from slt_cache.models.weights import parameters_of
-from slt_cache.pipeline.workload import Workload
 from slt_cache.runs.variants import BASELINE, MODELS, VISUAL, Variant
 from slt_cache.text.families import LIGHT_T, is_made_here, likely_family, small_family
 from slt_cache.text.sources import local_config

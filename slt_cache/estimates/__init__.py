@@ -1,0 +1,1 @@
+"""Estimates of what a training takes, before it runs: steps, time, memory and disk space, measured briefly."""
