@@ -7,7 +7,7 @@ import typer
 from slt_cache.threads import NONE
 
 from .endings import Interrupted
-from .options import RUN_OPTIONS, Options, require_used, takes
+from .options import RUN_OPTIONS, BaseOption, ModelOption, Options, run_or_model, takes
 
 
 @takes("app", *RUN_OPTIONS, "device", left=Interrupted.CLOSES, spins=NONE)
@@ -43,8 +43,11 @@ def app(
         float, typer.Option("--max-gigapixels", min=0.01, help="Largest video: width x height x frames.")
     ] = 16.0,
     max_waiting: Annotated[int, typer.Option("--max-waiting", min=1, help="Videos that may wait for their turn.")] = 16,
+    model: ModelOption = None,
+    base: BaseOption = None,
 ) -> None:
-    """Show a trained run on a local web page: drop a video, see its sentence and the frames that each word attends to.
+    """Show a trained run, or a folder of export-model, on a local web page: drop a video or record one, see its
+    sentence and the frames that each word attends to.
 
     Needs gradio: pip install 'gradio>=6'. The page loads nothing from other machines; uploads are deleted as
     soon as they are translated.
@@ -55,6 +58,4 @@ def app(
     from slt_cache.app.serve import serve
 
     limits = Limits(max_megabytes, max_total_megabytes, max_seconds, max_megapixels, max_gigapixels, max_waiting)
-    opened = options.open_run()
-    require_used(opened, "app")
-    serve(opened, host, port, limits, allow_host or [])
+    serve(run_or_model(options, model, base, "app"), host, port, limits, allow_host or [])

@@ -105,7 +105,8 @@ def llm(
         return
     from slt_cache.bench.llm import bench_llm
 
-    measured = bench_llm(opened, _features(options, opened), shape, batches)
+    cache = None if options.features is None else opened.find_features(options.features)
+    measured = bench_llm(opened, cache, shape, batches)
     _print(options, measured, opened.config.compute.workers)
 
 

@@ -33,8 +33,9 @@ def export_model(
 ) -> None:
     """Write one folder with all that translating a video takes, for others.
 
-    It holds the visual encoder, adapter, LLM, tokenizer, settings of video and beam search, and a model card; it needs
-    no run. `slt-cache translate VIDEO --model DIR` and `slt_cache.Translator.from_pretrained("DIR")` read it.
+    It holds the visual encoder of each stream, adapter, LLM, tokenizer, settings of video and beam search, and a model
+    card; it needs no run. An encoder that cannot be copied, such as a program, is named with its SHA-256.
+    `slt-cache translate VIDEO --model DIR` and `slt_cache.Translator.from_pretrained("DIR")` read it.
 
     Example: slt-cache export-model --run runs/avatar --out model
     """
@@ -44,9 +45,18 @@ def export_model(
     opened = options.open_run()
     require_used(opened, "export-model")
     done = export(opened, out, model, not without_base)
-    lacks = [] if done.base is None else [f"not included: {done.base['llm']}, SHA-256 {done.base['sha256']}"]
+    outside = [(one["encoder"], one["sha256"]) for one in done.outside.values()]
+    outside += [] if done.base is None else [(done.base["llm"], done.base["sha256"])]
+    lacks = [f"not included: {name}, SHA-256 {sha256}" for name, sha256 in outside]
     options.print(
-        {"out": str(out), "model": model, "bytes": done.bytes, "base": done.base, "files": done.files},
+        {
+            "out": str(out),
+            "model": model,
+            "bytes": done.bytes,
+            "base": done.base,
+            "encoders_outside": done.outside,
+            "files": done.files,
+        },
         f"{model} of {opened.folder} -> {out}, {len(done.files):,} files, {size_text(done.bytes)}",
         *lacks,
         f"to use it: {command('translate VIDEO', model=out)}",

@@ -21,6 +21,7 @@ from .endings import Interrupted, Verbosity, with_errors_as_exit_codes
 from .help import OUTPUT, RUN, config_names, one_of, setting_names
 
 if TYPE_CHECKING:
+    from slt_cache.pipeline.model_folder import WholeModel
     from slt_cache.runs.run import Run
     from slt_cache.runs.streams import Caches
 
@@ -175,6 +176,38 @@ class Options:
             self.print(planned.to_json(), planned.text())
 
 
+ModelOption = Annotated[
+    str | None,
+    _of_run("--model", metavar="DIR", help="Folder of export-model. [default: a run]"),
+]
+BaseOption = Annotated[
+    str | None,
+    _of_run(
+        "--base",
+        metavar="DIR",
+        help="LLM of a model folder that was exported --without-base: a folder or hub name. [default: the hub name in "
+        "the model folder]",
+    ),
+]
+
+
+def run_or_model(options: Options, model: str | None, base: str | None, name: str) -> "Run | WholeModel":
+    """Opens the run, or loads the model folder, that the options of the command `name` name."""
+    from slt_cache.errors import InputError
+
+    if model is not None:
+        from slt_cache.pipeline.model_folder import read_model_folder
+
+        if options.run is not None or options.config is not None:
+            raise InputError(f"--model {model}: a model folder needs no run. Omit --run and --config.")
+        return read_model_folder(model, options.settings or (), options.device, base)
+    if base is not None:
+        raise InputError(f"--base {base}: a run has its LLM. Give the option together with --model.")
+    opened = options.open_run()
+    require_used(opened, name)
+    return opened
+
+
 RUN_OPTIONS = ("run", "config", "settings")
 """Options that name a run and its settings."""
 TRAINING_OPTIONS = (*RUN_OPTIONS, "device", "seed", "restart", "longer", "dry_run", "json")
@@ -229,9 +262,7 @@ def _at_home(name: str, value: Any) -> Any:
     """Expands a `~` that no shell has expanded, as in --run=~/runs/a."""
     if isinstance(value, list):
         return [_at_home(name, one) for one in value]
-    is_path = isinstance(value, Path) or (
-        isinstance(value, str) and name in ("features", "config", "name", "model", "base")
-    )
+    is_path = isinstance(value, Path) or (isinstance(value, str) and name in PATHS)
     if not is_path or not str(value).startswith("~"):
         return value
     try:

@@ -8,26 +8,12 @@ import typer
 
 from slt_cache.threads import NONE
 
-from .help import OUTPUT, RUN
-from .options import RUN_OPTIONS, Options, require_used, takes
+from .help import OUTPUT
+from .options import RUN_OPTIONS, BaseOption, ModelOption, Options, run_or_model, takes
 
 if TYPE_CHECKING:
-    from slt_cache.pipeline.translate import Translation, Translator, Untranslated
+    from slt_cache.pipeline.translate import Translation, Untranslated
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", metavar="DIR", help="Folder of export-model. [default: a run]", rich_help_panel=RUN),
-]
-BaseOption = Annotated[
-    str | None,
-    typer.Option(
-        "--base",
-        metavar="DIR",
-        help="LLM of a model folder that was exported --without-base: a folder or hub name. [default: the hub name in "
-        "the model folder]",
-        rich_help_panel=RUN,
-    ),
-]
 LIVE_WINDOW = 5.0
 """Seconds of a window of live video, unless --window says otherwise."""
 COLUMNS = ("video", "start", "end", "rank", "text", "score", "seconds")
@@ -52,7 +38,8 @@ def translate(
             "--window",
             metavar="SECONDS",
             help="Split each video into windows of this many seconds and translate each. The remainder is a window of "
-            "its own if it is at least half as long, and part of the last window otherwise. [default: the whole video; "
+            "its own if it is at least half as long, and part of the last window otherwise; with --camera, whose last "
+            "sentence is out by then, it is always a window of its own. [default: the whole video; "
             f"with --camera {LIVE_WINDOW:g}]",
         ),
     ] = None,
@@ -88,13 +75,13 @@ def translate(
     """
     from slt_cache.errors import InputError
     from slt_cache.pipeline.live import live
-    from slt_cache.pipeline.translate import Translation, Untranslated
+    from slt_cache.pipeline.translate import Translation, Translator, Untranslated
     from slt_cache.video.paths import find_videos
 
     if options.json and as_tsv:
         raise InputError("--json and --tsv: both print to stdout. Choose one.")
     _require_one_source(videos, camera, realtime)
-    translator = _translator(options, model, base)
+    translator = Translator(run_or_model(options, model, base, "translate"))
     if camera is None:
         found = translator.translate(find_videos(videos or ()), nbest, window, quiet=False)
     else:
@@ -130,23 +117,6 @@ def _require_one_source(videos: list[Path] | None, camera: str | None, realtime:
         raise InputError("--realtime: for a file that stands in for a camera. Give it with --camera FILE.")
     if not videos and camera is None:
         raise InputError("no video: name files or folders, or a camera with --camera. See slt-cache translate --help")
-
-
-def _translator(options: Options, model: str | None, base: str | None) -> "Translator":
-    """Loads the model folder, or else the run, that the options name."""
-    from slt_cache.errors import InputError
-    from slt_cache.pipeline.model_folder import read_model_folder
-    from slt_cache.pipeline.translate import Translator
-
-    if model is not None:
-        if options.run is not None or options.config is not None:
-            raise InputError(f"--model {model}: a model folder needs no run. Omit --run and --config.")
-        return Translator(read_model_folder(model, options.settings or (), options.device, base))
-    if base is not None:
-        raise InputError(f"--base {base}: a run has its LLM. Give the option together with --model.")
-    opened = options.open_run()
-    require_used(opened, "translate")
-    return Translator(opened)
 
 
 def _end(done: int, failed: "list[Untranslated]") -> None:

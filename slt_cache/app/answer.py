@@ -12,6 +12,7 @@ from slt_cache.app.film import small_film, video_size
 from slt_cache.app.limits import Limits, limit_memory
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.attention import WordAttention, word_attention
+from slt_cache.pipeline.model_folder import WholeModel
 from slt_cache.pipeline.translate import Translation, Translator
 from slt_cache.report.strips import seen_frames
 from slt_cache.runs.run import Run
@@ -91,11 +92,11 @@ def _too_much(clip: Clip, limits: Limits) -> str:
 
 
 class Answerer:
-    """A trained run, loaded once, with limits on its input."""
+    """A trained run or a model folder, loaded once, with limits on its input."""
 
-    def __init__(self, run: Run, limits: Limits):
+    def __init__(self, source: Run | WholeModel, limits: Limits):
         """Loads the run. Raises InputError if it is not trained."""
-        self.translator = Translator(run)
+        self.translator = Translator(source)
         self.nbest = self.translator.generation.num_beams
         self._limits = limits
 

@@ -25,7 +25,7 @@ HONESTY = (
     "A research tool. What it writes is fluent and often wrong: not for decisions about deaf people's lives, and no "
     "substitute for an interpreter."
 )
-DRAWN = " This run learned from drawn figures with invented signs, which are no sign language."
+DRAWN = " It learned from drawn figures with invented signs, which are no sign language."
 
 
 def theme() -> Any:
@@ -35,8 +35,9 @@ def theme() -> Any:
 def make_page(
     answerer: Answerer, name: str, clips: Sequence[Clip], drawn: bool, limits: Limits, uploads: Uploads
 ) -> Any:
-    """Makes the page of one run. `clips` are a menu to choose from; `drawn`: they are the demo corpus. The limits are
-    only displayed here, and enforced elsewhere: on files by the server, on videos by the answerer."""
+    """Makes the page of a model called `name`. `clips` are a menu to choose from; `drawn`: it was trained on the demo
+    corpus. The limits are only displayed here, and enforced elsewhere: on files by the server, on videos by the
+    answerer."""
     by_label = {_label(clip): clip for clip in clips}
 
     def of_upload(path: str | None) -> tuple[str, None, None, None]:
@@ -53,7 +54,7 @@ def make_page(
         return show_invitation() if clip is None else _html(lambda: answerer.of_clip(clip), clip.id, clip.text)
 
     with gradio.Blocks(title="slt-cache", analytics_enabled=False) as page:
-        gradio.Markdown(f"# Sign language translation\nRun `{name}`. {HONESTY}{DRAWN if drawn else ''}")
+        gradio.Markdown(f"# Sign language translation\n{name}. {HONESTY}{DRAWN if drawn else ''}")
         with gradio.Row():
             with gradio.Column(min_width=COLUMN_PIXELS):
                 upload = gradio.File(

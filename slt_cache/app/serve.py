@@ -19,8 +19,9 @@ from slt_cache.app.receive import Receiver
 from slt_cache.app.uploads import MEGABYTE, Uploads
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
-from slt_cache.corpora.registry import corpus_of
+from slt_cache.corpora.registry import CORPORA, corpus_named, corpus_of
 from slt_cache.errors import InputError
+from slt_cache.pipeline.model_folder import WholeModel
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 
@@ -32,16 +33,16 @@ QUIET = {
 }
 
 
-def serve(run: Run, host: str, port: int | None, limits: Limits, allowed: Sequence[str] = ()) -> None:
+def serve(source: Run | WholeModel, host: str, port: int | None, limits: Limits, allowed: Sequence[str] = ()) -> None:
     """Serves until Ctrl-C or SIGTERM, which raise KeyboardInterrupt. `allowed` are names of the page in addition to
     `host` and those of this machine. Raises InputError without gradio or a trained run, and for a port in use."""
     _require_address(host, port)
     with _temporary_home() as home:
         page_module = _page_module()
-        answerer = Answerer(run, limits)
+        answerer = Answerer(source, limits)
         uploads = Uploads(home, limits.total_megabytes * MEGABYTE)
-        clips, drawn = test_clips(run), corpus_of(run.config).is_drawn
-        page = page_module.make_page(answerer, str(run.folder), clips, drawn, limits, uploads)
+        clips = test_clips(source) if isinstance(source, Run) else []
+        page = page_module.make_page(answerer, _title(source), clips, _is_of_drawn(source), limits, uploads)
         address = _launch(page, page_module.theme(), host, port, limits)
         app = page.server_app
         receiver = Receiver(uploads, limits.megabytes)
@@ -60,6 +61,18 @@ def serve(run: Run, host: str, port: int | None, limits: Limits, allowed: Sequen
                 _wait()
         finally:
             page.close(verbose=False)
+
+
+def _title(source: Run | WholeModel) -> str:
+    return f"Run `{source.folder}`" if isinstance(source, Run) else f"Model `{source.folder}`"
+
+
+def _is_of_drawn(source: Run | WholeModel) -> bool:
+    """Returns whether a model was trained on the demo corpus."""
+    if isinstance(source, Run):
+        return corpus_of(source.config).is_drawn
+    corpus = source.llm.model.about.corpus
+    return corpus in CORPORA and corpus_named(corpus).is_drawn
 
 
 def is_loopback(host: str) -> bool:

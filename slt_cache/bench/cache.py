@@ -14,8 +14,10 @@ from slt_cache.batches.sampler import EpochOrder
 from slt_cache.bench.llm import bench_llm
 from slt_cache.bench.measure import median_seconds
 from slt_cache.checkpoints.translator import load_llm
+from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import checksum
+from slt_cache.features.spec import FeatureSpec
 from slt_cache.hashes import read_sha256
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.runs.run import Run
@@ -31,9 +33,15 @@ WORKERS = 4
 
 def bench_cache(run: Run, path: Path) -> dict[str, Any]:
     """Times stage-2 updates from the cache against updates that read the videos and run the frozen encoder again, as
-    `bench_llm` does, and the cache alone. Seconds are for one epoch, from the median round."""
-    measured = bench_llm(run, path, batches=BATCHES, briefly=True)
+    `bench_llm` does, and the cache alone. Seconds are for one epoch, from the median round. Raises InputError for a
+    model of several streams."""
     llm = load_llm(run.llm / "best")
+    if not isinstance(llm.specs, FeatureSpec):
+        raise InputError(
+            f"{run.llm}: reads the caches of {len(llm.specs)} streams ({', '.join(llm.specs)}), and this measures one. "
+            f"Its steps are timed by: {run.command('bench llm')}"
+        )
+    measured = bench_llm(run, path, batches=BATCHES, briefly=True)
     cache = open_features(run, path, "train", llm.spec)
     batch_size = run.config.llm_training.batch_size
     clips = min(measured["batches_timed"] * batch_size, len(cache))

@@ -32,15 +32,18 @@ from slt_cache.bench.measure import (
 )
 from slt_cache.bench.memory import peak_of
 from slt_cache.bench.recompute import Videos, videos_of
-from slt_cache.checkpoints.translator import load_llm
+from slt_cache.checkpoints.translator import LlmCheckpoint, load_llm
 from slt_cache.config import Config
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache
+from slt_cache.features.spec import FeatureSpec
+from slt_cache.features.streams import CachedSplit
 from slt_cache.models.llm.load import load_seq2seq
+from slt_cache.pipeline.evaluate import cached_streams
 from slt_cache.pipeline.feature_spec import open_features
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
+from slt_cache.runs.variants import LLM
 from slt_cache.text.tokenizer import Tokenizer
 
 ROUNDS = 3
@@ -72,11 +75,12 @@ class _Round:
 
 
 def bench_llm(
-    run: Run, cache: Path, shape: str = RUN, batches: int | None = None, briefly: bool = False
+    run: Run, cache: Path | None, shape: str = RUN, batches: int | None = None, briefly: bool = False
 ) -> dict[str, Any]:
-    """Measures the run's LLM, or one of another shape in its place, over the first `batches` of a training epoch.
-    Seconds are medians over all rounds or passes; `briefly` limits a round to one pass. For another shape, the peak
-    memory of a training comes with them.
+    """Measures the run's LLM, or one of another shape in its place, over the first `batches` of a training epoch. The
+    `cache` defaults to the run's own, or to those that a model of several streams was trained from. Seconds are medians
+    over all rounds or passes; `briefly` limits a round to one pass. For another shape, the peak memory of a training
+    comes with them.
 
     Raises InputError if stage 2 is not trained yet, if there are no clips to time, or for an unknown shape."""
     config = run.config
@@ -86,11 +90,11 @@ def bench_llm(
         batches = batches or other.batches
     device = pick_device(config.compute.device, config.compute.precision)
     trained = load_llm(run.llm / "best")
-    features = open_features(run, cache, "train", trained.spec)
+    features = _train_split(run, cache, trained)
     loader = _loader(config, features, trained.tokenizer)
     chosen = _ids_of(loader, features, batches)
     if not chosen:
-        raise InputError(f"{cache} (train): there are no clips to time.")
+        raise InputError(f"{features.path} (train): there are no clips to time.")
     videos = videos_of(run, trained, chosen, device)
     peaks = {} if other is None else peak_of(other, config)
     model = make_translator(config, features.dim, _llm(run, trained.tokenizer, other), trained.tokenizer.start)
@@ -119,7 +123,20 @@ def bench_llm(
     }
 
 
-def _loader(config: Config, features: FeatureCache, tokenizer: Tokenizer) -> DataLoader[Any]:
+def _train_split(run: Run, cache: Path | None, trained: LlmCheckpoint) -> CachedSplit:
+    """Returns the train split of the cache, or of those of all streams. Raises InputError if a stream has none."""
+    specs = trained.specs
+    if isinstance(specs, FeatureSpec):
+        return open_features(run, cache or run.features, "train", specs)
+    if cache is not None:
+        raise InputError(f"--features {cache}: {run.llm} reads the streams {', '.join(specs)}. Omit the option.")
+    found = cached_streams(run, "train", None, specs, LLM.name)
+    if found is None:
+        raise InputError(f"{run.llm}: the cache of a stream holds no train split. Extract it again.")
+    return found
+
+
+def _loader(config: Config, features: CachedSplit, tokenizer: Tokenizer) -> DataLoader[Any]:
     """Returns the loader that `train-llm` would use."""
     training = config.llm_training
     return feature_loader(
@@ -132,7 +149,7 @@ def _loader(config: Config, features: FeatureCache, tokenizer: Tokenizer) -> Dat
     )
 
 
-def _ids_of(loader: DataLoader[Any], features: FeatureCache, batches: int | None) -> list[list[str]]:
+def _ids_of(loader: DataLoader[Any], features: CachedSplit, batches: int | None) -> list[list[str]]:
     """Returns the clip ids of each measured batch."""
     order = loader.batch_sampler
     assert isinstance(order, EpochOrder)
@@ -218,7 +235,7 @@ def _values(rounds: Sequence[_Round], with_videos: bool) -> dict[str, Any]:
     return values
 
 
-def _padding(config: Config, features: FeatureCache) -> dict[str, float]:
+def _padding(config: Config, features: CachedSplit) -> dict[str, float]:
     """Returns the share of padding among an epoch's positions, with and without buckets of similar length."""
     lengths, size = features.steps, config.llm_training.batch_size
     orders = {

@@ -84,7 +84,7 @@ def with_lora(config: Config, lora: LoraConfig | None) -> Config:
     return config.model_copy(update={"llm": config.llm.model_copy(update={"lora": lora})})
 
 
-def make_translator(config: Config, dim: int, seq2seq: Any, start: tuple[int, ...]) -> SignTranslator:
+def make_translator(config: Config, dim: int | Sequence[int], seq2seq: Any, start: tuple[int, ...]) -> SignTranslator:
     """Assembles the model of stage 2, with LoRA if the settings ask for it."""
     if config.llm.lora is not None:
         add_lora(seq2seq, config.llm.lora)

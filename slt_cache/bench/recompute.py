@@ -12,11 +12,11 @@ from slt_cache.batches.targets import make_targets
 from slt_cache.bench.measure import wait_for
 from slt_cache.checkpoints.translator import LlmCheckpoint
 from slt_cache.corpora.base import Clip
-from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
+from slt_cache.decoding.encode import EncodedClip, encode, joined, packed, usable
 from slt_cache.encoders.base import Frozen
-from slt_cache.encoders.packing import pad, step_mask
-from slt_cache.features.spec import IMPORTED
-from slt_cache.pipeline.encoder import encoder_of, frozen_encoder, reader_of
+from slt_cache.encoders.packing import longest, pad, step_mask
+from slt_cache.features.spec import IMPORTED, by_name
+from slt_cache.pipeline.encoder import encoders_of, frozen_encoder, reader_of
 from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.progress import log
@@ -28,18 +28,20 @@ from slt_cache.video.reader_pool import read_ahead
 
 @dataclass(frozen=True)
 class Videos:
-    """The clips of some batches and the frozen encoder. Each pass starts its own readers, as an epoch would."""
+    """The clips of some batches and the frozen encoder of each stream. Each pass starts its own readers, as an epoch
+    would."""
 
-    encoder: Frozen
-    reader: ChunkReader
+    encoders: Sequence[tuple[Frozen, ChunkReader]]
+    """Encoder and reader of each stream."""
     workers: int
     tokenizer: Tokenizer
     chunks: Sequence[Sequence[Clip]]
     """The clips of each batch."""
 
     def encoded(self) -> Iterator[EncodedClip]:
-        events = read_ahead(plain(clip for chunk in self.chunks for clip in chunk), self.reader, self.workers)
-        return usable(encode(self.encoder, events))
+        clips = [clip for chunk in self.chunks for clip in chunk]
+        streams = [encode(one, read_ahead(plain(clips), reader, self.workers)) for one, reader in self.encoders]
+        return usable(joined(streams))
 
     def updates(self, settle: Callable[[], None]) -> Generator[FeatureBatch, None, float]:
         """Yields the batches; returns the seconds of their updates.
@@ -57,9 +59,10 @@ class Videos:
         for chunk in self.chunks:
             [batch] = packed(islice(encoded, len(chunk)), len(chunk))
             targets = make_targets([self.tokenizer.encode(clip.text) for clip in chunk], self.tokenizer)
-            features = pad(batch.features.float(), step_mask(batch.lengths))
+            features = pad(batch.features.float(), step_mask(longest(batch.lengths)))
             yield FeatureBatch(batch.ids, features, batch.lengths, targets)
-        wait_for(self.encoder.device)
+        for encoder, _ in self.encoders:
+            wait_for(encoder.device)
         return time.perf_counter() - started
 
     def alone(self) -> float:
@@ -71,17 +74,17 @@ class Videos:
 
 
 def videos_of(run: Run, trained: LlmCheckpoint, chosen: Sequence[Sequence[str]], device: torch.device) -> Videos | None:
-    """Returns the clips of each batch with the run's encoder; None if the run has no encoder."""
-    if trained.spec.level == IMPORTED:
+    """Returns the clips of each batch with the run's encoders; None if a stream has none."""
+    specs = by_name(trained.specs)
+    if any(spec.level == IMPORTED for spec in specs.values()):
         log("imported features: the run has no encoder to run again; only the cache is timed.")
         return None
-    encoder = encoder_of(run, trained.spec)
+    encoders, most = encoders_of(run, trained.specs), run.config.features.batch_frames
     clips = require_split(run, ensure_clips(run), "train")
     require_corpus(run, clips)
     by_id = {clip.id: clip for clip in clips}
     return Videos(
-        encoder=frozen_encoder(encoder, trained.spec, device, run.config.features.batch_frames),
-        reader=reader_of(encoder),
+        encoders=[(frozen_encoder(one, specs[name], device, most), reader_of(one)) for name, one in encoders.items()],
         workers=run.config.compute.workers,
         tokenizer=trained.tokenizer,
         chunks=[[by_id[clip_id] for clip_id in ids] for ids in chosen],

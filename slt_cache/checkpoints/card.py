@@ -43,11 +43,12 @@ print(translator.translate("clip.mp4").text)
 Or `slt-cache translate clip.mp4 --model FOLDER`. `record.json` has the SHA-256 of every file, which are verified."""
 
 
-def model_card(about: About, decoder_only: bool = False, encoder: str = "") -> str:
-    """Returns a model card as Markdown with YAML front matter; `decoder_only` is the kind of the LLM, `encoder` the
-    licence of the visual encoder, if the folder holds or names one."""
+def model_card(about: About, decoder_only: bool = False, encoders: Mapping[str, str] | None = None) -> str:
+    """Returns a model card as Markdown with YAML front matter; `decoder_only` is the kind of the LLM, `encoders` the
+    licence of the visual encoder of each stream, by name, if the folder holds or names them; of a single stream,
+    without a name."""
     kind = "decoder-only LLM" if decoder_only else "encoder-decoder"
-    load = LOAD_WHOLE if encoder else _load(about)
+    load = LOAD_WHOLE if encoders else _load(about)
     sections = [
         f"---\n{yaml.safe_dump(_front_matter(about), sort_keys=False, allow_unicode=True)}---\n",
         f"# Gloss-free sign language translation, trained on {about.corpus}\n",
@@ -61,7 +62,7 @@ def model_card(about: About, decoder_only: bool = False, encoder: str = "") -> s
         "## Limits\n",
         _notice(about.corpus) + LIMITS + "\n",
         f"The licences of the corpus and of the original {kind} apply to these weights too.\n",
-        *([_licences(about, encoder)] if encoder else []),
+        *([_licences(about, encoders)] if encoders else []),
         "## Cite\n",
         "Chen, Z., Zhou, B., Li, J., Wan, J., Lei, Z., Jiang, N., Lu, Q., Zhao, G.: Factorized Learning Assisted with "
         "Large Language Model for Gloss-free Sign Language Translation. LREC-COLING 2024, arXiv 2403.12556.\n",
@@ -86,13 +87,18 @@ def _variable(name: str) -> str:
     return re.sub(r"\W|^(?=\d)", "_", name)
 
 
-def _licences(about: About, encoder: str) -> str:
+def _licences(about: About, encoders: Mapping[str, str]) -> str:
     rows = {
         "corpus": f"`{about.corpus}`: the terms under which you have it",
         "LLM": f"`{about.llm}`: that of its publisher, unless it was made here",
-        "visual encoder": encoder,
+        **{f"{_of(stream)}visual encoder": licence for stream, licence in encoders.items()},
     }
     return _table(("part", "licence"), rows)
+
+
+def _of(stream: str) -> str:
+    """Returns how a row begins that is about a stream."""
+    return f"{stream}: " if stream else ""
 
 
 def _notice(corpus: str) -> str:
@@ -126,10 +132,13 @@ def _how(about: About, decoder_only: bool) -> str:
 
 
 def _metadata(about: About) -> Mapping[str, str]:
-    named = {f"{name}: ": spec for name, spec in about.streams.items()} or {"": about.features}
+    streams = about.streams or {"": about.features}
+    hashes = {
+        f"{_of(stream)}visual encoder, SHA-256": f"`{spec['encoder_sha256']}`" for stream, spec in streams.items()
+    }
     shown = {
-        f"{stream}features: {name}": str(spec[name])
-        for stream, spec in named.items()
+        f"{_of(stream)}features: {name}": str(spec[name])
+        for stream, spec in streams.items()
         for name in SPEC
         if spec.get(name) is not None
     }
@@ -137,7 +146,7 @@ def _metadata(about: About) -> Mapping[str, str]:
     return {
         "corpus": f"`{about.corpus}`",
         "language": str(about.language),
-        "visual encoder, SHA-256": f"`{about.encoder_sha256}`",
+        **hashes,
         **shown,
         "beam search": search,
         "made by": about.tool,

@@ -8,11 +8,10 @@ from typing import Any
 
 from slt_cache.checkpoints.record import Record
 from slt_cache.config import Config, EncoderConfig
+from slt_cache.encoders.names import BUILT_IN
 from slt_cache.hashes import file_sha256
 from slt_cache.text.families import is_made_here
 
-BUILT_IN = ("none", "imagenet")
-"""Names of weights that are not files, whatever the working directory holds."""
 WEIGHTS = ("*.safetensors", "*.bin")
 """Patterns of weights; the first that matches is the one that is loaded."""
 SHAPES = ("config.json", "adapter_config.json", "framing.json")

@@ -13,7 +13,7 @@ from slt_cache.checkpoints.record import Record, read_record, save_record
 from slt_cache.config import BLEU4, TemporalConfig
 from slt_cache.config.llm_training import CHANNELS
 from slt_cache.errors import InputError
-from slt_cache.features.spec import FeatureSpec, Specs, streams_of
+from slt_cache.features.spec import FeatureSpec, Specs, specs_of, streams_of
 from slt_cache.files import replacing, rewriting, write_text
 from slt_cache.models.saved import (
     ABOUT_FILE,
@@ -52,7 +52,7 @@ class LlmCheckpoint:
     @property
     def specs(self) -> Specs:
         """Spec of the features that it needs, or that of each of its streams, by name."""
-        return streams_of(self.record.settings) or self.spec
+        return specs_of(self.record.settings)
 
 
 def save_llm(

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.checkpoints.record import read_record
-from slt_cache.checkpoints.visual import new_encoder
+from slt_cache.checkpoints.visual import new_encoder, with_backbone
 from slt_cache.config import Config, OptimizerConfig
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.device import pick_device, under_load
+from slt_cache.encoders.names import BUILT_IN
 from slt_cache.errors import InputError
 from slt_cache.estimates.rates import DeviceRates, seconds_of, translator_of
 from slt_cache.estimates.workload import Amount, Workload, workload_of
@@ -24,12 +25,14 @@ from slt_cache.features.streams import CachedSplit, StreamSplit
 from slt_cache.models.adapter import fused_steps
 from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.models.saved import ABOUT_FILE, read_about
+from slt_cache.pipeline.feature_spec import asked_spec
 from slt_cache.pipeline.init_encoder import initial_encoder
 from slt_cache.pipeline.init_llm import find, initial_translator
 from slt_cache.pipeline.longer import saved_training
 from slt_cache.pipeline.open_frame_cache import GIGABYTE, cache_bytes
 from slt_cache.pipeline.visual_training import memory_needed
 from slt_cache.progress import size_text
+from slt_cache.runs.llm_folders import require_at_hand
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.streams import Caches, as_named
@@ -131,6 +134,9 @@ def dry_run(run: Run, command: str, cache: Caches | None = None) -> DryRun:
     if variant.llm and variant is not PRETRAINING:
         compute = run.config.compute
         require_quantization(run.config.llm.quantize, pick_device(compute.device, compute.precision))
+    require_at_hand(run)
+    if variant.from_cache and run.config.encoder.name is not None:
+        asked_spec(run)  # an unknown encoder is refused
     loop, pretrains = _loop(run.config, variant), variant is PRETRAINING
     workload = _workload(run, variant, cache)
     if not workload.splits["train"].clips:
@@ -234,6 +240,8 @@ def _begins(run: Run, variant: Variant, cache: Caches | None) -> tuple[str, ...]
         light_t = config.light_t if variant is VISUAL else None
         encoder = initial_encoder(config.encoder, light_t, None)
         lines += [] if encoder is None else [encoder.summary]
+        if config.encoder.first_weights not in BUILT_IN:
+            with_backbone(new_encoder(config.encoder, config.video), config.encoder.first_weights)
     if variant.llm and variant is not PRETRAINING and config.llm.init_from is not None:
         held = _held(variant, cache)
         dim, streams = (held["train"].dim if held else config.encoder.dim), list(as_named(cache)) if held else []

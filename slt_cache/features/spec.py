@@ -111,6 +111,16 @@ def streams_of(settings: Mapping[str, Any]) -> dict[str, FeatureSpec]:
     return {name: FeatureSpec.from_json(json.dumps(one["features"])) for name, one in streams}
 
 
+def specs_of(settings: Mapping[str, Any]) -> Specs:
+    """Returns the spec of the features that a training read, or that of each of its streams."""
+    return streams_of(settings) or FeatureSpec.from_json(settings["features"])
+
+
+def by_name(specs: Specs) -> Mapping[str, FeatureSpec]:
+    """Returns the spec of each stream by name, that of a single stream without a name."""
+    return {"": specs} if isinstance(specs, FeatureSpec) else specs
+
+
 def _short(value: Any) -> str:
     """Abbreviates a hash; anything else is returned in full."""
     text = str(value)

@@ -16,13 +16,15 @@ from safetensors.torch import save_file
 from transformers import GenerationConfig, PreTrainedModel
 
 from slt_cache.errors import InputError
-from slt_cache.files import link_or_copy, write_json
+from slt_cache.files import link_or_copy, scratch_folder, write_json
 from slt_cache.hashes import RECORD_FILE, is_as_recorded
-from slt_cache.models.llm.load import load_seq2seq, without_search_settings
+from slt_cache.models.llm.load import load_seq2seq, load_whole, read_config, without_search_settings
 from slt_cache.models.llm.lora import base_weights, fill_lora, lora_weights, put_lora
+from slt_cache.models.llm.trimming import rows_of, trim_model
 from slt_cache.models.weights import read_tensors, some_of, tensors_sha256
 from slt_cache.reading import RESTORE, read_object
-from slt_cache.text.pretrained import require_plain
+from slt_cache.text.pretrained import loading, require_plain
+from slt_cache.text.tokenizer import load_inner
 
 LORA_FOLDER = "lora"
 LORA_WEIGHTS = "adapter_model.safetensors"
@@ -30,6 +32,8 @@ LORA_CONFIG = "adapter_config.json"
 """File name of LoRA settings; these two are peft's names."""
 BASE_FILE = "base.json"
 """File of the LLM that LoRA adapts: its name, and the SHA-256 of its tensors."""
+IDS_FILE = "trimmed_ids.json"
+"""File of the tokens that a trimmed LLM keeps of another one; in the LoRA folder, if that one is exported without."""
 BASE_WEIGHTS = "model*.safetensors*"
 """Pattern of the LLM's files of weights, which are transformers' names."""
 
@@ -103,7 +107,7 @@ def read_seq2seq(folder: Path, base: str | Path | None, dtype: torch.dtype) -> P
     made_of = lora_base(folder)
     name = made_of["llm"] if base is None else str(base)
     try:
-        seq2seq = load_seq2seq(name, dtype=dtype)
+        seq2seq = _load_base(name, folder, dtype)
     except InputError as error:
         raise InputError(
             f"{folder}: holds LoRA without its LLM ({made_of['llm']}, SHA-256 {made_of['sha256'][:12]}...), and {name} "
@@ -111,6 +115,24 @@ def read_seq2seq(folder: Path, base: str | Path | None, dtype: torch.dtype) -> P
         ) from error
     seq2seq.generation_config = without_search_settings(GenerationConfig.from_pretrained(folder))
     return seq2seq
+
+
+def _load_base(name: str, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """Loads the LLM that LoRA adapts; if it was trimmed, from the whole one or from a copy that is trimmed already."""
+    path = folder / LORA_FOLDER / IDS_FILE
+    if not path.is_file():
+        return load_seq2seq(name, dtype=dtype)
+    kept = read_object(path)
+    with loading(name):
+        whole: Any = load_whole(name, config=read_config(name), dtype="auto")
+    if rows_of(whole) == len(kept["old_ids"]):
+        return load_seq2seq(name, dtype=dtype)
+    tokenizer = load_inner(str(folder))
+    like = {tokenizer.convert_tokens_to_ids(token): old for token, old in kept["added"].items()}
+    trim_model(whole, kept["old_ids"], like)
+    with scratch_folder() as trimmed:  # loaded like the one that was trained
+        whole.save_pretrained(trimmed)
+        return load_seq2seq(str(trimmed), dtype=dtype)
 
 
 def read_lora(folder: Path, seq2seq: PreTrainedModel) -> None:

@@ -2,25 +2,27 @@
 and frozen. All that reads videos for stage 2 gets its encoder here."""
 
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import torch
 
 from slt_cache.advice import CONFIG_FILE, command
-from slt_cache.checkpoints.named_files import BUILT_IN
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import AugmentationConfig, check_config
 from slt_cache.device import pick_device
 from slt_cache.encoders.base import Encoder, Frozen
 from slt_cache.encoders.command import CommandEncoder
 from slt_cache.encoders.frozen import FrozenEncoder
+from slt_cache.encoders.names import BUILT_IN, is_same_name
 from slt_cache.encoders.pose import PoseEncoder
 from slt_cache.encoders.registry import open_encoder
 from slt_cache.errors import InputError
-from slt_cache.features.spec import IMPORTED, FeatureSpec, Specs
+from slt_cache.features.spec import IMPORTED, FeatureSpec, Specs, by_name
 from slt_cache.hashes import RECORD_FILE
 from slt_cache.pipeline.feature_spec import differs_from as differs_from
+from slt_cache.runs.encoders import recorded_encoder, recorded_file, with_overrides
 from slt_cache.runs.run import Run, open_run
+from slt_cache.runs.settings_use import named
 from slt_cache.video.chunks import ChunkReader
 from slt_cache.video.landmarks import LandmarkReader
 from slt_cache.video.program import ProgramReader
@@ -77,39 +79,48 @@ def reader_of(encoder: Encoder, augmentation: AugmentationConfig | None = None, 
 def encoders_of(run: Run, specs: Specs) -> dict[str, Encoder]:
     """Returns the encoder of each stream, by name; of a single stream, without a name. A stream's spec says which named
     encoder it is of, and how frames are read. Raises InputError like `encoder_of`, naming the stream."""
-    if isinstance(specs, FeatureSpec):
-        return {"": encoder_of(run, specs)}
     found = {}
-    for name, spec in specs.items():
+    for name, spec in by_name(specs).items():
+        used = run_with_encoder(run, spec, alone=not name)
         try:
-            found[name] = encoder_of(run if spec.encoder is None else _with_encoder(run, spec.encoder, spec), spec)
+            found[name] = encoder_of(used, spec)
         except InputError as error:
-            raise InputError(f"stream {name}: {error}") from error
+            place, stream = recorded_file(run.folder, spec), f"stream {name}: " if name else ""
+            moved = f" If it has moved, correct {place}." if used is not run and place.is_file() else ""
+            raise InputError(f"{stream}{error}{moved}") from error
     return found
 
 
-def _with_encoder(run: Run, name: str, spec: FeatureSpec) -> Run:
-    """Returns the run with the named encoder of a spec. A file of weights is that of the run's settings if they name
-    this encoder too; for another one, such a file counts as imagenet."""
-    config, options = run.config, spec.options or {}
-    last, own = (PurePath(one.partition(":")[2] or one).name for one in (name, config.encoder.name or ""))
-    named = last == own  # a spec has no folders
+def run_with_encoder(run: Run, spec: FeatureSpec, alone: bool = False) -> Run:
+    """Returns the run with the settings of the encoder of a spec: where it is, as the run's extractions recorded it,
+    and how it reads frames. If it is `alone`, the run's own settings count wherever they name it."""
+    own = run.config.encoder
+    if spec.encoder is None or (alone and (own.name is not None and _is_meant(run, spec.encoder))):
+        return run
+    known = recorded_encoder(run, spec)
+    if known is None and alone:
+        return run
+    if known is None:
+        is_named = own.name is not None and is_same_name(own.name, spec.encoder)
+        weights = own.weights if is_named or own.weights in BUILT_IN else BUILT_IN[1]
+        known = own.model_copy(update={"name": own.name if is_named else spec.encoder, "weights": weights})
+    known = with_overrides(known, run.overrides, own)
+    options, crop = spec.options or {}, spec.crop or run.config.video.size
     scales = tuple(options.get("scales", (1,)))
     encoder = {"scales": scales, "output": options.get("output"), "stride": spec.stride}
-    weights = config.encoder.weights
-    encoder |= {} if named else {"name": name, "weights": weights if weights in BUILT_IN else "imagenet"}
-    crop = spec.crop or config.video.size
-    video = {"fps": spec.fps or 0.0, "keep_rate": spec.keep_rate, "fit": spec.fit, "blank": spec.blank}
-    video |= {"size": crop, "resize": spec.resize or crop}
-    return replace(
-        run,
-        config=config.model_copy(
-            update={
-                "encoder": config.encoder.model_copy(update=encoder),
-                "video": config.video.model_copy(update=video).of_size(crop // max(scales)),
-            }
-        ),
-    )
+    read = {name: getattr(spec, name) for name in ("keep_rate", "fit", "blank", "mean", "std")}
+    video = {name: value for name, value in read.items() if value is not None}  # a program's features have none
+    video |= {"fps": spec.fps or 0.0, "size": crop, "resize": spec.resize or crop}
+    sections = {
+        "encoder": known.model_copy(update=encoder),
+        "video": run.config.video.model_copy(update=video).of_size(crop // max(scales)),
+    }
+    return replace(run, config=run.config.model_copy(update=sections))
+
+
+def _is_meant(run: Run, encoder: str) -> bool:
+    """Returns whether the run's settings name this encoder, or the command line another one, which is refused later."""
+    return "encoder.name" in named(run.overrides) or is_same_name(run.config.encoder.name or "", encoder)
 
 
 def load_encoder(

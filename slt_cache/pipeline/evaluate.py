@@ -26,7 +26,7 @@ from slt_cache.encoders.packing import arrays_of
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache, FeaturesDiffer
 from slt_cache.features.file import CacheFile
-from slt_cache.features.spec import FeatureSpec, Specs
+from slt_cache.features.spec import FeatureSpec, Specs, by_name
 from slt_cache.features.streams import CachedSplit, ClipSplit
 from slt_cache.grounding.alterations import KeptSplit
 from slt_cache.locks import require_writable
@@ -250,7 +250,7 @@ def _from_video(
         require_readable(run, clips, one.video.fps, None if listed is None else listed.path)
     where = "" if listed else f"{clips[0].split} is in no cache for this model: "
     log(f"{where}reading {len(clips)} videos")
-    of_streams = {"": specs} if isinstance(specs, FeatureSpec) else specs
+    of_streams = by_name(specs)
     if any(spec.boxes for spec in of_streams.values()) and any(clip.box is None for clip in clips):
         log("The training's frames were cropped to boxes; clips without a box are read as whole frames.")
     mine = shard(clips, run.config.generation.batch_size)

@@ -1,11 +1,10 @@
 """Export of a trained run as a model folder (model_folder.py), which is read without the run."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from slt_cache.checkpoints.card import model_card
 from slt_cache.checkpoints.end_to_end import LLM_FOLDER, load_end_to_end
@@ -15,16 +14,18 @@ from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, save_enc
 from slt_cache.config import Config, EncoderConfig
 from slt_cache.config.plain_yaml import dump_yaml
 from slt_cache.encoders.base import Encoder
+from slt_cache.encoders.names import data_of, travelling
 from slt_cache.errors import InputError
-from slt_cache.features.spec import FeatureSpec, streams_of
+from slt_cache.features.spec import FeatureSpec, by_name, specs_of
 from slt_cache.files import replacing, write_text
 from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import EDITABLE, RECORD_FILE, hashes_of, require_whole
 from slt_cache.models.saved import read_about, write_search, write_translator
-from slt_cache.models.saved_lora import BASE_WEIGHTS, LORA_FOLDER, lora_base
-from slt_cache.pipeline.encoder import encoder_of
-from slt_cache.pipeline.model_folder import ENCODER_FOLDER, OF_NAMED_ENCODER, PROGRAM, SECTIONS, SETTINGS_FILE
+from slt_cache.models.saved_lora import BASE_WEIGHTS, IDS_FILE, LORA_FOLDER, lora_base
+from slt_cache.pipeline.encoder import encoders_of, run_with_encoder
+from slt_cache.pipeline.model_folder import OF_NAMED_ENCODER, SECTIONS, SETTINGS_FILE, encoder_folders
 from slt_cache.reading import read_object
+from slt_cache.runs.llm_folders import trimmed_ids
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import MODELS, VISUAL
@@ -42,6 +43,9 @@ class ExportedModel:
     bytes: int
     base: dict[str, str] | None
     """Name and SHA-256 of the LLM that LoRA adapts, if it is not in the folder."""
+    outside: dict[str, dict[str, str]]
+    """Name and SHA-256, `encoder` and `sha256`, of encoders that are not in the folder, by stream; of a single stream
+    without a name."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class _Source:
 
     record: Record
     """Record as stage 2 writes it, with the spec of its features."""
-    encoder: Encoder
+    encoders: Mapping[str, Encoder]
+    """Encoder of each stream, by name; of a single stream, without a name."""
     write: Callable[[Path], object]
     """Function that writes its translator into a folder that does not exist yet."""
 
@@ -67,14 +72,15 @@ def export_model(run: Run, out: Path, model: str = "llm", with_base: bool = True
     source = _source(run, model, with_base)
     with replacing(out) as folder:
         source.write(folder)
-        _write_encoder(folder, run.config, source)
+        outside = _write_encoders(folder, run, source)
         write_search(folder, run.config.generation.model_dump(mode="json"))
         decoder_only = not read_object(folder / "config.json").get("is_encoder_decoder", False)
-        write_text(folder / EDITABLE[0], model_card(read_about(folder), decoder_only, source.encoder.licence))
+        licences = {name: encoder.licence for name, encoder in source.encoders.items()}
+        write_text(folder / EDITABLE[0], model_card(read_about(folder), decoder_only, licences))
         files = hashes_of(folder)
         write_record(folder, replace(source.record, named={}, files=files, log_sha256=None, state_sha256=None))
     size = sum((out / name).stat().st_size for name in files)
-    return ExportedModel(out, files, size, None if with_base else lora_base(out))
+    return ExportedModel(out, files, size, None if with_base else lora_base(out), outside)
 
 
 def _source(run: Run, model: str, with_base: bool) -> _Source:
@@ -85,16 +91,12 @@ def _source(run: Run, model: str, with_base: bool) -> _Source:
     folder = best / LLM_FOLDER if variant.own_encoder else best
     record = require_llm(folder)
     require_whole(folder)
-    if streams := streams_of(record.settings):
-        raise InputError(
-            f"{folder}: reads {len(streams)} streams of features ({', '.join(streams)}); a model folder holds the "
-            "encoder of one. Share the run folder and its caches, or train on a single stream."
-        )
+    left_out = [RECORD_FILE, f"*{TEMPORARY}"]
+    write: Callable[[Path], object] = partial(shutil.copytree, folder, ignore=shutil.ignore_patterns(*left_out))
     if not with_base:
         _require_base(folder)
-    left_out = (RECORD_FILE, f"*{TEMPORARY}", *(() if with_base else (BASE_WEIGHTS,)))
-    write = partial(shutil.copytree, folder, ignore=shutil.ignore_patterns(*left_out))
-    return _Source(record, encoder or encoder_of(run, _spec(record)), write)
+        write = partial(_write_without_base, folder, [*left_out, BASE_WEIGHTS], trimmed_ids(run, record))
+    return _Source(record, {"": encoder} if encoder else encoders_of(run, specs_of(record.settings)), write)
 
 
 def _light_t_of_stage_1(run: Run, visual: VisualCheckpoint) -> _Source:
@@ -108,36 +110,52 @@ def _light_t_of_stage_1(run: Run, visual: VisualCheckpoint) -> _Source:
         folder.mkdir()
         write_translator(folder, visual.model.translator, visual.tokenizer, about_of(record))
 
-    return _Source(record, visual, write)
+    return _Source(record, {"": visual}, write)
 
 
-def _write_encoder(folder: Path, config: Config, source: _Source) -> None:
-    """Writes what the encoder needs, and the settings: of a named encoder its name and the files that it was made from,
-    of others the weights."""
-    sections: tuple[str, ...] = SECTIONS
-    if isinstance(source.encoder, VisualCheckpoint):
-        save_encoder(folder / ENCODER_FOLDER, source.encoder, _spec(source.record).level)
-    else:
-        sections = (*SECTIONS, *OF_NAMED_ENCODER)
-        config = config.model_copy(update={"encoder": _copied(config.encoder, folder / ENCODER_FOLDER)})
+def _write_encoders(folder: Path, run: Run, source: _Source) -> dict[str, dict[str, str]]:
+    """Writes the encoders and the settings: of a named encoder its name and the files that it was made from, of others
+    the weights. Returns `ExportedModel.outside`."""
+    specs, settings, outside = specs_of(source.record.settings), {"": run.config}, {}
+    places = encoder_folders(folder, specs)
+    for name, spec in by_name(specs).items():
+        encoder = source.encoders[name]
+        places[name].parent.mkdir(exist_ok=True)
+        if isinstance(encoder, VisualCheckpoint):
+            save_encoder(places[name], encoder, spec.level)
+            continue
+        config = run_with_encoder(run, spec, alone=not name).config
+        settings[name] = config.model_copy(update={"encoder": _copied(config.encoder, places[name])})
+        if not places[name].is_dir():
+            outside[name] = {"encoder": str(spec.encoder), "sha256": str(spec.encoder_sha256)}
+    is_named = isinstance(specs, FeatureSpec) and specs.encoder is not None
+    _write_settings(folder, settings.pop(""), (*SECTIONS, *(OF_NAMED_ENCODER if is_named else ())))
+    for name, config in settings.items():
+        _write_settings(places[name], config, OF_NAMED_ENCODER)
+    return outside
+
+
+def _write_settings(folder: Path, config: Config, sections: Sequence[str]) -> None:
     settings = config.model_dump(mode="json", include=set(sections))
     write_text(folder / SETTINGS_FILE, f"{HEADER}\n{dump_yaml(settings)}")
 
 
 def _copied(encoder: EncoderConfig, folder: Path) -> EncoderConfig:
-    """Copies the folder and the file that a named encoder was made from, but no program; returns its settings, which
-    name them without the folders of this machine."""
-    kind, _, which = (encoder.name or "").partition(":")
-    names: dict[str, Any] = {"init_from": None, "init_without": (), "python": None}
-    for name, path, kept in (("name", Path(which), f"{kind}:"), ("weights", Path(encoder.weights), "")):
-        if path.name and (path.is_absolute() or path.exists()):
-            names[name] = f"{kept}{path.name}"
-        if path.name and path.is_dir():
-            shutil.copytree(path, folder / path.name)
-        elif path.is_file() and kept != f"{PROGRAM}:":
-            folder.mkdir(exist_ok=True)
+    """Copies what a named encoder was made from into a folder, but no program; returns its settings without the folders
+    of this machine."""
+    for path in data_of(encoder):
+        folder.mkdir(exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, folder / path.resolve().name)
+        else:
             shutil.copyfile(path, folder / path.name)
-    return encoder.model_copy(update=names)
+    return travelling(encoder)
+
+
+def _write_without_base(source: Path, left_out: Sequence[str], ids: Path | None, folder: Path) -> None:
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*left_out))
+    if ids is not None:
+        shutil.copyfile(ids, folder / LORA_FOLDER / IDS_FILE)
 
 
 def _require_base(folder: Path) -> None:
@@ -146,7 +164,3 @@ def _require_base(folder: Path) -> None:
         raise InputError(f"--without-base: the LLM of {folder} was trained whole, without LoRA. Omit the option.")
     if "quantization_config" in read_object(folder / "config.json"):
         raise InputError(f"--without-base: the LLM of {folder} is quantized, in this run alone. Omit the option.")
-
-
-def _spec(record: Record) -> FeatureSpec:
-    return FeatureSpec.from_json(record.settings["features"])

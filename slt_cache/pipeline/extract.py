@@ -24,6 +24,7 @@ from slt_cache.pipeline.prepare import ensure_clips, require_split
 from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.pipeline.split_work import SplitWork
 from slt_cache.progress import log, progress_bar
+from slt_cache.runs.encoders import record_encoder
 from slt_cache.runs.run import Run
 from slt_cache.runs.saved_settings import save_settings
 from slt_cache.runs.settings_use import named
@@ -136,6 +137,7 @@ def _run_main_process(
     cached, drop = _open_cached(cache, works)
     found = {split: _found(cached.get(split), work) for split, work in works.items()}
     _require_corpus(run, [works[split] for split, there in found.items() if there is None])
+    record_encoder(run, next(iter(works.values())).metadata.spec)
     plan = {split: works[split].to_do(longest_first=queue.size > 1) for split, there in found.items() if there is None}
     queue.publish("plan", plan)
     seconds: dict[str, float] = {}
@@ -150,7 +152,7 @@ def _run_main_process(
         if whole:
             with progress_bar(f"writing {cache.name}", "row") as progress:
                 add_splits(cache, list(whole.values()), progress, drop)
-            if cache == run.features:
+            if cache == run.features or run.saved_config() is None:
                 save_settings(run, "features")
     written = open_splits(cache) if whole else {}
     for split, content in contents.items():

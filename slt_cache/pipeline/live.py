@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slt_cache.files import scratch_folder
-from slt_cache.pipeline.translate import Translation, Translator, Untranslated
+from slt_cache.pipeline.translate import SHORTEST_WINDOW, Translation, Translator, Untranslated
 from slt_cache.progress import log
 from slt_cache.video.camera import HAIR, Window, camera_windows, is_device, require_camera
 
@@ -27,15 +27,16 @@ def live(
     arrival of its last frame to the sentence. `source` is the number or path of a camera, a video file, which is read
     at its own speed if `paced`, or `-` for standard input.
 
-    If a camera is faster than the translator, windows are skipped, which is said of each. What remains at the end is
-    translated if it has half a window. Raises InputError for a source that is no video, and for invalid windows."""
+    If a camera is faster than the translator, windows are skipped, which is said of each. What remains at the end is a
+    window of its own, however short, since the sentence of the window before is out already; less than SHORTEST_WINDOW
+    is only logged. Raises InputError for a source that is no video, and for invalid windows."""
     translator.check(nbest, window)
     require_camera(source)
     translator.workers = 0  # the windows' files are our own, and a process for each would take time
     with scratch_folder() as folder, closing(_Reader(source, window, folder, paced)) as reader:
         for found in reader.windows():
-            if found.is_rest and found.start and found.end - found.start < window / 2 - HAIR:
-                log(f"{source}: its last {found.end - found.start:.1f} s are not translated, less than half a window")
+            if found.is_rest and found.start and (rest := found.end - found.start) < SHORTEST_WINDOW - HAIR:
+                log(f"{source}: its last {rest:.2f} s are not translated: they hold no movement")
                 continue
             yield _translated(translator, found, Path(source), nbest)
 

@@ -3,7 +3,7 @@
 It is the folder of a saved translator (`llm/best`) with settings.yaml (preprocessing, generation) and encoder/ (the
 visual encoder) in it; record.json has the SHA-256 of every file. export_model.py writes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,17 @@ from slt_cache.advice import CONFIG_FILE, command
 from slt_cache.checkpoints.record import read_record
 from slt_cache.checkpoints.translator import LlmCheckpoint
 from slt_cache.checkpoints.visual import load_encoder_alone
-from slt_cache.config import Config, EncoderConfig, load_config
-from slt_cache.encoders.base import Encoder
+from slt_cache.config import Config, load_config
+from slt_cache.encoders.base import Encoder, UnreachableWeights
+from slt_cache.encoders.names import in_folder, is_program
 from slt_cache.encoders.registry import open_encoder
 from slt_cache.errors import InputError
+from slt_cache.features.spec import FeatureSpec, Specs, by_name
 from slt_cache.hashes import RECORD_FILE, require_whole
 from slt_cache.models.saved import ABOUT_FILE, read_translator, translator_folder
-from slt_cache.pipeline.encoder import differs_from
+from slt_cache.pipeline.encoder import differs_from, of_dim
 from slt_cache.reading import RESTORE
+from slt_cache.runs.encoders import names_asked_for, with_overrides
 from slt_cache.runs.settings_use import is_used, named
 
 SETTINGS_FILE = "settings.yaml"
@@ -26,8 +29,6 @@ SECTIONS = ("generation", "features")
 """Sections of the settings that are kept."""
 OF_NAMED_ENCODER = ("encoder", "video")
 """Sections that are kept, too, for an encoder that is used as it comes."""
-PROGRAM = "command"
-"""Kind of encoder that is a program of the user's. A model folder is data, and runs none that it names or holds."""
 ENCODER_FOLDER = "encoder"
 
 
@@ -36,11 +37,11 @@ class WholeModel:
     """Everything that translates videos, loaded from a run or a model folder."""
 
     llm: LlmCheckpoint
-    encoder: Encoder
+    encoders: Mapping[str, Encoder]
+    """Encoder of each stream, by name, in their order; of a single stream, without a name."""
     config: Config
     """Settings of a run; of a model folder, those that it keeps, with defaults for all others."""
-    others: tuple[Encoder, ...] = ()
-    """Encoders of further streams, in their order."""
+    folder: Path
 
 
 def read_model_folder(
@@ -58,38 +59,60 @@ def read_model_folder(
             raise InputError(f"{setting}: fixed in {folder}, as the model was trained with it. Omit the setting.")
     on = [] if device is None else [f"compute.device={device}"]
     config = load_config(str(folder / SETTINGS_FILE), [*overrides, *on])
-    if (config.encoder.name or "").startswith(f"{PROGRAM}:") and "encoder.name" not in named(overrides):
-        raise InputError(
-            f"{folder}: its encoder is the program {config.encoder.name}, and a model folder runs no program itself. "
-            f"Name your copy of it: --set encoder.name={PROGRAM}:PATH"
-        )
     if "encoder.python" not in named(overrides):  # an interpreter is named by the user alone
         config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"python": None})})
     record = read_record(folder)
     assert record is not None  # required above
     llm = LlmCheckpoint(read_translator(folder, base), record)
-    return WholeModel(llm, _encoder(folder / ENCODER_FOLDER, llm, config), config)
+    places, found = encoder_folders(folder, llm.specs), {}
+    for name, spec in by_name(llm.specs).items():
+        try:
+            found[name] = _encoder(places[name], llm, spec, _with_encoder(places[name], config, overrides, name))
+        except InputError as error:
+            raise InputError(f"{folder}: {f'stream {name}: ' if name else ''}{error}") from error
+    return WholeModel(llm, found, config, folder)
 
 
-def _encoder(folder: Path, llm: LlmCheckpoint, config: Config) -> Encoder:
+def encoder_folders(folder: Path, specs: Specs) -> dict[str, Path]:
+    """Returns the folder of the encoder of each stream, by name; of a single stream, without a name."""
+    place = folder / ENCODER_FOLDER
+    return {name: place / str(number) if name else place for number, name in enumerate(by_name(specs))}
+
+
+def _with_encoder(place: Path, config: Config, overrides: Sequence[str], stream: str) -> Config:
+    """Returns the settings of the encoder in a folder, with those of the command line, which `config` has. A program is
+    named there alone, as is an interpreter."""
+    own = config
+    if stream:
+        own = load_config(str(place / SETTINGS_FILE)) if (place / SETTINGS_FILE).is_file() else Config()
+        there = own.encoder.model_copy(update={"python": None})
+        own = own.model_copy(update={"encoder": with_overrides(there, overrides, config.encoder)})
+    encoder = own.encoder
+    if is_program(encoder.name or "") and encoder.name not in names_asked_for(overrides):
+        raise InputError(
+            f"its encoder is the program {encoder.name}, and a model folder runs no program itself. Name your copy of "
+            f"it{', which has the same name' if stream else ''}: --set encoder.name=command:PATH"
+        )
+    return own.model_copy(update={"encoder": in_folder(encoder, place)})
+
+
+def _encoder(place: Path, llm: LlmCheckpoint, spec: FeatureSpec, config: Config) -> Encoder:
+    """Opens an encoder. Raises InputError if it is not here, or not the one that the model was trained with."""
     encoder: Encoder
     if config.encoder.name is None:
-        encoder, advice = load_encoder_alone(folder, llm.model, llm.tokenizer), RESTORE
+        encoder, which, advice = load_encoder_alone(place, llm.model, llm.tokenizer), "its encoder", RESTORE
     else:
-        encoder, advice = open_encoder(_found(folder, config.encoder), config.video), "Use the very same encoder."
-    different = differs_from(encoder, llm.spec)
+        which, advice = f"encoder {config.encoder.name}", "Use the very same encoder."
+        try:
+            encoder = of_dim(open_encoder(config.encoder, config.video), spec.dim)
+        except UnreachableWeights as error:
+            raise InputError(
+                f"its encoder (SHA-256 {str(spec.encoder_sha256)[:12]}...) is not in it. {error}"
+            ) from error
+    different = differs_from(encoder, spec)
     if different:
-        which = config.encoder.name or "its encoder"
-        raise InputError(f"{folder}: {which} is not what the model was trained with ({'; '.join(different)}). {advice}")
+        raise InputError(f"{which} is not what the model was trained with ({'; '.join(different)}). {advice}")
     return encoder
-
-
-def _found(folder: Path, encoder: EncoderConfig) -> EncoderConfig:
-    """Returns the settings of a named encoder with the paths of its files in the folder."""
-    kind, colon, which = (encoder.name or "").partition(":")
-    here = {"name": f"{kind}:{folder / which}"} if colon and kind != PROGRAM and (folder / which).exists() else {}
-    here |= {"weights": str(folder / encoder.weights)} if (folder / encoder.weights).is_file() else {}
-    return encoder.model_copy(update=here)
 
 
 def _require_model_folder(folder: Path) -> None:

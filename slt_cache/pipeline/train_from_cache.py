@@ -31,6 +31,7 @@ from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.stages import Stage
 from slt_cache.pipeline.streams import open_streams
 from slt_cache.progress import log, progress_counter
+from slt_cache.runs.encoders import take_encoders
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import rounded, score_hypotheses
 from slt_cache.runs.streams import Caches, recorded_paths
@@ -86,6 +87,12 @@ class CacheStage(Stage):
     @property
     def evaluate_every(self) -> int:
         return self.run.config.llm_training.evaluate_every
+
+    def keep(self) -> None:
+        super().keep()
+        train = self.splits.train
+        caches = [train] if isinstance(train, FeatureCache) else train.streams.values()
+        take_encoders(self.run, {cache.path: cache.spec for cache in caches})
 
     @cached_property
     def dev_sha256(self) -> str | None:

@@ -16,7 +16,7 @@ from slt_cache.decoding.encode import EncodedClip, Unusable, encode, joined, pac
 from slt_cache.decoding.search import Hypothesis, decode, truncation_notice
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
-from slt_cache.features.spec import FeatureSpec
+from slt_cache.features.spec import by_name
 from slt_cache.pipeline.encoder import encoders_of, frozen_encoder, reader_of
 from slt_cache.pipeline.model_folder import WholeModel, read_model_folder
 from slt_cache.progress import log, progress_counter
@@ -83,11 +83,10 @@ class Translator:
         self.device = pick_device(compute.device)
         self.llm = model.llm
         self.llm.model.to(self.device)
-        specs, frames = self.llm.specs, model.config.features.batch_frames
-        of_streams = [self.llm.spec] if isinstance(specs, FeatureSpec) else specs.values()
-        encoders = zip((model.encoder, *model.others), of_streams, strict=True)
-        self.encoder, *self._others = (frozen_encoder(one, spec, self.device, frames) for one, spec in encoders)
-        self.reader, *self._other_readers = (reader_of(one) for one in (model.encoder, *model.others))
+        frames, encoders = model.config.features.batch_frames, model.encoders.values()
+        pairs = zip(encoders, by_name(self.llm.specs).values(), strict=True)
+        self.encoder, *self._others = (frozen_encoder(one, spec, self.device, frames) for one, spec in pairs)
+        self.reader, *self._other_readers = map(reader_of, encoders)
         self.workers = compute.workers
 
     @classmethod
@@ -222,8 +221,7 @@ def _stages_of(run: Run) -> WholeModel:
             f"start with `{command('prepare tsv', root='DIR')}`. Give a trained run with --run."
         )
     llm = load_llm(run.llm / "best")
-    encoder, *others = encoders_of(run, llm.specs).values()
-    return WholeModel(llm, encoder, run.config, tuple(others))
+    return WholeModel(llm, encoders_of(run, llm.specs), run.config, run.folder)
 
 
 def _split(clips: Sequence[Clip], window: float, apart: bool) -> list[_Job]:

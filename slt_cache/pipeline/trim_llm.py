@@ -16,6 +16,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import replacing, write_json
 from slt_cache.models.llm.load import load_whole, read_config
 from slt_cache.models.llm.trimming import rows_of, token_ids_of, trim_model
+from slt_cache.models.saved_lora import IDS_FILE as IDS_FILE
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.run import PREPARATION
@@ -24,7 +25,6 @@ from slt_cache.text.tokenizer import as_llm_reads_it, load_inner, require_end_to
 from slt_cache.text.trimmed_tokenizer import IdMap, deduplicated, require_same_tokens, tokenized, trim_tokenizer
 
 REPORT_FILE = "trim.json"
-IDS_FILE = "trimmed_ids.json"
 STEPS = 4
 """Steps of the progress bar."""
 MEGABYTE = 1_000_000

@@ -19,6 +19,7 @@ from slt_cache.features.spec import IMPORTED
 from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import PREPARATION_UNSIGNED, RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.progress import log
+from slt_cache.runs.encoders import FOLDER as ENCODERS
 from slt_cache.runs.run import Run, open_run
 from slt_cache.runs.streams import caches_named
 
@@ -98,7 +99,7 @@ def _artifacts(source: Run, caches: Mapping[str, Path]) -> dict[str, Path]:
     here = source.folder
     logs = (f"visual/{LOG_FILE}", f"llm/pretrained/{LOG_FILE}")
     names = ("visual/best", "visual/clips.json", "tokenizer", "llm/pretrained/best", *logs)
-    places = {name: here / name for name in (*names, "llm/trimmed", "llm/initial", "prepare.json")}
+    places = {name: here / name for name in (*names, "llm/trimmed", "llm/initial", "prepare.json", ENCODERS)}
     if source.config.corpus.root is None:  # the drawn corpus' text is in the run folder
         places[f"corpus/{MONOLINGUAL_FILE}"] = source.corpus / MONOLINGUAL_FILE
     return {name: place for name, place in {**places, **caches}.items() if place.exists()}
@@ -121,7 +122,7 @@ def _fill(source: Run, new: Path, caches: Mapping[str, Path]) -> None:
         target = new / name
         target.parent.mkdir(parents=True, exist_ok=True)
         _link(path, target)
-        if not name.endswith(LOG_FILE):  # a log may grow
+        if not name.endswith(LOG_FILE) and not name.startswith(f"{ENCODERS}/"):  # a log may grow, an encoder move
             hashes[name] = _sha256(name, target)
     if source.manifest.is_file():
         write_manifest(new / "manifest.tsv", read_manifest(source.manifest))

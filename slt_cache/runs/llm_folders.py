@@ -1,9 +1,17 @@
-"""Checks on `llm.name`: it must not be a folder, local or on the hub, of which only a part would be used."""
+"""Checks on `llm.name`: it must be at hand, and no folder, local or on the hub, of which only a part would be used."""
 
 from pathlib import Path
 
+from slt_cache.checkpoints.record import Record
+from slt_cache.corpora.registry import language_code
 from slt_cache.errors import InputError
+from slt_cache.models.llm.load import read_config
 from slt_cache.models.saved import ABOUT_FILE, ADAPTER_FILE, LORA_FOLDER
+from slt_cache.models.saved_lora import IDS_FILE
+from slt_cache.runs.run import Run
+from slt_cache.text.families import is_made_here
+from slt_cache.text.pretrained import CONFIG_FILE, loading
+from slt_cache.text.tokenizer import load_tokenizer
 
 PEFT_FILE = "adapter_config.json"
 """File of peft's LoRA weights, which need a model from elsewhere."""
@@ -23,6 +31,35 @@ def require_whole_llm(name: str, setting: str = "llm.name") -> None:
             f"{setting} {name}: only LoRA weights ({PEFT_FILE}), not a whole LLM. Merge them into their model with "
             "peft's merge_and_unload, save the result with save_pretrained, and use its folder."
         )
+
+
+def require_at_hand(run: Run) -> None:
+    """Raises InputError if a training could not load its LLM's config and tokenizer: neither a folder nor available
+    from the hub, or no LLM. One that is made here, or was trimmed for the run, needs no other."""
+    llm, saved = run.config.llm, run.saved_config()
+    is_own = saved is not None and saved.llm.name == llm.name
+    if llm.init_from is not None or is_made_here(llm.name) or (is_own and (run.trimmed / CONFIG_FILE).is_file()):
+        return
+    require_whole_llm(llm.name)
+    with loading(llm.name):
+        read_config(llm.name)
+    load_tokenizer(llm.name, language_code(run.config))
+
+
+def trimmed_ids(run: Run, record: Record) -> Path | None:
+    """Returns the file that says which tokens of its LLM a finished training kept; None if all. Raises InputError for
+    an LLM that nobody else can have, whatever is kept of it: trained on text in the run, or in stage 2 of another."""
+    llm, without = record.settings["llm"], "--without-base: the LLM under LoRA"
+    if "pretraining" in record.settings or "init_from" in llm:
+        why = "was trained on text in this run" if "pretraining" in record.settings else "is that of another training"
+        raise InputError(f"{without} {why}, so there is no other copy of it. Omit the option.")
+    if not llm.get("trim", False):
+        return None
+    wanted, language = record.settings["tokenizer_sha256"], record.settings["language"]
+    for folder in (run.trimmed, run.prompted):
+        if (folder / IDS_FILE).is_file() and load_tokenizer(str(folder), language).sha256 == wanted:
+            return folder / IDS_FILE
+    raise InputError(f"{without} was trimmed, and {run.trimmed} is gone or another one. Omit the option.")
 
 
 def _holds(name: str, file: str) -> bool:

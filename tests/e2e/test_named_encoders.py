@@ -131,6 +131,19 @@ def test_extraction_with_a_vision_model_killed_anywhere_resumes_to_the_same_byte
     assert complaints(whole, tmp_path / "killed", points) == [None] * count
 
 
+def test_a_cache_elsewhere_gives_a_folder_without_settings_those_of_its_encoder(tmp_path: Path, weights: Path) -> None:
+    run, words = tmp_path / "run", ("--split", "test", "--set", f"encoder.weights={weights}")
+    for name, encoder in (("a", "resnet18"), ("b", "torchvision:resnet18")):
+        cache = tmp_path / f"{name}.h5"
+        config = ("--config", TINY) if name == "a" else ()
+        succeed("extract-features", "--encoder", encoder, "--run", run, "--features", cache, *config, *words)
+        assert open_run(run).config.encoder.name == "resnet18"  # that of the first
+    assert "the run asks for" in succeed("cache", "verify", tmp_path / "a.h5", "--run", run).out
+    [known] = (run / "encoders").iterdir()
+    assert known.stem == FeatureCache(tmp_path / "b.h5", "test").spec.encoder_sha256
+    assert f"weights: {weights}" in known.read_text()
+
+
 def test_changed_weights_are_refused_by_all_that_would_mix_them(trained: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     torch.manual_seed(2)

@@ -89,6 +89,19 @@ def test_live_features_are_the_cached_ones_to_the_byte(trained: Path) -> None:
     )
 
 
+def test_a_model_folder_gives_the_sentences_of_the_run(trained: Path, tmp_path: Path) -> None:
+    clip = of_split(read_manifest(trained / "manifest.tsv"), "test")[0]
+    succeed("export-model", "--run", trained, "--out", tmp_path / "out")
+    program = shutil.copy(trained.parent / "program", tmp_path / "renamed")
+    is_program = str(open_run(trained).config.encoder.name) != POSE
+    own = ("--set", f"encoder.name=command:{program} --width 6") if is_program else ()
+    of_run, of_folder = (
+        json.loads(succeed("translate", clip.video, *where, "--json").out)["translations"][0]["nbest"]
+        for where in (("--run", trained), ("--model", tmp_path / "out", *own))
+    )
+    assert of_run == of_folder
+
+
 def test_the_page_answers_for_uploads_within_its_limits(trained: Path) -> None:
     clip = of_split(read_manifest(trained / "manifest.tsv"), "test")[0]
     answerer = Answerer(open_run(trained, device="cpu"), Limits())

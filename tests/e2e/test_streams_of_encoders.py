@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torchvision.models import resnet18
 
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.features.cache import FeatureCache
 from slt_cache.pipeline.translate import Translator
-from tests.helpers.commands import TINY, slt_cache
+from tests.helpers.commands import TINY
 from tests.helpers.tiny_run import TALKING, succeed
 
 pytestmark = pytest.mark.slow
@@ -19,15 +21,20 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run whose stage 2 reads two encoders, which see different numbers of frames."""
+    """A run whose stage 2 reads two encoders of the same name with weights of their own, which see different numbers of
+    frames."""
     run = tmp_path_factory.mktemp("streams") / "run"
+    for number in (1, 2):
+        torch.manual_seed(number)
+        torch.save(resnet18().state_dict(), run.with_name(f"{number}.pth"))
     chosen = ("compute.keep_state=false", "video.keep_rate=0.5", *TALKING, "llm_training.epochs=20")
     words: list[str | Path] = ["--run", run, "--config", TINY, *(part for word in chosen for part in ("--set", word))]
-    succeed("extract-features", "--encoder", "resnet18", "--features", run / "a.h5", *words)
-    other = ("--encoder", "mobilenet_v3_large", "--set", "video.keep_rate=0.25")
-    succeed("extract-features", "--features", run / "b.h5", *words, *other)
+    first = ("--encoder", "resnet18", "--set", f"encoder.weights={run.with_name('1.pth')}")
+    succeed("extract-features", "--features", run / "a.h5", *words, *first)
+    other = ("--encoder", "resnet18", "--set", f"encoder.weights={run.with_name('2.pth')}")
+    succeed("extract-features", "--features", run / "b.h5", "--run", run, *other, "--set", "video.keep_rate=0.25")
     temporal = ("--set", "llm_training.temporal.stride=2", "--set", "llm_training.stream_fusion=time")
-    succeed("train-llm", "--features", "a.h5", "b.h5", *words, *temporal)
+    succeed("train-llm", "--features", "a.h5", "b.h5", "--run", run, *temporal)
     yield run
 
 
@@ -53,7 +60,12 @@ def test_eval_gives_the_same_sentences_from_caches_and_from_videos(trained: Path
     assert "Cross-attention is not shown" not in (trained / "report.html").read_text()
 
 
-def test_a_translator_of_streams_is_not_exported_in_part(trained: Path, tmp_path: Path) -> None:
-    ran = slt_cache("export-model", "--run", trained, "--out", tmp_path / "out")
-    assert ran.code == 2 and "reads 2 streams of features (a, b)" in ran.err
-    assert not (tmp_path / "out").exists()
+def test_a_model_folder_of_streams_gives_the_sentences_of_the_run(trained: Path, tmp_path: Path) -> None:
+    videos = [clip.video for clip in of_split(read_manifest(trained / "manifest.tsv"), "test")]
+    succeed("export-model", "--run", trained, "--out", tmp_path / "out")
+    of_run, of_folder = (
+        json.loads(succeed("translate", *videos, *where, "--json").out)["translations"]
+        for where in (("--run", trained), ("--model", tmp_path / "out"))
+    )
+    assert [one["nbest"] for one in of_run] == [one["nbest"] for one in of_folder]
+    assert any(one["text"] for one in of_run)

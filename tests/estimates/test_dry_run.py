@@ -77,6 +77,27 @@ def test_a_dry_run_is_text_without_json_and_refuses_bad_input(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("train-llm", "--llm", "nonsense"), "llm.name nonsense: neither a model folder nor available from the hub"),
+        (("train-visual", "--set", "llm.name=org/nonsense"), "llm.name org/nonsense: neither a model folder nor"),
+        (("train-joint", "--set", "llm.name=."), "llm.name .: no model can be loaded from this folder"),
+        (("llm", "pretrain", "--name", "x.gguf", "--objective", "causal"), "llm.name x.gguf: no such file"),
+        (("train-llm", "--set", "encoder.name=nonsense"), "encoder.name nonsense: unknown. Choose one of resnet18"),
+        (("train-visual", "--set", "encoder.weights=w.pth"), "encoder.weights w.pth: no such file"),
+        (("train-llm", "--set", "llm.init_from=nonsense"), "llm.init_from nonsense: neither the folder of"),
+    ],
+)
+def test_what_a_training_could_not_load_is_refused_by_its_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = slt_cache(*words, "--config", TINY, "--run", "run", "--dry-run", "--set", "llm.language=de_DE")
+    assert ran.code == 2 and says in ran.err and len(ran.err.splitlines()) <= 2, ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_busy_machine_is_said_beside_timings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 99.0, 99.0))
     assert "load average 99.0" in under_load(2)["under_load"]

@@ -154,6 +154,21 @@ def test_the_llm_under_lora_is_left_out_on_request_and_only_the_same_one_is_acce
     assert wrong.code == 2 and "not the one that LoRA was trained on" in wrong.err and len(wrong.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("family", ["llama", "mbart"])
+def test_a_trimmed_llm_under_lora_is_made_again_from_the_whole_one(family: str, video: Path, tmp_path: Path) -> None:
+    sentences = ("der regen kommt ☂", "im süden regnet es")
+    run = make_run(tmp_path / "run", family, "llm.lora.r=2", trim=sentences)
+    succeed("export-model", "--run", run, "--out", tmp_path / "out", "--without-base")
+    expected = Translator.from_run(run)(video)
+    trimmed, whole = run / "llm" / "trimmed", tmp_path / "run-llm"
+    for base in (whole, trimmed):
+        found = Translator.from_pretrained(tmp_path / "out", base=base)(video)
+        assert (found.texts, found.scores) == (expected.texts, expected.scores)
+    shutil.rmtree(trimmed)
+    ran = commands.slt_cache("export-model", "--run", run, "--out", tmp_path / "other", "--without-base")
+    assert ran.code == 2 and "was trimmed, and " in ran.err and not (tmp_path / "other").exists(), ran.err
+
+
 def test_a_base_where_there_is_none_to_leave_out_or_to_take_is_refused(
     run: Path, exported: Path, video: Path, tmp_path: Path
 ) -> None:

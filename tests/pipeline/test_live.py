@@ -82,22 +82,28 @@ def test_windows_of_a_live_file_have_the_sentences_of_the_same_windows_of_the_fi
         assert len({one.scores for one in found if isinstance(one, Translation)}) == len(found)
 
 
-def test_what_remains_is_translated_if_it_has_half_a_window_and_is_named_if_not(
+def test_what_remains_at_the_end_is_a_window_of_its_own_unless_it_is_a_moment(
     translator: Translator, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert [one.end for one in live(translator, str(video), 3.5)] == [3.5]
-    assert "its last 0.5 s are not translated" in capsys.readouterr().err
-    assert [one.end for one in live(translator, str(video), 2.5)] == pytest.approx([2.5, 4.0])
-    assert [one.end for one in live(translator, str(video), 60.0)] == pytest.approx([4.0])
+    for window, ends in ((3.5, [3.5, 4.0]), (2.4, [2.4, 4.0]), (60.0, [4.0]), (1.96, [1.96, 3.92])):
+        found = list(live(translator, str(video), window))
+        assert [one.end for one in found] == pytest.approx(ends)
+        last = found[-1]
+        assert isinstance(last, Translation) and last.frames == round(25 * (ends[-1] - (last.start or 0.0)))
+    assert "its last 0.08 s are not translated: they hold no movement" in capsys.readouterr().err
 
 
 def test_a_pipe_is_read_as_it_comes(run: Path, tmp_path: Path, numbered_frame: Callable[[int], np.ndarray]) -> None:
     stream = encode(tmp_path / "a.ts", Coding("a.ts", x264("keyint=12")), 50, numbered_frame, 25)
     with standard_input(stream):
-        ran = slt_cache("translate", "--run", run, "--camera", "-", "--window", "1", "--json")
+        ran = slt_cache("translate", "--run", run, "--camera", "-", "--window", "0.9", "--json")
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)["translations"]
-    assert [(one["video"], one["start"], one["frames"]) for one in found] == [("-", 0.0, 25), ("-", 1.0, 25)]
+    assert [(one["video"], one["start"], one["frames"]) for one in found] == [
+        ("-", 0, 23),
+        ("-", 0.9, 22),
+        ("-", 1.8, 5),
+    ]
     with standard_input(Path(__file__)):
         ran = slt_cache("translate", "--run", run, "--camera", "-", "--window", "1", "--json")
     assert ran.code == 2 and "no video can be read" in ran.err and len(ran.err.splitlines()) == 1

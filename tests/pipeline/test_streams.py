@@ -122,6 +122,18 @@ def test_eval_names_the_streams_there_are(trained: Path, words: tuple[str, ...],
     assert ran.code == 2 and said in ran.err
 
 
+def test_steps_on_all_streams_are_timed_and_their_caches_are_not_taken_for_one(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slt_cache.bench.llm.ROUND_SECONDS", 1e-9)
+    ran = slt_cache("bench", "llm", "--run", trained, "--json")
+    assert ran.code == 0, ran.err
+    measured = json.loads(ran.out)
+    assert measured["batches_timed"] == measured["batches_an_epoch"] > 0 and measured["seconds_from_cache"] > 0
+    ran = slt_cache("bench", "cache", "--run", trained)
+    assert ran.code == 2 and "reads the caches of 2 streams (spatial, motion)" in ran.err, ran.err
+
+
 def test_a_stream_that_has_changed_since_the_training_is_refused(trained: Path, made: Path, tmp_path: Path) -> None:
     shutil.copy(made / "spatial.h5", tmp_path / "motion.h5")
     ran = slt_cache("eval", "--run", trained, "--split", "dev", "--features", tmp_path / "motion.h5")
