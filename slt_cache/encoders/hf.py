@@ -225,4 +225,5 @@ def _licence(which: str) -> str:
     card = cached_file(which, "README.md", _raise_exceptions_for_missing_entries=False)
     lines = [] if card is None else Path(card).read_text(encoding="utf-8", errors="replace").splitlines()[:60]
     found = next((line.partition(":")[2].strip() for line in lines if line.startswith("license:")), "")
-    return found or f"not stated in its files; see the model card of {which}"
+    name = Path(which).resolve().name if Path(which).is_dir() else which
+    return found or f"not stated in its files; see the model card of {name}"

@@ -22,6 +22,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",  # a webcam that shows a moving pattern
+    "--use-fake-ui-for-media-stream",  # every page may use it
 ]
 WAIT_MS = 20_000
 """For anything that a page is waited for; a loaded machine is slow."""

@@ -54,10 +54,11 @@ class Server:
         return self.process.wait(timeout=30)
 
 
-def start(run: Path, place: Path) -> Server:
+def start(place: Path, *source: object) -> Server:
+    """Starts the page of a run or a model folder, as `source` names it on the command line."""
     log, temporary = place / "log.txt", place / "temporary"
     temporary.mkdir()
-    options = ("app", "--run", str(run), "--max-megabytes", "1", "--max-seconds", "3")
+    options = ("app", *map(str, source), "--max-megabytes", "1", "--max-seconds", "3")
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", GUARDED, *options], stderr=file, env={**os.environ, "TMPDIR": str(temporary)}
@@ -76,7 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = start(run, tmp_path_factory.mktemp("server"))
+    server = start(tmp_path_factory.mktemp("server"), "--run", run)
     yield server
     if server.process.poll() is None:
         server.stop(signal.SIGKILL)
@@ -268,6 +269,40 @@ def test_other_addresses_are_not_listened_on(server: Server) -> None:
         pytest.skip("no ss here")
     [line] = [line for line in listening.splitlines() if f":{port} " in line]
     assert f"127.0.0.1:{port}" in line
+
+
+def test_a_recording_from_the_webcam_gives_a_sentence_and_stays_nowhere(
+    page: "Page", seen: Seen, server: Server
+) -> None:
+    opened(page, server).get_by_role("button", name="Access Webcam").click()
+    page.wait_for_function("document.querySelector('video')?.readyState >= 2")
+    record = page.get_by_label("start recording")
+    record.click()
+    page.get_by_text("Stop").wait_for()
+    page.wait_for_timeout(1500)
+    record.click()
+    page.wait_for_selector('.slt-answer:has-text("sample.webm") .slt-sentence', timeout=60_000)
+    frames = re.search(r"(\d+) frames", page.inner_text(".slt-speed"))
+    assert frames is not None and int(frames[1]) > 0
+    assert seen.outside == [] and "OUTSIDE" not in server.log.read_text()
+    assert list(server.temporary.rglob("*.webm")) == []
+
+
+def test_a_model_folder_answers_as_translate_does_with_it(
+    page: "Page", seen: Seen, run: Path, videos: list[Path], tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    succeed("export-model", "--run", run, "--out", model)
+    server = start(tmp_path, "--model", model)
+    try:
+        give(opened(page, server), videos[0])
+        [expected] = json.loads(succeed("translate", "--model", model, videos[0], "--json").out)["translations"]
+        assert page.inner_text(".slt-sentence") == expected["text"]
+        assert f"Model {model}." in page.inner_text("body") and "drawn figures" in page.inner_text("body")
+        assert not page.get_by_label("test clips").is_visible()
+        assert seen.errors == []
+    finally:
+        server.stop(signal.SIGKILL)
 
 
 def test_told_to_end_it_ends_at_once_and_leaves_nothing_behind(server: Server) -> None:

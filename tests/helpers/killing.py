@@ -5,10 +5,11 @@ object from stdin; answers each point with one JSON line: what was wrong afterwa
 
 A point is {"stage": "extract", "visual" or "llm", "signal": number, "workers": n} and the moment, either {"event": x} -
 when this share of all openings, renamings, syncs and deletions in the stage's result has happened - or {"time": x} -
-after this share of the seconds that the uninterrupted command takes. With {"held": path} the cache has another split in
-it already; with {"restart": true} a training is finished already and is trained again with --restart. Both must be
-there after the kill, whole. SIGKILL goes to the command alone, whose readers and loaders must see to themselves; other
-signals to all of its processes, as a terminal or a cluster sends them."""
+after this share of the seconds that the uninterrupted command takes. With {"streams": names} the stage "llm" reads
+these caches of the run. With {"held": path} the cache has another split in it already; with {"restart": true} a
+training is finished already and is trained again with --restart. Both must be there after the kill, whole. SIGKILL goes
+to the command alone, whose readers and loaders must see to themselves; other signals to all of its processes, as a
+terminal or a cluster sends them."""
 
 import json
 import os
@@ -32,7 +33,7 @@ EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate
 COMMANDS = {
     "extract": ["extract-features"],
     "visual": ["train-visual", "--set", "compute.save_minutes=0"],
-    "llm": ["train-llm", "--features", "feats.h5", "--set", "compute.save_minutes=0"],
+    "llm": ["train-llm", "--set", "compute.save_minutes=0"],
 }
 RESULTS = {"extract": "feats.h5", "visual": "visual", "llm": "llm"}
 """In the run folder; what is written on the way begins with the same name."""
@@ -156,6 +157,7 @@ def _run(
     stage = point["stage"]
     words = [*COMMANDS[stage], "--run", str(place), "--device", "cpu", "--set", f"compute.workers={point['workers']}"]
     again = ["--restart"] if point.get("restart") else []
+    again += ["--features", *point["streams"]] if "streams" in point else []
     call_program([*words, *again], place / "said", place / RESULTS[stage], signal_at, count_into)
 
 

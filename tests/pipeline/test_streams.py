@@ -1,24 +1,32 @@
 """Several streams of features as a whole: trained from their caches by name, evaluated with and without each."""
 
 import json
+import random
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from slt_cache import SignTranslator
 from slt_cache.checkpoints.record import read_record
 from slt_cache.checkpoints.translator import load_llm
 from slt_cache.config import load_config
+from slt_cache.encoders.packing import packed
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.parts import ClipFeatures, add_splits, content_of
 from slt_cache.features.spec import IMPORTED, FeatureSpec, streams_of
 from slt_cache.pipeline.init_llm import initial_translator
+from slt_cache.pipeline.streams import leave_out
+from slt_cache.training.logs import read_metrics
 from tests.helpers.caches import facts_of
-from tests.helpers.commands import Ran, slt_cache
+from tests.helpers.commands import Ran, complaints, slt_cache
 from tests.helpers.imported_run import SENTENCES, imported_cache, of_imported
+from tests.helpers.team import start_team
 from tests.models.test_saved import DIM, save
 
 OWN = ("llm.init_without=[adapter]", "llm_training.epochs=1", "compute.keep_state=false", "generation.num_beams=1")
@@ -28,11 +36,11 @@ def motion_cache(
     path: Path, without: tuple[int, ...] = (), sentences: tuple[str, ...] = SENTENCES, seed: int = 4
 ) -> Path:
     """Writes a cache of the clips of `imported_cache`, of other lengths and channels, without some of them."""
-    random = np.random.default_rng(seed)
+    draw = np.random.default_rng(seed)
     for split in ("train", "dev"):
         spec = FeatureSpec(encoder_sha256=None, level=IMPORTED, dim=3, dtype="float32", source="motion")
         rows = [
-            ClipFeatures(f"{split} {n}", text, 4 * (n + 2), 25.0, random.normal(size=(2 * n + 1, 3)).astype("float32"))
+            ClipFeatures(f"{split} {n}", text, 4 * (n + 2), 25.0, draw.normal(size=(2 * n + 1, 3)).astype("float32"))
             for n, text in enumerate(sentences)
             if n not in without
         ]
@@ -52,9 +60,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(run: Path, made: Path, *settings: str, features: tuple[str, ...] = ()) -> Ran:
     """Trains one epoch of stage 2 on the streams, by their paths one after another unless given otherwise."""
+    return slt_cache(*words_of(run, made, *settings, features=features))
+
+
+def words_of(run: Path, made: Path, *settings: str, features: tuple[str, ...] = ()) -> tuple[str, ...]:
     words = of_imported(run, made, f"llm.init_from={made / 'other' / 'llm' / 'best'}", *OWN, *settings)
     given = features or ("--features", str(made / "spatial.h5"), str(made / "motion.h5"))
-    return slt_cache("train-llm", *given, *words[3:])
+    return ("train-llm", *given, *words[3:])
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +132,79 @@ def test_eval_finds_the_caches_of_the_training_and_keeps_scores_without_a_stream
 def test_eval_names_the_streams_there_are(trained: Path, words: tuple[str, ...], said: str) -> None:
     ran = slt_cache("eval", "--run", trained, "--split", "dev", *words)
     assert ran.code == 2 and said in ran.err
+
+
+FUSED = (
+    ("llm_training.stream_fusion=time", "llm_training.stream_dropout=0.3"),
+    ("llm_training.stream_fusion=channels", "llm_training.temporal.kernel=3"),
+)
+
+
+def with_caches(run: Path, made: Path) -> tuple[str, ...]:
+    """Copies the caches of both streams into a run; returns the words that name them."""
+    run.mkdir(parents=True)
+    return ("--features", *(str(shutil.copy(made / name, run / name)) for name in ("spatial.h5", "motion.h5")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", FUSED)
+def test_a_training_on_streams_killed_anywhere_resumes_to_the_same_weights(
+    made: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    whole, draw = tmp_path / "whole", random.Random(10)
+    ran = train(whole, made, "llm_training.epochs=3", *settings, features=with_caches(whole, made))
+    assert ran.code == 0, ran.err
+    of_all = {"stage": "llm", "workers": 0, "streams": ["spatial.h5", "motion.h5"]}
+    kinds = [signal.SIGKILL] * 4 + [signal.SIGINT] * 2
+    points = [{**of_all, "signal": kind, "event": draw.random()} for kind in kinds]
+    assert complaints(whole, tmp_path / "killed", points) == [None] * len(points)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [FUSED[1], FUSED[0][:1]])  # each process draws its own dropout
+def test_two_processes_train_on_streams_as_one(made: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    settings = ("llm_training.epochs=3", "llm_training.dropout=0.0", *settings)
+    found = []
+    for name in ("one", "two"):
+        run = tmp_path / name
+        features = with_caches(run, made)
+        words = words_of(run, made, *settings, features=features)
+        if name == "one":
+            assert slt_cache(*words).code == 0
+        else:
+            assert start_team(tmp_path / "logs", list(map(str, words)), 2) == [0, 0]
+        found.append((losses(run / "llm"), load_file(run / "llm" / "best" / "adapter.safetensors")))
+    (losses_of_one, one), (losses_of_two, two) = found
+    assert losses_of_two == pytest.approx(losses_of_one, abs=1e-4)
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-3
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "epoch"]
+
+
+@pytest.mark.parametrize("settings", FUSED)
+def test_a_stream_is_left_out_of_every_kind_of_fusion_as_if_there_were_none(
+    made: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    run, names = tmp_path / "run", ("spatial", "motion")
+    ran = train(run, made, *settings)
+    assert ran.code == 0, ran.err
+    llm = load_llm(run / "llm" / "best")
+    caches = [FeatureCache(made / f"{name}.h5", "dev") for name in names]
+    features, lengths = packed([tuple(torch.tensor(np.array(cache["dev 2"])).float() for cache in caches)])
+    for name, own, others in ((names[0], slice(DIM), slice(DIM, None)), (names[1], slice(DIM, None), slice(DIM))):
+        leave_out(llm.model, llm.specs, [name])
+        before = llm.model.embed(features, lengths)[0]
+        for channels, is_left_out in ((own, True), (others, False)):
+            changed = features.clone()
+            changed[:, channels] += 7.0
+            assert torch.equal(before, llm.model.embed(changed, lengths)[0]) is is_left_out
+        ran = slt_cache("eval", "--run", run, "--split", "dev", "--without", name, "--json")
+        assert ran.code == 0 and json.loads(ran.out)["hypotheses"].endswith(f"dev.without-{name}.tsv")
+    for more in ((), ("--without", "motion")):
+        ran = slt_cache("eval", "--run", run, "--split", "dev", *more, "--without", "pose")
+        assert ran.code == 2 and "--without pose: no such stream of this model. Its streams are spatial, mo" in ran.err
 
 
 def test_steps_on_all_streams_are_timed_and_their_caches_are_not_taken_for_one(
