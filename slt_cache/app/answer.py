@@ -4,6 +4,7 @@ pictures of the frames. Knows no web page."""
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,10 @@ def _too_much(clip: Clip, limits: Limits) -> str:
     return ""
 
 
+def _limited(limits: Limits, reader: ChunkReader) -> LimitedReader:
+    return LimitedReader(reader.video, limits=limits, reader=reader)
+
+
 class Answerer:
     """A trained run or a model folder, loaded once, with limits on its input."""
 
@@ -109,18 +114,22 @@ class Answerer:
         return self._answer(clip)
 
     def _answer(self, clip: Clip, limits: Limits | None = None) -> Answer:
-        own = self.translator.reader
-        frames = ChunkReader(own.video)
-        reader = own if limits is None else LimitedReader(own.video, limits=limits, reader=own)
-        seen = frames if limits is None else LimitedReader(own.video, limits=limits, reader=frames)
+        frames = ChunkReader(self.translator.reader.video)
+        limited = None if limits is None else partial(_limited, limits)
         begun = time.monotonic()
-        encoded = self.translator.encoded(clip, reader)
+        encoded = self.translator.encoded(clip, limited)
         translation = self.translator.of_features(encoded, self.nbest, begun)
         llm = self.translator.llm
         attention = word_attention(llm.model, llm.tokenizer, encoded.streams, translation.text)
         fps = encoded.end.fps
         length = translation.frames / fps if fps else None
-        return Answer(translation, attention, self._frames(clip, seen), length, small_film(clip, limits))
+        return Answer(
+            translation,
+            attention,
+            self._frames(clip, frames if limited is None else limited(frames)),
+            length,
+            small_film(clip, limits),
+        )
 
     def _frames(self, clip: Clip, reader: ChunkReader) -> np.ndarray:
         """Reads the frames again, since the encoder's input is not kept. Raises UnreadableVideo."""

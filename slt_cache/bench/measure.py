@@ -163,7 +163,10 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
     started = time.perf_counter()
     model.zero_grad()  # the adapter's, too: without `adapter` the optimizer must skip it
     with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
-        embeds = model.adapter.embed(padded, batch.lengths)[0] * model.scale if adapter else padded
+        embeds = padded
+        if adapter:
+            embeds, steps = model.adapter.embed(padded, batch.lengths)  # in training it may leave out streams
+            embeds, mask = embeds * model.scale, step_mask(steps).long()
         logits = _bare_logits(model.seq2seq, embeds, mask, tokens).float()
     loss = F.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=training.label_smoothing

@@ -1,7 +1,7 @@
 """Translation of any video file or folder of frames into a sentence."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -86,7 +86,8 @@ class Translator:
         frames, encoders = model.config.features.batch_frames, model.encoders.values()
         pairs = zip(encoders, by_name(self.llm.specs).values(), strict=True)
         self.encoder, *self._others = (frozen_encoder(one, spec, self.device, frames) for one, spec in pairs)
-        self.reader, *self._other_readers = map(reader_of, encoders)
+        self.readers = [reader_of(one) for one in encoders]
+        self.reader, *_ = self.readers
         self.workers = compute.workers
 
     @classmethod
@@ -151,15 +152,18 @@ class Translator:
             done += len(batch)
             yield from found
 
-    def encoded(self, clip: Clip, reader: ChunkReader | None = None) -> EncodedClip:
-        """Returns the features of one clip, as `translate` computes them; `reader` replaces the run's own, with several
-        streams that of the first. Raises UnreadableVideo or UnstorableFeatures."""
-        [found] = usable(self._encode([clip], reader or self.reader, min(self.workers, 1)))
+    def encoded(self, clip: Clip, limited: Callable[[ChunkReader], ChunkReader] | None = None) -> EncodedClip:
+        """Returns the features of one clip, as `translate` computes them; `limited` returns another reader in place of
+        that of each stream. Raises UnreadableVideo or UnstorableFeatures."""
+        readers = self.readers if limited is None else [limited(one) for one in self.readers]
+        [found] = usable(self._encode([clip], readers, min(self.workers, 1)))
         return found
 
-    def _encode(self, clips: Sequence[Clip], reader: ChunkReader, workers: int) -> Iterator[EncodedClip | Unusable]:
+    def _encode(
+        self, clips: Sequence[Clip], readers: Sequence[ChunkReader], workers: int
+    ) -> Iterator[EncodedClip | Unusable]:
         """Yields the features of each clip, those of several streams joined, or why there are none."""
-        pairs = zip((self.encoder, *self._others), (reader, *self._other_readers), strict=True)
+        pairs = zip((self.encoder, *self._others), readers, strict=True)
         return joined([encode(encoder, read_ahead(plain(clips), one, workers)) for encoder, one in pairs])
 
     def of_features(self, encoded: EncodedClip, nbest: int, begun: float) -> Translation:
@@ -182,7 +186,7 @@ class Translator:
     def _read(self, jobs: Sequence["_Job"]) -> Iterator["_Read"]:
         """Yields each job's features, or why there are none, in order."""
         clips = [clip for clip, failure in jobs if failure is None]
-        encoded = self._encode(clips, self.reader, min(self.workers, len(clips)))
+        encoded = self._encode(clips, self.readers, min(self.workers, len(clips)))
         for clip, failure in jobs:
             yield clip, failure or next(encoded)
 

@@ -39,12 +39,14 @@ def begin_from(other: Path, folder: Path, features: str | Sequence[str]) -> list
 
     Raises InputError if there is nothing to start from, if the folder is a run of its own, or if the other run has
     changed since."""
-    source = _source(other, folder)
+    source = _source(other, folder, features)
     streams = caches_named(source, [features] if isinstance(features, str) else features)
     names = [f"{name}.h5" for name in streams] if len(streams) > 1 else [FEATURES]
     caches = dict(zip(names, streams.values(), strict=True))
-    for cache in caches.values():
-        FeatureCache(cache, "train")  # fails before anything is written
+    for cache in caches.values():  # fails before anything is written
+        spec = FeatureCache(cache, "train").spec
+        if len(caches) > 1 and spec.encoder is None and spec.level != IMPORTED:
+            require_visual(source.visual / "best")
     named = [str(folder / name) for name in caches]
     if (folder / ORIGIN_FILE).is_file():
         _require_unchanged(source, folder, caches)
@@ -81,7 +83,8 @@ def _begun_with(folder: Path) -> dict[str, str]:
     return files
 
 
-def _source(other: Path, folder: Path) -> Run:
+def _source(other: Path, folder: Path, features: str | Sequence[str]) -> Run:
+    """Opens the other run. Raises InputError unless it has what a single cache needs; several say so themselves."""
     if not (other / "config.yaml").is_file():
         raise InputError(
             f"--from {other}: not a run folder, since it has no config.yaml. Use one with a trained encoder."
@@ -89,7 +92,8 @@ def _source(other: Path, folder: Path) -> Run:
     if folder.exists() and folder.samefile(other):
         raise InputError(f"--from {other}: the run itself. Use a new folder with --run.")
     source = open_run(other, None)
-    if source.config.features.level != IMPORTED and source.config.encoder.name is None:
+    is_single = isinstance(features, str) or len(features) == 1
+    if is_single and source.config.features.level != IMPORTED and source.config.encoder.name is None:
         require_visual(source.visual / "best")
     return source
 

@@ -11,10 +11,14 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
+from slt_cache.app.answer import Answerer, LimitedReader
+from slt_cache.app.limits import Limits
 from slt_cache.config import load_config, save_config
 from slt_cache.holistic import child
 from slt_cache.pipeline.translate import Translator
 from slt_cache.runs.encoders import FOLDER
+from slt_cache.runs.run import open_run
+from slt_cache.video.chunks import ChunkReader, Event
 from tests.e2e.test_own_readers import PROGRAM
 from tests.helpers.commands import Ran, slt_cache
 from tests.helpers.fake_mediapipe import write_fake_mediapipe
@@ -118,6 +122,19 @@ def test_what_the_model_folder_lacks_is_named_by_its_stream_with_what_to_do(
     assert "| pose: visual encoder | Apache-2.0" in card and "| own: visual encoder, SHA-256 |" in card
     for path in exported.rglob("*.*"):
         assert not path.is_file() or str(run.parent).encode() not in path.read_bytes(), path
+
+
+def test_the_page_limits_what_every_stream_reads(run: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ChunkReader] = []
+
+    def nothing(clips: object, reader: ChunkReader, workers: int) -> list[Event]:
+        seen.append(reader)
+        return []
+
+    monkeypatch.setattr("slt_cache.pipeline.translate.read_ahead", nothing)
+    with pytest.raises(ValueError, match="not enough values"):
+        Answerer(open_run(run, device="cpu"), Limits()).of_upload(video)
+    assert len(seen) == 6 and all(isinstance(one, LimitedReader) for one in seen)
 
 
 def test_a_file_that_has_moved_is_named_with_where_to_correct_it(run: Path, video: Path, tmp_path: Path) -> None:
