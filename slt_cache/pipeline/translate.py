@@ -97,12 +97,17 @@ class Translator:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, device: str | None = None, base: str | Path | None = None
+        cls,
+        name: str | Path,
+        device: str | None = None,
+        base: str | Path | None = None,
+        settings: Sequence[str] = (),
     ) -> "Translator":
         """Loads a folder that `export-model` wrote, by its path or hub name, without the run; `device` is auto, cpu,
-        cuda, cuda:1 or mps. `base` is the LLM that LoRA adapts, if the folder names it and does not hold it. Raises
-        InputError if the folder is damaged, or of another kind."""
-        return cls(read_model_folder(name, device=device, base=base))
+        cuda, cuda:1 or mps. `base` is the LLM that LoRA adapts, if the folder names it and does not hold it.
+        `settings` are those of `translate --set`, such as encoder.python=pose/bin/python. Raises InputError if the
+        folder is damaged, or of another kind, or if what it does not hold is missing."""
+        return cls(read_model_folder(name, settings, device, base))
 
     def __call__(self, video: str | Path, nbest: int = 1) -> Translation:
         """Translates one video. Raises InputError if it cannot be read, or for more sentences than beams."""

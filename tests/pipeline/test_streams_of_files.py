@@ -104,7 +104,8 @@ def test_a_run_finds_the_encoder_of_each_stream_and_a_model_folder_gives_the_sam
     assert of_folder.code == 0, of_folder.err
     first, second = (json.loads(ran.out)["translations"][0]["nbest"] for ran in (of_run, of_folder))
     assert first == second and first[0]["text"]
-    assert len(Translator.from_run(run, "cpu")._others) == 5
+    settings = (own(moved)[1], f"encoder.python={python}")
+    assert Translator.from_pretrained(exported, "cpu", settings=settings)(video).text == first[0]["text"]
 
 
 def test_what_the_model_folder_lacks_is_named_by_its_stream_with_what_to_do(
