@@ -127,7 +127,7 @@ class DryRun:
 
 def dry_run(run: Run, command: str, cache: Caches | None = None) -> DryRun:
     """Estimates `train-visual`, `train-llm`, `train-joint` or `llm pretrain` with these settings. Raises InputError if
-    there is nothing to train on, or the device, or what llm.quantize requires, is unavailable."""
+    there is nothing to train on, or the device, the LLM, or what llm.quantize requires, is unavailable."""
     if command != "llm pretrain":
         preset_of(run.config)
     variant = trained_by(command, run.config)
@@ -135,8 +135,7 @@ def dry_run(run: Run, command: str, cache: Caches | None = None) -> DryRun:
         compute = run.config.compute
         require_quantization(run.config.llm.quantize, pick_device(compute.device, compute.precision))
     require_at_hand(run)
-    if variant.from_cache and run.config.encoder.name is not None:
-        asked_spec(run)  # an unknown encoder is refused
+    _ = asked_spec(run) if variant.from_cache and run.config.encoder.name is not None else None  # refuses unknown ones
     loop, pretrains = _loop(run.config, variant), variant is PRETRAINING
     workload = _workload(run, variant, cache)
     if not workload.splits["train"].clips:
