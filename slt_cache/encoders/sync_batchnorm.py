@@ -5,9 +5,10 @@ On a GPU this is torch's SyncBatchNorm; the CPU version, which torch lacks, is i
 from typing import Any
 
 import torch
-from torch import distributed, nn
-from torch.distributed.nn.functional import all_reduce
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from slt_cache.distributed.gradients import summed
 
 
 class _Synchronized(_BatchNorm):
@@ -27,10 +28,10 @@ class _Synchronized(_BatchNorm):
         shape = (1, -1, *(1 for _ in input.shape[2:]))
         given = input.float()  # sums in autocast's bf16 would be too imprecise
         mine = torch.cat([given.sum(others), given.new_tensor([given.numel() / given.shape[1]])])
-        sums = all_reduce(mine, distributed.ReduceOp.SUM)  # [C + 1]; the backward pass sums gradients alike
+        sums = summed(mine)  # [C + 1]; the backward pass sums gradients alike
         count = sums[-1].detach()
         centered = given - (sums[:-1] / count).view(shape)
-        variance = all_reduce(centered.square().sum(others), distributed.ReduceOp.SUM) / count
+        variance = summed(centered.square().sum(others)) / count
         self._remember((sums[:-1] / count).detach(), (variance * count / (count - 1).clamp(min=1)).detach())
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normalized: torch.Tensor = centered * scale.view(shape) + self.bias.view(shape)

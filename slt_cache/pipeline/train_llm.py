@@ -44,7 +44,7 @@ def train_llm(run: Run, cache: Caches, restart: bool = False) -> Record:
     require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
     preset_of(config)
     setting, terms, _ = of_stage_2(config)
-    require_gradient(terms, setting)
+    require_gradient(terms, setting, config.llm_training.batch_size, cached=True)
     variant, command = LLM if config.llm.pretrained else SCRATCH, run.command("train-llm")
     require_begun(run, run.folder / variant.name, command)
     join()

@@ -32,6 +32,7 @@ from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import VISUAL
 from slt_cache.text.families import start_tokens
 from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.training.objectives.registry import require_gradient
 from slt_cache.training.task import LAST
 from slt_cache.training.tasks.visual import visual_optimizer
 
@@ -43,6 +44,8 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     require_resources(run, run.config.visual_training)
     preset_of(run.config)
     find_backbone(run.config.encoder.backbone)
+    loop = run.config.visual_training
+    require_gradient(loop.objective, "visual_training.objective", loop.batch_size, cached=False)
     require_begun(run, run.visual, run.command("train-visual"))
     join()
     clips = main_process_first(lambda: ensure_clips(run))

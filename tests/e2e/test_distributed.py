@@ -143,6 +143,21 @@ def test_stage_1_by_two_processes_is_stage_1_by_one(alone: Path, together: Path,
     assert team.out[1] == "" and "epoch 1" in team.err[0] and "epoch" not in team.err[1]
 
 
+def test_two_processes_contrast_the_clips_of_both(alone: Path, tmp_path: Path) -> None:
+    runs = shutil.copytree(alone, tmp_path / "one"), shutil.copytree(alone, tmp_path / "two")
+    terms = "visual_training.objective=cico,contrastive,denoising"
+    words = ["train-llm", "--features", "feats.h5", "--llm", "light-t", "--set", terms, "--restart"]
+    words += ["--set", "llm_training.batch_size=5", "--set", "llm_training.ema=0.9"]
+    ran = slt_cache(*words, "--run", runs[0])
+    team = forked(tmp_path / "logs", *words, "--run", runs[1])
+    assert ran.code == 0 and team.code == 0, (ran.err, team)
+    for name in ("loss", "loss/cico", "loss/contrastive", "loss/denoising"):
+        expected, found = ([line[name] for line in read_metrics(run / "llm/metrics.jsonl")] for run in runs)
+        assert np.allclose(found, expected, rtol=1e-3), (name, expected, found)
+    assert difference(runs[0] / "llm/best/model.safetensors", runs[1] / "llm/best/model.safetensors") < 1e-2
+    assert "FutureWarning" not in "".join(team.err)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "words", "said"),

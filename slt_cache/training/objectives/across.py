@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from slt_cache.distributed.gradients import summed
 from slt_cache.distributed.processes import gather_object, rank, size
 from slt_cache.training.objectives.base import Seen
 
@@ -48,11 +49,7 @@ class Batch:
         process that has a clip."""
         if size() == 1:
             return rows
-        from torch.distributed.nn.functional import all_reduce
-
-        placed = rows.new_zeros(self.size, *rows.shape[1:]).index_copy(0, self.own, rows)
-        gathered: torch.Tensor = all_reduce(placed)  # shards differ in size, for which all_gather has no gradient
-        return gathered
+        return summed(rows.new_zeros(self.size, *rows.shape[1:]).index_copy(0, self.own, rows))
 
     def contrast(self, similarities: torch.Tensor) -> torch.Tensor:
         """Returns InfoNCE, summed over this process's clips, for their scaled similarities to all, [b, all]."""

@@ -3,7 +3,7 @@
 To add one, add a file with a subclass of `Objective` (base.py) and a row here. Knows no torch, so that settings are
 checked quickly."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -24,20 +24,29 @@ class Row:
     """Default weight of the term; `objective_weights` sets another."""
     trains_encoder: bool = False
     """Whether it depends on frame-wise features alone, and so has no gradient if they are cached."""
+    compares: bool = False
+    """Whether it compares the clips of a batch, and so has no gradient for a single one."""
 
 
 OBJECTIVES: Mapping[str, Row] = {
     CROSS_ENTROPY: Row(""),  # models/translators.py: token_loss (Chen et al. 2024, 4.2)
-    "contrastive": Row("contrastive.Contrastive"),
-    "cico": Row("cico.FineGrained"),
+    "contrastive": Row("contrastive.Contrastive", compares=True),
+    "cico": Row("cico.FineGrained", compares=True),
     "signcl": Row("signcl.SignContrast", weight=0.01, trains_encoder=True),
     "denoising": Row("denoising.Denoising"),
 }
 
 
-def require_gradient(names: Iterable[str], setting: str) -> None:
-    """Raises InputError for terms without gradient in a training on cached features; `setting` names them."""
-    dead = [name for name in names if OBJECTIVES[name].trains_encoder]
+def require_gradient(names: Sequence[str], setting: str, batch_size: int, cached: bool) -> None:
+    """Raises InputError for terms without gradient in a training, on `cached` features or videos; `setting` names
+    them."""
+    alone = [name for name in names if OBJECTIVES[name].compares and batch_size == 1]
+    if alone:
+        raise InputError(
+            f"{setting} {', '.join(alone)}: compares the clips of a batch, but batch_size is 1. Use larger batches "
+            "(accumulated ones do not count)."
+        )
+    dead = [name for name in names if OBJECTIVES[name].trains_encoder and cached]
     if dead:
         left = [name for name in OBJECTIVES if not OBJECTIVES[name].trains_encoder]
         raise InputError(
