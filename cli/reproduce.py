@@ -17,10 +17,26 @@ def reproduce(
         list[str],
         typer.Argument(
             metavar="TABLE...",
-            help="table4 to table10, fig2, fig4, or all; besides those of the paper, llms and joint.",
+            help="table4 to table10, fig2, fig4, or all; besides those of the paper, llms, joint, objectives and "
+            "methods.",
         ),
     ],
     seeds: Annotated[str, typer.Option("--seeds", metavar="SEED,...", help="Train once with each.")] = "0",
+    clips: Annotated[
+        str | None,
+        typer.Option(
+            "--clips", metavar="N,...", help="objectives: clips of the drawn corpus. [default: 100,200,400,800]"
+        ),
+    ] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            "--objectives",
+            metavar="NAME+NAME,...",
+            help="objectives, methods: terms of stage 1's loss in each row after the cross-entropy alone, such as "
+            "contrastive,contrastive+signcl. [default: each alone, and GFSLT-VLP's together]",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan and what it will take.")] = False,
     run: Annotated[
         Path | None,
@@ -43,7 +59,7 @@ def reproduce(
     from slt_cache.reproduce.run_tables import plan_text, request_of
     from slt_cache.reproduce.run_tables import reproduce as reproduce_order
 
-    request = request_of(tables, seeds, run, options.config, options.settings or [], options.device)
+    request = request_of(tables, seeds, run, options.config, options.settings or [], options.device, clips, objectives)
     estimates = estimate(request.steps, request.config)
     if dry_run:
         steps = [{"step": step.name, "seconds": round(estimates[step])} for step in request.steps]

@@ -17,7 +17,11 @@ gap to a blank video does not decide: black frames may confuse a model that cann
 FEWEST_CLIPS = 10
 """Smallest number of dev clips that gives an interval."""
 RESAMPLES = 1000
-TRY = "Try more epochs (visual_training.epochs), or an encoder that has seen more (encoder.init_from, encoder.weights)"
+TRY = (
+    "Try more epochs (visual_training.epochs), a loss that looks at the video (visual_training.objective=contrastive), "
+    "short clips first (visual_training.curriculum=short-first), or an encoder that has seen more (encoder.init_from, "
+    "encoder.weights)"
+)
 TRY_FOR_LLM = "Try more epochs (llm_training.epochs), or train stage 1 first: slt-cache train-visual"
 
 

@@ -1,9 +1,11 @@
-"""Tables that are not in the paper: LLMs compared, and protocols of joint training. `all` omits them."""
+"""Tables that are not in the paper: LLMs compared, protocols of joint training, and losses of stage 1 (objectives.py).
+`all` omits them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from slt_cache.config import Config, LoraConfig, load_config
+from slt_cache.reproduce.objectives import EVERYTHING, Bench, objective_tables
 from slt_cache.reproduce.tables import BASE, Row, Table
 from slt_cache.text.families import small_family
 
@@ -21,7 +23,7 @@ _WHOLE: Mapping[str, Any] = {"llm.lora": None, "llm.dtype": "float32", "llm.quan
 """Settings of an LLM that is trained whole; only a frozen one may have others."""
 
 
-def experiments(config: Config) -> dict[str, Table]:
+def experiments(config: Config, bench: Bench = EVERYTHING) -> dict[str, Table]:
     """Returns all of them by name; rows with the run's own settings are their base."""
     whole, lora = (BASE, LORA) if config.llm.lora is None else (WHOLE, BASE)
     llms: tuple[Row, ...] = (
@@ -43,6 +45,7 @@ def experiments(config: Config) -> dict[str, Table]:
     listed = (
         Table("llms", "the LLM and its training", "", llms, costs=True),
         Table("joint", "protocols of joint training", "", joint, costs=True),
+        *objective_tables(config, bench),
     )
     return {table.name: table for table in listed}
 

@@ -14,7 +14,7 @@ from slt_cache.metrics.registry import IN_PAPER, METRICS
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.template import colour_of, render
 from slt_cache.reproduce.norms import KINDS
-from slt_cache.reproduce.render import COSTS, against, costs_text, number_text, spread_text, verdict
+from slt_cache.reproduce.render import against, more_columns, more_text, number_text, spread_text, verdict
 from slt_cache.reproduce.results import RowResult, TableResult
 from slt_cache.reproduce.tables import BASE
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
@@ -84,7 +84,7 @@ def _table(
         "rows": [_row(result, found) for found in result.rows],
         "lines": [*verdict(result), origin],
         "hours": result.table.hours,
-        "costs": list(COSTS) if result.table.costs else [],
+        "costs": list(more_columns(result.table)),
         "drawings": _drawings(result, folder_of(root, seeds[0], BASE, config), config, colours),
     }
 
@@ -99,7 +99,7 @@ def _row(result: TableResult, found: RowResult) -> dict[str, Any]:
         "paper_rouge_l": number_text(found.row.rouge_l),
         "paper_bleu4": number_text(found.row.bleu4),
         "hours": f"{found.hours.mean:.2f}" if found.hours else "",
-        "costs": costs_text(found),
+        "costs": more_text(found),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.estimates.rates import DeviceRates, seconds_of
-from slt_cache.estimates.workload import workload_of
+from slt_cache.estimates.workload import Workload, workload_of
 from slt_cache.features.file import CacheFile
 from slt_cache.pipeline.train_baseline import has_baseline
 from slt_cache.progress import log
@@ -47,7 +47,10 @@ def plan(tables: Iterable[Table], seeds: Sequence[int], root: Path, config: Conf
     for seed in seeds:
         for table in listed:
             for row in table.rows:
-                steps.update(dict.fromkeys(_steps_of(folder_of(root, seed, row.variant, config), row, config)))
+                place = folder_of(root, seed, row.variant, config)
+                steps.update(dict.fromkeys(_steps_of(place, row, config)))
+                if table.stage_1:
+                    steps[Step(place.of_encoder, "test", VISUAL.name)] = None
     return list(steps)
 
 
@@ -96,15 +99,31 @@ def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
     steps = list(steps)
     if all(is_done(step, config) for step in steps):
         return dict.fromkeys(steps, 0.0)
+    estimates = dict.fromkeys(steps, 0.0)
+    rates: DeviceRates | None = None
+    for of_size in _by_size(steps, config):
+        workload = _workload(of_size, config)
+        rates = rates or DeviceRates(config, workload)
+        for step in of_size:
+            if not is_done(step, config):
+                own = run_of(step.place, config, step.model).config
+                estimates[step] = seconds_of(step.action, step.model, own, workload, rates)
+    return estimates
+
+
+def _by_size(steps: Iterable[Step], config: Config) -> list[list[Step]]:
+    """Groups steps by the size of their corpus."""
+    groups: dict[int, list[Step]] = {}
+    for step in steps:
+        groups.setdefault(run_of(step.place, config).config.corpus.clips, []).append(step)
+    return list(groups.values())
+
+
+def _workload(steps: Sequence[Step], config: Config) -> Workload:
+    """Counts the clips of steps over one corpus, and logs how many there are."""
     run = run_of(steps[0].place, config)
     manifests = [run_of(step.place, config).manifest for step in steps]
     workload = workload_of(run, [*manifests, steps[0].place.root / run.manifest.name])
     counts = ", ".join(f"{amount.clips:,} {split}" for split, amount in workload.splits.items())
     log(f"estimates for {counts} clips, {workload.source}")
-    rates = DeviceRates(config, workload)
-    estimates = dict.fromkeys(steps, 0.0)
-    for step in steps:
-        if not is_done(step, config):
-            own = run_of(step.place, config, step.model).config
-            estimates[step] = seconds_of(step.action, step.model, own, workload, rates)
-    return estimates
+    return workload

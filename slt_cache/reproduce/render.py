@@ -6,6 +6,7 @@ from statistics import mean
 from typing import Any
 
 from slt_cache.metrics.registry import IN_PAPER, METRICS
+from slt_cache.metrics.video_gap import GAP, SWAPPED
 from slt_cache.report.comparison import SIGNIFICANT
 from slt_cache.reproduce.norms import Norms
 from slt_cache.reproduce.results import (
@@ -13,9 +14,11 @@ from slt_cache.reproduce.results import (
     Delta,
     MeanAndStd,
     RowResult,
+    StageOne,
     TableResult,
     significant,
 )
+from slt_cache.reproduce.tables import Table
 
 PAPER_ROUGE = f"paper {METRICS['rouge_l_beta12'].heading}"
 PAPER_CELL = len(PAPER_ROUGE) + 3
@@ -24,6 +27,9 @@ DIFFERENCE_WIDTH = 32
 
 COSTS = {"training": 12, "peak memory": 13, "trained parameters": 22}
 """Columns of the costs of a training, and their widths in characters."""
+STAGE_1 = {"stage 1 B-4": 14, "against row 1": 29, "gap": 16, "swapped": 16, "opens": 10, "stage 1": 11, "dev B-4": 15}
+"""Columns of what stage 1 gave, and their widths: test BLEU-4 and its difference, video gap with a blank and another
+clip's video, first epoch in which it is open, seconds; and dev BLEU-4 of both stages."""
 
 
 def table_text(result: TableResult) -> str:
@@ -36,8 +42,7 @@ def table_text(result: TableResult) -> str:
     head = f"{'':<{width}}{metrics}{columns}"
     if table.hours:
         head += "stage 1"
-    if table.costs:
-        head += "".join(f"{name:>{width}}" for name, width in COSTS.items())
+    head += "".join(f"{name:>{width}}" for name, width in more_columns(table).items())
     lines = [
         f"{table.name}: {table.title} (test, {result.clips} clips, {seeds} {'seed' if seeds == 1 else 'seeds'})",
         head,
@@ -60,22 +65,43 @@ def _line(result: TableResult, found: RowResult, width: int, seeds: int) -> str:
     line += f"{number_text(found.row.rouge_l):>{PAPER_CELL}}{number_text(found.row.bleu4):>8}   "
     line += f"{against(result, found):<{DIFFERENCE_WIDTH}}"
     line += f"{found.hours.mean:.2f} h" if found.hours else ""
-    return line + "".join(f"{text:>{width}}" for text, width in zip(costs_text(found), COSTS.values(), strict=False))
+    columns = zip(more_text(found), more_columns(result.table).values(), strict=True)
+    return line + "".join(f"{text:>{width}}" for text, width in columns)
 
 
-def costs_text(found: RowResult) -> list[str]:
-    """Returns the columns of COSTS, means over the seeds; a dash for what an earlier version did not measure."""
-    costs = found.costs
-    if costs is None:
-        return []
+def more_columns(table: Table) -> dict[str, int]:
+    """Returns the columns that only some tables have, and their widths."""
+    return (COSTS if table.costs else {}) | (STAGE_1 if table.stage_1 else {})
+
+
+def more_text(found: RowResult) -> list[str]:
+    """Returns the values of `more_columns`; a dash for what an earlier version did not measure."""
+    costs = [] if found.costs is None else _costs_text(found.costs)
+    return costs + ([] if found.stage_1 is None else _stage_1_text(found.stage_1))
+
+
+def _stage_1_text(stage_1: StageOne) -> list[str]:
+    gaps = (stage_1.gaps.get(key) for key in (GAP, SWAPPED))
+    return [
+        spread_text(stage_1.bleu4),
+        _difference_text(stage_1.against) if stage_1.against else "",
+        *(spread_text(gap, 3) if gap else "-" for gap in gaps),
+        ", ".join("never" if epoch is None else str(epoch) for epoch in stage_1.opened),
+        f"{stage_1.seconds.mean:,.0f} s",
+        spread_text(stage_1.dev),
+    ]
+
+
+def _costs_text(costs: Costs) -> list[str]:
+    """Returns the columns of COSTS, means over the seeds."""
     memory = f"{costs.memory_gigabytes.mean:.2f} GB" if costs.memory_gigabytes else "-"
     parameters = [f"{costs.parameters[name] / 1e6:.2f} M" for name in ("trained", "all") if costs.parameters]
     return [f"{costs.seconds.mean:,.0f} s", memory, " of ".join(parameters) or "-"]
 
 
-def spread_text(spread: MeanAndStd) -> str:
+def spread_text(spread: MeanAndStd, decimals: int = 2) -> str:
     deviation = spread.deviation
-    return f"{spread.mean:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
+    return f"{spread.mean:.{decimals}f}" + (f" ± {deviation:.{decimals}f}" if deviation is not None else "")
 
 
 def number_text(value: float | None) -> str:
@@ -97,7 +123,7 @@ def _difference_text(differences: Sequence[Delta]) -> str:
 def verdict(result: TableResult) -> list[str]:
     """Returns what the paper found, whether it is confirmed here, and whether the scores are due to the LLM."""
     finding = [f"the paper: {result.table.finding}"] if result.table.finding else []
-    return [*finding, *_order(result), *_against_baseline(result)]
+    return [*finding, *_order(result), *_against_baseline(result), *_chosen(result)]
 
 
 def _order(result: TableResult) -> list[str]:
@@ -137,6 +163,16 @@ def _against_baseline(result: TableResult) -> list[str]:
     return [f"against the Light-T baseline: {', '.join(texts)}"] if texts else []
 
 
+def _chosen(result: TableResult) -> list[str]:
+    """Says which row is the best on dev, where it is chosen, and how it does on test."""
+    found = result.chosen
+    if found is None or found.stage_1 is None:
+        return []
+    reference = result.rows[result.table.against]
+    gain = f", {_difference_text(found.against)} BLEU-4 against {reference.row.label} on test" if found.against else ""
+    return [f"chosen on dev: {found.row.label} (dev BLEU-4 {spread_text(found.stage_1.dev)}{gain})"]
+
+
 def norms_text(norms: Sequence[Norms], finding: str) -> str:
     """Describes figure 2 in words."""
     lines = ["fig2: norms of the last layer of encoder and LLM in joint training, median of the logged updates"]
@@ -160,6 +196,7 @@ def to_json(result: TableResult) -> dict[str, Any]:
         "pairs": result.pairs,
         "agreeing_pairs": result.agreeing,
         "undecided_pairs": result.undecided,
+        **({} if result.chosen is None else {"chosen_on_dev": result.chosen.row.variant}),
         "rows": [
             {
                 "label": one.row.label,
@@ -171,6 +208,7 @@ def to_json(result: TableResult) -> dict[str, Any]:
                 "p": [each.p for each in one.against],
                 "stage1_hours": list(one.hours.values) if one.hours else None,
                 **({} if one.costs is None else {"costs": _costs_json(one.costs)}),
+                **({} if one.stage_1 is None else {"stage_1": _stage_1_json(one.stage_1)}),
                 "paper": {"rouge_l": one.row.rouge_l, "bleu4": one.row.bleu4},
             }
             for one in result.rows
@@ -184,4 +222,15 @@ def _costs_json(costs: Costs) -> dict[str, Any]:
         "seconds": list(costs.seconds.values),
         "memory_gigabytes": None if memory is None else list(memory.values),
         "parameters": dict(costs.parameters),
+    }
+
+
+def _stage_1_json(stage_1: StageOne) -> dict[str, Any]:
+    return {
+        "bleu4": list(stage_1.bleu4.values),
+        "p": [each.p for each in stage_1.against],
+        **{key: list(gap.values) for key, gap in stage_1.gaps.items()},
+        "epoch_of_gap": list(stage_1.opened),
+        "seconds": list(stage_1.seconds.values),
+        "dev_bleu4": list(stage_1.dev.values),
     }

@@ -13,6 +13,7 @@ from slt_cache.config import Config
 from slt_cache.hashes import read_signed
 from slt_cache.metrics.registry import IN_PAPER
 from slt_cache.metrics.scores import compare
+from slt_cache.metrics.video_gap import GAP, SWAPPED, sees_video
 from slt_cache.pipeline.open_frame_cache import GIGABYTE
 from slt_cache.report.comparison import SIGNIFICANT
 from slt_cache.reproduce.planning import Step
@@ -23,7 +24,8 @@ from slt_cache.runs.eval_files import file_stem
 from slt_cache.runs.evaluations import read_table
 from slt_cache.runs.scoring import choices_of, preset_of
 from slt_cache.runs.unfinished import BEST
-from slt_cache.runs.variants import BASELINE, MODELS
+from slt_cache.runs.variants import BASELINE, MODELS, VISUAL
+from slt_cache.training.logs import METRICS_FILE, read_metrics
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,23 @@ class Costs:
 
 
 @dataclass(frozen=True)
+class StageOne:
+    """What stage 1 gave for a row, and how good both stages are on dev."""
+
+    bleu4: MeanAndStd
+    """BLEU-4 of stage 1 on test."""
+    against: tuple[Delta, ...]
+    """Differences in it from the table's baseline row, by seed; empty for that row itself."""
+    gaps: Mapping[str, MeanAndStd]
+    """Video gap of the best weights on dev, by the keys of metrics/video_gap.py that all seeds have."""
+    opened: tuple[int | None, ...]
+    """First evaluated epoch in which the model saw the video, by seed; None if in none."""
+    seconds: MeanAndStd
+    dev: MeanAndStd
+    """BLEU-4 of both stages on dev, by which a row is chosen."""
+
+
+@dataclass(frozen=True)
 class RowResult:
     """A row of the paper with our measurements."""
 
@@ -79,6 +98,8 @@ class RowResult:
     """Hours of stage 1 on this machine."""
     costs: Costs | None = None
     """None for a table without them."""
+    stage_1: StageOne | None = None
+    """None for a table without it."""
 
     @property
     def bleu4(self) -> float:
@@ -97,6 +118,12 @@ class TableResult:
     """When its last model was trained: ISO 8601, UTC."""
     between: Mapping[tuple[int, int], tuple[Delta, ...]] = field(default_factory=dict)
     """Differences in BLEU-4 of two rows, by their places in ascending order: first minus second, by seed."""
+
+    @property
+    def chosen(self) -> RowResult | None:
+        """Row with the highest dev BLEU-4 of both stages, the first of equal ones; None for a table without stage 1."""
+        found = [one for one in self.rows if one.stage_1 is not None]
+        return max(found, key=lambda one: one.stage_1.dev.mean if one.stage_1 else 0.0, default=None)
 
     def leader(self, one: int, other: int) -> int | None:
         """Returns which of two rows, by their places, has the higher BLEU-4; None unless the difference is significant
@@ -169,6 +196,7 @@ def result_of(table: Table, seeds: Sequence[int], root: Path, config: Config) ->
                 against=_seen_from(between, place, table.against),
                 hours=_hours(root, seeds, row, config) if table.hours else None,
                 costs=_costs(root, seeds, row, config) if table.costs else None,
+                stage_1=_stage_1(root, seeds, row, table, config) if table.stage_1 else None,
             )
         )
     return TableResult(table, tuple(rows), clips, signature, trained, between)
@@ -223,6 +251,27 @@ def _costs(root: Path, seeds: Sequence[int], row: Row, config: Config) -> Costs:
         MeanAndStd(tuple(memory)) if len(memory) == len(records) else None,
         records[0].parameters,
     )
+
+
+def _stage_1(root: Path, seeds: Sequence[int], row: Row, table: Table, config: Config) -> StageOne:
+    own, baseline = (replace(one, model=VISUAL.name) for one in (row, table.rows[table.against]))
+    folders = [run_of(folder_of(root, seed, row.variant, config), config).folder for seed in seeds]
+    found = [(read_record(folder / VISUAL.name / BEST), read_record(folder / row.model / BEST)) for folder in folders]
+    records = [(visual, model) for visual, model in found if visual is not None and model is not None]
+    gaps = [visual.video_gap for visual, _ in records]
+    return StageOne(
+        MeanAndStd(tuple(_evaluation(root, seed, own, config)["scores"]["bleu4"] for seed in seeds)),
+        () if own == baseline else _differences(root, seeds, own, baseline, config),
+        {key: MeanAndStd(tuple(gap[key] for gap in gaps)) for key in (GAP, SWAPPED) if all(key in gap for gap in gaps)},
+        tuple(_opened(folder / VISUAL.name) for folder in folders),
+        MeanAndStd(tuple(visual.seconds for visual, _ in records)),
+        MeanAndStd(tuple((model.dev or {}).get("bleu4", 0.0) for _, model in records)),
+    )
+
+
+def _opened(folder: Path) -> int | None:
+    lines = (line for line in read_metrics(folder / METRICS_FILE) if line["kind"] == "epoch")
+    return next((line["epoch"] for line in lines if sees_video(line)), None)
 
 
 def _hours(root: Path, seeds: Sequence[int], row: Row, config: Config) -> MeanAndStd | None:

@@ -19,6 +19,7 @@ from slt_cache.reading import read_object
 from slt_cache.reproduce.experiments import experiments
 from slt_cache.reproduce.html import write_page
 from slt_cache.reproduce.norms import norms_of
+from slt_cache.reproduce.objectives import METHODS_TABLE, OBJECTIVES_TABLE, Bench, bench_of
 from slt_cache.reproduce.planning import Step, is_done, plan
 from slt_cache.reproduce.render import norms_text, table_text, to_json
 from slt_cache.reproduce.results import result_of
@@ -51,6 +52,8 @@ class Request:
     """Settings to save: the same without a temporary choice of device."""
     origin: Mapping[str, Any]
     """Config and `--set` arguments of the folder, from this call or from the one that made it."""
+    bench: Bench
+    """What the tables of objectives compare."""
 
     @property
     def steps(self) -> list[Step]:
@@ -62,8 +65,10 @@ class Request:
         return self.root / "config.yaml"
 
     def made_by(self, table: str, trained: str) -> str:
-        """Returns what a reader needs to reproduce a table; `trained` is when its last model was trained."""
-        words = ["--seeds", ",".join(map(str, self.seeds)), "--config", self.origin["config"]]
+        """Returns what a reader needs to reproduce a table, by its name on the command line; `trained` is when its last
+        model was trained."""
+        words = self.bench.words if table in (OBJECTIVES_TABLE, METHODS_TABLE) else []
+        words = [*words, "--seeds", ",".join(map(str, self.seeds)), "--config", self.origin["config"]]
         words += [word for setting in self.origin["set"] for word in ("--set", setting)]
         made = command(f"reproduce {table}", *words)
         settings = hashlib.sha256(self.saved.read_bytes()).hexdigest()[:12]
@@ -77,9 +82,11 @@ def request_of(
     config: str | None,
     settings: Sequence[str],
     device: str | None = None,
+    clips: str | None = None,
+    objectives: str | None = None,
 ) -> Request:
     """Checks a request. Raises InputError for unknown tables, invalid seeds, and a folder with other settings."""
-    numbers = _seeds(seeds)
+    numbers, bench = _seeds(seeds), bench_of(clips, objectives, names)
     name = config or DEFAULT_CONFIG
     root = root or Path("runs") / f"reproduce-{Path(name).stem}"
     saved = root / "config.yaml"
@@ -98,17 +105,18 @@ def request_of(
     if loaded.features.level != "sign":
         raise InputError(f"features.level {loaded.features.level}: table 8 compares the levels. Set it to sign.")
     of_paper = tables(loaded)
-    known = {**of_paper, **experiments(loaded)}
-    unknown = [name for name in names if name not in (*known, ALL)]
+    known = {**of_paper, **experiments(loaded, bench)}
+    askable = list(dict.fromkeys(table.asked_as for table in known.values()))
+    unknown = [name for name in names if name not in (*askable, ALL)]
     if unknown:
-        raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(known)} or {ALL} (of the paper).")
+        raise InputError(f"{', '.join(unknown)}: no such table. Use {', '.join(askable)} or {ALL} (of the paper).")
     wanted = {*names, *(of_paper if ALL in names else ())}
-    chosen = tuple(table for table in known.values() if table.name in wanted)
+    chosen = tuple(table for table in known.values() if table.asked_as in wanted)
     passing: dict[str, Any] = {} if device is None else {"compute.device": device}
     if "compute.keep_state" not in named(settings):
         passing["compute.keep_state"] = False  # dozens of trainings, which nobody continues
     origin = _origin(saved) if begun else {"config": name, "set": list(settings)}
-    return Request(chosen, numbers, root, with_settings(loaded, passing), loaded, origin)
+    return Request(chosen, numbers, root, with_settings(loaded, passing), loaded, origin, bench)
 
 
 def _has_begun(root: Path) -> bool:
@@ -163,7 +171,7 @@ def results_of(request: Request) -> dict[str, Any]:
         for table in request.tables
         if table.name != FIGURE_2
     ]
-    origins = {result.table.name: request.made_by(result.table.name, result.trained) for result in found}
+    origins = {result.table.name: request.made_by(result.table.asked_as, result.trained) for result in found}
     tables: dict[str, Any] = {
         result.table.name: {**to_json(result), "text": f"{table_text(result)}\n{origins[result.table.name]}"}
         for result in found

@@ -34,7 +34,6 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     name: str
-    """Name on the command line."""
     title: str
     finding: str
     """Conclusion of the paper; empty if the table is not in it."""
@@ -45,6 +44,15 @@ class Table:
     """Whether stage 1's hours are part of the table."""
     costs: bool = False
     """Whether seconds, memory and parameters of each training are part of the table."""
+    stage_1: bool = False
+    """Whether the scores and video gaps of stage 1 are part of the table, and a row is chosen on dev."""
+    asked: str = ""
+    """Name on the command line if several tables share one."""
+
+    @property
+    def asked_as(self) -> str:
+        """Name on the command line."""
+        return self.asked or self.name
 
 
 def tables(config: Config) -> dict[str, Table]:

@@ -8,6 +8,8 @@ nothing.
     DIR/seed0/epoch-12/       the encoder of base as it was then
     DIR/seed0/mt5/            the encoder and the cache of base, another LLM
     DIR/seed0/lora/           the same LLM, trained otherwise
+    DIR/seed0/with-signcl/    another loss of stage 1
+    DIR/seed0/clips-100/      a smaller corpus, DIR/corpus-100, with an LLM and a tokenizer of its own
 """
 
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from slt_cache.corpora.registry import corpus_of
 from slt_cache.files import link_or_copy, replacing
 from slt_cache.pipeline.train_from_video import epoch_folder
 from slt_cache.reproduce.experiments import SMALL_MBART, VARIANTS_OF_LLM, own_settings
+from slt_cache.reproduce.objectives import objective_settings, of_size, parts_of
 from slt_cache.reproduce.tables import BASE, kept_epochs
 from slt_cache.runs.run import Run
 from slt_cache.runs.variants import MODELS
@@ -51,12 +54,13 @@ class RunFolder:
     @property
     def of_llm(self) -> "RunFolder":
         """Folder in which the LLM of this variant is pre-trained."""
-        return replace(self, seed=self.llm_seed, variant=self.variant if self.variant in (MT5, SMALL_MBART) else BASE)
+        own = self.variant if self.variant in (MT5, SMALL_MBART) else of_size(self.variant)
+        return replace(self, seed=self.llm_seed, variant=own)
 
     @property
     def of_tokenizer(self) -> "RunFolder":
         """Folder with the tokenizer of a small LLM, which MBart and mT5 share."""
-        return self.of_llm if self.variant == SMALL_MBART else self.with_variant(BASE).of_llm
+        return self.of_llm if self.variant == SMALL_MBART else self.with_variant(of_size(self.variant)).of_llm
 
     @property
     def of_encoder(self) -> "RunFolder":
@@ -81,10 +85,12 @@ def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[st
         "llm_pretraining.seed": place.llm_seed,
         "visual_training.keep_epochs": list(kept_epochs(config)) if place.variant == BASE else [],
     }
+    clips, _ = parts_of(place.variant)
+    size = "" if clips is None else f"-{clips}"
     if corpus_of(config).is_drawn and config.corpus.root is None:
-        own["corpus.root"] = str(place.root / "corpus")
+        own["corpus.root"] = str(place.root / f"corpus{size}")
     if config.video.frame_cache is True:
-        own["video.frame_cache"] = str(place.root / "frames")
+        own["video.frame_cache"] = str(place.root / f"frames{size}")
     name, _, value = place.variant.rpartition("-")
     if name == "keep":
         own["video.keep_rate"] = float(value)
@@ -98,7 +104,7 @@ def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[st
     own.update(trained.settings)
     if trained.own_encoder and not trained.after_stage_1:  # it sees the clips as often as both stages together
         own["llm_training.epochs"] = config.visual_training.epochs + config.llm_training.epochs
-    return own | own_settings(place.variant, config)
+    return own | own_settings(place.variant, config) | objective_settings(place.variant, config)
 
 
 def run_of(place: RunFolder, config: Config, model: str = "llm") -> Run:
