@@ -59,12 +59,14 @@ def prepare(
     """Build a run's manifest.tsv from a corpus and report irregularities.
 
     Exits with 1 if a split of an official corpus has no clip with a video, or if your own manifest has a problem that
-    would stop a training, such as a video that cannot be read. The run's manifest is written all the same.
+    would stop a training, such as a video that cannot be read; with 2 if the annotation is to blame for such a split.
+    The run's manifest is written all the same.
 
     Example: slt-cache prepare phoenix14t --root PHOENIX-2014-T
     """
     from slt_cache.pipeline.prepare import prepare as prepare_run
     from slt_cache.pipeline.probe import probe_clips
+    from slt_cache.report.preparation import write_preparation
 
     named = corpus_named(corpus, "prepare")
     own = [f"corpus.name={corpus}"]
@@ -77,6 +79,7 @@ def prepare(
     opened = replace(options, run=out or options.run).open_run(default=named.config, own=own, begins=True)
     require_used(opened, "prepare", saves=True)
     done = prepare_run(opened, None if no_probe else probe_clips)
+    page = write_preparation(opened, done)
     options.print(
         {
             "manifest": str(done.manifest),
@@ -84,20 +87,36 @@ def prepare(
             "published": done.published,
             "problems": done.problems,
             "report": str(done.report),
+            "statistics": done.statistics.to_json(),
+            "page": str(page),
         },
-        f"{done.manifest}: {_counts(done)} clips",
+        f"{done.manifest}: {_counts(done)} clips\n{_table(done)}\n{page}: lengths, frequencies and ten random clips",
     )
     if not options.json:
         _print_warnings(done)
     if done.unusable:
         typer.echo(
-            f"error: no clip with a video in {', '.join(done.unusable)}. See what was looked for in {done.report}.",
+            f"error: no clip with a video in {', '.join(done.unusable)}{_blame(done)}. See {done.report}.",
             err=True,
         )
     if done.to_correct:
         _print_table(done)
     if done.unusable or done.to_correct:
-        raise typer.Exit(1)
+        raise typer.Exit(2 if done.faults else 1)
+
+
+def _table(done: "Preparation") -> str:
+    """Returns the sizes of the splits, a column for each, and what they share."""
+    rows = done.statistics.table
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    leaks = "; ".join(f"{kind}: {many:,}" for kind, many in done.statistics.leaks.items() if many)
+    return "\n".join([*lines, f"shared between splits: {leaks or 'nothing'}"])
+
+
+def _blame(done: "Preparation") -> str:
+    """Returns what is wrong with the annotation, if that is why a split cannot be used."""
+    return f"; the annotation is damaged or belongs to other videos ({'; '.join(done.faults)})" if done.faults else ""
 
 
 def _counts(done: "Preparation") -> str:

@@ -1,6 +1,7 @@
 """A clip, one video segment with its one sentence; and what a corpus is: everything that a command has to know of one.
 Opens no file."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from slt_cache.corpora.characters import normalized
 
 if TYPE_CHECKING:
     from slt_cache.config import CorpusConfig
+    from slt_cache.corpora.official import MediaFile
 
 SPLITS = ("train", "dev", "test")
 MONOLINGUAL_FILE = "monolingual.txt"
@@ -20,7 +22,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom of a part of a frame, as shares of its width and height."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One video segment with its one sentence."""
 
@@ -66,8 +68,8 @@ def of_split(clips: Iterable[Clip], split: str) -> list[Clip]:
 
 def count_by_split(items: Iterable[Any]) -> dict[str, int]:
     """Counts the items of each split; works for anything that has a split."""
-    splits = [item.split for item in items]
-    return {split: splits.count(split) for split in SPLITS}
+    counts = Counter(item.split for item in items)
+    return {split: counts[split] for split in SPLITS}
 
 
 Problems = dict[str, list[str]]
@@ -88,6 +90,8 @@ class CorpusScan:
     """The annotation files."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Line of each clip, by id, in a table that the user wrote."""
+    media: Mapping[Path, "MediaFile"] = field(default_factory=dict)
+    """Lengths of the videos that were opened or counted."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ class Corpus(Protocol):
     """Whether its sentences are captions, to which corpus.shift and the settings after it apply."""
     notice: str = ""
     """Notice for the cards of models that were trained on it."""
+    frame_rate: float | None = None
+    """Frames per second of its folders of frames; None if it has none or if the rate is unknown."""
     preset: str | None = None
     """Scoring preset of the corpus; None for the one that suits the language."""
     published: ClassVar[Mapping[str, SplitSize]] = {}

@@ -10,7 +10,8 @@ from slt_cache.config import CorpusConfig
 from slt_cache.corpora.base import SPLITS, Corpus, CorpusScan, Problems, SplitSize, count_by_split
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.labels import find_labels, read_labels
-from slt_cache.corpora.media import ProgressCallback, folder_names, frame_folders, measure, no_progress, video_files
+from slt_cache.corpora.lengths import measure
+from slt_cache.corpora.media import ProgressCallback, folder_names, frame_folders, no_progress, video_files
 from slt_cache.corpora.official import (
     NO_ANNOTATION,
     NO_FOLDER,
@@ -59,7 +60,8 @@ def read_csl_daily(root: Path, progress: ProgressCallback = no_progress) -> Corp
     found = {"annotation": [str(path) for path in sources], "videos": None if folder is None else str(folder)}
     of_split = {split: list(split_of.values()).count(split) for split in SPLITS}
     named_rows = of_split if split_of else count_by_split(sentences)
-    return CorpusScan(clips, named_rows, problems, {**found, **extremes(lengths, "frames")}, sources)
+    of_videos = {medium.path: medium for medium in media.values()}
+    return CorpusScan(clips, named_rows, problems, {**found, **extremes(lengths, "frames")}, sources, media=of_videos)
 
 
 def _annotation(root: Path, problems: Problems) -> tuple[list[Sentence], dict[str, str], list[Path]]:
@@ -179,6 +181,7 @@ class CslDaily(Corpus):
     config = "csl_daily"
     root_holds = "CSL-Daily"
     preset = "csl-daily"
+    frame_rate = 30
     published: ClassVar = {
         "train": SplitSize(18_401, frames=2_227_000),
         "dev": SplitSize(1_077, frames=133_900),

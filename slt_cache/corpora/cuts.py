@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.corpora.base import SPLITS, Box, Clip, CorpusScan, Problems, count_by_split
-from slt_cache.corpora.media import measure
+from slt_cache.corpora.lengths import measure
 from slt_cache.corpora.official import ABSENT, UNNAMED, MediaFile, Sentence, add_issue, extremes, usable
 from slt_cache.progress import progress_bar
 
@@ -48,7 +48,7 @@ def scan_cuts(
     usable_cuts = [replace(first[sentence.id, sentence.place], sentence=sentence) for sentence in kept]
     named = {name for cut in cuts for name in (cut.full, *cut.ready)}
     add_issue(problems, UNNAMED, sorted(name for name in videos if name not in named))
-    clips = _clips(usable_cuts, videos, root, clips_from, problems)
+    clips, media = _clips(usable_cuts, videos, root, clips_from, problems)
     lengths = {
         cut.sentence.id: round(cut.end - cut.start, 3)
         for cut in usable_cuts
@@ -56,10 +56,14 @@ def scan_cuts(
     }
     found = {"annotation": [str(path) for path in sources], **_taken(clips)}
     named_rows = count_by_split(cut.sentence for cut in cuts)
-    return CorpusScan(clips, named_rows, problems, {**found, **extremes(lengths, "seconds")}, list(sources))
+    findings = {**found, **extremes(lengths, "seconds")}
+    return CorpusScan(clips, named_rows, problems, findings, list(sources), media=media)
 
 
-def _clips(cuts: list[Cut], videos: Mapping[str, Path], root: Path, clips_from: str, problems: Problems) -> list[Clip]:
+def _clips(
+    cuts: list[Cut], videos: Mapping[str, Path], root: Path, clips_from: str, problems: Problems
+) -> tuple[list[Clip], dict[Path, MediaFile]]:
+    """Returns the clips, and the lengths of the full videos."""
     ready = {cut.sentence.id: videos[name] for cut in cuts for name in reversed(cut.ready) if name in videos}
     full = {cut.full: videos[cut.full] for cut in cuts if cut.full in videos and clips_from != "clips"}
     with progress_bar("checking videos") as progress:
@@ -71,8 +75,10 @@ def _clips(cuts: list[Cut], videos: Mapping[str, Path], root: Path, clips_from: 
     for split in SPLITS:
         found: list[Clip] = []
         of_split = [cut for cut in cuts if cut.sentence.split == split]
+        has_videos = False
         for cut in of_split:
             sentence = cut.sentence
+            has_videos = has_videos or cut.full in full or sentence.id in ready
             if cut.full in full:
                 found += _cut(cut, media[full[cut.full]], problems)
             elif sentence.id in ready and clips_from != "videos":
@@ -81,8 +87,8 @@ def _clips(cuts: list[Cut], videos: Mapping[str, Path], root: Path, clips_from: 
             else:
                 add_issue(problems, ABSENT, sentence.id)
         # the annotation alone: imported features need no videos
-        clips += found or [_clip(cut.sentence, root / f"{cut.sentence.id}.mp4") for cut in of_split]
-    return clips
+        clips += found if has_videos else [_clip(cut.sentence, root / f"{cut.sentence.id}.mp4") for cut in of_split]
+    return clips, media
 
 
 def _clip(sentence: Sentence, video: Path, start: float | None = None, end: float | None = None) -> Clip:

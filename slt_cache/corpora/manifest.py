@@ -4,9 +4,12 @@ One line a clip under the header `id split video start end text [signer] [box]`.
 writes, has no quoting; one that a user wrote is read as corpora/own_table.py describes. Video paths are relative to the
 manifest, or absolute, or begin with `~`."""
 
+import hashlib
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from slt_cache.advice import command
@@ -15,13 +18,15 @@ from slt_cache.corpora.characters import normalized
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import Rows, own_path, read_rows, remarks, values_by_column
 from slt_cache.errors import InputError
-from slt_cache.files import write_text
+from slt_cache.files import replacing
 
 REQUIRED_COLUMNS = ("id", "split", "video", "start", "end", "text")
 COLUMNS = (*REQUIRED_COLUMNS, "signer")
 KNOWN_COLUMNS = (*COLUMNS, "box")
 """Columns that are read; `box` is written only if a clip has one."""
 MAX_PROBLEMS_SHOWN = 10
+VIDEOS_AT_ONCE = 4096
+"""Videos whose paths are kept while a manifest is read or written; the clips of one video share its path."""
 
 
 class BadLines(InputError):
@@ -88,15 +93,17 @@ def _rows(path: Path, as_they_are: bool = False) -> Rows:
 
 
 def _clips(path: Path, rows: Rows) -> list[tuple[int, Clip]]:
-    (_, header), *lines = rows.numbered
+    lines = iter(rows.numbered)
+    _, header = next(lines)
     clips: list[tuple[int, Clip]] = []
     problems: list[tuple[int, str]] = []
     line_of_id: dict[str, int] = {}
+    path_of = lru_cache(VIDEOS_AT_ONCE)(lambda name: own_path(name, path.parent))
     for number, values in lines:
         if not "".join(values).strip():
             continue
         try:
-            clip = _clip_of_line(values_by_column(header, values), path.parent)
+            clip = _clip_of_line(values_by_column(header, values), path_of)
             seen = normalized(clip.id).strip()  # ids that look alike are the same to any reader
             if seen in line_of_id:
                 raise ValueError(f"id {clip.id!r} is already on line {line_of_id[seen]}")
@@ -117,7 +124,7 @@ def bad_lines(count: int) -> str:
     return "1 bad line; correct it" if count == 1 else f"{count:,} bad lines; correct them"
 
 
-def _clip_of_line(row: dict[str, str], folder: Path) -> Clip:
+def _clip_of_line(row: dict[str, str], path_of: Callable[[str], Path]) -> Clip:
     if not row["video"]:
         raise ValueError("the video is empty")
     start, end = _seconds(row, "start"), _seconds(row, "end")
@@ -125,12 +132,12 @@ def _clip_of_line(row: dict[str, str], folder: Path) -> Clip:
         raise ValueError(f"end {end} is not after start {start or 0.0}")
     return Clip(
         id=row["id"],
-        split=row["split"],
-        video=own_path(row["video"], folder),
+        split=sys.intern(row["split"]),
+        video=path_of(row["video"]),
         start=start,
         end=end,
         text=row["text"],
-        signer=row.get("signer", ""),
+        signer=sys.intern(row.get("signer", "")),
         box=_box(row.get("box", "").strip()),
     )
 
@@ -167,26 +174,36 @@ def boxed(box: Box | None) -> str:
 
 def _relative(video: Path, folder: Path) -> str:
     """Resolves the folder first: if it is a link, the system takes `..` from its target."""
+    video = video.absolute()
     if video.is_relative_to(folder):
         return str(video.relative_to(folder))
     return os.path.relpath(video, folder.resolve())
 
 
-def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
-    """Writes the clips, with video paths relative to the manifest if possible."""
-    write_text(path, manifest_text(path, clips))
+def write_manifest(
+    path: Path, clips: Iterable[Clip], before: Callable[[str], None] = lambda manifest_sha256: None
+) -> None:
+    """Writes the clips, with video paths relative to the manifest if possible. `before` is called with the SHA-256 of
+    the new file before it takes its place."""
+    digest = hashlib.sha256()
+    with replacing(path) as temporary:
+        with temporary.open("wb") as file:
+            for line in _lines(path, list(clips)):
+                data = line.encode()
+                digest.update(data)
+                file.write(data)
+        before(digest.hexdigest())
 
 
-def manifest_text(path: Path, clips: Iterable[Clip]) -> str:
-    """Returns the text that `write_manifest` writes at a path."""
-    clips = list(clips)
+def _lines(path: Path, clips: Sequence[Clip]) -> Iterator[str]:
     columns = KNOWN_COLUMNS if any(clip.box is not None for clip in clips) else COLUMNS
-    lines = ["\t".join(columns)]
+    yield "\t".join(columns) + "\n"
+    folder = path.parent.absolute()
+    relative = lru_cache(VIDEOS_AT_ONCE)(lambda video: _relative(video, folder))
     for clip in clips:
-        video = _relative(clip.video.absolute(), path.parent.absolute())
+        video = relative(clip.video)
         start, end = ("" if value is None else repr(float(value)) for value in (clip.start, clip.end))
         row = (clip.id, clip.split, video, start, end, clip.text, clip.signer, boxed(clip.box))[: len(columns)]
         if any(character in value for value in row for character in "\t\n\r"):
             raise InputError(f"clip {clip.id!r}: a value holds a tab or a line break, which a manifest cannot.")
-        lines.append("\t".join(row))
-    return "\n".join(lines) + "\n"
+        yield "\t".join(row) + "\n"

@@ -1,4 +1,4 @@
-"""Videos and folders of frames on disk: names and lengths. Decodes nothing."""
+"""Videos and folders of frames on disk: their names, and the number of frames of folders. Decodes nothing."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,7 +10,6 @@ from slt_cache.corpora.official import NO_FRAME, STRAY_FILE, MediaFile, add_issu
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 """Suffixes of frames that can be read."""
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
-UNREADABLE_VIDEO = "video that cannot be opened"
 ProgressCallback = Callable[[int, int], None]
 """Called with the number done and the total."""
 
@@ -73,41 +72,3 @@ def _entries(folder: Path) -> list[Path]:
 def video_files(folder: Path) -> dict[str, Path]:
     """Returns composed (NFC) name without suffix -> file, for the videos directly in a folder."""
     return {nfc(path.stem): path for path in _entries(folder) if path.suffix.lower() in VIDEO_SUFFIXES}
-
-
-def measure(
-    paths: Iterable[Path], problems: Problems, progress: ProgressCallback = no_progress
-) -> dict[Path, MediaFile]:
-    """Reads the length of each video from its header; a video that does not open is listed among the problems and has
-    no length."""
-    found: dict[Path, MediaFile] = {}
-    wanted = list(paths)
-    for done, path in enumerate(wanted, start=1):
-        try:
-            found[path] = _of_header(path)
-        except ValueError as error:
-            add_issue(problems, UNREADABLE_VIDEO, f"{path.name}: {error}")
-            found[path] = MediaFile(path)
-        progress(done, len(wanted))
-    return found
-
-
-def _of_header(path: Path) -> MediaFile:
-    """Reads the header. Raises ValueError if the file does not open or holds no video."""
-    import av  # takes a while to import, and folders of frames need none
-
-    try:
-        if not path.is_file():  # opening a named pipe may block for ever
-            raise ValueError("it is not a file")
-        with av.open(str(path.absolute()), options={"protocol_whitelist": "file"}) as container:
-            if not container.streams.video:
-                raise ValueError("it holds no video")
-            stream = container.streams.video[0]
-            seconds = None if container.duration is None else container.duration / av.time_base
-            if stream.duration is not None and stream.time_base is not None:
-                seconds = float(stream.duration * stream.time_base)
-                if stream.start_time is not None and container.start_time is not None:  # frames may begin after sound
-                    seconds += float(stream.start_time * stream.time_base) - container.start_time / av.time_base
-            return MediaFile(path, stream.frames or None, seconds)
-    except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(type(error).__name__) from error

@@ -14,6 +14,8 @@ from slt_cache.errors import InputError
 from slt_cache.reading import first_line
 
 ABSENT = "named but not on disk"
+NAMED_BY = "named by"
+"""Beginning of the kinds for what only one of two annotation files has."""
 UNNAMED = "on disk but not named"
 UNREADABLE_ROW = "row that cannot be read (left out)"
 EMPTY_SENTENCE = "empty sentence (left out)"
@@ -219,5 +221,5 @@ def extremes(lengths: Mapping[str, float], unit: str, many: int = 10) -> dict[st
 def compare_names(one: Iterable[str], one_name: str, other: Iterable[str], other_name: str, problems: Problems) -> None:
     """Lists the names that only one of two annotation files has."""
     these, those = set(one), set(other)
-    add_issue(problems, f"named by {one_name} and not by {other_name}", sorted(these - those))
-    add_issue(problems, f"named by {other_name} and not by {one_name}", sorted(those - these))
+    add_issue(problems, f"{NAMED_BY} {one_name} and not by {other_name}", sorted(these - those))
+    add_issue(problems, f"{NAMED_BY} {other_name} and not by {one_name}", sorted(those - these))

@@ -8,7 +8,7 @@ quoted are reported."""
 import codecs
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +43,8 @@ _LIKE_CSV = re.compile(r'".*(?:""|\\").*"|"(?:[^"]*)"')
 class Rows:
     """The lines of a table, including the header."""
 
-    numbered: list[tuple[int, list[str]]]
-    """Number of the first line of each row, and its values."""
+    numbered: Iterable[tuple[int, list[str]]]
+    """Number of the first line of each row, and its values; may be iterated several times."""
     unquoted: list[int]
     """Lines on which the quotes of csv were removed; none unless the whole file is written with them."""
     doubtful: list[int]
@@ -79,10 +79,23 @@ def _one_line_end(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+class _Lines:
+    """Rows of a text in which quotes mean nothing, split while they are iterated: a table may have a million."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        number, start = 1, 0
+        while (end := self.text.find("\n", start)) >= 0:  # not splitlines: a sentence may hold U+2028
+            yield number, self.text[start:end].split("\t")
+            number, start = number + 1, end + 1
+        yield number, self.text[start:].split("\t")
+
+
 def rows_as_they_are(text: str) -> Rows:
     """Returns the rows of a text in which quotes mean nothing."""
-    lines = text.split("\n")  # not splitlines: a sentence may hold U+2028
-    return Rows([(number, line.split("\t")) for number, line in enumerate(lines, start=1)], [], [])
+    return Rows(_Lines(text), [], [])
 
 
 def rows_of_own(text: str) -> Rows:
@@ -94,8 +107,12 @@ def rows_of_own(text: str) -> Rows:
     if fields is not None and _is_written_as_csv(fields):
         numbered = [(number, [value for value, _ in row]) for number, row in fields]
         return Rows(numbered, [number for number, row in fields if any(quoted for _, quoted in row)], [])
-    doubtful = [number for number, row in plain.numbered if any(_LIKE_CSV.fullmatch(value.strip()) for value in row)]
+    doubtful = [number for number, row in plain.numbered if any(map(_looks_quoted, row))]
     return Rows(plain.numbered, [], doubtful)
+
+
+def _looks_quoted(value: str) -> bool:
+    return '"' in value and _LIKE_CSV.fullmatch(value.strip()) is not None
 
 
 def read_rows(path: Path, required: Sequence[str], known: Sequence[str], as_they_are: bool = False) -> Rows:
@@ -103,7 +120,8 @@ def read_rows(path: Path, required: Sequence[str], known: Sequence[str], as_they
     InputError unless its header names every required column."""
     text = read_text(path)
     rows = rows_as_they_are(text) if as_they_are else rows_of_own(text)
-    require_columns(path, rows.numbered[0][1], required, known)
+    _, header = next(iter(rows.numbered))
+    require_columns(path, header, required, known)
     return rows
 
 
@@ -120,7 +138,7 @@ def lines_of_own(text: str, columns: int = 1, separator: str = "\t") -> Rows:
         if all(quoted for _, quoted in filled) or _quotes_are_of_csv(filled, separator):
             unquoted = [number for number, row in fields if any(quoted for _, quoted in row)]
             return Rows([(number, [one for one, _ in row]) for number, row in fields], unquoted, [])
-    return Rows(plain, [], [number for number, row in plain if any(_LIKE_CSV.fullmatch(one.strip()) for one in row)])
+    return Rows(plain, [], [number for number, row in plain if any(map(_looks_quoted, row))])
 
 
 _CsvRow = list[tuple[str, bool]]

@@ -52,12 +52,14 @@ def read_phoenix14t(root: Path, progress: ProgressCallback = no_progress) -> Cor
     frames_folder = root / "features" / "fullFrame-210x260px"
     clips = join(kept, media, lambda sentence: frames_folder / sentence.split / sentence.id, problems)
     lengths = {clip.id: frames for clip in clips if (frames := _frames(clip.id, media)) is not None}
+    of_videos = {medium.path: medium for medium in media.values()}
     return CorpusScan(
         clips,
         count_by_split(sentences),
         problems,
         {"annotation": [str(path) for path in sources], "frames": folders, **extremes(lengths, "frames")},
         sources,
+        media=of_videos,
     )
 
 
@@ -116,6 +118,7 @@ class Phoenix14T(Corpus):
     config = "phoenix14t"
     root_holds = "PHOENIX14T"
     preset = "phoenix14t"
+    frame_rate = 25
     published: ClassVar = {
         "train": SplitSize(7_096, frames=827_354),
         "dev": SplitSize(519, frames=55_775),

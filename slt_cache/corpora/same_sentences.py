@@ -13,7 +13,19 @@ SAME = "sentence of several splits"
 NEARLY_SAME = "sentence of several splits, but for case, punctuation or one word"
 FEWEST_WORDS = 5
 """Fewest words of a sentence that is compared with one of its words left out or replaced."""
-_WIDE = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])")
+WIDE = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])")
+"""Characters of scripts without spaces between words."""
+
+
+class _Plain(dict[int, str]):
+    """Code of a character -> the character, or a space for punctuation; a character is looked up once."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = chr(code) if unicodedata.category(chr(code))[0] in "LNM" else " "
+        return self[code]
+
+
+_PLAIN = _Plain()
 
 
 def shared_sentences(clips: Sequence[Clip]) -> Problems:
@@ -65,5 +77,6 @@ def _keys(text: str, whole: str, one_less: str) -> Iterator[int]:
 
 def _words(text: str) -> list[str]:
     """Returns the words without case and punctuation; each character is a word in scripts without spaces."""
-    spaced = _WIDE.sub(r" \1 ", text.casefold())
-    return "".join(one if unicodedata.category(one)[0] in "LNM" else " " for one in spaced).split()
+    folded = text.casefold()
+    spaced = folded if folded.isascii() else WIDE.sub(r" \1 ", folded)
+    return spaced.translate(_PLAIN).split()

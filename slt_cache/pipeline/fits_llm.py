@@ -2,8 +2,9 @@
 Needs no network, and imports slow modules only when needed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from slt_cache.config import Config
@@ -49,16 +50,17 @@ def too_long(run: Run, clips: Sequence[Clip]) -> list[str]:
     room = room_of(run.config.llm.source)
     if room is None:
         return []
-    sentences = [_Sentence(f"{clip.id} ({clip.split})", clip.text, _is_noised(run, clip), room) for clip in clips]
+    sentences: Iterable[_Sentence] = (
+        _Sentence(f"{clip.id} ({clip.split})", clip.text, _is_noised(run, clip), room) for clip in clips
+    )
     if run.config.llm_pretraining.text is not None and run.pretrains_llm:
         from slt_cache.pipeline.llm_tokenizer import pretraining_text
 
         lines = enumerate(pretraining_text(run, clips), start=1)
         noised = small_family(run.config.llm.name) is not None
         alone = Room(room.positions)
-        sentences += [
-            _Sentence(f"llm_pretraining.text, sentence {number}", one, noised, alone) for number, one in lines
-        ]
+        text = (_Sentence(f"llm_pretraining.text, sentence {number}", one, noised, alone) for number, one in lines)
+        sentences = chain(sentences, text)
     mask_ratio = run.config.llm_pretraining.mask_ratio
     long = [one for one in sentences if not one.fits(one.most_tokens, START, mask_ratio)]
     tokenizer = _tokenizer(run, clips) if long else None

@@ -3,25 +3,28 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slt_cache.advice import command
 from slt_cache.config import CorpusConfig, differences
-from slt_cache.corpora.base import Clip, CorpusScan, Problems, SplitSize, count_by_split, of_split
+from slt_cache.corpora.base import Clip, Corpus, CorpusScan, Problems, count_by_split, of_split
 from slt_cache.corpora.characters import is_there
-from slt_cache.corpora.manifest import manifest_text, read_manifest
+from slt_cache.corpora.empty_splits import deviations, faults_of_annotation, unusable_splits
+from slt_cache.corpora.lengths import LENGTHS_FILE, kept_lengths, seconds_by_clip, seconds_of
+from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.corpora.own import ABSENT, EMPTY_SPLIT
-from slt_cache.corpora.registry import corpus_of
+from slt_cache.corpora.registry import corpus_of, language_code
+from slt_cache.corpora.statistics import Statistics, statistics_of
 from slt_cache.errors import InputError
-from slt_cache.files import write_text
 from slt_cache.hashes import PREPARATION_UNSIGNED, file_sha256, read_signed, write_signed
 from slt_cache.pipeline.run_corpus import Probe, ProbeClips, has_trained, read_corpus
 from slt_cache.progress import log, log_waiting
 from slt_cache.runs.run import Run
 from slt_cache.runs.saved_settings import save_settings
+from slt_cache.text.scripts import has_spaces
 
 NOT_PUBLISHED = "not the published count"
 UNREADABLE = "video that cannot be read"
@@ -48,9 +51,16 @@ class Preparation:
     """Irregularities by kind; the report lists them too."""
     unusable: list[str]
     """Splits of an official corpus in which no clip has a video."""
+    faults: list[str]
+    """Kinds of problems with the annotation that explain it; empty if the videos are missing."""
     to_correct: list[str]
     """Kinds of problems in your own corpus that would stop a training."""
     report: Path
+    clips: Sequence[Clip]
+    """Clips of the manifest."""
+    seconds_of: Callable[[Clip], float | None]
+    """Function to the length of a clip; None if unknown."""
+    statistics: Statistics
 
     @property
     def problems(self) -> dict[str, int]:
@@ -69,46 +79,79 @@ def make_manifest(run: Run, probe_clips: ProbeClips | None = None) -> Preparatio
     """Writes the manifest of the run's corpus; `probe_clips` opens the videos if it is your own. Raises InputError if
     there is nothing to read."""
     corpus = corpus_of(run.config)
-    scan = read_corpus(run)
-    if not scan.clips and not corpus.published:
-        raise InputError(_no_clip(run.config.corpus, scan.problems))
+    with kept_lengths(run.folder / LENGTHS_FILE):
+        scan = read_corpus(run)
+        if not scan.clips and not corpus.published:
+            raise InputError(_no_clip(run.config.corpus, scan.problems))
+        probe = _probe(run, scan, probe_clips) if corpus.is_own and probe_clips is not None else None
+        length_of = _seconds_of(corpus, scan, probe)
     counts = count_by_split(scan.clips)
     found = {
-        NOT_PUBLISHED: _deviations(corpus.published, scan.named, counts),
+        NOT_PUBLISHED: deviations(corpus.published, scan.named, counts),
         **scan.problems,
-        **(_of_videos(run, scan, probe_clips) if corpus.is_own and probe_clips is not None else {}),
+        **({} if probe is None else _of_videos(run, scan, probe)),
         **({} if corpus.is_drawn else _for_llm(run, scan.clips)),
     }
     problems = {kind: entries for kind, entries in found.items() if entries}
+    language = language_code(run.config)
+    statistics = statistics_of(scan.clips, length_of, None if language is None else not has_spaces(language), problems)
     published = {split: list(size.numbers) for split, size in corpus.published.items()}
     published_as = {split: str(size) for split, size in corpus.published.items()}
-    report = _report(run.config.corpus, scan, {"counts": counts, "published": published, "problems": problems})
+    results = {"counts": counts, "published": published, "problems": problems, "statistics": statistics.to_json()}
+    report = _report(run.config.corpus, scan, results)
+
+    def write_report(manifest_sha256: str) -> None:
+        write_signed(run.preparation, {**report, "manifest_sha256": manifest_sha256}, PREPARATION_UNSIGNED)
+
     try:
-        text = manifest_text(run.manifest, scan.clips)
-        report["manifest_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-        write_signed(run.preparation, report, PREPARATION_UNSIGNED)  # before the manifest, which marks completion
-        write_text(run.manifest, text)
+        write_manifest(run.manifest, scan.clips, write_report)  # the report first: the manifest marks completion
     except UnicodeEncodeError as error:
         raise InputError(
             f"{run.config.corpus.root!a}: a file or folder in it has a name that is not UTF-8 "
             f"({error.object[max(0, error.start - 40) : error.end]!a}). Rename it."
         ) from error
-    checked = published or [split for split, rows in scan.named.items() if rows and not corpus.is_own]
-    unusable = [split for split in checked if not any(is_there(clip.video) for clip in of_split(scan.clips, split))]
+    unusable = unusable_splits(corpus, scan)
+    faults = faults_of_annotation(scan, unusable)
     to_correct = [kind for kind in TO_CORRECT if kind in problems and corpus.is_own]
-    return Preparation(run.manifest, counts, published, published_as, problems, unusable, to_correct, run.preparation)
+    return Preparation(
+        manifest=run.manifest,
+        counts=counts,
+        published=published,
+        published_as=published_as,
+        findings=problems,
+        unusable=unusable,
+        faults=faults,
+        to_correct=to_correct,
+        report=run.preparation,
+        clips=scan.clips,
+        seconds_of=length_of,
+        statistics=statistics,
+    )
 
 
-def _of_videos(run: Run, scan: CorpusScan, probe_clips: ProbeClips) -> Problems:
+def _probe(run: Run, scan: CorpusScan, probe_clips: ProbeClips) -> Probe:
+    return probe_clips(run, [clip for clip in scan.clips if is_there(clip.video)])
+
+
+def _seconds_of(corpus: Corpus, scan: CorpusScan, probe: Probe | None) -> Callable[[Clip], float | None]:
+    """Returns a function to the length of each clip. No video is opened only for it if it is your own."""
+    if not corpus.is_own:
+        return seconds_by_clip(scan.clips, scan.media, corpus.frame_rate)
+    known = {} if probe is None else probe.seconds
+    return lambda clip: known[clip.id] if clip.id in known else seconds_of(clip, None, None)
+
+
+def _of_videos(run: Run, scan: CorpusScan, probe: Probe) -> Problems:
     """Returns the problems found by opening the videos."""
-    probe = probe_clips(run, [clip for clip in scan.clips if is_there(clip.video)])
-    lines = scan.lines
-    places = {clip.id: f"line {lines[clip.id]}: {clip.id}" if clip.id in lines else clip.id for clip in scan.clips}
     return {
-        UNREADABLE: [f"{places[bad.clip.id]} ({bad.clip.video}): {bad.reason}" for bad in probe.bad],
-        PAST_END: [f"{places[late.clip.id]} ({late.clip.video}): {late.reason}" for late in probe.past_end],
-        TOO_MANY_STEPS: [f"{places[clip_id]}: {reason}" for clip_id, reason in _too_many_steps(run, probe)],
+        UNREADABLE: [f"{_place(scan, bad.clip.id)} ({bad.clip.video}): {bad.reason}" for bad in probe.bad],
+        PAST_END: [f"{_place(scan, late.clip.id)} ({late.clip.video}): {late.reason}" for late in probe.past_end],
+        TOO_MANY_STEPS: [f"{_place(scan, clip_id)}: {reason}" for clip_id, reason in _too_many_steps(run, probe)],
     }
+
+
+def _place(scan: CorpusScan, clip_id: str) -> str:
+    return f"line {scan.lines[clip_id]}: {clip_id}" if clip_id in scan.lines else clip_id
 
 
 def _too_many_steps(run: Run, probe: Probe) -> list[tuple[str, str]]:
@@ -116,11 +159,10 @@ def _too_many_steps(run: Run, probe: Probe) -> list[tuple[str, str]]:
     from slt_cache.pipeline.fits_llm import room_of  # imports torch
 
     every, room = run.config.video.keep_every, room_of(run.config.llm.source)
-    steps = {clip_id: math.ceil(frames / every) for clip_id, frames in probe.num_frames.items()}
     return [
         (clip_id, f"{many:,} kept frames, too many for the LLM's {room.steps:,} positions")
-        for clip_id, many in steps.items()
-        if room is not None and many > room.steps
+        for clip_id, frames in probe.num_frames.items()
+        if room is not None and (many := math.ceil(frames / every)) > room.steps
     ]
 
 
@@ -156,16 +198,6 @@ def _report(corpus: CorpusConfig, scan: CorpusScan, results: dict[str, Any]) -> 
         **results,
         "findings": scan.findings,
     }
-
-
-def _deviations(published: Mapping[str, SplitSize], named: dict[str, int], counts: dict[str, int]) -> list[str]:
-    """Returns the splits whose number of rows or clips differs from the published one."""
-    lines: list[str] = []
-    for split, size in published.items():
-        if named[split] != size.rows or counts[split] not in size.numbers:
-            here = f"{counts[split]:,} clips of {named[split]:,} rows"
-            lines.append(f"{split}: {here}; published are {size}")
-    return lines
 
 
 def ensure_clips(run: Run) -> list[Clip]:

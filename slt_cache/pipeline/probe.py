@@ -117,7 +117,14 @@ def _summary(clips: Sequence[Clip], found: dict[int, ProbedClip]) -> Probe:
         if (seconds := found[number].seconds) is not None and found[number].reason is None
     ]
     num_frames = {clip.id: found[number].num_frames for number, clip in enumerate(clips) if not found[number].reason}
-    return Probe(tuple(bad), tuple(past_end), num_frames)
+    lengths = {
+        clip.id: length
+        for number, clip in enumerate(clips)
+        if (length := found[number].length) is not None
+        and found[number].reason is None
+        and (clip.end is None or found[number].seconds is not None)
+    }
+    return Probe(tuple(bad), tuple(past_end), num_frames, lengths)
 
 
 def _probed(jobs: Sequence[VideoToProbe]) -> Iterator[tuple[VideoToProbe, list[ProbedClip]]]:
@@ -150,14 +157,15 @@ class _Remembered:
     size: int
     changed: int
     """Modification time in nanoseconds."""
-    segments: dict[str, tuple[int, float | None]] = field(default_factory=dict)
-    """Frames of each good clip by its start and end, and the end of the video if the clip ends after it."""
+    segments: dict[str, tuple[int, float | None, float | None]] = field(default_factory=dict)
+    """Frames of each good clip by its start and end, the end of the video if the clip ends after it, and its length in
+    seconds."""
 
     @classmethod
     def read(cls, entry: Any) -> "_Remembered":
         segments = {
-            str(segment): (int(frames), None if seconds is None else float(seconds))
-            for segment, (frames, seconds) in entry["cuts"].items()
+            str(segment): (int(frames), _seconds(seconds), _seconds(length))
+            for segment, (frames, seconds, length) in entry["cuts"].items()
         }
         return cls(int(entry["size"]), int(entry["changed"]), segments)
 
@@ -189,8 +197,8 @@ class _Memory:
             return None
         if _segment(clip) not in known.segments:
             return None
-        num_frames, seconds = known.segments[_segment(clip)]
-        return ProbedClip(num_frames=num_frames, seconds=seconds)
+        num_frames, seconds, length = known.segments[_segment(clip)]
+        return ProbedClip(num_frames=num_frames, seconds=seconds, length=length)
 
     def add(self, clip: Clip, found: ProbedClip) -> None:
         status = self._status_of(clip.video)
@@ -199,7 +207,7 @@ class _Memory:
         known = self.videos.get(_key(clip.video))
         if known is None or (known.size, known.changed) != status:
             known = self.videos[_key(clip.video)] = _Remembered(*status)
-        known.segments[_segment(clip)] = found.num_frames, found.seconds
+        known.segments[_segment(clip)] = found.num_frames, found.seconds, found.length
         self.new = True
 
     def save(self) -> None:
@@ -219,6 +227,10 @@ class _Memory:
             except (OSError, ValueError):
                 self._status[video] = None
         return self._status[video]
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _key(video: Path) -> str:

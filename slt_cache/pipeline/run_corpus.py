@@ -34,6 +34,8 @@ class Probe:
     """Readable clips that end after their video."""
     num_frames: dict[str, int]
     """T of each readable clip."""
+    seconds: dict[str, float]
+    """Length of each readable clip that has no end of its own or ends after its video; none of folders of frames."""
 
 
 ProbeClips = Callable[[Run, Sequence[Clip]], Probe]

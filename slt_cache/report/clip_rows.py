@@ -173,7 +173,7 @@ def with_pictures(
         for place in _from_both_ends(rows):
             clip_id = rows[place].clip_id
             strip = _filmstrip(manifest.get(clip_id), run.config.video, share)
-            picture = _picture(clip_id, strip, cross_attention.of_clip.get(clip_id))
+            picture = draw_picture(clip_id, strip, cross_attention.of_clip.get(clip_id))
             room -= len(picture.encode())
             if room < 0:
                 break
@@ -215,7 +215,7 @@ def _filmstrip(clip: Clip | None, video: VideoConfig, most_bytes: int) -> Filmst
         return None
 
 
-def _picture(clip_id: str, strip: Filmstrip | None, attention: "WordAttention | None") -> Markup:
+def draw_picture(clip_id: str, strip: Filmstrip | None, attention: "WordAttention | None") -> Markup:
     """Renders filmstrip and attention; empty if there is neither."""
     words = attention.words if attention else ()
     if strip is None and not words:

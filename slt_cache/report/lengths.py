@@ -24,10 +24,10 @@ class Lengths:
 
     name: str
     number: int
-    least: int
+    least: float
     median: float
     mean: float
-    most: int
+    most: float
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ def read_lengths(cache: CacheFile | str, clips: Sequence[Clip], evaluation: Eval
     model = None if evaluation is None else colour_of(evaluation.model)
     compared = {name: counts for name, counts in words.items() if evaluation and f"of {evaluation.split}" in name}
     return LengthTables(
-        steps=[_described(name, counts) for name, counts in steps.items()],
-        steps_drawing=_histogram("steps", "Steps of a clip by split", "N, steps of a clip", "clips", steps),
+        steps=[described(name, counts) for name, counts in steps.items()],
+        steps_drawing=draw_histogram("steps", "Steps of a clip by split", "N, steps of a clip", "clips", steps),
         without_steps=missing,
-        words=[_described(name, counts) for name, counts in words.items()],
-        words_drawing=_histogram(
+        words=[described(name, counts) for name, counts in words.items()],
+        words_drawing=draw_histogram(
             "words", f"{unit} of a sentence", f"{unit} of a sentence", "sentences", compared, model
         ),
         unit=unit,
@@ -83,15 +83,23 @@ def _steps(cache: CacheFile | str) -> tuple[dict[str, np.ndarray], str]:
     return {split: steps for split, steps in found.items() if len(steps)}, ""
 
 
-def _described(name: str, lengths: np.ndarray) -> Lengths:
-    least, most = int(lengths.min()), int(lengths.max())
+def described(name: str, lengths: np.ndarray) -> Lengths:
+    """Returns the statistics of some lengths."""
+    least, most = lengths.min().item(), lengths.max().item()
     return Lengths(name, len(lengths), least, float(np.median(lengths)), float(lengths.mean()), most)
 
 
-def _histogram(
-    key: str, title: str, x_label: str, what: str, sets: Mapping[str, np.ndarray], model: int | None = None
+def draw_histogram(
+    key: str,
+    title: str,
+    x_label: str,
+    what: str,
+    sets: Mapping[str, np.ndarray],
+    model: int | None = None,
+    scale: int = 1,
 ) -> Markup:
-    """Draws shares in percent, so that sets of different size are comparable. `model` is the colour of hypotheses."""
+    """Draws shares in percent, so that sets of different size are comparable. Lengths are whole numbers of which
+    `scale` are one unit of the x axis; `model` is the colour of hypotheses."""
     if not sets:
         return Markup()
     every = np.concatenate(list(sets.values()))
@@ -104,6 +112,6 @@ def _histogram(
         counts, _ = np.histogram(lengths, edges - 0.5)
         middles = edges[:-1] + (width - 1) / 2
         shares = 100 * counts / len(lengths)
-        points = tuple(zip(middles.tolist(), shares.tolist(), strict=True))
+        points = tuple(zip((middles / scale).tolist(), shares.tolist(), strict=True))
         series.append(Series(name, points, model if "hypotheses" in name else None, inked="hypotheses" not in name))
     return draw_lines(Chart(f"lengths-{key}", title, x_label, f"% of {what}", tuple(series), outline=True))

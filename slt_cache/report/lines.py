@@ -64,6 +64,8 @@ class Chart:
     """End of the y axis, which begins at 0; None for the highest value."""
     logarithmic: bool = False
     """Whether the y axis is logarithmic."""
+    logarithmic_x: bool = False
+    """Whether the x axis is logarithmic, too."""
     points: bool = False
     """Whether every value gets a dot."""
     marked: Literal["none", "highest", "lowest"] = "none"
@@ -174,6 +176,10 @@ def _style(axes: "Axes", chart: Chart) -> None:
     axes.set_xlabel(chart.x_label, color=TEXT)
     axes.set_ylabel(chart.y_label, color=TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1, steps=NICE_STEPS))
+    if chart.logarithmic_x:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
     if chart.logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=NICE_STEPS[:3], numticks=12))

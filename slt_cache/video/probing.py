@@ -31,7 +31,7 @@ class VideoToProbe:
     """Value of `video.fps`, to which no folder of frames can be resampled."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProbedClip:
     """Result for one clip."""
 
@@ -43,6 +43,8 @@ class ProbedClip:
     """End of the video if the clip ends after it."""
     notes: tuple[str, ...] = ()
     """Warnings about its video, which can be read."""
+    length: float | None = None
+    """Length in seconds; None for a folder of frames."""
 
 
 def probe_video(job: VideoToProbe) -> list[ProbedClip]:
@@ -80,7 +82,9 @@ def _of_cut(clip: Clip, timeline: Timeline, fps: float) -> ProbedClip:
     frames = timeline.cut(clip.start, clip.end)
     if not frames:
         return ProbedClip(timeline.why_empty(clip.start, clip.end))
-    found = ProbedClip(num_frames=len(timeline.resampled(frames, fps)) if fps else len(frames))
+    found = ProbedClip(
+        num_frames=len(timeline.resampled(frames, fps)) if fps else len(frames), length=len(frames) / timeline.fps
+    )
     if clip.end is None:
         return found
     tolerance = TOLERANCE + 1 / timeline.fps

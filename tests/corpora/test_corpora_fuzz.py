@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from slt_cache.corpora.empty_splits import LEFT_OUT
 from slt_cache.corpora.manifest import read_manifest
 from tests.helpers import official, published
 from tests.helpers.commands import slt_cache
@@ -160,11 +161,13 @@ def _csl_map(root: Path) -> tuple[str, Path]:
 
 def _how2sign_tab(root: Path) -> tuple[str, Path]:
     official.how2sign(root, "tab-quoted", "\r\n")
+    _touched(root, "-aa-8-rgb_front", "bb-8-rgb_front", "cc-8-rgb_front")
     return "how2sign", root / "how2sign_realigned_train.csv"
 
 
 def _how2sign_comma(root: Path) -> tuple[str, Path]:
     official.how2sign(root, "comma")
+    _touched(root, "-aa_0-8-rgb_front", "-aa_1-8-rgb_front", "bb_0-8-rgb_front", "cc_0-8-rgb_front")
     return "how2sign", root / "how2sign_realigned_train.csv"
 
 
@@ -176,11 +179,16 @@ def _own(root: Path) -> tuple[str, Path]:
     return "tsv", path
 
 
+def _touched(root: Path, *videos: str) -> None:
+    """Writes files in the place of videos, which do not open: names and sentences are read all the same."""
+    for name in videos:
+        (root / f"{name}.mp4").write_bytes(name.encode())
+
+
 def _published(corpus: str, make: Callable[[Path], Path], file: str, *videos: str) -> Kind:
     def made(root: Path) -> tuple[str, Path]:
         make(root)
-        for name in videos:
-            (root / f"{name}.mp4").write_bytes(name.encode())
+        _touched(root, *videos)
         return corpus, root / file
 
     return made
@@ -190,7 +198,7 @@ def _subtitled(suffix: str, text: str) -> Kind:
     def made(root: Path) -> tuple[str, Path]:
         for name in "abc":
             published.written(root / f"{name}.{suffix}", text)
-            (root / f"{name}.mp4").write_bytes(name.encode())
+        _touched(root, *"abc")
         return "subtitles", root / f"a.{suffix}"
 
     return made
@@ -198,6 +206,11 @@ def _subtitled(suffix: str, text: str) -> Kind:
 
 CUES = [("00:00:00.100", "00:00:01.000", "<v Bob>Hello"), ("00:00:01.100", "00:00:02.000", "(all) &amp; [x] good.")]
 ELAN = eaf({"Text": ("A", [(100, 900, "Guten Tag."), (1000, 1900, "Hallo")]), "None": ("", [])}, origin=10)
+YOUTUBE = ("-aBc_dEf012", "bbbbbbbbbbb", "ccccccccccc")
+LABELLED = ("a_1-8-rgb_front", "-b_2", "c:3", "d_4")
+MOTHS = tuple(f"000000{number}-2022.6.14" for number in range(3))
+BOBSL = ("5085344787448740525", "5085", "6")
+FOCUS = ("focusnews.043", "focusnews.044", "focusnews.045")
 KINDS = {
     **{
         make.__name__.strip("_"): make
@@ -206,17 +219,20 @@ KINDS = {
             *(_how2sign_tab, _how2sign_comma, _own),
         )
     },
-    "openasl": _published("openasl", published.openasl, "data/openasl-v1.0.tsv"),
-    "openasl_boxes": _published("openasl", published.openasl, "data/bbox-v1.0.json"),
-    "csl_news": _published("csl-news", published.csl_news, "data/train/CSL_News_Labels.json"),
-    "dailymoth": _published("dailymoth", published.dailymoth, "manifests/train.tsv"),
-    "bobsl": _published("bobsl", published.bobsl, "metadata/subset2episode.json"),
-    "bobsl_captions": _published("bobsl", published.bobsl, "subtitles/manually-aligned/5085.vtt"),
-    "wmt_slt": _published("wmt-slt", published.wmt_slt, "focusnews/subtitles/focusnews.043.srt"),
-    "isign": _published("isign", published.isign, "iSign_v1.1.csv"),
-    "uni_sign": _published("uni-sign", published.uni_sign, "labels.train"),
-    "youtube_asl": _published("youtube-asl", published.youtube_asl, "youtube_asl_video_ids.txt"),
-    "youtube_rolling": _published("youtube-asl", published.youtube_asl, "videos/ccccccccccc.en-US.vtt", "ccccccccccc"),
+    "openasl": _published("openasl", published.openasl, "data/openasl-v1.0.tsv", *YOUTUBE),
+    "openasl_boxes": _published("openasl", published.openasl, "data/bbox-v1.0.json", *YOUTUBE),
+    "openasl_labels": _published("openasl", published.uni_sign, "labels.val", *LABELLED),
+    "how2sign_labels": _published("how2sign", published.uni_sign, "labels.test", *LABELLED),
+    "csl_news": _published("csl-news", published.csl_news, "data/train/CSL_News_Labels.json", *published.CSL_NEWS),
+    "dailymoth": _published("dailymoth", published.dailymoth, "manifests/train.tsv", *MOTHS),
+    "bobsl": _published("bobsl", published.bobsl, "metadata/subset2episode.json", *BOBSL),
+    "bobsl_captions": _published("bobsl", published.bobsl, "subtitles/manually-aligned/5085.vtt", *BOBSL),
+    "wmt_slt": _published("wmt-slt", published.wmt_slt, "focusnews/subtitles/focusnews.043.srt", *FOCUS),
+    "isign": _published("isign", published.isign, "iSign_v1.1.csv", *published.ISIGN),
+    "uni_sign": _published("uni-sign", published.uni_sign, "labels.train", *LABELLED),
+    "youtube_asl": _published("youtube-asl", published.youtube_asl, "youtube_asl_video_ids.txt", *YOUTUBE),
+    "youtube_rolling": _published("youtube-asl", published.youtube_asl, "videos/ccccccccccc.en-US.vtt", *YOUTUBE),
+    "youtube_sl_25": _published("youtube-sl-25", published.youtube_sl_25, "youtube-sl-25-metadata.csv", *YOUTUBE),
     "vtt": _subtitled("vtt", vtt(CUES)),
     "srt": _subtitled("srt", srt(CUES).replace(".100", ",100")),
     "eaf": _subtitled("eaf", ELAN),
@@ -230,6 +246,7 @@ def test_a_broken_annotation_file_ends_in_an_exit_code(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # a thousand of them take longer than all the rest
+    monkeypatch.setattr("slt_cache.report.preparation.write_preparation", lambda run, made: run.folder)  # so do pages
     corpus, path = KINDS[kind](tmp_path / "root")
     whole = path.read_bytes()
     packed = whole[:2] == b"\x1f\x8b"
@@ -244,10 +261,13 @@ def test_a_broken_annotation_file_ends_in_an_exit_code(
         ran = slt_cache("prepare", corpus, "--root", tmp_path / "root", "--run", tmp_path / "run")
         what = f"{mutate.__name__}, number {number}: {ran.err[:500]}"
         assert time.process_time() - began < PATIENCE, what
-        assert ran.code in (0, 1, 2), what
         assert "Traceback" not in ran.err, what
-        assert ran.code != 1 or "no clip with a video" in ran.err or "to correct (see above)" in ran.err, what
-        assert ran.code != 2 or ran.err.startswith("error: "), what
+        if ran.code == 1:  # what the user corrects in a manifest is listed; a table may be whole and lack a split
+            lacks_rows = "no clip with a video in" in ran.err and not any(kind in ran.err for kind in LEFT_OUT)
+            assert lacks_rows or (corpus == "tsv" and "to correct (see above)" in ran.err), what
+        else:
+            assert ran.code in (0, 2), what
+        assert ran.code != 2 or "error: " in ran.err, what
         if ran.code == 0:
             assert read_manifest(tmp_path / "run" / "manifest.tsv"), what
         codes.add(ran.code)

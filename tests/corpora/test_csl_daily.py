@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slt_cache.corpora.csl_daily import read_csl_daily
-from slt_cache.corpora.media import UNREADABLE_VIDEO
+from slt_cache.corpora.lengths import UNREADABLE_VIDEO
 from slt_cache.corpora.official import (
     LENGTH_DIFFERS,
     UNNAMED,

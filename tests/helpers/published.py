@@ -39,9 +39,13 @@ def openasl(root: Path, gloss: str = "GLOSS") -> Path:
     return root
 
 
+CSL_NEWS = tuple(
+    f"Common-Concerns_202011{day}_{first}-{first + 90}_{first}" for day in (13, 14, 15) for first in (0, 100)
+)
+
+
 def csl_news(root: Path) -> Path:
-    names = [f"Common-Concerns_202011{day}_{first}-{first + 90}_{first}" for day in (13, 14, 15) for first in (0, 100)]
-    items = [{"video": f"{name}.mp4", "pose": f"{name}.pkl", "text": f"第{n}条。"} for n, name in enumerate(names)]
+    items = [{"video": f"{name}.mp4", "pose": f"{name}.pkl", "text": f"第{n}条。"} for n, name in enumerate(CSL_NEWS)]
     written(root / "data" / "train" / "CSL_News_Labels.json", json.dumps(items, ensure_ascii=False))
     return root
 
@@ -71,8 +75,11 @@ def wmt_slt(root: Path) -> Path:
     return root
 
 
+ISIGN = tuple(f"{name}-{n}" for name in ("1782bea75c7d", "f0", "a1") for n in (1, 2))
+
+
 def isign(root: Path) -> Path:
-    lines = [f'{name}-{n},"Video {name}, part ""{n}""."' for name in ("1782bea75c7d", "f0", "a1") for n in (1, 2)]
+    lines = [f'{name},"Video {name[:-2]}, part ""{name[-1]}""."' for name in ISIGN]
     written(root / "iSign_v1.1.csv", "\n".join(["uid,text", *lines]) + "\n")
     return root
 

@@ -193,7 +193,7 @@ def test_what_an_interrupted_look_has_opened_is_kept(
 
 
 def test_no_clips_are_no_work(tmp_path: Path) -> None:
-    assert probe(tmp_path, []) == Probe((), (), {})
+    assert probe(tmp_path, []) == Probe((), (), {}, {})
     assert not (tmp_path / "probed.json").exists()
 
 
