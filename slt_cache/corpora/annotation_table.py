@@ -49,6 +49,8 @@ def read_annotation(
             continue
         try:
             values = _checked(line, separator, len(header))
+            if _with_own_names(values, columns) == header:
+                raise ValueError("the header again")  # in files that were joined
             rows.append(row_of(dict(zip(header, values, strict=True)), place))
         except ValueError as error:
             add_issue(problems, UNREADABLE_ROW, f"{place}: {error}")

@@ -69,6 +69,11 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def those_there(paths: Iterable[Path]) -> set[Path]:
+    """Returns the paths that exist. Each is looked up once: clips share videos."""
+    return {path for path in set(paths) if is_there(path)}
+
+
 def existing(path: Path) -> Path:
     """Returns the path in the form that it has on disk: file systems differ in whether they compose letters and
     accents, and copies between them keep either form. A path that exists in no form is returned as it is."""

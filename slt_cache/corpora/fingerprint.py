@@ -13,6 +13,8 @@ from slt_cache.corpora.media import frame_files
 
 ENDS = 65_536
 """Bytes at either end of a file that enter its checksum; its size enters too."""
+READ_AT_ONCE = 4096
+"""Videos that wait for a thread; each of them takes memory."""
 THREADS = 8
 """Threads; on a shared disk most of the time is spent waiting."""
 
@@ -32,8 +34,11 @@ def sources(clips: Iterable[Clip]) -> list[str]:
     empty if the video does not exist. A video that several clips share is read once."""
     clips = list(clips)
     videos = list(dict.fromkeys(clip.video for clip in clips))
+    prints: dict[Path, str | None] = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        prints = dict(zip(videos, pool.map(fingerprint, videos), strict=True))
+        for first in range(0, len(videos), READ_AT_ONCE):
+            some = videos[first : first + READ_AT_ONCE]
+            prints.update(zip(some, pool.map(fingerprint, some), strict=True))
     return [_source(clip, prints[clip.video]) for clip in clips]
 
 

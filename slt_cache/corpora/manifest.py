@@ -74,6 +74,17 @@ def read_manifest(path: Path) -> list[Clip]:
     return [clip for _, clip in _clips(path, _rows(path, as_they_are=True))]
 
 
+def has_boxes(path: Path) -> bool:
+    """Returns whether a clip of a run's manifest has a box; False without a manifest. Raises InputError like
+    `read_manifest`."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            names_boxes = "box" in file.readline().rstrip("\r\n").split("\t")
+    except (OSError, UnicodeDecodeError):
+        names_boxes = path.is_file()  # reading the clips says what is wrong
+    return names_boxes and any(clip.box is not None for clip in read_manifest(path))
+
+
 def read_own_manifest(path: Path) -> OwnManifest:
     """Reads a manifest that a user wrote. Raises InputError, or BadLines if only some lines are bad."""
     rows = _rows(path)

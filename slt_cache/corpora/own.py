@@ -8,7 +8,7 @@ from pathlib import Path
 from slt_cache.advice import command
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.base import SPLITS, Clip, Corpus, CorpusScan, count_by_split
-from slt_cache.corpora.characters import doubtful, is_there
+from slt_cache.corpora.characters import doubtful, those_there
 from slt_cache.corpora.manifest import COLUMNS, BadLines, OwnManifest, bad_lines, read_own_manifest
 from slt_cache.corpora.official import BREAK_REPLACED
 from slt_cache.corpora.own_table import lines_named
@@ -76,7 +76,8 @@ def _no_manifest(path: Path) -> str:
 
 def absent(numbered: Sequence[tuple[int, Clip]]) -> list[tuple[int, Clip]]:
     """Returns the clips whose video does not exist, with their lines."""
-    return [(number, clip) for number, clip in numbered if not is_there(clip.video)]
+    there = those_there(clip.video for _, clip in numbered)
+    return [(number, clip) for number, clip in numbered if clip.video not in there]
 
 
 def _read(path: Path) -> OwnManifest:

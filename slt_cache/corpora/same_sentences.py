@@ -34,7 +34,8 @@ def shared_sentences(clips: Sequence[Clip]) -> Problems:
     problems: Problems = {}
     exact: dict[str, dict[str, str]] = {split: {} for split in SPLITS}
     for clip in clips:
-        exact[clip.split].setdefault(" ".join(normalized(clip.text).split()), clip.id)
+        text = " ".join(normalized(clip.text).split())
+        exact[clip.split].setdefault(clip.text if text == clip.text else text, clip.id)  # one string for both
     for later in SPLITS[1:]:
         earlier = SPLITS[: SPLITS.index(later)]
         found = {text: split for split in reversed(earlier) for text in exact[later] if text in exact[split]}

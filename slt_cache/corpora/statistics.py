@@ -135,7 +135,7 @@ def words_of(text: str, by_characters: bool) -> list[str]:
 def _hours(split: SplitStatistics) -> str:
     if split.hours is None:
         return "–"
-    of_some = "" if split.timed_clips == split.clips else f" (of {split.timed_clips:,} clips)"
+    of_some = "" if split.timed_clips == split.clips else f" ({split.timed_clips:,} of {split.clips:,} clips)"
     return f"{split.hours:.2f}{of_some}" if split.hours >= 1 else f"{split.hours:.3g}{of_some}"
 
 

@@ -292,7 +292,7 @@ def _disk(run: Run, variant: Variant, parameters: int, trained: int) -> int:
     weights = FLOAT * (parameters - trained + trained * (1 + 1 + 3 + averages + kept))
     frames = 0
     if variant.trains_encoder != "none" and run.config.video.frame_cache and run.manifest.is_file():
-        frames = cache_bytes(of_split(read_manifest(run.manifest), "train"), run.config)
+        frames = cache_bytes(of_split(read_manifest(run.manifest), "train"), run.config, run.folder)
     return weights + frames
 
 

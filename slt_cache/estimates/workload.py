@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from slt_cache.config import Config
 from slt_cache.corpora.base import SPLITS, Clip, of_split
+from slt_cache.corpora.lengths import LENGTHS_FILE, kept_lengths
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.pipeline.open_frame_cache import lengths_of
@@ -45,20 +45,21 @@ def workload_of(run: Run, manifests: Sequence[Path]) -> Workload:
     manifest = next(filter(Path.is_file, manifests), None)
     planned = corpus.planned(config.corpus) if corpus.is_drawn or manifest is None else None
     if manifest is not None:
-        counted = _counted(read_manifest(manifest), config, f"as in {manifest}")
+        counted = _counted(read_manifest(manifest), run, f"as in {manifest}")
         return counted if planned is None else replace(counted, sentences=planned.sentences)
     is_there = config.corpus.root is not None and Path(config.corpus.root).exists()
     if planned is None or (is_there and not corpus.is_drawn):
-        return _counted(read_corpus(run).clips, config, f"as in {config.corpus.root}")
+        with kept_lengths(run.folder / LENGTHS_FILE, writes=False):
+            return _counted(read_corpus(run).clips, run, f"as in {config.corpus.root}")
     splits = {split: Amount(clips, planned.frames[split]) for split, clips in planned.clips.items()}
     tokens = TOKENS if planned.words is None else planned.words * TOKENS_A_WORD
     return Workload(splits, tokens, planned.sentences, planned.source)
 
 
-def _counted(clips: Sequence[Clip], config: Config, source: str) -> Workload:
+def _counted(clips: Sequence[Clip], run: Run, source: str) -> Workload:
     splits = {}
     for split in SPLITS:
         of = of_split(clips, split)
-        splits[split] = Amount(len(of), len(of) * mean(lengths_of(of, config.video) or [0]))
+        splits[split] = Amount(len(of), len(of) * mean(lengths_of(of, run.config.video, folder=run.folder) or [0]))
     words = mean([len(clip.text.split()) for clip in clips] or [0])
     return Workload(splits, words * TOKENS_A_WORD, splits["train"].clips, source)

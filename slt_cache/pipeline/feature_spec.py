@@ -7,7 +7,7 @@ from typing import Any
 
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import AugmentationConfig, Config, FeaturesConfig
-from slt_cache.corpora.manifest import read_manifest
+from slt_cache.corpora.manifest import has_boxes
 from slt_cache.encoders.base import Encoder, UnreachableWeights, spec_settings
 from slt_cache.encoders.registry import open_encoder
 from slt_cache.features.cache import FeatureCache
@@ -33,8 +33,7 @@ def with_boxes(run: Run, spec: FeatureSpec) -> FeatureSpec:
 
 def _boxes(run: Run) -> bool | None:
     """Returns what the spec says of boxes."""
-    there = run.manifest.is_file() and any(clip.box is not None for clip in read_manifest(run.manifest))
-    return there or None
+    return has_boxes(run.manifest) or None
 
 
 def _asked_of_encoder(run: Run) -> FeatureSpec | Mapping[str, Any]:

@@ -9,6 +9,7 @@ from statistics import mean
 from slt_cache.config import Config, VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.errors import InputError
+from slt_cache.pipeline.probe import probed_frames
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.video.frame_cache import FrameCache
@@ -33,7 +34,7 @@ def open_frame_cache(run: Run, clips: Sequence[Clip]) -> FrameCache | None:
     cache.clean()
     missing = cache.missing(clips)
     if missing:
-        estimate = cache_bytes(missing, run.config)
+        estimate = cache_bytes(missing, run.config, run.folder)
         free = shutil.disk_usage(cache.folder).free
         size = f"about {estimate / GIGABYTE:.1f} GB of frames of {len(missing):,} clips"
         if estimate * (1 + SPARE) > free:
@@ -60,17 +61,22 @@ def frame_cache_in(folder: Path, config: Config) -> FrameCache:
     return FrameCache(folder, config.video, 1 if config.augmentation.phase else config.video.keep_every)
 
 
-def cache_bytes(clips: Sequence[Clip], config: Config) -> int:
-    """Returns the approximate bytes of these clips' frames: T x R x R x 3 each, or T' without temporal jitter."""
+def cache_bytes(clips: Sequence[Clip], config: Config, folder: Path | None = None) -> int:
+    """Returns the approximate bytes of these clips' frames: T x R x R x 3 each, or T' without temporal jitter. `folder`
+    is the run's, which remembers lengths."""
     every = 1 if config.augmentation.phase else config.video.keep_every
-    lengths = lengths_of(clips, config.video)
+    lengths = lengths_of(clips, config.video, folder=folder)
     return round(len(clips) * mean(lengths) / every * 3 * config.video.resize**2) if lengths else 0
 
 
-def lengths_of(clips: Sequence[Clip], video: VideoConfig, looked_at: int = LOOKED_AT) -> list[int]:
-    """Returns T of `looked_at` evenly spaced clips, without unreadable ones, which training will name."""
+def lengths_of(
+    clips: Sequence[Clip], video: VideoConfig, looked_at: int = LOOKED_AT, folder: Path | None = None
+) -> list[int]:
+    """Returns T of `looked_at` evenly spaced clips, without unreadable ones, which training will name. Videos that the
+    run of this folder has probed are not opened again."""
+    known = (lambda clip: None) if folder is None else probed_frames(folder, video.fps)
     lengths: list[int] = []
     for clip in clips[:: max(1, len(clips) // looked_at)]:
         with suppress(UnreadableVideo):
-            lengths.append(open_frames(clip, 1, fps=video.fps).num_frames)
+            lengths.append(known(clip) or open_frames(clip, 1, fps=video.fps).num_frames)
     return lengths

@@ -1,6 +1,5 @@
 """Preparation of a corpus: corpus in, the run's manifest and preparation report out."""
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,12 +10,13 @@ from typing import Any
 from slt_cache.advice import command
 from slt_cache.config import CorpusConfig, differences
 from slt_cache.corpora.base import Clip, Corpus, CorpusScan, Problems, count_by_split, of_split
-from slt_cache.corpora.characters import is_there
+from slt_cache.corpora.characters import those_there
 from slt_cache.corpora.empty_splits import deviations, faults_of_annotation, unusable_splits
 from slt_cache.corpora.lengths import LENGTHS_FILE, kept_lengths, seconds_by_clip, seconds_of
 from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.corpora.own import ABSENT, EMPTY_SPLIT
 from slt_cache.corpora.registry import corpus_of, language_code
+from slt_cache.corpora.source_files import have_changed, sources_sha256
 from slt_cache.corpora.statistics import Statistics, statistics_of
 from slt_cache.errors import InputError
 from slt_cache.hashes import PREPARATION_UNSIGNED, file_sha256, read_signed, write_signed
@@ -70,21 +70,21 @@ class Preparation:
 
 def prepare(run: Run, probe_clips: ProbeClips | None = None) -> Preparation:
     """Writes the manifest of the run's corpus, and saves the settings."""
-    made = make_manifest(run, probe_clips)
+    made = make_manifest(run, probe_clips, opens=True)
     save_settings(run, "corpus")
     return made
 
 
-def make_manifest(run: Run, probe_clips: ProbeClips | None = None) -> Preparation:
-    """Writes the manifest of the run's corpus; `probe_clips` opens the videos if it is your own. Raises InputError if
-    there is nothing to read."""
+def make_manifest(run: Run, probe_clips: ProbeClips | None = None, opens: bool = False) -> Preparation:
+    """Writes the manifest of the run's corpus; `probe_clips` opens the videos if it is your own, and with `opens` those
+    of other corpora are opened to count hours. Raises InputError if there is nothing to read."""
     corpus = corpus_of(run.config)
     with kept_lengths(run.folder / LENGTHS_FILE):
         scan = read_corpus(run)
         if not scan.clips and not corpus.published:
             raise InputError(_no_clip(run.config.corpus, scan.problems))
         probe = _probe(run, scan, probe_clips) if corpus.is_own and probe_clips is not None else None
-        length_of = _seconds_of(corpus, scan, probe)
+        length_of = _seconds_of(corpus, scan, probe, opens)
     counts = count_by_split(scan.clips)
     found = {
         NOT_PUBLISHED: deviations(corpus.published, scan.named, counts),
@@ -130,15 +130,16 @@ def make_manifest(run: Run, probe_clips: ProbeClips | None = None) -> Preparatio
 
 
 def _probe(run: Run, scan: CorpusScan, probe_clips: ProbeClips) -> Probe:
-    return probe_clips(run, [clip for clip in scan.clips if is_there(clip.video)])
+    there = those_there(clip.video for clip in scan.clips)
+    return probe_clips(run, [clip for clip in scan.clips if clip.video in there])
 
 
-def _seconds_of(corpus: Corpus, scan: CorpusScan, probe: Probe | None) -> Callable[[Clip], float | None]:
-    """Returns a function to the length of each clip. No video is opened only for it if it is your own."""
-    if not corpus.is_own:
+def _seconds_of(corpus: Corpus, scan: CorpusScan, probe: Probe | None, opens: bool) -> Callable[[Clip], float | None]:
+    """Returns a function to the length of each clip. The videos of your own corpus are opened by the probe alone."""
+    if opens and not corpus.is_own:
         return seconds_by_clip(scan.clips, scan.media, corpus.frame_rate)
     known = {} if probe is None else probe.seconds
-    return lambda clip: known[clip.id] if clip.id in known else seconds_of(clip, None, None)
+    return lambda clip: known.get(clip.id) or seconds_of(clip, scan.media.get(clip.video), corpus.frame_rate)
 
 
 def _of_videos(run: Run, scan: CorpusScan, probe: Probe) -> Problems:
@@ -192,7 +193,7 @@ def _report(corpus: CorpusConfig, scan: CorpusScan, results: dict[str, Any]) -> 
     return {
         "corpus": corpus.model_dump(mode="json"),
         "sources": sources,
-        "source_sha256": _source_sha256(corpus, sources),
+        "source_sha256": sources_sha256(Path(corpus.root or ""), sources),
         "named": scan.named,
         "signers": dict(Counter(clip.signer for clip in scan.clips if clip.signer)),
         **results,
@@ -247,8 +248,8 @@ def _check_preparation(run: Run, made: dict[str, Any]) -> None:
             f"{run.manifest} was prepared with other settings ({'; '.join(different)}). "
             "Choose another run folder with --run, or go back to these settings."
         )
-    sources = made["sources"]
-    if _source_sha256(corpus, sources) not in (None, made["source_sha256"]):
+    if have_changed(Path(corpus.root or ""), made, run.folder):
+        sources = made["sources"]
         changed = sources[0] if len(sources) == 1 else "an annotation file"
         raise InputError(
             f"{corpus.root}: {changed} has changed since {run.manifest} was made from it. Prepare again: {_again(run)}"
@@ -279,14 +280,3 @@ def _advice(run: Run, split: str) -> str:
         f"A training needs some: add lines of train to {own or 'the corpus'} and prepare again. "
         f"To score these clips with a trained run: {command('eval', manifest=own, run='RUN')}"
     )
-
-
-def _source_sha256(corpus: CorpusConfig, sources: Sequence[str]) -> str | None:
-    """Returns the hash of the manifest or annotation files, to detect edits; None if one is missing."""
-    paths = [Path(corpus.root or "") / source for source in sources]
-    if not paths or not all(path.is_file() for path in paths):
-        return None
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -2,9 +2,9 @@
 video, and all bad ones are named at once. Good ones are remembered in the run folder by path, size and modification
 time."""
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,17 @@ def require_readable(run: Run, clips: Sequence[Clip], fps: float, manifest: Path
         raise _refusal(run, clips, found.bad, "")
 
 
+def probed_frames(folder: Path, fps: float) -> Callable[[Clip], int | None]:
+    """Returns a function to T of a clip that the run of this folder has probed; None if unknown."""
+    memory = _Memory(folder / PROBED_FILE, fps)
+
+    def frames_of(clip: Clip) -> int | None:
+        found = memory.find(clip)
+        return None if found is None else found.num_frames
+
+    return frames_of
+
+
 def probe_clips(run: Run, clips: Sequence[Clip]) -> Probe:
     """Opens the video of every clip like `probe`, with the settings and memory of a run."""
     return probe(run.folder, clips, run.config.video.fps)
@@ -120,9 +131,7 @@ def _summary(clips: Sequence[Clip], found: dict[int, ProbedClip]) -> Probe:
     lengths = {
         clip.id: length
         for number, clip in enumerate(clips)
-        if (length := found[number].length) is not None
-        and found[number].reason is None
-        and (clip.end is None or found[number].seconds is not None)
+        if found[number].reason is None and (length := found[number].length) is not None
     }
     return Probe(tuple(bad), tuple(past_end), num_frames, lengths)
 
@@ -157,17 +166,20 @@ class _Remembered:
     size: int
     changed: int
     """Modification time in nanoseconds."""
-    segments: dict[str, tuple[int, float | None, float | None]] = field(default_factory=dict)
-    """Frames of each good clip by its start and end, the end of the video if the clip ends after it, and its length in
-    seconds."""
+    segments: dict[str, ProbedClip] = field(default_factory=dict)
+    """Results for the good clips by their start and end."""
 
     @classmethod
     def read(cls, entry: Any) -> "_Remembered":
         segments = {
-            str(segment): (int(frames), _seconds(seconds), _seconds(length))
+            str(segment): ProbedClip(num_frames=int(frames), seconds=_seconds(seconds), length=_seconds(length))
             for segment, (frames, seconds, length) in entry["cuts"].items()
         }
         return cls(int(entry["size"]), int(entry["changed"]), segments)
+
+    def to_json(self) -> dict[str, Any]:
+        cuts = {segment: [one.num_frames, one.seconds, one.length] for segment, one in self.segments.items()}
+        return {"size": self.size, "changed": self.changed, "cuts": cuts}
 
 
 class _Memory:
@@ -195,10 +207,7 @@ class _Memory:
         known = self.videos.get(_key(clip.video))
         if known is None or (known.size, known.changed) != self._status_of(clip.video):
             return None
-        if _segment(clip) not in known.segments:
-            return None
-        num_frames, seconds, length = known.segments[_segment(clip)]
-        return ProbedClip(num_frames=num_frames, seconds=seconds, length=length)
+        return known.segments.get(_segment(clip))
 
     def add(self, clip: Clip, found: ProbedClip) -> None:
         status = self._status_of(clip.video)
@@ -207,15 +216,12 @@ class _Memory:
         known = self.videos.get(_key(clip.video))
         if known is None or (known.size, known.changed) != status:
             known = self.videos[_key(clip.video)] = _Remembered(*status)
-        known.segments[_segment(clip)] = found.num_frames, found.seconds, found.length
+        known.segments[_segment(clip)] = replace(found, notes=())
         self.new = True
 
     def save(self) -> None:
         if self.new and is_main_process():
-            videos = {
-                video: {"size": known.size, "changed": known.changed, "cuts": known.segments}
-                for video, known in self.videos.items()
-            }
+            videos = {video: known.to_json() for video, known in self.videos.items()}
             write_signed(self.path, {"fps": self.fps, "videos": videos})
 
     def _status_of(self, video: Path) -> tuple[int, int] | None:

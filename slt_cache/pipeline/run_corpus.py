@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slt_cache.corpora.base import Clip, CorpusScan
-from slt_cache.corpora.characters import is_there
+from slt_cache.corpora.characters import is_there, those_there
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.corpora.same_sentences import shared_sentences
 from slt_cache.corpora.same_videos import shared_videos
@@ -79,7 +79,8 @@ def require_corpus(run: Run, clips: Sequence[Clip]) -> None:
 
 def moved_corpus(run: Run, clips: Sequence[Clip]) -> InputError | None:
     """Returns an error with advice if the whole corpus is no longer where it was; None if it is."""
-    absent = [clip for clip in clips if not is_there(clip.video)]
+    there = those_there(clip.video for clip in clips)
+    absent = [clip for clip in clips if clip.video not in there]
     return absent_videos(run, absent, len(clips)) if _has_moved(run, len(absent), len(clips)) else None
 
 

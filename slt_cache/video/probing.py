@@ -44,7 +44,7 @@ class ProbedClip:
     notes: tuple[str, ...] = ()
     """Warnings about its video, which can be read."""
     length: float | None = None
-    """Length in seconds; None for a folder of frames."""
+    """Length in seconds, if the clip has no end or ends after its video; None for a folder of frames."""
 
 
 def probe_video(job: VideoToProbe) -> list[ProbedClip]:
@@ -82,14 +82,13 @@ def _of_cut(clip: Clip, timeline: Timeline, fps: float) -> ProbedClip:
     frames = timeline.cut(clip.start, clip.end)
     if not frames:
         return ProbedClip(timeline.why_empty(clip.start, clip.end))
-    found = ProbedClip(
-        num_frames=len(timeline.resampled(frames, fps)) if fps else len(frames), length=len(frames) / timeline.fps
-    )
+    found = ProbedClip(num_frames=len(timeline.resampled(frames, fps)) if fps else len(frames))
+    length = len(frames) / timeline.fps
     if clip.end is None:
-        return found
+        return replace(found, length=length)
     tolerance = TOLERANCE + 1 / timeline.fps
     ends_inside = clip.end <= tolerance or bool(timeline.cut(clip.end - tolerance, None))
-    return found if ends_inside else replace(found, seconds=timeline.end)
+    return found if ends_inside else replace(found, seconds=timeline.end, length=length)
 
 
 def _with_first_frame(clips: Sequence[Clip], found: list[ProbedClip], video: VideoFile) -> list[ProbedClip]:
