@@ -259,6 +259,8 @@ def _row(clip: ListedClip, view: ListedView, spec: FeatureSpec, exact: bool) -> 
             stored = np.ascontiguousarray(features, np.dtype(spec.dtype).newbyteorder("<"))
         if not np.isfinite(stored).all():
             raise BadFile(f"features that are not finite as {spec.dtype}; use --dtype float32")
+        if 0 < np.abs(features).max() < np.finfo(stored.dtype).smallest_normal:
+            raise BadFile(f"features that are all too close to 0 for {spec.dtype}; use --dtype float32")
     except BadFile as error:
         raise BadFile(f"{view.file}: {error}") from error
     except OSError as error:

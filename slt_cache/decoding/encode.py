@@ -11,6 +11,7 @@ from itertools import islice
 import torch
 
 from slt_cache.encoders.base import Frozen
+from slt_cache.encoders.frozen import VANISHED
 from slt_cache.encoders.packing import ClipTensors
 from slt_cache.encoders.packing import packed as packed_tensors
 from slt_cache.encoders.windows import Windows
@@ -20,17 +21,18 @@ from slt_cache.video.stream import UnreadableVideo
 
 
 class UnstorableFeatures(SltCacheError):
-    """Error of a clip whose features overflow the cache's data type: an infinite feature would become a fluent wrong
+    """Error of a clip whose features overflow the cache's data type, or vanish in it: they would become a fluent wrong
     sentence."""
 
-    def __init__(self, clip_id: str, dtype: str):
+    def __init__(self, clip_id: str, dtype: str, has_vanished: bool):
         self.clip_id = clip_id
-        self.reason = self.reason_for(dtype)
+        self.reason = self.reasons_for(dtype)[has_vanished]
         super().__init__(f"clip {clip_id!r}: {self.reason}. Try features.dtype=float32, or train the encoder again.")
 
     @staticmethod
-    def reason_for(dtype: str) -> str:
-        return f"its features are not finite in {dtype}"
+    def reasons_for(dtype: str) -> tuple[str, str]:
+        """Returns what is said of features that overflow, and of those that vanish."""
+        return f"its features are not finite in {dtype}", f"its features are all too close to 0 for {dtype}"
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,8 @@ def _fetch(result: _Result) -> EncodedClip | Unusable:
         return end
     features = features.cpu()
     if not torch.isfinite(features).all():
-        return UnstorableFeatures(end.clip.id, str(features.dtype).removeprefix("torch."))
+        dtype = str(features.dtype).removeprefix("torch.")
+        return UnstorableFeatures(end.clip.id, dtype, has_vanished=bool((features == VANISHED).all()))
     return EncodedClip(end, features)
 
 

@@ -1,6 +1,7 @@
 """Frozen visual encoder for inference: evaluation mode, batch norm fused into the convolutions, channels-last, no
 gradients. Knows no files."""
 
+import math
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any, Protocol
@@ -16,6 +17,9 @@ from slt_cache.errors import InputError
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PIXELS_AT_ONCE = {"cpu": 402_000, "cuda": 12_900_000}
 """Pixels per pass of the backbone, to fit the caches of a CPU or fill a GPU (8 and 257 frames of 224)."""
+
+VANISHED = -math.inf
+"""Value of all features of a clip that would be rounded to 0, or to few of their digits."""
 
 
 class Freezable(Protocol):
@@ -135,14 +139,17 @@ class FrozenEncoder:
     @torch.inference_mode()
     def clip_features(self, frame_features: torch.Tensor) -> torch.Tensor:
         """Computes the level's features of one whole clip, [N, C], rounded, from frame-wise ones, [N, backbone's
-        dim]."""
+        dim]. All are -inf (VANISHED) if none of them, unless all are 0, is a normal number of the type that they are
+        rounded to."""
         features, lengths = frame_features, torch.tensor([len(frame_features)], device=self.device)
         if self.level in ("sign", "hidden"):
             assert self._temporal is not None
             features = self._temporal(features, lengths)
         if self._translator is not None:
             features = self._translator.hidden(features, lengths)
-        return features.to(self.dtype)
+        largest = features.abs().amax()
+        is_lost = (largest > 0) & (largest < torch.finfo(self.dtype).smallest_normal)  # stays on the device
+        return features.to(self.dtype).masked_fill(is_lost, VANISHED)
 
     def black_features(self, steps: Iterable[int], size: int) -> dict[int, torch.Tensor]:
         """Computes the level's features, [N, C], on the CPU, of clips of N black frames of `size` x `size` pixels, for

@@ -131,8 +131,8 @@ class SplitWork:
     def any_readable(self, missing: Iterable[Failure], clips: Iterable[Clip]) -> bool:
         """Returns whether a previously unreadable clip is readable now. Clips that the cache cannot hold were
         readable."""
-        unstorable = UnstorableFeatures.reason_for(self.metadata.spec.dtype)
-        lost = {failure.clip_id for failure in missing if failure.reason != unstorable}
+        unstorable = UnstorableFeatures.reasons_for(self.metadata.spec.dtype)
+        lost = {failure.clip_id for failure in missing if failure.reason not in unstorable}
         workers = min(1, self.run.config.compute.workers)
         read_again = plain(clip for clip in clips if clip.id in lost)
         events = read_ahead(read_again, reader_of(self.encoder), workers)

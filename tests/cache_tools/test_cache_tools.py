@@ -307,7 +307,7 @@ def test_what_would_have_to_be_unpickled_is_refused_and_not_run(tmp_path: Path) 
 
 def test_each_bad_file_is_named_with_what_is_wrong_and_nothing_is_written(tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "x.h5"
-    made_elsewhere(folder, 13)
+    made_elsewhere(folder, 14)
     good = np.load(folder / "c0.npy")
     np.save(folder / "c1.npy", np.full((2, 8), np.nan, np.float32))
     np.save(folder / "c3.npy", np.zeros((2, 3, 8), np.float32))
@@ -317,6 +317,7 @@ def test_each_bad_file_is_named_with_what_is_wrong_and_nothing_is_written(tmp_pa
     np.save(folder / "c9.npy", np.full((2, 8), 1e6, np.float32))
     (folder / "c10.npy").write_bytes((folder / "c10.npy").read_bytes()[:-1])
     np.save(folder / "c12.npy", np.zeros((2, 8), complex))
+    np.save(folder / "c13.npy", np.full((2, 8), 6e-5, np.float32))
     arguments = ("cache", "import", folder, "--out", out, "--dtype", "float16")
     ran = slt_cache(*arguments)
     assert ran.code == 1
@@ -331,6 +332,7 @@ def test_each_bad_file_is_named_with_what_is_wrong_and_nothing_is_written(tmp_pa
         "c9": "not finite as float16; use --dtype float32",
         "c10": "cut off",
         "c12": "complex128",
+        "c13": "too close to 0 for float16; use --dtype float32",
     }
     assert reasons.keys() == expected.keys()
     for clip_id, reason in expected.items():

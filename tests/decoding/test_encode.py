@@ -253,6 +253,18 @@ def test_features_that_the_type_cannot_hold_cost_their_clip_alone(model: VisualT
     assert len(features_of(encode(frozen(model), all_events()))) == len(LENGTHS)
 
 
+@pytest.mark.parametrize(("factor", "reason"), [(1e-9, "its features are all too close to 0 for float16"), (0.0, None)])
+def test_features_that_vanish_in_the_type_are_not_stored(
+    model: VisualTranslator, factor: float, reason: str | None
+) -> None:
+    with torch.no_grad():
+        model.encoder.temporal.norm.weight.mul_(factor)
+        model.encoder.temporal.norm.bias.mul_(factor)
+    found = list(encode(frozen(model, dtype="float16"), all_events()))
+    assert [None if isinstance(clip, EncodedClip) else clip.reason for clip in found] == [reason] * len(LENGTHS)
+    assert len(features_of(encode(frozen(model), all_events()))) == len(LENGTHS)
+
+
 def test_translation_stops_at_the_first_clip_without_features(model: VisualTranslator) -> None:
     clips = usable(encode(frozen(model), [*events_of(0, 7), unreadable(9), *events_of(3, 12)]))
     assert next(clips).end.clip.id == "0"
