@@ -55,7 +55,7 @@ class LlmTrainingConfig(OptimizerConfig):
     stream_fusion: Literal["channels", "time"] = "channels"
     """Fusion of several streams of features. channels: the adapters' outputs are summed at each time step; a stream of
     another length is first resampled to the length of the first stream, by linear interpolation. time: the streams
-    follow each other, each marked by a learned embedding."""
+    follow each other, each marked by a learned embedding. Each stream has a learned weight, 1 at the start."""
     stream_dropout: Probability = 0.0
     """Fraction of the streams that are left out of a clip in training; at least one stays."""
     length_buckets: bool = True

@@ -22,6 +22,11 @@ Embedded = tuple[torch.Tensor, torch.Tensor]
 """Embeddings [B, N', D], with anything after the end of a clip, and the number of steps of each clip, int64 [B]."""
 
 
+GATE_SPEED = 100.0
+"""Factor of the logits of the streams' weights: a step of Adam at adapter_lr 1e-3 then changes a logit by 0.1, and a
+stream of noise is turned down before the translator learns it by heart."""
+
+
 class Adapter(nn.Module):
     """MLP with one hidden layer from visual space C to text space D: both VL-Adapter and LLM-Adapter."""
 
@@ -75,7 +80,11 @@ class Adapter(nn.Module):
 
 
 class StreamAdapter(nn.Module):
-    """An adapter for each of several streams, and their fusion over channels or time (llm_training.stream_fusion)."""
+    """An adapter and a learned weight for each of several streams, and their fusion over channels or time
+    (llm_training.stream_fusion)."""
+
+    added = ("gates",)
+    """Parameters that older files lack."""
 
     def __init__(
         self,
@@ -96,6 +105,8 @@ class StreamAdapter(nn.Module):
         self.stride = 1 if temporal is None else temporal.stride
         self.places = nn.Parameter(torch.zeros(len(dims), dim_out)) if fusion == TIME else None
         """Embedding of each stream; None if they are fused over channels."""
+        self.gates = nn.Parameter(torch.zeros(len(dims)))
+        """Logits of the streams' weights, divided by GATE_SPEED."""
         self.without: frozenset[int] = frozenset()
         """Streams that are left out, as if a clip had none (`eval --without`)."""
 
@@ -132,23 +143,29 @@ class StreamAdapter(nn.Module):
         return (self._summed if self.places is None else self._joined)(parts, lengths, present)
 
     @property
+    def weights(self) -> torch.Tensor:
+        """Weights of the streams, [S], learned, from 0 to 2, 1 at the start."""
+        return 2 * torch.sigmoid(GATE_SPEED * self.gates)
+
+    @property
     def _adapters(self) -> list[Adapter]:
         return [one for one in self.streams if isinstance(one, Adapter)]
 
     def _summed(self, parts: Sequence[torch.Tensor], lengths: torch.Tensor, present: torch.Tensor) -> Embedded:
         first = lengths[:, 0]
+        weights = present * self.weights  # [B, S]
         embedded = [
-            stream.embed(resampled(part, lengths[:, place], first), first)[0] * present[:, place, None, None]
+            stream.embed(resampled(part, lengths[:, place], first), first)[0] * weights[:, place, None, None]
             for place, (stream, part) in enumerate(zip(self._adapters, parts, strict=True))
         ]
         return torch.stack(embedded).sum(0), fused_steps(first, self.stride, CHANNELS)
 
     def _joined(self, parts: Sequence[torch.Tensor], lengths: torch.Tensor, present: torch.Tensor) -> Embedded:
         assert self.places is not None
-        embedded, masks = [], []
+        embedded, masks, weights = [], [], self.weights
         for place, (stream, part) in enumerate(zip(self._adapters, parts, strict=True)):
             embeds, steps = stream.embed(part[:, : int(lengths[:, place].max())], lengths[:, place])
-            embedded.append(embeds + self.places[place])
+            embedded.append(embeds * weights[place] + self.places[place])
             masks.append(step_mask(steps) & present[:, place, None])
         mask = torch.cat(masks, 1)  # [B, sum N'], with gaps: an LLM that counts positions must see none
         steps = mask.sum(1)

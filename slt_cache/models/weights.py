@@ -25,11 +25,12 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Loads the tensors of a file into a model. A tied tensor, such as the word embedding, is in the file under one of
-    its names. Raises InputError for a damaged file, or one of another model."""
-    tensors, own = read_tensors(path), model.state_dict(keep_vars=True)
+    its names. Those that the model names as `added` later stay as they are if the file lacks them. Raises InputError
+    for a damaged file, or one of another model."""
+    tensors, own, added = read_tensors(path), model.state_dict(keep_vars=True), getattr(model, "added", ())
     found = {id(own[name]) for name in tensors if name in own}
     wrong = {
-        "lacks": [name for name, tensor in own.items() if id(tensor) not in found],
+        "lacks": [name for name, tensor in own.items() if id(tensor) not in found and name not in added],
         "has the unknown": sorted(tensors.keys() - own.keys()),
         "has a different shape or type for": [
             name

@@ -1,9 +1,11 @@
 """Adapters with a temporal module, and of several streams: what a clip gives alone it gives in every batch."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -11,8 +13,10 @@ from slt_cache.config import TemporalConfig
 from slt_cache.decoding.attention import word_attentions
 from slt_cache.encoders.packing import packed
 from slt_cache.encoders.temporal import LocalTemporalModule
+from slt_cache.errors import InputError
 from slt_cache.models.adapter import Adapter, StreamAdapter, spread
 from slt_cache.models.translators import SignTranslator
+from slt_cache.models.weights import load_weights
 from slt_cache.text.tokenizer import Tokenizer
 
 DIM = 12
@@ -158,6 +162,32 @@ def test_channels_are_the_sum_over_streams_at_the_length_of_the_first() -> None:
 def batched(clips: list[tuple[torch.Tensor, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
     features, lengths = packed(clips)
     return pad_sequence(list(features.split(lengths.amax(1).tolist())), batch_first=True), lengths
+
+
+@pytest.mark.parametrize("noise", [0, 1])
+def test_a_stream_of_noise_is_turned_down_wherever_it_stands(noise: int) -> None:
+    torch.manual_seed(1)
+    teacher, adapter = Adapter(8, 16), StreamAdapter((8, 8), 16, fusion="channels")
+    optimizer, lengths = torch.optim.Adam(adapter.parameters(), lr=1e-3), torch.full((64, 2), 5)
+    for _ in range(200):
+        streams = torch.randn(2, 64, 5, 8)
+        with torch.no_grad():
+            wanted = teacher(streams[1 - noise])
+        optimizer.zero_grad()
+        (adapter.embed(torch.cat([*streams], -1), lengths)[0] - wanted).square().mean().backward()
+        optimizer.step()
+    assert adapter.weights[noise] < adapter.weights[1 - noise] / 2
+
+
+def test_an_adapter_saved_before_streams_had_weights_loads_with_equal_ones(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    saved, loaded = StreamAdapter((3, 4), 6, fusion="channels"), StreamAdapter((3, 4), 6, fusion="channels")
+    save_file({name: one for name, one in saved.state_dict().items() if name != "gates"}, tmp_path / "adapter")
+    load_weights(loaded, tmp_path / "adapter")
+    assert all(torch.equal(one, saved.state_dict()[name]) for name, one in loaded.state_dict().items())
+    assert loaded.weights.tolist() == [1, 1]
+    with pytest.raises(InputError, match="has the unknown"):
+        load_weights(Adapter(3, 6), tmp_path / "adapter")
 
 
 @FUSED
