@@ -16,6 +16,7 @@ from slt_cache.batches.worker_errors import require_shared_memory
 from slt_cache.children import belong_to, starting
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
+from slt_cache.progress import progress_steps
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.video.frame_cache import FrameCache
 from slt_cache.video.frames import open_frames, read_kept_frames
@@ -107,7 +108,12 @@ class ClipBatch:
 
 def frame_counts(clips: Sequence[Clip], video: VideoConfig) -> list[int]:
     """Returns T of each clip. Raises UnreadableVideo."""
-    return [open_frames(clip, 1, fps=video.fps).num_frames for clip in clips]
+    counts = []
+    with progress_steps("reading the lengths of clips", len(clips), "clip") as show:
+        for clip in clips:
+            counts.append(open_frames(clip, 1, fps=video.fps).num_frames)
+            show()
+    return counts
 
 
 class ClipCollator:

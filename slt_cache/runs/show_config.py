@@ -57,7 +57,8 @@ def show_config(run: Run, part: str | None = None) -> ShownConfig:
         for one in settings
     ]
     off = {one.name for one in shown if one.value is None}
-    there = [one for one in shown if not isinstance(one.value, dict) and one.name.rpartition(".")[0] not in off]
+    sections = {one.name.rpartition(".")[0] for one in shown} - off
+    there = [one for one in shown if one.name not in sections and one.name.rpartition(".")[0] not in off]
     return ShownConfig(run.folder, there)
 
 

@@ -25,8 +25,12 @@ from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_small
+from slt_cache.models.time_masks import TimeMasks
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
+from slt_cache.training.objectives.base import Setup
+from slt_cache.training.objectives.model import with_objectives
+from slt_cache.training.objectives.registry import OBJECTIVES
 from slt_cache.training.step import TrainStep
 from slt_cache.training.sync import MicroBatches
 from slt_cache.training.task import TrainerOptions
@@ -101,7 +105,7 @@ def from_cache(model: SignTranslator, tokenizer: Tokenizer) -> tuple[Any, Any]:
     return FromCacheTask("stage 2", model, loader, **rates, evaluate=dict, save_best=nothing), batch
 
 
-def from_pixels(model: VisualTranslator, tokenizer: Tokenizer) -> tuple[Any, Any]:
+def from_pixels(model: Any, tokenizer: Tokenizer) -> tuple[Any, Any]:
     batch = ClipBatch(("a", "b", "c"), frames_of(sum(LENGTHS)), torch.tensor(LENGTHS), targets_of(tokenizer))
     loader: Any = [batch]
     return FromPixelsTask("stage 1", model, loader, lambda: sgd(model.parameters()), dict, nothing), batch
@@ -127,7 +131,7 @@ def updated(make: Callable[[], tuple[Any, Any]], device: torch.device, folder: P
         train_step = TrainStep(task, options)
     torch.manual_seed(4)
     model.train()
-    group = MicroBatches([batch], batch.targets.tokens, save=False)
+    group = MicroBatches([batch], batch.targets.tokens, save=False, clips=batch.targets.clips)
     train_step(group, {})
     told = train_step(group, task.last_layers())
     assert all(weight.device == device for weight in model.parameters())
@@ -190,6 +194,18 @@ def test_the_visual_encoder_learns_on_the_device(
         model = visual_of(llms["light-t"])
         model.encoder.checkpointing, model.encoder.chunk_frames = checkpointing, chunk_frames
         return from_pixels(model, llms["light-t"][1])
+
+    assert_updates_agree(make, tmp_path)
+
+
+def test_further_terms_of_the_loss_learn_on_the_device(llms: dict[str, tuple[Any, Tokenizer]], tmp_path: Path) -> None:
+    tokenizer = llms["light-t"][1]
+
+    def make() -> tuple[Any, Any]:
+        model = visual_of(llms["light-t"])
+        model.translator.time_masks = TimeMasks(2, 3)
+        setup = Setup(model.translator.kind.width, tokenizer, keep_every=4)
+        return from_pixels(with_objectives(model, (*OBJECTIVES,), {"signcl": 1e-4}, setup), tokenizer)
 
     assert_updates_agree(make, tmp_path)
 

@@ -54,3 +54,11 @@ def test_a_part_that_is_switched_off_shows_none_of_its_settings(tmp_path: Path) 
     assert names - without >= {"llm.lora.r", "llm.lora.targets"}
     [metrics] = show_config(open_run(tmp_path / "new", "avatar"), "scoring.metrics").settings
     assert metrics.choices == tuple(METRICS) and not metrics.differs
+
+
+def test_weights_by_name_are_one_setting(tmp_path: Path) -> None:
+    overrides = ["visual_training.objective=signcl", "visual_training.objective_weights.signcl=0.1"]
+    (shown,) = show_config(open_run(tmp_path, "avatar", overrides), "visual_training.objective_weights").settings
+    assert (shown.value, shown.default, shown.differs) == ({"signcl": 0.1}, {}, True)
+    (usual,) = show_config(open_run(tmp_path, "avatar"), "visual_training.objective_weights").settings
+    assert not usual.differs

@@ -2,6 +2,8 @@
 
 import math
 import zlib
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,7 +40,7 @@ class Batch:
         """Tokens of the longest sentence."""
         self.same = everyone[self.own, None] == everyone
         """Bool [b, all]: other clips whose sentence is the same, which are no negatives."""
-        self.same[torch.arange(len(own)), self.own] = False
+        self.same[torch.arange(len(own), device=device), self.own] = False
 
     def mine(self, rows: torch.Tensor) -> torch.Tensor:
         """Returns the rows [b, ...] of this process's clips that count, of [B, ...]."""
@@ -54,6 +56,12 @@ class Batch:
     def contrast(self, similarities: torch.Tensor) -> torch.Tensor:
         """Returns InfoNCE, summed over this process's clips, for their scaled similarities to all, [b, all]."""
         return F.cross_entropy(similarities.masked_fill(self.same, -math.inf), self.own, reduction="sum")
+
+
+def exact(device: torch.device) -> AbstractContextManager[Any]:
+    """Returns a context without mixed precision, in which similarities would be rounded."""
+    has_autocast = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if has_autocast else nullcontext()
 
 
 class Scale(nn.Module):

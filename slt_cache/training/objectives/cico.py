@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from slt_cache.training.objectives.across import TEMPERATURE, Batch, Scale
+from slt_cache.training.objectives.across import TEMPERATURE, Batch, Scale, exact
 from slt_cache.training.objectives.base import Objective, Seen, Setup
 
 
@@ -24,7 +24,7 @@ class FineGrained(Objective):
 
     def forward(self, seen: Seen) -> torch.Tensor:
         batch, steps, tokens = Batch(seen), self.video(seen.states), self.text(seen.text)
-        with torch.autocast(steps.device.type, enabled=False):
+        with exact(steps.device):
             video = batch.mine(_wide(F.normalize(steps.float(), dim=2), batch.steps))
             text = batch.mine(_wide(F.normalize(tokens.float(), dim=2), batch.tokens))
             of_video = batch.mine(_wide(seen.mask.float().unsqueeze(2), batch.steps))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from slt_cache.training.objectives.across import Batch, Scale
+from slt_cache.training.objectives.across import Batch, Scale, exact
 from slt_cache.training.objectives.base import Objective, Seen, Setup
 
 
@@ -28,7 +28,7 @@ class Contrastive(Objective):
                 pooled(self.text(seen.text), seen.sentences.mask),
             ),
         )
-        with torch.autocast(video.device.type, enabled=False):
+        with exact(video.device):
             video, text = batch.mine(video), batch.mine(text)
             to_text, to_video = video @ batch.all(text).T, text @ batch.all(video).T
             return (batch.contrast(self.scale(to_text)) + batch.contrast(self.scale(to_video))) / 2
