@@ -76,9 +76,9 @@ def grounding_lines(scores: dict[str, float], found: dict[str, Any]) -> list[str
     from slt_cache.metrics.registry import IN_SUMMARY, METRICS
 
     rows = {"video": scores, **found["scores"]}
-    lines = ["", f"{'grounding':<12}" + "".join(f"{METRICS[key].heading:>10}" for key in (*IN_SUMMARY, "chrf"))]
+    lines = ["", f"{'grounding':<12}" + "".join(f"{METRICS[key].heading:>12}" for key in (*IN_SUMMARY, "chrf"))]
     for name, row in rows.items():
-        lines.append(f"  {name:<10}" + "".join(f"{row[key]:10.2f}" for key in (*IN_SUMMARY, "chrf")))
+        lines.append(f"  {name:<10}" + "".join(f"{row[key]:12.2f}" for key in (*IN_SUMMARY, "chrf")))
     swap, spread = found["swap"], found["reliability"]
     share = "no clip has features of one with another sentence" if swap["share"] is None else f"{swap['share']:.1%}"
     lines += [

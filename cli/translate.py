@@ -55,6 +55,14 @@ def translate(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Read a file given as --camera at its own speed.")
     ] = False,
+    reliability: Annotated[
+        bool,
+        typer.Option(
+            "--reliability",
+            help="Show how much of each sentence the video decided, with a warning if that is little "
+            "(slt_cache/metrics/README.md).",
+        ),
+    ] = False,
     as_tsv: Annotated[
         bool,
         typer.Option(
@@ -81,12 +89,12 @@ def translate(
     if options.json and as_tsv:
         raise InputError("--json and --tsv: both print to stdout. Choose one.")
     _require_one_source(videos, camera, realtime)
-    translator = Translator(run_or_model(options, model, base, "translate"))
+    translator = Translator(run_or_model(options, model, base, "translate"), reliability)
     if camera is None:
         found = translator.translate(find_videos(videos or ()), nbest, window, quiet=False)
     else:
         found = live(translator, camera, LIVE_WINDOW if window is None else window, nbest, realtime)
-    columns = COLUMNS if camera is None else (*COLUMNS, "lag")
+    columns = (*COLUMNS, *["lag"] * (camera is not None), *["reliability"] * reliability)
     done: list[Translation] = []
     failed: list[Untranslated] = []
     if as_tsv:
@@ -151,7 +159,10 @@ def _span(one: "Translation | Untranslated") -> str:
 def _shown(one: "Translation") -> str:
     [best, *others] = zip(one.texts, one.scores, strict=True)
     how = f"score {best[1]:.2f}, {one.seconds:.2g} s" + ("" if one.lag is None else f", lag {one.lag:.1f} s")
+    how += "" if one.evidence is None else f", reliability {one.evidence.reliability:.2f}"
     lines = [f"{_named(one)}\t{best[0] or '(an empty sentence)'}\t({how})"]
+    if one.evidence is not None and one.evidence.warning:
+        lines.append(f"\twarning: {one.evidence.warning}")
     return "\n".join([*lines, *(f"\t{text}\t(score {score:.2f})" for text, score in others)])
 
 
@@ -159,11 +170,17 @@ def _table(one: "Translation") -> str:
     """Returns a line for each sentence, without the tabs and line ends of names and sentences, which would break it."""
     start, end = ("" if second is None else f"{second:.3f}" for second in (one.start, one.end))
     lag = [] if one.lag is None else [f"{one.lag:.3f}"]
+    best = [] if one.evidence is None else [f"{one.evidence.reliability:.4f}"]
     rows = [
-        (str(one.video), start, end, str(rank), text, f"{score:.4f}", f"{one.seconds:.3f}", *lag)
+        (str(one.video), start, end, str(rank), text, f"{score:.4f}", f"{one.seconds:.3f}", *lag, *_of_best(best, rank))
         for rank, (text, score) in enumerate(zip(one.texts, one.scores, strict=True), start=1)
     ]
     return "\n".join("\t".join(re.sub(r"[\t\r\n]", " ", field) for field in row) for row in rows)
+
+
+def _of_best(fields: list[str], rank: int) -> list[str]:
+    """Returns fields that only the best sentence has, empty for the others."""
+    return fields if rank == 1 else [""] * len(fields)
 
 
 def _to_json(one: "Translation") -> dict[str, Any]:
@@ -177,6 +194,7 @@ def _to_json(one: "Translation") -> dict[str, Any]:
         "frames": one.frames,
         "steps_left_out": one.steps_left_out,
         **({} if one.lag is None else {"lag": round(one.lag, 3)}),
+        **({} if one.evidence is None else {"warning": one.evidence.warning, **one.evidence.to_json()}),
     }
 
 

@@ -106,8 +106,8 @@ def evaluate(
     _require_its_features(run, model, specs)
     if is_main_process():
         require_writable(run.evaluation)  # for the same reason
-    trained = _cached_split(run, "train", cache, specs, model) if grounding else None
-    cached = None if listed else _cached_split(run, split, cache, specs, model)
+    trained = cached_split(run, "train", cache, specs, model) if grounding else None
+    cached = None if listed else cached_split(run, split, cache, specs, model)
     translator.to(device)
     read: ClipSplit | None = cached
     if cached is not None:
@@ -189,7 +189,7 @@ def _end_to_end(run: Run, model: str) -> tuple[Path, str]:
     return run.folder / model / "best", run.command(MODELS[model].words)
 
 
-def _cached_split(run: Run, split: str, given: Caches | None, specs: Specs, model: str) -> CachedSplit | None:
+def cached_split(run: Run, split: str, given: Caches | None, specs: Specs, model: str) -> CachedSplit | None:
     """Returns the split in the cache, or in those of all streams; None if it has to be read from video. Raises
     InputError if its features differ from those the model was trained on."""
     if MODELS[model].own_encoder:

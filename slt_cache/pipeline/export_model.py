@@ -24,6 +24,7 @@ from slt_cache.models.saved import read_about, write_search, write_translator
 from slt_cache.models.saved_lora import BASE_WEIGHTS, IDS_FILE, LORA_FOLDER, lora_base
 from slt_cache.pipeline.encoder import encoders_of, run_with_encoder
 from slt_cache.pipeline.model_folder import OF_NAMED_ENCODER, SECTIONS, SETTINGS_FILE, encoder_folders
+from slt_cache.pipeline.reliability import write_blank
 from slt_cache.reading import read_object
 from slt_cache.runs.llm_folders import trimmed_ids
 from slt_cache.runs.run import Run
@@ -73,6 +74,7 @@ def export_model(run: Run, out: Path, model: str = "llm", with_base: bool = True
     with replacing(out) as folder:
         source.write(folder)
         outside = _write_encoders(folder, run, source)
+        write_blank(folder, run, specs_of(source.record.settings), model)
         write_search(folder, run.config.generation.model_dump(mode="json"))
         decoder_only = not read_object(folder / "config.json").get("is_encoder_decoder", False)
         licences = {name: encoder.licence for name, encoder in source.encoders.items()}

@@ -17,8 +17,10 @@ from slt_cache.decoding.search import Hypothesis, decode, truncation_notice
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
 from slt_cache.features.spec import by_name
+from slt_cache.metrics.grounding import SentenceEvidence
 from slt_cache.pipeline.encoder import encoders_of, frozen_encoder, reader_of
 from slt_cache.pipeline.model_folder import WholeModel, read_model_folder
+from slt_cache.pipeline.reliability import evidence_reader
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run, open_run
 from slt_cache.video.chunks import ChunkReader, plain
@@ -51,6 +53,8 @@ class Translation:
     """End of the window in seconds; the end of the video for the last one. None for a whole video."""
     lag: float | None = None
     """Seconds from the arrival of the last frame of a live video's window to its sentence; None for other videos."""
+    evidence: SentenceEvidence | None = None
+    """How much of the best sentence the video decided; None unless asked for."""
 
     @property
     def text(self) -> str:
@@ -74,9 +78,10 @@ class Untranslated:
 class Translator:
     """Translator of videos, loaded once: `Translator.from_pretrained("model").translate("clip.mp4").text`."""
 
-    def __init__(self, source: Run | WholeModel):
-        """Loads both stages of a run, or takes those of a model folder. Raises InputError if the run is not trained, or
-        its stages do not match."""
+    def __init__(self, source: Run | WholeModel, reliability: bool = False):
+        """Loads both stages of a run, or takes those of a model folder. With `reliability` each translation has its
+        evidence. Raises InputError if the run is not trained, or its stages do not match; and with `reliability`, if
+        there is no mean of the training's features."""
         model = source if isinstance(source, WholeModel) else _stages_of(source)
         self.generation: GenerationConfig = model.config.generation
         compute: ComputeConfig = model.config.compute
@@ -89,11 +94,12 @@ class Translator:
         self.readers = [reader_of(one) for one in encoders]
         self.reader, *_ = self.readers
         self.workers = compute.workers
+        self._evidence = evidence_reader(source, model) if reliability else None
 
     @classmethod
-    def from_run(cls, folder: str | Path, device: str | None = None) -> "Translator":
+    def from_run(cls, folder: str | Path, device: str | None = None, reliability: bool = False) -> "Translator":
         """Loads a run folder; `device` (auto, cpu, cuda, cuda:1, mps) replaces the run's own."""
-        return cls(open_run(Path(folder), None, device=device))
+        return cls(open_run(Path(folder), None, device=device), reliability)
 
     @classmethod
     def from_pretrained(
@@ -102,12 +108,13 @@ class Translator:
         device: str | None = None,
         base: str | Path | None = None,
         settings: Sequence[str] = (),
+        reliability: bool = False,
     ) -> "Translator":
         """Loads a folder that `export-model` wrote, by its path or hub name, without the run; `device` is auto, cpu,
         cuda, cuda:1 or mps. `base` is the LLM that LoRA adapts, if the folder names it and does not hold it.
         `settings` are those of `translate --set`, such as encoder.python=pose/bin/python. Raises InputError if the
         folder is damaged, or of another kind, or if what it does not hold is missing."""
-        return cls(read_model_folder(name, settings, device, base))
+        return cls(read_model_folder(name, settings, device, base), reliability)
 
     def __call__(self, video: str | Path, nbest: int = 1) -> Translation:
         """Translates one video. Raises InputError if it cannot be read, or for more sentences than beams."""
@@ -203,13 +210,20 @@ class Translator:
         if notice is not None:
             log(f"{notice}. Short windows are read completely: --window SECONDS.")
         a_frame = (time.monotonic() - begun) / max(1, sum(clip.end.num_frames for clip in good))
-        best = iter(hypotheses)
+        best = iter(zip(hypotheses, self._evidence_of(good, hypotheses), strict=True))
         return [
-            _translation(clip, next(best), found.end.num_frames, a_frame)
+            _translation(clip, *next(best), found.end.num_frames, a_frame)
             if isinstance(found, EncodedClip)
             else Untranslated(clip.video, found.reason, clip.start, clip.end)
             for clip, found in batch
         ]
+
+    def _evidence_of(
+        self, clips: Sequence[EncodedClip], hypotheses: Sequence[Hypothesis]
+    ) -> Sequence[SentenceEvidence | None]:
+        if self._evidence is None:
+            return [None] * len(clips)
+        return self._evidence.evidence([one.streams for one in clips], [one.texts[0] for one in hypotheses])
 
 
 _Job = tuple[Clip, UnreadableVideo | None]
@@ -217,9 +231,12 @@ _Job = tuple[Clip, UnreadableVideo | None]
 _Read = tuple[Clip, EncodedClip | Unusable]
 
 
-def _translation(clip: Clip, best: Hypothesis, frames: int, seconds_a_frame: float) -> Translation:
-    seconds = seconds_a_frame * frames
-    return Translation(clip.video, best.texts, best.scores, best.steps_left_out, seconds, frames, clip.start, clip.end)
+def _translation(
+    clip: Clip, best: Hypothesis, evidence: SentenceEvidence | None, frames: int, seconds_a_frame: float
+) -> Translation:
+    span, seconds = (clip.start, clip.end), seconds_a_frame * frames
+    found = (best.texts, best.scores, best.steps_left_out, seconds, frames)
+    return Translation(clip.video, *found, *span, evidence=evidence)
 
 
 def _stages_of(run: Run) -> WholeModel:

@@ -20,7 +20,7 @@ from slt_cache.files import write_text
 from slt_cache.metrics.registry import METRICS
 from slt_cache.pipeline.run_corpus import moved_corpus
 from slt_cache.progress import log, progress_steps
-from slt_cache.report.clip_rows import Clips, read_clips, with_pictures
+from slt_cache.report.clip_rows import Clips, read_clips, with_evidence, with_pictures
 from slt_cache.report.comparison import (
     SIGNIFICANT,
     Compared,
@@ -29,6 +29,7 @@ from slt_cache.report.comparison import (
     model_comparisons,
     run_comparisons,
 )
+from slt_cache.report.grounding import ShownGrounding, read_shown_grounding
 from slt_cache.report.lengths import read_lengths
 from slt_cache.report.strips import MOST_FRAMES
 from slt_cache.report.template import render
@@ -67,6 +68,9 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
     _, evaluations, trainings = found[0]
     manifest = read_manifest(run.manifest) if run.manifest.is_file() else []
     shown = read_clips(run, evaluations)
+    grounding = read_shown_grounding(run, shown[0]) if shown else None
+    if shown and isinstance(grounding, ShownGrounding):
+        shown = (shown[0], with_evidence(shown[1], grounding.of_clip))
     cache = _open_cache(run)
     page: dict[str, Any] = {
         "head": _head(run, manifest, evaluations, trainings),
@@ -81,6 +85,7 @@ def write_report(run: Run, others: Sequence[Run] = ()) -> Path:
         "norms": draw_norms(trainings),
         "lengths": read_lengths(cache, manifest, shown[0] if shown else None),
         "config": _config_text(run),
+        "grounding": grounding,
         "clips": shown[1] if shown else None,
     }
     if shown is not None:

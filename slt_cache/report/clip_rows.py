@@ -9,6 +9,7 @@ from markupsafe import Markup
 from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.features.file import CacheFile
+from slt_cache.metrics.grounding import SentenceEvidence
 from slt_cache.metrics.presets import PRESETS
 from slt_cache.progress import log, progress_counter
 from slt_cache.report.attention_maps import read_cross_attention
@@ -51,6 +52,8 @@ class Row:
     """N in the cache, else T' of the video."""
     picture: Markup = field(default_factory=Markup)
     """Filmstrip and attention."""
+    evidence: SentenceEvidence | None = None
+    """Evidence of the video for the hypothesis, if it was measured."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ class Clips:
     """Those of these clips whose videos cannot be read."""
     without_attention: str = ""
     """Sentence that explains why attention is missing, for all or for some clips; empty if it is complete."""
+
+    @property
+    def has_evidence(self) -> bool:
+        return any(row.evidence for row in self.rows)
 
     @property
     def has_pictures(self) -> bool:
@@ -149,6 +156,11 @@ def _ordered(scores: Sequence[float]) -> list[tuple[int, str]]:
         *((index, "worst") for index in reversed(worst)),
         *((index, "") for index in others),
     ]
+
+
+def with_evidence(clips: Clips, of_clip: Mapping[str, SentenceEvidence]) -> Clips:
+    """Adds the evidence of the video to the rows."""
+    return replace(clips, rows=[replace(row, evidence=of_clip.get(row.clip_id)) for row in clips.rows])
 
 
 def with_pictures(

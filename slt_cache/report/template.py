@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from slt_cache import __version__
 from slt_cache.colours import DARK, LIGHT, variables
+from slt_cache.report.shades import shade_of
 from slt_cache.runs.variants import MODELS
 
 
@@ -47,6 +48,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["css_colour_of"] = css_colour_of
+    environment.globals["shade_of"] = shade_of
     return environment
 
 

@@ -12,6 +12,7 @@ from slt_cache.corpora.manifest import write_manifest
 from slt_cache.grounding.alterations import ALTERATIONS
 from slt_cache.grounding.files import read_grounding
 from tests.conftest import write_video
+from tests.helpers.commands import slt_cache
 from tests.helpers.made_run import make_run
 from tests.helpers.tiny_run import succeed
 
@@ -141,3 +142,45 @@ def test_clips_with_one_sentence_are_not_swapped(run: Path) -> None:
     [file] = (run / "eval" / "lists").glob("grounding.one-*.jsonl")
     [clip] = read_grounding(file)
     assert clip.swapped_with is None and "swap" not in clip.altered
+
+
+def test_translate_says_what_eval_says_of_the_same_video(run: Path, measured: dict[str, Any]) -> None:
+    videos = [run / f"test-{place}.mp4" for place in range(3)]
+    ran = succeed("translate", *videos, "--run", run, "--reliability", "--json")
+    for one, row in zip(json.loads(ran.out)["translations"], lines(measured), strict=True):
+        assert one["text"] == row["hypothesis"]
+        assert one["reliability"] == pytest.approx(row["reliability"], abs=0.01)
+        assert [word["word"] for word in one["words"]] == [word["word"] for word in row["words"]]
+        drops = [word["drop"] for word in row["words"]]
+        assert [word["drop"] for word in one["words"]] == pytest.approx(drops, abs=1e-2)
+        assert bool(one["warning"]) == (one["reliability"] < 0.5)
+
+
+def test_a_model_folder_has_the_blank_step_of_its_run(run: Path, tmp_path: Path) -> None:
+    succeed("export-model", "--run", run, "--out", tmp_path / "model")
+    tables = [
+        succeed("translate", run / "test-1.mp4", *source, "--reliability", "--nbest", "2", "--tsv").out.splitlines()
+        for source in (("--run", run), ("--model", tmp_path / "model"))
+    ]
+    header, best, second = (line.split("\t") for line in tables[0])
+    assert header[-1] == "reliability"
+    assert 0 <= float(best[-1]) <= 1 and second[-1] == ""
+    assert tables[1][1].split("\t")[4:6] == best[4:6] and tables[1][1].split("\t")[-1] == best[-1]
+
+
+def test_little_evidence_is_a_plain_warning(run: Path) -> None:
+    out = succeed("translate", run / "test-0.mp4", "--run", run, "--reliability").out
+    assert "reliability 0." in out
+    assert "warning: the video decided 0 of 1 content words" in out  # of a model with random weights
+    assert "warning" not in succeed("translate", run / "test-0.mp4", "--run", run).out
+
+
+def test_without_features_of_training_clips_reliability_is_refused(run: Path, tmp_path: Path) -> None:
+    (run / "feats.h5").unlink()
+    ran = slt_cache("translate", run / "test-0.mp4", "--run", run, "--reliability")
+    assert ran.code == 2
+    assert "lacks the training clips" in ran.err and "extract-features --split train" in ran.err
+    said = succeed("export-model", "--run", run, "--out", tmp_path / "model").err
+    assert "the model folder will not say how reliable a sentence is" in said
+    ran = slt_cache("translate", run / "test-0.mp4", "--model", tmp_path / "model", "--reliability")
+    assert ran.code == 2 and "no blank step" in ran.err
