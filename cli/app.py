@@ -45,6 +45,12 @@ def app(
     max_waiting: Annotated[int, typer.Option("--max-waiting", min=1, help="Videos that may wait for their turn.")] = 16,
     model: ModelOption = None,
     base: BaseOption = None,
+    reliability: Annotated[
+        bool,
+        typer.Option(
+            "--reliability", help="Show how much of each sentence the video decided, with a warning if that is little."
+        ),
+    ] = False,
 ) -> None:
     """Show a trained run, or a folder of export-model, on a local web page: drop a video or record one, see its
     sentence and the frames that each word attends to.
@@ -58,4 +64,4 @@ def app(
     from slt_cache.app.serve import serve
 
     limits = Limits(max_megabytes, max_total_megabytes, max_seconds, max_megapixels, max_gigapixels, max_waiting)
-    serve(run_or_model(options, model, base, "app"), host, port, limits, allow_host or [])
+    serve(run_or_model(options, model, base, "app"), host, port, limits, allow_host or [], reliability)

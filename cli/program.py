@@ -21,6 +21,7 @@ from .endings import (
     noticing_ctrl_c,
 )
 from .eval import evaluate
+from .export_attention import export_attention
 from .export_model import export_model
 from .extract_features import extract_features
 from .help import Program
@@ -38,7 +39,7 @@ from .verify import verify
 PANELS = {
     "All at once": (demo,),
     "The pipeline, in this order": (prepare, train_visual, extract_features, train_llm, evaluate),
-    "Results": (translate, app, report, score, export_model),
+    "Results": (translate, app, report, score, export_model, export_attention),
     "Tools and comparisons": (verify, config, cache, llm, bench, reproduce, train_joint),
 }
 """Commands and groups of commands, by purpose, in the order in which --help lists them."""

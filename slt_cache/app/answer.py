@@ -99,9 +99,9 @@ def _limited(limits: Limits, reader: ChunkReader) -> LimitedReader:
 class Answerer:
     """A trained run or a model folder, loaded once, with limits on its input."""
 
-    def __init__(self, source: Run | WholeModel, limits: Limits):
-        """Loads the run. Raises InputError if it is not trained."""
-        self.translator = Translator(source)
+    def __init__(self, source: Run | WholeModel, limits: Limits, reliability: bool = False):
+        """Loads the run. Raises InputError if it is not trained, and like Translator."""
+        self.translator = Translator(source, reliability)
         self.nbest = self.translator.generation.num_beams
         self._limits = limits
 

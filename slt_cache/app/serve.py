@@ -33,13 +33,20 @@ QUIET = {
 }
 
 
-def serve(source: Run | WholeModel, host: str, port: int | None, limits: Limits, allowed: Sequence[str] = ()) -> None:
+def serve(
+    source: Run | WholeModel,
+    host: str,
+    port: int | None,
+    limits: Limits,
+    allowed: Sequence[str] = (),
+    reliability: bool = False,
+) -> None:
     """Serves until Ctrl-C or SIGTERM, which raise KeyboardInterrupt. `allowed` are names of the page in addition to
     `host` and those of this machine. Raises InputError without gradio or a trained run, and for a port in use."""
     _require_address(host, port)
     with _temporary_home() as home:
         page_module = _page_module()
-        answerer = Answerer(source, limits)
+        answerer = Answerer(source, limits, reliability)
         uploads = Uploads(home, limits.total_megabytes * MEGABYTE)
         clips = test_clips(source) if isinstance(source, Run) else []
         page = page_module.make_page(answerer, _title(source), clips, _is_of_drawn(source), limits, uploads)

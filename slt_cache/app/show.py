@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from slt_cache.app.answer import Answer
 from slt_cache.colours import INK
+from slt_cache.report.shades import shade_of
 from slt_cache.report.strips import draw_filmstrip, draw_weights, full_weight
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def show_answer(what: str, answer: Answer, reference: str = "") -> str:
         rate=found.frames / found.seconds,
         length=answer.length,
         cut=found.steps_left_out,
+        evidence=found.evidence,
+        shade_of=shade_of,
         film=answer.film,
         strip=strip,
         words=attention.words,

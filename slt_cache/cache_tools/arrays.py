@@ -1,34 +1,19 @@
-"""Files with the features of one clip, .npy or .pt: how they are named, written and read.
+"""Files with the features of one clip, .npy or .pt: how they are written and read.
 
 Nothing is unpickled: a .npy with objects is refused, and a .pt is loaded with `weights_only`. torch is imported for .pt
 only."""
 
-import hashlib
-import re
 import warnings
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 FORMATS = ("npy", "pt")
-MAX_NAME = 200
-"""Longest file name without suffix, in bytes; file systems allow 255."""
 
 
 class BadFile(Exception):
     """Raised for a file whose features cannot be used; the message is the reason, without the file name."""
-
-
-def stem_of(clip_id: str, view: int = 0) -> str:
-    """Returns the name of a clip's file without suffix: the percent-encoded id, followed by `.view1` etc. for its
-    views. Names are unique: a dot that looks like that of a view is encoded, too, and an id that is too long for a file
-    system is replaced by its SHA-256."""
-    name = re.sub(r"\.(?=view\d+$)", "%2E", quote(clip_id, safe=""))
-    if len(name) > MAX_NAME:
-        name = hashlib.sha256(clip_id.encode()).hexdigest()
-    return f"{name}.view{view}" if view else name
 
 
 def write_features(path: Path, features: np.ndarray) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slt_cache.advice import command
-from slt_cache.cache_tools.arrays import FORMATS, stem_of, write_features
+from slt_cache.cache_tools.arrays import FORMATS, write_features
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.clip_names import stem_of
 from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitMetadata
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing

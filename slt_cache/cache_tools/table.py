@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from slt_cache.cache_tools.arrays import FORMATS, read_features, stem_of
+from slt_cache.cache_tools.arrays import FORMATS, read_features
 from slt_cache.cache_tools.export import TABLE
 from slt_cache.corpora.characters import existing
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import own_path, read_rows, remarks, values_by_column
 from slt_cache.errors import InputError
+from slt_cache.features.clip_names import stem_of
 from slt_cache.features.layout import SOURCE, canonical
 
 REQUIRED_COLUMNS = ("id", "split", "text")

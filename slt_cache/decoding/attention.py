@@ -39,7 +39,6 @@ def word_attention(
     return word_attentions(translator, tokenizer, [features], [sentence])[0]
 
 
-@torch.no_grad()
 def word_attentions(
     translator: SignTranslator,
     tokenizer: Tokenizer,
@@ -54,19 +53,29 @@ def word_attentions(
     averaged over all heads and decoder layers: the layer that aligns best differs between LLMs and is unknown without
     alignments. Sentences are tokenized again, possibly differently than search segmented them, and truncated to the
     LLM's positions."""
-    translator.eval()
     ids = [tokenizer.encode(sentence)[: sentence_room(translator)] for sentence in sentences]
-    found: dict[int, WordAttention] = {}
-    order = sorted(range(len(sentences)), key=lambda clip: lengths_of(features[clip]))
+    attended = token_attentions(translator, tokenizer, features, ids, batch_size)
+    return [_of_words(tokenizer, one, weights) for one, weights in zip(ids, attended, strict=True)]
+
+
+@torch.no_grad()
+def token_attentions(
+    translator: SignTranslator,
+    tokenizer: Tokenizer,
+    features: Sequence[ClipArrays | ClipTensors],
+    ids: Sequence[list[int]],
+    batch_size: int = BATCH_SIZE,
+) -> list[np.ndarray]:
+    """Computes the attention of each token of many clips, like `word_attentions`: float32 [L, N] each."""
+    translator.eval()
+    found: dict[int, np.ndarray] = {}
+    order = sorted(range(len(ids)), key=lambda clip: lengths_of(features[clip]))
     with _eager(translator):
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
-            attended = _attended(
-                translator, tokenizer, [features[clip] for clip in batch], [ids[clip] for clip in batch]
-            )
-            for clip, weights in zip(batch, attended, strict=True):
-                found[clip] = _of_words(tokenizer, ids[clip], weights)
-    return [found[clip] for clip in range(len(sentences))]
+            clips = [features[clip] for clip in batch]
+            found |= zip(batch, _attended(translator, tokenizer, clips, [ids[clip] for clip in batch]), strict=True)
+    return [found[clip] for clip in range(len(ids))]
 
 
 def sentence_room(translator: SignTranslator) -> int | None:

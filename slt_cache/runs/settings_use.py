@@ -68,6 +68,7 @@ USED = {
     "train-llm unfrozen": (*_LLM, *PIXELS),
     "train-joint": (*_LLM, *PIXELS),
     "eval": ("features", *NAMED_ENCODER, *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),
+    "export-attention": ("features", "generation", "compute", "llm.language"),
     "translate": ("generation", "compute", "features.batch_frames", *NAMED_ENCODER),
     "export-model": ("generation", "features.batch_frames", *NAMED_ENCODER),
     "app": ("generation", "compute", "features.batch_frames", *NAMED_ENCODER),

@@ -206,3 +206,19 @@ def test_without_a_trained_run_the_error_says_what_makes_one(tmp_path: Path, mon
     assert ran.code == 2
     assert "slt-cache demo" in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+def test_reliability_is_shown_on_request_with_a_warning_where_the_video_decided_little(
+    answerer: Answerer, run: Run, clip: Clip
+) -> None:
+    assert answerer.of_clip(clip).translation.evidence is None
+    assert "Reliability" not in show_answer("clip", answerer.of_clip(clip))
+    measuring = Answerer(run, Limits(seconds=3.0), reliability=True)
+    found = measuring.of_clip(clip)
+    evidence = found.translation.evidence
+    assert evidence is not None
+    page = show_answer("clip", found)
+    assert f"Reliability {evidence.reliability:.2f}" in page
+    assert ("Little of this is from the video" in page) == (evidence.reliability < 0.5)
+    for word in evidence.words:
+        assert f"{word.text}</span>" in page

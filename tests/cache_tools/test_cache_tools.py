@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image, ImageColor
 
-from slt_cache.cache_tools.arrays import stem_of
 from slt_cache.cache_tools.inspect import show_clip
 from slt_cache.cache_tools.plots import draw_similarity
 from slt_cache.colours import LIGHT
 from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.clip_names import stem_of
 from slt_cache.features.layout import Failure
 from slt_cache.features.parts import ClipFeatures, Parts, content_of, parts_folder
 from slt_cache.features.spec import FeatureSpec

@@ -176,6 +176,7 @@ INTERRUPTED = [
     ("eval", STARTS_OVER),
     ("translate a.mp4", STARTS_OVER),
     ("export-model --out a", STARTS_OVER),
+    ("export-attention", RESUMES),
     ("score a b", STARTS_OVER),
     ("report", STARTS_OVER),
     ("app", "interrupted."),

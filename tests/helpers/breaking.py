@@ -74,6 +74,7 @@ COMMANDS = {
         "llm trim --name RUN/llm/pretrained/best --text RUN/manifest.tsv --out RUN/trimmed", ("trimmed",)
     ),
     "export-model": Command("export-model --run RUN --out RUN/model", ("model",)),
+    "export-attention": Command("export-attention --run RUN", ("attention",)),
     "llm merge": Command("llm merge --run RUN/lora --out RUN/without-lora", ("without-lora",)),
     "prepare tsv": Command(
         f"prepare tsv --root RUN/own --run RUN/corrected --config {TINY} --set llm.language=de_DE", ("corrected",)

@@ -9,13 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
-from slt_cache.cache_tools.arrays import MAX_NAME
 from slt_cache.cache_tools.table import ListedClip, ListedView
 from slt_cache.corpora.base import own_name
 from slt_cache.corpora.characters import nfc, normalized
 from slt_cache.corpora.official import without_breaks
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.features.clip_names import MAX_NAME
 from slt_cache.features.layout import canonical
 from slt_cache.progress import log
 

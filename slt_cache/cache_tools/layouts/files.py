@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slt_cache.cache_tools.arrays import read_features, stem_of
+from slt_cache.cache_tools.arrays import read_features
 from slt_cache.cache_tools.export import TABLE, require_writable
 from slt_cache.cache_tools.layouts.base import Asked, Listing, Texts, named, report_extra
 from slt_cache.cache_tools.layouts.labels import COLUMNS, find_labels, label_files
@@ -17,6 +17,7 @@ from slt_cache.corpora.base import own_name
 from slt_cache.corpora.characters import nfc
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.features.clip_names import stem_of
 
 SEPARATORS = "_-."
 """Characters that separate the stream from the id."""

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from slt_cache.cache_tools.arrays import BadFile, flat, load_pt, numpy_of, stem_of
+from slt_cache.cache_tools.arrays import BadFile, flat, load_pt, numpy_of
 from slt_cache.cache_tools.layouts.base import Asked, Clips, Listing, each_clip, own_id, splits_below
 from slt_cache.cache_tools.layouts.labels import find_labels
 from slt_cache.cache_tools.table import ListedView
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.features.clip_names import stem_of
 
 SIGN = "sign"
 

@@ -102,6 +102,19 @@ class DecoderOnly:
             rows.append(nn.functional.pad(onto, (0, steps - shown)))
         return torch.stack(rows)
 
+    def states(
+        self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Computes the last hidden states at the positions of the video, [B, N, D] with zeros after the end of a clip,
+        and at those of the tokens, [B, L, D]."""
+        length, steps = decoder_input_ids.shape[1], embeds.shape[1]
+        read = self._read(embeds, mask, decoder_input_ids, keep=1)
+        states = self.seq2seq(**read, use_cache=False, output_hidden_states=True).hidden_states[-1]  # [B, P + N + L, D]
+        seen = mask.bool()
+        # Padding is on the left of the video, so that its steps end where the decoder prefix begins.
+        video = states[:, -length - steps : -length][seen.flip(1)]
+        return pad(video, seen), states[:, -length:]
+
     def _read(self, embeds: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor, keep: int) -> dict[str, Any]:
         """Returns the arguments of the model's `forward` for the whole input and the logits of the last `keep`
         positions."""

@@ -80,3 +80,13 @@ class EncoderDecoder:
             output_attentions=True,
         ).cross_attentions  # per layer [B, heads, L, N]
         return torch.stack([layer.float().mean(1) for layer in layers]).mean(0)
+
+    def states(
+        self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Computes the last hidden states of the encoder, [B, N, D], and of the decoder, [B, L, D]."""
+        video = self.seq2seq.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        found = self.seq2seq.get_decoder()(
+            input_ids=decoder_input_ids, encoder_hidden_states=video, encoder_attention_mask=mask, use_cache=False
+        )
+        return video, found.last_hidden_state
