@@ -1,6 +1,7 @@
 """`eval --grounding`: what it writes and prints, from the cache and from video, for each kind of model."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -168,11 +169,13 @@ def test_a_model_folder_has_the_blank_step_of_its_run(run: Path, tmp_path: Path)
     assert tables[1][1].split("\t")[4:6] == best[4:6] and tables[1][1].split("\t")[-1] == best[-1]
 
 
-def test_little_evidence_is_a_plain_warning(run: Path) -> None:
-    out = succeed("translate", run / "test-0.mp4", "--run", run, "--reliability").out
-    assert "reliability 0." in out
-    assert "warning: the video decided 0 of 1 content words" in out  # of a model with random weights
-    assert "warning" not in succeed("translate", run / "test-0.mp4", "--run", run).out
+def test_little_evidence_is_a_plain_warning(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for least, warns in ((1.1, True), (0.0, False)):
+        monkeypatch.setattr("slt_cache.metrics.grounding.LITTLE", least)
+        out = succeed("translate", run / "test-0.mp4", "--run", run, "--reliability").out
+        assert re.search(r"s, reliability [01]\.\d\d\)", out)
+        assert bool(re.search(r"\twarning: the video decided \d+ of \d+ content words", out)) == warns
+    assert "reliability" not in succeed("translate", run / "test-0.mp4", "--run", run).out
 
 
 def test_without_features_of_training_clips_reliability_is_refused(run: Path, tmp_path: Path) -> None:
