@@ -1,7 +1,7 @@
 """Export of attention, evidence of the video and hidden states of a split as arrays, one file for each clip."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from slt_cache.runs.streams import Caches
 from slt_cache.runs.variants import MODELS
 
 AT_ONCE = 16
-"""Clips that are computed before any of them is written."""
+"""Clips of a block, which is computed before any of them is written."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def export_attention(
     reader = Reader(translator, tokenizer, blank, language_code(run.config))
     sentences = _sentences(run, reader, clips, model)
     _require_same(run, folder, clips, sentences, model)
-    missing = [place for place, clip_id in enumerate(clips.ids) if not _file(folder, clip_id).is_file()]
+    missing = {place for place, clip_id in enumerate(clips.ids) if not _file(folder, clip_id).is_file()}
     _write(reader, clips, sentences, folder, missing)
     return ExportedAttention(folder, split, len(clips), len(missing))
 
@@ -108,16 +108,22 @@ def _require_same(run: Run, folder: Path, clips: CachedSplit, sentences: Sequenc
     remove_abandoned(folder)
 
 
-def _write(reader: Reader, clips: CachedSplit, sentences: Sequence[str], folder: Path, missing: Sequence[int]) -> None:
+def _write(
+    reader: Reader, clips: CachedSplit, sentences: Sequence[str], folder: Path, missing: Collection[int]
+) -> None:
+    """Writes the files of the missing clips. Batches are those of a whole export, so that a resumed one has the same
+    bytes."""
     done = len(clips) - len(missing)
     with progress_counter("arrays", len(clips), done) as show:
-        for first in range(0, len(missing), AT_ONCE):
-            part = missing[first : first + AT_ONCE]
-            features = [clips.row(place * clips.views) for place in part]
-            for place, arrays in zip(
-                part, clip_arrays(reader, features, [sentences[one] for one in part]), strict=True
-            ):
+        for first in range(0, len(clips), AT_ONCE):
+            block = range(first, min(first + AT_ONCE, len(clips)))
+            here = [place for place in block if place in missing]
+            if not here:
+                continue
+            features = [clips.row(place * clips.views) for place in block]
+            found = clip_arrays(reader, features, [sentences[place] for place in block])
+            for place in here:
                 known = {"clip_id": clips.ids[place], "reference": clips.texts[place]}
-                write_arrays(_file(folder, clips.ids[place]), {**known, **arrays})
-            done += len(part)
+                write_arrays(_file(folder, clips.ids[place]), {**known, **found[place - first]})
+            done += len(here)
             show(done)
