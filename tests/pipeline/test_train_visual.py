@@ -70,3 +70,10 @@ def test_a_mistyped_setting_is_refused_before_the_corpus_is_drawn(tmp_path: Path
     with pytest.raises(InputError, match=said):
         train_visual(Run(tmp_path / "run", load_config("avatar", [setting])))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_terms_that_compare_clips_are_refused_for_batches_of_one_before_the_corpus_is_drawn(tmp_path: Path) -> None:
+    settings = ["visual_training.objective=cico", "visual_training.batch_size=1"]
+    with pytest.raises(InputError, match=r"visual_training.objective cico: compares the clips of a batch"):
+        train_visual(Run(tmp_path / "run", load_config("avatar", settings)))
+    assert list(tmp_path.iterdir()) == []
