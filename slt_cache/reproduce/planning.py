@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
+from slt_cache.errors import InputError
 from slt_cache.estimates.rates import DeviceRates, seconds_of
 from slt_cache.estimates.workload import Workload, workload_of
 from slt_cache.features.file import CacheFile
@@ -15,6 +16,7 @@ from slt_cache.progress import log
 from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
 from slt_cache.runs.eval_files import is_of_these_weights
+from slt_cache.runs.llm_folders import require_at_hand
 from slt_cache.runs.variants import BASELINE, MODELS, PRETRAINING, VISUAL
 
 
@@ -126,4 +128,8 @@ def _workload(steps: Sequence[Step], config: Config) -> Workload:
     workload = workload_of(run, [*manifests, steps[0].place.root / run.manifest.name])
     counts = ", ".join(f"{amount.clips:,} {split}" for split, amount in workload.splits.items())
     log(f"estimates for {counts} clips, {workload.source}")
+    try:
+        require_at_hand(run)
+    except InputError as error:  # a plan needs no more than its name
+        log(f"not at hand, so only the plan can be made: {error}")
     return workload

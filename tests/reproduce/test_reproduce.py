@@ -302,6 +302,13 @@ def test_bad_input_is_refused_before_anything_is_made(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_plan_says_that_its_llm_is_not_at_hand(tmp_path: Path, one_second_each: None) -> None:
+    words = ("--config", TINY, "--run", tmp_path / "r", "--set", "llm.name=org/nonsense", "--set", "llm.language=de_DE")
+    planned = slt_cache("reproduce", "table4", *words, "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "not at hand, so only the plan can be made: llm.name org/nonsense: neither a model folder" in planned.err
+
+
 def test_tables_are_made_once_and_other_settings_refused(tmp_path: Path, one_second_each: None) -> None:
     config = brief_config(tmp_path)
     words = ("reproduce", "table8", "--config", config, "--run", tmp_path / "r")
