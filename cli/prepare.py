@@ -44,6 +44,14 @@ def prepare(
     no_probe: Annotated[
         bool, typer.Option("--no-probe", help="tsv only: do not open the videos to find those that cannot be read.")
     ] = False,
+    find_signer: Annotated[
+        bool,
+        typer.Option(
+            "--find-signer",
+            help="Find the signer in each clip by MediaPipe, and read only that part of its frames: the manifest's "
+            "column box. The same as --set corpus.find_signer=true.",
+        ),
+    ] = False,
     shift: Annotated[
         float | None,
         typer.Option("--shift", help="Seconds to add to all times of caption files; default: corpus.shift, 0."),
@@ -65,7 +73,7 @@ def prepare(
     Example: slt-cache prepare phoenix14t --root PHOENIX-2014-T
     """
     from slt_cache.pipeline.prepare import prepare as prepare_run
-    from slt_cache.pipeline.probe import probe_clips
+    from slt_cache.pipeline.probe import find_signers, probe_clips
     from slt_cache.report.preparation import write_preparation
 
     named = corpus_named(corpus, "prepare")
@@ -74,11 +82,12 @@ def prepare(
         if value is not None and not named.has_captions:
             raise InputError(f"--{option} {value}: {corpus} has no caption files. Leave the option out.")
         own += [] if value is None else [f"corpus.{option}={json.dumps(value, ensure_ascii=False)}"]
+    own += ["corpus.find_signer=true"] if find_signer else []
     if root is not None:
         own.append(f"corpus.root={json.dumps(str(root.absolute()), ensure_ascii=False)}")  # --set reads YAML
     opened = replace(options, run=out or options.run).open_run(default=named.config, own=own, begins=True)
     require_used(opened, "prepare", saves=True)
-    done = prepare_run(opened, None if no_probe else probe_clips)
+    done = prepare_run(opened, None if no_probe else probe_clips, find_signers)
     page = write_preparation(opened, done)
     options.print(
         {

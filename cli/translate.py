@@ -1,5 +1,6 @@
 """`translate`."""
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,10 +9,14 @@ import typer
 
 from slt_cache.threads import NONE
 
-from .help import OUTPUT
+from .help import OUTPUT, one_of
 from .options import RUN_OPTIONS, BaseOption, ModelOption, Options, run_or_model, takes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slt_cache.corpora.base import Box
+    from slt_cache.corpora.write_cues import SubtitleFiles
     from slt_cache.pipeline.translate import Translation, Untranslated
 
 LIVE_WINDOW = 5.0
@@ -43,6 +48,33 @@ def translate(
             f"with --camera {LIVE_WINDOW:g}]",
         ),
     ] = None,
+    segment: Annotated[
+        str | None,
+        typer.Option(
+            "--segment",
+            metavar="auto|motion|pose",
+            help="Cut each video at the pauses of the signer, and translate each segment: auto finds them by the hands "
+            "if MediaPipe is there (encoder.python, or the encoder pose:mediapipe), else by the motion of the frames. "
+            "Together with --window, longer segments are split into windows. [default: no cuts]",
+            autocompletion=one_of("auto", "motion", "pose"),
+        ),
+    ] = None,
+    pause: Annotated[
+        float | None,
+        typer.Option("--pause", metavar="SECONDS", help="Shortest pause for --segment. [default: 0.4]"),
+    ] = None,
+    box: Annotated[
+        str | None,
+        typer.Option(
+            "--box",
+            metavar="X0,Y0,X1,Y1",
+            help="Read this part of the frames: left, top, right and bottom as shares of width and height, for a model "
+            "that was trained on frames cropped to the signer. [default: whole frames]",
+        ),
+    ] = None,
+    find_signer: Annotated[
+        bool, typer.Option("--find-signer", help="Find the signer in each video by MediaPipe, in place of --box.")
+    ] = False,
     camera: Annotated[
         str | None,
         typer.Option(
@@ -63,6 +95,20 @@ def translate(
             "(slt_cache/metrics/README.md).",
         ),
     ] = False,
+    srt: Annotated[
+        Path | None,
+        typer.Option(
+            "--srt",
+            metavar="OUT.srt",
+            help="Write the sentences with their times as SubRip subtitles; of several videos into a folder. Without "
+            "--segment and --window, a video is one subtitle. [default: no file]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    vtt: Annotated[
+        Path | None,
+        typer.Option("--vtt", metavar="OUT.vtt", help="The same as WebVTT. [default: no file]", rich_help_panel=OUTPUT),
+    ] = None,
     as_tsv: Annotated[
         bool,
         typer.Option(
@@ -81,38 +127,55 @@ def translate(
 
     Example: slt-cache translate clip.mp4 --nbest 3
     """
+    from slt_cache.corpora.write_cues import SubtitleFiles
     from slt_cache.errors import InputError
     from slt_cache.pipeline.live import live
     from slt_cache.pipeline.translate import Translation, Translator, Untranslated
     from slt_cache.video.paths import find_videos
+    from slt_cache.video.pauses import PAUSE
 
     if options.json and as_tsv:
         raise InputError("--json and --tsv: both print to stdout. Choose one.")
     _require_one_source(videos, camera, realtime)
+    _require_agreement(segment, pause, camera, box, find_signer)
+    part = None if box is None else _parsed(box)
+    paths = find_videos(videos or ()) if camera is None else [Path(camera)]
+    outputs = [(srt, ".srt"), (vtt, ".vtt")]
+    subtitles = [SubtitleFiles(out, suffix, paths) for out, suffix in outputs if out is not None]
     translator = Translator(run_or_model(options, model, base, "translate"), reliability)
     if camera is None:
-        found = translator.translate(find_videos(videos or ()), nbest, window, quiet=False)
+        whole = math.inf if subtitles and segment is None else None  # whole videos, with their times
+        longest, shortest = whole if window is None else window, PAUSE if pause is None else pause
+        found = translator.translate(paths, nbest, longest, False, segment, shortest, part, find_signer)
     else:
-        found = live(translator, camera, LIVE_WINDOW if window is None else window, nbest, realtime)
-    columns = (*COLUMNS, *["lag"] * (camera is not None), *["reliability"] * reliability)
+        found = live(translator, camera, LIVE_WINDOW if window is None else window, nbest, realtime, part)
     done: list[Translation] = []
     failed: list[Untranslated] = []
     if as_tsv:
-        typer.echo("\t".join(columns))
+        typer.echo("\t".join((*COLUMNS, *["lag"] * (camera is not None), *["reliability"] * reliability)))
     try:
         for one in found:
             if isinstance(one, Untranslated):
                 failed.append(one)
                 continue
             done.append(one)
-            if not options.json:
-                typer.echo(_table(one) if as_tsv else _shown(one))
-    finally:  # what is translated is printed even if a later video ends the command
+            _output(one, subtitles, None if options.json else _table if as_tsv else _shown)
+    finally:  # what is translated is printed and written even if a later video ends the command
         if options.json and (done or failed or camera is not None):
             options.print(
                 {"translations": [_to_json(one) for one in done], "failed": [_failure(one) for one in failed]}
             )
+        for files in subtitles:
+            files.save()
     _end(len(done), failed)
+
+
+def _output(one: "Translation", subtitles: "list[SubtitleFiles]", shown: "Callable[[Translation], str] | None") -> None:
+    """Adds a sentence to the subtitles, and prints it as `shown` says."""
+    for files in subtitles:
+        files.add(one.video, one.start or 0.0, one.end or 0.0, one.text)
+    if shown is not None:
+        typer.echo(shown(one))
 
 
 def _require_one_source(videos: list[Path] | None, camera: str | None, realtime: bool) -> None:
@@ -125,6 +188,31 @@ def _require_one_source(videos: list[Path] | None, camera: str | None, realtime:
         raise InputError("--realtime: for a file that stands in for a camera. Give it with --camera FILE.")
     if not videos and camera is None:
         raise InputError("no video: name files or folders, or a camera with --camera. See slt-cache translate --help")
+
+
+def _parsed(box: str) -> "Box":
+    from slt_cache.corpora.manifest import parsed_box
+    from slt_cache.errors import InputError
+
+    try:
+        return parsed_box(box)
+    except ValueError as error:
+        raise InputError(f"--{error}") from error
+
+
+def _require_agreement(
+    segment: str | None, pause: float | None, camera: str | None, box: str | None, find_signer: bool
+) -> None:
+    """Raises InputError for options that need each other, or exclude each other."""
+    from slt_cache.errors import InputError
+
+    if segment is not None and camera is not None:
+        raise InputError(f"--segment {segment}: live video is cut into windows. Omit the option, or --camera.")
+    if pause is not None and segment is None:
+        raise InputError(f"--pause {pause:g}: for --segment. Give it with --segment auto.")
+    if find_signer and (box is not None or camera is not None):
+        other = f"--box {box}" if box is not None else f"--camera {camera}"
+        raise InputError(f"--find-signer and {other} exclude each other. Omit one of them.")
 
 
 def _end(done: int, failed: "list[Untranslated]") -> None:

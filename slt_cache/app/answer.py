@@ -102,6 +102,7 @@ class Answerer:
     def __init__(self, source: Run | WholeModel, limits: Limits, reliability: bool = False):
         """Loads the run. Raises InputError if it is not trained, and like Translator."""
         self.translator = Translator(source, reliability)
+        self.translator.warn_of_boxes()
         self.nbest = self.translator.generation.num_beams
         self._limits = limits
 

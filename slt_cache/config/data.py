@@ -37,6 +37,9 @@ class CorpusConfig(Section):
     boxes: bool = True
     """openasl: read the part of a full video that shows the signer, as in bbox-v1.0.json; ready-made clips are cropped
     already."""
+    find_signer: bool = False
+    """Find the signer in each clip without a box, by MediaPipe (encoder.python), and read only this part of its frames,
+    which becomes its `box` in the manifest."""
     alignment: Literal["auto", "signing", "audio"] = "auto"
     """bobsl: subtitles aligned to the signing or to the audio. auto: to the signing if a programme has them."""
     sign_language: str | None = None

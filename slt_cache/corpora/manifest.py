@@ -149,13 +149,12 @@ def _clip_of_line(row: dict[str, str], path_of: Callable[[str], Path]) -> Clip:
         end=end,
         text=row["text"],
         signer=sys.intern(row.get("signer", "")),
-        box=_box(row.get("box", "").strip()),
+        box=parsed_box(value) if (value := row.get("box", "").strip()) else None,
     )
 
 
-def _box(value: str) -> Box | None:
-    if not value:
-        return None
+def parsed_box(value: str) -> Box:
+    """Returns a box as a manifest has it. Raises ValueError for anything else."""
     try:
         left, top, right, bottom = map(float, value.split(","))
     except ValueError:

@@ -21,7 +21,7 @@ from slt_cache.config import EncoderConfig, VideoConfig
 from slt_cache.encoders.base import NamedEncoder, UnreachableWeights
 from slt_cache.encoders.own_reader import OwnReader
 from slt_cache.errors import InputError
-from slt_cache.holistic.child import VERSION, NoMediaPipe, installed
+from slt_cache.holistic.child import NoMediaPipe, installed, missing
 
 _PARTS = ("shoulder", "elbow", "wrist", "pinky", "index", "thumb", "hip", "knee", "ankle", "heel", "foot_index")
 BODY = (
@@ -109,12 +109,7 @@ class NoPose(UnreachableWeights):
     own = (*UnreachableWeights.own, *PoseEncoder.unused, "precision")
 
     def __init__(self, python: str | None, why: NoMediaPipe):
-        which = "this program's own Python" if python is None else f"encoder.python {python}"
-        super().__init__(
-            f"encoder.name pose:mediapipe: {which} cannot run MediaPipe ({why}). Install it into an environment of its "
-            f"own (python3.12 -m venv pose && pose/bin/pip install mediapipe=={VERSION}; it needs Python 3.9 to 3.12), "
-            "and set encoder.python=pose/bin/python."
-        )
+        super().__init__(f"encoder.name pose:mediapipe: {missing(python, why)}")
 
 
 def load(which: str, config: EncoderConfig, video: VideoConfig) -> NamedEncoder:

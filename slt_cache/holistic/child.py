@@ -18,6 +18,7 @@ from typing import IO
 import numpy as np
 
 from slt_cache.children import end_program, ending, last_line, start_program
+from slt_cache.errors import InputError
 from slt_cache.holistic.program import GROUPS
 
 LANDMARKS = sum(count for _, count in GROUPS)
@@ -64,6 +65,25 @@ def installed(python: str | None) -> Installed:
         raise NoMediaPipe(str(error)) from error
     child.end()
     return child.installed
+
+
+def missing(python: str | None, why: NoMediaPipe) -> str:
+    """Returns the end of a message: why an interpreter cannot run MediaPipe, and what to install."""
+    which = "this program's own Python" if python is None else f"encoder.python {python}"
+    return (
+        f"{which} cannot run MediaPipe ({why}). Install it into an environment of its "
+        f"own (python3.12 -m venv pose && pose/bin/pip install mediapipe=={VERSION}; it needs Python 3.9 to 3.12), "
+        "and set encoder.python=pose/bin/python."
+    )
+
+
+def require_mediapipe(python: str | None, option: str) -> Installed:
+    """Returns the MediaPipe of an interpreter, of this process's own for None. Raises InputError, which says what to
+    install for the `option`."""
+    try:
+        return installed(python)
+    except NoMediaPipe as error:
+        raise InputError(f"{option}: {missing(python, error)}") from error
 
 
 def holistic(python: str | None) -> "Holistic":

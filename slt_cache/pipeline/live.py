@@ -8,8 +8,10 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from slt_cache.corpora.base import Box
+from slt_cache.decoding.parts import SHORTEST_WINDOW, Cuts
 from slt_cache.files import scratch_folder
-from slt_cache.pipeline.translate import SHORTEST_WINDOW, Translation, Translator, Untranslated
+from slt_cache.pipeline.translate import Translation, Translator, Untranslated
 from slt_cache.progress import log
 from slt_cache.video.camera import HAIR, Window, camera_windows, is_device, require_camera
 
@@ -21,16 +23,17 @@ CLOSING_SECONDS = 2.0
 
 
 def live(
-    translator: Translator, source: str, window: float, nbest: int = 1, paced: bool = False
+    translator: Translator, source: str, window: float, nbest: int = 1, paced: bool = False, box: Box | None = None
 ) -> Iterator[Translation | Untranslated]:
     """Yields the sentence of each window of this many seconds as soon as it can, with its lag: the seconds from the
     arrival of its last frame to the sentence. `source` is the number or path of a camera, a video file, which is read
-    at its own speed if `paced`, or `-` for standard input.
+    at its own speed if `paced`, or `-` for standard input. Of the frames the `box` is read.
 
     If a camera is faster than the translator, windows are skipped, which is said of each. What remains at the end is a
     window of its own, however short, since the sentence of the window before is out already; less than SHORTEST_WINDOW
     is only logged. Raises InputError for a source that is no video, and for invalid windows."""
-    translator.check(nbest, window)
+    translator.check(nbest)
+    cuts = Cuts(window, box=box)
     require_camera(source)
     translator.workers = 0  # the windows' files are our own, and a process for each would take time
     with scratch_folder() as folder, closing(_Reader(source, window, folder, paced)) as reader:
@@ -38,13 +41,15 @@ def live(
             if found.is_rest and found.start and (rest := found.end - found.start) < SHORTEST_WINDOW - HAIR:
                 log(f"{source}: its last {rest:.2f} s are not translated: they hold no movement")
                 continue
-            yield _translated(translator, found, Path(source), nbest)
+            yield _translated(translator, found, Path(source), nbest, cuts)
 
 
-def _translated(translator: Translator, found: Window, source: Path, nbest: int) -> Translation | Untranslated:
+def _translated(
+    translator: Translator, found: Window, source: Path, nbest: int, cuts: Cuts
+) -> Translation | Untranslated:
     if found.skipped:
         return Untranslated(source, "skipped: the camera is faster than the translator", found.start, found.end)
-    [one] = translator.translate([found.path], nbest, window=None)
+    [one] = translator.translate([found.path], nbest, box=cuts.box)
     found.path.unlink()
     if isinstance(one, Untranslated):
         return Untranslated(source, one.reason, found.start, found.end)

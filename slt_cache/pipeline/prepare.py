@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from slt_cache.corpora.source_files import have_changed, sources_sha256
 from slt_cache.corpora.statistics import Statistics, statistics_of
 from slt_cache.errors import InputError
 from slt_cache.hashes import PREPARATION_UNSIGNED, file_sha256, read_signed, write_signed
-from slt_cache.pipeline.run_corpus import Probe, ProbeClips, has_trained, read_corpus
+from slt_cache.pipeline.run_corpus import FindSigners, Probe, ProbeClips, has_trained, read_corpus
 from slt_cache.progress import log, log_waiting
 from slt_cache.runs.run import Run
 from slt_cache.runs.saved_settings import save_settings
@@ -68,21 +68,26 @@ class Preparation:
         return {kind: len(entries) for kind, entries in self.findings.items()}
 
 
-def prepare(run: Run, probe_clips: ProbeClips | None = None) -> Preparation:
+def prepare(run: Run, probe_clips: ProbeClips | None = None, find_signers: FindSigners | None = None) -> Preparation:
     """Writes the manifest of the run's corpus, and saves the settings."""
-    made = make_manifest(run, probe_clips, opens=True)
+    made = make_manifest(run, probe_clips, find_signers, opens=True)
     save_settings(run, "corpus")
     return made
 
 
-def make_manifest(run: Run, probe_clips: ProbeClips | None = None, opens: bool = False) -> Preparation:
-    """Writes the manifest of the run's corpus; `probe_clips` opens the videos if it is your own, and with `opens` those
-    of other corpora are opened to count hours. Raises InputError if there is nothing to read."""
+def make_manifest(
+    run: Run, probe_clips: ProbeClips | None = None, find_signers: FindSigners | None = None, opens: bool = False
+) -> Preparation:
+    """Writes the manifest of the run's corpus; `probe_clips` opens the videos if it is your own, `find_signers` those
+    in which the signer is to be found, and with `opens` those of other corpora are opened to count hours. Raises
+    InputError if there is nothing to read."""
     corpus = corpus_of(run.config)
     with kept_lengths(run.folder / LENGTHS_FILE):
         scan = read_corpus(run)
         if not scan.clips and not corpus.published:
             raise InputError(_no_clip(run.config.corpus, scan.problems))
+        if run.config.corpus.find_signer:
+            scan = _with_signers(run, scan, find_signers)
         probe = _probe(run, scan, probe_clips) if corpus.is_own and probe_clips is not None else None
         length_of = _seconds_of(corpus, scan, probe, opens)
     counts = count_by_split(scan.clips)
@@ -127,6 +132,13 @@ def make_manifest(run: Run, probe_clips: ProbeClips | None = None, opens: bool =
         seconds_of=length_of,
         statistics=statistics,
     )
+
+
+def _with_signers(run: Run, scan: CorpusScan, find_signers: FindSigners | None) -> CorpusScan:
+    if find_signers is None:  # a training, which may load no video code
+        raise InputError(f"corpus.find_signer: the signers are found by prepare. Run it: {_again(run)}")
+    clips, problems = find_signers(run, scan.clips)
+    return replace(scan, clips=clips, problems={**scan.problems, **problems})
 
 
 def _probe(run: Run, scan: CorpusScan, probe_clips: ProbeClips) -> Probe:

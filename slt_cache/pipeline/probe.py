@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from slt_cache.corpora.base import Clip
+from slt_cache.corpora.base import Clip, Problems
 from slt_cache.corpora.characters import is_there
 from slt_cache.distributed.processes import gather_object, is_main_process
 from slt_cache.errors import InputError
@@ -17,6 +17,7 @@ from slt_cache.pipeline.run_corpus import BadClip, Probe, absent_videos
 from slt_cache.progress import log, progress_bar
 from slt_cache.runs.run import Run
 from slt_cache.threads import available_cores
+from slt_cache.video.known_signers import with_signers
 from slt_cache.video.probing import ProbedClip, VideoToProbe, probe_video
 from slt_cache.video.subprocess import WorkerDied, map_in_subprocess
 
@@ -101,6 +102,11 @@ def probed_frames(folder: Path, fps: float) -> Callable[[Clip], int | None]:
 def probe_clips(run: Run, clips: Sequence[Clip]) -> Probe:
     """Opens the video of every clip like `probe`, with the settings and memory of a run."""
     return probe(run.folder, clips, run.config.video.fps)
+
+
+def find_signers(run: Run, clips: Sequence[Clip]) -> tuple[list[Clip], Problems]:
+    """Returns the clips with the boxes of their signers, like `with_signers`, with the settings and memory of a run."""
+    return with_signers(run.folder, clips, run.config.encoder.python, run.config.compute.workers)
 
 
 def _refusal(run: Run, clips: Sequence[Clip], bad: Sequence[BadClip], choice: str) -> InputError:

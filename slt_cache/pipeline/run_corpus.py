@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slt_cache.corpora.base import Clip, CorpusScan
+from slt_cache.corpora.base import Clip, CorpusScan, Problems
 from slt_cache.corpora.characters import is_there, those_there
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.corpora.same_sentences import shared_sentences
@@ -40,6 +40,9 @@ class Probe:
 
 ProbeClips = Callable[[Run, Sequence[Clip]], Probe]
 """Function that opens the videos of a run's clips."""
+
+FindSigners = Callable[[Run, Sequence[Clip]], tuple[list[Clip], Problems]]
+"""Function that returns a run's clips with the boxes of their signers, and those without a signer."""
 
 
 def read_corpus(run: Run) -> CorpusScan:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import overload
@@ -11,8 +10,9 @@ from typing import overload
 from slt_cache.advice import command
 from slt_cache.checkpoints.translator import load_llm
 from slt_cache.config import ComputeConfig, GenerationConfig
-from slt_cache.corpora.base import Clip
+from slt_cache.corpora.base import Box, Clip
 from slt_cache.decoding.encode import EncodedClip, Unusable, encode, joined, packed, usable
+from slt_cache.decoding.parts import Cuts, Job, cut
 from slt_cache.decoding.search import Hypothesis, decode, truncation_notice
 from slt_cache.device import pick_device
 from slt_cache.errors import InputError
@@ -24,13 +24,8 @@ from slt_cache.pipeline.reliability import evidence_reader
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.run import Run, open_run
 from slt_cache.video.chunks import ChunkReader, plain
+from slt_cache.video.pauses import PAUSE
 from slt_cache.video.reader_pool import read_ahead
-from slt_cache.video.stream import UnreadableVideo
-from slt_cache.video.subprocess import WorkerDied, map_in_subprocess
-from slt_cache.video.windows import windows
-
-SHORTEST_WINDOW = 0.1
-"""Seconds; a shorter window holds no movement."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +83,13 @@ class Translator:
         self.device = pick_device(compute.device)
         self.llm = model.llm
         self.llm.model.to(self.device)
-        frames, encoders = model.config.features.batch_frames, model.encoders.values()
-        pairs = zip(encoders, by_name(self.llm.specs).values(), strict=True)
+        frames, encoders, specs = model.config.features.batch_frames, model.encoders.values(), by_name(self.llm.specs)
+        pairs = zip(encoders, specs.values(), strict=True)
         self.encoder, *self._others = (frozen_encoder(one, spec, self.device, frames) for one, spec in pairs)
         self.readers = [reader_of(one) for one in encoders]
         self.reader, *_ = self.readers
+        self._encoders, self.python = tuple(encoders), model.config.encoder.python
+        self._is_boxed = any(spec.boxes for spec in specs.values())
         self.workers = compute.workers
         self._evidence = evidence_reader(source, model) if reliability else None
 
@@ -118,7 +115,7 @@ class Translator:
 
     def __call__(self, video: str | Path, nbest: int = 1) -> Translation:
         """Translates one video. Raises InputError if it cannot be read, or for more sentences than beams."""
-        [found] = self._translations([video], nbest, None, quiet=True)
+        [found] = self._translations([video], nbest, Cuts(), quiet=True)
         if isinstance(found, Untranslated):
             raise InputError(f"{found.video}: {found.reason}. Give a video file or a folder of png or jpg frames.")
         return found
@@ -127,7 +124,15 @@ class Translator:
     def translate(self, videos: str | Path, nbest: int = 1) -> Translation: ...  # type: ignore[overload-overlap]
     @overload
     def translate(
-        self, videos: Iterable[str | Path], nbest: int = 1, window: float | None = None, quiet: bool = True
+        self,
+        videos: str | Path | Iterable[str | Path],
+        nbest: int = 1,
+        window: float | None = None,
+        quiet: bool = True,
+        segment: str | None = None,
+        pause: float = PAUSE,
+        box: Box | None = None,
+        find_signer: bool = False,
     ) -> Iterator[Translation | Untranslated]: ...
     def translate(
         self,
@@ -135,23 +140,33 @@ class Translator:
         nbest: int = 1,
         window: float | None = None,
         quiet: bool = True,
+        segment: str | None = None,
+        pause: float = PAUSE,
+        box: Box | None = None,
+        find_signer: bool = False,
     ) -> Translation | Iterator[Translation | Untranslated]:
         """Translates one video, like a call. Of several it yields each video's sentence, or why there is none, in
-        order; with `window`, one per window of this many seconds. Videos are read ahead and decoded in batches; unless
-        `quiet`, a bar on stderr shows progress.
+        order; with `window`, one per window of this many seconds. With `segment`, videos are cut at the pauses of the
+        signer that last at least `pause` seconds, found by `motion` of the frames, by `pose`, or by what there is
+        (`auto`; see cli/README.md); `window` then is the longest segment. Of the frames the `box` is read, or with
+        `find_signer` that of the signer. Videos are read ahead and decoded in batches; unless `quiet`, a bar on stderr
+        shows progress.
 
-        Raises InputError for more sentences than beams, and for invalid windows."""
-        if isinstance(videos, str | Path) and window is None:
+        Raises InputError for more sentences than beams, and for invalid windows, segments and pauses."""
+        cuts = Cuts(window, segment, pause, box, find_signer)
+        if isinstance(videos, str | Path) and cuts == Cuts():
             return self(videos, nbest)
-        return self._translations([videos] if isinstance(videos, str | Path) else videos, nbest, window, quiet)
+        return self._translations([videos] if isinstance(videos, str | Path) else videos, nbest, cuts, quiet)
 
     def _translations(
-        self, videos: Iterable[str | Path], nbest: int, window: float | None, quiet: bool
+        self, videos: Iterable[str | Path], nbest: int, cuts: Cuts, quiet: bool
     ) -> Iterator[Translation | Untranslated]:
-        self.check(nbest, window)
-        clips = [Clip(path.name, "test", path, None, None, "") for path in map(Path, videos)]
-        jobs = [(clip, None) for clip in clips] if window is None else _split(clips, window, apart=self.workers > 0)
-        read, done, unit = self._read(jobs), 0, "video" if window is None else "window"
+        self.check(nbest)
+        if not cuts.find_signer and cuts.box is None:
+            self.warn_of_boxes()
+        clips = [Clip(path.name, "test", path, None, None, "", box=cuts.box) for path in map(Path, videos)]
+        jobs = cut(clips, cuts, self._encoders, self.python, self.workers, quiet)
+        read, done, unit = self._read(jobs), 0, cuts.unit
         while done < len(jobs):
             begun = time.monotonic()
             # The bar ends with each batch, so that the caller does not print sentences into it.
@@ -163,6 +178,15 @@ class Translator:
                 found = self._decoded(batch, nbest, begun)
             done += len(batch)
             yield from found
+
+    def warn_of_boxes(self) -> None:
+        """Warns, once, if the model was trained on frames that were cropped to the signer."""
+        if self._is_boxed:
+            log(
+                "warning: the model was trained on frames that were cropped to the signer's box; these are read whole. "
+                "Give the signer's box (--box x0,y0,x1,y1, shares of width and height), or find it (--find-signer)."
+            )
+        self._is_boxed = False
 
     def encoded(self, clip: Clip, limited: Callable[[ChunkReader], ChunkReader] | None = None) -> EncodedClip:
         """Returns the features of one clip, as `translate` computes them; `limited` returns another reader in place of
@@ -180,22 +204,20 @@ class Translator:
 
     def of_features(self, encoded: EncodedClip, nbest: int, begun: float) -> Translation:
         """Translates encoded features; `begun` is when reading them started (time.monotonic)."""
-        self.check(nbest, None)
+        self.check(nbest)
         clip = encoded.end.clip
         [found] = self._decoded([(clip, encoded)], nbest, begun)
         assert isinstance(found, Translation)
         return found
 
-    def check(self, nbest: int, window: float | None) -> None:
-        """Raises InputError for more sentences than beams, and for a window that is too short."""
+    def check(self, nbest: int) -> None:
+        """Raises InputError for more sentences than beams."""
         if nbest > self.generation.num_beams:
             raise InputError(
                 f"nbest {nbest}: there are only {self.generation.num_beams} beams. Increase generation.num_beams."
             )
-        if window is not None and not window >= SHORTEST_WINDOW:
-            raise InputError(f"window {window:g}: a window must have at least {SHORTEST_WINDOW:g} seconds.")
 
-    def _read(self, jobs: Sequence["_Job"]) -> Iterator["_Read"]:
+    def _read(self, jobs: Sequence[Job]) -> Iterator["_Read"]:
         """Yields each job's features, or why there are none, in order."""
         clips = [clip for clip, failure in jobs if failure is None]
         encoded = self._encode(clips, self.readers, min(self.workers, len(clips)))
@@ -226,8 +248,6 @@ class Translator:
         return self._evidence.evidence([one.streams for one in clips], [one.texts[0] for one in hypotheses])
 
 
-_Job = tuple[Clip, UnreadableVideo | None]
-"""Clip to read; or one known to be unreadable, with the reason."""
 _Read = tuple[Clip, EncodedClip | Unusable]
 
 
@@ -248,21 +268,3 @@ def _stages_of(run: Run) -> WholeModel:
         )
     llm = load_llm(run.llm / "best")
     return WholeModel(llm, encoders_of(run, llm.specs), run.config, run.folder)
-
-
-def _split(clips: Sequence[Clip], window: float, apart: bool) -> list[_Job]:
-    """Splits clips into windows. `apart` opens files in a separate process, as for reading."""
-    split = partial(_windows, window=window)
-    jobs: list[_Job] = []
-    for clip, found in zip(clips, map_in_subprocess(split, clips) if apart else map(split, clips), strict=True):
-        if isinstance(found, WorkerDied):
-            found = UnreadableVideo(clip.id, clip.video, str(found))
-        jobs += [(clip, found)] if isinstance(found, UnreadableVideo) else [(part, None) for part in found]
-    return jobs
-
-
-def _windows(clip: Clip, window: float) -> list[Clip] | UnreadableVideo:
-    try:
-        return windows(clip, window)
-    except UnreadableVideo as error:
-        return error

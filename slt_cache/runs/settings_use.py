@@ -49,7 +49,7 @@ _LLM = ("seed", "corpus", "features", *NAMED_ENCODER, "llm", "llm_pretraining", 
 PIXELS = ("video", "augmentation", "encoder")
 """Sections that say what an encoder sees."""
 USED = {
-    "prepare": ("corpus",),
+    "prepare": ("corpus", "encoder.python", "compute"),
     "train-visual": (
         "seed",
         "corpus",

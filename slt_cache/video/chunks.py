@@ -36,6 +36,8 @@ class ClipEnd:
     """Rate of these frames per second; 0 if unknown."""
     notes: tuple[str, ...] = ()
     """Warnings about a video that can be read."""
+    span: tuple[float, float] | None = None
+    """Seconds at which the video's frames begin and end; only of readers of movement."""
 
 
 Event = torch.Tensor | ClipEnd | UnreadableVideo

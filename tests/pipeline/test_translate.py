@@ -2,6 +2,7 @@
 
 import csv
 import faulthandler
+import html
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from slt_cache.corpora.base import Clip
+from slt_cache.corpora.cues import read_cues
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.pipeline.translate import Translation, Translator, Untranslated
 from slt_cache.video import subprocess
@@ -22,6 +24,7 @@ from slt_cache.video.paths import find_videos
 from slt_cache.video.stream import UnreadableVideo
 from slt_cache.video.windows import borders, windows
 from tests.helpers.commands import slt_cache
+from tests.helpers.joined import frames_of, joined
 from tests.helpers.tiny_run import succeed, train_tiny
 from tests.helpers.videos import Coding, encode, x264
 
@@ -217,13 +220,115 @@ def test_what_kills_or_hangs_the_cut_into_windows_costs_itself_alone(
 
     plain = list(translator.translate([clips[1]], window=0.5))
     monkeypatch.setattr(translator, "workers", 1)
-    monkeypatch.setattr("slt_cache.pipeline.translate.windows", cut)
+    monkeypatch.setattr("slt_cache.decoding.parts.windows", cut)
     monkeypatch.setattr(subprocess, "PATIENCE", 2)
     killed, *parts, hung, folder = translator.translate([*clips[:3], clips[0].parent], window=0.5)
     assert isinstance(killed, Untranslated) and killed.reason == "the decoder crashed on it twice (SIGSEGV)"
     assert isinstance(hung, Untranslated) and hung.reason == "the decoder gave no answer in 2 seconds"
     assert isinstance(folder, Untranslated) and "no frame rate" in folder.reason
     assert [(one.start, one.text) for one in parts] == [(one.start, one.text) for one in plain]
+
+
+@pytest.fixture(scope="module")
+def long(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path], list[tuple[float, float]]]:
+    """A video of ten clips with pauses of held frames, the clips, and their times."""
+    clips = sorted((run / "corpus" / "videos").glob("*.mp4"))[:10]
+    path = tmp_path_factory.mktemp("long") / "long.mkv"
+    return path, clips, joined(path, [frames_of(clip) for clip in clips], pause=20)
+
+
+def test_a_long_video_is_cut_at_its_pauses_into_the_sentences_of_its_clips(
+    run: Path, translator: Translator, long: tuple[Path, list[Path], list[tuple[float, float]]], tmp_path: Path
+) -> None:
+    path, clips, times = long
+    alone = list(translator.translate(clips))
+    outputs = ("--srt", tmp_path / "out.srt", "--vtt", tmp_path / "subtitles" / "out.vtt")
+    ran = succeed("translate", "--run", run, path, "--segment", "auto", *outputs, "--json")
+    found = json.loads(ran.out)["translations"]
+    assert [(one["start"], one["end"]) for one in found] == [pytest.approx(time, abs=0.3) for time in times]
+    assert [one["text"] for one in found] == [one.text for one in alone]
+    scores = [one.scores[0] for one in alone if isinstance(one, Translation)]
+    assert [one["nbest"][0]["score"] for one in found] == pytest.approx(scores, abs=0.05)
+    for written in (tmp_path / "out.srt", tmp_path / "subtitles" / "out.vtt"):
+        cues = read_cues(written, None, {})
+        assert [(cue.start, cue.end) for cue in cues] == [
+            pytest.approx((one["start"], one["end"]), abs=0.001) for one in found
+        ]
+        assert [html.unescape(cue.text) for cue in cues] == [one["text"] for one in found]
+
+
+def test_windows_and_whole_videos_become_subtitles_too(run: Path, clips: list[Path], tmp_path: Path) -> None:
+    succeed("translate", "--run", run, *clips[:2], "--window", "0.5", "--srt", tmp_path / "windows")
+    assert sorted(path.stem for path in (tmp_path / "windows").iterdir()) == sorted(clip.stem for clip in clips[:2])
+    cues = read_cues(tmp_path / "windows" / f"{clips[0].stem}.srt", None, {})
+    assert len(cues) >= 2 and [cue.start for cue in cues[:2]] == [0.0, 0.5]
+    ran = succeed("translate", "--run", run, clips[0], "--vtt", tmp_path / "a.vtt", "--json")
+    [one] = json.loads(ran.out)["translations"]
+    [cue] = read_cues(tmp_path / "a.vtt", None, {})
+    assert (cue.start, cue.end) == (0.0, one["frames"] / 25)
+
+
+def test_a_video_without_movement_has_no_segment_and_the_others_are_translated(
+    run: Path, translator: Translator, clips: list[Path], tmp_path: Path
+) -> None:
+    still, pictures = tmp_path / "still.mkv", as_frames(clips[0], tmp_path / "frames")
+    joined(still, [frames_of(clips[0])[:1]], pause=50)
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    found = list(translator.translate([still, clips[1], pictures, bad], segment="auto"))
+    assert [one.text is None for one in found] == [True, False, True, True]
+    reasons = [one.reason for one in found if isinstance(one, Untranslated)]
+    assert reasons[0].startswith("nothing moves in it")
+    assert "no frame rate" in reasons[1] and reasons[2].startswith("it cannot be read")
+    ran = slt_cache("translate", "--run", run, still, "--segment", "auto", "--srt", tmp_path / "a.srt")
+    assert ran.code == 2 and "nothing moves in it" in ran.err and not (tmp_path / "a.srt").exists()
+
+
+def test_a_box_of_the_frames_is_translated_like_frames_that_were_cropped_before(
+    run: Path, translator: Translator, clips: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = frames_of(clips[0])
+    for name, part in (("whole", frames), ("part", frames[:, 16:112, 32:96])):
+        joined(tmp_path / f"{name}.mkv", [part], 0)
+    [boxed] = translator.translate([tmp_path / "whole.mkv"], box=(0.25, 0.125, 0.75, 0.875))
+    cropped, whole = translator(tmp_path / "part.mkv"), translator(tmp_path / "whole.mkv")
+    assert isinstance(boxed, Translation)
+    assert boxed.scores == cropped.scores != whole.scores
+    ran = succeed("translate", "--run", run, tmp_path / "whole.mkv", "--box", "0.25,0.125,0.75,0.875", "--json")
+    assert json.loads(ran.out)["translations"][0]["nbest"][0]["score"] == pytest.approx(cropped.scores[0], abs=1e-4)
+    assert slt_cache("translate", "--run", run, clips[0], "--box", "0.5,0,0.2,1").code == 2
+    translator._is_boxed = True  # as of a model that was trained on cropped frames
+    capsys.readouterr()
+    list(translator.translate([clips[0]], box=(0, 0, 1, 1)))
+    assert not capsys.readouterr().err
+    list(translator.translate(clips[:2]))
+    assert capsys.readouterr().err.count("cropped to the signer's box; these are read whole. Give the") == 1
+
+
+def test_segments_longer_than_the_window_are_split(
+    translator: Translator, long: tuple[Path, list[Path], list[tuple[float, float]]]
+) -> None:
+    path, _, times = long
+    found = list(translator.translate([path], segment="motion", window=1.0))
+    assert len(found) > len(times)
+    assert {round(start, 2) for start, _ in times[1:]} <= {round(one.start or 0.0, 2) for one in found}
+    assert max((one.end or 0.0) - (one.start or 0.0) for one in found) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--segment", "silence"), "--segment silence: unknown. Use one of auto, motion, pose."),
+        (("--segment", "auto", "--pause", "0"), "at least 0.1 seconds"),
+        (("--pause", "1"), "Give it with --segment auto"),
+        (("--segment", "pose", "--set", "encoder.python=/nowhere/python"), "mediapipe=="),
+    ],
+)
+def test_segments_that_cannot_be_found_are_refused(
+    run: Path, clips: list[Path], words: tuple[str, ...], said: str
+) -> None:
+    ran = slt_cache("translate", "--run", run, clips[0], *words)
+    assert ran.code == 2 and said in ran.err and len(ran.err.splitlines()) <= 2
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
