@@ -33,7 +33,7 @@ class ChooseTier(InputError):
     """Error for an ELAN file with several tiers, of which the user must choose one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cue:
     """One caption as the file has it."""
 

@@ -16,7 +16,7 @@ BEGINS_PAST_END = "begins past the end of the video (left out)"
 READY_CUT = "ready-cut clip taken, the full video is missing or cannot be opened"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cut:
     """One sentence of the annotation, with the names under which its video may lie."""
 

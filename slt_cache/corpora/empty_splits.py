@@ -15,9 +15,16 @@ LEFT_OUT = (UNREADABLE_ROW, UNREADABLE_FILE, EMPTY_SENTENCE, NAMED_TWICE, BEGINS
 
 
 def unusable_splits(corpus: Corpus, scan: CorpusScan) -> list[str]:
-    """Returns the splits of an official corpus in which no clip has a video."""
-    checked = corpus.published or [split for split, rows in scan.named.items() if rows and not corpus.is_own]
-    return [split for split in checked if not any(is_there(clip.video) for clip in of_split(scan.clips, split))]
+    """Returns the splits of an official corpus in which no clip has a video; if it publishes no sizes of its splits,
+    all that it names, once no video exists at all."""
+    if corpus.is_own:
+        return []
+    if not corpus.published:
+        none = not any(is_there(clip.video) for clip in scan.clips)
+        return [split for split, rows in scan.named.items() if rows and none]
+    return [
+        split for split in corpus.published if not any(is_there(clip.video) for clip in of_split(scan.clips, split))
+    ]
 
 
 def faults_of_annotation(scan: CorpusScan, unusable: Iterable[str]) -> list[str]:

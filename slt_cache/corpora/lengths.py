@@ -11,7 +11,7 @@ from typing import Any
 
 from slt_cache.corpora.base import Clip, Problems
 from slt_cache.corpora.media import ProgressCallback, no_progress
-from slt_cache.corpora.official import MediaFile, add_issue
+from slt_cache.corpora.official import MediaFile, add_issue, is_unicode
 from slt_cache.errors import InputError
 from slt_cache.hashes import read_signed, write_signed
 from slt_cache.progress import progress_bar
@@ -59,7 +59,7 @@ class Lengths:
             found = _of_header(video)
         except ValueError as error:
             return str(error)
-        if status is not None:
+        if status is not None and is_unicode(name):  # JSON is UTF-8; the manifest will refuse other names
             self.known[name] = _Known(*status, found.frames, found.seconds)
             self.new = True
         return found

@@ -31,7 +31,7 @@ DEPTHS = ("", "*/", "*/*/")
 """Places of a corpus below the folder that the user names: directly in it, or up to two folders deeper."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sentence:
     """One clip in the annotation."""
 
@@ -47,7 +47,7 @@ class Sentence:
     """Name of its video without suffix, if the annotation states one; empty for the id."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MediaFile:
     """The video of one clip."""
 
@@ -155,7 +155,7 @@ def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
     taken: dict[str, Sentence] = {}
     for sentence in sentences:
         clip_id = sentence.id
-        if not is_name(clip_id) or not _is_unicode(sentence.text):
+        if not is_name(clip_id) or not is_unicode(sentence.text):
             add_issue(problems, UNREADABLE_ROW, f"{sentence.place}: {clip_id[:100]!r} is not a usable name or sentence")
         elif clip_id in taken:
             first = taken[clip_id]
@@ -183,7 +183,7 @@ def without_breaks(text: str) -> str:
     return text.replace("\r\n", " ").translate({ord(character): " " for character in "\t\n\r"})
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Returns whether a text can be written as UTF-8: lone surrogates cannot."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 

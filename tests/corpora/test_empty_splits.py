@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from slt_cache.corpora.base import Clip, CorpusScan
+from slt_cache.corpora.empty_splits import unusable_splits
+from slt_cache.corpora.registry import corpus_named
 from tests.helpers import published
 from tests.helpers.commands import TINY, Ran, slt_cache
 
@@ -35,6 +38,18 @@ def test_a_damaged_annotation_is_named(tmp_path: Path, change: Callable[[str], s
     assert ran.code == 2
     assert f"no clip with a video in test; the annotation is damaged or belongs to other videos ({fault})" in ran.err
     assert (tmp_path / "run" / "manifest.tsv").is_file()
+
+
+def test_a_split_without_published_size_may_lack_its_videos_as_long_as_others_have_theirs(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    clips = [
+        Clip(name, split, tmp_path / f"{name}.mp4", None, None, name) for name, split in (("a", "train"), ("b", "test"))
+    ]
+    named = {"train": 1, "dev": 0, "test": 1}
+    assert unusable_splits(corpus_named("isign"), CorpusScan(clips, named)) == []
+    assert unusable_splits(corpus_named("isign"), CorpusScan(clips[1:], named)) == ["train", "test"]
+    assert unusable_splits(corpus_named("openasl"), CorpusScan(clips, named)) == ["dev", "test"]
+    assert unusable_splits(corpus_named("tsv"), CorpusScan(clips[1:], named)) == []
 
 
 def test_missing_videos_and_a_split_without_rows_are_no_fault_of_the_annotation(tmp_path: Path) -> None:
