@@ -141,6 +141,10 @@ def test_stage_1_by_two_processes_is_stage_1_by_one(alone: Path, together: Path,
     assert len(found) == len(expected) and np.allclose(found, expected, atol=1e-2), (expected, found)
     assert "effective batch 4 (2 processes x 2 clips); the paper's is 8" in team.err[0]
     assert team.out[1] == "" and "epoch 1" in team.err[0] and "epoch" not in team.err[1]
+    gap, same = (
+        [line["video_gap"] for line in read_metrics(run / "visual/metrics.jsonl")] for run in (alone, together)
+    )
+    assert len(gap) == 1 and same == pytest.approx(gap, abs=1e-3)
 
 
 def test_two_processes_contrast_the_clips_of_both(alone: Path, tmp_path: Path) -> None:
