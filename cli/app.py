@@ -7,7 +7,7 @@ import typer
 from slt_cache.threads import NONE
 
 from .endings import Interrupted
-from .options import RUN_OPTIONS, BaseOption, ModelOption, Options, run_or_model, takes
+from .options import RUN_OPTIONS, BaseOption, LanguageOption, ModelOption, Options, run_or_model, takes
 
 
 @takes("app", *RUN_OPTIONS, "device", left=Interrupted.CLOSES, spins=NONE)
@@ -43,6 +43,7 @@ def app(
         float, typer.Option("--max-gigapixels", min=0.01, help="Largest video: width x height x frames.")
     ] = 16.0,
     max_waiting: Annotated[int, typer.Option("--max-waiting", min=1, help="Videos that may wait for their turn.")] = 16,
+    language: LanguageOption = None,
     model: ModelOption = None,
     base: BaseOption = None,
     reliability: Annotated[
@@ -64,4 +65,4 @@ def app(
     from slt_cache.app.serve import serve
 
     limits = Limits(max_megabytes, max_total_megabytes, max_seconds, max_megapixels, max_gigapixels, max_waiting)
-    serve(run_or_model(options, model, base, "app"), host, port, limits, allow_host or [], reliability)
+    serve(run_or_model(options, model, base, "app"), host, port, limits, allow_host or [], reliability, language)

@@ -77,7 +77,7 @@ def evaluate(
     """
     from slt_cache.pipeline.evaluate import evaluate as evaluate_run
     from slt_cache.runs.eval_files import saved_scores
-    from slt_cache.runs.scoring import rounded
+    from slt_cache.runs.scoring import parts_to_json, rounded
     from slt_cache.runs.streams import caches_named
 
     opened = options.open_run()
@@ -92,12 +92,19 @@ def evaluate(
                 "split": done.split,
                 "clips": len(done.references),
                 **scores_to_json(done.scores),
+                **parts_to_json(done.parts),
                 "hypotheses": str(done.table),
                 **({} if whole is None else {"with_all_streams": whole}),
                 **({} if done.grounding is None else {"grounding": done.grounding.figures}),
             },
             f"{manifest or done.split}, {len(done.references)} clips",
             *score_lines(done.scores),
+            *(
+                line
+                for what, found in done.parts.items()
+                for name, part in found.items()
+                for line in (f"{what.replace('_', ' ')} {name}, {part.clips} clips", *score_lines(part.scores))
+            ),
             *compared,
             f"hypotheses: {done.table}",
             *([] if done.grounding is None else grounding_lines(rounded(done.scores), done.grounding.figures)),

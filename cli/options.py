@@ -189,6 +189,14 @@ BaseOption = Annotated[
         "the model folder]",
     ),
 ]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        metavar="CODE",
+        help="Language of the sentences, such as de, for a model that was trained on several. [default: its only one]",
+    ),
+]
 
 
 def run_or_model(options: Options, model: str | None, base: str | None, name: str) -> "Run | WholeModel":

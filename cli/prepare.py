@@ -1,12 +1,14 @@
 """`prepare`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slt_cache.advice import CONFIG_FILE
 from slt_cache.corpora.registry import CORPORA, corpus_named
 from slt_cache.errors import InputError
 
@@ -16,7 +18,9 @@ from .options import RUN_OPTIONS, Options, require_used, takes
 
 if TYPE_CHECKING:
     from slt_cache.pipeline.prepare import Preparation
+    from slt_cache.runs.run import Run
 
+MERGE = "merge"
 EXAMPLES = 3
 """Examples of each kind of problem that are printed."""
 MAX_CHARACTERS = 200
@@ -32,10 +36,19 @@ def prepare(
         str,
         typer.Argument(
             help=f"{', '.join(CORPORA)}. avatar is drawn, subtitles are your own videos with .vtt, .srt or .eaf files, "
-            "tsv is your own manifest.tsv.",
+            "tsv is your own manifest.tsv, merge is several prepared corpora in one run.",
             autocompletion=one_of(*CORPORA),
         ),
     ],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[A B ...]",
+            show_default=False,
+            help="merge only: run folders or manifests, as PATH or NAME=PATH; the name of a folder is that of its "
+            "corpus. [default: those that the run was merged of]",
+        ),
+    ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the corpus.")] = None,
     out: Annotated[
         Path | None,
@@ -76,16 +89,9 @@ def prepare(
     from slt_cache.pipeline.probe import find_signers, probe_clips
     from slt_cache.report.preparation import write_preparation
 
-    named = corpus_named(corpus, "prepare")
-    own = [f"corpus.name={corpus}"]
-    for option, value in (("shift", shift), ("tier", tier)):
-        if value is not None and not named.has_captions:
-            raise InputError(f"--{option} {value}: {corpus} has no caption files. Leave the option out.")
-        own += [] if value is None else [f"corpus.{option}={json.dumps(value, ensure_ascii=False)}"]
-    own += ["corpus.find_signer=true"] if find_signer else []
-    if root is not None:
-        own.append(f"corpus.root={json.dumps(str(root.absolute()), ensure_ascii=False)}")  # --set reads YAML
-    opened = replace(options, run=out or options.run).open_run(default=named.config, own=own, begins=True)
+    options = replace(options, run=out or options.run)
+    named = {"root": root, "shift": shift, "tier": tier, "find_signer": find_signer or None}
+    opened = _opened(options, corpus, sources or (), named)
     require_used(opened, "prepare", saves=True)
     done = prepare_run(opened, None if no_probe else probe_clips, find_signers)
     page = write_preparation(opened, done)
@@ -126,6 +132,42 @@ def _table(done: "Preparation") -> str:
 def _blame(done: "Preparation") -> str:
     """Returns what is wrong with the annotation, if that is why a split cannot be used."""
     return f"; the annotation is damaged or belongs to other videos ({'; '.join(done.faults)})" if done.faults else ""
+
+
+def _opened(options: Options, corpus: str, sources: Sequence[str], named: dict[str, Any]) -> "Run":
+    """Opens the run of a corpus, with the settings that the command's options stand for, and those that its files
+    decide. Raises InputError for options that the corpus does not take."""
+    kind = corpus_named(corpus, "prepare")
+    if sources and corpus != MERGE:
+        raise InputError(f"prepare {corpus} {sources[0]}: only merge takes these. Name the corpus' folder with --root.")
+    for option in ("shift", "tier"):
+        if named[option] is not None and not kind.has_captions:
+            raise InputError(f"--{option} {named[option]}: {corpus} has no caption files. Leave the option out.")
+    options, default, own = _merged(options, sources) if corpus == MERGE else (options, kind.config, [])
+    root = named["root"]
+    named = {**named, "root": None if root is None else str(root.absolute())}
+    own += [f"corpus.name={corpus}"]
+    own += [_setting(f"corpus.{name}", value) for name, value in named.items() if value is not None]
+    opened = options.open_run(default=default, own=own, begins=True)
+    decided = [_setting(f"corpus.{name}", value) for name, value in kind.decided(opened.config.corpus).items()]
+    return options.open_run(default=default, own=[*own, *decided], begins=True) if decided else opened
+
+
+def _merged(options: Options, given: Sequence[str]) -> tuple[Options, str, list[str]]:
+    """Returns the options, the config to start from, and the settings of a run that merges corpora."""
+    from slt_cache.corpora.merge import merge_settings
+
+    run = options.run or Path("runs") / MERGE
+    options = replace(options, run=run)
+    if not given and (run / CONFIG_FILE).is_file():
+        return options, "tsv", []
+    stated = [one.partition("=")[0].strip() for one in options.settings or ()]
+    config, settings = merge_settings(given, run, stated if options.config is None else [*stated, "video"])
+    return options, config or "tsv", [_setting(name, value) for name, value in settings.items()]
+
+
+def _setting(name: str, value: object) -> str:
+    return f"{name}={json.dumps(value, ensure_ascii=False)}"
 
 
 def _counts(done: "Preparation") -> str:

@@ -10,7 +10,7 @@ import typer
 from slt_cache.threads import NONE
 
 from .help import OUTPUT, one_of
-from .options import RUN_OPTIONS, BaseOption, ModelOption, Options, run_or_model, takes
+from .options import RUN_OPTIONS, BaseOption, LanguageOption, ModelOption, Options, run_or_model, takes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +117,7 @@ def translate(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    language: LanguageOption = None,
     model: ModelOption = None,
     base: BaseOption = None,
 ) -> None:
@@ -142,7 +143,7 @@ def translate(
     paths = find_videos(videos or ()) if camera is None else [Path(camera)]
     outputs = [(srt, ".srt"), (vtt, ".vtt")]
     subtitles = [SubtitleFiles(out, suffix, paths) for out, suffix in outputs if out is not None]
-    translator = Translator(run_or_model(options, model, base, "translate"), reliability)
+    translator = Translator(run_or_model(options, model, base, "translate"), reliability, language)
     if camera is None:
         whole = math.inf if subtitles and segment is None else None  # whole videos, with their times
         longest, shortest = whole if window is None else window, PAUSE if pause is None else pause

@@ -99,9 +99,12 @@ def _limited(limits: Limits, reader: ChunkReader) -> LimitedReader:
 class Answerer:
     """A trained run or a model folder, loaded once, with limits on its input."""
 
-    def __init__(self, source: Run | WholeModel, limits: Limits, reliability: bool = False):
-        """Loads the run. Raises InputError if it is not trained, and like Translator."""
-        self.translator = Translator(source, reliability)
+    def __init__(
+        self, source: Run | WholeModel, limits: Limits, reliability: bool = False, language: str | None = None
+    ):
+        """Loads the run; `language` is that of the sentences, if it knows several. Raises InputError if it is not
+        trained, and like Translator."""
+        self.translator = Translator(source, reliability, language)
         self.translator.warn_of_boxes()
         self.nbest = self.translator.generation.num_beams
         self._limits = limits

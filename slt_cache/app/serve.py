@@ -40,15 +40,17 @@ def serve(
     limits: Limits,
     allowed: Sequence[str] = (),
     reliability: bool = False,
+    language: str | None = None,
 ) -> None:
     """Serves until Ctrl-C or SIGTERM, which raise KeyboardInterrupt. `allowed` are names of the page in addition to
-    `host` and those of this machine. Raises InputError without gradio or a trained run, and for a port in use."""
+    `host` and those of this machine; `language` is that of the sentences, if the run knows several. Raises InputError
+    without gradio or a trained run, and for a port in use."""
     _require_address(host, port)
     with _temporary_home() as home:
         page_module = _page_module()
-        answerer = Answerer(source, limits, reliability)
+        answerer = Answerer(source, limits, reliability, language)
         uploads = Uploads(home, limits.total_megabytes * MEGABYTE)
-        clips = test_clips(source) if isinstance(source, Run) else []
+        clips = test_clips(source, answerer.translator.language) if isinstance(source, Run) else []
         page = page_module.make_page(answerer, _title(source), clips, _is_of_drawn(source), limits, uploads)
         address = _launch(page, page_module.theme(), host, port, limits)
         app = page.server_app
@@ -114,11 +116,13 @@ def _page_module() -> Any:
     return page
 
 
-def test_clips(run: Run) -> list[Clip]:
-    """Returns the clips of the run's test split whose videos exist; none without a manifest."""
+def test_clips(run: Run, language: str = "") -> list[Clip]:
+    """Returns the clips of the run's test split whose videos exist, of one language if it is named; none without a
+    manifest."""
     if not run.manifest.is_file():
         return []
-    return [clip for clip in of_split(read_manifest(run.manifest), "test") if clip.video.exists()]
+    clips = of_split(read_manifest(run.manifest), "test")
+    return [clip for clip in clips if language in ("", clip.language) and clip.video.exists()]
 
 
 def _launch(page: Any, theme: Any, host: str, port: int | None, limits: Limits) -> str:

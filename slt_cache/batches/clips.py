@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from slt_cache.batches.mixture import mixture_of
 from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard, ShortFirst
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.batches.worker_errors import require_shared_memory
@@ -63,7 +64,8 @@ class AugmentedClips(Dataset[Any]):
     def __getitem__(self, item: tuple[int, int]) -> ClipFrames | UnreadableVideo:
         epoch, index = item
         random = np.random.default_rng((self.seed, epoch, index))
-        clip, video = self.clips[index], self.video
+        clip = self.clips[index % len(self.clips)]  # a clip that occurs again in an epoch has a higher index
+        video = self.video
         offset = int(random.integers(video.keep_every)) if self.augmentation.phase else 0
         try:
             with only_unreadable(clip):
@@ -132,10 +134,14 @@ class ClipCollator:
             ids=tuple(item.clip.id for item in clips),
             frames=_joined([item.images for item in clips]),
             lengths=torch.tensor([len(item.images) for item in clips]),
-            targets=make_targets([self.tokenizer.encode(item.clip.text) for item in clips], self.tokenizer),
+            targets=make_targets(
+                [self.tokenizer.encode(item.clip.text) for item in clips],
+                self.tokenizer,
+                [item.clip.language for item in clips],
+            ),
         )
         if get_worker_info() is not None:
-            for tensor in (batch.lengths, batch.targets.decoder_input_ids, batch.targets.labels):
+            for tensor in (batch.lengths, *batch.targets.tensors):
                 tensor.share_memory_()
         return batch
 
@@ -172,12 +178,17 @@ def clip_loader(
     shard: Shard = WHOLE,
     frame_dropout: float = 0.0,
     short_first: ShortFirst | None = None,
+    temperature: float | None = None,
 ) -> DataLoader[Any]:
     """Makes a loader of shuffled, augmented training batches; its `batch_sampler` sets the epoch and the first batch.
-    Each worker prefetches two batches and persists between epochs; `pinned` is for a GPU."""
+    Each worker prefetches two batches and persists between epochs; `pinned` is for a GPU; `temperature` draws clips by
+    corpus and language (mixture.py)."""
+    mixture = mixture_of([clip.origin for clip in clips], temperature, seed)
     return ClipLoader(
         AugmentedClips(clips, video, augmentation, seed, frame_cache, frame_dropout),
-        batch_sampler=EpochOrder(len(clips), batch_size, seed, shuffle=True, shard=shard, short_first=short_first),
+        batch_sampler=EpochOrder(
+            len(clips), batch_size, seed, shuffle=True, shard=shard, short_first=short_first, mixture=mixture
+        ),
         collate_fn=ClipCollator(tokenizer),
         num_workers=workers,
         worker_init_fn=partial(_begin, os.getpid()),

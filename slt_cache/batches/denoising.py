@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import torch
 
+from slt_cache.batches.mixture import mixture_of
 from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import Targets, make_targets
 from slt_cache.errors import InputError
@@ -118,10 +119,21 @@ class NoisyText:
         span_mean: float,
         permute_sentences: bool = False,
         shard: Shard = WHOLE,
+        languages: Sequence[str] = (),
+        temperature: float | None = None,
     ):
+        """Takes the lines, with several languages that of each."""
+        self.languages = languages or [""] * len(lines)
         self.words = [words_of(tokenizer.encode(line), tokenizer) for line in lines]
         self.tokenizer = tokenizer
-        self.order = EpochOrder(len(lines), batch_size, seed, shuffle=True, shard=shard)
+        self.order = EpochOrder(
+            len(lines),
+            batch_size,
+            seed,
+            shuffle=True,
+            shard=shard,
+            mixture=mixture_of(self.languages, temperature, seed),
+        )
         self.seed = seed
         self.mask_ratio = mask_ratio
         self.span_mean = span_mean
@@ -151,9 +163,14 @@ class NoisyText:
             noisy = [self._noised(epoch, index) for index in indices]
             input_ids = torch.nn.utils.rnn.pad_sequence(noisy, batch_first=True, padding_value=self.tokenizer.pad)
             lengths = torch.tensor([len(ids) for ids in noisy])
-            targets = make_targets([list(chain.from_iterable(self.words[index])) for index in indices], self.tokenizer)
+            lines = [index % len(self.words) for index in indices]
+            targets = make_targets(
+                [list(chain.from_iterable(self.words[line])) for line in lines],
+                self.tokenizer,
+                [self.languages[line] for line in lines],
+            )
             yield NoisyBatch(
-                ids=tuple(f"sentence {index + 1}" for index in indices),
+                ids=tuple(f"sentence {line + 1}" for line in lines),
                 input_ids=input_ids,
                 mask=(torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long(),
                 targets=targets.uncounted() if number in idle else targets,
@@ -161,6 +178,7 @@ class NoisyText:
 
     def _noised(self, epoch: int, index: int) -> torch.Tensor:
         random = np.random.default_rng((self.seed, epoch, index))
-        words = permuted(self.sentences[index], random)
+        line = index % len(self.words)
+        words = permuted(self.sentences[line], random)
         ids = infill(words, self.tokenizer.mask, self.mask_ratio, self.span_mean, random)
-        return torch.tensor([*ids, self.tokenizer.eos, self.tokenizer.language_code()])
+        return torch.tensor([*ids, self.tokenizer.eos, self.tokenizer.language_code(self.languages[line])])

@@ -1,13 +1,15 @@
 """Batches of clips from the feature cache. Reads no video."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from slt_cache.batches.mixture import mixture_of
 from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import SentenceTargets, Targets
 from slt_cache.encoders.packing import ClipArrays, lengths_of, padded_arrays
@@ -27,6 +29,8 @@ class FeatureBatch:
     lengths: torch.Tensor
     """Number of steps of each clip, int64 [B]; of each of its streams, [B, S], if there are several."""
     targets: Targets
+    languages: tuple[str, ...] = ()
+    """Language of each clip's sentence, as its manifest names it."""
 
     @property
     def size(self) -> int:
@@ -34,7 +38,8 @@ class FeatureBatch:
         return int(self.lengths.sum())
 
     def to(self, device: torch.device) -> "FeatureBatch":
-        return FeatureBatch(self.ids, self.features.to(device), self.lengths.to(device), self.targets.to(device))
+        on = (self.features.to(device), self.lengths.to(device), self.targets.to(device))
+        return FeatureBatch(self.ids, *on, self.languages)
 
 
 Item = tuple[str, ClipArrays, str]
@@ -58,23 +63,28 @@ class CachedClips(Dataset[Any]):
         cache, view = self.cache, 0
         if self.seed is not None and cache.views > 1:
             view = int(np.random.default_rng((self.seed, epoch, index)).integers(cache.views))
-        return cache.ids[index], cache.row(index * cache.views + view), cache.texts[index]
+        clip = index % len(cache)  # a clip that occurs again in an epoch has a higher index
+        return cache.ids[clip], cache.row(clip * cache.views + view), cache.texts[clip]
 
 
 class FeatureCollator:
     """Collator of `CachedClips` items into a FeatureBatch."""
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: Tokenizer, languages: Mapping[str, str] = MappingProxyType({})):
+        """Takes the language of each clip's sentence, by id, if there are several."""
         self.targets = SentenceTargets(tokenizer)
+        self.languages = languages
 
     def __call__(self, items: Sequence[Item]) -> FeatureBatch:
         ids, features, texts = zip(*items, strict=True)
+        languages = tuple(self.languages.get(clip_id, "") for clip_id in ids)
         padded = padded_arrays(features)
         return FeatureBatch(
             ids=tuple(ids),
             features=torch.from_numpy(padded).float(),  # numpy's own conversion takes ten times as long
             lengths=torch.tensor([lengths_of(clip) for clip in features]),
-            targets=self.targets(texts),
+            targets=self.targets(texts, languages),
+            languages=languages,
         )
 
 
@@ -87,15 +97,18 @@ def feature_loader(
     shuffle: bool,
     by_length: bool = False,
     shard: Shard = WHOLE,
+    temperature: float | None = None,
 ) -> DataLoader[Any]:
     """Makes a loader of batches straight from the memory-mapped cache, read in this process. Shuffled batches, for
     training, include the augmented views. `by_length` groups clips of similar N (sampler.py), whatever the lengths of
-    their sentences, which roughly follow N."""
+    their sentences, which roughly follow N. `temperature` draws clips by corpus and language (mixture.py)."""
     lengths = cache.steps if by_length else None
     return DataLoader(
         CachedClips(cache, seed if shuffle else None),
-        batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths, shard),
-        collate_fn=FeatureCollator(tokenizer),
+        batch_sampler=EpochOrder(
+            len(cache), batch_size, seed, shuffle, lengths, shard, mixture_of(cache.origins, temperature, seed)
+        ),
+        collate_fn=FeatureCollator(tokenizer, cache.languages),
     )
 
 

@@ -1,10 +1,12 @@
-"""Order of the clips of an epoch, each of which occurs once."""
+"""Order of the clips of an epoch, each of which occurs once unless a mixture says otherwise."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
+
+from slt_cache.batches.mixture import Mixture
 
 WINDOW = 25
 """Shuffled batches that are sorted by length together. More would reduce padding, but the same clips would meet every
@@ -34,6 +36,8 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
     follows from (seed, epoch, index), so any epoch can be repeated exactly; with `first` it starts at that batch, and
     earlier clips are not read.
 
+    With a `mixture`, clips occur as often as it says; an index from the number of clips on is one that occurs again.
+
     With `lengths`, one per clip, a batch holds clips of similar length: shuffled, sorted within windows, and the
     batches shuffled. Without shuffling the longest clips come first, so that running out of memory shows at once.
 
@@ -49,7 +53,9 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         lengths: Sequence[int] | np.ndarray | None = None,
         shard: Shard = WHOLE,
         short_first: ShortFirst | None = None,
+        mixture: Mixture | None = None,
     ):
+        self.mixture = mixture
         self.clips = clips
         self.batch_size = batch_size
         self.seed = seed
@@ -79,12 +85,12 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
     def _batches(self) -> list[np.ndarray]:
         """Returns the batches of all processes, over the whole epoch."""
         random = np.random.default_rng((self.seed, self.epoch))
-        order = np.arange(self.clips)
+        order = np.arange(self.clips) if self.mixture is None else self.mixture.epoch(self.epoch)
         if self.shuffle:
             random.shuffle(order)
         curriculum = self.short_first
         if curriculum is not None and self.epoch <= curriculum.epochs:
-            order = order[np.argsort(np.asarray(curriculum.lengths)[order], kind="stable")]
+            order = order[np.argsort(np.asarray(curriculum.lengths)[order % self.clips], kind="stable")]
         elif self.lengths is not None:
             order = self._by_length(order, self.lengths)
         starts = self._starts()
@@ -97,7 +103,8 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         """Sorts by length, longest first, within windows if the order is shuffled."""
         window = WINDOW * self.batch_size if self.shuffle else max(self.clips, 1)
         parts = [order[first : first + window] for first in range(0, self.clips, window)]
-        return np.concatenate([order[:0], *(part[np.argsort(-lengths[part], kind="stable")] for part in parts)])
+        by_length = (part[np.argsort(-lengths[part % self.clips], kind="stable")] for part in parts)
+        return np.concatenate([order[:0], *by_length])
 
     def _starts(self) -> list[int]:
         """Returns the start of each batch. In training a single last clip joins the batch before, since batch

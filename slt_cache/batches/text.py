@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from slt_cache.batches.mixture import Mixture
 from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import SentenceTargets, Targets
 from slt_cache.errors import InputError
@@ -40,11 +41,12 @@ class TextBatches:
         seed: int = 0,
         shuffle: bool = True,
         shard: Shard = WHOLE,
+        mixture: Mixture | None = None,
     ):
         self.sentences = sentences
         self.targets = SentenceTargets(tokenizer)
         self.lengths = [len(tokenizer.encode(sentence)) + len(tokenizer.start) for sentence in sentences]
-        self.order = EpochOrder(len(sentences), batch_size, seed, shuffle, self.lengths, shard)
+        self.order = EpochOrder(len(sentences), batch_size, seed, shuffle, self.lengths, shard, mixture)
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -64,7 +66,7 @@ class TextBatches:
         self.order.epoch, self.order.first = epoch, first
         idle = self.order.idle()
         for number, items in enumerate(self.order, first):
-            indices = [index for _, index in items]
+            indices = [index % len(self.sentences) for _, index in items]
             targets = self.targets([self.sentences[index] for index in indices])
             yield TextBatch(
                 tuple(f"sentence {index + 1}" for index in indices),

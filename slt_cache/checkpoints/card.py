@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from slt_cache.config import BLEU4
+from slt_cache.corpora.languages import labels_of
 from slt_cache.corpora.registry import CORPORA, corpus_named
 from slt_cache.metrics.registry import metric_named, page_columns
 from slt_cache.models.saved import About
@@ -115,7 +116,8 @@ def _front_matter(about: About) -> dict[str, Any]:
     if about.lora is not None:
         values["tags"].append("lora")
     if about.language is not None:
-        values["language"] = [about.language.strip("_").split("_")[0].lower()]
+        codes = labels_of(about.language) or (about.language,)
+        values["language"] = [code.strip("_").split("_")[0].lower() for code in codes]
     if "/" in about.llm and " " not in about.llm:
         values["base_model"] = about.llm
     return values

@@ -112,7 +112,12 @@ def _translator(
     encoder: EncoderConfig, video: VideoConfig, light_t: LightTConfig, tokenizer: Tokenizer
 ) -> VisualTranslator:
     visual = new_encoder(encoder, video)
-    return VisualTranslator(visual, SignTranslator(encoder.dim, new_light_t(light_t, tokenizer), tokenizer.start))
+    return VisualTranslator(visual, light_t_translator(encoder.dim, light_t, tokenizer))
+
+
+def light_t_translator(dim: int, light_t: LightTConfig, tokenizer: Tokenizer) -> SignTranslator:
+    """Makes an untrained Light-T that reads features of `dim` channels."""
+    return SignTranslator(dim, new_light_t(light_t, tokenizer), tokenizer.start, prefixes=tokenizer.prefixes)
 
 
 def new_light_t(light_t: LightTConfig, tokenizer: Tokenizer) -> PreTrainedModel:

@@ -78,6 +78,12 @@ class CorpusConfig(Section):
     rich language, with several hundred words, a long tail, agreement and word order."""
     seed: NonNegativeInt = 0
     """avatar: random seed; the same seed gives the same sentences and frames."""
+    merged: dict[str, PathName] = Field(default_factory=dict)
+    """merge: name -> manifest of each corpus, in order, which `prepare merge` sets."""
+    languages: tuple[str, ...] = ()
+    """Languages of the sentences, such as [de, en], which `prepare` sets if the manifest has a column `language`."""
+    presets: dict[str, str] = Field(default_factory=dict)
+    """merge: name -> scoring preset of corpora that have one of their own, which `prepare merge` sets."""
 
 
 class VideoConfig(Section):

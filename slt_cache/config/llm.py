@@ -45,6 +45,8 @@ LIGHT_T = "light-t"
 """Value of llm.name for a Light-T, which learns from features alone, with the tokenizer of a small LLM."""
 VIDEO = "{video}"
 """Placeholder of the video in a prompt."""
+LANGUAGE = "{language}"
+"""Placeholder of the language in a prompt."""
 
 
 class LlmConfig(Section):
@@ -69,7 +71,8 @@ class LlmConfig(Section):
     matrices (another rank, or other layers), the language (sentences of another one)."""
     language: str | None = None
     """Language code of the sentences, which decoding starts with, as the LLM spells it: de_DE, en_XX, zh_CN (MBart),
-    deu_Latn (NLLB), de (M2M100); T5 and BART have none. null: the language of the demo corpus."""
+    deu_Latn (NLLB), de (M2M100); T5 and BART have none. null: the language of the corpus, or those of the manifest's
+    column `language`, whose codes can be named as `de=deu_Latn+en=eng_Latn`."""
     lora: LoraConfig | None = None
     """LoRA settings, such as `--set llm.lora.r=16`; null: full fine-tuning."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -80,8 +83,8 @@ class LlmConfig(Section):
     al. 2023); `dtype` is that of the rest. Requires a GPU and the package bitsandbytes."""
 
     prompt: str = VIDEO
-    """Input of a decoder-only LLM, such as `Translate: {video} German:`, which the sentence follows. Encoder-decoders
-    take no prompt."""
+    """Input of a decoder-only LLM, such as `Translate: {video} {language}:`, which the sentence follows; `{language}`
+    stands for the English name of the sentence's language. Encoder-decoders take no prompt."""
     chat_template: bool = False
     """Format the prompt as a user turn with the chat template of the LLM's tokenizer."""
 

@@ -44,10 +44,14 @@ class OptimizerConfig(Section):
     select_by: str = BLEU4
     """Dev metric that selects the best weights: bleu1, bleu2, bleu3, bleu4, chrf, rouge_l (ROUGE-L F1), rouge_l_beta12
     (ROUGE-L F1.2) or ter. `training.select_by` sets it for both stages; pre-training has no dev split."""
+    temperature: Annotated[float, Field(ge=1.0)] | None = None
+    """Temperature T by which an epoch draws clips (or sentences) of several corpora and languages: one with n clips has
+    a share proportional to n^(1/T), so that small ones occur more often; 5 is usual. null or 1: every clip once.
+    `training.temperature` sets it for both stages."""
     patience: PositiveInt | None = None
     """Evaluations without a better dev score (`select_by`) before training stops; null: never."""
 
-    later: ClassVar[tuple[str, ...]] = ("accumulate", "select_by", "label_smoothing_end", "ema")
+    later: ClassVar[tuple[str, ...]] = ("accumulate", "select_by", "label_smoothing_end", "ema", "temperature")
     """Fields that were added later."""
 
     def recorded(self) -> dict[str, Any]:

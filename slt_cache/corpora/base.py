@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from slt_cache.corpora.characters import normalized
 
@@ -20,6 +20,16 @@ MONOLINGUAL_FILE = "monolingual.txt"
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom of a part of a frame, as shares of its width and height."""
+
+
+class Origin(NamedTuple):
+    """Where a clip comes from, in a manifest of several corpora or languages; empty where it does not say."""
+
+    corpus: str = ""
+    language: str = ""
+
+
+NOWHERE = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,14 @@ class Clip:
     signer: str = ""
     box: Box | None = None
     """The part of the frames that is read; None for whole frames."""
+    corpus: str = ""
+    """Name of the corpus that it comes from, in a manifest of several."""
+    language: str = ""
+    """Short name of the sentence's language (corpora/languages.py), in a manifest that says so."""
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.corpus, self.language)
 
 
 OTHER_SPLITS = {
@@ -70,6 +88,11 @@ def count_by_split(items: Iterable[Any]) -> dict[str, int]:
     """Counts the items of each split; works for anything that has a split."""
     counts = Counter(item.split for item in items)
     return {split: counts[split] for split in SPLITS}
+
+
+def languages_of(clips: Iterable[Clip]) -> list[str]:
+    """Returns the languages of the sentences, sorted, as far as they have one."""
+    return sorted({clip.language for clip in clips} - {""})
 
 
 Problems = dict[str, list[str]]
@@ -169,6 +192,11 @@ class Corpus(Protocol):
         corpus with different settings may be deleted. Raises InputError if there is nothing to read or if it is
         broken."""
         ...
+
+    def decided(self, settings: "CorpusConfig") -> dict[str, Any]:
+        """Returns settings of the section `corpus` that its files decide, for `prepare` to save. Raises InputError for
+        files that cannot be read."""
+        return {}
 
     def language_code(self, settings: "CorpusConfig") -> str | None:
         """Returns MBart's code of the sentences' language; None if only the user knows it."""

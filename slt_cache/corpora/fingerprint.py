@@ -43,11 +43,12 @@ def sources(clips: Iterable[Clip]) -> list[str]:
 
 
 def manifest_sha256(clips: Sequence[Clip]) -> str:
-    """Returns a hash of id, split, times and sentence of the clips, in order. It depends neither on the place nor on
-    the content of the videos; for the latter see `videos_sha256`."""
+    """Returns a hash of id, split, times and sentence of the clips, in order, and of the languages of sentences that
+    have one. It depends neither on the place nor on the content of the videos; for the latter see `videos_sha256`."""
     digest = hashlib.sha256()
     for clip in clips:
-        digest.update(f"{clip.id}\t{clip.split}\t{times_of(clip)}\t{clip.text}\n".encode())
+        language = clip.language and f"\t{clip.language}"
+        digest.update(f"{clip.id}\t{clip.split}\t{times_of(clip)}\t{clip.text}{language}\n".encode())
     return digest.hexdigest()
 
 

@@ -1,8 +1,8 @@
 """The manifest: a tab-separated file in, clips out, and back. Opens no video.
 
-One line a clip under the header `id split video start end text [signer] [box]`. The manifest of a run, which `prepare`
-writes, has no quoting; one that a user wrote is read as corpora/own_table.py describes. Video paths are relative to the
-manifest, or absolute, or begin with `~`."""
+One line a clip under the header `id split video start end text [signer] [box] [corpus] [language]`. The manifest of a
+run, which `prepare` writes, has no quoting; one that a user wrote is read as corpora/own_table.py describes. Video
+paths are relative to the manifest, or absolute, or begin with `~`."""
 
 import hashlib
 import os
@@ -15,6 +15,7 @@ from pathlib import Path
 from slt_cache.advice import command
 from slt_cache.corpora.base import Box, Clip
 from slt_cache.corpora.characters import normalized
+from slt_cache.corpora.languages import is_label, short_name
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import Rows, own_path, read_rows, remarks, values_by_column
 from slt_cache.errors import InputError
@@ -22,8 +23,10 @@ from slt_cache.files import replacing
 
 REQUIRED_COLUMNS = ("id", "split", "video", "start", "end", "text")
 COLUMNS = (*REQUIRED_COLUMNS, "signer")
-KNOWN_COLUMNS = (*COLUMNS, "box")
-"""Columns that are read; `box` is written only if a clip has one."""
+OPTIONAL_COLUMNS = ("box", "corpus", "language")
+"""Columns that are written only if a clip has them."""
+KNOWN_COLUMNS = (*COLUMNS, *OPTIONAL_COLUMNS)
+"""Columns that are read."""
 MAX_PROBLEMS_SHOWN = 10
 VIDEOS_AT_ONCE = 4096
 """Videos whose paths are kept while a manifest is read or written; the clips of one video share its path."""
@@ -150,7 +153,15 @@ def _clip_of_line(row: dict[str, str], path_of: Callable[[str], Path]) -> Clip:
         text=row["text"],
         signer=sys.intern(row.get("signer", "")),
         box=parsed_box(value) if (value := row.get("box", "").strip()) else None,
+        corpus=sys.intern(row.get("corpus", "").strip()),
+        language=_language(row.get("language", "").strip()),
     )
+
+
+def _language(value: str) -> str:
+    if value and not is_label(value):
+        raise ValueError(f"language {value!r} is not the code of a language, such as de or en")
+    return short_name(value)
 
 
 def parsed_box(value: str) -> Box:
@@ -206,14 +217,16 @@ def write_manifest(
 
 
 def _lines(path: Path, clips: Sequence[Clip]) -> Iterator[str]:
-    columns = KNOWN_COLUMNS if any(clip.box is not None for clip in clips) else COLUMNS
+    held = [name for name in OPTIONAL_COLUMNS if any(getattr(clip, name) for clip in clips)]
+    columns = (*COLUMNS, *held)
     yield "\t".join(columns) + "\n"
     folder = path.parent.absolute()
     relative = lru_cache(VIDEOS_AT_ONCE)(lambda video: _relative(video, folder))
     for clip in clips:
         video = relative(clip.video)
         start, end = ("" if value is None else repr(float(value)) for value in (clip.start, clip.end))
-        row = (clip.id, clip.split, video, start, end, clip.text, clip.signer, boxed(clip.box))[: len(columns)]
+        also = {"box": boxed(clip.box), "corpus": clip.corpus, "language": clip.language}
+        row = (clip.id, clip.split, video, start, end, clip.text, clip.signer, *(also[name] for name in held))
         if any(character in value for value in row for character in "\t\n\r"):
             raise InputError(f"clip {clip.id!r}: a value holds a tab or a line break, which a manifest cannot.")
         yield "\t".join(row) + "\n"

@@ -4,10 +4,11 @@ scores, each with the number of its line. Opens no video."""
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from slt_cache.advice import command
 from slt_cache.config import CorpusConfig
-from slt_cache.corpora.base import SPLITS, Clip, Corpus, CorpusScan, count_by_split
+from slt_cache.corpora.base import SPLITS, Clip, Corpus, CorpusScan, count_by_split, languages_of
 from slt_cache.corpora.characters import doubtful, those_there
 from slt_cache.corpora.manifest import COLUMNS, BadLines, OwnManifest, bad_lines, read_own_manifest
 from slt_cache.corpora.official import BREAK_REPLACED
@@ -35,6 +36,16 @@ class Own(Corpus):
 
     def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
         return read_own(folder)
+
+    def decided(self, settings: CorpusConfig) -> dict[str, Any]:
+        """Returns the languages of the column `language`, if there is one; a broken manifest is refused by `read`."""
+        path = Path(settings.root or "") / SOURCE_MANIFEST
+        if settings.root is None or not path.is_file():
+            return {}
+        try:
+            return {"languages": languages_of(read_own_manifest(path).clips)}
+        except InputError:
+            return {}
 
 
 CORPUS: Corpus = Own()

@@ -2,9 +2,11 @@
 
 Light, so that --help and shell completion know the names: the file of a corpus is imported when it is needed."""
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from slt_cache.corpora.languages import AND, labels_of, several
 from slt_cache.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ CORPORA = {
     "uni-sign": "slt_cache.corpora.uni_sign",
     "subtitles": "slt_cache.corpora.subtitled",
     "tsv": "slt_cache.corpora.own",
+    "merge": "slt_cache.corpora.merge",
 }
 """Name, as in corpus.name and `prepare NAME` -> the module whose `CORPUS` it is."""
 
@@ -45,8 +48,32 @@ def corpus_of(config: "Config") -> "Corpus":
 
 
 def language_code(config: "Config") -> str | None:
-    """Returns the LLM's code of the sentences' language: the one that is set, else that of the corpus; None if there is
-    neither, which models without codes allow."""
-    if config.llm.language is not None:
-        return config.llm.language
-    return corpus_of(config).language_code(config.corpus)
+    """Returns the LLM's code of the sentences' language: the one that is set, else that of the manifest or the corpus;
+    None if there is none, which models without codes allow. Names of several languages are joined
+    (corpora/languages.py). Raises InputError if llm.language does not name those of the manifest."""
+    named, labels = config.llm.language, config.corpus.languages
+    if len(labels) > 1:
+        return several(labels, named)
+    if named is not None:
+        return named
+    return labels[0] if labels else corpus_of(config).language_code(config.corpus)
+
+
+def require_languages(config: "Config", languages: Iterable[str], place: str) -> None:
+    """Raises InputError unless the settings name the languages of all clips, if these are in several; `place` is the
+    file that says which."""
+    there, code = set(languages), language_code(config)
+    known = labels_of(code)
+    if not known and len(there) < 2:
+        return
+    if "" in there:
+        raise InputError(
+            f"{place}: some sentences have no language and others are in {', '.join(sorted({*there, *known} - {''}))}. "
+            "Fill the column `language` of every line."
+        )
+    if not there <= {*known}:
+        raise InputError(
+            f"{place}: the sentences are in {', '.join(sorted(there))}, but the LLM writes {', '.join(known) or code}. "
+            f"Prepare the manifest again with slt-cache prepare; for imported features, --set llm.language="
+            f"{AND.join(sorted(there))}"
+        )

@@ -45,16 +45,18 @@ def word_attentions(
     features: Sequence[ClipArrays | ClipTensors],
     sentences: Sequence[str],
     batch_size: int = BATCH_SIZE,
+    languages: Sequence[str] = (),
 ) -> list[WordAttention]:
     """Computes word attention for many clips, [N, C] each, in one teacher-forced pass per batch of clips of similar
-    length. Of several streams, N is that of the first.
+    length. Of several streams, N is that of the first. `languages` are those of the sentences, if the translator writes
+    several.
 
     The weights of a token are those at the position that predicts it, those of a word the mean over its tokens,
     averaged over all heads and decoder layers: the layer that aligns best differs between LLMs and is unknown without
     alignments. Sentences are tokenized again, possibly differently than search segmented them, and truncated to the
     LLM's positions."""
     ids = [tokenizer.encode(sentence)[: sentence_room(translator)] for sentence in sentences]
-    attended = token_attentions(translator, tokenizer, features, ids, batch_size)
+    attended = token_attentions(translator, tokenizer, features, ids, batch_size, languages)
     return [_of_words(tokenizer, one, weights) for one, weights in zip(ids, attended, strict=True)]
 
 
@@ -65,6 +67,7 @@ def token_attentions(
     features: Sequence[ClipArrays | ClipTensors],
     ids: Sequence[list[int]],
     batch_size: int = BATCH_SIZE,
+    languages: Sequence[str] = (),
 ) -> list[np.ndarray]:
     """Computes the attention of each token of many clips, like `word_attentions`: float32 [L, N] each."""
     translator.eval()
@@ -73,8 +76,9 @@ def token_attentions(
     with _eager(translator):
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
-            clips = [features[clip] for clip in batch]
-            found |= zip(batch, _attended(translator, tokenizer, clips, [ids[clip] for clip in batch]), strict=True)
+            clips, named = [features[clip] for clip in batch], [languages[clip] for clip in batch] if languages else ()
+            attended = _attended(translator, tokenizer, clips, [ids[clip] for clip in batch], named)
+            found |= zip(batch, attended, strict=True)
     return [found[clip] for clip in range(len(ids))]
 
 
@@ -97,15 +101,19 @@ def _eager(translator: SignTranslator) -> Iterator[None]:
 
 
 def _attended(
-    translator: SignTranslator, tokenizer: Tokenizer, clips: Sequence[ClipArrays | ClipTensors], ids: list[list[int]]
+    translator: SignTranslator,
+    tokenizer: Tokenizer,
+    clips: Sequence[ClipArrays | ClipTensors],
+    ids: list[list[int]],
+    languages: Sequence[str],
 ) -> list[np.ndarray]:
     """Returns the weights of each clip's tokens, float32 [L, N]."""
     device = next(translator.parameters()).device
     features, lengths = packed([as_tensors(clip) for clip in clips])
     read = translator.steps_read(lengths)
     embedded = translator.embed(*translator.truncated(features.to(device), lengths.to(device)))
-    targets = make_targets(ids, tokenizer).decoder_input_ids.to(device)
-    weights = translator.kind.attention(*embedded, targets).cpu()  # [B, L, N']
+    targets = make_targets(ids, tokenizer, languages).to(device)
+    weights = translator.kind.attention(*embedded, targets.decoder_input_ids, targets.languages).cpu()  # [B, L, N']
     first = len(translator.start) - 1  # the position that reads the last start token predicts the first token
     rows = []
     for whole_length, tokens, row, length in zip(lengths.split(1), ids, weights, read.split(1), strict=True):

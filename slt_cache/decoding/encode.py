@@ -64,6 +64,8 @@ class EncodedClips:
     """Features [sum N, C]; of several streams [sum N, sum C] (encoders/packing.py)."""
     lengths: torch.Tensor
     """Lengths, int64 [B] or [B, S]."""
+    languages: tuple[str, ...] = ()
+    """Language of each clip's sentence, as its manifest names it."""
 
 
 @dataclass
@@ -218,4 +220,6 @@ def packed(encoded: Iterable[EncodedClip], batch_size: int) -> Iterator[EncodedC
 
 
 def _pack(clips: Sequence[EncodedClip]) -> EncodedClips:
-    return EncodedClips(tuple(clip.end.clip.id for clip in clips), *packed_tensors([clip.streams for clip in clips]))
+    named = [clip.end.clip for clip in clips]
+    features = packed_tensors([clip.streams for clip in clips])
+    return EncodedClips(tuple(clip.id for clip in named), *features, tuple(clip.language for clip in named))

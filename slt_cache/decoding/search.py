@@ -9,6 +9,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from slt_cache.batches.features import feature_loader
+from slt_cache.batches.targets import languages_of
 from slt_cache.config import GenerationConfig
 from slt_cache.distributed.processes import gather_object, rank, size, until_stopped
 from slt_cache.features.streams import ClipSplit
@@ -33,7 +34,7 @@ class Hypothesis:
 
 
 class EncodedBatch(Protocol):
-    """Features of B clips, from the cache or the encoder."""
+    """Features of B clips, from the cache or the encoder; with `languages` if their sentences are in several."""
 
     @property
     def ids(self) -> tuple[str, ...]: ...
@@ -59,7 +60,10 @@ def decode(
     hypotheses: list[Hypothesis] = []
     for batch in until_stopped(batches):
         features, lengths = batch.features.to(device).float(), batch.lengths.to(device)
-        sequences, scores = search(translator, features, lengths, generation, min(nbest, generation.num_beams))
+        rows = languages_of(tokenizer, getattr(batch, "languages", ()))
+        languages = None if rows is None else rows.to(device)
+        best = min(nbest, generation.num_beams)
+        sequences, scores = search(translator, features, lengths, languages, generation, best)
         texts = [tokenizer.decode(ids) for ids in sequences[:, len(translator.start) :].tolist()]
         found = len(texts) // len(batch.ids)
         left_out = translator.steps_left_out(lengths).tolist()
@@ -109,11 +113,17 @@ Found = tuple[torch.Tensor, list[float]]
 
 
 def _beams(
-    translator: SignTranslator, features: torch.Tensor, lengths: torch.Tensor, generation: GenerationConfig, nbest: int
+    translator: SignTranslator,
+    features: torch.Tensor,
+    lengths: torch.Tensor,
+    languages: torch.Tensor | None,
+    generation: GenerationConfig,
+    nbest: int,
 ) -> Found:
     result = translator.generate(
         features,
         lengths,
+        languages,
         num_beams=generation.num_beams,
         num_return_sequences=nbest,
         max_new_tokens=generation.max_new_tokens,
@@ -126,12 +136,18 @@ def _beams(
 
 
 def _greedy(
-    translator: SignTranslator, features: torch.Tensor, lengths: torch.Tensor, generation: GenerationConfig, nbest: int
+    translator: SignTranslator,
+    features: torch.Tensor,
+    lengths: torch.Tensor,
+    languages: torch.Tensor | None,
+    generation: GenerationConfig,
+    nbest: int,
 ) -> Found:
     seen = _Likelihood(len(translator.start))
     result = translator.generate(
         features,
         lengths,
+        languages,
         num_beams=1,
         max_new_tokens=generation.max_new_tokens,
         do_sample=False,

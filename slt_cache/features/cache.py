@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from slt_cache.advice import cache_command, command
+from slt_cache.corpora.base import Origin
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.checksum_header import AGAIN
 from slt_cache.features.file import FOREIGN, CacheFile
-from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitContent, SplitMetadata, SplitTable, checksum
+from slt_cache.features.layout import FACTS, ORIGIN, SOURCE, Failure, SplitContent, SplitMetadata, SplitTable, checksum
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 
 _read_before: dict[tuple[Any, ...], bytearray] = {}
@@ -190,14 +191,33 @@ class FeatureCache(Mapping[str, np.ndarray]):
         """Fingerprint of the source of each clip."""
         return self.row_sources[:: self.views]
 
+    @cached_property
+    def row_origins(self) -> list[Origin]:
+        """Corpus and language of each row; empty strings if the manifest did not say."""
+        columns = (self._strings(name) if name in self._places else [""] * self.rows for name in ORIGIN)
+        return [Origin(*values) for values in zip(*columns, strict=True)]
+
+    @cached_property
+    def origins(self) -> list[Origin]:
+        """Corpus and language of each clip."""
+        return self.row_origins[:: self.views]
+
+    @property
+    def languages(self) -> dict[str, str]:
+        """Language of each clip's sentence, by id; empty if the manifest did not say."""
+        found = zip(self.ids, self.origins, strict=True)
+        return {clip_id: origin.language for clip_id, origin in found if origin.language}
+
     @property
     def clips_sha256(self) -> str:
-        """Hash of id, sentence and source of every clip with features, in order; if a source is unknown, the checksum
-        of the features is used instead."""
+        """Hash of id, sentence and source of every clip with features, in order, and of its language if it has one; if
+        a source is unknown, the checksum of the features is used instead."""
         digest = hashlib.sha256()
         checksums = self.column("checksum")[:: self.views].tolist()
-        for clip_id, text, source, crc in zip(self.ids, self.texts, self.sources, checksums, strict=True):
-            digest.update(f"{clip_id}\t{text}\t{source or crc}\n".encode())
+        columns = (self.ids, self.texts, self.sources, checksums, self.origins)
+        for clip_id, text, source, crc, origin in zip(*columns, strict=True):
+            language = origin.language and f"\t{origin.language}"
+            digest.update(f"{clip_id}\t{text}\t{source or crc}{language}\n".encode())
         return digest.hexdigest()
 
     @cached_property
@@ -248,6 +268,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
             checksums=np.array(self.column("checksum")),
             missing=self.missing,
             sources=self.row_sources,
+            origins=self.row_origins,
         )
         return SplitContent(table, partial(_rows, self.path, self.split, self.attributes), str(self.path))
 

@@ -50,7 +50,8 @@ class KeptFeatures:
         return self._key(clip, source) in self._places
 
     def rows(self, clip: Clip, source: str) -> list[ClipFeatures] | None:
-        """Returns all views of a clip with its current sentence; None if there are none, or if one is damaged."""
+        """Returns all views of a clip with its current sentence and language; None if there are none, or if one is
+        damaged."""
         key = self._key(clip, source)
         if key not in self._places:
             return None
@@ -76,4 +77,5 @@ class KeptFeatures:
     def _rows(self, clip: Clip, source: str, cache: FeatureCache, first: int) -> Iterator[ClipFeatures]:
         num_frames, fps = cache.column("num_frames"), cache.column("fps")
         for row in range(first, first + cache.views):
-            yield ClipFeatures(clip.id, clip.text, int(num_frames[row]), float(fps[row]), cache.row(row), source)
+            frames = int(num_frames[row]), float(fps[row]), cache.row(row)
+            yield ClipFeatures(clip.id, clip.text, *frames, source, clip.origin)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slt_cache.corpora.base import SPLITS
+from slt_cache.corpora.base import SPLITS, Origin
 from slt_cache.features.spec import FeatureSpec
 
 FORMAT = "slt-cache features"
@@ -18,9 +18,11 @@ ALIGNMENT = 64
 NUMBERS = {"offsets": "<i8", "view": "<i2", "num_frames": "<i4", "fps": "<f4", "checksum": "<u4"}
 """Columns of numbers and their types, with one value per row; offsets has one more."""
 SOURCE = "source"
-STRINGS = ("clip_id", "text", "missing", "missing_reason", SOURCE)
-"""Columns of UTF-8 strings of fixed length; clip_id, text and source have one value per row. The column source is
-omitted if all sources are unknown."""
+ORIGIN = Origin._fields
+OPTIONAL = (SOURCE, *ORIGIN)
+"""Columns that are omitted if all of their values are empty."""
+STRINGS = ("clip_id", "text", "missing", "missing_reason", *OPTIONAL)
+"""Columns of UTF-8 strings of fixed length, with one value per row but for the missing clips."""
 UNKNOWN = "unknown"
 """Language of sentences if none was given."""
 FACTS = ("corpus", "created", "language", "manifest_sha256", "tool")
@@ -71,6 +73,8 @@ class SplitTable:
     missing: Sequence[Failure]
     sources: Sequence[str] = ()
     """Fingerprint of the source of each row (corpora/fingerprint.py); empty if unknown."""
+    origins: Sequence[Origin] = ()
+    """Corpus and language of each row; empty if the manifest does not say."""
 
     @property
     def views(self) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slt_cache.corpora.base import NOWHERE, Origin
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import Failure, ProgressCallback, SplitContent, SplitMetadata, SplitTable, checksum
@@ -36,6 +37,8 @@ class ClipFeatures:
     """Features [N, C] in the type that the cache stores."""
     source: str = ""
     """Fingerprint of their source (corpora/fingerprint.py); empty if unknown."""
+    origin: Origin = NOWHERE
+    """Corpus and language, if the manifest says so."""
 
 
 def parts_folder(cache: Path) -> Path:
@@ -121,6 +124,7 @@ def content_of(
         checksums=np.array([checksum(row.features) for row in rows], np.uint32),
         missing=missing,
         sources=[row.source for row in rows],
+        origins=[row.origin for row in rows],
     )
     return SplitContent(table, lambda: (row.features for row in rows), source)
 
@@ -142,6 +146,7 @@ def concatenated(metadata: SplitMetadata, contents: Sequence[SplitContent]) -> S
         checksums=column("checksums", np.uint32),
         missing=[failure for table in tables for failure in table.missing],
         sources=[source for table in tables for source in table.sources or [""] * len(table.clip_ids)],
+        origins=[origin for table in tables for origin in table.origins or [NOWHERE] * len(table.clip_ids)],
     )
     sources = ", ".join(dict.fromkeys(str(Path(content.source).parent) for content in contents))
     return SplitContent(table, lambda: chain.from_iterable(content.rows() for content in contents), sources)

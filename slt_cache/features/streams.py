@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from slt_cache.corpora.base import Origin
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.spec import IMPORTED, FeatureSpec
@@ -148,6 +149,11 @@ class StreamSplit(Mapping[str, tuple[np.ndarray, ...]]):
         return [self._first.texts[place] for place in self._places[0]]
 
     @cached_property
+    def origins(self) -> list[Origin]:
+        """Corpus and language of each clip."""
+        return [self._first.origins[place] for place in self._places[0]]
+
+    @cached_property
     def sources(self) -> list[tuple[str, ...]]:
         """Fingerprint of the source of each clip in each stream."""
         of_streams = [
@@ -155,6 +161,12 @@ class StreamSplit(Mapping[str, tuple[np.ndarray, ...]]):
             for stream, places in zip(self.streams.values(), self._places, strict=True)
         ]
         return list(zip(*of_streams, strict=True))
+
+    @property
+    def languages(self) -> dict[str, str]:
+        """Language of each clip's sentence, by id; empty if the manifest did not say."""
+        found = zip(self.ids, self.origins, strict=True)
+        return {clip_id: origin.language for clip_id, origin in found if origin.language}
 
     @property
     def clips_sha256(self) -> str:

@@ -15,12 +15,10 @@ import numpy as np
 from h5py import h5a, h5d, h5l, h5o, h5s, h5t
 
 from slt_cache.features.checksum_header import FEATURES, ChecksumHeader
-from slt_cache.features.layout import FACTS, NUMBERS, SOURCE, STRINGS
+from slt_cache.features.layout import FACTS, NUMBERS, OPTIONAL, STRINGS
 from slt_cache.features.spec import FeatureSpec
 
 COLUMNS = (*NUMBERS, *STRINGS, FEATURES)
-OPTIONAL = frozenset({SOURCE})
-"""Columns that a split may lack."""
 TEXTS = (*FACTS, "spec", "spec_sha256")
 """Attributes of a split that are strings; `complete` is a number."""
 TYPES = {
@@ -113,7 +111,7 @@ def _members(group: h5py.Group, where: str, kind: int, called: str) -> Iterator[
 
 
 def _require_names(split: str, found: Iterable[str]) -> None:
-    lacking, unknown = sorted(set(COLUMNS) - OPTIONAL - set(found)), sorted(set(found) - set(COLUMNS))
+    lacking, unknown = sorted(set(COLUMNS) - {*OPTIONAL, *found}), sorted(set(found) - set(COLUMNS))
     if lacking:
         raise BadStructure(f"{split} has no column {', '.join(lacking)}")
     if unknown:
@@ -206,7 +204,7 @@ def _require_shapes(split: str, places: dict[str, Place], spec: FeatureSpec) -> 
             raise BadStructure(f"{split}/{name} has {len(place.shape)} dimensions")
     rows, missing = places["clip_id"].shape[0], places["missing"].shape[0]
     lengths = {**dict.fromkeys(NUMBERS, rows), "offsets": rows + 1, "text": rows, "missing_reason": missing}
-    lengths |= dict.fromkeys(OPTIONAL & places.keys(), rows)
+    lengths |= dict.fromkeys({*OPTIONAL} & places.keys(), rows)
     for name, length in lengths.items():
         if places[name].shape[0] != length:
             raise BadStructure(f"{split}/{name} has {places[name].shape[0]:,} values instead of {length:,}")

@@ -24,6 +24,7 @@ from slt_cache.features.layout import (
     FACTS,
     FORMAT,
     NUMBERS,
+    ORIGIN,
     SOURCE,
     STRINGS,
     VERSION,
@@ -177,7 +178,7 @@ def _write_table(file: h5py.File, table: SplitTable) -> None:
         "text": table.texts,
         "missing": [failure.clip_id for failure in table.missing],
         "missing_reason": [failure.reason for failure in table.missing],
-        **({SOURCE: table.sources} if any(table.sources) else {}),
+        **{name: values for name, values in _optional(table).items() if any(values)},
     }
     attributes: dict[str, Any] = {name: getattr(metadata, name) for name in FACTS}
     attributes["complete"] = int(not table.missing)
@@ -191,6 +192,11 @@ def _write_table(file: h5py.File, table: SplitTable) -> None:
         encoded = [value.encode() for value in strings[name]]
         longest = h5py.string_dtype("utf-8", max(map(len, encoded), default=1) or 1)
         group.create_dataset(name, data=np.array(encoded, longest))
+
+
+def _optional(table: SplitTable) -> dict[str, Sequence[str]]:
+    """Returns the columns that are omitted if all of their values are empty."""
+    return {SOURCE: table.sources, **{name: [getattr(one, name) for one in table.origins] for name in ORIGIN}}
 
 
 def _make_room(group: h5py.Group, shape: tuple[int, int], dtype: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from slt_cache.errors import InputError
 from slt_cache.metrics.normalization import SPACE_AND_DOT
+from slt_cache.text.scripts import is_wide
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,20 @@ def split_characters(text: str) -> list[str]:
     return [character for character in text if not character.isspace()]
 
 
+def split_mixed(text: str) -> list[str]:
+    """Returns words as `split_words` does, but every Chinese or Japanese character by itself."""
+    return split_words("".join(f" {character} " if is_wide(character) else character for character in text))
+
+
+MIXED = "mixed"
+"""Name of the preset of sentences in several languages that would have different ones."""
 PRESETS = {
     "plain": Preset("plain", "13a", split_words, "words"),
     "phoenix14t": Preset("phoenix14t", "none", split_on_whitespace, "blanks"),
     "csl-daily": Preset("csl-daily", "char", split_characters, "characters", dot="。"),
     "how2sign": Preset("how2sign", "13a", split_words, "words"),
+    # sacrebleu's zh separates Chinese characters and treats the rest almost like 13a.
+    MIXED: Preset(MIXED, "zh", split_mixed, "words and Chinese characters"),
 }
 
 

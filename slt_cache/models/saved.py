@@ -17,6 +17,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from slt_cache.advice import command
 from slt_cache.config import TemporalConfig
 from slt_cache.config.llm_training import CHANNELS
+from slt_cache.corpora.languages import short_name
 from slt_cache.encoders.packing import ClipTensors, packed
 from slt_cache.errors import InputError
 from slt_cache.files import write_json
@@ -24,7 +25,7 @@ from slt_cache.models.llm.lora import base_weights, has_lora
 from slt_cache.models.saved_lora import LORA_FOLDER as LORA_FOLDER
 from slt_cache.models.saved_lora import link_base, read_lora, read_seq2seq, write_base, write_lora
 from slt_cache.models.saved_lora import load_lora as load_lora
-from slt_cache.models.translators import SignTranslator
+from slt_cache.models.translators import SignTranslator, kind_of
 from slt_cache.models.weights import load_weights
 from slt_cache.reading import RESTORE, read_as, read_object
 from slt_cache.text.pretrained import TRANSLATOR_FILE, loading
@@ -85,17 +86,36 @@ class SavedTranslator(SignTranslator):
             seq2seq,
             tokenizer.start,
             before=tokenizer.before,
+            prefixes=tokenizer.prefixes,
             temporal=about.temporal,
             stream_fusion=about.stream_fusion,
         )
         self.tokenizer = tokenizer
         self.about = about
 
+    def require_language(self, language: str | None) -> str:
+        """Makes a translator that writes several languages one of a single one; `language` is its short name. Returns
+        it as manifests name it, empty if there is only one. Raises InputError for one that it does not write, or none
+        of several."""
+        known = self.tokenizer.languages or (self.about.language or "",)
+        if language is None and len(known) < 2:
+            return ""
+        found = next((one for one in known if language and short_name(one) == short_name(language)), None)
+        if found is None:
+            wrong = "none is named" if language is None else f"it does not write {language}"
+            raise InputError(f"--language: {wrong}. The model writes {', '.join(map(short_name, known))}; name one.")
+        if len(self.prefixes) > 1:
+            self.tokenizer = self.tokenizer.of_language(found)
+            self.start, self.prefixes = self.tokenizer.start, self.tokenizer.prefixes
+            self.kind = kind_of(self.seq2seq, self.start, self.tokenizer.before, self.prefixes)
+        return found if len(known) > 1 else ""
+
     def translate(
         self, features: Sequence[Array | Sequence[Array] | Mapping[str, Array]], batch_size: int = 32
     ) -> list[str]:
         """Translates clips, each given as features [N, C], by beam search with the saved settings. Returns one sentence
-        per clip. If it reads several streams, a clip is given as the features of each, by name or in their order.
+        per clip. If it reads several streams, a clip is given as the features of each, by name or in their order. If it
+        writes several languages, choose one first with `require_language`.
 
         Raises InputError for features of another shape, and for streams that are missing or unknown."""
         clips = [self._checked(number, clip) for number, clip in enumerate(features)]
@@ -178,6 +198,7 @@ def _generation_config(model: SignTranslator, search: Mapping[str, Any]) -> Gene
     ids = model.seq2seq.generation_config.to_diff_dict()
     if model.seq2seq.config.is_encoder_decoder:
         first, *second = model.start
+        second = [] if len(model.prefixes) > 1 else second  # no language is the usual one
         ids |= {"decoder_start_token_id": first, **({"forced_bos_token_id": second[0]} if second else {})}
     return GenerationConfig(**{**ids, **_wanted(search)})
 

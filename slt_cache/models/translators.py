@@ -21,8 +21,9 @@ from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
 from slt_cache.models.adapter import Adapter, StreamAdapter, make_adapter
 from slt_cache.models.llm.decoder_only import DecoderOnly
-from slt_cache.models.llm.encoder_decoder import EncoderDecoder
+from slt_cache.models.llm.encoder_decoder import EncoderDecoder, start_ids
 from slt_cache.models.time_masks import TimeMasks
+from slt_cache.text.target_start import LanguagePrefix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,15 +80,18 @@ def make_light_t(size: str, vocabulary: int, pad: int, eos: int, dropout: float)
 
 
 def kind_of(
-    seq2seq: PreTrainedModel, start: tuple[int, ...], before: tuple[int, ...] = ()
+    seq2seq: PreTrainedModel,
+    start: tuple[int, ...],
+    before: tuple[int, ...] = (),
+    prefixes: tuple[LanguagePrefix, ...] = (),
 ) -> EncoderDecoder | DecoderOnly:
     """Returns the object that calls this kind of language model. Raises InputError for a prompt before the video of an
     encoder-decoder."""
     if seq2seq.config.is_encoder_decoder:
         if before:
             raise InputError("llm.prompt: the LLM is an encoder-decoder, which takes no prompt. Omit the setting.")
-        return EncoderDecoder(seq2seq, start)
-    return DecoderOnly(seq2seq, start, before)
+        return EncoderDecoder(seq2seq, start, prefixes)
+    return DecoderOnly(seq2seq, start, before, prefixes)
 
 
 class SignTranslator(nn.Module):
@@ -108,16 +112,18 @@ class SignTranslator(nn.Module):
         temporal: TemporalConfig | None = None,
         stream_fusion: str = CHANNELS,
         stream_dropout: float = 0.0,
+        prefixes: tuple[LanguagePrefix, ...] = (),
     ):
         """Combines a fresh adapter with a language model. `dim` is C, or that of each stream; `start` are the ids of
         the decoder prefix (text/families.py), `before` those of a decoder-only LLM's prompt before the video
-        (text/prompt.py). In training, `feature_dropout` zeroes single values and `channel_dropout` whole channels of a
-        clip, scaling up the rest; `step_dropout` zeroes whole time steps. The other settings are those of
-        models/adapter.py."""
+        (text/prompt.py); `prefixes` has both for each of several languages. In training, `feature_dropout` zeroes
+        single values and `channel_dropout` whole channels of a clip, scaling up the rest; `step_dropout` zeroes whole
+        time steps. The other settings are those of models/adapter.py."""
         super().__init__()
         self.seq2seq = seq2seq
         self.start = start
-        self.kind = kind_of(seq2seq, start, before)
+        self.prefixes = prefixes
+        self.kind = kind_of(seq2seq, start, before, prefixes)
         shape = (self.kind.width, self.kind.norm, temporal)
         self.adapter: Adapter | StreamAdapter = make_adapter(dim, *shape, stream_fusion, stream_dropout)
         self.feature_dropout = nn.Dropout(feature_dropout)
@@ -163,11 +169,17 @@ class SignTranslator(nn.Module):
             features = self.time_masks.apply(features, lengths)
         return features
 
-    def forward(self, features: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        features: torch.Tensor,
+        lengths: torch.Tensor,
+        decoder_input_ids: torch.Tensor,
+        languages: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Computes logits [B, L, V] from features, [sum N, C] or padded [B, N, C], their lengths [B] and token ids [B,
-        L]."""
+        L]; with several languages, `languages` [B] is the place of each clip's in `prefixes`."""
         self._require_positions(decoder_input_ids.shape[1], self.target_positions, "target tokens")
-        return self.kind.logits(*self.embed(features, lengths), decoder_input_ids)
+        return self.kind.logits(*self.embed(features, lengths), decoder_input_ids, languages)
 
     @cached_property
     def positions(self) -> int | None:
@@ -211,16 +223,20 @@ class SignTranslator(nn.Module):
         return states[mask.bool()]
 
     @torch.no_grad()
-    def generate(self, features: torch.Tensor, lengths: torch.Tensor, **options: Any) -> Any:
-        """Generates from features, [sum N, C] or padded [B, N, C], with lengths [B], starting with the decoder prefix.
-        `options` are those of transformers' `generate`. Input and output are limited to the LLM's positions."""
+    def generate(
+        self, features: torch.Tensor, lengths: torch.Tensor, languages: torch.Tensor | None = None, **options: Any
+    ) -> Any:
+        """Generates from features, [sum N, C] or padded [B, N, C], with lengths [B], starting with the decoder prefix;
+        with several languages, `languages` [B] is the place of each clip's in `prefixes`. `options` are those of
+        transformers' `generate`. Input and output are limited to the LLM's positions. Raises InputError if it writes
+        several languages and none is named."""
         features, lengths = self.truncated(features, lengths)
         if self.target_positions is not None:
             room = self.target_positions + 1 - len(self.start)  # the last token is written and not read
             options["max_new_tokens"] = min(options.get("max_new_tokens", room), room)
         embeds, mask = self.embed(features, lengths)
-        start = torch.tensor([self.start], device=embeds.device).expand(len(lengths), -1)
-        return self.kind.generate(embeds, mask, start, **options)
+        start = start_ids(self.start, self.prefixes, languages, lengths)
+        return self.kind.generate(embeds, mask, start, languages, **options)
 
     def truncated(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Drops the steps beyond the last position, to which a single long clip would otherwise pad all others, from
@@ -257,9 +273,16 @@ class VisualTranslator(nn.Module):
             part.eval()
         return self
 
-    def forward(self, frames: torch.Tensor, lengths: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
-        """Computes logits [B, L, V] from frames, uint8 [sum T', 3, S, S], their lengths [B] and token ids [B, L]."""
-        logits: torch.Tensor = self.translator(self.encoder(frames, lengths), lengths, decoder_input_ids)
+    def forward(
+        self,
+        frames: torch.Tensor,
+        lengths: torch.Tensor,
+        decoder_input_ids: torch.Tensor,
+        languages: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Computes logits [B, L, V] from frames, uint8 [sum T', 3, S, S], their lengths [B] and token ids [B, L];
+        `languages` as for SignTranslator."""
+        logits: torch.Tensor = self.translator(self.encoder(frames, lengths), lengths, decoder_input_ids, languages)
         return logits
 
 

@@ -43,6 +43,7 @@ def _named(run: Run, cache: Path) -> Path | None:
 def _differences(cached: FeatureCache, clips: Sequence[Clip]) -> list[str]:
     """Returns the differences between manifest and cache for a split; the order of clips is ignored."""
     texts, known = (dict(zip(cached.ids, values, strict=True)) for values in (cached.texts, cached.sources))
+    origins = dict(zip(cached.ids, cached.origins, strict=True))
     missing = {failure.clip_id for failure in cached.missing}
     named = {clip.id for clip in clips}
     there = [clip for clip in clips if clip.id in texts]
@@ -54,6 +55,9 @@ def _differences(cached: FeatureCache, clips: Sequence[Clip]) -> list[str]:
             clip_id for clip_id in texts if clip_id not in named
         ],
         ("has another sentence", "have other sentences"): [clip.id for clip in there if clip.text != texts[clip.id]],
+        ("has another corpus or language", "have other corpora or languages"): [
+            clip.id for clip in there if clip.origin != origins[clip.id]
+        ],
         ("has other times or another box", "have other times or boxes"): [
             clip.id for clip in there if known[clip.id] and known[clip.id].partition(" ")[2] != times_of(clip)
         ],

@@ -1,7 +1,7 @@
 """Evaluation of a trained model on a split: hypotheses and scores, printed and saved."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from slt_cache.progress import log, progress_counter
 from slt_cache.reading import read_json
 from slt_cache.runs.eval_files import Translated, record_of
 from slt_cache.runs.run import Run
-from slt_cache.runs.scoring import preset_of, score_hypotheses
+from slt_cache.runs.scoring import Parts, preset_of, score_hypotheses, score_parts
 from slt_cache.runs.settings_use import named
 from slt_cache.runs.streams import Caches, as_named, caches_of_streams
 from slt_cache.runs.variants import BASELINE, MODELS
@@ -66,6 +66,8 @@ class Evaluation:
     scores: dict[str, Score]
     table: Path
     """Path of the table of id, reference and hypothesis, tab-separated."""
+    parts: Parts = field(default_factory=dict)
+    """Scores of each language and of each corpus, if there are several."""
     grounding: Grounding | None = None
 
 
@@ -111,12 +113,12 @@ def evaluate(
     translator.to(device)
     read: ClipSplit | None = cached
     if cached is not None:
-        references = cached.texts
+        references, origins = cached.texts, cached.origins
         with progress_counter(f"translating {split}", len(cached), 0) as show:
             hypotheses = decode_cached(translator, cached, tokenizer, run.config.generation, show)
     else:
         clips = listed.clips if listed else require_split(run, main_process_first(lambda: ensure_clips(run)), split)
-        references = [clip.text for clip in clips]
+        references, origins = [clip.text for clip in clips], [clip.origin for clip in clips]
         keep: list[EncodedClip] | None = [] if grounding else None
         batches = _from_video(run, clips, specs, visual, listed, keep)
         with progress_counter(f"translating {split}", len(clips), 0) as show:
@@ -129,11 +131,12 @@ def evaluate(
     done = Translated(run, model, split, hypotheses, references, tuple(without))
     with done.kept_until_scored():
         scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
-        table = done.save(scores, weights, again)
+        parts = score_parts(run.config, hypotheses, references, origins)
+        table = done.save(scores, parts, weights, again)
     grounded = None
     if read is not None and grounding:
         grounded = ground(run, (translator, tokenizer), read, trained, hypotheses, table)
-    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table, grounded)
+    return Evaluation(model, split, tuple(hypotheses), tuple(references), scores, table, parts, grounded)
 
 
 def _log_notices(hypotheses: Sequence[Hypothesis], positions: int | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from slt_cache.config import Config
 from slt_cache.corpora.base import Clip, of_split
+from slt_cache.corpora.languages import labels_of
 from slt_cache.corpora.registry import language_code
 from slt_cache.errors import InputError
 from slt_cache.files import scratch_folder
@@ -34,6 +35,10 @@ def language_problem(config: Config) -> str | None:
         if language is None and not own and _wants_language(config.llm.source):
             return f"llm.language: not set, but {config.llm.source} needs one. Set it, --set llm.language=CODE."
         preset_of(config)
+        if labels_of(language) and local_config(config.llm.source) is not None:
+            from slt_cache.text.tokenizer import load_tokenizer
+
+            load_tokenizer(config.llm.source, language)
     except InputError as error:
         return str(error)
     return None

@@ -8,8 +8,10 @@ from pathlib import Path
 from slt_cache.checkpoints.named_files import content_of
 from slt_cache.checkpoints.record import OtherSettings, whole_record
 from slt_cache.config import CAUSAL
+from slt_cache.config.llm import LANGUAGE
 from slt_cache.corpora.base import MONOLINGUAL_FILE, SPLITS, Clip, of_split
-from slt_cache.corpora.own_table import read_sentences
+from slt_cache.corpora.languages import labels_of
+from slt_cache.corpora.monolingual import Line, lines_of, read_monolingual
 from slt_cache.corpora.registry import language_code
 from slt_cache.distributed.processes import main_process_first
 from slt_cache.files import write_json
@@ -21,21 +23,27 @@ from slt_cache.runs.derived import Derived
 from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.run import Run
 from slt_cache.text.families import is_made_here
-from slt_cache.text.prompt import prompt_texts
+from slt_cache.text.prompt import all_prompt_texts
 from slt_cache.text.tokenizer import Tokenizer, characters_of, load_inner, load_tokenizer, train_tokenizer
 
 
-def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
+def pretraining_lines(run: Run, clips: Sequence[Clip]) -> list[Line]:
     """Returns sentences without video: those of the file in the settings, else the corpus' monolingual ones, else those
-    of the train split; all, or as many as the settings say. Raises InputError if the file is missing or empty."""
+    of the train split; all, or as many as the settings say. Raises InputError if the file is missing or empty, or if it
+    lacks the languages of its sentences."""
     settings = run.config.llm_pretraining
     path = Path(settings.text) if settings.text is not None else run.corpus / MONOLINGUAL_FILE
     if settings.text is None and not path.is_file():
-        sentences = [clip.text for clip in of_split(clips, "train")]
+        lines = lines_of(of_split(clips, "train"))
     else:
-        sentences = read_sentences(path, "llm_pretraining.text", log)
-    wanted = min(settings.sentences or len(sentences), len(sentences))
-    return [sentences[number * len(sentences) // wanted] for number in range(wanted)]
+        lines = read_monolingual(path, "llm_pretraining.text", labels_of(language_code(run.config)), log)
+    wanted = min(settings.sentences or len(lines), len(lines))
+    return [lines[number * len(lines) // wanted] for number in range(wanted)]
+
+
+def pretraining_text(run: Run, clips: Sequence[Clip]) -> list[str]:
+    """Returns the sentences of `pretraining_lines` alone."""
+    return [line.text for line in pretraining_lines(run, clips)]
 
 
 def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived, prompted: bool = False) -> str:
@@ -54,9 +62,11 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived, prompted: bool
     settings = {"name": content_name(run), "keep_characters": llm.keep_characters, "text_sha256": sha256_of(train)}
     place = run.prompted if prompted else run.trimmed
     settings |= {"prompt": llm.prompt, "chat_template": llm.chat_template} if prompted else {}
+    language = language_code(run.config)
+    settings |= {"language": language} if prompted and LANGUAGE in llm.prompt else {}
 
     def trim(folder: Path) -> None:
-        prompts = prompt_texts(load_inner(llm.name), llm) if prompted else ()
+        prompts = all_prompt_texts(load_inner(llm.name), llm, language) if prompted else ()
         log(f"trimming {llm.name} to the {len(train):,} sentences of train{' and of the text' if adapts else ''}")
         held_out = dict(zip(SPLITS[1:], others, strict=True))
         report = trim_llm(llm.name, train, held_out, folder, llm.keep_characters, prompts)

@@ -15,7 +15,7 @@ from slt_cache.corpora.empty_splits import deviations, faults_of_annotation, unu
 from slt_cache.corpora.lengths import LENGTHS_FILE, kept_lengths, seconds_by_clip, seconds_of
 from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.corpora.own import ABSENT, EMPTY_SPLIT
-from slt_cache.corpora.registry import corpus_of, language_code
+from slt_cache.corpora.registry import corpus_of, language_code, require_languages
 from slt_cache.corpora.source_files import have_changed, sources_sha256
 from slt_cache.corpora.statistics import Statistics, statistics_of
 from slt_cache.errors import InputError
@@ -201,7 +201,7 @@ def _for_llm(run: Run, clips: Sequence[Clip]) -> Problems:
 def _report(corpus: CorpusConfig, scan: CorpusScan, results: dict[str, Any]) -> dict[str, Any]:
     """Returns the content of prepare.json."""
     # relative to the corpus' folder, so that the corpus may be moved
-    sources = [str(path.relative_to(corpus.root or "")) for path in scan.sources]
+    sources = [str(path if corpus.root is None else path.relative_to(corpus.root)) for path in scan.sources]
     return {
         "corpus": corpus.model_dump(mode="json"),
         "sources": sources,
@@ -230,7 +230,9 @@ def ensure_clips(run: Run) -> list[Clip]:
         changed = changed_manifest(run)
         if changed:
             log(changed)
-    return read_manifest(run.manifest)
+    clips = read_manifest(run.manifest)
+    require_languages(run.config, (clip.language for clip in clips), str(run.manifest))
+    return clips
 
 
 def _again(run: Run) -> str:
@@ -264,7 +266,8 @@ def _check_preparation(run: Run, made: dict[str, Any]) -> None:
         sources = made["sources"]
         changed = sources[0] if len(sources) == 1 else "an annotation file"
         raise InputError(
-            f"{corpus.root}: {changed} has changed since {run.manifest} was made from it. Prepare again: {_again(run)}"
+            f"{corpus.root or corpus.name}: {changed} has changed since {run.manifest} was made from it. Prepare "
+            f"again: {_again(run)}"
         )
 
 

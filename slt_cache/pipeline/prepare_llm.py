@@ -21,7 +21,7 @@ from slt_cache.pipeline.pretrain_llm import ensure_pretrained, new_small_llm
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.text.families import LIGHT_T, small_family
-from slt_cache.text.prompt import has_prompt, with_prompt
+from slt_cache.text.prompt import has_prompt, require_language_in, with_prompt
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -52,7 +52,8 @@ class Llm:
     def translator(self, dim: int | Sequence[int], **settings: Any) -> SignTranslator:
         """Makes the translator of the LLM and an adapter for features of `dim` channels, or for streams of that many
         each, fresh or from `initial`."""
-        model = SignTranslator(dim, self.make(), self.tokenizer.start, before=self.tokenizer.before, **settings)
+        own = self.tokenizer
+        model = SignTranslator(dim, self.make(), own.start, before=own.before, prefixes=own.prefixes, **settings)
         return model if self.initial is None else self.initial.load_into(model)
 
     def begins(self, sentences: Iterable[str]) -> list[str]:
@@ -84,6 +85,8 @@ def llm_of(
     if has_prompt(run.config.llm):
         named = main_process_first(lambda: ensure_llm(run, clips, derived, prompted=True))
         tokenizer = with_prompt(load_tokenizer(named, language_code(run.config)), run.config.llm)
+    else:
+        require_language_in(run.config.llm, tokenizer)
     if check is not None:
         check(tokenizer)
     made_of, make = _whole_llm(run, clips, tokenizer, derived, initial)

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from slt_cache.batches.denoising import NoisyText
+from slt_cache.batches.mixture import mixture_of
 from slt_cache.batches.sampler import Shard
 from slt_cache.batches.text import TextBatches
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.translator import save_seq2seq
 from slt_cache.config import CAUSAL, WHOLE_LR, LlmPretrainingConfig, differences
 from slt_cache.corpora.base import Clip, of_split
+from slt_cache.corpora.monolingual import Line
 from slt_cache.corpora.registry import language_code
 from slt_cache.distributed.processes import join, main_process_first, rank, size
 from slt_cache.errors import InputError
@@ -26,7 +28,7 @@ from slt_cache.pipeline.fits_llm import positions_of
 from slt_cache.pipeline.llm_tokenizer import (
     content_name,
     ensure_llm,
-    pretraining_text,
+    pretraining_lines,
     sha256_of,
     shared_tokenizer,
 )
@@ -112,11 +114,13 @@ def _stage(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Deriv
     seed = run.config.llm_pretraining.seed
     config = run.config if seed is None else run.config.model_copy(update={"seed": seed})
     seeded = replace(run, config=config, lasting=run.lasting or run.config)
-    sentences = pretraining_text(run, clips)
+    sentences = pretraining_lines(run, clips)
     if run.config.llm_pretraining.objective != CAUSAL:
         return DenoisingStage(seeded, PRETRAINING, derived, sentences, tokenizer)
     llm = main_process_first(lambda: ensure_llm(run, clips, derived, has_prompt(run.config.llm)))
-    tokenizer = load_tokenizer(llm, language_code(run.config))
+    language = language_code(run.config)
+    inner = load_tokenizer(llm, language)
+    tokenizer = Tokenizer(inner.inner, language, inner.start)  # text alone begins alike in every language
     dev = tuple(clip.text for clip in of_split(clips, "dev"))
     return CausalStage(seeded, PRETRAINING, derived, sentences, tokenizer, llm, dev)
 
@@ -125,8 +129,17 @@ def _stage(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Deriv
 class PretrainingStage(Stage):
     """A training on sentences alone."""
 
-    sentences: Sequence[str]
+    lines: Sequence[Line]
     tokenizer: Tokenizer
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        return [line.text for line in self.lines]
+
+    @property
+    def languages(self) -> list[str]:
+        """Language of each sentence."""
+        return [line.language for line in self.lines]
 
     @property
     def loop(self) -> LlmPretrainingConfig:
@@ -142,6 +155,7 @@ class PretrainingStage(Stage):
             "text_sha256": sha256_of(self.sentences),
             "tokenizer_sha256": self.tokenizer.sha256,
             **({} if name == UNNAMED else {"name": name}),
+            **({"languages_sha256": sha256_of(self.languages)} if any(self.languages) else {}),
         }
 
     @property
@@ -178,6 +192,8 @@ class DenoisingStage(PretrainingStage):
             span_mean=loop.span_mean,
             permute_sentences=loop.permute_sentences,
             shard=self.shard,
+            languages=self.languages,
+            temperature=loop.temperature,
         )
         if (positions := small_positions(self.llm_name)) is not None:
             text.require_positions(positions)
@@ -209,8 +225,14 @@ class CausalStage(PretrainingStage):
         model = load_seq2seq(self.llm, tokenizer=self.tokenizer)
         if loop.lora is not None:
             add_lora(model, loop.lora)
+        seed = self.run.config.seed
         text = TextBatches(
-            self.sentences, self.tokenizer, batch_size=loop.batch_size, seed=self.run.config.seed, shard=self.shard
+            self.sentences,
+            self.tokenizer,
+            batch_size=loop.batch_size,
+            seed=seed,
+            shard=self.shard,
+            mixture=mixture_of(self.languages, loop.temperature, seed),
         )
         text.require_positions(positions_of(self.llm))
         dev = TextBatches(self.dev, self.tokenizer, batch_size=loop.batch_size, shuffle=False) if self.dev else None

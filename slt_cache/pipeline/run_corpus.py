@@ -104,6 +104,10 @@ def _advice_on_absent(run: Run, absent: int, total: int, choice: str) -> str:
     corpus = run.config.corpus
     if corpus_of(run.config).is_drawn and corpus.root is None:
         return f"Draw them again: {run.command('prepare', corpus.name)}"
+    if corpus.merged:
+        return (
+            f"If a corpus moved, prepare it again with its new folder, and then: {run.command('prepare', corpus.name)}"
+        )
     return f"If the corpus moved, give its new folder: {run.command('prepare', corpus.name, root='DIR')}"
 
 

@@ -230,5 +230,5 @@ def _until_end(events: Iterator[Event], clips: int) -> Iterator[Event]:
 
 
 def _row(encoded: EncodedClip, source: str) -> ClipFeatures:
-    end = encoded.end
-    return ClipFeatures(end.clip.id, end.clip.text, end.num_frames, end.fps, encoded.features.numpy(), source)
+    end, clip = encoded.end, encoded.end.clip
+    return ClipFeatures(clip.id, clip.text, end.num_frames, end.fps, encoded.features.numpy(), source, clip.origin)

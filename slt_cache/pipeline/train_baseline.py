@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.checkpoints.record import Record, read_record
-from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_light_t
+from slt_cache.checkpoints.visual import VisualCheckpoint, light_t_translator, load_visual
 from slt_cache.config import LightTConfig, OptimizerConfig
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.streams import CachedSplit
@@ -59,7 +59,7 @@ class BaselineStage(CacheStage):
         if _is_read_by_stage_1(self.splits.train):
             return self.visual.model.translator
         light_t = LightTConfig.model_validate(self.visual.record.settings["light_t"])
-        return SignTranslator(self.splits.train.dim, new_light_t(light_t, self.tokenizer), self.tokenizer.start)
+        return light_t_translator(self.splits.train.spec.dim, light_t, self.tokenizer)
 
 
 def _is_read_by_stage_1(train_split: CachedSplit) -> bool:

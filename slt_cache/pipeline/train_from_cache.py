@@ -17,7 +17,7 @@ from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.translator import load_llm, save_llm, save_llm_record
 from slt_cache.config import CROSS_ENTROPY
-from slt_cache.corpora.registry import language_code
+from slt_cache.corpora.registry import language_code, require_languages
 from slt_cache.decoding.search import decode_cached, truncation_notice
 from slt_cache.device import pick_device
 from slt_cache.distributed.processes import rank, size
@@ -122,6 +122,7 @@ class CacheStage(Stage):
             shuffle=True,
             by_length=self.run.config.llm_training.length_buckets,
             shard=Shard(rank(), size()),
+            temperature=self.loop.temperature,
         )
         lr, adapter_lr = self.lrs
         return FromCacheTask(
@@ -207,6 +208,9 @@ def open_splits(run: Run, cache: Caches) -> CacheSplits:
     for split in (train_split, dev_split):
         if split is not None and not len(split):
             raise InputError(f"{split.path}: the split {split.split} is empty. Extract again from readable videos.")
+        if split is not None:
+            languages = [origin.language for origin in split.origins]
+            require_languages(run.config, languages, f"{split.path} ({split.split})")
     return CacheSplits(train_split, dev_split, recorded_paths(cache))
 
 

@@ -154,6 +154,7 @@ class VideoStage(Stage):
             frame_cache=open_frame_cache(self.run, self.train_clips),
             pinned=device.type == "cuda",
             shard=Shard(rank(), size()),
+            temperature=self.loop.temperature,
             **self.regularizers,
         )
         return FromPixelsTask(

@@ -114,8 +114,11 @@ def _clips(run: Run, train_split: CachedSplit) -> list[Clip]:
     """Returns the clips whose sentences determine the LLM's vocabulary: those of the manifest, as in stage 1, or those
     of the cache for features made elsewhere."""
     if train_split.is_imported:
-        texts = zip(train_split.ids, train_split.texts, strict=True)
-        return [Clip(clip_id, "train", Path(), None, None, text) for clip_id, text in texts]
+        clips = zip(train_split.ids, train_split.texts, train_split.origins, strict=True)
+        return [
+            Clip(clip_id, "train", Path(), None, None, text, corpus=origin.corpus, language=origin.language)
+            for clip_id, text, origin in clips
+        ]
     if is_made_here(run.config.llm.source) and _needs_stage_1(run, train_split) and not run.tokenizer.is_dir():
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: no tokenizer yet. Train stage 1 first: {first}")

@@ -30,8 +30,7 @@ from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import VISUAL
-from slt_cache.text.families import start_tokens
-from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.text.tokenizer import Tokenizer, without_prompt
 from slt_cache.training.objectives.registry import require_gradient
 from slt_cache.training.task import LAST
 from slt_cache.training.tasks.visual import visual_optimizer
@@ -60,15 +59,15 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
 def _tokenizer(run: Run, clips: Sequence[Clip], derived: Derived) -> Tokenizer:
     """Returns the tokenizer of the run's LLM without its prompt. Stage 1 keeps the one that it was trained with before
     llm.init_from was set."""
-    tokenizer, llm = ensure_tokenizer(run, clips, derived), run.config.llm
+    tokenizer, llm = ensure_tokenizer(run, clips, derived).for_light_t(), run.config.llm
     if llm.init_from is None:
         return tokenizer
     made = whole_record(run.visual / BEST) or whole_record(run.visual / LAST)
     if made is not None and not derived.restart and made.settings["tokenizer"]["sha256"] != tokenizer.sha256:
         own = llm.model_copy(update={"init_from": None, "init_without": ()})
-        return ensure_tokenizer(replace(run, config=run.config.model_copy(update={"llm": own})), clips, derived)
-    start = start_tokens(tokenizer.inner, tokenizer.inner.name_or_path, tokenizer.language)
-    return Tokenizer(tokenizer.inner, tokenizer.language, start)
+        own_run = replace(run, config=run.config.model_copy(update={"llm": own}))
+        return ensure_tokenizer(own_run, clips, derived).for_light_t()
+    return without_prompt(tokenizer.inner, tokenizer.inner.name_or_path, tokenizer.language).for_light_t()
 
 
 @dataclass(frozen=True)

@@ -73,15 +73,17 @@ class Untranslated:
 class Translator:
     """Translator of videos, loaded once: `Translator.from_pretrained("model").translate("clip.mp4").text`."""
 
-    def __init__(self, source: Run | WholeModel, reliability: bool = False):
+    def __init__(self, source: Run | WholeModel, reliability: bool = False, language: str | None = None):
         """Loads both stages of a run, or takes those of a model folder. With `reliability` each translation has its
-        evidence. Raises InputError if the run is not trained, or its stages do not match; and with `reliability`, if
-        there is no mean of the training's features."""
+        evidence. `language` is that of the sentences, such as de, which a model of several languages needs. Raises
+        InputError if the run is not trained, if its stages do not match, or for a language that the model does not
+        write; and with `reliability`, if there is no mean of the training's features."""
         model = source if isinstance(source, WholeModel) else _stages_of(source)
         self.generation: GenerationConfig = model.config.generation
         compute: ComputeConfig = model.config.compute
         self.device = pick_device(compute.device)
         self.llm = model.llm
+        self.language = self.llm.model.require_language(language)
         self.llm.model.to(self.device)
         frames, encoders, specs = model.config.features.batch_frames, model.encoders.values(), by_name(self.llm.specs)
         pairs = zip(encoders, specs.values(), strict=True)
@@ -94,9 +96,12 @@ class Translator:
         self._evidence = evidence_reader(source, model) if reliability else None
 
     @classmethod
-    def from_run(cls, folder: str | Path, device: str | None = None, reliability: bool = False) -> "Translator":
-        """Loads a run folder; `device` (auto, cpu, cuda, cuda:1, mps) replaces the run's own."""
-        return cls(open_run(Path(folder), None, device=device), reliability)
+    def from_run(
+        cls, folder: str | Path, device: str | None = None, reliability: bool = False, language: str | None = None
+    ) -> "Translator":
+        """Loads a run folder; `device` (auto, cpu, cuda, cuda:1, mps) replaces the run's own, and `language` is that of
+        the sentences, if the run knows several."""
+        return cls(open_run(Path(folder), None, device=device), reliability, language)
 
     @classmethod
     def from_pretrained(
@@ -106,12 +111,14 @@ class Translator:
         base: str | Path | None = None,
         settings: Sequence[str] = (),
         reliability: bool = False,
+        language: str | None = None,
     ) -> "Translator":
         """Loads a folder that `export-model` wrote, by its path or hub name, without the run; `device` is auto, cpu,
         cuda, cuda:1 or mps. `base` is the LLM that LoRA adapts, if the folder names it and does not hold it.
-        `settings` are those of `translate --set`, such as encoder.python=pose/bin/python. Raises InputError if the
-        folder is damaged, or of another kind, or if what it does not hold is missing."""
-        return cls(read_model_folder(name, settings, device, base), reliability)
+        `settings` are those of `translate --set`, such as encoder.python=pose/bin/python, and `language` that of the
+        sentences, if the model knows several. Raises InputError if the folder is damaged, or of another kind, or if
+        what it does not hold is missing."""
+        return cls(read_model_folder(name, settings, device, base), reliability, language)
 
     def __call__(self, video: str | Path, nbest: int = 1) -> Translation:
         """Translates one video. Raises InputError if it cannot be read, or for more sentences than beams."""

@@ -80,14 +80,15 @@ def _read(run: Run, cache: CachedSplit, evaluation: Evaluation, sentences: Seque
     if isinstance(cache, FeatureCache):
         cache.require_spec(specs)
     translator.to(pick_device(run.config.compute.device))
-    texts_of = dict(zip(cache.ids, cache.texts, strict=True))
+    texts_of, languages_of = dict(zip(cache.ids, cache.texts, strict=True)), cache.languages
     known = [one for one in sentences if texts_of.get(one.clip_id) == one.reference]
     found: dict[str, WordAttention] = {}
     with progress_counter("attention of words", len(known), 0) as show:
         for first in range(0, len(known), CLIPS_AT_ONCE):
             part = known[first : first + CLIPS_AT_ONCE]
             features, texts = [cache[one.clip_id] for one in part], [one.hypothesis for one in part]
-            attended = word_attentions(translator, tokenizer, features, texts)
+            languages = [languages_of.get(one.clip_id, "") for one in part]
+            attended = word_attentions(translator, tokenizer, features, texts, languages=languages)
             found |= {one.clip_id: attention for one, attention in zip(part, attended, strict=True)}
             show(len(found))
     if len(known) == len(sentences):

@@ -19,7 +19,7 @@ from slt_cache.metrics.base import Score
 from slt_cache.progress import log
 from slt_cache.reading import read_json
 from slt_cache.runs.run import Run
-from slt_cache.runs.scoring import choices_of, metrics_of, preset_of, rounded
+from slt_cache.runs.scoring import Parts, choices_of, metrics_of, parts_to_json, preset_of, rounded
 
 if TYPE_CHECKING:
     from slt_cache.decoding.search import Hypothesis  # imports torch
@@ -73,10 +73,10 @@ class Translated:
         if is_main_process():
             kept.unlink(missing_ok=True)
 
-    def save(self, scores: dict[str, Score], weights: dict[str, Any], again: str) -> Path:
-        """Writes scores and table, and returns the path of the table; `weights` is the record of the weights used,
-        `again` the command that scores the same clips again. Raises SltCacheError if the weights were replaced
-        meanwhile."""
+    def save(self, scores: dict[str, Score], parts: Parts, weights: dict[str, Any], again: str) -> Path:
+        """Writes scores, also those of each language and corpus, and table, and returns the path of the table;
+        `weights` is the record of the weights used, `again` the command that scores the same clips again. Raises
+        SltCacheError if the weights were replaced meanwhile."""
         run, model = self.run, self.model
         replaced = identity_of(read_json(record_of(run, model))) != identity_of(weights)
         changed = passing_settings(run) | ({WITHOUT: " ".join(self.without)} if self.without else {})
@@ -91,6 +91,7 @@ class Translated:
                 "clips": len(self.references),
                 "scores": rounded(scores),
                 "signatures": {key: found.signature for key, found in scores.items()},
+                **parts_to_json(parts),
                 "hypotheses": str(table),
                 "steps_left_out": {one.clip_id: one.steps_left_out for one in self.hypotheses if one.steps_left_out},
             }

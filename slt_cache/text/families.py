@@ -251,13 +251,19 @@ def start_tokens(inner: Any, name: str, language: str | None) -> tuple[int, ...]
 
     Raises InputError if the family needs a language code and it is missing or unknown, or if the model is neither an
     encoder-decoder nor decoder-only."""
-    family, config = family_of_tokenizer(inner), local_config(name)
-    if config is None and family is None and not Path(name).is_dir():
-        config = config_of(name)  # on the hub, not yet downloaded
-    if config is not None and is_decoder_only(name, config):
+    if continues_text(inner, name):
         return start_of_text(inner, name, language)
+    family = family_of_tokenizer(inner)
     start = start_of_config if family is None else family.start
     return start(inner, name, language)
+
+
+def continues_text(inner: Any, name: str) -> bool:
+    """Returns whether a tokenizer of transformers is that of a decoder-only LLM; `name` is the model's."""
+    config = local_config(name)
+    if config is None and family_of_tokenizer(inner) is None and not Path(name).is_dir():
+        config = config_of(name)  # on the hub, not yet downloaded
+    return config is not None and is_decoder_only(name, config)
 
 
 def is_decoder_only(name: str, config: Any) -> bool:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from slt_cache.config.llm import VIDEO, LlmConfig
+from slt_cache.config.llm import LANGUAGE, VIDEO, LlmConfig
+from slt_cache.corpora.languages import english_name, labels_of
 from slt_cache.errors import InputError
 from slt_cache.text.families import is_decoder_only, is_made_here
 from slt_cache.text.sources import local_config
+from slt_cache.text.target_start import LanguagePrefix
 from slt_cache.text.tokenizer import Tokenizer
 
 DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}\n"
@@ -28,22 +30,57 @@ def has_prompt(llm: LlmConfig) -> bool:
     return True
 
 
-def prompt_texts(inner: Any, llm: LlmConfig) -> tuple[str, str]:
-    """Returns the prompt before and after the video, for transformers' tokenizer. Raises InputError if that has no chat
-    template and the settings ask for it."""
-    before, _, after = (_as_turn(inner, llm.prompt) if llm.chat_template else llm.prompt).partition(VIDEO)
+def prompt_texts(inner: Any, llm: LlmConfig, language: str | None = None) -> tuple[str, str]:
+    """Returns the prompt before and after the video, for transformers' tokenizer; `language` is the code or short name
+    of what is written. Raises InputError if the tokenizer has no chat template and the settings ask for it, or if the
+    prompt names an unknown language."""
+    prompt = llm.prompt
+    if LANGUAGE in prompt and language is None:
+        raise InputError(f"llm.prompt: it names {LANGUAGE}, but llm.language is not set. Set it, such as de_DE.")
+    prompt = prompt.replace(LANGUAGE, english_name(language or ""))
+    before, _, after = (_as_turn(inner, prompt) if llm.chat_template else prompt).partition(VIDEO)
     return before, after
+
+
+def all_prompt_texts(inner: Any, llm: LlmConfig, language: str | None) -> tuple[str, ...]:
+    """Returns the texts of the prompts in all languages that a setting names."""
+    labels = labels_of(language) or (language,)
+    return tuple(dict.fromkeys(text for label in labels for text in prompt_texts(inner, llm, label)))
 
 
 def with_prompt(tokenizer: Tokenizer, llm: LlmConfig) -> Tokenizer:
     """Returns the LLM's tokenizer with the prompt of the settings. The sentence follows the text after the video, if
-    any. The prompt begins as the tokenizer, or its chat template, begins every text.
+    any. The prompt begins as the tokenizer, or its chat template, begins every text. With several languages each has
+    its own prompt.
 
-    Raises InputError for a tokenizer without chat template, and for a prompt with unknown tokens."""
+    Raises InputError for a tokenizer without chat template, for a prompt with unknown tokens, and for one that does not
+    say which of several languages to write."""
     inner = tokenizer.inner
-    before, after = (_ids(inner, text) for text in prompt_texts(inner, llm))
-    begins = () if llm.chat_template else _beginning(inner)
-    return Tokenizer(inner, tokenizer.language, after or tokenizer.start, (*begins, *before))
+    if not tokenizer.prefixes:
+        before, after = _prompt_ids(inner, llm, tokenizer.language)
+        return Tokenizer(inner, tokenizer.language, after or tokenizer.start, before)
+    require_language_in(llm, tokenizer)
+    prefixes = []
+    for label in tokenizer.languages:
+        before, after = _prompt_ids(inner, llm, label)
+        *others, last = after or tokenizer.start
+        prefixes.append(LanguagePrefix(label, (last,), before, tuple(others)))
+    return Tokenizer.of_languages(inner, tokenizer.language, tuple(prefixes))
+
+
+def require_language_in(llm: LlmConfig, tokenizer: Tokenizer) -> None:
+    """Raises InputError if the prompt of a decoder-only LLM does not say which of several languages to write."""
+    if tokenizer.prefixes and LANGUAGE not in llm.prompt and len({one.start for one in tokenizer.prefixes}) == 1:
+        raise InputError(
+            f"llm.prompt: the sentences are in {', '.join(tokenizer.languages)}, and the prompt does not say which to "
+            f"write. Name it: --set 'llm.prompt={VIDEO} {LANGUAGE}:'"
+        )
+
+
+def _prompt_ids(inner: Any, llm: LlmConfig, language: str | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns the ids of the prompt before and after the video."""
+    before, after = (_ids(inner, text) for text in prompt_texts(inner, llm, language))
+    return (*(() if llm.chat_template else _beginning(inner)), *before), after
 
 
 def _as_turn(inner: Any, prompt: str) -> str:

@@ -4,13 +4,29 @@ Training and decoding use the same prefix, which the loss leaves out. Knows toke
 which choose one of the functions here (text/families.py)."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from slt_cache.corpora.languages import AND, IS, NLLB, codes_named, short_name
 from slt_cache.errors import InputError
 
 SHOWN = 30
 """Largest number of language codes listed in an error."""
+
+
+@dataclass(frozen=True)
+class LanguagePrefix:
+    """What an LLM that writes several languages reads before a sentence in one of them."""
+
+    language: str
+    """Name of the language, as in the column `language` of a manifest."""
+    start: tuple[int, ...]
+    """Ids that decoding begins with; as many in each language."""
+    before: tuple[int, ...] = ()
+    """Ids of a decoder-only LLM's prompt before the video (text/prompt.py)."""
+    after: tuple[int, ...] = ()
+    """Ids of such a prompt after the video, without the last one, which is `start`."""
 
 
 def code_alone(inner: Any, name: str, language: str | None) -> tuple[int, ...]:
@@ -56,12 +72,50 @@ def start_of_text(inner: Any, name: str, language: str | None) -> tuple[int, ...
 def language_code(inner: Any, language: str | None) -> int:
     """Returns the id of a language code; for M2M100 `de` stands for `__de__`. Raises InputError for an unknown one."""
     known = _codes(inner)
-    if language is None or language.strip("_") not in known:
+    found = None if language is None else code_among(known, language)
+    if found is None:
         wrong = "not set" if language is None else f"the tokenizer has no code {language!r}"
         codes = _listed(known, language)
         raise InputError(f"llm.language: {wrong}. Set it, --set llm.language=CODE, to one of {codes}.")
-    code: int = inner.convert_tokens_to_ids(known[language.strip("_")])
+    code: int = inner.convert_tokens_to_ids(known[found])
     return code
+
+
+def codes_of(inner: Any, name: str, language: str) -> dict[str, str]:
+    """Returns short name -> code of the tokenizer, of several languages (corpora/languages.py). Raises InputError if it
+    lacks the code of one."""
+    known, codes = _codes(inner), codes_named(language)
+    if not known:
+        raise InputError(
+            f"llm.name {name}: its tokenizer has no language codes, so it cannot be told which of {', '.join(codes)} "
+            "to write. Use MBart, MBart-50, NLLB or M2M100, or a decoder-only LLM with {language} in llm.prompt."
+        )
+    return {label: _code_of(known, codes, label, name) for label in codes}
+
+
+def _code_of(known: Collection[str], codes: dict[str, str], label: str, name: str) -> str:
+    found = code_among(known, codes[label])
+    if found is None:
+        named = AND.join(f"{one}{IS}CODE" if one == label else one for one in codes)
+        raise InputError(
+            f"llm.name {name}: its tokenizer has no code for the language {codes[label]!r} of the manifest. Name one, "
+            f"--set llm.language={named}, of {_listed(known, codes[label])}."
+        )
+    return found
+
+
+def code_among(known: Collection[str], language: str) -> str | None:
+    """Returns the one of the `known` codes that is meant by a code or by a short name such as de; None if there is
+    none, or if several could be."""
+    language = language.strip("_")
+    if language in known:
+        return language
+    if not language.isalpha():
+        return None
+    if NLLB.get(language) in known:
+        return NLLB[language]
+    found = [code for code in known if short_name(code) == language]
+    return found[0] if len(found) == 1 else None
 
 
 def _codes(inner: Any) -> dict[str, str]:

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.corpora.characters import normalized
+from slt_cache.corpora.languages import codes_named, labels_of
 from slt_cache.errors import InputError
 from slt_cache.files import replacing
 from slt_cache.reading import read_as, read_object
 from slt_cache.text.families import start_tokens
+from slt_cache.text.prefixes import prefixes_of
 from slt_cache.text.pretrained import loading
 from slt_cache.text.sources import source_of
-from slt_cache.text.target_start import language_code
+from slt_cache.text.target_start import LanguagePrefix, code_among, codes_of, language_code
 
 PREFIX_FILE = "framing.json"
 """File of the decoder prefix in a saved tokenizer's folder, which may lack the model's config."""
@@ -51,23 +53,72 @@ class DecoderPrefix:
     """Ids that decoding begins with (text/families.py)."""
     before: tuple[int, ...] = ()
     """Ids of a decoder-only LLM's prompt before the video (text/prompt.py)."""
+    prefixes: tuple[LanguagePrefix, ...] = ()
+    """What is read before a sentence in each language; empty unless there are several."""
 
 
 class Tokenizer:
     """Tokenizer of transformers, without its own special tokens: the batches add start and end tokens."""
 
-    def __init__(self, inner: Any, language: str | None, start: tuple[int, ...], before: tuple[int, ...] = ()):
+    def __init__(
+        self,
+        inner: Any,
+        language: str | None,
+        start: tuple[int, ...],
+        before: tuple[int, ...] = (),
+        prefixes: tuple[LanguagePrefix, ...] = (),
+    ):
         """Takes transformers' tokenizer; `start` are the ids of the decoder prefix (text/families.py), `before` those
-        of a prompt before the video (text/prompt.py)."""
+        of a prompt before the video (text/prompt.py). With several languages each has its own in `prefixes`, and
+        `start` is that of the first."""
         self.inner = inner
         self.language = language
         self.start = start
         self.before = before
+        self.prefixes = prefixes
+
+    @classmethod
+    def of_languages(cls, inner: Any, language: str | None, prefixes: tuple[LanguagePrefix, ...]) -> "Tokenizer":
+        """Makes the tokenizer of an LLM that writes several languages."""
+        return cls(inner, language, prefixes[0].start, prefixes[0].before, prefixes)
 
     def __len__(self) -> int:
         """Returns the highest id plus one, since M2M100 leaves its language codes out of its vocabulary."""
-        length: int = max(*self.inner.get_vocab().values(), *self.start) + 1
+        starts = (token for prefix in self.prefixes for token in prefix.start)
+        length: int = max(*self.inner.get_vocab().values(), *self.start, *starts) + 1
         return length
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Short names of the languages that it tells apart; empty unless there are several."""
+        return tuple(prefix.language for prefix in self.prefixes)
+
+    def rows_of(self, languages: Sequence[str]) -> list[int] | None:
+        """Returns the place in `prefixes` of the language of each sentence; None if there is only one. Raises
+        InputError for a language that is not there."""
+        if len(self.prefixes) < 2:
+            return None
+        known = self.languages
+        wrong = next((one for one in languages if one not in known), None)
+        if wrong is not None:
+            what = f"the language {wrong!r}" if wrong else "no language"
+            raise InputError(f"a sentence has {what}, but the LLM writes {', '.join(known)}. Name one of these.")
+        return [known.index(one) for one in languages]
+
+    def for_light_t(self) -> "Tokenizer":
+        """Returns the tokenizer for a Light-T, which tells languages apart by their starts alone: if those of the LLM
+        are alike, each language gets an id of its own after the vocabulary, which no label is."""
+        if len({prefix.start for prefix in self.prefixes}) == len(self.prefixes):
+            return self
+        first = len(self)
+        own = (LanguagePrefix(one.language, (first + row,)) for row, one in enumerate(self.prefixes))
+        return Tokenizer.of_languages(self.inner, self.language, tuple(own))
+
+    def of_language(self, language: str) -> "Tokenizer":
+        """Returns the tokenizer of one of its languages. Raises InputError if it is not there."""
+        [row] = self.rows_of([language]) or [0]
+        code = codes_named(self.language or "").get(language, language)
+        return Tokenizer.of_languages(self.inner, code, self.prefixes[row : row + 1])
 
     @cached_property
     def pad(self) -> int:
@@ -85,8 +136,12 @@ class Tokenizer:
         mask: int = self.inner.mask_token_id
         return mask
 
-    def language_code(self) -> int:
-        """Returns the id of the language code. Raises InputError if the tokenizer does not know it."""
+    def language_code(self, language: str = "") -> int:
+        """Returns the id of the language code; of several languages that of `language`, or of the first. Raises
+        InputError if the tokenizer does not know it."""
+        if len(self.prefixes) > 1:
+            codes = codes_of(self.inner, self.inner.name_or_path, self.language or "")
+            return language_code(self.inner, codes[language or self.languages[0]])
         return language_code(self.inner, self.language)
 
     @property
@@ -111,9 +166,9 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         self.inner.save_pretrained(folder)
-        prefix = asdict(DecoderPrefix(self.language, self.start, self.before))
-        if not self.before:
-            del prefix["before"]  # encoder-decoders keep their file
+        prefix = asdict(DecoderPrefix(self.language, self.start, self.before, self.prefixes))
+        # Encoder-decoders of one language keep their file.
+        prefix = {name: value for name, value in prefix.items() if value or name not in ("before", "prefixes")}
         (folder / PREFIX_FILE).write_text(json.dumps(prefix) + "\n", encoding="utf-8")
 
 
@@ -126,9 +181,17 @@ def load_tokenizer(name: str, language: str | None) -> Tokenizer:
         saved = Path(name) / PREFIX_FILE
         if saved.is_file():
             prefix = read_as(saved, DecoderPrefix)
-            if prefix.language == language:
-                return Tokenizer(inner, language, prefix.start, prefix.before)
-        return Tokenizer(inner, language, start_tokens(inner, name, language))
+            if prefix.language == language and (prefix.prefixes or not labels_of(language)):
+                return Tokenizer(inner, language, prefix.start, prefix.before, prefix.prefixes)
+        return without_prompt(inner, name, language)
+
+
+def without_prompt(inner: Any, name: str, language: str | None) -> Tokenizer:
+    """Returns the tokenizer of a model without a prompt; `inner` is that of transformers. Raises InputError if a
+    required language code is missing."""
+    if labels_of(language):
+        return Tokenizer.of_languages(inner, language, prefixes_of(inner, name, language or ""))
+    return Tokenizer(inner, language, start_tokens(inner, name, language))
 
 
 def load_inner(name: str) -> Any:
@@ -174,14 +237,19 @@ def _require_vocabulary(folder: Path, files: Sequence[str]) -> None:
         )
 
 
-def require_mbart_language(language: str | None) -> None:
-    """Raises InputError unless the language is one of MBart's codes, which the small LLMs made here use too."""
+def require_mbart_language(language: str | None) -> str:
+    """Returns MBart's code of a language, or of the first of several; the small LLMs made here use its codes too.
+    Raises InputError for a language without one."""
     from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES
 
-    if language not in FAIRSEQ_LANGUAGE_CODES:
-        wrong = "not set" if language is None else f"MBart has no code {language!r}"
-        known = ", ".join(FAIRSEQ_LANGUAGE_CODES)
-        raise InputError(f"llm.language: {wrong}. Set it, --set llm.language=CODE, to one of {known}.")
+    codes = [language] if not labels_of(language) else list(codes_named(language or "").values())
+    found = [None if code is None else code_among(FAIRSEQ_LANGUAGE_CODES, code) for code in codes]
+    for code, one in zip(codes, found, strict=True):
+        if one is None:
+            wrong = "not set" if code is None else f"MBart has no code {code!r}"
+            known = ", ".join(FAIRSEQ_LANGUAGE_CODES)
+            raise InputError(f"llm.language: {wrong}. Set it, --set llm.language=CODE, to one of {known}.")
+    return str(found[0])
 
 
 def train_tokenizer(
@@ -194,7 +262,7 @@ def train_tokenizer(
     import sentencepiece
     from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES, MBartTokenizer
 
-    require_mbart_language(language)
+    code = require_mbart_language(language)
     lines = [line for sentence in sentences if (line := as_llm_reads_it(sentence))]
     if not lines:
         raise InputError("llm_pretraining.text: no sentences to train a tokenizer on. Write one sentence a line.")
@@ -228,7 +296,7 @@ def train_tokenizer(
     special = [(token, SPECIAL_SCORE) for token in ("<s>", "<pad>", "</s>", "<unk>")]
     codes = [(code, SPECIAL_SCORE) for code in FAIRSEQ_LANGUAGE_CODES]
     tokenizer = MBartTokenizer(
-        vocab=[*special, *tokens, *codes, ("<mask>", SPECIAL_SCORE)], src_lang=language, tgt_lang=language
+        vocab=[*special, *tokens, *codes, ("<mask>", SPECIAL_SCORE)], src_lang=code, tgt_lang=code
     )
     with replacing(folder) as temporary:
         tokenizer.save_pretrained(temporary)

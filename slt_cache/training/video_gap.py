@@ -105,7 +105,8 @@ def _losses(
     """Returns the losses of clips; `videos` are the features of their own videos, of blank and of swapped ones."""
     device, most = next(translator.parameters()).device, translator.target_positions
     room = None if most is None else most - len(translator.start)
-    targets = make_targets([tokenizer.encode(clip.text)[:room] for clip in clips], tokenizer).to(device)
+    sentences, languages = zip(*((tokenizer.encode(clip.text)[:room], clip.language) for clip in clips), strict=True)
+    targets = make_targets(sentences, tokenizer, languages).to(device)
     tokens = (targets.labels != IGNORED).sum(1).tolist()
     losses = [_sentence_losses(translator, features, targets, device) for features in videos]
     return [SentenceLosses(clip.id, *values) for clip, *values in zip(clips, tokens, *losses, strict=True)]
@@ -116,7 +117,7 @@ def _sentence_losses(
 ) -> list[float]:
     features, lengths = packed(clips)
     read = translator.truncated(features.to(device).float(), lengths.to(device))
-    logits = translator(*read, targets.decoder_input_ids).float()
+    logits = translator(*read, targets.decoder_input_ids, targets.languages).float()
     losses = F.cross_entropy(logits.transpose(1, 2), targets.labels, ignore_index=IGNORED, reduction="none")  # [B, L]
     sums: list[float] = losses.double().sum(1).tolist()
     return sums

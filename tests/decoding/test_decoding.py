@@ -329,7 +329,7 @@ def test_more_new_tokens_than_positions_are_not_written(tmp_path: Path, beams: i
     seq2seq = load_seq2seq(str(tmp_path / "bart"))
     seq2seq.get_buffer("final_logits_bias")[0, tokenizer.eos] = -1e4  # ends only where it is made to
     model, batch = new_translator(seq2seq, tokenizer), batch_of((20, 3))
-    options = {"num_beams": beams, "do_sample": False}
+    options: dict[str, Any] = {"num_beams": beams, "do_sample": False}
     result = model.generate(batch.features, batch.lengths, max_new_tokens=128, **options)
     assert result.sequences.shape == (2, 12 + 1)  # the last one is written and not read again
     labels = result.sequences[:, 1:]

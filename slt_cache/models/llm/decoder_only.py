@@ -6,6 +6,7 @@ on the right, and position ids skip the padding, so a clip gives the same logits
 
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from transformers import Cache
 
 from slt_cache.encoders.packing import pad
 from slt_cache.errors import InputError, SltCacheError
+from slt_cache.models.llm.encoder_decoder import Languages
+from slt_cache.text.target_start import LanguagePrefix
 
 SENTENCE = 256
 """Number of positions reserved for the sentence if they are limited, but at most a quarter of all; the video has the
@@ -27,12 +30,20 @@ OFFSETS = range(4)
 class DecoderOnly:
     """Calls of a decoder-only LLM by `SignTranslator`; encoder_decoder.py has the same methods."""
 
-    def __init__(self, seq2seq: Any, start: tuple[int, ...], before: tuple[int, ...] = ()):
-        """Takes the LLM, the ids of the decoder prefix and those of the prompt before the video. Raises InputError if
-        the prompt leaves the video no positions."""
+    def __init__(
+        self,
+        seq2seq: Any,
+        start: tuple[int, ...],
+        before: tuple[int, ...] = (),
+        prefixes: tuple[LanguagePrefix, ...] = (),
+    ):
+        """Takes the LLM, the ids of the decoder prefix and those of the prompt before the video, or both for each of
+        several languages. Raises InputError if the prompt leaves the video no positions."""
         self.seq2seq = seq2seq
-        self.start = start
-        self.before = before
+        self.prefixes = prefixes or (LanguagePrefix("", start, before),)
+        self.start, self.before = self.prefixes[0].start, self.prefixes[0].before
+        self.around = max(len(prefix.before) + len(prefix.after) for prefix in self.prefixes)
+        """Most tokens of a prompt besides the decoder prefix."""
         self.width: int = seq2seq.get_input_embeddings().weight.shape[1]
         self.scale = 1.0
         self.norm: float | None = embedding_std(seq2seq.get_input_embeddings())
@@ -40,7 +51,7 @@ class DecoderOnly:
         self._accepted = inspect.signature(type(seq2seq).forward).parameters
         if self.positions is not None and self.positions < 1:
             raise InputError(
-                f"llm.prompt: its {len(before)} tokens before the video leave none of the LLM's {self._table} "
+                f"llm.prompt: its {self.around} tokens before the video leave none of the LLM's {self._table} "
                 "positions for the video. Shorten it."
             )
 
@@ -48,24 +59,29 @@ class DecoderOnly:
     def positions(self) -> int | None:
         """Number of steps that there are positions for, besides those of the prompt and of a sentence."""
         table, target = self._table, self.target_positions
-        return None if table is None or target is None else table - len(self.before) - target
+        return None if table is None or target is None else table - self.around - target
 
     @property
     def target_positions(self) -> int | None:
         """Number of target tokens that there are positions for after the longest video."""
         return None if self._table is None else reserved_for_sentence(self._table) + len(self.start)
 
-    def logits(self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
+    def logits(
+        self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor, languages: Languages = None
+    ) -> torch.Tensor:
         """Computes logits [B, L, V] from sign embeddings [B, N, D], their mask [B, N] and token ids [B, L]."""
         length = decoder_input_ids.shape[1]
-        found = self.seq2seq(**self._read(embeds, mask, decoder_input_ids, keep=length), use_cache=False)
+        read = self._read(embeds, mask, decoder_input_ids, languages, keep=length)
+        found = self.seq2seq(**read, use_cache=False)
         logits: torch.Tensor = found.logits[:, -length:]
         return logits
 
-    def generate(self, embeds: torch.Tensor, mask: torch.Tensor, start: torch.Tensor, **options: Any) -> Any:
+    def generate(
+        self, embeds: torch.Tensor, mask: torch.Tensor, start: torch.Tensor, languages: Languages = None, **options: Any
+    ) -> Any:
         """Runs transformers' `generate` with the decoder prefix [B, S], which its sequences begin with. The video is
         processed once per clip for any number of beams."""
-        read = self._read(embeds, mask, start, keep=1)
+        read = self._read(embeds, mask, start, languages, keep=1)
         asked = {name: read[name] for name in ("inputs_embeds", "attention_mask")}  # it numbers positions itself
         return self.seq2seq.generate(
             input_ids=start, return_dict_in_generate=True, **asked, **self._processed(read, options), **options
@@ -82,21 +98,25 @@ class DecoderOnly:
         cache.batch_repeat_interleave(max(options.get("num_beams", 1), options.get("num_return_sequences", 1)))
         return {name: cache}
 
-    def attention(self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
+    def attention(
+        self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor, languages: Languages = None
+    ) -> torch.Tensor:
         """Computes the self-attention of each token to the video, mean over heads and layers, divided by its sum:
         [B, L, N], each row sums to 1. A token that attends to none of the video, which is outside the window of every
         layer, has a uniform row. Computes one clip at a time to keep [heads, T, T] per layer of a single one. Requires
         the `eager` implementation of attention. Raises SltCacheError for a model without attention."""
         length, steps = decoder_input_ids.shape[1], embeds.shape[1]
         rows = []
-        for clip, shown, ids in zip(embeds, mask.sum(1).tolist(), decoder_input_ids, strict=True):
-            alone = (clip[None, :shown], mask.new_ones(1, shown), ids[None])
+        which = mask.new_zeros(len(mask)) if languages is None else languages
+        for clip, shown, ids, row in zip(embeds, mask.sum(1).tolist(), decoder_input_ids, which, strict=True):
+            alone = (clip[None, :shown], mask.new_ones(1, shown), ids[None], row[None])
+            before = len(self.prefixes[int(row)].before)
             found = self.seq2seq(**self._read(*alone, keep=1), use_cache=False, output_attentions=True)
             layers = [one for one in getattr(found, "attentions", None) or () if one is not None]  # [1, heads, T, T]
             if not layers:
                 raise SltCacheError(f"{type(self.seq2seq).__name__} has no attention")
             mean = torch.stack([layer[0].float().mean(0) for layer in layers]).mean(0)
-            onto = mean[-length:, len(self.before) : len(self.before) + shown]  # [L, N of the clip]
+            onto = mean[-length:, before : before + shown]  # [L, N of the clip]
             sums = onto.sum(1, keepdim=True)
             onto = torch.where(sums > 0, onto / sums, 1 / shown)
             rows.append(nn.functional.pad(onto, (0, steps - shown)))
@@ -108,25 +128,38 @@ class DecoderOnly:
         """Computes the last hidden states at the positions of the video, [B, N, D] with zeros after the end of a clip,
         and at those of the tokens, [B, L, D]."""
         length, steps = decoder_input_ids.shape[1], embeds.shape[1]
-        read = self._read(embeds, mask, decoder_input_ids, keep=1)
+        read = self._read(embeds, mask, decoder_input_ids, None, keep=1)
         states = self.seq2seq(**read, use_cache=False, output_hidden_states=True).hidden_states[-1]  # [B, P + N + L, D]
         seen = mask.bool()
         # Padding is on the left of the video, so that its steps end where the decoder prefix begins.
         video = states[:, -length - steps : -length][seen.flip(1)]
         return pad(video, seen), states[:, -length:]
 
-    def _read(self, embeds: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor, keep: int) -> dict[str, Any]:
+    def _read(
+        self, embeds: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor, languages: Languages, keep: int
+    ) -> dict[str, Any]:
         """Returns the arguments of the model's `forward` for the whole input and the logits of the last `keep`
         positions."""
         words = self.seq2seq.get_input_embeddings()
-        before = words(ids.new_tensor(self.before)).expand(len(ids), -1, -1)  # [B, P, D]
-        filled = torch.cat([mask.new_ones(before.shape[:2]), mask], 1).bool()
-        left = filled.flip(1)  # [B, P + N], padding first
-        context = pad(torch.cat([before, embeds.to(before.dtype)], 1)[filled], left)
+        target = words(ids)
+        rows = ids.new_zeros(len(ids)) if languages is None else languages
+        before, there = _prompts([prefix.before for prefix in self.prefixes], rows)  # [B, P]
+        after, also = _prompts([prefix.after for prefix in self.prefixes], rows)  # [B, Q]
+        filled = torch.cat([there, mask.bool(), also], 1)
+        left = filled.flip(1)  # [B, P + N + Q], padding first
+        whole = torch.cat([words(before), embeds.to(target.dtype), words(after)], 1)
         attended = torch.cat([left.long(), torch.ones_like(ids)], 1)
-        read = {"inputs_embeds": torch.cat([context, words(ids)], 1), "attention_mask": attended}
+        read = {"inputs_embeds": torch.cat([pad(whole[filled], left), target], 1), "attention_mask": attended}
         wanted = {"position_ids": (attended.cumsum(1) - 1).clamp(min=0), "logits_to_keep": keep}
         return {**read, **{name: value for name, value in wanted.items() if name in self._accepted}}
+
+
+def _prompts(prompts: Sequence[tuple[int, ...]], rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the ids of the prompt in each row, int64 [B, P], padded at their ends, and where they are not padding."""
+    longest = max(map(len, prompts))
+    table = rows.new_tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts])
+    lengths = rows.new_tensor([len(prompt) for prompt in prompts])
+    return table[rows], torch.arange(longest, device=rows.device) < lengths[rows].unsqueeze(1)
 
 
 def reserved_for_sentence(positions: int) -> int:

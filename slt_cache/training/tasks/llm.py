@@ -78,7 +78,8 @@ class FromCacheTask:
         if isinstance(self.model, WithObjectives):
             outputs: Outputs = model(batch)
             return outputs
-        logits: torch.Tensor = model(batch.features, batch.lengths, batch.targets.decoder_input_ids)
+        targets = batch.targets
+        logits: torch.Tensor = model(batch.features, batch.lengths, targets.decoder_input_ids, targets.languages)
         return logits
 
     def epoch_ended(self, epoch: int) -> None:

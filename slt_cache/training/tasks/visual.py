@@ -72,7 +72,8 @@ class FromPixelsTask:
         if isinstance(self.model, WithObjectives):
             outputs: Outputs = model(batch)
             return outputs
-        logits: torch.Tensor = model(batch.frames, batch.lengths, batch.targets.decoder_input_ids)
+        targets = batch.targets
+        logits: torch.Tensor = model(batch.frames, batch.lengths, targets.decoder_input_ids, targets.languages)
         return logits
 
     def last_layers(self) -> dict[str, nn.Module]:

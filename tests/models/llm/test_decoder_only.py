@@ -115,7 +115,7 @@ def test_a_score_is_the_likelihood_that_training_computes(load: Load, family: st
     model, tokenizer = load(family, PROMPT)
     [clip] = clips((6,))
     for beams in (1, 4):
-        options = {"num_beams": beams, "max_new_tokens": 7, "do_sample": False, "output_scores": True}
+        options: dict[str, Any] = {"num_beams": beams, "max_new_tokens": 7, "do_sample": False, "output_scores": True}
         ids = model.generate(clip, torch.tensor([6]), **options).sequences[0].tolist()
         [found] = decode(
             model,

@@ -180,7 +180,7 @@ def test_frozen_weights_in_bfloat16_are_half_as_large_and_what_learns_is_float32
     assert {name: weight.dtype for name, weight in loaded.named_parameters()} == weights
     assert torch.equal(logits_of(loaded), trained)
     features, lengths = torch.randn(5, DIM), torch.tensor([3, 2])
-    search = {"num_beams": 3, "max_new_tokens": 6, "do_sample": False}
+    search: dict[str, Any] = {"num_beams": 3, "max_new_tokens": 6, "do_sample": False}
     ids = model.generate(features, lengths, **search).sequences
     assert torch.equal(loaded.generate(features, lengths, **search).sequences, ids)
 
