@@ -79,7 +79,6 @@ class Tokenizer:
 
     @classmethod
     def of_languages(cls, inner: Any, language: str | None, prefixes: tuple[LanguagePrefix, ...]) -> "Tokenizer":
-        """Makes the tokenizer of an LLM that writes several languages."""
         return cls(inner, language, prefixes[0].start, prefixes[0].before, prefixes)
 
     def __len__(self) -> int:
@@ -94,8 +93,7 @@ class Tokenizer:
         return tuple(prefix.language for prefix in self.prefixes)
 
     def rows_of(self, languages: Sequence[str]) -> list[int] | None:
-        """Returns the place in `prefixes` of the language of each sentence; None if there is only one. Raises
-        InputError for a language that is not there."""
+        """Returns the place in `prefixes` of each language; None if there is only one. Raises InputError."""
         if len(self.prefixes) < 2:
             return None
         known = self.languages
