@@ -103,11 +103,10 @@ def feature_loader(
     training, include the augmented views. `by_length` groups clips of similar N (sampler.py), whatever the lengths of
     their sentences, which roughly follow N. `temperature` draws clips by corpus and language (mixture.py)."""
     lengths = cache.steps if by_length else None
+    mixture = mixture_of(cache.origins, temperature, seed)
     return DataLoader(
         CachedClips(cache, seed if shuffle else None),
-        batch_sampler=EpochOrder(
-            len(cache), batch_size, seed, shuffle, lengths, shard, mixture_of(cache.origins, temperature, seed)
-        ),
+        batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths, shard, mixture=mixture),
         collate_fn=FeatureCollator(tokenizer, cache.languages),
     )
 

@@ -32,7 +32,7 @@ class Mixture:
         """Returns the clips of one group in an epoch. Over the epochs a group goes through all of its clips, shuffled,
         before any of them occurs again."""
         clips, count = self.members[group], self.counts[group]
-        first = epoch * count
+        first = max(epoch - 1, 0) * count
         places = np.arange(first, first + count)
         rounds = places // len(clips)
         orders = {

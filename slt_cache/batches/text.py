@@ -46,7 +46,7 @@ class TextBatches:
         self.sentences = sentences
         self.targets = SentenceTargets(tokenizer)
         self.lengths = [len(tokenizer.encode(sentence)) + len(tokenizer.start) for sentence in sentences]
-        self.order = EpochOrder(len(sentences), batch_size, seed, shuffle, self.lengths, shard, mixture)
+        self.order = EpochOrder(len(sentences), batch_size, seed, shuffle, self.lengths, shard, mixture=mixture)
 
     def __len__(self) -> int:
         """Batches of an epoch."""

@@ -110,13 +110,13 @@ class DecoderOnly:
         which = mask.new_zeros(len(mask)) if languages is None else languages
         for clip, shown, ids, row in zip(embeds, mask.sum(1).tolist(), decoder_input_ids, which, strict=True):
             alone = (clip[None, :shown], mask.new_ones(1, shown), ids[None], row[None])
-            before = len(self.prefixes[int(row)].before)
             found = self.seq2seq(**self._read(*alone, keep=1), use_cache=False, output_attentions=True)
             layers = [one for one in getattr(found, "attentions", None) or () if one is not None]  # [1, heads, T, T]
             if not layers:
                 raise SltCacheError(f"{type(self.seq2seq).__name__} has no attention")
             mean = torch.stack([layer[0].float().mean(0) for layer in layers]).mean(0)
-            onto = mean[-length:, before : before + shown]  # [L, N of the clip]
+            end = mean.shape[1] - length - len(self.prefixes[int(row)].after)  # padding stands at the beginning
+            onto = mean[-length:, end - shown : end]  # [L, N of the clip]
             sums = onto.sum(1, keepdim=True)
             onto = torch.where(sums > 0, onto / sums, 1 / shown)
             rows.append(nn.functional.pad(onto, (0, steps - shown)))
