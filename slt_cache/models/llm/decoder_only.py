@@ -146,7 +146,8 @@ class DecoderOnly:
         before, there = _prompts([prefix.before for prefix in self.prefixes], rows)  # [B, P]
         after, also = _prompts([prefix.after for prefix in self.prefixes], rows)  # [B, Q]
         filled = torch.cat([there, mask.bool(), also], 1)
-        left = filled.flip(1)  # [B, P + N + Q], padding first
+        length = filled.shape[1]
+        left = torch.arange(length, device=ids.device) >= length - filled.sum(1, keepdim=True)  # padding first
         whole = torch.cat([words(before), embeds.to(target.dtype), words(after)], 1)
         attended = torch.cat([left.long(), torch.ones_like(ids)], 1)
         read = {"inputs_embeds": torch.cat([pad(whole[filled], left), target], 1), "attention_mask": attended}
