@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from slt_cache.batches.mixture import mixture_of
+from slt_cache.batches.mixture import Mixture
 from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import SentenceTargets, Targets
 from slt_cache.encoders.packing import ClipArrays, lengths_of, padded_arrays
@@ -97,13 +97,12 @@ def feature_loader(
     shuffle: bool,
     by_length: bool = False,
     shard: Shard = WHOLE,
-    temperature: float | None = None,
+    mixture: Mixture | None = None,
 ) -> DataLoader[Any]:
     """Makes a loader of batches straight from the memory-mapped cache, read in this process. Shuffled batches, for
     training, include the augmented views. `by_length` groups clips of similar N (sampler.py), whatever the lengths of
-    their sentences, which roughly follow N. `temperature` draws clips by corpus and language (mixture.py)."""
+    their sentences, which roughly follow N. a `mixture` draws clips by corpus and language."""
     lengths = cache.steps if by_length else None
-    mixture = mixture_of(cache.origins, temperature, seed)
     return DataLoader(
         CachedClips(cache, seed if shuffle else None),
         batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths, shard, mixture=mixture),

@@ -2,7 +2,8 @@
 alone, so that it depends neither on batches nor on processes, and is the same for every run."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class AlteredSplit:
         """Alters a split; `blank` is the features [C] of a blank step, or of each stream."""
         self.split, self.alteration = split, alteration
         self.blank = blank if isinstance(blank, tuple) else (blank,)
-        self.ids, self.texts = split.ids, split.texts
+        self.ids, self.texts, self.languages = split.ids, split.texts, split.languages
         self.sources = donors_of(split) if alteration == SWAP else list(range(len(split.ids)))
         """Place of the clip whose features each clip has."""
         self.steps: np.ndarray = np.asarray(split.steps)[self.sources]
@@ -115,8 +116,15 @@ class KeptSplit:
 
     views = 1
 
-    def __init__(self, ids: Sequence[str], texts: Sequence[str], clips: Sequence[ClipArrays]):
-        self.ids, self.texts, self.clips = list(ids), list(texts), list(clips)
+    def __init__(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str],
+        clips: Sequence[ClipArrays],
+        languages: Mapping[str, str] = MappingProxyType({}),
+    ):
+        """Takes the clips, [N, C] each; `languages` are those of their sentences by id, if there are several."""
+        self.ids, self.texts, self.clips, self.languages = list(ids), list(texts), list(clips), languages
         lengths = [sum(map(len, clip)) if isinstance(clip, tuple) else len(clip) for clip in clips]
         self.steps: np.ndarray = np.array(lengths)
 

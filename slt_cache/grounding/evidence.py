@@ -30,21 +30,25 @@ class Reader:
     language: str | None
     """Code of the language, for content words; None if unknown."""
 
-    def evidence(self, clips: Sequence[ClipArrays | ClipTensors], sentences: Sequence[str]) -> list[SentenceEvidence]:
-        """Computes the evidence for a sentence of each clip, [N, C]. Sentences are tokenized again, possibly
-        differently than search segmented them, and truncated to the LLM's positions."""
+    def evidence(
+        self, clips: Sequence[ClipArrays | ClipTensors], sentences: Sequence[str], languages: Sequence[str] = ()
+    ) -> list[SentenceEvidence]:
+        """Computes the evidence for a sentence of each clip, [N, C]; `languages` are those of the sentences, if the
+        translator writes several. Sentences are tokenized again, possibly differently than search segmented them, and
+        truncated to the LLM's positions."""
         ids = [self.tokenizer.encode(one)[: sentence_room(self.translator)] for one in sentences]
-        with_video = log_probabilities(self.translator, self.tokenizer, clips, ids)
-        without = log_probabilities(self.translator, self.tokenizer, list(map(self._blanked, clips)), ids)
+        with_video = log_probabilities(self.translator, self.tokenizer, clips, ids, languages)
+        blanked = list(map(self._blanked, clips))
+        without = log_probabilities(self.translator, self.tokenizer, blanked, ids, languages)
         return [
             make_evidence(
                 segment_words(self.tokenizer, one),
                 [text_of(self.tokenizer, [token]) for token in one],
                 seen.tolist(),
                 blind.tolist(),
-                self.language,
+                language or self.language,
             )
-            for one, seen, blind in zip(ids, with_video, without, strict=True)
+            for one, seen, blind, language in zip(ids, with_video, without, languages or [""] * len(ids), strict=True)
         ]
 
     def _blanked(self, clip: ClipArrays | ClipTensors) -> ClipArrays:
@@ -64,6 +68,7 @@ def log_probabilities(
     tokenizer: Tokenizer,
     clips: Sequence[ClipArrays | ClipTensors],
     ids: Sequence[list[int]],
+    languages: Sequence[str] = (),
     batch_size: int = BATCH_SIZE,
 ) -> list[np.ndarray]:
     """Returns the log-probability of each token of each clip's sentence and of its end, float32 [L + 1], given the
@@ -75,9 +80,10 @@ def log_probabilities(
     for first in range(0, len(order), batch_size):
         batch = order[first : first + batch_size]
         features, lengths = packed([as_tensors(clips[clip]) for clip in batch])
-        targets = make_targets([ids[clip] for clip in batch], tokenizer).to(device)
+        named = [languages[clip] for clip in batch] if languages else ()
+        targets = make_targets([ids[clip] for clip in batch], tokenizer, named).to(device)
         read = translator.truncated(features.to(device), lengths.to(device))
-        logits = translator(*read, targets.decoder_input_ids).float()  # [B, L, V]
+        logits = translator(*read, targets.decoder_input_ids, targets.languages).float()  # [B, L, V]
         wanted = logits.gather(2, targets.labels.clamp(min=0).unsqueeze(2)).squeeze(2)
         scores = (wanted - logits.logsumexp(2)).cpu().numpy()
         begin = len(tokenizer.start) - 1  # the position that reads the last start token predicts the first token

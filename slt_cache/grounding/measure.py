@@ -92,7 +92,9 @@ def _evidence(reader: Reader, split: ClipSplit, sentences: Sequence[str]) -> lis
             for first in range(0, len(mine), AT_ONCE):
                 part = mine[first : first + AT_ONCE]
                 clips = [split.row(place * split.views) for place in part]
-                found += zip(part, reader.evidence(clips, [sentences[place] for place in part]), strict=True)
+                languages = [split.languages.get(split.ids[place], "") for place in part]
+                evidence = reader.evidence(clips, [sentences[place] for place in part], languages)
+                found += zip(part, evidence, strict=True)
                 show(len(found))
         return found
 

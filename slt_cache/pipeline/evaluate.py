@@ -271,7 +271,9 @@ def _keeping(encoded: Iterator[EncodedClip], keep: list[EncodedClip]) -> Iterato
 def _kept(clips: Sequence[Clip], keep: list[EncodedClip]) -> KeptSplit:
     """Returns the clips that all processes kept, in the order of the list."""
     of_id = dict(gather_object(lambda: [(one.end.clip.id, arrays_of(one.streams)) for one in keep]))
-    return KeptSplit([clip.id for clip in clips], [clip.text for clip in clips], [of_id[clip.id] for clip in clips])
+    languages = {clip.id: clip.language for clip in clips if clip.language}
+    kept = [of_id[clip.id] for clip in clips]
+    return KeptSplit([clip.id for clip in clips], [clip.text for clip in clips], kept, languages)
 
 
 def _encoded(run: Run, encoder: Encoder, spec: FeatureSpec, clips: Sequence[Clip]) -> Iterator[EncodedClip | Unusable]:

@@ -13,6 +13,7 @@ import torch
 
 from slt_cache.advice import command
 from slt_cache.batches.features import feature_loader, require_positions, require_statistics
+from slt_cache.batches.mixture import mixture_of
 from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.translator import load_llm, save_llm, save_llm_record
@@ -122,7 +123,7 @@ class CacheStage(Stage):
             shuffle=True,
             by_length=self.run.config.llm_training.length_buckets,
             shard=Shard(rank(), size()),
-            temperature=self.loop.temperature,
+            mixture=mixture_of(self.splits.train.origins, self.loop.temperature, self.run.config.seed),
         )
         lr, adapter_lr = self.lrs
         return FromCacheTask(
