@@ -1,13 +1,13 @@
 """Evaluations in a run's eval/ folder: scores, intervals, signatures, sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.record import identity_of
-from slt_cache.corpora.base import SPLITS
+from slt_cache.corpora.base import SPLITS, Origin
 from slt_cache.errors import InputError
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed
 from slt_cache.metrics.normalization import TextChoices
@@ -36,6 +36,18 @@ class Sentence:
 
 
 @dataclass(frozen=True)
+class PartOfSplit:
+    """Scores of the clips of one language, or of one corpus."""
+
+    kind: str
+    """`language` or `corpus`."""
+    name: str
+    clips: int
+    scores: dict[str, float]
+    signatures: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Evaluation from one eval/*.json with its table."""
 
@@ -51,6 +63,8 @@ class Evaluation:
     """Whether the table is not the scored one: edited, damaged, or of a killed evaluation."""
     preset: str
     choices: TextChoices
+    parts: tuple[PartOfSplit, ...] = ()
+    """Scores of each language and of each corpus, if there are several."""
 
     @property
     def name(self) -> str:
@@ -103,11 +117,20 @@ def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
             other_table=table.is_file() and saved.get("table_sha256") not in (None, file_sha256(table)),
             preset=made_from.get("preset") or preset_of(run.config),
             choices=TextChoices(**made_from["choices"]) if "choices" in made_from else choices_of(run.config),
+            parts=tuple(_parts(saved)),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
             f"{path}: not an evaluation of this version ({error!r}). Delete it and run {_again(path)} again."
         ) from error
+
+
+def _parts(saved: dict[str, Any]) -> Iterator[PartOfSplit]:
+    """Yields the scores of each language, then of each corpus, of a file of `eval`."""
+    for kind in Origin._fields[::-1]:
+        for name, part in saved.get(f"by_{kind}", {}).items():
+            scores = {key: float(part["scores"][key]) for key in page_columns(part["scores"])}
+            yield PartOfSplit(kind, name, part["clips"], scores, dict(part["signatures"]))
 
 
 def table_notices(evaluations: Sequence[Evaluation]) -> list[str]:
@@ -192,11 +215,15 @@ def too_few(evaluations: Sequence[Evaluation]) -> dict[str, int]:
 def signatures_of(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
     """Returns every signature once, with the rows it applies to unless it applies to all."""
     rows: dict[tuple[str, str], list[str]] = {}
+    total = 0
     for one in evaluations:
-        for key in one.scores:
-            name = METRICS[key].label
-            rows.setdefault((name, one.signatures.get(key, "unknown")), []).append(f"{one.name}, {one.split}")
+        wholes = [(f"{one.name}, {one.split}", one.scores, one.signatures)]
+        parts = [(f"{one.name}, {one.split}, {part.name}", part.scores, part.signatures) for part in one.parts]
+        total += len(wholes) + len(parts)
+        for row, scores, signatures in (*wholes, *parts):
+            for key in scores:
+                rows.setdefault((METRICS[key].label, signatures.get(key, "unknown")), []).append(row)
     return [
-        {"name": name, "signature": signature, "rows": [] if len(holds) == len(evaluations) else holds}
+        {"name": name, "signature": signature, "rows": [] if len(holds) == total else holds}
         for (name, signature), holds in rows.items()
     ]

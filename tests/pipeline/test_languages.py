@@ -94,7 +94,8 @@ def test_scores_of_each_language_and_corpus_stand_beside_the_whole(run: Path) ->
     assert "by language zh, 1 clips" in text
     succeed("report", "--run", run)
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "by language" in page
+    assert "Scores by language" in page
+    assert "Scores by corpus" in page
     assert "tok:char" in page
 
 
