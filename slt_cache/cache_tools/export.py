@@ -16,7 +16,7 @@ from slt_cache.cache_tools.arrays import FORMATS, write_features
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.clip_names import stem_of
-from slt_cache.features.layout import FACTS, SOURCE, Failure, SplitMetadata
+from slt_cache.features.layout import FACTS, ORIGIN, SOURCE, Failure, SplitMetadata
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.files import replacing
 from slt_cache.progress import log, progress_counter
@@ -81,7 +81,8 @@ def export_cache(
     _require_ours(out)
     with replacing(out) as temporary:
         temporary.mkdir()
-        lines = ["\t".join(COLUMNS)]
+        held = ORIGIN if any(any(origin) for features in caches for origin in features.origins) else ()
+        lines = ["\t".join((*COLUMNS, *held))]
         done = [
             _export(features, temporary, file_format, features.views if all_views else 1, lines) for features in caches
         ]
@@ -146,7 +147,8 @@ def _export(features: FeatureCache, folder: Path, file_format: str, views: int, 
                 file = f"{features.split}/{stem_of(clip_id, view)}.{file_format}"
                 write_features(folder / file, features.row(row))
                 metadata_of = (num_frames[row], repr(fps[row]), text, features.row_sources[row])
-                row_values = (clip_id, features.split, view, file, *metadata_of)
+                origin = features.origins[index] if lines[0].count("\t") >= len(COLUMNS) else ()
+                row_values = (clip_id, features.split, view, file, *metadata_of, *origin)
                 lines.append("\t".join(map(str, row_values)))
             show(index + 1)
     return Exported(features.split, len(features), len(features) * views)

@@ -265,9 +265,8 @@ def _row(clip: ListedClip, view: ListedView, spec: FeatureSpec, exact: bool) -> 
         raise BadFile(f"{view.file}: {error}") from error
     except OSError as error:
         raise BadFile(f"{view.file}: cannot be read ({error.strerror})") from error
-    return ClipFeatures(
-        clip.clip_id, clip.text, view.num_frames, view.fps, np.asarray(stored), view.source if exact else ""
-    )
+    made = view.num_frames, view.fps, np.asarray(stored), view.source if exact else ""
+    return ClipFeatures(clip.clip_id, clip.text, *made, view.origin)
 
 
 def _content(job: _Job) -> SplitContent:

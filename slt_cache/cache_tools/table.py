@@ -13,15 +13,17 @@ import numpy as np
 
 from slt_cache.cache_tools.arrays import FORMATS, read_features
 from slt_cache.cache_tools.export import TABLE
+from slt_cache.corpora.base import NOWHERE, Origin
 from slt_cache.corpora.characters import existing
+from slt_cache.corpora.manifest import language_in
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import own_path, read_rows, remarks, values_by_column
 from slt_cache.errors import InputError
 from slt_cache.features.clip_names import stem_of
-from slt_cache.features.layout import SOURCE, canonical
+from slt_cache.features.layout import ORIGIN, SOURCE, canonical
 
 REQUIRED_COLUMNS = ("id", "split", "text")
-COLUMNS = (*REQUIRED_COLUMNS, "file", "view", "num_frames", "fps")
+COLUMNS = (*REQUIRED_COLUMNS, "file", "view", "num_frames", "fps", *ORIGIN)
 MAX_FRAMES = 2**31 - 1
 
 
@@ -38,6 +40,8 @@ class ListedView:
     """Fingerprint of their source; empty if unknown."""
     read: Callable[[Path], np.ndarray] = read_features
     """Reads [N, C] from the file. Raises BadFile."""
+    origin: Origin = NOWHERE
+    """Corpus and language of the clip, if the table says so."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ def _add(rows: _Rows, header: list[str], values: list[str], folder: Path) -> Non
     if view in views:
         raise ValueError(f"id {row['id']!r} is already in {row['split']}")
     fps = _number(row, "fps", 1e6, whole=False)
-    found = ListedView(_file_of(row, view, folder), num_frames, fps, row.get(SOURCE, ""))
+    origin = Origin(row.get("corpus", "").strip(), language_in(row))
+    found = ListedView(_file_of(row, view, folder), num_frames, fps, row.get(SOURCE, ""), origin=origin)
     views[view] = row["text"], found
 
 

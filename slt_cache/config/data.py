@@ -27,7 +27,7 @@ def _one_in_a_whole_number(rate: float) -> float:
 class CorpusConfig(Section):
     name: str = "avatar"
     """Corpus: avatar (the drawn demo corpus), a corpus by name (read from its official files), subtitles (your own
-    videos with subtitle files), or tsv (your own manifest.tsv)."""
+    videos with subtitle files), tsv (your own manifest.tsv), or merge (several prepared corpora)."""
     root: PathName | None = None
     """Folder of the corpus. tsv: the folder of manifest.tsv. avatar: where the clips are drawn; null for `corpus` in
     the run folder."""
@@ -165,8 +165,8 @@ class AugmentationConfig(Section):
 
 class ScoringConfig(Section):
     preset: str | None = None
-    """Tokenization of hypotheses and references: plain, phoenix14t, csl-daily or how2sign; null: the preset named after
-    the corpus if there is one, else csl-daily for Chinese and plain for other languages."""
+    """Tokenization of hypotheses and references: plain, phoenix14t, csl-daily, how2sign or mixed; null: the preset named
+    after the corpus if there is one, else csl-daily for Chinese and plain for other languages, mixed for both."""
     final_dot: Literal["keep", "add", "strip"] = "keep"
     """Sentence-final dots of hypotheses and references. keep: as they are; add: every sentence ends in one dot (` .`,
     Chinese `。`), unless it ends in ! or ?; strip: final dots are removed."""

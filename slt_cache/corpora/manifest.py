@@ -154,11 +154,13 @@ def _clip_of_line(row: dict[str, str], path_of: Callable[[str], Path]) -> Clip:
         signer=sys.intern(row.get("signer", "")),
         box=parsed_box(value) if (value := row.get("box", "").strip()) else None,
         corpus=sys.intern(row.get("corpus", "").strip()),
-        language=_language(row.get("language", "").strip()),
+        language=language_in(row),
     )
 
 
-def _language(value: str) -> str:
+def language_in(row: dict[str, str]) -> str:
+    """Returns the short name of the language in a row, empty if it has none. Raises ValueError if it cannot be one."""
+    value = row.get("language", "").strip()
     if value and not is_label(value):
         raise ValueError(f"language {value!r} is not the code of a language, such as de or en")
     return short_name(value)

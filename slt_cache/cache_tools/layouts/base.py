@@ -144,7 +144,9 @@ def transposing(splits: Mapping[str, list[ListedClip]]) -> dict[str, list[Listed
                 clip.clip_id,
                 clip.text,
                 tuple(
-                    ListedView(view.file, view.num_frames, view.fps, view.source, partial(_transposed, view.read))
+                    ListedView(
+                        view.file, view.num_frames, view.fps, view.source, partial(_transposed, view.read), view.origin
+                    )
                     for view in clip.views
                 ),
             )
