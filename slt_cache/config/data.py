@@ -165,8 +165,9 @@ class AugmentationConfig(Section):
 
 class ScoringConfig(Section):
     preset: str | None = None
-    """Tokenization of hypotheses and references: plain, phoenix14t, csl-daily, how2sign or mixed; null: the preset named
-    after the corpus if there is one, else csl-daily for Chinese and plain for other languages, mixed for both."""
+    """Tokenization of hypotheses and references: plain, phoenix14t, csl-daily, how2sign or mixed; null: the preset
+    named after the corpus if there is one, else csl-daily for Chinese, plain for other languages, and mixed for
+    both."""
     final_dot: Literal["keep", "add", "strip"] = "keep"
     """Sentence-final dots of hypotheses and references. keep: as they are; add: every sentence ends in one dot (` .`,
     Chinese `。`), unless it ends in ! or ?; strip: final dots are removed."""
