@@ -160,10 +160,10 @@ def _merged(options: Options, given: Sequence[str]) -> tuple[Options, str, list[
     run = options.run or Path("runs") / MERGE
     options = replace(options, run=run)
     if not given and (run / CONFIG_FILE).is_file():
-        return options, "tsv", []
+        return options, MERGE, []
     stated = [one.partition("=")[0].strip() for one in options.settings or ()]
     config, settings = merge_settings(given, run, stated if options.config is None else [*stated, "video"])
-    return options, config or "tsv", [_setting(name, value) for name, value in settings.items()]
+    return options, config or MERGE, [_setting(name, value) for name, value in settings.items()]
 
 
 def _setting(name: str, value: object) -> str:

@@ -106,6 +106,8 @@ def _config_of(manifest: str) -> Config | None:
 class Merge(Corpus):
     """Several prepared corpora."""
 
+    config = "merge"
+
     def read(self, settings: CorpusConfig, folder: Path, may_replace: Callable[[], bool]) -> CorpusScan:
         """Reads the manifests, and writes the sentences without video into the folder if one of them has some."""
         if not settings.merged:

@@ -14,9 +14,9 @@ from tests.helpers.commands import TINY, slt_cache
 
 NAMES = (
     "avatar, phoenix14t, csl-daily, how2sign, openasl, youtube-asl, youtube-sl-25, csl-news, dailymoth, bobsl, "
-    "wmt-slt, isign, uni-sign, subtitles, tsv"
+    "wmt-slt, isign, uni-sign, subtitles, tsv, merge"
 )
-NO_LANGUAGE = ("youtube-sl-25", "uni-sign", "subtitles")
+NO_LANGUAGE = ("youtube-sl-25", "uni-sign", "subtitles", "merge")
 """Corpora whose language only the user knows."""
 
 
