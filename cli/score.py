@@ -10,7 +10,7 @@ from .help import one_of
 from .options import Options, takes
 from .output import BootstrapOption, score_lines, scores_to_json
 
-PRESETS = ("plain", "phoenix14t", "csl-daily", "how2sign")
+PRESETS = ("plain", "phoenix14t", "csl-daily", "how2sign", "mixed")
 """Those of metrics/, which takes too long to import for a --help."""
 
 
@@ -21,7 +21,7 @@ def score(
     references: Annotated[Path, typer.Argument(help="One sentence per line, or id|sentence.")],
     preset: Annotated[
         str,
-        typer.Option("--preset", help="plain, phoenix14t, csl-daily or how2sign.", autocompletion=one_of(*PRESETS)),
+        typer.Option("--preset", help=f"{', '.join(PRESETS[:-1])} or {PRESETS[-1]}.", autocompletion=one_of(*PRESETS)),
     ] = "plain",
     final_dot: Annotated[
         str,
