@@ -163,7 +163,7 @@ def test_a_training_on_streams_killed_anywhere_resumes_to_the_same_weights(
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [FUSED[1], FUSED[0][:1]])  # each process draws its own dropout
 def test_two_processes_train_on_streams_as_one(made: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
-    settings = ("llm_training.epochs=3", "llm_training.dropout=0.0", *settings)
+    settings = ("llm_training.epochs=3", "llm_training.dropout=0.0", "llm_training.batch_size=4", *settings)
     found = []
     for name in ("one", "two"):
         run = tmp_path / name
