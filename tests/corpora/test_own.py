@@ -107,7 +107,7 @@ def test_no_probe_opens_no_video(own: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "says"), [("llm.language=null", "not set"), ("llm.language=de", "no code 'de'"), (LANGUAGE, "")]
+    ("language", "says"), [("llm.language=null", "not set"), ("llm.language=xx", "no code 'xx'"), (LANGUAGE, "")]
 )
 def test_a_language_that_the_llm_does_not_know_is_named(own: Path, language: str, says: str) -> None:
     ran = prepare(own, language=language)
