@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from slt_cache.advice import command
 from slt_cache.corpora.languages import AND, labels_of, several
 from slt_cache.errors import InputError
 
@@ -74,6 +75,6 @@ def require_languages(config: "Config", languages: Iterable[str], place: str) ->
     if not there <= {*known}:
         raise InputError(
             f"{place}: the sentences are in {', '.join(sorted(there))}, but the LLM writes {', '.join(known) or code}. "
-            f"Prepare the manifest again with slt-cache prepare; for imported features, --set llm.language="
-            f"{AND.join(sorted(there))}"
+            f"Prepare the manifest again ({command('prepare')}); for imported features, set "
+            f"llm.language={AND.join(sorted(there))}."
         )

@@ -263,9 +263,9 @@ def test_a_cached_split_is_decoded_longest_first_and_comes_back_in_its_order(
     model, seen = new_translator(seq2seq, tokenizer), []
     cache, generate = cache_of(tmp_path / "feats.h5", LONGER), model.generate
 
-    def watched(features: torch.Tensor, lengths: torch.Tensor, **options: Any) -> Any:
+    def watched(features: torch.Tensor, lengths: torch.Tensor, *more: Any, **options: Any) -> Any:
         seen.append(lengths.tolist())
-        return generate(features, lengths, **options)
+        return generate(features, lengths, *more, **options)
 
     monkeypatch.setattr(model, "generate", watched)
     generation = GenerationConfig(num_beams=3, max_new_tokens=8, batch_size=3)

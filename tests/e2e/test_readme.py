@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import numpy as np
 import pytest
@@ -184,6 +184,8 @@ def setting_exists(name: str) -> bool:
             return False
         annotation = section.model_fields[key].annotation
         kinds = (annotation, *getattr(annotation, "__args__", ()))
+        if get_origin(annotation) is dict:
+            return True  # further keys are names
         section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     return True
 

@@ -71,7 +71,8 @@ def edit(folder: Path, change: Callable[[list[str]], list[str]]) -> None:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ids of the clips whose videos are opened from now on."""
+    """Ids of the clips whose videos are read from now on, but for the page of `prepare`."""
+    monkeypatch.setattr("slt_cache.report.preparation.write_preparation", lambda run, made: run.folder)
     ids: list[str] = []
     events = ChunkReader.events
 
