@@ -60,6 +60,15 @@ def fixed_seed() -> Iterator[None]:
     yield
 
 
+@pytest.fixture(autouse=True)
+def ordinary_priority() -> Iterator[None]:
+    """The AV1 encoder of FFmpeg gives the thread that calls it real-time priority if it may, and processes started
+    later inherit it."""
+    yield
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def _corners(block: int) -> tuple[int, int]:
     row, column = divmod(block, 4)
     return row * BLOCK[0], column * BLOCK[1]

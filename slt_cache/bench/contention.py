@@ -30,8 +30,13 @@ from slt_cache.threads import available_cores
 
 ROUNDS = 2
 """Repetitions with and without busy programs, which alternate; the median is reported."""
-BUSY = "import os\nwhile os.getppid() == {parent}: pass"
-"""Program that keeps a core busy until its parent ends."""
+BUSY = """import os
+if hasattr(os, "sched_setscheduler"):
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+while os.getppid() == {parent}:
+    pass
+"""
+"""Program that keeps a core busy until its parent ends; at ordinary priority, whatever that of its parent."""
 
 
 @dataclass(frozen=True)
