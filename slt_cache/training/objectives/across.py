@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from slt_cache.distributed.gradients import summed
 from slt_cache.distributed.processes import gather_object, rank, size
-from slt_cache.training.objectives.base import Seen
+from slt_cache.training.objectives.base import Objective, Seen, Setup
 
 TEMPERATURE = 0.07
 """Temperature of the softmax over similarities at the start (Radford et al. 2021, 2.5; Zhou et al. 2023)."""
@@ -74,3 +74,18 @@ class Scale(nn.Module):
     def forward(self, similarities: torch.Tensor) -> torch.Tensor:
         scaled: torch.Tensor = similarities * self.log.clamp(max=math.log(LARGEST_SCALE)).exp()
         return scaled
+
+
+class ClipContrast(Objective):
+    """Term that contrasts videos and sentences: a linear projection of either side, and the scale of similarities."""
+
+    def __init__(self, setup: Setup):
+        super().__init__()
+        self.video = nn.Linear(setup.width, setup.width, bias=False)
+        self.text = nn.Linear(setup.width, setup.width, bias=False)
+        self.scale = Scale()
+
+    def symmetric(self, batch: Batch, to_text: torch.Tensor, to_video: torch.Tensor) -> torch.Tensor:
+        """Returns the mean of both directions for the similarities, [b, all] each, of this process's videos to all
+        sentences, and of its sentences to all videos."""
+        return (batch.contrast(self.scale(to_text)) + batch.contrast(self.scale(to_video))) / 2

@@ -4,23 +4,16 @@ are (CiCo: Cheng et al., CVPR 2023, section 3, cross-lingual contrastive learnin
 import math
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from slt_cache.training.objectives.across import TEMPERATURE, Batch, Scale, exact
-from slt_cache.training.objectives.base import Objective, Seen, Setup
+from slt_cache.training.objectives.across import TEMPERATURE, Batch, ClipContrast, exact
+from slt_cache.training.objectives.base import Seen
 
 
-class FineGrained(Objective):
+class FineGrained(ClipContrast):
     """Symmetric InfoNCE with a learned temperature. The similarity of a video to a sentence is the mean over its steps
     of their similarities to the tokens, weighted by a softmax over the tokens; that of a sentence to a video likewise,
     with a softmax over the steps."""
-
-    def __init__(self, setup: Setup):
-        super().__init__()
-        self.video = nn.Linear(setup.width, setup.width, bias=False)
-        self.text = nn.Linear(setup.width, setup.width, bias=False)
-        self.scale = Scale()
 
     def forward(self, seen: Seen) -> torch.Tensor:
         batch, steps, tokens = Batch(seen), self.video(seen.states), self.text(seen.text)
@@ -31,7 +24,7 @@ class FineGrained(Objective):
             of_text = batch.mine(_wide(seen.sentences.mask.float().unsqueeze(2), batch.tokens))
             to_text = similarities(video, of_video, batch.all(text), batch.all(of_text))
             to_video = similarities(text, of_text, batch.all(video), batch.all(of_video))
-            return (batch.contrast(self.scale(to_text)) + batch.contrast(self.scale(to_video))) / 2
+            return self.symmetric(batch, to_text, to_video)
 
 
 def similarities(

@@ -2,36 +2,24 @@
 sentence to its own video (GFSLT-VLP: Zhou et al., ICCV 2023, section 3, visual-language pre-training)."""
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from slt_cache.training.objectives.across import Batch, Scale, exact
-from slt_cache.training.objectives.base import Objective, Seen, Setup
+from slt_cache.training.objectives.across import Batch, ClipContrast, exact
+from slt_cache.training.objectives.base import Seen
 
 
-class Contrastive(Objective):
+class Contrastive(ClipContrast):
     """Symmetric InfoNCE of CLIP with a learned temperature. Both sides are means of hidden states of the translator's
     encoder, over the steps of the clip and the tokens of the sentence, projected linearly and normalized. There, a
     learned token pools the video, and the encoders of video and text are two."""
 
-    def __init__(self, setup: Setup):
-        super().__init__()
-        self.video = nn.Linear(setup.width, setup.width, bias=False)
-        self.text = nn.Linear(setup.width, setup.width, bias=False)
-        self.scale = Scale()
-
     def forward(self, seen: Seen) -> torch.Tensor:
-        batch, (video, text) = (
-            Batch(seen),
-            (
-                pooled(self.video(seen.states), seen.mask),
-                pooled(self.text(seen.text), seen.sentences.mask),
-            ),
-        )
+        batch = Batch(seen)
+        video, text = pooled(self.video(seen.states), seen.mask), pooled(self.text(seen.text), seen.sentences.mask)
         with exact(video.device):
             video, text = batch.mine(video), batch.mine(text)
             to_text, to_video = video @ batch.all(text).T, text @ batch.all(video).T
-            return (batch.contrast(self.scale(to_text)) + batch.contrast(self.scale(to_video))) / 2
+            return self.symmetric(batch, to_text, to_video)
 
 
 def pooled(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
