@@ -93,6 +93,8 @@ class SentenceEvidence:
         """Plain warning if the video decided little; empty otherwise."""
         if self.reliability >= LITTLE:
             return ""
+        if not self.content:
+            return "the sentence has no content words, so the video decided nothing in it"
         decided = sum(word.is_decided for word in self.content)
         return (
             f"the video decided {decided} of {len(self.content)} content words; the rest is what the language model "

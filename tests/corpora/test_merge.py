@@ -86,7 +86,7 @@ def test_your_own_manifest_may_have_several_languages(tmp_path: Path) -> None:
 
 
 def test_corpora_of_other_video_settings_are_refused(tmp_path: Path) -> None:
-    one = prepared(tmp_path / "one", "llm.language=de_DE", "video.fps=25", "video.size=112")
+    one = prepared(tmp_path / "one", "llm.language=de_DE", "video.fps=25", "video.size=112", "video.frame_cache=true")
     two = prepared(tmp_path / "two", "llm.language=en_XX", "video.size=112")
     ran = slt_cache("prepare", "merge", one, two, "--run", tmp_path / "both")
     assert ran.code == 2
