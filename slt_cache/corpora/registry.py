@@ -75,6 +75,6 @@ def require_languages(config: "Config", languages: Iterable[str], place: str) ->
     if not there <= {*known}:
         raise InputError(
             f"{place}: the sentences are in {', '.join(sorted(there))}, but the LLM writes {', '.join(known) or code}. "
-            f"Prepare the manifest again ({command('prepare')}); for imported features, set "
-            f"llm.language={AND.join(sorted(there))}."
+            f"Prepare the manifest again ({command('prepare')}); for imported features, name the languages: "
+            f"--set llm.language={AND.join(sorted(there))}"
         )
