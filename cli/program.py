@@ -8,6 +8,7 @@ import typer
 from .app import app
 from .bench import bench
 from .cache import cache
+from .compare import compare
 from .config import config
 from .demo import demo
 from .endings import (
@@ -39,7 +40,7 @@ from .verify import verify
 PANELS = {
     "All at once": (demo,),
     "The pipeline, in this order": (prepare, train_visual, extract_features, train_llm, evaluate),
-    "Results": (translate, app, report, score, export_model, export_attention),
+    "Results": (translate, app, report, score, compare, export_model, export_attention),
     "Tools and comparisons": (verify, config, cache, llm, bench, reproduce, train_joint),
 }
 """Commands and groups of commands, by purpose, in the order in which --help lists them."""

@@ -30,7 +30,7 @@ def shared_videos(clips: Sequence[Clip]) -> Problems:
             kind = SAME_VIDEO if len(splits) > 1 else SAME_IN_SPLIT
             add_issue(problems, kind, f"{', '.join(map(str, videos))} (clips of {', '.join(splits)})")
         if len(splits) > 1:
-            add_issue(problems, OVERLAP, _overlaps(same))
+            add_issue(problems, OVERLAP, overlaps(same))
     return problems
 
 
@@ -86,7 +86,7 @@ def _digest(video: Path) -> str | None:
     return digest.hexdigest()
 
 
-def _overlaps(clips: Sequence[Clip]) -> list[str]:
+def overlaps(clips: Sequence[Clip]) -> list[str]:
     """Returns each clip of one video that overlaps a clip of another split."""
     found: list[str] = []
     open_now: list[Clip] = []

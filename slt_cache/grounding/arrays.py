@@ -38,27 +38,29 @@ first; `position` are the embeddings of the video that the LLM reads."""
 
 
 def clip_arrays(
-    reader: Reader, clips: Sequence[ClipArrays], sentences: Sequence[str]
+    reader: Reader, clips: Sequence[ClipArrays], sentences: Sequence[str], languages: Sequence[str] = ()
 ) -> list[dict[str, np.ndarray | str | float]]:
-    """Computes the arrays of AXES for a sentence of each clip, but for `clip_id` and `reference`.
+    """Computes the arrays of AXES for a sentence of each clip, but for `clip_id` and `reference`. `languages` are those
+    of the sentences, if the translator writes several.
 
     `attention` is float32 [L, N], the cross-attention, or the self-attention onto the video's positions of a
     decoder-only LLM, mean over heads and layers; the states are float32, of the last layer: those of the video are the
     encoder's, or the LLM's own at its positions, those of a token the ones that predict it."""
     translator, tokenizer = reader.translator, reader.tokenizer
     ids = [tokenizer.encode(one)[: sentence_room(translator)] for one in sentences]
-    attention = token_attentions(translator, tokenizer, clips, ids)
-    found = zip(sentences, ids, clips, attention, reader.evidence(clips, sentences), strict=True)
+    attention = token_attentions(translator, tokenizer, clips, ids, languages=languages)
+    evidence = reader.evidence(clips, sentences, languages)
+    found = zip(sentences, ids, clips, attention, evidence, languages or [""] * len(ids), strict=True)
     return [
         {
             "sentence": sentence,
             "token": np.array([text_of(tokenizer, [token]) for token in tokens], np.str_),
             "attention": weights,
-            "reliability": evidence.reliability,
-            **_of_tokens(evidence, [span for _, span in segment_words(tokenizer, tokens)], len(tokens)),
-            **_states(reader, clip, tokens),
+            "reliability": one.reliability,
+            **_of_tokens(one, [span for _, span in segment_words(tokenizer, tokens)], len(tokens)),
+            **_states(reader, clip, tokens, language),
         }
-        for sentence, tokens, clip, weights, evidence in found
+        for sentence, tokens, clip, weights, one, language in found
     ]
 
 
@@ -83,14 +85,14 @@ def _of_tokens(evidence: SentenceEvidence, spans: Sequence[slice], tokens: int) 
 
 
 @torch.no_grad()
-def _states(reader: Reader, clip: ClipArrays, ids: list[int]) -> dict[str, np.ndarray]:
+def _states(reader: Reader, clip: ClipArrays, ids: list[int], language: str) -> dict[str, np.ndarray]:
     """Returns the hidden states of one clip, which is not padded."""
     translator, tokenizer = reader.translator, reader.tokenizer
     device = next(translator.parameters()).device
     features, lengths = packed([as_tensors(clip)])
     embeds, mask = translator.embed(*translator.truncated(features.to(device), lengths.to(device)))
-    inputs = make_targets([ids], tokenizer).decoder_input_ids.to(device)
-    video, tokens = translator.kind.states(embeds, mask, inputs)
+    targets = make_targets([ids], tokenizer, [language]).to(device)
+    video, tokens = translator.kind.states(embeds, mask, targets.decoder_input_ids, targets.languages)
     first = len(tokenizer.start) - 1  # the position that reads the last start token predicts the first token
     return {
         "video_states": video[0].float().cpu().numpy(),

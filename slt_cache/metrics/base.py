@@ -1,9 +1,10 @@
-"""Defines a metric: a key, a label, a direction, and how to compute it over a corpus, with a confidence interval, and
-in a paired test. There are two kinds: those of sacrebleu, and means over sentences."""
+"""Defines a metric: a key, a label, a direction, and how to compute it over a corpus, with a confidence interval, in a
+paired test, and of parts of the corpus. There are two kinds: those of sacrebleu, and means over sentences."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,16 @@ class Score:
     signature: str
     interval: tuple[float, float] | None = None
     """95 %; None unless a bootstrap was requested."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a metric adds up over the sentences of one system."""
+
+    values: np.ndarray
+    """float64 [sentences, k]."""
+    score_of: Callable[[np.ndarray], float]
+    """Function from the sum of any of the sentences, [k], to their score."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,10 @@ class Metric(ABC):
     ) -> tuple[float, float, float]:
         """Returns the score of ours, the score of theirs, and the p-value of a paired bootstrap test."""
 
+    @abstractmethod
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> Statistics:
+        """Returns what the score of any of the sentences follows from."""
+
     def _around(self, value: float, middle: float, half: float) -> tuple[float, float]:
         """Returns sacrebleu's interval, the mean of the resamples +- half a width, clipped to the scale. It contains
         `value`, which may lie outside if a few resamples of a handful of sentences score 0."""
@@ -114,6 +129,15 @@ class CorpusMetric(Metric):
     ) -> tuple[float, float, float]:
         return paired_metric(self.make(rules), ours, theirs, references, resamples)
 
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> Statistics:
+        metric = self.make(rules)
+        values = metric._extract_corpus_statistics(hypotheses, [references])
+        return Statistics(np.array(values, float), partial(_sacrebleu_score, metric))
+
+
+def _sacrebleu_score(metric: "SacrebleuMetric", sums: np.ndarray) -> float:
+    return float(metric._compute_score_from_stats(list(sums)).score)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceMetric(Metric):
@@ -138,3 +162,11 @@ class SentenceMetric(Metric):
     ) -> tuple[float, float, float]:
         our_values, their_values = (self.values(texts, references, rules.preset) for texts in (ours, theirs))
         return paired_means(our_values, their_values, resamples)
+
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> Statistics:
+        values = self.values(hypotheses, references, rules.preset)
+        return Statistics(np.stack([values, np.ones(len(values))], axis=1), _mean)
+
+
+def _mean(sums: np.ndarray) -> float:
+    return float(sums[0] / sums[1])

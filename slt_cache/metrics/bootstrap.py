@@ -19,12 +19,12 @@ MOST_RESAMPLES = 10_000
 """sacrebleu draws them all at once: 2 GB for the chrF of How2Sign's 2,357 test sentences."""
 
 
-def check_resamples(resamples: int) -> None:
+def check_resamples(resamples: int, option: str = "--bootstrap") -> None:
     """Raises InputError for a number of resamples that yields no interval or that no memory holds, and for a seed of
-    the environment that is none."""
+    the environment that is none. `option` is the one that named the number."""
     seed()
     if not FEWEST_RESAMPLES <= resamples <= MOST_RESAMPLES:
-        raise InputError(f"--bootstrap {resamples}: use {FEWEST_RESAMPLES} to {MOST_RESAMPLES}, such as 1000.")
+        raise InputError(f"{option} {resamples}: use {FEWEST_RESAMPLES} to {MOST_RESAMPLES}, such as 1000.")
 
 
 def seed() -> int:

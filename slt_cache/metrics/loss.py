@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from slt_cache.metrics.base import Metric, Rules, Score
+from slt_cache.metrics.base import Metric, Rules, Score, Statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,9 @@ class _TokenLoss(Metric):
     def paired(
         self, ours: Sequence[str], theirs: Sequence[str], references: Sequence[str], rules: Rules, resamples: int
     ) -> tuple[float, float, float]:
+        self._refuse()
+
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> Statistics:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

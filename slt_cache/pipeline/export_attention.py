@@ -121,7 +121,8 @@ def _write(
             if not here:
                 continue
             features = [clips.row(place * clips.views) for place in block]
-            found = clip_arrays(reader, features, [sentences[place] for place in block])
+            languages = [clips.languages.get(clips.ids[place], "") for place in block]
+            found = clip_arrays(reader, features, [sentences[place] for place in block], languages)
             for place in here:
                 known = {"clip_id": clips.ids[place], "reference": clips.texts[place]}
                 write_arrays(_file(folder, clips.ids[place]), {**known, **found[place - first]})

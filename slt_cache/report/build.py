@@ -17,12 +17,12 @@ from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.file import CacheFile
 from slt_cache.files import write_text
+from slt_cache.metrics.paired import SIGNIFICANT
 from slt_cache.metrics.registry import METRICS
 from slt_cache.pipeline.run_corpus import moved_corpus
 from slt_cache.progress import log, progress_steps
 from slt_cache.report.clip_rows import Clips, read_clips, with_evidence, with_pictures
 from slt_cache.report.comparison import (
-    SIGNIFICANT,
     Compared,
     compare_evaluations,
     compare_runs,

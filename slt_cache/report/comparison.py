@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from markupsafe import Markup
 
@@ -12,9 +11,9 @@ from slt_cache.report.template import css_colour_of
 from slt_cache.report.trainings import dev_axis, read_trainings
 from slt_cache.runs.evaluations import FEWEST_TO_COMPARE, Evaluation, columns_of
 from slt_cache.runs.run import Run
+from slt_cache.runs.side_by_side import names_of, settings_that_differ
 from slt_cache.runs.variants import TRAININGS, label_of
 
-SIGNIFICANT = 0.05
 SIDE_BY_SIDE = ("visual", "llm")
 """Trainings whose dev scores are drawn for all runs."""
 
@@ -88,7 +87,7 @@ def model_comparisons(evaluations: Sequence[Evaluation]) -> list[Compared]:
 def run_comparisons(runs: Sequence[tuple[Run, Sequence[Evaluation]]]) -> list[Compared]:
     """Returns the comparisons of the other runs with the first, for each model and split that both were scored on."""
     found: dict[tuple[str, str], list[Named]] = {}
-    for name, (_, evaluations) in zip(_names([run for run, _ in runs]), runs, strict=True):
+    for name, (_, evaluations) in zip(names_of([run for run, _ in runs]), runs, strict=True):
         for one in evaluations:
             found.setdefault((one.split, one.model), []).append((name, one))
     return [
@@ -100,15 +99,9 @@ def run_comparisons(runs: Sequence[tuple[Run, Sequence[Evaluation]]]) -> list[Co
 
 def compare_runs(runs: Sequence[Run]) -> RunComparison:
     """Draws the dev scores of all runs, one chart per stage, and lists the settings that differ."""
-    names = _names(runs)
+    names = names_of(runs)
     drawings = [_dev_drawing(key, names, runs) for key in SIDE_BY_SIDE]
-    return RunComparison(names, [one for one in drawings if one], _settings(runs))
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    """Returns the names of the runs' folders, or paths if two names are equal."""
-    short = [run.folder.resolve().name for run in runs]
-    return [name if short.count(name) == 1 else str(run.folder) for name, run in zip(short, runs, strict=True)]
+    return RunComparison(names, [one for one in drawings if one], settings_that_differ(runs))
 
 
 def compare_evaluations(compared: Compared, tested: Callable[[], None]) -> ComparedRows:
@@ -166,17 +159,3 @@ def _dev_drawing(key: str, names: Sequence[str], runs: Sequence[Run]) -> Markup:
     return draw_lines(
         Chart(f"runs-{key}", title, f"epoch of {TRAININGS[key].stage}", dev_axis(metric), tuple(series), points=True)
     )
-
-
-def _settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    flat = [dict(_flat(run.config.model_dump(mode="json"))) for run in runs]
-    keys = dict.fromkeys(key for settings in flat for key in settings)
-    values = {key: [str(settings.get(key, "–")) for settings in flat] for key in keys}
-    return [(key, shown) for key, shown in values.items() if len(set(shown)) > 1]
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in settings.items():
-        found += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
-    return found

@@ -5,9 +5,9 @@ from itertools import combinations, pairwise
 from statistics import mean
 from typing import Any
 
+from slt_cache.metrics.paired import SIGNIFICANT
 from slt_cache.metrics.registry import IN_PAPER, METRICS
 from slt_cache.metrics.video_gap import GAP, SWAPPED
-from slt_cache.report.comparison import SIGNIFICANT
 from slt_cache.reproduce.norms import Norms
 from slt_cache.reproduce.results import (
     Costs,

@@ -11,11 +11,11 @@ from typing import Any
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import Config
 from slt_cache.hashes import read_signed
+from slt_cache.metrics.paired import SIGNIFICANT
 from slt_cache.metrics.registry import IN_PAPER
 from slt_cache.metrics.scores import compare
 from slt_cache.metrics.video_gap import GAP, SWAPPED, sees_video
 from slt_cache.pipeline.open_frame_cache import GIGABYTE
-from slt_cache.report.comparison import SIGNIFICANT
 from slt_cache.reproduce.planning import Step
 from slt_cache.reproduce.steps import seconds_of
 from slt_cache.reproduce.tables import Row, Table

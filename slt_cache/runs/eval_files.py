@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slt_cache.advice import command
 from slt_cache.checkpoints.record import identity_of
 from slt_cache.distributed.processes import barrier, is_main_process
-from slt_cache.errors import SltCacheError
+from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import replacing, write_text
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.metrics.base import Score
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights"
 WITHOUT = "without"
+BEFORE = "scored_before"
 EARLIER = "earlier"
 """Marker in the file names of scores of weights that were replaced during scoring."""
 CHANGE_NO_SCORE = ("dev_beams", "batch_size", "metrics")
@@ -93,6 +94,7 @@ class Translated:
                 "signatures": {key: found.signature for key, found in scores.items()},
                 **parts_to_json(parts),
                 "hypotheses": str(table),
+                **self._scored_before(table.with_suffix(".json"), weights),
                 "steps_left_out": {one.clip_id: one.steps_left_out for one in self.hypotheses if one.steps_left_out},
             }
             _write(table, self.table, values)
@@ -103,6 +105,18 @@ class Translated:
                 f"scores are in {table.with_suffix('.json')}; score the new ones: {again}"
             )
         return table
+
+    def _scored_before(self, scores: Path, weights: dict[str, Any]) -> dict[str, Any]:
+        """Returns the earlier weights of the model that were scored on test in this folder, each with the time at which
+        its training ended (empty if it had not) and its best epoch: whoever trained again knew those scores."""
+        try:
+            saved = read_signed(scores) if self.split == "test" and scores.is_file() else {}
+        except InputError:
+            saved = {}  # damaged, and about to be replaced
+        before, old = saved.get(BEFORE, []), saved.get("made_from", {}).get(WEIGHTS)
+        if old is not None and identity_of(old)["weights"] != identity_of(weights)["weights"]:
+            before = [*before, {name: old.get(name) for name in ("finished_at", "best_epoch")}]
+        return {BEFORE: before} if before else {}
 
 
 def _write(table: Path, text: str, values: dict[str, Any]) -> None:

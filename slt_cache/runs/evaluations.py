@@ -1,7 +1,7 @@
 """Evaluations in a run's eval/ folder: scores, intervals, signatures, sentences."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ class Evaluation:
     choices: TextChoices
     parts: tuple[PartOfSplit, ...] = ()
     """Scores of each language and of each corpus, if there are several."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of search and scoring that are not the run's own."""
 
     @property
     def name(self) -> str:
@@ -89,13 +91,22 @@ class Evaluation:
         return read_table(self.table) if self.has_sentences else []
 
 
+def saved_evaluations(run: Run) -> dict[Path, dict[str, Any]]:
+    """Returns what each file of scores in eval/ holds, also those with other beams or scoring than the run's own."""
+    return {path: read_signed(path) for path in sorted(run.evaluation.glob("*.json"))}
+
+
 def read_evaluations(run: Run) -> list[Evaluation]:
     """Returns every evaluation of the run: test first, then by model in the order of MODELS."""
-    saved = {path: read_signed(path) for path in sorted(run.evaluation.glob("*.json"))}
     # Skips those with other beams or scoring: one row per model.
-    found = [_read(run, path, one) for path, one in saved.items() if not one.get("settings")]
+    found = [_read(run, path, one) for path, one in saved_evaluations(run).items() if not one.get("settings")]
     splits, models = list(reversed(SPLITS)), list(MODELS)
     return sorted(found, key=lambda one: (_place(one.split, splits), _place(one.model, models)))
+
+
+def read_evaluation(run: Run, path: Path) -> Evaluation:
+    """Returns the evaluation in one file of scores, which may have other beams or scoring than the run's own."""
+    return _read(run, path, read_signed(path))
 
 
 def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
@@ -118,6 +129,7 @@ def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
             preset=made_from.get("preset") or preset_of(run.config),
             choices=TextChoices(**made_from["choices"]) if "choices" in made_from else choices_of(run.config),
             parts=tuple(_parts(saved)),
+            settings=saved.get("settings", {}),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(

@@ -178,6 +178,7 @@ INTERRUPTED = [
     ("export-model --out a", STARTS_OVER),
     ("export-attention", RESUMES),
     ("score a b", STARTS_OVER),
+    ("compare a b", STARTS_OVER),
     ("report", STARTS_OVER),
     ("app", "interrupted."),
     ("verify a", STARTS_OVER),

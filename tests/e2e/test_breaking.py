@@ -23,6 +23,7 @@ KILLS = 200
 PRINTS = {
     "translate": "RUN/corpus/videos/test-00000.mp4 --run RUN --json",
     "score": "RUN/own/said.txt RUN/own/said.txt --preset phoenix14t --bootstrap 10",
+    "compare": "RUN RUN/eval/test.json",
     "verify": "RUN",
     "config show": "--run RUN",
     "cache verify": "RUN/feats.h5",

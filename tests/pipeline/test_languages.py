@@ -99,6 +99,13 @@ def test_scores_of_each_language_and_corpus_stand_beside_the_whole(run: Path) ->
     assert "tok:char" in page
 
 
+def test_attention_is_exported_in_the_language_of_each_clip(run: Path, tmp_path: Path) -> None:
+    succeed("export-attention", "--run", run, "--features", run.parent / "feats.h5", "--out", tmp_path / "out")
+    with np.load(tmp_path / "out" / "test%202.npz", allow_pickle=False) as arrays:
+        assert str(arrays["reference"]) == "good evening tomorrow it rains"
+        assert len(arrays["attention"]) == len(arrays["token"])
+
+
 def test_a_new_video_is_written_in_the_language_that_is_named(run: Path) -> None:
     folder = run / "llm" / "best"
     features = [np.random.default_rng(0).normal(size=(5, DIM)).astype(np.float32)]

@@ -123,17 +123,19 @@ class DecoderOnly:
         return torch.stack(rows)
 
     def states(
-        self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor
+        self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor, languages: Languages = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Computes the last hidden states at the positions of the video, [B, N, D] with zeros after the end of a clip,
         and at those of the tokens, [B, L, D]."""
-        length, steps = decoder_input_ids.shape[1], embeds.shape[1]
-        read = self._read(embeds, mask, decoder_input_ids, None, keep=1)
-        states = self.seq2seq(**read, use_cache=False, output_hidden_states=True).hidden_states[-1]  # [B, P + N + L, D]
-        seen = mask.bool()
-        # Padding is on the left of the video, so that its steps end where the decoder prefix begins.
-        video = states[:, -length - steps : -length][seen.flip(1)]
-        return pad(video, seen), states[:, -length:]
+        length = decoder_input_ids.shape[1]
+        read = self._read(embeds, mask, decoder_input_ids, languages, keep=1)
+        states = self.seq2seq(**read, use_cache=False, output_hidden_states=True).hidden_states[-1]  # [B, T, D]
+        rows = decoder_input_ids.new_zeros(len(mask)) if languages is None else languages
+        after = decoder_input_ids.new_tensor([len(prefix.after) for prefix in self.prefixes])[rows]
+        ends = (states.shape[1] - length - after).unsqueeze(1)  # padding stands at the beginning
+        places = torch.arange(states.shape[1], device=mask.device)
+        video = states[(places >= ends - mask.sum(1, keepdim=True)) & (places < ends)]
+        return pad(video, mask.bool()), states[:, -length:]
 
     def _read(
         self, embeds: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor, languages: Languages, keep: int

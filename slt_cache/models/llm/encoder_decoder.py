@@ -111,7 +111,7 @@ class EncoderDecoder:
         return torch.stack([layer.float().mean(1) for layer in layers]).mean(0)
 
     def states(
-        self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor
+        self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor, languages: Languages = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Computes the last hidden states of the encoder, [B, N, D], and of the decoder, [B, L, D]."""
         video = self.seq2seq.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,8 @@ from slt_cache.decoding.attention import word_attentions
 from slt_cache.decoding.encode import EncodedClips
 from slt_cache.decoding.search import decode
 from slt_cache.errors import InputError
+from slt_cache.grounding.arrays import clip_arrays
+from slt_cache.grounding.evidence import Reader
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.translators import SignTranslator
 from slt_cache.text.prompt import with_prompt
@@ -87,6 +90,21 @@ def test_attention_is_that_of_each_language_alone(translators: dict[str, tuple[S
         [wanted] = word_attentions(*translators[language], [clip], [sentence])
         assert one.words == wanted.words
         assert torch.allclose(torch.from_numpy(one.weights), torch.from_numpy(wanted.weights), atol=1e-4)
+
+
+def test_exported_arrays_are_those_of_each_language_alone(
+    translators: dict[str, tuple[SignTranslator, Tokenizer]],
+) -> None:
+    blank, features = np.zeros(DIM, np.float32), [one.numpy() for one in clips()]
+    found = clip_arrays(Reader(*translators["both"], blank, "de+en"), features, SENTENCES, LANGUAGES)
+    for arrays, clip, sentence, language in zip(found, features, SENTENCES, LANGUAGES, strict=True):
+        [wanted] = clip_arrays(Reader(*translators[language], blank, language), [clip], [sentence])
+        for name in wanted:
+            one, other = np.asarray(arrays[name]), np.asarray(wanted[name])
+            if one.dtype.kind == "f":
+                np.testing.assert_allclose(one, other, atol=2e-4, err_msg=name)
+            else:
+                np.testing.assert_array_equal(one, other, err_msg=name)
 
 
 def test_a_translator_of_several_languages_wants_to_know_which(

@@ -1,0 +1,1 @@
+"""Comparison of runs for a paper: `slt-cache compare`."""

@@ -1,0 +1,97 @@
+"""Evidence, in a run folder, that its choices were made on the test split: then its test score is too good.
+
+Training keeps the weights that score best on dev, and never reads test. So test decides only if dev shows test clips,
+or if a person looks at its score and then chooses the settings of the search, or trains again."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from slt_cache.checkpoints.record import whole_record
+from slt_cache.corpora.base import Clip, of_split
+from slt_cache.corpora.manifest import read_manifest
+from slt_cache.corpora.same_videos import overlaps
+from slt_cache.errors import SltCacheError
+from slt_cache.features.cache import FeatureCache
+from slt_cache.features.file import CacheFile
+from slt_cache.progress import log
+from slt_cache.runs.eval_files import BEFORE, EARLIER, WEIGHTS, WITHOUT
+from slt_cache.runs.evaluations import saved_evaluations
+from slt_cache.runs.run import Run
+from slt_cache.runs.variants import VISUAL
+
+
+def choices_on_test(run: Run, model: str) -> list[str]:
+    """Returns what shows that choices of this model were, or may have been, made on test; each ends a sentence that
+    begins with the run."""
+    return [*_selection(run, model), *_settings(run, model), *_trainings(run, model)]
+
+
+def _selection(run: Run, model: str) -> Iterator[str]:
+    """Yields the test clips by which the weights of the model, or those of the stage 1 that it builds on, were kept."""
+    records = [whole_record(run.folder / stage / "best") for stage in dict.fromkeys((VISUAL.name, model))]
+    if not any(record is not None and record.dev for record in records):
+        return
+    try:
+        shared = _shared_in_manifest(run) or _shared_in_cache(run)
+    except SltCacheError as error:
+        log(f"warning: whether dev shows test clips is not known: {error}")
+        return
+    if shared:
+        yield f"weights were kept by their score on dev, which shows test clips: {len(shared):,}, such as {shared[0]}"
+
+
+def _shared_in_manifest(run: Run) -> list[str]:
+    """Returns each cut of a video in dev that overlaps one in test."""
+    if not run.manifest.is_file():
+        return []
+    clips = read_manifest(run.manifest)
+    found: dict[str, list[Clip]] = {}
+    for clip in [*of_split(clips, "dev"), *of_split(clips, "test")]:
+        found.setdefault(os.path.realpath(clip.video), []).append(clip)
+    return [one for same in found.values() for one in overlaps(same)]
+
+
+def _shared_in_cache(run: Run) -> list[str]:
+    """Returns the clips whose features and sentence are in dev and in test of the run's own cache."""
+    file = CacheFile(run.features) if run.features.is_file() else None
+    if file is None or not {"dev", "test"} <= set(file.splits):
+        return []
+    dev, test = (FeatureCache(file, split) for split in ("dev", "test"))
+    of_content = dict(zip(_contents(dev), dev.ids, strict=True))
+    found = zip(_contents(test), test.ids, strict=True)
+    return [f"{of_content[one]} (dev) and {clip_id} (test)" for one, clip_id in found if one in of_content]
+
+
+def _contents(cache: FeatureCache) -> list[tuple[int, int, str]]:
+    """Returns the checksum and number of the features of each clip, and its sentence."""
+    sums = cache.column("checksum")[:: cache.views].tolist()
+    return list(zip(sums, cache.steps.tolist(), cache.texts, strict=True))
+
+
+def _settings(run: Run, model: str) -> Iterator[str]:
+    """Yields the settings of search and scoring with which the model was scored on test, but not on dev."""
+    tried: dict[str, list[dict[str, Any]]] = {"dev": [], "test": []}
+    for saved in saved_evaluations(run).values():
+        if saved.get("model") == model and saved.get("split") in tried:
+            settings = {name: one for name, one in saved.get("settings", {}).items() if name not in (WEIGHTS, WITHOUT)}
+            tried[saved["split"]].append(settings)
+    only = [one for one in tried["test"] if one and one not in tried["dev"]]
+    if only:
+        shown = "; ".join(dict.fromkeys(map(_shown, only)))
+        yield f"test was scored with other settings too ({shown}) and dev was not, so they may have been chosen on test"
+
+
+def _shown(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _trainings(run: Run, model: str) -> Iterator[str]:
+    """Yields how often test was scored for other weights of the model before the present ones were trained."""
+    before = 0
+    for saved in saved_evaluations(run).values():
+        if (saved.get("model"), saved.get("split")) == (model, "test"):
+            before += len(saved.get(BEFORE, [])) + (saved.get("settings", {}).get(WEIGHTS) == EARLIER)
+    if before:
+        times = "once" if before == 1 else f"{before} times"
+        yield f"test was scored {times} before the present weights were trained, so they may have been chosen on test"
