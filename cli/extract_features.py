@@ -14,7 +14,7 @@ from .options import RUN_OPTIONS, Options, require_used, takes
 from .output import failures_to_json, print_failures
 
 if TYPE_CHECKING:
-    from slt_cache.pipeline.extract import Extraction
+    from slt_cache.pipeline.assembly import Extraction
 
 
 @takes("extract-features", "features", *RUN_OPTIONS, "device", "json", left=Interrupted.RESUMES, spins=NONE)
@@ -47,13 +47,21 @@ def extract_features(
             "--restart", help="Read all videos of the split again; the old features stay until the new are complete."
         ),
     ] = False,
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Share the work with all processes that run this command on the same file, also on other machines; "
+            "each may come and go at any time.",
+        ),
+    ] = False,
 ) -> None:
     """Run the frozen encoder once over every clip and cache its features.
 
     It is that of stage 1, or with --encoder one that is used as it comes and needs no stage 1.
 
     If it is killed, the same command resumes. To use several processes, also on several machines with a shared file
-    system: torchrun --nproc-per-node=4 -m slt_cache extract-features
+    system: torchrun --nproc-per-node=4 -m slt_cache extract-features, or --join in each of them, as in a job array.
 
     Example: slt-cache extract-features --split train
     """
@@ -67,7 +75,8 @@ def extract_features(
     if level is not None:
         require_level(opened)
     cache = opened.features if options.features is None else Path(options.features)
-    done = extract(opened, splits_to_extract(opened, split), cache, allow_missing=allow_missing, restart=restart)
+    splits = splits_to_extract(opened, split, join)
+    done = extract(opened, splits, cache, allow_missing=allow_missing, restart=restart, join=join)
     if not done:
         return
     failed = [failure for one in done for failure in one.failed]

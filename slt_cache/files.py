@@ -93,8 +93,17 @@ def _is_abandoned(path: Path, process: str | None, machine: str | None) -> bool:
         return not _is_alive(int(process))
     with suppress(FileNotFoundError):
         changed = max(one.stat().st_mtime for one in [path, *path.rglob("*")])
-        return time.time() - changed > ABANDONED
+        return _time_of(path.parent) - changed > ABANDONED
     return False
+
+
+def _time_of(folder: Path) -> float:
+    """Returns the time by the clock of a folder's file system, which may be that of another machine."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:  # full
+        return time.time()
 
 
 def _is_alive(process: int) -> bool:

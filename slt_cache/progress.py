@@ -62,11 +62,11 @@ def log_waiting() -> None:
 
 @contextmanager
 def progress_counter(
-    what: str, total: int, done: int, unit: str = "clip", quiet: bool = False
+    what: str, total: int, done: int, unit: str = "clip", quiet: bool = False, note: Callable[[], str] = str
 ) -> Iterator[Callable[[int], None]]:
     """Yields a function that takes how many items are done since the start: a bar on a terminal, otherwise an
     occasional line. With `quiet` it shows nothing."""
-    with progress_bar(what, unit, quiet, total, done) as show:
+    with progress_bar(what, unit, quiet, total, done, note) as show:
         yield lambda more: show(min(done + more, total), total)
 
 
@@ -80,10 +80,16 @@ def progress_steps(what: str, total: int, unit: str) -> Iterator[Callable[[], No
 
 @contextmanager
 def progress_bar(
-    what: str, unit: str = "clip", quiet: bool = False, total: int | None = None, begun: int = 0
+    what: str,
+    unit: str = "clip",
+    quiet: bool = False,
+    total: int | None = None,
+    begun: int = 0,
+    note: Callable[[], str] = str,
 ) -> Iterator[Callable[[int, int], None]]:
     """Yields a function of (done, total): a bar with speed and remaining time on a terminal, otherwise an occasional
-    line. `total` is what is known in advance; `begun` items were done before, and do not count in the speed."""
+    line. `total` is what is known in advance; `begun` items were done before, and do not count in the speed. `note`
+    returns what to add at the end, if anything."""
     quiet = quiet or not is_main_process() or logger.level > logging.INFO
     bar = tqdm(
         desc=what,
@@ -100,10 +106,11 @@ def progress_bar(
     def show(done: int, total: int) -> None:
         nonlocal logged
         bar.total = total
+        bar.set_postfix_str(note(), refresh=False)
         bar.update(done - bar.n)
         if bar.disable and not quiet and time.monotonic() - logged > QUIET_SECONDS:
             logged = time.monotonic()
-            log(f"{what}: {done:,} of {total:,} {unit}s")
+            log(", ".join(filter(None, (f"{what}: {done:,} of {total:,} {unit}s", note()))))
 
     try:
         yield show

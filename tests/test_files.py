@@ -380,6 +380,16 @@ def test_what_another_machine_writes_is_removed_once_it_has_not_changed_for_an_h
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_a_clock_that_is_wrong_removes_nothing_that_another_machine_is_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "a.txt.17-0123abcd.tmp"
+    there.write_text("half")
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    write_text(tmp_path / "a.txt", "new")
+    assert there.exists()
+
+
 def test_a_folder_is_rewritten_all_at_once_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "best"
     write_folder(folder, weights="w", about="1", record="1")

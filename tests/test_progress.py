@@ -57,10 +57,13 @@ def test_elsewhere_plain_lines_come_now_and_then(
     with progress_counter("importing train", 1200, 400) as show:
         show(300)
         show(5000)
+    with progress_counter("extracting train", 40, 0, note=lambda: "8 by this process") as show:
+        show(24)
     assert capsys.readouterr().err.splitlines() == [
         "checking videos: 1 of 1,200 clips",
         "importing train: 700 of 1,200 clips",
         "importing train: 1,200 of 1,200 clips",
+        "extracting train: 24 of 40 clips, 8 by this process",
     ]
     monkeypatch.setattr(terminal, "QUIET_SECONDS", 30)
     with progress_bar("checking videos") as progress:

@@ -25,6 +25,9 @@ class ComputeConfig(Section):
     save_minutes: Annotated[float, Field(ge=0.0)] = 10.0
     """Minutes between checkpoints of the training state within an epoch, the most that a killed training loses; 0 saves
     after every optimizer step. The state is also saved after every epoch, and on Ctrl-C and SIGTERM."""
+    lease_seconds: Annotated[float, Field(gt=0.0)] = 60.0
+    """Seconds without a sign of life from a process that joined an extraction (`--join`), after which others make its
+    parts. One that Ctrl-C or SIGTERM ends gives them back at once."""
     keep_state: bool = True
     """Keep the last state of a finished training, weights and optimizer (two to three times the size of what
     learns), so that `--continue` can train it for more epochs."""

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -89,11 +89,27 @@ class WorkQueue:
         self._counts[name] += more
         return self._counts[name]
 
-    def await_all(self, name: str) -> Iterator[None]:
-        """Marks this process as done. The main process waits for the others, yielding twice a second."""
+    def await_all(self, name: str) -> Iterator[bool]:
+        """Marks this process as done. The main process waits for the others, yielding twice a second whether one of
+        their numbers may be claimed again, which torchrun's may not."""
         if self.store is None:
             return
         self.store.add(f"{name}/done", 1)
         while self.is_main_process and self.store.add(f"{name}/done", 0) < self.size:
-            yield
+            yield False
             time.sleep(0.5)
+
+    def holds(self, name: str, number: int) -> bool:
+        """Returns whether a claimed number is still this process's to finish."""
+        return True
+
+    def finish(self, name: str, number: int) -> None:
+        """Marks a claimed number as done."""
+
+    def done_by_others(self, name: str) -> Collection[int]:
+        """Returns the numbers that others have done and that are not in `count`."""
+        return ()
+
+    def share(self, name: str) -> str:
+        """Returns what to add to a line of progress about this process's share; empty if the line says it."""
+        return ""

@@ -1,55 +1,43 @@
 """Feature extraction: the frozen encoder runs once over every clip of a split, videos in, feature cache out.
 
-One or several processes: the main process plans and assembles, all make parts. The content of a part depends on the
-manifest alone, so the cache has the same bytes for any number of processes and interruptions."""
+One or several processes: the main process plans and assembles, all make parts. Those that join (--join) have no main
+process: the first plans, and any assembles. The content of a part depends on the manifest alone, so the cache has the
+same bytes for any number of processes and interruptions."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from slt_cache.corpora.base import SPLITS, no_such_split, of_split
 from slt_cache.device import pick_device
+from slt_cache.distributed.joined_queue import joined, remove_joined
 from slt_cache.distributed.work_queue import WorkQueue
 from slt_cache.encoders.base import NamedEncoder
 from slt_cache.errors import InputError, SltCacheError
-from slt_cache.features.cache import FeatureCache, open_splits
-from slt_cache.features.layout import Failure, SplitTable
-from slt_cache.features.parts import ALL, add_splits, parts_folder
+from slt_cache.features.parts import parts_folder
 from slt_cache.locks import exclusive
+from slt_cache.pipeline.assembly import Extraction, Plan, assemble, require_videos
 from slt_cache.pipeline.command_dim import with_dim
 from slt_cache.pipeline.encoder import extractor_of
-from slt_cache.pipeline.failures import write_failures
 from slt_cache.pipeline.prepare import ensure_clips, require_split
-from slt_cache.pipeline.run_corpus import require_corpus
 from slt_cache.pipeline.split_work import SplitWork
-from slt_cache.progress import log, progress_bar
-from slt_cache.runs.encoders import record_encoder
+from slt_cache.progress import log
 from slt_cache.runs.run import Run
-from slt_cache.runs.saved_settings import save_settings
 from slt_cache.runs.settings_use import named
+from slt_cache.training.signals import Interrupts
+
+JOINED = "join"
+"""Folder next to the parts through which the processes of --join share the work."""
 
 
-@dataclass(frozen=True)
-class Extraction:
-    """Result of extracting one split."""
-
-    split: str
-    clips: int
-    """Number of clips with features."""
-    frames: int
-    """Time steps of features over all clips and views; at the levels frame and sign, kept frames."""
-    seconds: float
-    """Seconds of this call; almost none if the split existed."""
-    failed: tuple[Failure, ...]
-    written: bool
-    """Whether the cache now holds the split as the run asks for it."""
-    fresh: bool
-    """Whether this call wrote it."""
-
-
-def splits_to_extract(run: Run, asked: str) -> list[str]:
-    """Returns the split, or for `all` those that have clips. Raises InputError before anything is written."""
+def splits_to_extract(run: Run, asked: str, join: bool = False) -> list[str]:
+    """Returns the split, or for `all` those that have clips. Raises InputError before anything is written. Processes
+    that join prepare a corpus one by one."""
     if asked not in (*SPLITS, "all"):
         raise InputError(f"--split {asked}: no such split; {no_such_split(asked, ' or all')}.")
     if run.config.encoder.name is None and not run.is_made("visual"):
@@ -63,7 +51,8 @@ def splits_to_extract(run: Run, asked: str) -> list[str]:
         require_level(run)
     if not run.manifest.is_file():
         extractor_of(run).spec(run.config.features, run.config.augmentation)  # fails before a corpus is drawn
-    clips = ensure_clips(run)
+    with exclusive(run.folder / "prepare.lock", str(run.manifest), waits=True) if join else nullcontext():
+        clips = ensure_clips(run)
     if asked == "all":
         return [split for split in SPLITS if of_split(clips, split)]
     require_split(run, clips, asked)
@@ -87,17 +76,23 @@ def extract(
     *,
     allow_missing: bool = False,
     restart: bool = False,
+    join: bool = False,
     queue: WorkQueue | None = None,
 ) -> list[Extraction]:
     """Writes the features of splits into `cache`, next to those that it holds. Resumes a killed extraction, and keeps
     features that an earlier manifest had. A split with unreadable clips is only written with `allow_missing`; its other
     clips are kept as parts. With `restart` all videos of the splits are read, and the cache keeps its content until
-    they are complete.
+    they are complete. With `join` this process shares the work with all others that join, and each returns the whole
+    result.
 
-    Processes other than the main one return nothing. Raises InputError if the cache holds features of another encoder,
-    or another extraction is writing it."""
+    Of processes that torchrun started, only the main one returns a result. Raises InputError if the cache holds
+    features of another encoder, or another extraction is writing it."""
     queue = queue or WorkQueue.from_environment()
-    pick_device(run.config.compute.device, run.config.features.precision, "features.precision")  # before all else
+    if join:
+        _require_joinable(queue, restart)
+    device = pick_device(
+        run.config.compute.device, run.config.features.precision, "features.precision"
+    )  # before all else
     clips = ensure_clips(run)
     encoder = with_dim(extractor_of(run), run, cache, clips)
     if isinstance(encoder, NamedEncoder) and queue.is_main_process:
@@ -106,7 +101,10 @@ def extract(
     if not queue.is_main_process:
         return _run_other_process(works, queue)
     try:
+        if join:
+            return _run_joined(run, cache, works, _asked(run, works, device.type, allow_missing))
         with exclusive(parts_folder(cache) / "lock", str(cache)):
+            remove_joined(parts_folder(cache) / JOINED)
             done = _run_main_process(run, cache, works, queue, allow_missing, restart)
         list(queue.await_all("plan"))  # it may hold their store, and have had nothing to do
         return done
@@ -131,38 +129,70 @@ def _run_main_process(
     run: Run, cache: Path, works: dict[str, SplitWork], queue: WorkQueue, allow_missing: bool, restart: bool
 ) -> list[Extraction]:
     if restart:
-        _require_corpus(run, works.values())
+        require_videos(run, works.values())
         for work in works.values():
             work.parts.restart()
-    cached, drop = _open_cached(cache, works)
-    found = {split: _found(cached.get(split), work) for split, work in works.items()}
-    _require_corpus(run, [works[split] for split, there in found.items() if there is None])
-    record_encoder(run, next(iter(works.values())).metadata.spec)
-    plan = {split: works[split].to_do(longest_first=queue.size > 1) for split, there in found.items() if there is None}
-    queue.publish("plan", plan)
-    seconds: dict[str, float] = {}
-    with _naming_kept_parts(cache, [works[split] for split in plan]):
-        for split, numbers in plan.items():
-            seconds[split] = works[split].make_all(numbers, queue)
-        contents = {split: works[split].content() for split in plan}
-        whole = {split: one for split, one in contents.items() if allow_missing or not one.table.missing}
-        unfinished = cached.keys() & contents.keys() - whole.keys()
-        if any(cached[split].spec != works[split].metadata.spec for split in unfinished):
-            whole = {}  # the cache keeps its content until all that replaces it is complete
-        if whole:
-            with progress_bar(f"writing {cache.name}", "row") as progress:
-                add_splits(cache, list(whole.values()), progress, drop)
-            if cache == run.features or run.saved_config() is None:
-                save_settings(run, "features")
-    written = open_splits(cache) if whole else {}
-    for split, content in contents.items():
-        write_failures(cache, split, content.table.missing)
-        if split in whole:
-            works[split].parts.remove()
-            found[split] = _outcome(written[split], seconds[split], fresh=True)
-        else:
-            found[split] = _not_written(content.table, seconds[split])
-    return [one for one in found.values() if one is not None]
+    plan = Plan.make(run, cache, works, longest_first=queue.size > 1)
+    queue.publish("plan", plan.todo)
+    with _naming_kept_parts(cache, [works[split] for split in plan.todo]):
+        seconds = {split: works[split].make_all(numbers, queue) for split, numbers in plan.todo.items()}
+        return assemble(run, cache, works, plan, seconds, allow_missing)
+
+
+def _require_joinable(queue: WorkQueue, restart: bool) -> None:
+    if restart:
+        raise InputError(
+            "--join and --restart contradict each other: each process that joins would start over. To read all videos "
+            "again, write a new file (--features NEW.h5)."
+        )
+    if queue.size > 1:
+        raise InputError("--join: the processes of torchrun share the work already. Omit --join, or torchrun.")
+
+
+def _asked(run: Run, works: Mapping[str, SplitWork], device: str, allow_missing: bool) -> dict[str, Any]:
+    """Returns what must be the same for all processes that join: what determines bytes, and what the cache may lack."""
+    metadata = [work.metadata for work in works.values()]
+    features = run.config.features
+    return {
+        "--split": list(works),
+        "--allow-missing": allow_missing,
+        "device": device,
+        "features.clips_per_part": features.clips_per_part,
+        "features.batch_frames": features.batch_frames,
+        **json.loads(metadata[0].spec.to_json()),
+        **{name: getattr(metadata[0], name) for name in ("corpus", "language", "created", "tool")},
+        **{f"manifest of {one.split}": one.manifest_sha256 for one in metadata},
+    }
+
+
+def _run_joined(run: Run, cache: Path, works: Mapping[str, SplitWork], asked: dict[str, Any]) -> list[Extraction]:
+    folder, lease = parts_folder(cache) / JOINED, run.config.compute.lease_seconds
+    with Interrupts(), joined(folder, str(cache), asked, lease, log) as queue:
+        make = partial(Plan.make, run, cache, works, longest_first=True)
+        plan = Plan.from_json(queue.planned(lambda: make().to_json()))
+        require_videos(run, [works[split] for split in plan.todo])
+        with _naming_kept_parts(cache, [works[split] for split in plan.todo]):
+            seconds = {}
+            for split, numbers in plan.todo.items():
+                seconds[split] = works[split].make_all(numbers, queue)
+                log(f"{split}: {len(works[split].clips):,} clips, {queue.share(split)}")
+
+            def assembled(check: Callable[[], None]) -> list[dict[str, Any]]:
+                left = plan.after_look(cache, works)
+                _await_sight([works[split] for split in left.todo], lease)
+                done = assemble(run, cache, works, left, seconds, asked["--allow-missing"], check)
+                return [one.to_json() for one in done]
+
+            found = queue.once(assembled, lambda: log(f"{cache}: waiting for the process that writes it"))
+        done = map(Extraction.from_json, found)
+        return [replace(one, seconds=seconds.get(one.split, 0.0)) for one in done]
+
+
+def _await_sight(works: Sequence[SplitWork], seconds: float) -> None:
+    """Waits until this machine sees the parts that others have made, which NFS may show a minute later."""
+    end = time.monotonic() + seconds
+    while not all(work.are_all_made() for work in works) and time.monotonic() < end:
+        time.sleep(1.0)
 
 
 @contextmanager
@@ -180,66 +210,6 @@ def _naming_kept_parts(cache: Path, works: Sequence[SplitWork]) -> Iterator[None
         ) from error
 
 
-def _require_corpus(run: Run, works: Iterable[SplitWork]) -> None:
-    """Raises InputError if the whole corpus is no longer where it was."""
-    require_corpus(run, [clip for work in works for clip in work.clips])
-
-
-def _not_written(table: SplitTable, seconds: float) -> Extraction:
-    return Extraction(
-        split=table.metadata.split,
-        clips=len(table.steps) // table.metadata.spec.views,
-        frames=int(table.steps.sum()),
-        seconds=seconds,
-        failed=tuple(table.missing),
-        written=False,
-        fresh=False,
-    )
-
-
-def _open_cached(cache: Path, works: Mapping[str, SplitWork]) -> tuple[dict[str, FeatureCache], set[str]]:
-    """Returns the splits of the cache, and the names of those that cannot share a file with those extracted again: of
-    another encoder or other settings; all of a damaged file. Raises InputError if there are such splits and none is
-    extracted again."""
-    spec = next(iter(works.values())).metadata.spec
-    restarted = {split for split, work in works.items() if work.parts.is_restarted}
-    if not cache.exists():
-        return {}, set()
-    try:
-        cached = open_splits(cache)
-    except InputError as error:
-        if not restarted:
-            raise
-        log(f"{error} It is replaced entirely; none of its other splits is kept.")
-        return {}, {ALL}
-    others = [one for split, one in cached.items() if split not in restarted and one.spec.differences(spec)]
-    for one in others:
-        if not restarted:
-            one.require_spec(spec)
-        fields = "; ".join(one.spec.differences(spec))
-        log(f"{cache}: {one.split} will be dropped, since one file holds features of one kind only ({fields})")
-    return cached, {one.split for one in others}
-
-
-def _found(cached: FeatureCache | None, work: SplitWork) -> Extraction | None:
-    """Returns the split if the cache holds it for the same manifest and nothing has to be added."""
-    if (
-        work.parts.is_restarted
-        or cached is None
-        or cached.metadata.manifest_sha256 != work.metadata.manifest_sha256
-        or not work.are_of_these_videos(cached)
-    ):
-        return None
-    if cached.missing and work.any_readable(cached.missing, work.clips):
-        return None
-    work.parts.remove()  # a kill may have left them after the cache was finished
-    return _outcome(cached, 0.0, fresh=False)
-
-
-def _outcome(cached: FeatureCache, seconds: float, fresh: bool) -> Extraction:
-    return Extraction(cached.split, len(cached), int(cached.offsets[-1]), seconds, cached.missing, True, fresh)
-
-
 def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
+    with suppress(OSError):  # not empty, or not there
         folder.rmdir()

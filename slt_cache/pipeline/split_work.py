@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from slt_cache.video.reader_pool import read_ahead
 class _Begun:
     """Part in progress."""
 
+    claim: int
+    """Number by which the queue knows it."""
     number: int
     rows: dict[Clip, list[ClipFeatures]]
     """Views of the finished clips."""
@@ -73,6 +75,10 @@ class SplitWork:
     def content(self) -> SplitContent:
         """Returns the whole split, once all parts exist."""
         return self.parts.content(len(self.chunks))
+
+    def are_all_made(self) -> bool:
+        """Returns whether the files of all parts exist."""
+        return all(self.parts.path(number).is_file() for number in range(len(self.chunks)))
 
     @property
     def clips(self) -> list[Clip]:
@@ -141,17 +147,28 @@ class SplitWork:
     def make_all(self, numbers: Sequence[int], queue: WorkQueue) -> float:
         """Makes parts until all processes together have made all of these. Returns seconds."""
         begun = time.monotonic()
-        clips = sum(map(len, self.chunks))
+        split, clips = self.metadata.split, sum(map(len, self.chunks))
         todo = sum(len(self.chunks[number]) for number in numbers)
         with progress_counter(
-            f"extracting {self.metadata.split}", clips, clips - todo, quiet=not queue.is_main_process
+            f"extracting {split}",
+            clips,
+            clips - todo,
+            quiet=not queue.is_main_process,
+            note=partial(queue.share, split),
         ) as show:
-            self._make(numbers, queue, show)
-            for _ in queue.await_all(self.metadata.split):
-                show(queue.count(self.metadata.split, 0))
+
+            def advance(more: int) -> None:
+                done = (len(self.chunks[numbers[claim]]) for claim in queue.done_by_others(split))
+                show(queue.count(split, more) + sum(done))
+
+            self._make(numbers, queue, advance)
+            for is_any_free in queue.await_all(split):
+                advance(0)
+                if is_any_free:
+                    self._make(numbers, queue, advance)
         return time.monotonic() - begun
 
-    def _make(self, numbers: Sequence[int], queue: WorkQueue, show: Callable[[int], None]) -> None:
+    def _make(self, numbers: Sequence[int], queue: WorkQueue, advance: Callable[[int], None]) -> None:
         """Makes the parts that this process claims. Videos are read ahead across parts; parts whose clips all keep
         their features need none."""
         encoder, views, kept = self._frozen(), self.metadata.spec.views, self.kept()
@@ -159,10 +176,10 @@ class SplitWork:
 
         def jobs() -> Iterator[ClipView]:
             for claim in queue.claim_next(self.metadata.split, len(numbers)):
-                begun = self._begin(kept, numbers[claim])
-                show(queue.count(self.metadata.split, len(begun.rows)))
+                begun = self._begin(kept, claim, numbers[claim])
+                advance(len(begun.rows))
                 if not begun.to_read:
-                    self._write(begun, [])
+                    self._write(begun, [], queue)
                     continue
                 claimed.append(begun)
                 for clip in begun.to_read:
@@ -181,17 +198,17 @@ class SplitWork:
                 failures += [Failure(clip.id, one.reason) for one in lost[:1]]
                 if not lost:
                     begun.rows[clip] = [_row(one, source) for one in found if isinstance(one, EncodedClip)]
-                show(queue.count(self.metadata.split, 1))
-            self._write(begun, failures)
+                advance(1)
+            self._write(begun, failures, queue)
 
-    def _begin(self, kept: KeptFeatures, number: int) -> "_Begun":
+    def _begin(self, kept: KeptFeatures, claim: int, number: int) -> "_Begun":
         """Starts a part from the kept features; returns it with the clips to read."""
         clips = self.chunks[number]
         source_of = dict(zip((clip.id for clip in clips), sources(clips), strict=True))
         to_read = {*self._to_read(kept, number, source_of)}
         found = {clip: kept.rows(clip, source_of[clip.id]) for clip in clips if clip not in to_read}
         rows = {clip: one for clip, one in found.items() if one is not None}
-        return _Begun(number, rows, {clip: source_of[clip.id] for clip in clips if clip not in rows})
+        return _Begun(claim, number, rows, {clip: source_of[clip.id] for clip in clips if clip not in rows})
 
     def _to_read(self, kept: KeptFeatures, number: int, source_of: Mapping[str, str]) -> list[Clip]:
         """Returns the clips of a part whose videos must be read. If only missing clips became readable, it is the whole
@@ -201,9 +218,13 @@ class SplitWork:
         repaired = to_read and not kept.of_other_manifests and kept.ids.isdisjoint(clip.id for clip in to_read)
         return list(clips) if repaired else to_read
 
-    def _write(self, part: "_Begun", failures: Sequence[Failure]) -> None:
+    def _write(self, part: "_Begun", failures: Sequence[Failure], queue: WorkQueue) -> None:
+        """Writes a part, unless another process has taken it over."""
+        if not queue.holds(self.metadata.split, part.claim):
+            return
         rows = (part.rows.get(clip, []) for clip in self.chunks[part.number])
         self.parts.write(part.number, list(chain.from_iterable(rows)), failures)
+        queue.finish(self.metadata.split, part.claim)
 
     def _frozen(self) -> Frozen:
         features = self.run.config.features

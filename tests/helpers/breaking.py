@@ -60,6 +60,7 @@ COMMANDS = {
     "train-visual": Command("train-visual --run RUN --set compute.workers=2", TRAINED),
     "frame cache": Command("train-visual --run RUN --set video.frame_cache=true", TRAINED),
     "extract-features": Command("extract-features --split all --run RUN", AFTER_STAGE_1),
+    "join": Command("extract-features --join --split all --run RUN", AFTER_STAGE_1),
     "llm pretrain": Command("llm pretrain --run RUN --set compute.save_minutes=0", ("llm", "eval", "report.html")),
     "train-llm": Command(
         "train-llm --run RUN --set compute.save_minutes=0", ("llm/best", "llm/last", "eval", "report.html")
