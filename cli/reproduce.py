@@ -17,8 +17,8 @@ def reproduce(
         list[str],
         typer.Argument(
             metavar="TABLE...",
-            help="table4 to table10, fig2, fig4, or all; besides those of the paper, llms, joint, objectives and "
-            "methods.",
+            help="table4 to table10, fig2, fig4, or all; besides those of the paper, llms, joint, objectives, methods "
+            "and datasize.",
         ),
     ],
     seeds: Annotated[str, typer.Option("--seeds", metavar="SEED,...", help="Train once with each.")] = "0",

@@ -52,6 +52,8 @@ def train_llm(
 
     Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
     """
+    from slt_cache.runs.own_of_stage_2 import with_own_of_stage_2
+
     features = features or ["feats.h5"]
     if origin is not None and options.dry_run:
         options = replace(options, run=origin)  # writes nothing, and reads only what is there
@@ -59,7 +61,7 @@ def train_llm(
         features = _started_from(origin, options.run, features)
     imported = any(one.replace(" ", "") == "features.level=imported" for one in options.settings or [])
     own = [] if llm is None else [f"llm.name={llm}"]
-    opened = options.open_run(own=own, draws=not imported, begins=imported).with_own_seed()
+    opened = with_own_of_stage_2(options.open_run(own=own, draws=not imported, begins=imported))
     if opened.config.llm_training.unfreeze != "none":
         _train_unfrozen(options, opened)
     else:

@@ -19,6 +19,7 @@ from slt_cache.config.load import (
     save_config,
     shipped_configs,
     stated_in,
+    with_settings,
 )
 from slt_cache.config.objective import CROSS_ENTROPY
 from slt_cache.config.optimizer import BLEU4, OptimizerConfig
@@ -58,4 +59,5 @@ __all__ = [
     "save_config",
     "shipped_configs",
     "stated_in",
+    "with_settings",
 ]

@@ -69,6 +69,9 @@ class CorpusConfig(Section):
     """Likewise: shorter clips are left out."""
     max_seconds: Annotated[float, Field(gt=0.0)] = 60.0
     """Likewise: longer clips are left out."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the train clips that trainings use, drawn with `seed`: those of 0.25 are among those of 0.5. Dev, test,
+    the feature cache and the text of the LLM (vocabulary, pre-training) stay whole."""
     clips: Annotated[int, Field(ge=20)] = 1500
     """avatar: number of clips over all splits."""
     language: Literal["de", "en", "zh"] = "de"
@@ -84,6 +87,10 @@ class CorpusConfig(Section):
     """Languages of the sentences, such as [de, en], which `prepare` sets if the manifest has a column `language`."""
     presets: dict[str, str] = Field(default_factory=dict)
     """merge: name -> scoring preset of corpora that have one of their own, which `prepare merge` sets."""
+
+    def of_manifest(self) -> dict[str, Any]:
+        """Returns the settings that determine the manifest, as prepare.json holds them."""
+        return self.model_dump(mode="json", exclude={"fraction"})
 
 
 class VideoConfig(Section):

@@ -35,6 +35,9 @@ class LlmTrainingConfig(OptimizerConfig):
     seed: NonNegativeInt | None = None
     """Random seed of stage 2; null for the run's seed. `train-llm --seed` sets it if stage 1 was trained with another
     seed."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """corpus.fraction of stage 2; null for that of the run. `train-llm --set corpus.fraction` sets it if stage 1 was
+    trained with another share."""
     epochs: PositiveInt = 50
     batch_size: PositiveInt = 16
     lr: PositiveFloat = 1e-5
@@ -80,10 +83,10 @@ class LlmTrainingConfig(OptimizerConfig):
     """Epochs between evaluations on dev."""
 
     def recorded(self) -> dict[str, Any]:
-        """Returns the settings without those that change no result, and without the seed, which the record has
+        """Returns the settings without those that change no result, and without seed and fraction, which the record has
         elsewhere. Those that were added later are omitted at their defaults, so older records still compare equal."""
         recorded = super().recorded()
-        del recorded["seed"], recorded["checkpointing"]
+        del recorded["seed"], recorded["fraction"], recorded["checkpointing"]
         usual: dict[str, Any] = {"channel_dropout": 0.0, "temporal": None, "stream_fusion": CHANNELS}
         usual |= {"stream_dropout": 0.0, "objective": None, "objective_weights": {}}
         return {name: value for name, value in recorded.items() if name not in usual or value != usual[name]}

@@ -91,6 +91,20 @@ def check_config(settings: Mapping[str, Any], source: str) -> Config:
         raise InputError(f"config {source}: {'; '.join([*problems, *more])}") from error
 
 
+def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Returns the settings with some changes, by `section.key`. Raises InputError if they contradict each other."""
+    settings = config.model_dump(mode="json")
+    for name, value in changes.items():
+        *sections, key = name.split(".")
+        section = settings
+        for inner in sections:
+            if section.get(inner) is None:
+                section[inner] = {}  # null turns a section off; setting one of its keys turns it on
+            section = section[inner]
+        section[key] = value
+    return check_config(settings, ", ".join(f"{name}={value}" for name, value in changes.items()))
+
+
 def save_config(config: Config, path: Path) -> None:
     """Writes every setting, including defaults, between a first and a last line that show whether the file is
     complete."""

@@ -76,6 +76,7 @@ class Config(Section):
 
     @property
     def of_stage_2(self) -> "Config":
-        """Settings with stage 2's seed in place of the run's."""
-        own = self.llm_training.seed
-        return self if own is None else self.model_copy(update={"seed": own})
+        """Settings with stage 2's seed and share of the clips in place of the run's."""
+        own = self.llm_training
+        corpus = {} if own.fraction is None else {"corpus": self.corpus.model_copy(update={"fraction": own.fraction})}
+        return self.model_copy(update={**({} if own.seed is None else {"seed": own.seed}), **corpus})

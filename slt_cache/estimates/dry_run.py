@@ -137,7 +137,7 @@ def dry_run(run: Run, command: str, cache: Caches | None = None) -> DryRun:
     require_at_hand(run)
     _ = asked_spec(run) if variant.from_cache and run.config.encoder.name is not None else None  # refuses unknown ones
     loop, pretrains = _loop(run.config, variant), variant is PRETRAINING
-    workload = _workload(run, variant, cache)
+    workload = _workload(run, variant, cache).used_by(run.config, stage_2=variant.llm)
     if not workload.splits["train"].clips:
         raise InputError(f"{run.manifest}: no clips of split 'train'. Add some, or choose another corpus.")
     folder = run.folder / variant.name

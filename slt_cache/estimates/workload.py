@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
+from slt_cache.config import Config
 from slt_cache.corpora.base import SPLITS, Clip, of_split
+from slt_cache.corpora.fraction import count_of
 from slt_cache.corpora.lengths import LENGTHS_FILE, kept_lengths
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.registry import corpus_of
@@ -36,6 +38,13 @@ class Workload:
     """Number of sentences for pre-training."""
     source: str
     """Source of the counts, as the end of a sentence."""
+
+    def used_by(self, config: Config, stage_2: bool) -> "Workload":
+        """Returns the workload of a training, which may use only a share of the train clips."""
+        whole = self.splits["train"]
+        part = count_of(whole.clips, (config.of_stage_2 if stage_2 else config).corpus.fraction)
+        used = whole if part == whole.clips else Amount(part, whole.frames * part / whole.clips)
+        return replace(self, splits={**self.splits, "train": used})
 
 
 def workload_of(run: Run, manifests: Sequence[Path]) -> Workload:

@@ -2,7 +2,7 @@
 videos or models, and needs no torch."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -175,8 +175,89 @@ class StreamSplit(Mapping[str, tuple[np.ndarray, ...]]):
         return hashlib.sha256(repr((self.ids, of_streams)).encode()).hexdigest()
 
 
-CachedSplit = FeatureCache | StreamSplit
-"""Split that a model reads: of one cache, or of one for each of its streams."""
+class ClipSubset(Mapping[str, Any]):
+    """Mapping from clip ids to features like that of the whole split, but with only some of its clips, and with the
+    members that a training reads."""
+
+    def __init__(self, whole: FeatureCache | StreamSplit, chosen: Collection[str]):
+        self.whole = whole
+        self.split, self.path, self.attributes = whole.split, whole.path, whole.attributes
+        self.views, self.dim, self.spec, self.is_imported = whole.views, whole.dim, whole.spec, whole.is_imported
+        self._places = [place for place, clip_id in enumerate(whole.ids) if clip_id in chosen]
+        self._rows = [place * self.views + view for place in self._places for view in range(self.views)]
+        self.ids = [whole.ids[place] for place in self._places]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __getitem__(self, clip_id: str) -> Any:
+        """Returns view 0 of a clip as the whole split does. Raises KeyError for a clip that was not chosen."""
+        return self.row(self._index_of[clip_id] * self.views)
+
+    def row(self, row: int) -> Any:
+        """Returns a row as the whole split does; clip number i has the rows from i * views on."""
+        return self.whole.row(self._rows[row])
+
+    @cached_property
+    def _index_of(self) -> dict[str, int]:
+        return dict(zip(self.ids, range(len(self.ids)), strict=True))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """N of each row, of each stream if there are several."""
+        return self.whole.lengths[self._rows]
+
+    @property
+    def steps(self) -> np.ndarray:
+        """int64, N of each clip in view 0."""
+        return self.whole.steps[self._places]
+
+    @cached_property
+    def row_ids(self) -> list[str]:
+        return [self.whole.row_ids[row] for row in self._rows]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Sentence of each clip."""
+        return [self.whole.texts[place] for place in self._places]
+
+    @cached_property
+    def origins(self) -> list[Origin]:
+        """Corpus and language of each clip."""
+        return [self.whole.origins[place] for place in self._places]
+
+    @cached_property
+    def sources(self) -> list[Any]:
+        """Fingerprint of the source of each clip."""
+        return [self.whole.sources[place] for place in self._places]
+
+    @property
+    def languages(self) -> dict[str, str]:
+        """Language of each clip's sentence, by id; empty if the manifest did not say."""
+        return {clip_id: name for clip_id, name in self.whole.languages.items() if clip_id in self._index_of}
+
+    @property
+    def clips_sha256(self) -> str:
+        """Hash of the chosen clips and of the whole split."""
+        return hashlib.sha256(repr((self.ids, self.whole.clips_sha256)).encode()).hexdigest()
+
+
+CachedSplit = FeatureCache | StreamSplit | ClipSubset
+"""Split that a model reads: of one cache, of one for each of its streams, or some clips of it."""
+
+
+def whole_of(split: CachedSplit) -> FeatureCache | StreamSplit:
+    """Returns the split with all its clips."""
+    return split.whole if isinstance(split, ClipSubset) else split
+
+
+def listed_ids(split: FeatureCache | StreamSplit) -> set[str]:
+    """Returns the ids of all clips that the manifest lists, also of those without features."""
+    caches = [split] if isinstance(split, FeatureCache) else split.streams.values()
+    return {clip_id for one in caches for clip_id in (*one.ids, *(failure.clip_id for failure in one.missing))}
 
 
 class ClipSplit(Protocol):

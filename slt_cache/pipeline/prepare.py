@@ -203,7 +203,7 @@ def _report(corpus: CorpusConfig, scan: CorpusScan, results: dict[str, Any]) -> 
     # relative to the corpus' folder, so that the corpus may be moved
     sources = [str(path if corpus.root is None else path.relative_to(corpus.root)) for path in scan.sources]
     return {
-        "corpus": corpus.model_dump(mode="json"),
+        "corpus": corpus.of_manifest(),
         "sources": sources,
         "source_sha256": sources_sha256(Path(corpus.root or ""), sources),
         "named": scan.named,
@@ -251,8 +251,8 @@ def changed_manifest(run: Run) -> str:
 
 def _check_preparation(run: Run, made: dict[str, Any]) -> None:
     corpus = run.config.corpus
-    settings = {**CorpusConfig().model_dump(mode="json"), **made["corpus"]}  # older ones lack newer settings
-    different = differences(settings, corpus.model_dump(mode="json"), "corpus.")
+    settings = {**CorpusConfig().of_manifest(), **made["corpus"]}  # older ones lack newer settings
+    different = differences(settings, corpus.of_manifest(), "corpus.")
     if different and not has_trained(run):
         log(f"{run.manifest} is rebuilt, since nothing was trained on it ({'; '.join(different)})")
         make_manifest(run)

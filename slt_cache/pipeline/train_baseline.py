@@ -11,7 +11,7 @@ from slt_cache.features.cache import FeatureCache
 from slt_cache.features.streams import CachedSplit
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.run_stage import run_stage
-from slt_cache.pipeline.train_from_cache import CacheStage, cache_settings, open_splits
+from slt_cache.pipeline.train_from_cache import CacheStage, cache_settings, open_splits, used_part
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import BASELINE
@@ -33,7 +33,7 @@ def has_baseline(run: Run, cache: Path) -> bool:
     made = read_record(run.folder / BASELINE.name / BEST)
     if made is None or not made.finished:
         return False
-    train_split = FeatureCache(cache, "train")
+    train_split = used_part(run, FeatureCache(cache, "train"))
     return made.settings == {**cache_settings(run, train_split), **_settings(run, train_split)}
 
 

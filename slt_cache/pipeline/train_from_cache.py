@@ -18,6 +18,7 @@ from slt_cache.batches.sampler import Shard
 from slt_cache.checkpoints.record import Record
 from slt_cache.checkpoints.translator import load_llm, save_llm, save_llm_record
 from slt_cache.config import CROSS_ENTROPY
+from slt_cache.corpora.fraction import chosen_ids, fraction_record
 from slt_cache.corpora.registry import language_code, require_languages
 from slt_cache.decoding.search import decode_cached, truncation_notice
 from slt_cache.device import pick_device
@@ -26,7 +27,7 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import IMPORTED, FeatureSpec
-from slt_cache.features.streams import CachedSplit, StreamSplit
+from slt_cache.features.streams import CachedSplit, ClipSubset, StreamSplit, listed_ids, whole_of
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.feature_spec import asked_spec, open_features
 from slt_cache.pipeline.stages import Stage
@@ -91,7 +92,7 @@ class CacheStage(Stage):
 
     def keep(self) -> None:
         super().keep()
-        train = self.splits.train
+        train = whole_of(self.splits.train)
         caches = [train] if isinstance(train, FeatureCache) else train.streams.values()
         take_encoders(self.run, {cache.path: cache.spec for cache in caches})
 
@@ -169,7 +170,8 @@ class CacheStage(Stage):
 
 def cache_settings(run: Run, train_split: CachedSplit) -> dict[str, Any]:
     """Returns the settings that determine the weights of any model trained on the cache."""
-    streams = {} if isinstance(train_split, FeatureCache) else {"streams": _of_streams(train_split)}
+    whole = whole_of(train_split)
+    streams = {} if isinstance(whole, FeatureCache) else {"streams": _of_streams(whole)}
     return {
         "seed": run.config.seed,
         "features": train_split.spec.to_json(),
@@ -177,6 +179,7 @@ def cache_settings(run: Run, train_split: CachedSplit) -> dict[str, Any]:
         "clips": len(train_split),
         "clips_sha256": train_split.clips_sha256,
         "language": language_code(run.config),
+        **fraction_record(run.config.of_stage_2.corpus.fraction),
     }
 
 
@@ -198,7 +201,7 @@ def open_splits(run: Run, cache: Caches) -> CacheSplits:
     else:
         files = {"": CacheFile(cache)}
         open_split = _opener(run, files[""])
-    train_split = open_split("train")
+    train_split = used_part(run, open_split("train"))
     without_dev = [file.path for file in files.values() if "dev" not in file.splits]
     for path in without_dev:
         how = run.command("extract-features --split dev", features=path)
@@ -213,6 +216,12 @@ def open_splits(run: Run, cache: Caches) -> CacheSplits:
             languages = [origin.language for origin in split.origins]
             require_languages(run.config, languages, f"{split.path} ({split.split})")
     return CacheSplits(train_split, dev_split, recorded_paths(cache))
+
+
+def used_part(run: Run, train_split: CachedSplit) -> CachedSplit:
+    """Returns the clips of train that stage 2 uses (corpus.fraction)."""
+    fraction, whole = run.config.of_stage_2.corpus.fraction, whole_of(train_split)
+    return train_split if fraction == 1 else ClipSubset(whole, chosen_ids(listed_ids(whole), fraction, run.config.seed))
 
 
 def _opener(run: Run, file: CacheFile) -> Callable[[str], FeatureCache]:

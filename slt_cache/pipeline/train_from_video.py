@@ -17,6 +17,7 @@ from slt_cache.checkpoints.record import Record, different_settings, read_record
 from slt_cache.config import CROSS_ENTROPY, GenerationConfig, LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.fingerprint import manifest_sha256, videos_sha256
+from slt_cache.corpora.fraction import fraction_record
 from slt_cache.corpora.registry import language_code
 from slt_cache.decoding.encode import EncodedClip, encode, packed, usable
 from slt_cache.decoding.search import decode, gather_hypotheses
@@ -48,7 +49,7 @@ class VideoStage(Stage):
     """Training stage on videos. Subclasses define the model, and how its weights are saved."""
 
     clips: Sequence[Clip]
-    """Clips of every split."""
+    """Clips of every split; of train those that it uses (corpus.fraction)."""
     tokenizer: Tokenizer
 
     @property
@@ -124,6 +125,7 @@ class VideoStage(Stage):
             "tokenizer": {"language": language_code(config), "sha256": self.tokenizer.sha256},
             "manifest_sha256": manifest_sha256(self.train_clips),
             "videos_sha256": _videos_sha256(self.folder, self.train_clips),
+            **fraction_record(config.corpus.fraction),
         }
 
     @cached_property

@@ -15,6 +15,7 @@ from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
 from slt_cache.config import EncoderConfig, FeaturesConfig, LlmTrainingConfig, differences
 from slt_cache.corpora.base import of_split
+from slt_cache.corpora.fraction import used_clips
 from slt_cache.corpora.registry import language_code
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.encoders.registry import find_backbone
@@ -84,7 +85,8 @@ def _train(
     require_begun(run, run.folder / variant.name, command)
     join()
     clips = main_process_first(lambda: ensure_clips(run))
-    train_clips = require_split(run, clips, "train")
+    used = used_clips(clips, config, config.of_stage_2.corpus.fraction)
+    train_clips = require_split(run, used, "train")
     if restart or not _is_finished(
         run.folder / variant.name
     ):  # everything that may be refused, before an LLM is pre-trained
@@ -94,7 +96,7 @@ def _train(
         readable_clips(run, [*train_clips, *of_split(clips, "dev")], allow_missing, command)
     with Derived(run, command, restart) as derived:
         llm = llm_of(run, clips, derived, dim=config.encoder.dim, saves=False)
-        stage = JointStage(run.of_stage_2, variant, derived, clips, llm.tokenizer, llm, start, make_encoder)
+        stage = JointStage(run.of_stage_2, variant, derived, used, llm.tokenizer, llm, start, make_encoder)
         return train_from_video(stage, restart, allow_missing)
 
 

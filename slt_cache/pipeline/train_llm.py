@@ -13,7 +13,7 @@ from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.errors import InputError
 from slt_cache.features.spec import IMPORTED
-from slt_cache.features.streams import CachedSplit, StreamSplit
+from slt_cache.features.streams import CachedSplit, StreamSplit, whole_of
 from slt_cache.metrics.video_gap import blindness
 from slt_cache.models.adapter import fused_steps
 from slt_cache.models.llm.quantize import require_quantization
@@ -49,10 +49,11 @@ def train_llm(run: Run, cache: Caches, restart: bool = False) -> Record:
     require_begun(run, run.folder / variant.name, command)
     join()
     splits = open_splits(run, cache)
-    clips = main_process_first(lambda: _clips(run, splits.train))
-    if not splits.train.is_imported and _needs_stage_1(run, splits.train):
+    whole = whole_of(splits.train)
+    clips = main_process_first(lambda: _clips(run, whole))
+    if not whole.is_imported and _needs_stage_1(run, whole):
         _log_blind_encoder(run)
-    names = list(splits.train.streams) if isinstance(splits.train, StreamSplit) else []
+    names = list(whole.streams) if isinstance(whole, StreamSplit) else []
     with Derived(run, command, restart) as derived:
         llm = llm_of(
             run,

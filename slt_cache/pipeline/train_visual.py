@@ -14,6 +14,7 @@ from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import load_visual, new_visual_translator, save_visual
 from slt_cache.config import VisualTrainingConfig
 from slt_cache.corpora.base import Clip
+from slt_cache.corpora.fraction import used_clips
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.encoders.registry import find_backbone
 from slt_cache.models.time_masks import TimeMasks
@@ -51,7 +52,8 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     require_split(run, clips, "train")
     with Derived(run, run.command("train-visual"), restart) as derived:
         tokenizer = main_process_first(lambda: _tokenizer(run, clips, derived))
-        record = train_from_video(VisualStage(run, VISUAL, derived, clips, tokenizer), restart, allow_missing)
+        used = used_clips(clips, run.config, run.config.corpus.fraction)
+        record = train_from_video(VisualStage(run, VISUAL, derived, used, tokenizer), restart, allow_missing)
     log_outdated_by_stage_1(run)
     return record
 

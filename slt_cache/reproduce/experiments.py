@@ -1,10 +1,11 @@
-"""Tables that are not in the paper: LLMs compared, protocols of joint training, and losses of stage 1 (objectives.py).
-`all` omits them."""
+"""Tables that are not in the paper: LLMs compared, protocols of joint training, losses of stage 1 (objectives.py), and
+shares of the clips (datasize.py). `all` omits them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from slt_cache.config import Config, LoraConfig, load_config
+from slt_cache.reproduce.datasize import datasize_table
 from slt_cache.reproduce.objectives import EVERYTHING, Bench, objective_tables
 from slt_cache.reproduce.tables import BASE, Row, Table
 from slt_cache.text.families import small_family
@@ -46,6 +47,7 @@ def experiments(config: Config, bench: Bench = EVERYTHING) -> dict[str, Table]:
         Table("llms", "the LLM and its training", "", llms, costs=True),
         Table("joint", "protocols of joint training", "", joint, costs=True),
         *objective_tables(config, bench),
+        datasize_table(config),
     )
     return {table.name: table for table in listed}
 

@@ -13,11 +13,13 @@ from slt_cache.files import write_text
 from slt_cache.metrics.registry import IN_PAPER, METRICS
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.template import colour_of, render
+from slt_cache.reproduce.datasize import DATASIZE, share_of
 from slt_cache.reproduce.norms import KINDS
 from slt_cache.reproduce.render import against, more_columns, more_text, number_text, spread_text, verdict
 from slt_cache.reproduce.results import RowResult, TableResult
 from slt_cache.reproduce.tables import BASE
 from slt_cache.reproduce.variants import RunFolder, folder_of, run_of
+from slt_cache.runs.variants import BASELINE
 from slt_cache.training.diagnostics import ENCODER, LLM
 from slt_cache.training.logs import read_metrics
 
@@ -121,7 +123,32 @@ def _drawings(result: TableResult, base: RunFolder, config: Config, colours: Col
                 )
             )
         )
+    if result.table.name == DATASIZE:
+        drawings.append(_datasize_drawing(result, config))
     return [drawing for drawing in drawings if drawing]
+
+
+def _datasize_drawing(result: TableResult, config: Config) -> Markup:
+    def over_shares(scores: Mapping[str, float]) -> tuple[tuple[float, float], ...]:
+        return tuple((100 * share_of(variant, config), score) for variant, score in scores.items())
+
+    of_model = {
+        model: {found.row.variant: found.bleu4 for found in result.rows if found.row.model == model}
+        for model in ("visual", "llm")
+    }
+    baseline = {found.row.variant: found.baseline.mean for found in result.rows if found.baseline}
+    lines = {"stage 1": ("visual", of_model["visual"]), "Light-T baseline": (BASELINE.name, baseline)}
+    lines["both stages"] = ("llm", of_model["llm"])
+    return draw_lines(
+        Chart(
+            key="datasize-test",
+            title="test BLEU-4 over the share of the train clips",
+            x_label="train clips (%)",
+            y_label="test BLEU-4 (0 to 100)",
+            series=tuple(Series(name, over_shares(one), colour_of(model)) for name, (model, one) in lines.items()),
+            points=True,
+        )
+    )
 
 
 def _dev_drawing(result: TableResult, base: RunFolder, config: Config, colours: Colours) -> Markup:

@@ -109,7 +109,8 @@ def estimate(steps: Iterable[Step], config: Config) -> dict[Step, float]:
         for step in of_size:
             if not is_done(step, config):
                 own = run_of(step.place, config, step.model).config
-                estimates[step] = seconds_of(step.action, step.model, own, workload, rates)
+                used = workload if step.action == "features" else workload.used_by(own, stage_2=True)
+                estimates[step] = seconds_of(step.action, step.model, own, used, rates)
     return estimates
 
 

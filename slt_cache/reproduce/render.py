@@ -1,13 +1,14 @@
 """Renders results of tables as text for the terminal and for RESULTS.md, and as plain values for --json."""
 
 from collections.abc import Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, takewhile
 from statistics import mean
 from typing import Any
 
 from slt_cache.metrics.paired import SIGNIFICANT
 from slt_cache.metrics.registry import IN_PAPER, METRICS
 from slt_cache.metrics.video_gap import GAP, SWAPPED
+from slt_cache.reproduce.datasize import DATASIZE
 from slt_cache.reproduce.norms import Norms
 from slt_cache.reproduce.results import (
     Costs,
@@ -123,7 +124,7 @@ def _difference_text(differences: Sequence[Delta]) -> str:
 def verdict(result: TableResult) -> list[str]:
     """Returns what the paper found, whether it is confirmed here, and whether the scores are due to the LLM."""
     finding = [f"the paper: {result.table.finding}"] if result.table.finding else []
-    return [*finding, *_order(result), *_against_baseline(result), *_chosen(result)]
+    return [*finding, *_order(result), *_against_baseline(result), *_pays(result), *_chosen(result)]
 
 
 def _order(result: TableResult) -> list[str]:
@@ -161,6 +162,22 @@ def _order_claim(result: TableResult) -> str:
 def _against_baseline(result: TableResult) -> list[str]:
     texts = [f"{one.row.label} {_difference_text(one.against_baseline)}" for one in result.rows if one.against_baseline]
     return [f"against the Light-T baseline: {', '.join(texts)}"] if texts else []
+
+
+def _pays(result: TableResult) -> list[str]:
+    """Says from which share of the clips on the LLM is better than the Light-T baseline on the same clips."""
+    if result.table.name != DATASIZE:
+        return []
+    found = [one for one in result.rows if one.against_baseline]
+    paying = list(takewhile(lambda one: _is_better(one.against_baseline), reversed(found)))
+    if not paying:
+        return ["the LLM does not pay: with all clips it is not significantly better than the Light-T baseline"]
+    share = paying[-1].row.label.partition(":")[0]
+    return [f"the LLM pays from {share} on: significantly better than the Light-T baseline on the same clips"]
+
+
+def _is_better(differences: Sequence[Delta]) -> bool:
+    return significant(differences) == len(differences) and mean(one.value for one in differences) > 0
 
 
 def _chosen(result: TableResult) -> list[str]:

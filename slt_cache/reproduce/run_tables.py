@@ -8,7 +8,7 @@ from typing import Any
 
 from slt_cache import __version__
 from slt_cache.advice import command
-from slt_cache.config import Config, load_config, save_config
+from slt_cache.config import Config, load_config, save_config, with_settings
 from slt_cache.config import differences as config_differences
 from slt_cache.distributed.processes import size
 from slt_cache.errors import InputError
@@ -25,7 +25,6 @@ from slt_cache.reproduce.render import norms_text, table_text, to_json
 from slt_cache.reproduce.results import result_of
 from slt_cache.reproduce.steps import do_all
 from slt_cache.reproduce.tables import Table, tables
-from slt_cache.reproduce.variants import with_settings
 from slt_cache.runs.derived import has_trained
 from slt_cache.runs.open_names import require_known_names
 from slt_cache.runs.run import Run

@@ -9,18 +9,19 @@ nothing.
     DIR/seed0/mt5/            the encoder and the cache of base, another LLM
     DIR/seed0/lora/           the same LLM, trained otherwise
     DIR/seed0/with-signcl/    another loss of stage 1
+    DIR/seed0/fraction-0.25/  both stages on a share of the train clips
     DIR/seed0/clips-100/      a smaller corpus, DIR/corpus-100, with an LLM and a tokenizer of its own
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slt_cache.config import Config, check_config
+from slt_cache.config import Config, with_settings
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.files import link_or_copy, replacing
 from slt_cache.pipeline.train_from_video import epoch_folder
+from slt_cache.reproduce.datasize import FRACTION
 from slt_cache.reproduce.experiments import SMALL_MBART, VARIANTS_OF_LLM, own_settings
 from slt_cache.reproduce.objectives import objective_settings, of_size, parts_of
 from slt_cache.reproduce.tables import BASE, kept_epochs
@@ -94,6 +95,8 @@ def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[st
     name, _, value = place.variant.rpartition("-")
     if name == "keep":
         own["video.keep_rate"] = float(value)
+    elif name == FRACTION:
+        own["corpus.fraction"] = float(value)
     elif name == "light-t":
         own["light_t.size"] = value
     elif place.variant in LEVELS:
@@ -110,18 +113,6 @@ def settings_of(place: RunFolder, config: Config, model: str = "llm") -> dict[st
 def run_of(place: RunFolder, config: Config, model: str = "llm") -> Run:
     """Returns the run of a variant with the settings for training one of its models."""
     return Run(place.folder, with_settings(config, settings_of(place, config, model)))
-
-
-def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
-    """Returns the settings with some changes. Raises InputError if they contradict each other."""
-    settings = config.model_dump(mode="json")
-    for name, value in changes.items():
-        *sections, key = name.split(".")
-        section = settings
-        for inner in sections:
-            section = section[inner]
-        section[key] = value
-    return check_config(settings, ", ".join(f"{name}={value}" for name, value in changes.items()))
 
 
 def linked_artifacts(place: RunFolder) -> dict[Path, Path]:

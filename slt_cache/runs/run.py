@@ -205,18 +205,6 @@ class Run:
             return f"prepare {self.config.corpus.name}"
         return f"{MADE_BY[stage]} --restart" if stage in ("visual", "pretrained", "llm") else MADE_BY[stage]
 
-    def with_own_seed(self) -> "Run":
-        """Returns the run for `train-llm`, whose seed, if it differs from earlier stages', becomes stage 2's own."""
-        record = whole_record(self.visual / "best") or whole_record(self.pretrained / "best")
-        first = None if record is None else record.settings.get("seed")
-        if first is None or "seed" not in named(self.overrides):
-            return self
-        return replace(
-            self,
-            config=_seeded(self.config, first),
-            lasting=None if self.lasting is None else _seeded(self.lasting, first),
-        )
-
     def find_features(self, name: str) -> Path:
         """Returns the path of a cache named on the command line; a bare name is looked up in the working directory,
         then in the run."""
@@ -224,12 +212,6 @@ class Run:
         if path.parent == Path() and not path.exists():
             return self.folder / path
         return path
-
-
-def _seeded(config: Config, first: int) -> Config:
-    own = None if config.seed == first else config.seed
-    training = config.llm_training.model_copy(update={"seed": own})
-    return config.model_copy(update={"seed": first, "llm_training": training})
 
 
 def open_run(

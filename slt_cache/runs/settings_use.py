@@ -18,6 +18,7 @@ OWNED = {
     "llm": "llm",
     "llm_training": "llm",
     "control": "control",
+    "corpus.fraction": "visual",
     **dict.fromkeys(NAMED_ENCODER, "features"),
 }
 """Stage that each section, or single setting, determines. The others (seed, generation, scoring, compute) belong to no

@@ -58,3 +58,13 @@ def test_the_demo_corpus_is_planned_and_a_manifest_goes_before_it(tmp_path: Path
 def test_your_own_corpus_without_its_folder_has_no_size(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"corpus\.root: not set. Name the folder of manifest\.tsv"):
         workload(tmp_path, "tsv")
+
+
+def test_a_training_on_a_share_of_the_clips_takes_as_much_less(tmp_path: Path) -> None:
+    config = load_config("phoenix14t", ["corpus.fraction=0.25", "llm_training.fraction=0.5"])
+    whole = workload_of(Run(tmp_path, config), ())
+    for stage_2, share in ((False, 0.25), (True, 0.5)):
+        used = whole.used_by(config, stage_2)
+        assert used.splits["train"].clips == share * 7_096
+        assert used.splits["train"].frames == pytest.approx(share * 827_354)
+        assert (used.splits["dev"], used.sentences) == (whole.splits["dev"], whole.sentences)

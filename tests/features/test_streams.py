@@ -9,7 +9,7 @@ import pytest
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.layout import Failure
-from slt_cache.features.streams import StreamSplit
+from slt_cache.features.streams import ClipSubset, StreamSplit, listed_ids
 from tests.helpers.caches import IDS, TEXTS, add_split, facts_of, rows_of, spec_of, spec_with_views
 
 
@@ -61,3 +61,26 @@ def test_a_clip_of_other_times_is_refused_and_a_changed_or_unknown_video_is_not(
     StreamSplit({"one": one, "two": with_source("two.h5", "7-1-1 0.0 2.0"), "three": with_source("three.h5", "")})
     with pytest.raises(InputError, match=rf"four\.h5 \(train\): clip {IDS[0]!r} has other times than in"):
         StreamSplit({"one": one, "four": with_source("four.h5", "5-0-0 0.0 3.0")})
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_some_clips_of_a_split_are_read_like_the_whole(tmp_path: Path, streams: int) -> None:
+    caches = {str(seed): cache_of(tmp_path / f"{seed}.h5", seed, views=2) for seed in range(streams)}
+    whole = caches["0"] if streams == 1 else StreamSplit(caches)
+    part = ClipSubset(whole, {IDS[2], IDS[0]})
+    assert list(part) == part.ids == [IDS[0], IDS[2]] and len(part) == 2
+    assert part.row_ids == [IDS[0], IDS[0], IDS[2], IDS[2]]
+    assert part.texts == [TEXTS[0], TEXTS[2]] and part.dim == whole.dim
+    assert part.lengths.tolist() == [whole.lengths[row].tolist() for row in (0, 1, 4, 5)]
+    assert part.steps.tolist() == [whole.steps[0], whole.steps[2]]
+    for row, of_whole in enumerate((0, 1, 4, 5)):
+        assert np.array_equal(np.asarray(part.row(row)), np.asarray(whole.row(of_whole)))
+    with pytest.raises(KeyError):
+        part[IDS[1]]
+    hashes = {one.clips_sha256 for one in (part, whole, ClipSubset(whole, {IDS[0]}), ClipSubset(whole, {IDS[1]}))}
+    assert len(hashes) == 4
+
+
+def test_clips_that_could_not_be_read_are_listed_too(tmp_path: Path) -> None:
+    one, two = cache_of(tmp_path / "one.h5", 1, drop=(IDS[1],)), cache_of(tmp_path / "two.h5", 2)
+    assert listed_ids(one) == listed_ids(two) == listed_ids(StreamSplit({"one": one, "two": two})) == set(IDS)

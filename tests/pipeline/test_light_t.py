@@ -120,3 +120,17 @@ def test_on_a_frozen_encoder_it_translates_videos_without_any_stage_1_also_as_a_
     weights.unlink()
     found = Translator.from_pretrained(out, "cpu")(tmp_path / "clip.mp4", nbest=2)
     assert (found.texts, found.scores) == (of_run.texts, of_run.scores)
+
+
+def test_it_learns_from_a_share_of_the_clips_which_the_run_remembers(tmp_path: Path) -> None:
+    cache, run = imported_cache(tmp_path / "feats.h5", DIM), tmp_path / "run"
+    brief = ("light_t.size=tiny", "llm_training.epochs=1", "generation.num_beams=1", "generation.max_new_tokens=4")
+    words = (*of_imported(run, cache, *brief), "--llm", "light-t")
+    assert slt_cache(*words, "--set", "corpus.fraction=0.5").code == 0
+    record = read_record(run / "llm" / "best")
+    assert record is not None and (record.settings["clips"], record.settings["corpus.fraction"]) == (2, 0.5)
+    plain = slt_cache("train-llm", "--run", run, "--features", cache, "--set", "features.level=imported")
+    assert plain.code == 0 and "trained already" in plain.err, plain.err
+    whole = slt_cache(*words, "--set", "corpus.fraction=1")
+    assert whole.code == 2 and "corpus.fraction: made with 0.5, asked for 1.0" in whole.err, whole.err
+    assert "other clips of train in the cache" in whole.err and len(whole.err.splitlines()) <= 2

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from slt_cache.config import load_config
+from slt_cache.corpora.fraction import chosen_ids
 from slt_cache.errors import InputError
 from slt_cache.features.layout import Failure
 from slt_cache.features.spec import IMPORTED, FeatureSpec
@@ -68,3 +69,18 @@ def test_the_weights_depend_on_features_clips_sentences_seed_and_language(tmp_pa
         "language": settings("e", "", "llm.language=en_XX"),
     }.items():
         assert {key for key in plain if plain[key] != changed[key]} == {name}
+
+
+def test_a_share_of_train_is_that_of_the_manifest_and_recorded_and_dev_stays_whole(tmp_path: Path) -> None:
+    without = Failure(IDS[2], "an empty file")
+    add_split(
+        tmp_path / "feats.h5", [row for row in rows_of() if row.clip_id != IDS[2]], facts_of("train", SPEC), (without,)
+    )
+    run = run_with(tmp_path, *OWN, "corpus.fraction=0.5")
+    splits = open_splits(run, cached(tmp_path, "dev"))
+    assert splits.dev is not None and len(splits.dev) == len(IDS)
+    assert set(splits.train.ids) == chosen_ids(IDS, 0.5, 0) - {IDS[2]}
+    assert cache_settings(run, splits.train)["corpus.fraction"] == 0.5
+    own = run_with(tmp_path, *OWN, "corpus.fraction=0.5", "llm_training.fraction=1")
+    assert open_splits(own, tmp_path / "feats.h5").train.ids == [one for one in IDS if one != IDS[2]]
+    assert "corpus.fraction" not in cache_settings(own, open_splits(own, tmp_path / "feats.h5").train)

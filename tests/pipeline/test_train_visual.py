@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from slt_cache.checkpoints.record import save_record
+from slt_cache.checkpoints.record import read_record, save_record
 from slt_cache.checkpoints.visual import load_visual
 from slt_cache.config import load_config
+from slt_cache.corpora.fraction import chosen_ids
+from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
+from slt_cache.hashes import read_signed
 from slt_cache.metrics.video_gap import GAP, HIGH, LOW, SWAPPED
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.runs.run import Run
@@ -77,3 +80,26 @@ def test_terms_that_compare_clips_are_refused_for_batches_of_one_before_the_corp
     with pytest.raises(InputError, match=r"visual_training.objective cico: compares the clips of a batch"):
         train_visual(Run(tmp_path / "run", load_config("avatar", settings)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_share_of_the_clips_holds_for_both_stages_and_stage_2_may_have_its_own(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    brief = ("--config", brief_config(tmp_path), "--set", "compute.keep_state=false")
+    succeed("train-visual", "--run", run, *brief, "--set", "corpus.fraction=0.5")
+    succeed("extract-features", "--split", "all", "--run", run)
+    succeed("train-llm", "--run", run)
+    config = load_config(str(run / "config.yaml"))
+    manifest = [clip.id for clip in read_manifest(run / "manifest.tsv") if clip.split == "train"]
+    visual, llm = (read_record(run / name / "best") for name in ("visual", "llm"))
+    assert visual is not None and llm is not None
+    assert (config.corpus.fraction, config.llm_training.fraction) == (0.5, None)
+    assert visual.settings["corpus.fraction"] == llm.settings["corpus.fraction"] == 0.5
+    assert llm.settings["clips"] == len(chosen_ids(manifest, 0.5, config.seed))
+    trained_on = read_signed(run / "visual" / "clips.json")["clips"]
+    assert set(trained_on) == chosen_ids(manifest, 0.5, config.seed)
+    assert "trained already" not in succeed("train-llm", "--run", run, "--set", "corpus.fraction=0.25", "--restart").err
+    config = load_config(str(run / "config.yaml"))
+    assert (config.corpus.fraction, config.llm_training.fraction) == (0.5, 0.25)
+    for command in ("train-visual", "train-llm"):
+        assert "trained already" in succeed(command, "--run", run).err
