@@ -31,6 +31,7 @@ from .prepare import prepare
 from .report import report
 from .reproduce import reproduce
 from .score import score
+from .sweep import sweep
 from .train_joint import train_joint
 from .train_llm import train_llm
 from .train_visual import train_visual
@@ -41,7 +42,7 @@ PANELS = {
     "All at once": (demo,),
     "The pipeline, in this order": (prepare, train_visual, extract_features, train_llm, evaluate),
     "Results": (translate, app, report, score, compare, export_model, export_attention),
-    "Tools and comparisons": (verify, config, cache, llm, bench, reproduce, train_joint),
+    "Tools and comparisons": (verify, config, cache, llm, bench, reproduce, sweep, train_joint),
 }
 """Commands and groups of commands, by purpose, in the order in which --help lists them."""
 

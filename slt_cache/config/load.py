@@ -94,15 +94,11 @@ def check_config(settings: Mapping[str, Any], source: str) -> Config:
 def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
     """Returns the settings with some changes, by `section.key`. Raises InputError if they contradict each other."""
     settings = config.model_dump(mode="json")
+    said = ", ".join(f"{name}={value}" for name, value in changes.items())
     for name, value in changes.items():
         *sections, key = name.split(".")
-        section = settings
-        for inner in sections:
-            if section.get(inner) is None:
-                section[inner] = {}  # null turns a section off; setting one of its keys turns it on
-            section = section[inner]
-        section[key] = value
-    return check_config(settings, ", ".join(f"{name}={value}" for name, value in changes.items()))
+        _section(settings, sections, said)[key] = value
+    return check_config(settings, said)
 
 
 def save_config(config: Config, path: Path) -> None:
@@ -204,18 +200,24 @@ def _apply(settings: dict[str, Any], override: str) -> None:
     *sections, key = path.strip().split(".")
     if not equals or not key:
         raise InputError(f"--set {override}: write it as section.key=value, such as video.size=112.")
-    place = settings
-    for section in sections:
-        if place.get(section) is None:
-            place[section] = {}  # null turns a section off; setting one of its keys turns it on
-        inner = place[section]
-        if not isinstance(inner, dict):
-            raise InputError(f"--set {override}: '{section}' is a value, not a section, and has no keys.")
-        place = inner
+    place = _section(settings, sections, f"--set {override}")
     try:
         place[key] = value if _is_prompt(value) else load_yaml(value)
     except InputError as error:
         raise InputError(f"--set {shortened_text(override)}: {error}. Quote the value if it is text.") from error
+
+
+def _section(settings: dict[str, Any], names: Sequence[str], said: str) -> dict[str, Any]:
+    """Returns the section of these nested names; one that null turns off is turned on. Raises InputError for a value,
+    naming what was `said`."""
+    place = settings
+    for name in names:
+        if place.get(name) is None:
+            place[name] = {}
+        place = place[name]
+        if not isinstance(place, dict):
+            raise InputError(f"{said}: '{name}' is a value, not a section, and has no keys.")
+    return place
 
 
 def _is_prompt(value: str) -> bool:

@@ -158,6 +158,7 @@ def _train(stage: Stage, resumed: bool, shorter: Shorter | None) -> tuple[Traine
         dev_sha256=stage.dev_sha256,
         score_best=partial(score_best_again, stage),
         measured=lambda: stage.video_gap,
+        evaluated=stage.evaluated,
         before=None if shorter is None else loop_before(stage, shorter),
     )
     _begin(stage, resumed, shorter)

@@ -2,7 +2,7 @@
 scored. run_stage.py runs it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,9 @@ class Stage(ABC):
         """Loads what a training begins with from another run, when it starts and not when it resumes. Returns lines
         that say what was taken. Raises InputError if it is missing, damaged or does not fit."""
         return []
+
+    def evaluated(self, epoch: int, scores: Mapping[str, float]) -> None:  # noqa: B027
+        """Called after each evaluation on dev; may raise to end the training there."""
 
     def keep(self) -> None:
         """Moves what was made for the training into place, once nothing can be refused any more."""

@@ -1,6 +1,6 @@
 """Stage 2 as a command: feature cache in, `llm/` of the run folder out. Opens no video."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,48 +23,67 @@ from slt_cache.pipeline.prepare import ensure_clips
 from slt_cache.pipeline.prepare_llm import Llm, llm_of
 from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.run_stage import run_stage
-from slt_cache.pipeline.train_from_cache import CacheStage, open_splits
+from slt_cache.pipeline.train_from_cache import CacheSplits, CacheStage, open_splits
 from slt_cache.progress import log
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import preset_of
 from slt_cache.runs.streams import Caches
 from slt_cache.runs.unfinished import BEST
-from slt_cache.runs.variants import LLM, SCRATCH
+from slt_cache.runs.variants import LLM, SCRATCH, Variant
 from slt_cache.text.families import is_made_here, small_positions
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.objectives.registry import of_stage_2, require_gradient
 
+Watch = Callable[[int, Mapping[str, float]], None]
+"""Function of epoch and dev scores that is called after each evaluation; it may raise to end the training there."""
 
-def train_llm(run: Run, cache: Caches, restart: bool = False) -> Record:
+
+def train_llm(run: Run, cache: Caches, restart: bool = False, watch: Watch | None = None) -> Record:
     """Fine-tunes adapter and LLM on the train split of the cache, or of those of several streams; dev selects the
     weights to keep."""
+    variant, splits, clips = _inputs(run, cache)
+    if not splits.train.is_imported and _needs_stage_1(run, whole_of(splits.train)):
+        _log_blind_encoder(run)
+    with Derived(run, run.command("train-llm"), restart) as derived:
+        llm = _llm(run, splits, clips, derived)
+        return run_stage(LlmStage(run.of_stage_2, variant, derived, splits, llm.tokenizer, llm, watch), restart)
+
+
+def make_llm(run: Run, cache: Caches) -> None:
+    """Makes the tokenizer, trimmed and pre-trained LLM with which `train_llm` would begin, and trains no further."""
+    _, splits, clips = _inputs(run, cache)
+    with Derived(run, run.command("train-llm"), restart=False) as derived:
+        _llm(run, splits, clips, derived)
+        derived.keep()
+
+
+def _inputs(run: Run, cache: Caches) -> tuple[Variant, CacheSplits, list[Clip]]:
+    """Returns which model is trained, on which splits, and the clips whose sentences the LLM is made for. Whatever the
+    training needs must not fail after an LLM was pre-trained, or after the first epoch."""
     config = run.config
-    # Whatever the training needs must not fail after an LLM was pre-trained, or after the first epoch.
     require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
     preset_of(config)
     setting, terms, _ = of_stage_2(config)
     require_gradient(terms, setting, config.llm_training.batch_size, cached=True)
-    variant, command = LLM if config.llm.pretrained else SCRATCH, run.command("train-llm")
-    require_begun(run, run.folder / variant.name, command)
+    variant = LLM if config.llm.pretrained else SCRATCH
+    require_begun(run, run.folder / variant.name, run.command("train-llm"))
     join()
     splits = open_splits(run, cache)
+    return variant, splits, main_process_first(lambda: _clips(run, whole_of(splits.train)))
+
+
+def _llm(run: Run, splits: CacheSplits, clips: Sequence[Clip], derived: Derived) -> Llm:
     whole = whole_of(splits.train)
-    clips = main_process_first(lambda: _clips(run, whole))
-    if not whole.is_imported and _needs_stage_1(run, whole):
-        _log_blind_encoder(run)
-    names = list(whole.streams) if isinstance(whole, StreamSplit) else []
-    with Derived(run, command, restart) as derived:
-        llm = llm_of(
-            run,
-            clips,
-            derived,
-            dim=splits.train.dim,
-            streams=names,
-            saves=config.llm.pretrained,
-            check=_check_of_small(config, splits.train),
-        )
-        return run_stage(LlmStage(run.of_stage_2, variant, derived, splits, llm.tokenizer, llm), restart)
+    return llm_of(
+        run,
+        clips,
+        derived,
+        dim=whole.dim,
+        streams=list(whole.streams) if isinstance(whole, StreamSplit) else [],
+        saves=run.config.llm.pretrained,
+        check=_check_of_small(run.config, splits.train),
+    )
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,11 @@ class LlmStage(CacheStage):
     """Stage 2: adapter and LLM (Chen et al. 2024, 4.3)."""
 
     llm: Llm
+    watch: Watch | None = None
+
+    def evaluated(self, epoch: int, scores: Mapping[str, float]) -> None:
+        if self.watch is not None:
+            self.watch(epoch, scores)
 
     @property
     def loop(self) -> LlmTrainingConfig:

@@ -215,6 +215,8 @@ class _Training:
                 self.task.epoch_ended(self.progress.epoch + 1)
         self.progress.end_epoch()
         self._save_state()
+        if scores:
+            self.options.evaluated(self.progress.epoch, scores)
 
     def _save_state(self) -> None:
         self.progress.memory_bytes = max(self.progress.memory_bytes, peak_memory(self.options.device))

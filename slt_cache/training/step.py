@@ -22,6 +22,10 @@ from slt_cache.training.sync import MicroBatches
 from slt_cache.training.task import Task, TrainerOptions
 
 
+class NotFinite(SltCacheError):
+    """Raised for a loss that is not a number, or infinite."""
+
+
 @dataclass(frozen=True)
 class StepResult:
     """Result of one optimizer step."""
@@ -70,7 +74,7 @@ class TrainStep:
         """Takes an optimizer step on the mean loss over the target tokens (or clips) of all micro-batches and
         processes, as if they were one large batch. Returns the norms of the `watched` layers too.
 
-        Raises SltCacheError on a loss that is not finite, before any weight changes."""
+        Raises NotFinite on a loss that is not finite, before any weight changes."""
         for weight in self._weights:
             weight.grad = None  # also those without optimizer: clipping looks at every gradient
         losses = [self._backward(batch, group, last=batch is group.batches[-1]) for batch in group.batches]
@@ -102,12 +106,12 @@ class TrainStep:
             self._accelerator.backward(sum((others[term.name] * term.weight for term in terms), loss * weight))
         return {name: one.detach() for name, one in {CROSS_ENTROPY: loss, **others}.items()}
 
-    def _not_finite(self, group: MicroBatches, values: list[dict[str, float]]) -> SltCacheError | None:
+    def _not_finite(self, group: MicroBatches, values: list[dict[str, float]]) -> NotFinite | None:
         for batch, losses in zip(group.batches, values, strict=True):
             wrong = next((name for name, loss in losses.items() if not math.isfinite(loss)), None)
             if wrong is not None:
                 term = "" if wrong == CROSS_ENTROPY else f" of the term {wrong}"
-                return SltCacheError(
+                return NotFinite(
                     f"{self.task.name}: the loss{term} became {losses[wrong]} on the clips {', '.join(batch.ids)}. "
                     "Lower the learning rate, set clip_norm, or look at these clips."
                 )

@@ -98,6 +98,10 @@ class TrainerOptions:
     """Function that returns what the last evaluation measured besides its scores, such as the video gap, to be
     logged."""
 
+    evaluated: Callable[[int, Mapping[str, float]], None] = lambda epoch, scores: None
+    """Called with epoch and dev scores after each evaluation, once the state is saved; may raise to end the training
+    there."""
+
     before: OptimizerConfig | None = None
     """Settings of the shorter training that is being continued, to log how the learning rate differs; None
     otherwise."""

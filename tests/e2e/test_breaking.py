@@ -80,6 +80,7 @@ def write_own(run: Path) -> None:
         rows.append(f"clip-{number}\t{split}\tclip-{number}.mp4\t\t\tsatz {number}")
     (own / "manifest.tsv").write_text("\n".join(rows) + "\n")
     (own / "said.txt").write_text("es regnet\n")
+    (own / "space.yaml").write_text("llm_training.lr: [0.001, 0.002]\n")
 
 
 def succeed(*arguments: str | Path) -> None:

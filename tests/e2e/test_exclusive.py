@@ -171,6 +171,18 @@ def test_of_many_processes_only_one_is_inside_at_a_time_and_none_fails(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_waits_gets_the_lock_once_it_is_free(tmp_path: Path) -> None:
+    waiter = HOLDER.replace('"feats.h5")', '"feats.h5", waits=True)')
+    command = [sys.executable, "-c", textwrap.dedent(waiter), str(tmp_path / "feats.lock")]
+    with seconds(20), exclusive(tmp_path / "feats.lock", "feats.h5"):
+        waiting = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.5)
+    out, _ = waiting.communicate("go on\n", timeout=20)
+    assert out == "held\nreleased\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_lock_below_a_file_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be written"), exclusive(tmp_path / "file" / "feats.lock", "feats.h5"):

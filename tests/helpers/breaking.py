@@ -30,7 +30,8 @@ from tests.helpers.preloaded import preload
 from tests.helpers.small_disks import fill, free
 
 VOLATILE = re.compile(
-    r"(^|/)(report\.html|filler|probed?\.json|lock|said|bench-cache\.json|reproduce\.json|state\.pt)$"
+    r"(^|/)(report\.html|filler|probed?\.json|lock|said|bench-cache\.json|reproduce\.json|state\.pt"
+    r"|sweep\.html|study\.journal|pixels\.json)$"
 )
 """Files with a time of day, a measurement, or the state of a disk or of a training."""
 WITH_STAGE_1 = {"demo", "tables"}
@@ -84,6 +85,7 @@ COMMANDS = {
     "train-joint": Command("train-joint --run RUN", ("joint",)),
     "demo": Command(f"demo --run RUN/demo --config {TINY}", ("demo",)),
     "reproduce": Command(f"reproduce table8 --run RUN/tables --config {TINY}", ("tables",)),
+    "sweep": Command("sweep RUN/own/space.yaml --run RUN --trials 2", ("sweeps",)),
     "cache show": Command("cache show train-00000 --features RUN/feats.h5 --plot RUN/clip.png", ("clip.png",)),
 }
 

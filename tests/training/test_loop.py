@@ -1,6 +1,7 @@
 """The training loop on a toy task: what ends it, what it keeps, and how it is resumed."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,25 @@ def test_a_continued_training_that_was_killed_ends_with_the_same_weights(tmp_pat
     resumed = finished_and_continued(tmp_path / "killed", kill)
     assert_same(resumed.model.state_dict(), whole.model.state_dict())
     assert without_seconds(tmp_path / "killed") == without_seconds(tmp_path / "whole")
+
+
+def test_who_watches_the_evaluations_may_end_a_training_that_can_be_resumed(tmp_path: Path) -> None:
+    bleu4, seen = [1.0, 5.0, 3.0, 4.0], []
+
+    class Enough(Exception):
+        pass
+
+    def watch(epoch: int, scores: Mapping[str, float]) -> None:
+        seen.append((epoch, scores["bleu4"]))
+        if epoch == 2:
+            raise Enough
+
+    whole = ToyTask(bleu4)
+    train(whole, options_of(tmp_path / "whole"))
+    torch.manual_seed(0)
+    with pytest.raises(Enough):
+        train(ToyTask(bleu4), replace(options_of(tmp_path / "ended"), evaluated=watch))
+    assert seen == [(1, 1.0), (2, 5.0)]
+    resumed = ToyTask(bleu4)
+    assert train(resumed, options_of(tmp_path / "ended")).epoch == 4
+    assert_same(resumed.model.state_dict(), whole.model.state_dict())
