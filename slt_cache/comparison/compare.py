@@ -76,7 +76,8 @@ def compare(
         train = words_of_train(first, rules)
         tests = [measures.test(one, base, metric, train, resamples, changed, step) for one in others]
     runs = [one.systems[0].run for one in groups]
-    scored = [measures.score(one, _on_test(one) if split == "test" else {}) for one in groups]
+    on_test = _on_test(systems) if split == "test" else {}
+    scored = [measures.score(one, on_test) for one in groups]
     return Comparison(
         split=split,
         clips=len(measures.ids),
@@ -92,9 +93,16 @@ def compare(
     )
 
 
-def _on_test(group: Group) -> dict[str, list[str]]:
-    found = {str(one.run.folder): choices_on_test(one.run, one.evaluation.model) for one in group.systems}
-    return {run: why for run, why in found.items() if why}
+def _on_test(systems: Sequence[System]) -> dict[System, list[str]]:
+    """Returns what shows that choices of a system were made on test; looks at each run once."""
+    of_run: dict[Path, list[System]] = {}
+    for one in systems:
+        of_run.setdefault(one.run.folder.resolve(), []).append(one)
+    found: dict[System, list[str]] = {}
+    for same in of_run.values():
+        of_model = choices_on_test(same[0].run, [one.evaluation.model for one in same])
+        found |= {one: of_model[one.evaluation.model] for one in same}
+    return found
 
 
 def _metrics(systems: Sequence[System], metric: str) -> list[str]:

@@ -126,12 +126,14 @@ class Measures:
     def _side(self, group: Group) -> list[_Measured]:
         return [self._of[one] for one in group.systems]
 
-    def score(self, group: Group, on_test: Mapping[str, list[str]]) -> ScoredGroup:
-        """Returns the scores of a group, whose choices on test are `on_test`."""
+    def score(self, group: Group, on_test: Mapping[System, list[str]]) -> ScoredGroup:
+        """Returns the scores of a group; `on_test` has what shows choices on test, by system."""
         measured = self._side(group)
         scores = {key: [_score(one.statistics[key], slice(None)) for one in measured] for key in self.keys}
         names = [str(one.run.folder) for one in group.systems]
-        return ScoredGroup(group.name, group.model, names, [one.seed for one in group.systems], scores, on_test)
+        seeds = [one.seed for one in group.systems]
+        chosen = {name: why for name, one in zip(names, group.systems, strict=True) if (why := on_test.get(one))}
+        return ScoredGroup(group.name, group.model, names, seeds, scores, chosen)
 
     def test(
         self,

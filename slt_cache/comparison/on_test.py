@@ -4,41 +4,42 @@ Training keeps the weights that score best on dev, and never reads test. So test
 or if a person looks at its score and then chooses the settings of the search, or trains again."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from slt_cache.checkpoints.record import whole_record
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.same_videos import overlaps
-from slt_cache.errors import SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.file import CacheFile
-from slt_cache.progress import log
 from slt_cache.runs.eval_files import BEFORE, EARLIER, WEIGHTS, WITHOUT
 from slt_cache.runs.evaluations import saved_evaluations
 from slt_cache.runs.run import Run
 from slt_cache.runs.variants import VISUAL
 
 
-def choices_on_test(run: Run, model: str) -> list[str]:
-    """Returns what shows that choices of this model were, or may have been, made on test; each ends a sentence that
-    begins with the run."""
-    return [*_selection(run, model), *_settings(run, model), *_trainings(run, model)]
+def choices_on_test(run: Run, models: Sequence[str]) -> dict[str, list[str]]:
+    """Returns, for each model, what shows that its choices were, or may have been, made on test."""
+    kept = [model for model in models if _is_kept_by_dev(run, model)]
+    shared = (_shared_in_manifest(run) or _shared_in_cache(run)) if kept else []
+    example = next(iter(shared), "")
+    selection = f"weights were kept by their score on dev, which shows test clips: {len(shared):,}, such as {example}"
+    saved = list(saved_evaluations(run).values())
+    return {
+        model: [
+            *([selection] if shared and model in kept else []),
+            *_settings([one for one in saved if one.get("model") == model]),
+            *_trainings([one for one in saved if (one.get("model"), one.get("split")) == (model, "test")]),
+        ]
+        for model in models
+    }
 
 
-def _selection(run: Run, model: str) -> Iterator[str]:
-    """Yields the test clips by which the weights of the model, or those of the stage 1 that it builds on, were kept."""
+def _is_kept_by_dev(run: Run, model: str) -> bool:
+    """Returns whether dev decided which weights of the model were kept, or of the stage 1 that it builds on."""
     records = [whole_record(run.folder / stage / "best") for stage in dict.fromkeys((VISUAL.name, model))]
-    if not any(record is not None and record.dev for record in records):
-        return
-    try:
-        shared = _shared_in_manifest(run) or _shared_in_cache(run)
-    except SltCacheError as error:
-        log(f"warning: whether dev shows test clips is not known: {error}")
-        return
-    if shared:
-        yield f"weights were kept by their score on dev, which shows test clips: {len(shared):,}, such as {shared[0]}"
+    return any(record is not None and record.dev for record in records)
 
 
 def _shared_in_manifest(run: Run) -> list[str]:
@@ -69,13 +70,12 @@ def _contents(cache: FeatureCache) -> list[tuple[int, int, str]]:
     return list(zip(sums, cache.steps.tolist(), cache.texts, strict=True))
 
 
-def _settings(run: Run, model: str) -> Iterator[str]:
-    """Yields the settings of search and scoring with which the model was scored on test, but not on dev."""
+def _settings(saved: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields the settings of search and scoring with which a model was scored on test, but not on dev."""
     tried: dict[str, list[dict[str, Any]]] = {"dev": [], "test": []}
-    for saved in saved_evaluations(run).values():
-        if saved.get("model") == model and saved.get("split") in tried:
-            settings = {name: one for name, one in saved.get("settings", {}).items() if name not in (WEIGHTS, WITHOUT)}
-            tried[saved["split"]].append(settings)
+    for one in saved:
+        settings = {name: value for name, value in one.get("settings", {}).items() if name not in (WEIGHTS, WITHOUT)}
+        tried.setdefault(one["split"], []).append(settings)
     only = [one for one in tried["test"] if one and one not in tried["dev"]]
     if only:
         shown = "; ".join(dict.fromkeys(map(_shown, only)))
@@ -86,12 +86,9 @@ def _shown(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def _trainings(run: Run, model: str) -> Iterator[str]:
-    """Yields how often test was scored for other weights of the model before the present ones were trained."""
-    before = 0
-    for saved in saved_evaluations(run).values():
-        if (saved.get("model"), saved.get("split")) == (model, "test"):
-            before += len(saved.get(BEFORE, [])) + (saved.get("settings", {}).get(WEIGHTS) == EARLIER)
+def _trainings(saved: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields how often test was scored for other weights of a model before the present ones were trained."""
+    before = sum(len(one.get(BEFORE, [])) + (one.get("settings", {}).get(WEIGHTS) == EARLIER) for one in saved)
     if before:
         times = "once" if before == 1 else f"{before} times"
         yield f"test was scored {times} before the present weights were trained, so they may have been chosen on test"

@@ -88,12 +88,13 @@ def find_systems(named: Sequence[Path], models: Sequence[str], split: str) -> li
 
 
 def _is_file_of_scores(path: Path) -> bool:
-    return path.suffix == ".json" and path.is_file()
+    """Returns whether a path names scores, or the table next to them."""
+    return path.suffix in (".json", ".tsv") and path.is_file()
 
 
 def _evaluations(path: Path, run: Run, models: Sequence[str], split: str, alone: bool) -> list[Evaluation]:
     if _is_file_of_scores(path):
-        found = [read_evaluation(run, path)]
+        found = [read_evaluation(run, path.with_suffix(".json"))]
         if found[0].split != split:
             raise InputError(f"{path}: scores of {found[0].split}, not of {split}. Add --split, or name another file.")
         return found

@@ -59,7 +59,7 @@ def _test_lines(compared: Comparison, test: GroupTest) -> Iterator[str]:
     for length in test.lengths:
         yield f"    {_range(length.least, length.most):<12}{length.clips:>6,} clips  {_pair(*length.scores)}"
     if test.frequencies:
-        yield f"  F1 of words ({compared.unit}) by occurrences in train"
+        yield f"  F1 of {compared.unit} by occurrences in train"
     for before, after in test.frequencies:
         yield f"    {_range(before.least, before.most):<12}{before.words:>6,} words  {_pair(before.f1, after.f1)}"
     for changed in test.changed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FREQUENCIES = (0, 1, 10, 100, 1000)
+FREQUENCIES = (0, 1, 3, 10, 30, 100, 300, 1000, 3000)
 """Fewest occurrences in train of the words of each class; the last one is open."""
 LENGTH_BINS = 4
 

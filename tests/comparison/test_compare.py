@@ -180,6 +180,7 @@ def test_a_file_of_scores_with_other_settings_can_be_compared(tmp_path: Path) ->
     run = scored(tmp_path / "run", 0.1, 0)
     other = write_evaluation(run, spoilt(0.4, 1), "test.num_beams-1", settings={"generation.num_beams": 1})
     found = compared(run, other)
+    assert compared(run, other.with_suffix(".tsv")) == found
     assert [len(one["runs"]) for one in found["groups"]] == [1, 1]
     assert found["tests"][0]["differs"]
     assert len({one["name"] for one in found["groups"]}) == 2

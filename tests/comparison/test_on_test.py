@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from slt_cache.comparison.on_test import choices_on_test
 from slt_cache.features.parts import ClipFeatures
 from slt_cache.runs.run import open_run
@@ -12,7 +10,7 @@ from tests.helpers.scored_runs import make_scored_run, spoilt, write_evaluation,
 
 
 def found(run: Path, model: str = "llm") -> list[str]:
-    return choices_on_test(open_run(run), model)
+    return choices_on_test(open_run(run), [model])[model]
 
 
 def test_a_run_that_looked_at_test_once_made_no_choice_on_it(tmp_path: Path) -> None:
@@ -63,11 +61,3 @@ def test_a_training_after_test_was_scored_is_called_so(tmp_path: Path) -> None:
     write_evaluation(run, spoilt(0.1, 0), scored_before=before)
     [why] = found(run)
     assert why.startswith("test was scored 2 times before the present weights were trained")
-
-
-def test_a_damaged_manifest_is_no_evidence_and_is_mentioned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    run = make_scored_run(tmp_path)
-    write_selected(run)
-    (run / "manifest.tsv").write_text("id\tsplit\n")
-    assert found(run) == []
-    assert "whether dev shows test clips is not known: " in caplog.text

@@ -52,6 +52,8 @@ def test_help_imports_no_heavy_library() -> None:
         (("eval", "--model", "nonsense"), "visual, llm"),
         (("translate", "clip.mp4"), "slt-cache prepare tsv --root DIR"),
         (("report",), "slt-cache"),
+        (("compare", "a", "b"), "no such run folder"),
+        (("compare",), "RUNS"),
         (("prepare", "tsv", "--root", "nowhere"), "no such folder"),
         (("prepare", "nonsense"), "avatar"),
         (("score", "a.txt", "b.txt"), "a.txt"),

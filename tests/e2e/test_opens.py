@@ -42,6 +42,7 @@ def test_every_command_opens_the_cache_once(run: Path, opens: Counter[str], tmp_
         ("eval", "--run", run),
         ("eval", "--model", "visual", "--split", "dev", "--run", run),
         ("report", "--run", run),
+        ("compare", run, run / "eval" / "test.json", "--resamples", "40"),
         ("extract-features", "--run", run),
         ("verify", run),
         ("cache", "verify", cache),

@@ -174,6 +174,7 @@ def test_json_output_is_one_object_with_the_promised_keys(run: Path) -> None:
         ("cache", "info", run / "feats.h5"): {"path", "splits"},
         ("cache", "verify", run / "feats.h5"): {"ok", "problems"},
         ("report", "--run", run): {"report"},
+        ("compare", run, "--resamples", "40"): {"split", "clips", "metric", "groups", "signatures", "tests"},
     }
     for arguments, keys in promised.items():
         answer = json.loads(succeed(*arguments, "--json").out)
