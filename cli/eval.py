@@ -11,7 +11,15 @@ from slt_cache.runs.variants import MODELS
 
 from .help import one_of
 from .options import RUN_OPTIONS, Options, require_used, takes
-from .output import BootstrapOption, grounding_lines, score_lines, scores_to_json
+from .output import (
+    BootstrapOption,
+    ContentWordsOption,
+    MetricOption,
+    grounding_lines,
+    score_lines,
+    scores_to_json,
+    word_lines,
+)
 
 
 @takes("eval", *RUN_OPTIONS, "device", "json")
@@ -69,6 +77,8 @@ def evaluate(
             "blank features too, and compute how much of each sentence the video decided.",
         ),
     ] = False,
+    metric: MetricOption = None,
+    content_words: ContentWordsOption = False,
     bootstrap: BootstrapOption = None,
 ) -> None:
     """Translate a split with beam search and score it.
@@ -77,15 +87,17 @@ def evaluate(
     """
     from slt_cache.pipeline.evaluate import evaluate as evaluate_run
     from slt_cache.runs.eval_files import saved_scores
-    from slt_cache.runs.scoring import parts_to_json, rounded
+    from slt_cache.runs.scoring import parts_to_json, rounded, with_metrics, words_of_wer
     from slt_cache.runs.streams import caches_named
 
     opened = options.open_run()
     require_used(opened, "eval")
+    opened = with_metrics(opened, metric or (), content_words)
     cache = None if not features else caches_named(opened, features)
     done = evaluate_run(opened, split, cache, model, bootstrap, manifest, without or (), grounding)
     if is_main_process():
         whole = saved_scores(opened, model, done.split, done.references) if without else None
+        words = words_of_wer(opened.config, done.references)
         compared = [] if whole is None else [f"with all streams: {_line(whole)}"]
         options.print(
             {
@@ -93,12 +105,14 @@ def evaluate(
                 "clips": len(done.references),
                 **scores_to_json(done.scores),
                 **parts_to_json(done.parts),
+                **({"content_words": words} if words else {}),
                 "hypotheses": str(done.table),
                 **({} if whole is None else {"with_all_streams": whole}),
                 **({} if done.grounding is None else {"grounding": done.grounding.figures}),
             },
             f"{manifest or done.split}, {len(done.references)} clips",
             *score_lines(done.scores),
+            *word_lines(words),
             *(
                 line
                 for what, found in done.parts.items()

@@ -21,7 +21,23 @@ BootstrapOption = Annotated[
         help="Print 95 % intervals from this many resamples of the sentences (40 to 10000, such as 1000), seed 12345.",
     ),
 ]
-"""Option of the commands that score."""
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="KEY[=MODEL]",
+        help="Another metric to compute, such as ter (lower is better), or one with its model, a folder or hub name: "
+        "embedding=FOLDER; may be repeated.",
+    ),
+]
+ContentWordsOption = Annotated[
+    bool,
+    typer.Option(
+        "--content-words",
+        help="Compute the word error rates of content words, of numbers and of names, and print the rule for each.",
+    ),
+]
+"""Options of the commands that score."""
 
 
 def print_trained(options: Options, record: "Record", folder: Path, then: str) -> None:
@@ -67,6 +83,15 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
     for found in scores.values():
         ends = "" if found.interval is None else "  [{:.2f}, {:.2f}]".format(*found.interval).ljust(18)
         lines.append(f"  {found.name:<20}{found.value:6.2f}{ends}   {found.signature}")
+    return lines
+
+
+def word_lines(words: dict[str, dict[str, Any]]) -> list[str]:
+    """Returns the rule of each word error rate, and how many words of the references it counts."""
+    lines = []
+    for key, one in words.items():
+        language = "+".join(one["languages"]) or "unknown"
+        lines.append(f"  {key}: {one['words']} words of the references (language {language}): {one['rule']}")
     return lines
 
 

@@ -1,6 +1,7 @@
 """`score`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,10 +9,11 @@ import typer
 
 from .help import one_of
 from .options import Options, takes
-from .output import BootstrapOption, score_lines, scores_to_json
+from .output import BootstrapOption, ContentWordsOption, MetricOption, score_lines, scores_to_json, word_lines
 
 PRESETS = ("plain", "phoenix14t", "csl-daily", "how2sign", "mixed")
-"""Those of metrics/, which takes too long to import for a --help."""
+PROTOCOLS = ("paper", "sltbaselines", "gfslt-vlp", "wmt-slt")
+"""Those of metrics/ and config/, which take too long to import for a --help."""
 
 
 @takes("score", "json")
@@ -20,23 +22,48 @@ def score(
     hypotheses: Annotated[Path, typer.Argument(help="One sentence per line, or id|sentence.")],
     references: Annotated[Path, typer.Argument(help="One sentence per line, or id|sentence.")],
     preset: Annotated[
-        str,
-        typer.Option("--preset", help=f"{', '.join(PRESETS[:-1])} or {PRESETS[-1]}.", autocompletion=one_of(*PRESETS)),
-    ] = "plain",
+        str | None,
+        typer.Option(
+            "--preset",
+            help=f"{', '.join(PRESETS[:-1])} or {PRESETS[-1]}. [default: plain]",
+            autocompletion=one_of(*PRESETS),
+        ),
+    ] = None,
     final_dot: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--final-dot",
             metavar="keep|add|strip",
             help="Full stops at the end of both texts. keep: as they are; add: every sentence ends in one (' .', "
-            "csl-daily '。') unless it ends in ! or ?; strip: they are removed.",
+            "csl-daily '。') unless it ends in ! or ?; strip: they are removed. [default: keep]",
         ),
-    ] = "keep",
+    ] = None,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase both texts before scoring.")] = False,
-    metric: Annotated[
-        list[str] | None,
+    protocol: Annotated[
+        str | None,
         typer.Option(
-            "--metric", metavar="KEY", help="Another metric to compute, such as ter (lower is better); may be repeated."
+            "--protocol",
+            help=f"Scoring protocol whose rules for texts are applied: {', '.join(PROTOCOLS)}. [default: none]",
+            autocompletion=one_of(*PROTOCOLS),
+        ),
+    ] = None,
+    metric: MetricOption = None,
+    metric_python: Annotated[
+        Path | None,
+        typer.Option(
+            "--metric-python",
+            metavar="PYTHON",
+            help="Interpreter that has the packages of bertscore, bleurt and comet. [default: this program's own]",
+        ),
+    ] = None,
+    content_words: ContentWordsOption = False,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            "--language",
+            metavar="CODE",
+            help="Language of the sentences, such as de, for metrics that look at words; of several, de+en. [default: "
+            "that of the preset's corpus]",
         ),
     ] = None,
     bootstrap: BootstrapOption = None,
@@ -54,26 +81,26 @@ def score(
 
     Example: slt-cache score hypotheses.txt references.txt --preset phoenix14t --bootstrap 1000
     """
-    from slt_cache.pipeline.score_files import score_files
+    from slt_cache.metrics.registry import asked_for
+    from slt_cache.pipeline.score_files import choices_for, score_files
 
-    choices = _choices(final_dot, lowercase)
-    done = score_files(hypotheses, references, preset, choices, bootstrap, against, metric or ())
+    keys, models = asked_for(metric or (), content_words)
+    preset, choices = choices_for(preset, protocol, final_dot, lowercase)
+    choices = replace(
+        choices,
+        models=models,
+        python=None if metric_python is None else str(metric_python),
+        languages=tuple((language or "").split("+")) if language else (),
+    )
+    done = score_files(hypotheses, references, preset, choices, bootstrap, against, keys)
+    words = {"content_words": done.words} if done.words else {}
     options.print(
-        {"clips": done.sentences, **scores_to_json(done.scores), **_against_to_json(done.against)},
+        {"clips": done.sentences, **scores_to_json(done.scores), **words, **_against_to_json(done.against)},
         f"{done.sentences} sentences, preset {preset}",
         *score_lines(done.scores),
+        *word_lines(done.words),
         *([] if against is None else _against_lines(done.against, against)),
     )
-
-
-def _choices(final_dot: str, lowercase: bool) -> Any:
-    from slt_cache.errors import InputError
-    from slt_cache.metrics.normalization import FINAL_DOTS, TextChoices
-
-    for choice in FINAL_DOTS:
-        if final_dot == choice:
-            return TextChoices(choice, lowercase)
-    raise InputError(f"--final-dot {final_dot}: no such choice. Use {', '.join(FINAL_DOTS)}.")
 
 
 def _against_to_json(compared: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from slt_cache.comparison.systems import (
 from slt_cache.metrics.base import Rules
 from slt_cache.metrics.bootstrap import check_resamples, seed
 from slt_cache.metrics.presets import preset_named
-from slt_cache.metrics.registry import METRICS, metric_named
+from slt_cache.metrics.registry import METRICS, NEURAL, metric_named
 from slt_cache.metrics.scores import RESAMPLES
 from slt_cache.progress import progress_steps
 from slt_cache.runs.evaluations import FEWEST_TO_COMPARE, ROUNDED
@@ -108,7 +108,7 @@ def _on_test(systems: Sequence[System]) -> dict[System, list[str]]:
 def _metrics(systems: Sequence[System], metric: str) -> list[str]:
     """Returns the metrics that all evaluations have, and the one that decides."""
     of_all = set.intersection(*(set(one.evaluation.signatures) for one in systems))
-    return [key for key in METRICS if key in of_all or key == metric]
+    return [key for key in METRICS if (key in of_all and key not in NEURAL) or key == metric]
 
 
 def _notes(groups: Sequence[Group], split: str, clips: int) -> Iterator[str]:

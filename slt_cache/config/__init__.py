@@ -23,6 +23,7 @@ from slt_cache.config.load import (
 )
 from slt_cache.config.objective import CROSS_ENTROPY
 from slt_cache.config.optimizer import BLEU4, OptimizerConfig
+from slt_cache.config.protocols import PROTOCOLS, statement, text_choices
 from slt_cache.config.run import ComputeConfig, Config
 from slt_cache.config.section import expanded
 from slt_cache.config.visual import OF_NAMED, EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
@@ -32,6 +33,7 @@ __all__ = [
     "CAUSAL",
     "CROSS_ENTROPY",
     "OF_NAMED",
+    "PROTOCOLS",
     "WHOLE_LR",
     "AugmentationConfig",
     "ComputeConfig",
@@ -59,5 +61,7 @@ __all__ = [
     "save_config",
     "shipped_configs",
     "stated_in",
+    "statement",
+    "text_choices",
     "with_settings",
 ]

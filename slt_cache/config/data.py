@@ -180,5 +180,16 @@ class ScoringConfig(Section):
     Chinese `。`), unless it ends in ! or ?; strip: final dots are removed."""
     metrics: tuple[str, ...] = ()
     """Additional metrics, such as ter. BLEU-1 to BLEU-4, chrF, ROUGE-L F1 and ROUGE-L F1.2 are always computed."""
+    models: dict[str, PathName] = Field(default_factory=dict)
+    """Models of metrics that need one (bertscore, embedding, bleurt, comet), by metric: a folder or hub name, such as
+    scoring.models.embedding=FOLDER. A metric without one has a default of the hub."""
+    python: PathName | None = None
+    """Python interpreter with the packages of the metrics bertscore, bleurt and comet; null: this program's own."""
+    protocol: str | None = None
+    """Scoring protocol: paper, sltbaselines, gfslt-vlp or wmt-slt (metrics/README.md). It sets the other settings of
+    scoring and search that it names, and each signature states it; null: none."""
+    references: Literal["corpus", "decoded"] = "corpus"
+    """References. corpus: the sentences of the corpus; decoded: as the LLM's tokenizer writes them after reading them,
+    without what it does not know, as in code that decodes the labels of its batches."""
     lowercase: bool = False
     """Lowercase hypotheses and references before scoring."""

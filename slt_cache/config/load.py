@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from slt_cache.config.llm import LIGHT_T, VIDEO
 from slt_cache.config.llm_training import ControlConfig
 from slt_cache.config.plain_yaml import dump_yaml, load_yaml, shortened, shortened_text
+from slt_cache.config.protocols import release
 from slt_cache.config.reference import section_in
 from slt_cache.config.run import Config
 from slt_cache.errors import InputError
@@ -40,6 +41,7 @@ def shipped_configs() -> list[str]:
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """Loads a shipped config by name or a YAML file by path, with `section.key=value` overrides applied."""
     settings, overrides = _read_settings(source), for_each_stage(overrides)
+    release(settings, overrides)
     before = _llm_name(settings)
     for override in overrides:
         _apply(settings, override)

@@ -1,6 +1,6 @@
 """Complete settings of a run, as `config.yaml` holds them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -11,6 +11,7 @@ from pydantic import (
 from slt_cache.config.data import AugmentationConfig, CorpusConfig, ScoringConfig, VideoConfig
 from slt_cache.config.llm import GenerationConfig, LlmConfig, LlmPretrainingConfig
 from slt_cache.config.llm_training import ControlConfig, LlmTrainingConfig
+from slt_cache.config.protocols import filled
 from slt_cache.config.section import Section
 from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
 
@@ -67,6 +68,11 @@ class Config(Section):
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_protocol(cls, values: Any) -> Any:
+        return filled(values)
 
     @model_validator(mode="after")
     def _compiled_whole(self) -> "Config":

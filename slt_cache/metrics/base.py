@@ -1,6 +1,8 @@
 """Defines a metric: a key, a label, a direction, and how to compute it over a corpus, with a confidence interval, in a
-paired test, and of parts of the corpus. There are two kinds: those of sacrebleu, and means over sentences."""
+paired test, and of parts of the corpus. There are four kinds: those of sacrebleu, errors per word, and means over
+sentences, which may be computed by a neural model."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slt_cache.corpora.characters import NORMALIZATION
-from slt_cache.metrics.bootstrap import mean_interval, metric_interval, paired_means, paired_metric, seed
+from slt_cache.metrics.bootstrap import (
+    mean_interval,
+    metric_interval,
+    paired_means,
+    paired_metric,
+    paired_ratios,
+    ratio,
+    ratio_interval,
+    seed,
+)
+from slt_cache.metrics.content_words import short_code
 from slt_cache.metrics.normalization import TextChoices
 from slt_cache.metrics.presets import Preset
 
@@ -54,6 +66,11 @@ class Rules:
         return [self.choices.applied(text, self.preset.dot) for text in texts]
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """Short codes of the languages of the sentences: those that are known, else that of the preset's corpus."""
+        return tuple(dict.fromkeys(map(short_code, self.choices.languages or self.preset.languages)))
+
+    @property
     def signature(self) -> str:
         """The end of every signature; empty unless something was chosen."""
         return self.choices.signature(self.preset.dot)
@@ -70,12 +87,18 @@ class Metric(ABC):
     suffix: str = ""
     """Part of the signature that the underlying library does not write."""
     lower_is_better: bool = False
+    lowest: float = 0.0
     highest: float = 100.0
-    """The upper end of its scale, which begins at 0."""
+    """Ends of its scale."""
     decimals: int = 1
     """Of a value in the log of a training."""
     optional: bool = False
     """Whether it is computed only on request."""
+    is_neural: bool = False
+    """Whether a neural model computes it, which takes its time; the report shows its score and does not resample it."""
+
+    check: Callable[[TextChoices], None] = lambda choices: None
+    """Function that raises InputError if a package is missing, before hours of work."""
 
     @property
     def heading(self) -> str:
@@ -107,7 +130,7 @@ class Metric(ABC):
     def _around(self, value: float, middle: float, half: float) -> tuple[float, float]:
         """Returns sacrebleu's interval, the mean of the resamples +- half a width, clipped to the scale. It contains
         `value`, which may lie outside if a few resamples of a handful of sentences score 0."""
-        return min(max(middle - half, 0.0), value), max(min(middle + half, self.highest), value)
+        return min(max(middle - half, self.lowest), value), max(min(middle + half, self.highest), value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,33 +163,94 @@ def _sacrebleu_score(metric: "SacrebleuMetric", sums: np.ndarray) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentenceMetric(Metric):
+class RatioMetric(Metric):
+    """A metric that is a number of errors per 100 words of the references."""
+
+    counts: Callable[[Sequence[str], Sequence[str], Rules], np.ndarray]
+    """Function of (hypotheses, references, rules) that returns errors and words of each sentence, int64 [sentences,
+    2]."""
+
+    def score(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules, bootstrap: int | None) -> Score:
+        counts = self.counts(hypotheses, references, rules)
+        value, interval, drawn = float(ratio(counts)), None, ""
+        if bootstrap is not None:
+            interval = self._around(value, *ratio_interval(counts, bootstrap))
+            drawn = f"|bs:{bootstrap}|seed:{seed()}"
+        languages = "+".join(rules.languages) or "unknown"
+        how = f"errors-per-word{NORMALIZED}{self.suffix}|lang:{languages}{drawn}{rules.signature}"
+        return Score(self.label, value, how, interval)
+
+    def paired(
+        self, ours: Sequence[str], theirs: Sequence[str], references: Sequence[str], rules: Rules, resamples: int
+    ) -> tuple[float, float, float]:
+        our_counts, their_counts = (self.counts(texts, references, rules) for texts in (ours, theirs))
+        return paired_ratios(our_counts, their_counts, resamples)
+
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> Statistics:
+        counts = self.counts(hypotheses, references, rules)
+        return Statistics(counts.astype(float), _ratio)
+
+
+def _ratio(sums: np.ndarray) -> float:
+    return float(ratio(sums[np.newaxis]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanMetric(Metric):
     """A metric that is the mean of a value per sentence."""
+
+    @abstractmethod
+    def measured(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> tuple[np.ndarray, str]:
+        """Returns the value of each sentence, float64 [sentences], and the beginning of the signature."""
+
+    def score(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules, bootstrap: int | None) -> Score:
+        values, tool = self.measured(hypotheses, references, rules)
+        value, interval, drawn = float(values.mean()), None, ""
+        if bootstrap is not None:
+            interval = self._around(value, *mean_interval(values, bootstrap))
+            drawn = f"|bs:{bootstrap}|seed:{seed()}"
+        return Score(self.label, value, f"{tool}|mean:sentences{drawn}{self.suffix}{rules.signature}", interval)
+
+    def paired(
+        self, ours: Sequence[str], theirs: Sequence[str], references: Sequence[str], rules: Rules, resamples: int
+    ) -> tuple[float, float, float]:
+        our_values, their_values = (self.measured(texts, references, rules)[0] for texts in (ours, theirs))
+        return paired_means(our_values, their_values, resamples)
+
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> Statistics:
+        values, _ = self.measured(hypotheses, references, rules)
+        return Statistics(np.stack([values, np.ones(len(values))], axis=1), _mean)
+
+
+def _mean(sums: np.ndarray) -> float:
+    return float(sums[0] / sums[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceMetric(MeanMetric):
+    """A mean over sentences that are split into the units of the preset."""
 
     values: Callable[[Sequence[str], Sequence[str], Preset], np.ndarray]
     """Function of (hypotheses, references, preset) that returns float64 [sentences]."""
     tool: str
     """Library that computes it; the beginning of the signature."""
 
-    def score(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules, bootstrap: int | None) -> Score:
-        values = self.values(hypotheses, references, rules.preset)
-        value, interval, drawn = float(values.mean()), None, ""
-        if bootstrap is not None:
-            interval = self._around(value, *mean_interval(values, bootstrap))
-            drawn = f"|bs:{bootstrap}|seed:{seed()}"
-        how = f"|units:{rules.preset.rouge_units_name}|mean:sentences{drawn}{self.suffix}{rules.signature}"
-        return Score(self.label, value, f"{self.tool}{NORMALIZED}{how}", interval)
-
-    def paired(
-        self, ours: Sequence[str], theirs: Sequence[str], references: Sequence[str], rules: Rules, resamples: int
-    ) -> tuple[float, float, float]:
-        our_values, their_values = (self.values(texts, references, rules.preset) for texts in (ours, theirs))
-        return paired_means(our_values, their_values, resamples)
-
-    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> Statistics:
-        values = self.values(hypotheses, references, rules.preset)
-        return Statistics(np.stack([values, np.ones(len(values))], axis=1), _mean)
+    def measured(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> tuple[np.ndarray, str]:
+        how = f"{self.tool}{NORMALIZED}|units:{rules.preset.rouge_units_name}"
+        return self.values(hypotheses, references, rules.preset), how
 
 
-def _mean(sums: np.ndarray) -> float:
-    return float(sums[0] / sums[1])
+@dataclass(frozen=True, kw_only=True)
+class NeuralMetric(MeanMetric):
+    """A mean over sentences of a value that a neural model gives to each hypothesis, times 100."""
+
+    measure: Callable[[tuple[str, ...], tuple[str, ...], TextChoices], tuple[np.ndarray, str]]
+    """Function of (hypotheses, references, choices) that returns float64 [sentences] and how it was computed."""
+    lowest: float = -math.inf
+    highest: float = math.inf
+    optional: bool = True
+    is_neural: bool = True
+
+    def measured(self, hypotheses: Sequence[str], references: Sequence[str], rules: Rules) -> tuple[np.ndarray, str]:
+        values, how = self.measure(tuple(hypotheses), tuple(references), rules.choices)
+        return 100 * values, f"{how}{NORMALIZED}"

@@ -92,5 +92,33 @@ def paired_means(values: np.ndarray, others: np.ndarray, resamples: int) -> tupl
     with sacrebleu's formula: how often the resampled difference leaves its mean by more than the difference itself."""
     value, other = float(values.mean()), float(others.mean())
     differences = np.abs((values - others)[draws(len(values), resamples)].mean(axis=1))
-    further = np.sum(differences - differences.mean() > abs(value - other))
-    return value, other, float(further + 1) / (resamples + 1)
+    return value, other, _p_of(differences, value - other)
+
+
+def ratio(counts: np.ndarray) -> np.ndarray:
+    """Returns 100 times the sum of the errors per word, from errors and words of each sentence, [..., sentences, 2];
+    without any word, as if there were one."""
+    errors, words = np.moveaxis(counts.sum(axis=-2), -1, 0)
+    quotients: np.ndarray = 100.0 * errors / np.maximum(words, 1)
+    return quotients
+
+
+def ratio_interval(counts: np.ndarray, resamples: int) -> tuple[float, float]:
+    """Returns the mean over the resamples of the ratio of `counts` [sentences, 2], and half the width of its 95 %
+    interval."""
+    from sacrebleu.significance import estimate_ci
+
+    middle, half = estimate_ci(ratio(counts[draws(len(counts), resamples)]))
+    return float(middle), float(half)
+
+
+def paired_ratios(counts: np.ndarray, others: np.ndarray, resamples: int) -> tuple[float, float, float]:
+    """Returns two ratios over the same sentences and the p-value of their difference, as `paired_means` does."""
+    value, other = float(ratio(counts)), float(ratio(others))
+    drawn = draws(len(counts), resamples)
+    return value, other, _p_of(np.abs(ratio(counts[drawn]) - ratio(others[drawn])), value - other)
+
+
+def _p_of(differences: np.ndarray, difference: float) -> float:
+    further = np.sum(differences - differences.mean() > abs(difference))
+    return float(further + 1) / (len(differences) + 1)

@@ -44,5 +44,15 @@ def is_content_word(word: str, language: str | None) -> bool:
     bare = re.sub(r"^\W+|\W+$", "", word.lower())
     if not any(map(str.isalnum, bare)):
         return False
+    return not is_function_word(bare, short_code(language))
+
+
+def is_function_word(word: str, code: str) -> bool:
+    """Returns whether a lowercase word is a function word of a language, such as `de`."""
+    return word in FUNCTION_WORDS.get(code, frozenset())
+
+
+def short_code(language: str | None) -> str:
+    """Returns the code of a language as the lists have it, `de` for de_DE or deu_Latn; empty if it is unknown."""
     code = re.split("[-_]", (language or "").strip("_").lower())[0]
-    return bare not in FUNCTION_WORDS.get(_LONG_CODES.get(code, code), frozenset())
+    return _LONG_CODES.get(code, code)

@@ -1,8 +1,9 @@
 """Normalizes hypotheses and references alike before scoring: by default only equal letters become equal characters
 (corpora/characters.py)."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from slt_cache.corpora.characters import normalized
 
@@ -17,7 +18,7 @@ SPACE_AND_DOT = " ."
 
 @dataclass(frozen=True)
 class TextChoices:
-    """Changes to the text before scoring."""
+    """Changes to the text before scoring, and what some metrics must know of it."""
 
     final_dot: FinalDot = "keep"
     """keep: the text is unchanged. strip: dots (`.` and `。`) at the end are removed with the whitespace around them;
@@ -27,6 +28,14 @@ class TextChoices:
     The official PHOENIX14T files have no final punctuation, while some repositories append ` .` to every sentence,
     which adds a word that is always right. In CSL-Daily `。`, `？` and `！` belong to the sentence."""
     lowercase: bool = False
+    protocol: str = ""
+    """End of every signature: the scoring protocol and what it says besides; empty without one."""
+    languages: tuple[str, ...] = field(default=(), compare=False)
+    """Codes of the languages of the sentences, whose content words, numbers and names count; empty if unknown."""
+    models: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Model of each metric that needs one, a folder or hub name, by key; a metric that is missing has a default."""
+    python: str | None = field(default=None, compare=False)
+    """Interpreter that has the packages of such metrics; None for this process's own."""
 
     def applied(self, text: str, dot: str = SPACE_AND_DOT) -> str:
         """Returns the text that is scored; `dot` is what `add` appends."""
@@ -43,7 +52,15 @@ class TextChoices:
             parts.append(f"|final-dot:{self.final_dot}{form}")
         if self.lowercase:
             parts.append("|lc:yes")
+        if self.protocol:
+            parts.append(f"|protocol:{self.protocol}")
         return "".join(parts)
+
+    def recorded(self) -> dict[str, Any]:
+        """Returns the choices that change texts or signatures, as records hold them; the protocol was added later, and
+        is omitted without one."""
+        texts = {"final_dot": self.final_dot, "lowercase": self.lowercase}
+        return {**texts, "protocol": self.protocol} if self.protocol else texts
 
 
 RAW = TextChoices()

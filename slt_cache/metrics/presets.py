@@ -21,6 +21,8 @@ class Preset:
     rouge_units_name: str
     dot: str = SPACE_AND_DOT
     """Text that `final_dot="add"` appends."""
+    languages: tuple[str, ...] = ()
+    """Language of the corpus, for metrics that look at words, unless another is known."""
 
 
 def split_on_whitespace(text: str) -> list[str]:
@@ -56,9 +58,9 @@ MIXED = "mixed"
 """Name of the preset of sentences in several languages that would have different ones."""
 PRESETS = {
     "plain": Preset("plain", "13a", split_words, "words"),
-    "phoenix14t": Preset("phoenix14t", "none", split_on_whitespace, "blanks"),
-    "csl-daily": Preset("csl-daily", "char", split_characters, "characters", dot="。"),
-    "how2sign": Preset("how2sign", "13a", split_words, "words"),
+    "phoenix14t": Preset("phoenix14t", "none", split_on_whitespace, "blanks", languages=("de",)),
+    "csl-daily": Preset("csl-daily", "char", split_characters, "characters", dot="。", languages=("zh",)),
+    "how2sign": Preset("how2sign", "13a", split_words, "words", languages=("en",)),
     # sacrebleu's zh separates Chinese characters and treats the rest almost like 13a.
     MIXED: Preset(MIXED, "zh", split_mixed, "words and Chinese characters"),
 }

@@ -44,7 +44,7 @@ from slt_cache.progress import log, progress_counter
 from slt_cache.reading import read_json
 from slt_cache.runs.eval_files import Translated, record_of
 from slt_cache.runs.run import Run
-from slt_cache.runs.scoring import Parts, preset_of, score_hypotheses, score_parts
+from slt_cache.runs.scoring import Parts, references_of, require_scoring, score_hypotheses, score_parts
 from slt_cache.runs.settings_use import named
 from slt_cache.runs.streams import Caches, as_named, caches_of_streams
 from slt_cache.runs.variants import BASELINE, MODELS
@@ -100,7 +100,7 @@ def evaluate(
         raise InputError(f"--model {model}: no such model. Use {', '.join(MODELS)}.")
     if bootstrap is not None:
         check_resamples(bootstrap)
-    preset_of(run.config)  # fails before hours of translating rather than after
+    require_scoring(run.config)  # fails before hours of translating rather than after
     join()
     device = pick_device(run.config.compute.device)
     (translator, tokenizer, specs, visual), weights = _loaded(run, model)
@@ -128,10 +128,11 @@ def evaluate(
             )
         read = None if keep is None else _kept(clips, keep)
     _log_notices(hypotheses, translator.positions)
+    references = references_of(run.config, references, tokenizer)
     done = Translated(run, model, split, hypotheses, references, tuple(without))
     with done.kept_until_scored():
-        scores = score_hypotheses(run.config, hypotheses, references, bootstrap)
-        parts = score_parts(run.config, hypotheses, references, origins)
+        scores = score_hypotheses(run.config, hypotheses, references, bootstrap, weights)
+        parts = score_parts(run.config, hypotheses, references, origins, weights)
         table = done.save(scores, parts, weights, again)
     grounded = None
     if read is not None and grounding:

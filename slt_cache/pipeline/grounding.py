@@ -16,6 +16,7 @@ from slt_cache.grounding.measure import measure_grounding
 from slt_cache.grounding.summary import summarize
 from slt_cache.metrics.base import Rules
 from slt_cache.metrics.presets import preset_named
+from slt_cache.metrics.registry import of_text
 from slt_cache.models.translators import SignTranslator
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import choices_of, metrics_of, preset_of
@@ -45,7 +46,7 @@ def ground(
     reader = Reader(*model, blank, language_code(run.config))
     clips = measure_grounding(reader, split, hypotheses, run.config.generation)
     rules = Rules(preset_named(preset_of(run.config)), choices_of(run.config))
-    figures = summarize(clips, rules, metrics_of(run.config))
+    figures = summarize(clips, rules, of_text(metrics_of(run.config)))
     where = f"mean of these {len(clips)} clips" if trained is None else f"mean of {trained.split} in {trained.path}"
     if is_main_process():
         write_grounding(table, clips)

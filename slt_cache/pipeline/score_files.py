@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from slt_cache.config import text_choices
 from slt_cache.corpora.characters import nfc
 from slt_cache.corpora.official import without_breaks
 from slt_cache.corpora.own_table import Rows, lines_of_own, read_text, remarks, rows_as_they_are, rows_of_own
 from slt_cache.errors import InputError
 from slt_cache.hashes import file_sha256, read_signed
 from slt_cache.metrics.base import Score
-from slt_cache.metrics.normalization import RAW, TextChoices
+from slt_cache.metrics.normalization import FINAL_DOTS, RAW, TextChoices
 from slt_cache.metrics.presets import preset_named
-from slt_cache.metrics.registry import with_requested
+from slt_cache.metrics.registry import METRICS, with_requested
 from slt_cache.metrics.scores import RESAMPLES, Comparison, compare, score
+from slt_cache.metrics.wer import words_counted
 from slt_cache.progress import log, progress_steps
 
 Column = Literal["hypothesis", "reference"]
@@ -29,6 +31,30 @@ class ScoredFiles:
     scores: dict[str, Score]
     against: dict[str, Comparison]
     """Comparison with another file, by metric; empty without one."""
+    words: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Which words each word error rate counts, by metric; empty if none was asked for."""
+
+
+def choices_for(
+    preset: str | None, protocol: str | None, final_dot: str | None, lowercase: bool
+) -> tuple[str, TextChoices]:
+    """Returns the preset and the choices of a command line, by default plain and no change, or those that a protocol
+    has for texts. How they were translated is not known, and the signature says so. Raises InputError for an unknown
+    choice and for one that contradicts the protocol."""
+    if final_dot is not None and final_dot not in FINAL_DOTS:
+        raise InputError(f"--final-dot {final_dot}: no such choice. Use {', '.join(FINAL_DOTS)}.")
+    named = {"preset": preset, "final_dot": final_dot, "lowercase": lowercase or None}
+    bundle = {} if protocol is None else text_choices(protocol, preset or "plain")
+    for name, value in named.items():
+        if value is not None and bundle.get(name, value) != value:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{option} contradicts --protocol {protocol}, which has {bundle[name]}. Omit one of the two."
+            )
+    chosen = {**bundle, **{name: value for name, value in named.items() if value is not None}}
+    stated = "" if protocol is None else f"{protocol}(texts alone)"
+    choices = TextChoices(chosen.get("final_dot", "keep"), bool(chosen.get("lowercase", False)), stated)
+    return chosen.get("preset", "plain"), choices
 
 
 def score_files(
@@ -49,6 +75,8 @@ def score_files(
     references are empty."""
     preset_named(preset, "--preset")
     keys = with_requested(metrics, "--metric")
+    for key in keys:
+        METRICS[key].check(choices)
     ours, wanted = _Sentences.read(hypotheses, "hypothesis"), _Sentences.read(references, "reference")
     theirs = None if against is None else _Sentences.read(against, "hypothesis")
     found = _paired_with(wanted, ours)
@@ -60,10 +88,11 @@ def score_files(
         log("resampling a single sentence always gives that sentence: intervals and p-values mean nothing here")
     with progress_steps("scoring", len(keys) * (1 if others is None else 2), "metric") as step:
         scores = score(found, wanted.texts, preset, choices, bootstrap, step, keys)
-        if others is None:
-            return ScoredFiles(len(wanted.texts), scores, {})
-        compared = compare(found, others, wanted.texts, preset, choices, bootstrap or RESAMPLES, step, keys)
-    return ScoredFiles(len(wanted.texts), scores, compared)
+        compared = {}
+        if others is not None:
+            compared = compare(found, others, wanted.texts, preset, choices, bootstrap or RESAMPLES, step, keys)
+    words = words_counted(wanted.texts, preset, choices, keys)
+    return ScoredFiles(len(wanted.texts), scores, compared, words)
 
 
 def _report_irregularities(found: "_Sentences", wanted: "_Sentences") -> None:

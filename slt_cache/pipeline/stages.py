@@ -3,7 +3,7 @@ scored. run_stage.py runs it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ class Stage(ABC):
             video_gap=self.video_gap if dev else {},
             context={
                 "corpus": config.corpus.name,
-                "scoring": {"preset": preset_of(config), **asdict(choices_of(config))} if dev else {},
+                "scoring": {"preset": preset_of(config), **choices_of(config).recorded()} if dev else {},
                 "generation": config.generation.model_dump(mode="json", exclude={"batch_size"}),
             },
             threads=torch.get_num_threads(),

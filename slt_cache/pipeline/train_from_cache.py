@@ -35,7 +35,7 @@ from slt_cache.pipeline.streams import open_streams
 from slt_cache.progress import log, progress_counter
 from slt_cache.runs.encoders import take_encoders
 from slt_cache.runs.run import Run
-from slt_cache.runs.scoring import rounded, score_hypotheses
+from slt_cache.runs.scoring import references_of, rounded, score_hypotheses
 from slt_cache.runs.streams import Caches, recorded_paths
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.objectives.base import Setup
@@ -145,7 +145,7 @@ class CacheStage(Stage):
             return {}
         with progress_counter("translating dev", len(dev), 0) as show:
             hypotheses = decode_cached(model, dev, self.tokenizer, config.generation.on_dev, show)
-        return rounded(score_hypotheses(config, hypotheses, dev.texts))
+        return rounded(score_hypotheses(config, hypotheses, references_of(config, dev.texts, self.tokenizer)))
 
     def save_best(self, model: SignTranslator, epoch: int, dev: dict[str, float]) -> None:
         save_llm(self.unfinished.best, model, self.tokenizer, self.record_of(epoch, dev))
@@ -162,7 +162,7 @@ class CacheStage(Stage):
         notice = truncation_notice(hypotheses, model.positions)
         if notice is not None:
             log(notice)
-        return rounded(score_hypotheses(config, hypotheses, dev.texts))
+        return rounded(score_hypotheses(config, hypotheses, references_of(config, dev.texts, saved.tokenizer)))
 
     def save_record(self, folder: Path, record: Record) -> None:
         save_llm_record(folder, record)

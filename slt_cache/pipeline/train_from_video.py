@@ -32,7 +32,7 @@ from slt_cache.pipeline.run_stage import run_stage
 from slt_cache.pipeline.stages import Stage
 from slt_cache.pipeline.visual_training import warn_of_memory, with_passes
 from slt_cache.progress import progress_counter
-from slt_cache.runs.scoring import rounded, score_hypotheses
+from slt_cache.runs.scoring import references_of, rounded, score_hypotheses
 from slt_cache.runs.unfinished import BEST
 from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.objectives.base import Setup
@@ -196,7 +196,8 @@ class VideoStage(Stage):
                 lambda: decode(model.translator, batches, self.tokenizer, generation, show=show),
             )
         self.gaps.append(video_gap(model.translator, dev, self.tokenizer, config.seed))
-        return rounded(score_hypotheses(config, hypotheses, [clip.text for clip in self.dev_clips]))
+        references = references_of(config, [clip.text for clip in self.dev_clips], self.tokenizer)
+        return rounded(score_hypotheses(config, hypotheses, references))
 
     def score(self, best: Path, beams: int) -> dict[str, float]:
         device = pick_device(self.run.config.compute.device)

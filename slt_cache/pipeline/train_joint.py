@@ -32,7 +32,7 @@ from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.train_from_video import VideoStage, train_from_video
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
-from slt_cache.runs.scoring import preset_of
+from slt_cache.runs.scoring import require_scoring
 from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.runs.variants import Variant, trained_by
 from slt_cache.training.tasks.visual import joint_optimizer
@@ -76,7 +76,7 @@ def _train(
 ) -> Record:
     config, command = run.config, run.command(variant.command)
     require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
-    preset_of(config)
+    require_scoring(config)
     find_backbone(config.encoder.backbone)
     if config.features.level != "sign":
         raise InputError(

@@ -27,7 +27,7 @@ from slt_cache.pipeline.train_from_cache import CacheSplits, CacheStage, open_sp
 from slt_cache.progress import log
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
-from slt_cache.runs.scoring import preset_of
+from slt_cache.runs.scoring import require_scoring
 from slt_cache.runs.streams import Caches
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import LLM, SCRATCH, Variant
@@ -63,7 +63,7 @@ def _inputs(run: Run, cache: Caches) -> tuple[Variant, CacheSplits, list[Clip]]:
     training needs must not fail after an LLM was pre-trained, or after the first epoch."""
     config = run.config
     require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
-    preset_of(config)
+    require_scoring(config)
     setting, terms, _ = of_stage_2(config)
     require_gradient(terms, setting, config.llm_training.batch_size, cached=True)
     variant = LLM if config.llm.pretrained else SCRATCH

@@ -28,7 +28,7 @@ from slt_cache.pipeline.train_from_video import VideoStage, train_from_video
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.outdated import log_outdated_by_stage_1
 from slt_cache.runs.run import Run
-from slt_cache.runs.scoring import preset_of
+from slt_cache.runs.scoring import require_scoring
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import VISUAL
 from slt_cache.text.tokenizer import Tokenizer, without_prompt
@@ -42,7 +42,7 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     unreadable clips."""
     # Before the corpus is drawn and an epoch trained: a mistyped device or missing preset must fail at once.
     require_resources(run, run.config.visual_training)
-    preset_of(run.config)
+    require_scoring(run.config)
     find_backbone(run.config.encoder.backbone)
     loop = run.config.visual_training
     require_gradient(loop.objective, "visual_training.objective", loop.batch_size, cached=False)

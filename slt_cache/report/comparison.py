@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from slt_cache.metrics.registry import of_text
 from slt_cache.metrics.scores import RESAMPLES, Comparison, compare
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.report.template import css_colour_of
@@ -142,7 +143,7 @@ def _tests(base: Evaluation, other: Evaluation) -> dict[str, Comparison]:
         base.preset,
         base.choices,
         RESAMPLES,
-        metrics=[key for key in base.scores if key in other.scores],
+        metrics=of_text(key for key in base.scores if key in other.scores),
     )
 
 

@@ -14,6 +14,7 @@ from slt_cache.grounding.summary import summarize
 from slt_cache.metrics.base import Rules
 from slt_cache.metrics.grounding import SentenceEvidence
 from slt_cache.metrics.presets import PRESETS
+from slt_cache.metrics.registry import of_text
 from slt_cache.report.lines import Chart, Series, draw_lines
 from slt_cache.runs.evaluations import Evaluation
 from slt_cache.runs.run import Run
@@ -51,7 +52,7 @@ def read_shown_grounding(run: Run, evaluation: Evaluation) -> ShownGrounding | s
 
 def _shown(evaluation: Evaluation, clips: Sequence[GroundedClip]) -> ShownGrounding:
     rules = Rules(PRESETS[evaluation.preset], evaluation.choices)
-    figures = summarize(clips, rules, evaluation.scores)
+    figures = summarize(clips, rules, of_text(evaluation.scores))
     scores = {"video": evaluation.scores, **figures["scores"]}
     return ShownGrounding(figures, scores, _calibration(figures), {clip.clip_id: clip.evidence for clip in clips})
 

@@ -5,17 +5,19 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slt_cache.advice import command
 from slt_cache.checkpoints.record import identity_of
+from slt_cache.config import PROTOCOLS
 from slt_cache.distributed.processes import barrier, is_main_process
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.files import replacing, write_text
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.metrics.base import Score
+from slt_cache.metrics.registry import NEURAL
 from slt_cache.progress import log
 from slt_cache.reading import read_json
 from slt_cache.runs.run import Run
@@ -29,8 +31,8 @@ WITHOUT = "without"
 BEFORE = "scored_before"
 EARLIER = "earlier"
 """Marker in the file names of scores of weights that were replaced during scoring."""
-CHANGE_NO_SCORE = ("dev_beams", "batch_size", "metrics")
-"""Settings of search and scoring that change no score."""
+CHANGE_NO_SCORE = ("dev_beams", "batch_size", "metrics", "models", "python")
+"""Settings of search and scoring that change no score, or only one that is made again."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Translated:
             yield
         except BaseException:
             if is_main_process():
-                choices = {name: value for name, value in asdict(choices_of(run.config)).items() if value != "keep"}
+                of_texts = {name: getattr(run.config.scoring, name) for name in ("final_dot", "lowercase")}
+                choices = {name: value for name, value in of_texts.items() if value != "keep"}
                 scored = command("score", kept, kept, preset=preset_of(run.config), **choices)
                 log(f"the translations are kept: {scored}")
             raise
@@ -133,7 +136,7 @@ def saved_scores(run: Run, model: str, split: str, references: Sequence[str]) ->
     if saved is None:
         return None
     asked = _made_from(run, read_json(record_of(run, model)), references)
-    same = all(saved["made_from"][name] == asked[name] for name in asked if name != WEIGHTS)
+    same = all(saved["made_from"].get(name) == asked[name] for name in asked if name != WEIGHTS)
     same = same and identity_of(saved["made_from"][WEIGHTS]) == identity_of(asked[WEIGHTS])
     scores: dict[str, float] = saved["scores"]
     return scores if same and scores.keys() >= set(metrics_of(run.config)) else None
@@ -165,11 +168,14 @@ def passing_settings(run: Run) -> dict[str, Any]:
     if saved is None:
         return {}
     own, now = (config.model_dump(mode="json") for config in (saved, run.config))
+    protocol = now["scoring"]["protocol"]
+    named = own["scoring"]["protocol"] != protocol and protocol is not None
+    implied = PROTOCOLS[protocol].keys if named else set()
     return {
         f"{section}.{name}": value
         for section in ("generation", "scoring")
         for name, value in now[section].items()
-        if value != own[section][name] and name not in CHANGE_NO_SCORE
+        if value != own[section][name] and name not in CHANGE_NO_SCORE and f"{section}.{name}" not in implied
     }
 
 
@@ -191,7 +197,8 @@ def _made_from(run: Run, weights: dict[str, Any], references: Sequence[str]) -> 
         WEIGHTS: weights,
         "generation": run.config.generation.model_dump(mode="json", exclude={"dev_beams"}),
         "preset": preset_of(run.config),
-        "choices": asdict(choices_of(run.config)),
+        "choices": choices_of(run.config, weights).recorded(),
+        **({"models": dict(run.config.scoring.models)} if {*NEURAL} & {*metrics_of(run.config)} else {}),
         "references_sha256": hashlib.sha256("\n".join(references).encode()).hexdigest(),
     }
 

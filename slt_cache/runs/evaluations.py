@@ -1,7 +1,7 @@
 """Evaluations in a run's eval/ folder: scores, intervals, signatures, sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from slt_cache.corpora.base import SPLITS, Origin
 from slt_cache.errors import InputError
 from slt_cache.hashes import RECORD_FILE, file_sha256, read_signed
 from slt_cache.metrics.normalization import TextChoices
-from slt_cache.metrics.registry import METRICS, page_columns
+from slt_cache.metrics.registry import METRICS, of_text, page_columns
 from slt_cache.metrics.scores import RESAMPLES, score
 from slt_cache.reading import read_object
 from slt_cache.runs.run import Run
@@ -127,7 +127,7 @@ def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
             and identity_of(read_object(record)) != identity_of(scored),
             other_table=table.is_file() and saved.get("table_sha256") not in (None, file_sha256(table)),
             preset=made_from.get("preset") or preset_of(run.config),
-            choices=TextChoices(**made_from["choices"]) if "choices" in made_from else choices_of(run.config),
+            choices=_choices(run, made_from),
             parts=tuple(_parts(saved)),
             settings=saved.get("settings", {}),
         )
@@ -135,6 +135,12 @@ def _read(run: Run, path: Path, saved: dict[str, Any]) -> Evaluation:
         raise InputError(
             f"{path}: not an evaluation of this version ({error!r}). Delete it and run {_again(path)} again."
         ) from error
+
+
+def _choices(run: Run, made_from: dict[str, Any]) -> TextChoices:
+    choices = choices_of(run.config)
+    models = made_from.get("models", choices.models)
+    return replace(choices, **{"protocol": "", "models": models, **made_from.get("choices", choices.recorded())})
 
 
 def _parts(saved: dict[str, Any]) -> Iterator[PartOfSplit]:
@@ -181,8 +187,8 @@ def read_table(path: Path) -> list[Sentence]:
 
 
 def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
-    """Returns 95 % bootstrap intervals over the sentences, by metric. Metrics whose saved score the table no longer
-    reproduces have none, nor has an evaluation without a table or of a single sentence."""
+    """Returns 95 % bootstrap intervals over the sentences, by metric. Metrics of a neural model, and those whose saved
+    score the table no longer reproduces, have none, nor has an evaluation without a table or of a single sentence."""
     sentences = evaluation.sentences()
     if len(sentences) < FEWEST_SENTENCES:
         return {}
@@ -192,12 +198,12 @@ def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
         evaluation.preset,
         evaluation.choices,
         RESAMPLES,
-        metrics=evaluation.scores,
+        metrics=of_text(evaluation.scores),
     )
     return {
         key: interval
         for key, value in evaluation.scores.items()
-        if (interval := found[key].interval) is not None and abs(found[key].value - value) < ROUNDED
+        if key in found and (interval := found[key].interval) is not None and abs(found[key].value - value) < ROUNDED
     }
 
 

@@ -3,11 +3,11 @@ which knows no registry."""
 
 from collections.abc import Iterable, Mapping
 
-from slt_cache.config import Config
+from slt_cache.config import PROTOCOLS, Config
 from slt_cache.corpora.registry import CORPORA
 from slt_cache.errors import InputError
 from slt_cache.metrics.presets import PRESETS
-from slt_cache.metrics.registry import METRICS
+from slt_cache.metrics.registry import METRICS, NEURAL
 from slt_cache.runs.settings_use import value_of
 from slt_cache.training.objectives.registry import OBJECTIVES
 
@@ -15,6 +15,7 @@ REGISTRIES: Mapping[str, Iterable[str]] = {
     "corpus.name": CORPORA,
     "scoring.preset": PRESETS,
     "scoring.metrics": METRICS,
+    "scoring.protocol": PROTOCOLS,
     "visual_training.select_by": METRICS,
     "llm_training.select_by": METRICS,
     "visual_training.objective": OBJECTIVES,
@@ -31,3 +32,6 @@ def require_known_names(config: Config) -> None:
         for name in value if isinstance(value, list) else [value]:
             if name is not None and name not in names:
                 raise InputError(f"{setting} {name}: unknown. Choose one of {', '.join(names)}.")
+    for name in config.scoring.models:
+        if name not in NEURAL:
+            raise InputError(f"scoring.models.{name}: unknown. Metrics that need a model are {', '.join(NEURAL)}.")

@@ -1,10 +1,10 @@
 """Scoring of hypotheses with the preset, metrics and text choices of the settings."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from slt_cache.config import Config
+from slt_cache.config import Config, statement
 from slt_cache.corpora.base import Origin
 from slt_cache.corpora.languages import labels_of
 from slt_cache.corpora.registry import corpus_of, language_code
@@ -12,13 +12,16 @@ from slt_cache.errors import InputError
 from slt_cache.metrics.base import Score
 from slt_cache.metrics.normalization import TextChoices
 from slt_cache.metrics.presets import MIXED
-from slt_cache.metrics.registry import with_requested
+from slt_cache.metrics.registry import METRICS, asked_for, with_requested
 from slt_cache.metrics.scores import score
+from slt_cache.metrics.wer import words_counted
 from slt_cache.progress import progress_steps
 from slt_cache.text.scripts import has_spaces
 
 if TYPE_CHECKING:
     from slt_cache.decoding.search import Hypothesis  # imports torch, which preset_of does not need
+    from slt_cache.runs.run import Run
+    from slt_cache.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,33 @@ def _preset_of(config: Config, origin: Origin) -> str:
     return "plain" if has_spaces(code) else "csl-daily"
 
 
-def choices_of(config: Config) -> TextChoices:
-    """Returns the normalization of both texts before scoring; none by default."""
-    return TextChoices(final_dot=config.scoring.final_dot, lowercase=config.scoring.lowercase)
+def choices_of(config: Config, weights: Mapping[str, Any] | None = None) -> TextChoices:
+    """Returns the normalization of both texts before scoring, none by default, and what metrics and signatures need
+    besides. `weights` is the record of the scored weights, for a protocol that says how weights are trained."""
+    scoring, code = config.scoring, language_code(config)
+    return TextChoices(
+        final_dot=scoring.final_dot,
+        lowercase=scoring.lowercase,
+        protocol=statement(config, weights),
+        languages=tuple(labels_of(code) or ([] if code is None else [code])),
+        models=scoring.models,
+        python=scoring.python,
+    )
+
+
+def require_scoring(config: Config) -> None:
+    """Raises InputError if scoring would fail, before hours of work: without a preset, or without a package."""
+    preset_of(config)
+    choices = choices_of(config)
+    for key in metrics_of(config):
+        METRICS[key].check(choices)
+
+
+def references_of(config: Config, texts: Sequence[str], tokenizer: "Tokenizer") -> list[str]:
+    """Returns the references that hypotheses are scored against (`scoring.references`)."""
+    if config.scoring.references == "corpus":
+        return list(texts)
+    return [tokenizer.decode(tokenizer.encode(text)) for text in texts]
 
 
 def metrics_of(config: Config) -> tuple[str, ...]:
@@ -74,38 +101,60 @@ def metrics_of(config: Config) -> tuple[str, ...]:
     return with_requested([*config.scoring.metrics, *selecting])
 
 
+def with_metrics(run: "Run", metrics: Iterable[str], content_words: bool) -> "Run":
+    """Returns the run with the metrics of a command line besides those of its settings, which are not saved."""
+    keys, models = asked_for(metrics, content_words)
+    scoring = run.config.scoring
+    changed = {"metrics": (*scoring.metrics, *keys), "models": {**scoring.models, **models}}
+    config = run.config.model_copy(update={"scoring": scoring.model_copy(update=changed)})
+    return replace(run, config=config, lasting=run.lasting or run.config)
+
+
+def words_of_wer(config: Config, references: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns which words the word error rates of the settings count; empty if they have none."""
+    return words_counted(references, preset_of(config), choices_of(config), metrics_of(config))
+
+
 def score_hypotheses(
     config: Config,
     hypotheses: Sequence["Hypothesis"],
     references: Sequence[str],
     bootstrap: int | None = None,
+    weights: Mapping[str, Any] | None = None,
 ) -> dict[str, Score]:
     """Scores hypotheses against raw references; only scoring.final_dot and scoring.lowercase change the texts, both
-    alike. `bootstrap` is the number of resamples for 95 % intervals."""
+    alike. `bootstrap` is the number of resamples for 95 % intervals, `weights` the record of the scored weights."""
     texts = [hypothesis.texts[0] for hypothesis in hypotheses]
     keys = metrics_of(config)
     with progress_steps("scoring", len(keys), "metric") as step:
-        return score(texts, references, preset_of(config), choices_of(config), bootstrap, step, keys)
+        return score(texts, references, preset_of(config), choices_of(config, weights), bootstrap, step, keys)
 
 
 def score_parts(
-    config: Config, hypotheses: Sequence["Hypothesis"], references: Sequence[str], origins: Sequence[Origin]
+    config: Config,
+    hypotheses: Sequence["Hypothesis"],
+    references: Sequence[str],
+    origins: Sequence[Origin],
+    weights: Mapping[str, Any] | None = None,
 ) -> Parts:
     """Scores the clips of each language and of each corpus, if there are several, each with its own preset."""
     parts: Parts = {}
+    choices = choices_of(config, weights)
     for what in Origin._fields[::-1]:
         places: dict[str, list[int]] = {}
         for place, origin in enumerate(origins):
             places.setdefault(getattr(origin, what), []).append(place)
         if len(places) > 1:
             parts[f"by_{what}"] = {
-                name: _part(config, hypotheses, references, origins, found) for name, found in sorted(places.items())
+                name: _part(config, choices, hypotheses, references, origins, found)
+                for name, found in sorted(places.items())
             }
     return parts
 
 
 def _part(
     config: Config,
+    choices: TextChoices,
     hypotheses: Sequence["Hypothesis"],
     references: Sequence[str],
     origins: Sequence[Origin],
@@ -113,7 +162,8 @@ def _part(
 ) -> Part:
     texts, wanted = ([one[place] for place in places] for one in ([h.texts[0] for h in hypotheses], references))
     preset = preset_of(config, [origins[place] for place in places])
-    found = score(texts, wanted, preset, choices_of(config), metrics=metrics_of(config))
+    languages = tuple(sorted({origins[place].language for place in places} - {""})) or choices.languages
+    found = score(texts, wanted, preset, replace(choices, languages=languages), metrics=metrics_of(config))
     return Part(len(places), found)
 
 

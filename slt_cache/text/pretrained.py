@@ -150,7 +150,9 @@ def hub_message(name: str, error: Exception, setting: str = LLM) -> str:
     if (Path(name) / RECORD_FILE).is_file():
         return f"{name}: cannot be loaded ({reason}). {RESTORE}"
     is_llm, weights = setting == LLM, "model.safetensors (or pytorch_model.bin)"
-    others = "the tokenizer (tokenizer.json or *.model)" if is_llm else "preprocessor_config.json"
+    is_visual = setting.startswith("encoder.")
+    others = "preprocessor_config.json" if is_visual else "the tokenizer (tokenizer.json or *.model)"
+    then = "llm.name to that folder" if is_llm else f"{setting.replace(' ', '=')}FOLDER"
     files = f"config.json, {weights} and {others}"
     if Path(name).is_dir():
         return f"{setting}{name}: no model can be loaded from this folder ({reason}). It must hold {files}."
@@ -158,6 +160,5 @@ def hub_message(name: str, error: Exception, setting: str = LLM) -> str:
     return (
         f"{setting}{name}: neither a model folder nor available from the hub ({reason}){made_here}. With a network, "
         f"download {files}: hf download {name} --local-dir FOLDER. "
-        f"Then set {'llm.name to that folder' if is_llm else 'encoder.name=hf:FOLDER'}, and HF_HUB_OFFLINE=1 to stay "
-        "offline."
+        f"Then set {then}, and HF_HUB_OFFLINE=1 to stay offline."
     )

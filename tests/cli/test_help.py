@@ -14,8 +14,9 @@ import pytest
 import typer
 from slt_cache.cli.help import OUTPUT, RUN
 from slt_cache.cli.program import PANELS, program
-from slt_cache.cli.score import PRESETS
+from slt_cache.cli.score import PRESETS, PROTOCOLS
 
+from slt_cache.config import PROTOCOLS as SCORING_PROTOCOLS
 from slt_cache.config import shipped_configs
 from slt_cache.corpora.registry import CORPORA
 from slt_cache.metrics.presets import PRESETS as SCORING
@@ -104,6 +105,7 @@ def test_every_file_of_the_command_line_is_a_command_or_shared_by_several() -> N
 
 def test_what_is_completed_is_what_there_is() -> None:
     assert set(PRESETS) == set(SCORING)
+    assert (*SCORING_PROTOCOLS,) == PROTOCOLS
 
 
 def completed(line: str) -> list[str]:

@@ -1,7 +1,5 @@
 """BLEU, chrF and ROUGE-L, and the presets that say what is counted."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import sacrebleu
@@ -12,8 +10,7 @@ from slt_cache.metrics.normalization import FinalDot, TextChoices
 from slt_cache.metrics.presets import PRESETS
 from slt_cache.metrics.rouge import longest_common
 from slt_cache.metrics.scores import compare, score
-
-REAL = Path(__file__).parents[3] / "shared" / "real" / "scoring"
+from tests.helpers.real_sentences import real_pairs
 
 GERMAN = ["im süden regnet es größtenteils stark", "über österreich fällt heute schnee , später auch regen ."]
 CHINESE = ["今天下雪，随后阳光明媚。", "明天北部全天有大风，气温下降。"]
@@ -265,19 +262,6 @@ def test_the_paired_p_of_means_is_sacrebleus() -> None:
     assert paired_means(ours, theirs, 300)[2] == pytest.approx(expected, abs=1.01 / 301)
 
 
-def read_pairs(folder: Path, hypotheses: str) -> tuple[list[str], list[str]]:
-    if not folder.is_dir():
-        pytest.skip("the real outputs are not there")
-
-    def sentences(name: str) -> dict[str, str]:
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()
-        return {clip: text for clip, _, text in (line.partition("|") for line in lines)}
-
-    found, references = sentences(hypotheses), sentences("references.txt")
-    assert found.keys() == references.keys()
-    return [found[clip] for clip in references], list(references.values())
-
-
 @pytest.mark.parametrize(
     ("step", "bleu", "chrf", "rouge"),
     [
@@ -289,14 +273,14 @@ def read_pairs(folder: Path, hypotheses: str) -> tuple[list[str], list[str]]:
 def test_real_phoenix_outputs_score_what_their_log_says(
     step: int, bleu: tuple[float, ...], chrf: float, rouge: float
 ) -> None:
-    found = values(*read_pairs(REAL / "phoenix_dev", f"hypotheses.{step}.txt"), "phoenix14t")
+    found = values(*real_pairs(f"phoenix_dev/hypotheses.{step}.txt"), "phoenix14t")
     assert tuple(round(found[f"bleu{order}"], 2) for order in range(1, 5)) == bleu
     assert round(found["chrf"], 2) == chrf
     assert round(found["rouge_l_beta12"], 2) == rouge
 
 
 def test_real_csl_daily_outputs_score_what_is_known() -> None:
-    found = values(*read_pairs(REAL / "csl_daily_dev", "hypotheses.txt"), "csl-daily")
+    found = values(*real_pairs("csl_daily_dev/hypotheses.txt"), "csl-daily")
     assert round(found["bleu1"], 2) == 53.30
     assert round(found["bleu4"], 2) == 25.27
 

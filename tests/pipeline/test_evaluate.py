@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from slt_cache.checkpoints.translator import load_llm
-from slt_cache.config import load_config
+from slt_cache.config import ScoringConfig, load_config
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError
 from slt_cache.features.layout import Failure, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits
 from slt_cache.pipeline.evaluate import evaluate, load_translator
-from slt_cache.runs.run import Run
+from slt_cache.runs.evaluations import intervals_of, read_evaluations
+from slt_cache.runs.run import Run, open_run
+from slt_cache.runs.scoring import references_of, with_metrics, words_of_wer
 from tests.helpers.made_run import make_run
 
 TEXTS = {"a": "heute regnet es", "b": "morgen schneit es im norden"}
@@ -24,7 +26,11 @@ TEXTS = {"a": "heute regnet es", "b": "morgen schneit es im norden"}
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of random weights, with a cache of random features for two clips of test; a third could not be read."""
     folder = make_run(
-        tmp_path_factory.mktemp("runs") / "run", "mbart", "generation.max_new_tokens=4", "scoring.preset=plain"
+        tmp_path_factory.mktemp("runs") / "run",
+        "mbart",
+        "generation.max_new_tokens=4",
+        "scoring.preset=plain",
+        "llm.language=de_DE",
     )
     run = Run(folder, load_config(str(folder / "config.yaml")))
     write_manifest(
@@ -54,6 +60,42 @@ def test_hypotheses_and_scores_of_the_cached_clips_are_saved_in_the_order_of_the
     saved = json.loads((run.evaluation / "test.json").read_text())
     assert saved["scores"]["bleu4"] == pytest.approx(done.scores["bleu4"].value)
     assert "1 clips of test are missing and left out" in capsys.readouterr().err
+
+
+def test_a_protocol_is_stated_in_every_signature_and_its_scores_have_files_of_their_own(run: Run) -> None:
+    before = evaluate(run, None).table.read_text(encoding="utf-8")
+    asked = open_run(run.folder, overrides=["scoring.protocol=sltbaselines"])
+    done = evaluate(asked, None)
+    assert done.table == run.evaluation / "test.protocol-sltbaselines.tsv"
+    assert (run.evaluation / "test.tsv").read_text(encoding="utf-8") == before
+    end = "|protocol:sltbaselines|references:decoded|beams:4|length-penalty:1|dev:bleu4|seeds:0,42,100"
+    assert all(one.signature.endswith(end) for one in done.scores.values())
+    saved = json.loads(done.table.with_suffix(".json").read_text())
+    assert saved["made_from"]["choices"]["protocol"] == end.removeprefix("|protocol:")
+    assert saved["made_from"]["generation"]["num_beams"] == 4
+
+
+def test_decoded_references_lack_what_the_tokenizer_does_not_know(run: Run) -> None:
+    tokenizer = load_llm(run.llm / "best").tokenizer
+    texts = ["heute regnet es", "heute \N{SUN WITH FACE} es"]
+    decoded = run.config.model_copy(update={"scoring": ScoringConfig(references="decoded")})
+    assert references_of(run.config, texts, tokenizer) == texts
+    known, unknown = references_of(decoded, texts, tokenizer)
+    assert known == texts[0] and "\N{SUN WITH FACE}" not in unknown and unknown.startswith("heute")
+
+
+def test_metrics_of_the_command_line_are_computed_and_saved_without_other_files(run: Run) -> None:
+    before = evaluate(run, None).scores
+    asked = with_metrics(open_run(run.folder), ["chrf++"], content_words=True)
+    done = evaluate(asked, None)
+    assert done.table == run.evaluation / "test.tsv"
+    assert [*done.scores] == [*before, "chrf++", "wer_content", "wer_numbers", "wer_names"]
+    assert {key: done.scores[key] for key in before} == before
+    assert "|lang:de" in done.scores["wer_content"].signature
+    assert words_of_wer(asked.config, done.references)["wer_content"]["words"] == 5
+    [evaluation] = [one for one in read_evaluations(open_run(run.folder)) if one.split == "test"]
+    assert evaluation.scores["wer_content"] == pytest.approx(done.scores["wer_content"].value, abs=0.006)
+    assert intervals_of(evaluation).keys() == done.scores.keys() - {"rouge_l_beta12"}
 
 
 def test_the_loaded_translator_is_that_of_the_record(run: Run) -> None:

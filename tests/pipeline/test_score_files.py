@@ -66,6 +66,32 @@ def test_an_unknown_metric_lists_what_there_is(folder: Path) -> None:
     assert ran.code == 2 and "--metric meteor: no such metric. Use bleu1, bleu2" in ran.err
 
 
+def test_a_protocol_has_its_rules_for_texts_and_says_that_it_knows_no_more(folder: Path) -> None:
+    def found(*options: str) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(slt_cache("score", "hyp.txt", "ref.txt", *options, "--json").out)
+        return values
+
+    by_name, by_hand = (
+        found("--preset", "phoenix14t", *more) for more in (("--protocol", "sltbaselines"), ("--final-dot", "add"))
+    )
+    assert by_name["scores"] == by_hand["scores"]
+    for key, signature in by_name["signatures"].items():
+        assert signature == f"{by_hand['signatures'][key]}|protocol:sltbaselines(texts alone)"
+    assert found("--protocol", "wmt-slt")["scores"] == found()["scores"]
+
+
+def test_content_words_are_scored_apart_and_their_rules_printed(folder: Path) -> None:
+    ask = ("score", "hyp.txt", "ref.txt", "--content-words", "--language", "de")
+    found = json.loads(slt_cache(*ask, "--json").out)
+    assert list(found["scores"])[-3:] == ["wer_content", "wer_numbers", "wer_names"]
+    assert found["scores"]["wer_content"] == pytest.approx(100 * 3 / 8, abs=0.01)
+    assert found["content_words"]["wer_content"]["words"] == 40
+    printed = slt_cache(*ask).out
+    assert "  WER content words    37.50   errors-per-word|" in printed
+    assert "  wer_content: 40 words of the references (language de): words with a letter or digit" in printed
+    assert "  wer_numbers: 0 words of the references (language de): words with a digit" in printed
+
+
 def test_what_is_printed_names_the_interval_and_the_seed(folder: Path) -> None:
     ran = slt_cache("score", "hyp.txt", "ref.txt", "--bootstrap", "100", "--against", "other.txt", "--final-dot", "add")
     assert ran.code == 0, ran.err
@@ -220,6 +246,10 @@ def test_ids_in_one_file_only_are_counted_and_named(folder: Path, hypotheses: st
         (("--bootstrap", "many"), "--bootstrap"),
         (("--against", "nowhere.txt"), "nowhere.txt"),
         (("--against", "."), "cannot be read"),
+        (("--protocol", "sltbaseline"), "Use paper, sltbaselines"),
+        (("--protocol", "paper", "--final-dot", "add"), "--final-dot contradicts --protocol paper, which has keep"),
+        (("--protocol", "wmt-slt", "--preset", "how2sign"), "--preset contradicts --protocol wmt-slt"),
+        (("--metric", "ter=model"), "this metric needs no model"),
     ],
 )
 def test_a_choice_that_is_none_ends_with_2(folder: Path, option: tuple[str, str], telling: str) -> None:

@@ -40,6 +40,11 @@ def test_an_unknown_name_lists_those_of_its_registry(setting: str) -> None:
     assert str(refused.value) == f"{setting} nosuch: unknown. Choose one of {', '.join(REGISTRIES[setting])}."
 
 
+def test_a_model_of_a_metric_that_needs_none_lists_those_that_do() -> None:
+    with pytest.raises(InputError, match=r"scoring\.models\.ter: unknown. Metrics that need a model are bertscore, "):
+        require_known_names(load_config("avatar", ["scoring.models.ter=x"]))
+
+
 def test_the_names_of_every_shipped_config_are_known() -> None:
     for name in shipped_configs():
         require_known_names(load_config(name))
