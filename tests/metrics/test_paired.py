@@ -12,7 +12,7 @@ from slt_cache.metrics.base import Rules, Statistics
 from slt_cache.metrics.normalization import RAW
 from slt_cache.metrics.paired import Chance, Difference, effect_over_seeds, effect_over_sentences, paired_difference
 from slt_cache.metrics.presets import PRESETS
-from slt_cache.metrics.registry import METRICS
+from slt_cache.metrics.registry import METRICS, of_text
 from tests.helpers.scored_runs import REFERENCES, spoilt
 
 RULES = Rules(PRESETS["plain"], RAW)
@@ -105,7 +105,7 @@ def test_equally_good_systems_differ_in_one_of_20_splits() -> None:
     assert share_of_splits(400, 200) == pytest.approx(0.05, abs=0.025)
 
 
-@pytest.mark.parametrize("key", METRICS)
+@pytest.mark.parametrize("key", of_text(METRICS))
 def test_statistics_of_any_sentences_give_the_score_of_these_sentences(key: str) -> None:
     for preset in PRESETS.values():
         rules, hypotheses = Rules(preset, RAW), spoilt(0.3, 0)
