@@ -13,10 +13,13 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.same_videos import overlaps
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.file import CacheFile
-from slt_cache.runs.eval_files import BEFORE, EARLIER, WEIGHTS, WITHOUT
+from slt_cache.runs.eval_files import BEFORE, EARLIER, WEIGHTS, WITHOUT, file_stem
 from slt_cache.runs.evaluations import saved_evaluations
 from slt_cache.runs.run import Run
 from slt_cache.runs.variants import VISUAL
+
+TRIALS = "trials"
+"""Folder of a sweep with a run folder for each trial, such as 7, and 7-seed2 (sweep/request.py)."""
 
 
 def choices_on_test(run: Run, models: Sequence[str]) -> dict[str, list[str]]:
@@ -31,6 +34,7 @@ def choices_on_test(run: Run, models: Sequence[str]) -> dict[str, list[str]]:
             *([selection] if shared and model in kept else []),
             *_settings([one for one in saved if one.get("model") == model]),
             *_trainings([one for one in saved if (one.get("model"), one.get("split")) == (model, "test")]),
+            *_trials(run, model),
         ]
         for model in models
     }
@@ -92,3 +96,18 @@ def _trainings(saved: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if before:
         times = "once" if before == 1 else f"{before} times"
         yield f"test was scored {times} before the present weights were trained, so they may have been chosen on test"
+
+
+def _trials(run: Run, model: str) -> Iterator[str]:
+    """Yields the other trials of the sweep that the run is one of, if these were scored on test too."""
+    folder = run.folder.resolve()
+    if folder.parent.name == TRIALS:
+        scored = {path.parents[1].name for path in folder.parent.glob(f"*/eval/{file_stem(model, 'test')}.json")}
+        others = sorted({_trial(name) for name in scored} - {_trial(folder.name)})
+        if others:
+            named = ", ".join(others)
+            yield f"test was scored for other trials of its sweep ({named}), so it may have been chosen by it"
+
+
+def _trial(name: str) -> str:
+    return name.partition("-")[0]

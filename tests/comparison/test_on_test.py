@@ -61,3 +61,13 @@ def test_a_training_after_test_was_scored_is_called_so(tmp_path: Path) -> None:
     write_evaluation(run, spoilt(0.1, 0), scored_before=before)
     [why] = found(run)
     assert why.startswith("test was scored 2 times before the present weights were trained")
+
+
+def test_a_trial_of_a_sweep_of_which_others_were_scored_on_test_is_called_so(tmp_path: Path) -> None:
+    runs = [make_scored_run(tmp_path / "trials" / name) for name in ("7", "7-seed2", "12")]
+    for run in runs[:2]:
+        write_evaluation(run, spoilt(0.1, 0))
+    assert found(runs[0]) == []
+    write_evaluation(runs[2], spoilt(0.2, 0))
+    for run in runs[:2]:
+        assert found(run) == ["test was scored for other trials of its sweep (12), so it may have been chosen by it"]
