@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, is_initialized
 from torch import nn
 
 from slt_cache.config import CROSS_ENTROPY
@@ -45,9 +46,7 @@ class TrainStep:
         self.task = task
         self.options = options
         self._mixed = options.precision != "fp32"
-        self._accelerator = Accelerator(
-            cpu=options.device.type == "cpu", mixed_precision=options.precision if self._mixed else "no"
-        )
+        self._accelerator = _accelerator_of(options.device, options.precision if self._mixed else "no")
         self.model, self.optimizer = self._accelerator.prepare(task.model, task.optimizer())
         self.scaler: Any = self._accelerator.scaler
         """Loss scaler of fp16; None for other precisions."""
@@ -116,3 +115,14 @@ class TrainStep:
                     "Lower the learning rate, set clip_norm, or look at these clips."
                 )
         return None
+
+
+def _accelerator_of(device: torch.device, precision: str) -> Accelerator:
+    """Returns an accelerator for this device and precision. accelerate would keep those of the first training of the
+    process."""
+    if is_initialized():
+        known = AcceleratorState()
+        other_gpu = device.index is not None and device.index != known.device.index
+        if known.mixed_precision != precision or known.device.type != device.type or other_gpu:
+            AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)

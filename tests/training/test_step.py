@@ -1,9 +1,11 @@
 """One update of the weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import nn
 from torch.optim import Optimizer
 
@@ -47,3 +49,19 @@ def test_learning_rates_are_set_as_a_factor_of_each_groups_peak(tmp_path: Path) 
     assert [group["lr"] for group in step.optimizer.param_groups] == pytest.approx([0.05, 0.005])
     step.set_lr(1.0)
     assert step.lr == pytest.approx(0.1)
+
+
+def test_each_training_of_a_process_has_its_own_precision_and_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def autocast_of(precision: str) -> torch.dtype | None:
+        step = TrainStep(ToyTask(), replace(options_of(tmp_path), precision=precision))
+        with step.autocast():
+            return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+
+    assert [autocast_of(one) for one in ("fp32", "bf16", "fp32")] == [None, torch.bfloat16, None]
+    step = TrainStep(ToyTask(), options_of(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(AcceleratorState(), "device", torch.device("cuda", 0))  # of a training before this one
+        step = TrainStep(ToyTask(), options_of(tmp_path))
+    assert step._accelerator.device.type == "cpu"
