@@ -35,9 +35,9 @@ class ComputeConfig(Section):
     diagnostics: bool = True
     """Log, every ten optimizer steps, the gradient norm (before clipping) and the parameter norm of the last layer of
     each module, as in figure 2 of the paper."""
-    tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    tracker: Literal["none", "tensorboard", "wandb", "mlflow"] = "none"
     """Experiment tracker that receives the metrics, which metrics.jsonl always records. It is not installed by default:
-    pip install tensorboard, or wandb."""
+    pip install tensorboard, wandb or mlflow."""
     sync_batchnorm: bool = True
     """Synchronize batch norm across processes (torchrun), so that statistics are those of the whole batch, as with one
     process; false: each process uses its own shard's."""

@@ -3,7 +3,7 @@ per epoch on the terminal."""
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,16 +13,17 @@ from tqdm import tqdm
 from slt_cache.checkpoints.record import LOG_FILE
 from slt_cache.distributed.processes import is_main_process
 from slt_cache.errors import InputError
-from slt_cache.files import write_text
+from slt_cache.files import write_json, write_text
 from slt_cache.metrics.base import Metric
 from slt_cache.metrics.video_gap import gap_text
-from slt_cache.reading import first_line
+from slt_cache.reading import first_line, read_json
 from slt_cache.training.progress_bar import duration, loss_text
 from slt_cache.training.state import TrainerState
 from slt_cache.training.trackers import Tracker
 from slt_cache.write_errors import write_errors
 
 METRICS_FILE = LOG_FILE
+TRACKED_FILE = "tracked.json"
 NOTHING: Mapping[str, float] = {}
 
 
@@ -36,9 +37,14 @@ class MetricsLog:
         self.metric = metric
         self.tracker = tracker
         self.terminal: TextIO = sys.stderr
+        self._tracked = (0, False)
+        """Place of the last line that the tracker has, although its step may be done again."""
         if not is_main_process():
             return
-        kept = [line for line in read_metrics(path) if _done(line, progress)]
+        lines = read_metrics(path)
+        kept = [line for line in lines if _done(line, progress)]
+        if tracker is not None and tracker.keeps:
+            self._tracked = _last_tracked(path.with_name(TRACKED_FILE), lines)
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def step(
@@ -70,7 +76,7 @@ class MetricsLog:
         values = {"loss": loss, **_of_terms(terms), "seconds": seconds}
         self._append({"kind": "epoch", **place, **values, "dev": scores, **measured})
         tracked = {"epoch/number": epoch, **_below("epoch", values), **_below("dev", {**scores, **measured})}
-        self._track(tracked, progress.step)
+        self._track(tracked, progress.step, is_epoch=True)
         reached = f", dev {self.metric.label} {scores[self.metric.key]:.{self.metric.decimals}f}" if scores else ""
         reached += gap_text(measured)
         rest = f", {duration(left)} left" if left else ""
@@ -93,13 +99,25 @@ class MetricsLog:
         with write_errors(self.path, "what was saved before is kept"), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _track(self, values: Mapping[str, float], step: int) -> None:
-        if self.tracker is not None:
+    def _track(self, values: Mapping[str, float], step: int, is_epoch: bool = False) -> None:
+        if self.tracker is not None and (step, is_epoch) > self._tracked:
             with self._tracking():
                 self.tracker.log(values, step)
 
     def _tracking(self) -> AbstractContextManager[None]:
         return write_errors(self.path.with_name("the files of the tracker"), "what was saved before is kept")
+
+
+def _last_tracked(path: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, bool]:
+    """Returns the place of the last line that an earlier run sent to the tracker, and keeps it in a file, since a run
+    that is killed sooner than the one before it has fewer lines. The line of an epoch follows that of its last step."""
+    places = [(line["step"], line["kind"] == "epoch") for line in lines[-1:]]
+    if path.is_file():
+        step, is_epoch = read_json(path)
+        places.append((step, is_epoch))
+    last = max(places, default=(0, False))
+    write_json(path, last)
+    return last
 
 
 def _of_terms(terms: Mapping[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Experiment trackers, TensorBoard and Weights & Biases, which receive the values of metrics.jsonl."""
+"""Experiment trackers, TensorBoard, Weights & Biases and MLflow, which receive the values of metrics.jsonl."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -7,15 +7,23 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from slt_cache.errors import InputError
+from slt_cache.reading import first_line
 from slt_cache.training.task import TrainerOptions
 from slt_cache.write_errors import write_errors
 
-WANDB_ID_FILE = "wandb-id.txt"
-"""File in last/ with the id of the tracked run: a resumed training continues the same run; a restarted one opens a new
+WANDB_ID_FILE, MLFLOW_ID_FILE = "wandb-id.txt", "mlflow-id.txt"
+"""Files in last/ with the id of the tracked run: a resumed training continues the same run; a restarted one opens a new
 run."""
+EXPERIMENT = "slt-cache"
+"""MLflow's experiment, unless the environment names another one."""
 
 
 class Tracker(Protocol):
+    @property
+    def keeps(self) -> bool:
+        """Whether it still has what a killed run sent for steps that are done again: sent twice, they would be there
+        twice."""
+
     def log(self, values: Mapping[str, float], step: int) -> None: ...
 
     def close(self) -> None: ...
@@ -38,11 +46,15 @@ def open_tracker(name: str, options: TrainerOptions, title: str, step: int) -> T
             return _TensorBoard(options.last, step)
         if name == "wandb":
             return _WeightsAndBiases(options, title)
+        if name == "mlflow":
+            return _Mlflow(options, title)
     return None
 
 
 class _TensorBoard:
     """Tracker for TensorBoard; view it with `tensorboard --logdir runs/NAME`."""
+
+    keeps = False
 
     def __init__(self, folder: Path, step: int):
         from torch.utils.tensorboard import SummaryWriter
@@ -64,14 +76,51 @@ class _WeightsAndBiases:
     def __init__(self, options: TrainerOptions, title: str):
         import wandb
 
-        kept = options.last / WANDB_ID_FILE
-        run_id = kept.read_text(encoding="utf-8") if kept.is_file() else uuid4().hex
+        known = _known_id(options.last / WANDB_ID_FILE)
+        self.keeps = known is not None
+        run_id = known or uuid4().hex
         self.run: Any = wandb.init(id=run_id, name=title, dir=str(options.folder), resume="allow")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(run_id, encoding="utf-8")
+        _keep_id(options.last / WANDB_ID_FILE, run_id)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self.run.log({**values}, step=step)
 
     def close(self) -> None:
         self.run.finish()
+
+
+class _Mlflow:
+    """Tracker for MLflow, by accelerate; the environment sets where it stores, and the experiment (MLFLOW_TRACKING_URI,
+    MLFLOW_EXPERIMENT_NAME)."""
+
+    def __init__(self, options: TrainerOptions, title: str):
+        from accelerate.tracking import MLflowTracker
+        from mlflow.exceptions import MlflowException
+
+        kept = options.last / MLFLOW_ID_FILE
+        known = _known_id(kept)
+        self.keeps = known is not None
+        self.tracker: Any = MLflowTracker(EXPERIMENT, logging_dir=None, run_id=known, run_name=title)
+        try:
+            self.tracker.start()
+        except MlflowException as error:
+            raise InputError(
+                f"compute.tracker mlflow: {first_line(error)}. Set MLFLOW_TRACKING_URI as when the training began, or "
+                f"delete {kept} to track the rest of it as another run."
+            ) from error
+        _keep_id(kept, self.tracker.tracker.info.run_id)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.tracker.log({**values}, step=step)
+
+    def close(self) -> None:
+        self.tracker.finish()
+
+
+def _known_id(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _keep_id(path: Path, run_id: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(run_id, encoding="utf-8")
