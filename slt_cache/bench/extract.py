@@ -48,7 +48,7 @@ SOURCE_SIZE = 256
 """Width and height of a generated video in pixels."""
 
 
-def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, Any]:
+def bench_extract(config: Config, videos: Path | None, clips: int, rounds: int = ROUNDS) -> dict[str, Any]:
     """Times decoding, forward passes and extraction over the videos of a folder, or over generated H.264 files."""
     if videos is not None and not videos.is_dir():
         raise InputError(f"--videos {videos}: no such folder. Name one that contains videos.")
@@ -57,7 +57,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
         paths = find_videos([videos])[:clips] if videos is not None else _write_videos(folder / "videos", clips)
         run = untrained_run(folder / "run", config, paths)
         listed = [_clip(path) for path in paths]
-        log(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {ROUNDS} rounds")
+        log(f"timing {len(paths)} videos on {device}: decode, forward, extraction, {rounds} rounds")
         bare = _bare(run.config)
         counts = [_count((clip, bare.video)) for clip in listed]
         forward, batch = _best_forward(
@@ -66,7 +66,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int) -> dict[str, 
         cache = folder / "feats.h5"
         with _decoders(config.compute.workers) as pool:
             decode = lambda: sum(pool.imap_unordered(_count, [(clip, bare.video) for clip in listed]))  # noqa: E731
-            seconds = median_seconds([decode, forward, lambda: extract(run, ["train"], cache, restart=True)], ROUNDS)
+            seconds = median_seconds([decode, forward, lambda: extract(run, ["train"], cache, restart=True)], rounds)
         features = FeatureCache(cache, "train")
     frames = sum(counts)
     decode_seconds, forward_seconds, extract_seconds = seconds

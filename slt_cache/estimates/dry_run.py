@@ -155,7 +155,7 @@ def dry_run(run: Run, command: str, cache: Caches | None = None) -> DryRun:
         seconds += seconds_of("pretrain", LLM.name, run.config, workload, rates)
     items = workload.sentences if pretrains else workload.splits["train"].clips
     batches = math.ceil(items / loop.batch_size)
-    parameters, trained, memory = _memory(run, variant, workload, rates)
+    parameters, trained, memory = memory_of(run, variant, workload, rates)
     return DryRun(
         name=variant.stage,
         folder=folder,
@@ -258,9 +258,9 @@ def _as_named(config: Config) -> Config:
     return config.model_copy(update={"llm": llm.model_copy(update={"name": name})})
 
 
-def _memory(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) -> tuple[int, int, int]:
-    """Returns the number of parameters, all and trained, and the bytes at the peak of a step over clips of average
-    length."""
+def memory_of(run: Run, variant: Variant, workload: Workload, rates: DeviceRates) -> tuple[int, int, int]:
+    """Returns the number of parameters of a training, all and trained, and the bytes at the peak of a step over clips
+    of average length."""
     config = run.config
     loop = _loop(config, variant)
     name, lora, terms = translator_of(config, variant, variant is PRETRAINING)

@@ -182,6 +182,7 @@ INTERRUPTED = [
     ("report", STARTS_OVER),
     ("app", "interrupted."),
     ("verify a", STARTS_OVER),
+    ("doctor", STARTS_OVER),
     ("config show", STARTS_OVER),
     ("cache info", STARTS_OVER),
     ("cache show a", STARTS_OVER),

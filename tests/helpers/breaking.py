@@ -31,7 +31,7 @@ from tests.helpers.small_disks import fill, free
 
 VOLATILE = re.compile(
     r"(^|/)(report\.html|filler|probed?\.json|lock|said|bench-cache\.json|reproduce\.json|state\.pt"
-    r"|sweep\.html|study\.journal|pixels\.json)$"
+    r"|sweep\.html|doctor\.(html|json)|study\.journal|pixels\.json)$"
 )
 """Files with a time of day, a measurement, or the state of a disk or of a training."""
 WITH_STAGE_1 = {"demo", "tables"}
@@ -86,6 +86,7 @@ COMMANDS = {
     "demo": Command(f"demo --run RUN/demo --config {TINY}", ("demo",)),
     "reproduce": Command(f"reproduce table8 --run RUN/tables --config {TINY}", ("tables",)),
     "sweep": Command("sweep RUN/own/space.yaml --run RUN --trials 2", ("sweeps",)),
+    "doctor": Command("doctor --device cpu --check device --out RUN/doctor", ("doctor",)),
     "cache show": Command("cache show train-00000 --features RUN/feats.h5 --plot RUN/clip.png", ("clip.png",)),
 }
 
