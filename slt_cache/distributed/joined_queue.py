@@ -80,7 +80,8 @@ class JoinedQueue(WorkQueue):
             generation = latest.get(number, 0)
             if self._is_free(name, number, generation) and self._create(name, number, generation + 1):
                 self._held[name, number] = generation + 1
-                yield number
+                if self.holds(name, number):  # its owner may have finished it meanwhile
+                    yield number
 
     def holds(self, name: str, number: int) -> bool:
         generation = self._held[name, number]
@@ -120,7 +121,7 @@ class JoinedQueue(WorkQueue):
         """Returns the result of `work`, which one process does while the others wait, and the next one if it is gone.
         `work` takes a function that raises SltCacheError if the work has passed to another process."""
         waits = False
-        while not (self._did(work) or self.is_published("result")):
+        while not (self.is_published("result") or self._did(work)):
             if not waits:
                 log_waiting()
             waits = True
@@ -132,6 +133,7 @@ class JoinedQueue(WorkQueue):
         for number in self.claim_next(ONCE, 1):
             try:
                 self.publish("result", work(partial(self._require_held, number)))
+                self.finish(ONCE, number)
             except Exception:
                 if self.holds(ONCE, number):
                     raise
@@ -217,20 +219,17 @@ def _lock_of(folder: Path) -> Path:
 
 def _begins(lock: GroupLock, leases: Leases, what: str, asked: Mapping[str, Any], log: Callable[[str], None]) -> bool:
     """Acquires the lock; returns whether this process begins, since there is no other. Waits while another one plans,
-    and until those who have just finished have left."""
+    and until those who have just finished have left, but not for longer than a lease."""
     folder, begun, waits = leases.folder.parent, time.monotonic(), False
     while not lock.acquire(alone=True):
         if lock.acquire(alone=False):
-            if _is_at_work(folder):
+            is_finished, waited = (folder / "result.json").is_file(), time.monotonic() - begun
+            if (folder / "plan.json").is_file() and (not is_finished or waited > leases.seconds):
                 with _released(lock):
                     _require_same(json.loads((folder / "asked.json").read_text(encoding="utf-8")), asked, what)
+                if is_finished:
+                    log(f"{what}: {', '.join(leases.names()) or 'a process'} has not ended; its result is taken")
                 return False
-            if (folder / "result.json").is_file() and time.monotonic() - begun > leases.seconds:
-                lock.release()
-                raise InputError(
-                    f"{what} has been written, but {', '.join(leases.names()) or 'a process'} neither works nor ends. "
-                    "End it, then run the same command again."
-                )
             lock.release()
         if not waits and time.monotonic() - begun > 10 * TURN:
             waits = True
@@ -240,10 +239,6 @@ def _begins(lock: GroupLock, leases: Leases, what: str, asked: Mapping[str, Any]
     with _released(lock), write_errors(folder):
         leases.folder.mkdir(parents=True)
     return True
-
-
-def _is_at_work(folder: Path) -> bool:
-    return (folder / "plan.json").is_file() and not (folder / "result.json").is_file()
 
 
 @contextmanager
