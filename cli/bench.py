@@ -25,7 +25,7 @@ def cache(options: Options) -> None:
     from slt_cache.bench.cache import bench_cache
 
     opened = options.open_run()
-    _print(options, bench_cache(opened, _features(options, opened)), opened.config.compute.workers)
+    _print(options, bench_cache(opened, _features(options, opened)), opened.config.compute.readers)
 
 
 @takes("contention", "config", "settings", "device", "json")
@@ -45,7 +45,7 @@ def contention(
     from slt_cache.bench.contention import bench_contention
 
     opened = replace(options, config=options.config or "avatar").open_run()
-    _print(options, bench_contention(opened.config, neighbours), opened.config.compute.workers)
+    _print(options, bench_contention(opened.config, neighbours), opened.config.compute.readers)
 
 
 @takes("extract", "config", "settings", "device", "json", spins=NONE)
@@ -73,7 +73,7 @@ def extract(
 
     own = [] if encoder is None else [f"encoder.name={encoder}"]
     opened = replace(options, config=options.config or "paper").open_run(own=own)
-    _print(options, bench_extract(opened.config, videos, clips), opened.config.compute.workers)
+    _print(options, bench_extract(opened.config, videos, clips), opened.config.compute.readers)
 
 
 @takes("llm", "features", *RUN_OPTIONS, "device", "json")
@@ -107,7 +107,7 @@ def llm(
 
     cache = None if options.features is None else opened.find_features(options.features)
     measured = bench_llm(opened, cache, shape, batches)
-    _print(options, measured, opened.config.compute.workers)
+    _print(options, measured, opened.config.compute.readers)
 
 
 @takes("visual", *RUN_OPTIONS, "device", "json")
@@ -128,7 +128,7 @@ def visual(
     from slt_cache.bench.visual import bench_visual
 
     opened = options.open_run(draws=True)
-    _print(options, bench_visual(opened, batches), opened.config.compute.workers)
+    _print(options, bench_visual(opened, batches), opened.config.compute.readers)
 
 
 def _features(options: Options, opened: "Run") -> Path:

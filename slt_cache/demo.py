@@ -170,7 +170,7 @@ def _test_scores(run: Run, cache: Path, model: str, references: list[str]) -> di
 
 
 def _load(run: Run) -> dict[str, str]:
-    return under_load(run.config.compute.workers)
+    return under_load(run.config.compute.readers)
 
 
 def _timing(run: Run, cache: Path) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Choice of the device that a setting names, its peak memory, and a look at whether other programs keep the machine
-busy."""
+"""Choice of the device that a setting names, copies to and from it beside other work, its peak memory, and a look at
+whether other programs keep the machine busy."""
 
 import os
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,50 @@ def pick_device(name: str, precision: str = "fp32", setting: str = "compute.prec
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # accelerate trains on the current one
     return device
+
+
+def moved(tensor: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
+    """Returns the tensor on a device. This process does not wait for a GPU, which copies pinned memory while it
+    computes; such memory must not change, but may be freed."""
+    if device.type != "cuda" or tensor.device.type != "cpu" or not tensor.is_pinned():
+        return tensor.to(device, non_blocking=device.type == "cuda")
+    import torch
+
+    copies, computation = _stream_of_copies(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copies):
+        copy = tensor.to(device, non_blocking=True)
+    computation.wait_stream(copies)
+    copy.record_stream(computation)  # else its memory might be used again too early
+    return copy
+
+
+@cache
+def _stream_of_copies(device: "torch.device") -> "torch.cuda.Stream":
+    import torch
+
+    return torch.cuda.Stream(device)
+
+
+class Readback:
+    """Copy of a tensor for this process, which a GPU makes as soon as the tensor is computed, whatever it is given to
+    do after that."""
+
+    def __init__(self, tensor: "torch.Tensor"):
+        """Queues the copy."""
+        import torch
+
+        on_gpu = tensor.device.type == "cuda"
+        self._copy = tensor.to("cpu", non_blocking=on_gpu)
+        self._made = torch.cuda.Event() if on_gpu else None
+        if self._made is not None:
+            self._made.record()
+
+    def values(self) -> list[float]:
+        """Waits for the copy and returns the numbers of a tensor [n]."""
+        if self._made is not None:
+            self._made.synchronize()
+        values: list[float] = self._copy.tolist()
+        return values
 
 
 def reset_peak_memory(device: "torch.device") -> None:

@@ -17,8 +17,10 @@ from slt_cache.batches.worker_errors import require_shared_memory
 from slt_cache.children import belong_to, starting
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
+from slt_cache.device import moved
 from slt_cache.progress import progress_steps
 from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.video.decode import require_decoder
 from slt_cache.video.frame_cache import FrameCache
 from slt_cache.video.frames import open_frames, read_kept_frames
 from slt_cache.video.stream import UnreadableVideo, only_unreadable
@@ -51,6 +53,8 @@ class AugmentedClips(Dataset[Any]):
         frame_cache: FrameCache | None = None,
         frame_dropout: float = 0.0,
     ):
+        """Raises InputError if the decoder cannot be used."""
+        require_decoder(video.decoder)
         self.frame_dropout = frame_dropout
         self.frame_cache = frame_cache
         self.clips = clips
@@ -72,7 +76,8 @@ class AugmentedClips(Dataset[Any]):
                 if self.frame_cache is not None:
                     images = self.frame_cache.read(clip, offset)
                 else:
-                    images = square(read_kept_frames(clip, video.keep_every, offset, video.fps).frames, video)
+                    kept = read_kept_frames(clip, video.keep_every, offset, video.fps, video.decoder)
+                    images = square(kept.frames, video)
         except UnreadableVideo as error:
             return error
         if self.frame_dropout:
@@ -91,7 +96,7 @@ class ClipBatch:
     frames: torch.Tensor
     """Frames, uint8 [sum T', 3, S, S]."""
     lengths: torch.Tensor
-    """Number of kept frames of each clip, int64 [B]."""
+    """Number of kept frames of each clip, int64 [B], on the CPU."""
     targets: Targets
 
     @property
@@ -100,12 +105,12 @@ class ClipBatch:
         return len(self.frames)
 
     def to(self, device: torch.device) -> "ClipBatch":
-        frames = self.frames.to(device, non_blocking=device.type == "cuda")
-        return ClipBatch(self.ids, frames, self.lengths.to(device), self.targets.to(device))
+        """Copies what the network computes with. The lengths stay on the CPU, since shapes depend on them."""
+        return replace(self, frames=moved(self.frames, device), targets=self.targets.to(device))
 
     def pin_memory(self) -> "ClipBatch":
-        """Pins the frames, so that the loader's copies to a GPU are asynchronous; the other tensors are tiny."""
-        return replace(self, frames=self.frames.pin_memory())
+        """Pins what is copied to a GPU, so that this process does not wait for the copies."""
+        return replace(self, frames=self.frames.pin_memory(), targets=self.targets.pin_memory())
 
 
 def frame_counts(clips: Sequence[Clip], video: VideoConfig) -> list[int]:

@@ -11,6 +11,7 @@ import torch
 from slt_cache.batches.mixture import mixture_of
 from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import Targets, make_targets
+from slt_cache.device import moved
 from slt_cache.errors import InputError
 from slt_cache.text.scripts import is_wide
 from slt_cache.text.tokenizer import Tokenizer
@@ -39,7 +40,7 @@ class NoisyBatch:
         return self.targets.tokens
 
     def to(self, device: torch.device) -> "NoisyBatch":
-        return NoisyBatch(self.ids, self.input_ids.to(device), self.mask.to(device), self.targets.to(device))
+        return NoisyBatch(self.ids, moved(self.input_ids, device), moved(self.mask, device), self.targets.to(device))
 
 
 def infill(

@@ -1,7 +1,7 @@
 """Batches of clips from the feature cache. Reads no video."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from slt_cache.batches.mixture import Mixture
 from slt_cache.batches.sampler import WHOLE, EpochOrder, Shard
 from slt_cache.batches.targets import SentenceTargets, Targets
+from slt_cache.device import moved
 from slt_cache.encoders.packing import ClipArrays, lengths_of, padded_arrays
 from slt_cache.errors import InputError
 from slt_cache.features.streams import CachedSplit, ClipSplit
@@ -27,7 +28,7 @@ class FeatureBatch:
     """Features, float32 [B, N, C], with zeros after the end of each clip; of several streams as in models/adapter.py.
     """
     lengths: torch.Tensor
-    """Number of steps of each clip, int64 [B]; of each of its streams, [B, S], if there are several."""
+    """Number of steps of each clip, int64 [B], on the CPU; of each of its streams, [B, S], if there are several."""
     targets: Targets
     languages: tuple[str, ...] = ()
     """Language of each clip's sentence, as its manifest names it."""
@@ -38,8 +39,12 @@ class FeatureBatch:
         return int(self.lengths.sum())
 
     def to(self, device: torch.device) -> "FeatureBatch":
-        on = (self.features.to(device), self.lengths.to(device), self.targets.to(device))
-        return FeatureBatch(self.ids, *on, self.languages)
+        """Copies what the network computes with. The lengths stay on the CPU, since shapes depend on them."""
+        return replace(self, features=moved(self.features, device), targets=self.targets.to(device))
+
+    def pin_memory(self) -> "FeatureBatch":
+        """Pins what is copied to a GPU, so that this process does not wait for the copies."""
+        return replace(self, features=self.features.pin_memory(), targets=self.targets.pin_memory())
 
 
 Item = tuple[str, ClipArrays, str]
@@ -98,15 +103,18 @@ def feature_loader(
     by_length: bool = False,
     shard: Shard = WHOLE,
     mixture: Mixture | None = None,
+    pinned: bool = False,
 ) -> DataLoader[Any]:
     """Makes a loader of batches straight from the memory-mapped cache, read in this process. Shuffled batches, for
     training, include the augmented views. `by_length` groups clips of similar N (sampler.py), whatever the lengths of
-    their sentences, which roughly follow N. a `mixture` draws clips by corpus and language."""
+    their sentences, which roughly follow N. A `mixture` draws clips by corpus and language; `pinned` is for
+    a GPU."""
     lengths = cache.steps if by_length else None
     return DataLoader(
         CachedClips(cache, seed if shuffle else None),
         batch_sampler=EpochOrder(len(cache), batch_size, seed, shuffle, lengths, shard, mixture=mixture),
         collate_fn=FeatureCollator(tokenizer, cache.languages),
+        pin_memory=pinned,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from slt_cache.device import moved
 from slt_cache.models.translators import IGNORED
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -19,7 +20,15 @@ class Targets:
     labels: torch.Tensor
     """Labels, int64 [B, L]; IGNORED on start tokens and padding."""
     languages: torch.Tensor | None = None
-    """Place of each sentence's language in the tokenizer's prefixes, int64 [B]; None if there is only one."""
+    """Place of each sentence's language in the tokenizer's prefixes, int64 [B], on the CPU; None if there is only
+    one."""
+    copied: "Targets | None" = None
+    """The same targets on the CPU, if these are their copy on a device."""
+
+    @property
+    def readable(self) -> "Targets":
+        """The same targets where reading them does not wait for a GPU."""
+        return self.copied or self
 
     @property
     def tensors(self) -> list[torch.Tensor]:
@@ -39,11 +48,14 @@ class Targets:
 
     def uncounted(self) -> "Targets":
         """Returns the same targets with no token counting in the loss."""
-        return replace(self, labels=torch.full_like(self.labels, IGNORED))
+        return replace(self, labels=torch.full_like(self.labels, IGNORED), copied=None)
 
     def to(self, device: torch.device) -> "Targets":
-        languages = None if self.languages is None else self.languages.to(device)
-        return Targets(self.decoder_input_ids.to(device), self.labels.to(device), languages)
+        inputs, labels = moved(self.decoder_input_ids, device), moved(self.labels, device)
+        return Targets(inputs, labels, self.languages, self.readable)
+
+    def pin_memory(self) -> "Targets":
+        return Targets(self.decoder_input_ids.pin_memory(), self.labels.pin_memory(), self.languages)
 
 
 def make_targets(

@@ -78,7 +78,7 @@ def bench_contention(config: Config, neighbours: int | None = None) -> dict[str,
         "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "rounds": ROUNDS,
-        "workers": config.compute.workers,
+        "workers": config.compute.readers,
         "device": str(device),
     }
 

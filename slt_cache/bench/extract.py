@@ -35,6 +35,7 @@ from slt_cache.pipeline.extract import extract
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import load_tokenizer, train_tokenizer
+from slt_cache.video.decode import require_decoder
 from slt_cache.video.frames import open_frames
 from slt_cache.video.paths import find_videos
 
@@ -52,6 +53,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int, rounds: int =
     """Times decoding, forward passes and extraction over the videos of a folder, or over generated H.264 files."""
     if videos is not None and not videos.is_dir():
         raise InputError(f"--videos {videos}: no such folder. Name one that contains videos.")
+    require_decoder(config.video.decoder)
     device = pick_device(config.compute.device, config.features.precision, "features.precision")
     with scratch_folder() as folder:
         paths = find_videos([videos])[:clips] if videos is not None else _write_videos(folder / "videos", clips)
@@ -64,7 +66,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int, rounds: int =
             bare, sum(map(bare.steps, counts)), PRECISIONS[config.features.precision], device
         )
         cache = folder / "feats.h5"
-        with _decoders(config.compute.workers) as pool:
+        with _decoders(config.compute.readers) as pool:
             decode = lambda: sum(pool.imap_unordered(_count, [(clip, bare.video) for clip in listed]))  # noqa: E731
             seconds = median_seconds([decode, forward, lambda: extract(run, ["train"], cache, restart=True)], rounds)
         features = FeatureCache(cache, "train")
@@ -83,7 +85,7 @@ def bench_extract(config: Config, videos: Path | None, clips: int, rounds: int =
         "ratio": round(extract_seconds / limit, 3),
         "ratio_to": "max(decode, forward)" if device.type == "cuda" else "decode + forward",
         "kept_frames_per_second": round(frames / extract_seconds, 1),
-        "workers": config.compute.workers,
+        "workers": config.compute.readers,
         "device": str(device),
     }
 
@@ -104,7 +106,7 @@ def _begin(parent: int) -> None:
 def _count(asked: tuple[Clip, VideoConfig]) -> int:
     """Reads the kept frames of a clip and returns their number."""
     clip, video = asked
-    return sum(len(piece) for piece in open_frames(clip, video.keep_every, fps=video.fps).chunks)
+    return sum(len(piece) for piece in open_frames(clip, video.keep_every, 0, video.fps, video.decoder).chunks)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
 
 from slt_cache.batches.features import FeatureBatch
 from slt_cache.config import Config, LoraConfig, OptimizerConfig
+from slt_cache.device import moved
 from slt_cache.encoders.frozen import PRECISIONS
 from slt_cache.encoders.packing import step_mask
 from slt_cache.errors import InputError
@@ -155,7 +156,7 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
     """Returns the seconds of forward, loss, backward, clipping and optimizer step of the LLM in plain torch, on random
     tensors of the batch's padded shape; with `adapter` its adapter is included, as in training."""
     model, training, precision = task.model, config.llm_training, config.compute.precision
-    mask = step_mask(model.adapter.steps(batch.lengths)).long()
+    mask = moved(step_mask(model.adapter.steps(batch.lengths)).long(), device)
     shape = batch.features.shape if adapter else (*mask.shape, model.seq2seq.config.hidden_size)
     padded = torch.randn(shape, device=device)
     tokens, labels = batch.targets.decoder_input_ids, batch.targets.labels
@@ -166,7 +167,7 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
         embeds = padded
         if adapter:
             embeds, steps = model.adapter.embed(padded, batch.lengths)  # in training it may leave out streams
-            embeds, mask = embeds * model.scale, step_mask(steps).long()
+            embeds, mask = embeds * model.scale, moved(step_mask(steps).long(), device)
         logits = _bare_logits(model.seq2seq, embeds, mask, tokens).float()
     loss = F.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=training.label_smoothing

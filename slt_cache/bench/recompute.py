@@ -84,8 +84,11 @@ def videos_of(run: Run, trained: LlmCheckpoint, chosen: Sequence[Sequence[str]],
     require_corpus(run, clips)
     by_id = {clip.id: clip for clip in clips}
     return Videos(
-        encoders=[(frozen_encoder(one, specs[name], device, most), reader_of(one)) for name, one in encoders.items()],
-        workers=run.config.compute.workers,
+        encoders=[
+            (frozen_encoder(one, specs[name], device, most), reader_of(one, run.config.video.decoder))
+            for name, one in encoders.items()
+        ],
+        workers=run.config.compute.readers,
         tokenizer=trained.tokenizer,
         chunks=[[by_id[clip_id] for clip_id in ids] for ids in chosen],
     )

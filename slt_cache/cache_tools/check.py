@@ -95,9 +95,10 @@ def _compare(features: FeatureCache, run: Run, count: int) -> Iterator[tuple[str
     chosen = [clips[clip_id] for clip_id in _spread(features.ids, count) if clip_id in clips]
     require_corpus(run, chosen)
     frozen = frozen_encoder(encoder, spec, pick_device(run.config.compute.device), run.config.features.batch_frames)
-    reader = reader_of(encoder, AugmentationConfig.model_validate(spec.augmentation or {}), spec.view_seed or 0)
+    augmentation = AugmentationConfig.model_validate(spec.augmentation or {})
+    reader = reader_of(encoder, run.config.video.decoder, augmentation, spec.view_seed or 0)
     jobs = (ClipView(clip, view) for clip in chosen for view in range(features.views))
-    encoded = encode(frozen, read_ahead(jobs, reader, run.config.compute.workers))
+    encoded = encode(frozen, read_ahead(jobs, reader, run.config.compute.readers))
     with progress_counter(f"comparing {features.split}", len(chosen), 0) as show:
         for number, clip in enumerate(chosen, start=1):
             live_views = [

@@ -107,6 +107,10 @@ class VideoConfig(Section):
     """How a non-square frame is made square: stretch the whole frame, or crop its centre."""
     blank: bool = False
     """Baseline experiment: every frame is black, so the scores show what text alone achieves."""
+    decoder: Literal["auto", "decord", "pyav", "torchcodec"] = "auto"
+    """Library that decodes video files; the frames are the same. auto: decord, and PyAV for files in which decord would
+    not find the right frames, or for all where it is not installed. decord, torchcodec: this one, and PyAV for such
+    files. pyav: PyAV for all. torchcodec is not installed by default: pip install torchcodec, and FFmpeg 4 to 8."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Mean of each colour channel, 0..1 (ImageNet)."""
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
@@ -126,10 +130,10 @@ class VideoConfig(Section):
 
     def recorded(self) -> dict[str, Any]:
         """Returns the settings as training records hold them. Fields that were added later are omitted at their
-        default, so older records still compare equal; so is the frame cache, which changes no result."""
+        default, so older records still compare equal; so are the frame cache and the decoder, which change no
+        result."""
         recorded = _without_off(self, {"fps"})
-        del recorded["frame_cache"]
-        return recorded
+        return {name: value for name, value in recorded.items() if name not in ("frame_cache", "decoder")}
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "VideoConfig":

@@ -1,5 +1,6 @@
 """Complete settings of a run, as `config.yaml` holds them."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,6 +15,7 @@ from slt_cache.config.llm_training import ControlConfig, LlmTrainingConfig
 from slt_cache.config.protocols import filled
 from slt_cache.config.section import Section
 from slt_cache.config.visual import EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
+from slt_cache.threads import available_cores
 
 
 class ComputeConfig(Section):
@@ -21,8 +23,9 @@ class ComputeConfig(Section):
     """Device to compute on: auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of training; features.precision is that of the frozen encoder."""
-    workers: NonNegativeInt = 2
-    """Number of processes that read videos."""
+    workers: Literal["auto"] | NonNegativeInt = 2
+    """Number of processes that read videos. auto: the processor cores that the program may use, shared by the processes
+    of torchrun on a machine."""
     save_minutes: Annotated[float, Field(ge=0.0)] = 10.0
     """Minutes between checkpoints of the training state within an epoch, the most that a killed training loses; 0 saves
     after every optimizer step. The state is also saved after every epoch, and on Ctrl-C and SIGTERM."""
@@ -47,6 +50,13 @@ class ComputeConfig(Section):
     compile: bool = False
     """Run the backbone through torch.compile when training from pixels; worthwhile on a GPU. Results differ in the last
     digits."""
+
+    @property
+    def readers(self) -> int:
+        """Number of processes that read videos for this one."""
+        if self.workers != "auto":
+            return self.workers
+        return max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 class Config(Section):

@@ -86,8 +86,9 @@ def require_same_video(sources: Mapping[str, str], stated: Collection[str]) -> N
     configs = {name: config for name, path in sources.items() if (config := _config_of(path)) is not None}
     if not configs or "video" in stated:
         return
-    # The frame cache changes no feature.
-    read = {name: config.video.model_dump(mode="json", exclude={"frame_cache"}) for name, config in configs.items()}
+    # Neither changes a feature.
+    same = {"frame_cache", "decoder"}
+    read = {name: config.video.model_dump(mode="json", exclude=same) for name, config in configs.items()}
     (first, made), *others = read.items()
     for name, asked in others:
         found = [key for key in made if made[key] != asked[key] and f"video.{key}" not in stated]

@@ -121,6 +121,7 @@ class _Packer:
 
     def __init__(self, encoder: Frozen):
         self.encoder = encoder
+        self._pinned = encoder.device.type == "cuda"
         self.buffer: torch.Tensor | None = None
         """Frame buffer, [frames at once, ...] of the shape and type of the events, such as uint8 [n, 3, S, S]; images
         channels-last."""
@@ -150,8 +151,12 @@ class _Packer:
 
     def _room(self, images: torch.Tensor) -> torch.Tensor:
         if self.buffer is None:
-            buffer = images.new_empty(self.encoder.frames_at_once(images.shape[-1]), *images.shape[1:])
-            self.buffer = buffer.to(memory_format=torch.channels_last) if buffer.ndim == 4 else buffer
+            self.buffer = torch.empty(
+                (self.encoder.frames_at_once(images.shape[-1]), *images.shape[1:]),
+                dtype=images.dtype,
+                memory_format=torch.channels_last if images.ndim == 4 else torch.contiguous_format,
+                pin_memory=self._pinned,
+            )
         return self.buffer
 
     def _put(self, clip: _Pending, images: torch.Tensor) -> torch.Tensor:
@@ -170,6 +175,8 @@ class _Packer:
             for (clip, _), part in zip(self.segments, features.split(counts), strict=True):
                 clip.encoded.append(part)
             self.segments = []
+            if self._pinned:
+                self.buffer = None  # a GPU may not have copied it yet; torch then gives the next pass another one
         done: list[_Result] = []
         while self.clips and self.clips[0].is_done():
             done.append(self._result(self.clips.popleft()))

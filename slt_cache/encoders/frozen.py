@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from slt_cache.device import moved
 from slt_cache.encoders.windows import Windows
 from slt_cache.errors import InputError
 
@@ -119,7 +120,7 @@ class FrozenEncoder:
         windows, [n, window, 3, S, S]."""
         flat = frames.flatten(0, -4)
         scale, shift = self._normalization(flat)
-        images = flat.to(self.device).to(torch.float32, memory_format=torch.channels_last)
+        images = moved(flat, self.device).to(torch.float32, memory_format=torch.channels_last)
         images = images.mul_(scale).add_(shift).to(self._computed).view(frames.shape)
         features: torch.Tensor = self._backbone(images)
         return features.float()
@@ -141,7 +142,7 @@ class FrozenEncoder:
         """Computes the level's features of one whole clip, [N, C], rounded, from frame-wise ones, [N, backbone's
         dim]. All are -inf (VANISHED) if none of them, unless all are 0, is a normal number of the type that they are
         rounded to."""
-        features, lengths = frame_features, torch.tensor([len(frame_features)], device=self.device)
+        features, lengths = frame_features, torch.tensor([len(frame_features)])  # on the CPU
         if self.level in ("sign", "hidden"):
             assert self._temporal is not None
             features = self._temporal(features, lengths)

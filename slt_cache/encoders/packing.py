@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from slt_cache.device import moved
+
 ClipArrays = np.ndarray | tuple[np.ndarray, ...]
 """Features of a clip, [N, C], or of each of its streams."""
 ClipTensors = torch.Tensor | tuple[torch.Tensor, ...]
@@ -14,10 +16,19 @@ ClipTensors = torch.Tensor | tuple[torch.Tensor, ...]
 
 
 def pad(packed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Pads packed features [sum N, C] to [B, N, C], with zeros where the step mask [B, N] is False."""
-    places = mask.flatten().nonzero().squeeze(1)  # one gather in the backward pass; pad_sequence needs a slice per clip
+    """Pads packed features [sum N, C] to [B, N, C], with zeros where the step mask [B, N] is False. The mask may be on
+    the CPU, where finding its steps does not wait for a GPU."""
+    # One gather in the backward pass; pad_sequence needs a slice per clip.
+    places = moved(mask.flatten().nonzero().squeeze(1), packed.device)
     zeros = packed.new_zeros(mask.numel(), *packed.shape[1:])
     return torch.unflatten(zeros.index_copy_(0, places, packed), 0, mask.shape)
+
+
+def unpadded(padded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Returns the steps of padded features [B, N, C] where the mask [B, N] is True, packed: [sum N, C]. The mask may be
+    on the CPU, as for `pad`."""
+    rows, columns = (moved(places, padded.device) for places in mask.nonzero(as_tuple=True))
+    return padded[rows, columns]
 
 
 def padded(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

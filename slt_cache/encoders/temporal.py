@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from slt_cache.encoders.packing import pad, step_mask
+from slt_cache.encoders.packing import pad, step_mask, unpadded
 
 
 class LocalTemporalModule(nn.Module):
@@ -24,5 +24,5 @@ class LocalTemporalModule(nn.Module):
         padded = pad(frame_features, mask)  # [B, N, dim_in], zeros like the convolution's own padding
         mixed = self.conv(padded.transpose(1, 2)).transpose(1, 2)  # [B, N, C]
         # [sum N', C]: padding must not reach the batch statistics
-        packed = mixed[mask if self.stride == 1 else step_mask(-(-lengths // self.stride))]
+        packed = unpadded(mixed, mask if self.stride == 1 else step_mask(-(-lengths // self.stride)))
         return torch.relu(self.norm(packed))

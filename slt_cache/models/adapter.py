@@ -14,7 +14,8 @@ from torch import nn
 
 from slt_cache.config import TemporalConfig
 from slt_cache.config.llm_training import CHANNELS, TIME
-from slt_cache.encoders.packing import pad, step_mask
+from slt_cache.device import moved
+from slt_cache.encoders.packing import pad, step_mask, unpadded
 from slt_cache.encoders.temporal import LocalTemporalModule
 
 Lengths = TypeVar("Lengths", torch.Tensor, np.ndarray)
@@ -70,7 +71,7 @@ class Adapter(nn.Module):
         """Embeds features [B, N, C] of these lengths [B]."""
         steps = self.steps(lengths)
         if self.temporal is not None:
-            features = pad(self.temporal(features[step_mask(lengths)], lengths), step_mask(steps))
+            features = pad(self.temporal(unpadded(features, step_mask(lengths)), lengths), step_mask(steps))
         return self(features), steps
 
     def over_time(self, weights: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -153,7 +154,7 @@ class StreamAdapter(nn.Module):
 
     def _summed(self, parts: Sequence[torch.Tensor], lengths: torch.Tensor, present: torch.Tensor) -> Embedded:
         first = lengths[:, 0]
-        weights = present * self.weights  # [B, S]
+        weights = moved(present, self.gates.device) * self.weights  # [B, S]
         embedded = [
             stream.embed(resampled(part, lengths[:, place], first), first)[0] * weights[:, place, None, None]
             for place, (stream, part) in enumerate(zip(self._adapters, parts, strict=True))
@@ -169,7 +170,7 @@ class StreamAdapter(nn.Module):
             masks.append(step_mask(steps) & present[:, place, None])
         mask = torch.cat(masks, 1)  # [B, sum N'], with gaps: an LLM that counts positions must see none
         steps = mask.sum(1)
-        return pad(torch.cat(embedded, 1)[mask], step_mask(steps)), steps
+        return pad(unpadded(torch.cat(embedded, 1), mask), step_mask(steps)), steps
 
     def _present(self, lengths: torch.Tensor) -> torch.Tensor:
         """Returns which streams are not left out, bool [B, S]."""
@@ -226,6 +227,7 @@ def resampled(features: torch.Tensor, lengths: torch.Tensor, wanted: torch.Tenso
     """Resamples clips [B, M, C] of these lengths [B] to the wanted lengths [B] by linear interpolation over time: [B,
     max N, C]. A clip that has its length already stays as it is."""
     steps = torch.arange(int(wanted.max()), device=features.device)
+    lengths, wanted = moved(lengths, features.device), moved(wanted, features.device)
     last = (lengths - 1).unsqueeze(1)
     at = ((steps + 0.5) * (lengths / wanted).unsqueeze(1) - 0.5).clamp(min=0)  # the middle of each step
     low = torch.minimum(at.long(), last)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from slt_cache.device import moved
+
 LARGEST_SHARE = 5
 """A span covers at most one in this many steps of its clip (the p = 0.2 of SpecAugment)."""
 
@@ -18,6 +20,7 @@ class TimeMasks:
     def apply(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Zeroes random spans of features [B, N, C] of these lengths [B]. The number of steps of a span is uniform from
         0 to `width`, or to a fifth of the clip if that is less."""
+        lengths = moved(lengths, features.device)
         steps = torch.arange(features.shape[1], device=features.device)
         most = (lengths // LARGEST_SHARE).clamp(max=self.width)
         hidden = torch.zeros(features.shape[:2], dtype=torch.bool, device=features.device)

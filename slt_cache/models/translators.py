@@ -16,12 +16,14 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTraine
 
 from slt_cache.config import TemporalConfig
 from slt_cache.config.llm_training import CHANNELS
-from slt_cache.encoders.packing import longest, padded, step_mask
+from slt_cache.device import moved
+from slt_cache.encoders.packing import longest, padded, step_mask, unpadded
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.errors import InputError
 from slt_cache.models.adapter import Adapter, StreamAdapter, make_adapter
 from slt_cache.models.llm.decoder_only import DecoderOnly
 from slt_cache.models.llm.encoder_decoder import EncoderDecoder, start_ids
+from slt_cache.models.llm.masks import unread_masks
 from slt_cache.models.time_masks import TimeMasks
 from slt_cache.text.target_start import LanguagePrefix
 
@@ -143,8 +145,9 @@ class SignTranslator(nn.Module):
 
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeds features, [sum N, C] or padded [B, N, C], with lengths [B]; of several streams as in
-        models/adapter.py. Returns sign embeddings [B, N', D] and their mask, int64 [B, N'], where N' is N unless the
-        adapter changes it; embeddings at mask 0 are undefined. A frozen LLM in bfloat16 gets them in bfloat16."""
+        models/adapter.py. Returns sign embeddings [B, N', D] and their mask, int64 [B, N'], on the device of the
+        lengths, where N' is N unless the adapter changes it; embeddings at mask 0 are undefined. A frozen LLM in
+        bfloat16 gets them in bfloat16."""
         mask = step_mask(longest(lengths))
         embeds, steps = self.adapter.embed(self._dropped(padded(features, mask), longest(lengths)), lengths)
         embeds = embeds * self.scale
@@ -218,9 +221,10 @@ class SignTranslator(nn.Module):
         """Computes the encoder's hidden states, packed [sum N, D], from features, [sum N, C] or padded [B, N, C], and
         lengths [B]."""
         embeds, mask = self.embed(features, lengths)
-        encoder = self.seq2seq.get_encoder()
-        states: torch.Tensor = encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-        return states[mask.bool()]
+        attended = moved(mask, embeds.device)
+        with unread_masks(embeds.device):
+            states = self.seq2seq.get_encoder()(inputs_embeds=embeds, attention_mask=attended).last_hidden_state
+        return unpadded(states, mask)
 
     @torch.no_grad()
     def generate(
@@ -253,8 +257,7 @@ class SignTranslator(nn.Module):
 
 
 class VisualTranslator(nn.Module):
-    """Visual encoder and translator, end to end: with VL-Adapter + Light-T in stage 1, with an LLM in joint
-    training."""
+    """Visual encoder and translator, end to end: VL-Adapter and Light-T in stage 1, an LLM in joint training."""
 
     def __init__(self, encoder: VisualEncoder, translator: SignTranslator):
         super().__init__()

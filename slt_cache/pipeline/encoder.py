@@ -67,13 +67,17 @@ def _own_encoder(run: Run, named: bool) -> Encoder:
     return open_encoder(run.config.encoder, run.config.video) if named else load_visual(run.visual / "best")
 
 
-def reader_of(encoder: Encoder, augmentation: AugmentationConfig | None = None, seed: int = 0) -> ChunkReader:
-    """Returns the reader of an encoder's input; augmentation and seed are those of views other than 0."""
+def reader_of(
+    encoder: Encoder, decoder: str = "auto", augmentation: AugmentationConfig | None = None, seed: int = 0
+) -> ChunkReader:
+    """Returns the reader of an encoder's input, with the decoder of a run (`video.decoder`); augmentation and seed are
+    those of views other than 0. Raises InputError if the decoder cannot be used."""
+    video = encoder.video.model_copy(update={"decoder": decoder})
     if isinstance(encoder, PoseEncoder):
-        return LandmarkReader(encoder.video, python=encoder.python)
+        return LandmarkReader(video, python=encoder.python)
     if isinstance(encoder, CommandEncoder):
-        return ProgramReader(encoder.video, arguments=encoder.arguments, dim=encoder.dim, together=encoder.together)
-    return ChunkReader(encoder.video, augmentation or AugmentationConfig(), seed)
+        return ProgramReader(video, arguments=encoder.arguments, dim=encoder.dim, together=encoder.together)
+    return ChunkReader(video, augmentation or AugmentationConfig(), seed)
 
 
 def encoders_of(run: Run, specs: Specs) -> dict[str, Encoder]:

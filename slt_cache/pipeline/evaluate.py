@@ -278,6 +278,6 @@ def _kept(clips: Sequence[Clip], keep: list[EncodedClip]) -> KeptSplit:
 
 
 def _encoded(run: Run, encoder: Encoder, spec: FeatureSpec, clips: Sequence[Clip]) -> Iterator[EncodedClip | Unusable]:
-    events = read_ahead(plain(clips), reader_of(encoder), run.config.compute.workers)
+    events = read_ahead(plain(clips), reader_of(encoder, run.config.video.decoder), run.config.compute.readers)
     device = pick_device(run.config.compute.device)
     return encode(frozen_encoder(encoder, spec, device, run.config.features.batch_frames), events)

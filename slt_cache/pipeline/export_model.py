@@ -139,6 +139,7 @@ def _write_encoders(folder: Path, run: Run, source: _Source) -> dict[str, dict[s
 
 def _write_settings(folder: Path, config: Config, sections: Sequence[str]) -> None:
     settings = config.model_dump(mode="json", include=set(sections))
+    settings.get("video", {}).pop("decoder", None)  # a choice of this machine
     write_text(folder / SETTINGS_FILE, f"{HEADER}\n{dump_yaml(settings)}")
 
 

@@ -106,7 +106,7 @@ def probe_clips(run: Run, clips: Sequence[Clip]) -> Probe:
 
 def find_signers(run: Run, clips: Sequence[Clip]) -> tuple[list[Clip], Problems]:
     """Returns the clips with the boxes of their signers, like `with_signers`, with the settings and memory of a run."""
-    return with_signers(run.folder, clips, run.config.encoder.python, run.config.compute.workers)
+    return with_signers(run.folder, clips, run.config.encoder.python, run.config.compute.readers)
 
 
 def _refusal(run: Run, clips: Sequence[Clip], bad: Sequence[BadClip], choice: str) -> InputError:

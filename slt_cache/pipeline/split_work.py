@@ -139,9 +139,10 @@ class SplitWork:
         readable."""
         unstorable = UnstorableFeatures.reasons_for(self.metadata.spec.dtype)
         lost = {failure.clip_id for failure in missing if failure.reason not in unstorable}
-        workers = min(1, self.run.config.compute.workers)
+        workers = min(1, self.run.config.compute.readers)
         read_again = plain(clip for clip in clips if clip.id in lost)
-        events = read_ahead(read_again, reader_of(self.encoder), workers)
+        reader = reader_of(self.encoder, self.run.config.video.decoder)
+        events = read_ahead(read_again, reader, workers)
         return any(isinstance(event, ClipEnd) for event in events)
 
     def make_all(self, numbers: Sequence[int], queue: WorkQueue) -> float:
@@ -186,8 +187,8 @@ class SplitWork:
                     yield from (ClipView(clip, view) for view in range(views))
 
         config = self.run.config
-        reader = reader_of(self.encoder, config.augmentation, config.features.view_seed)
-        events = read_ahead(jobs(), reader, config.compute.workers)
+        reader = reader_of(self.encoder, config.video.decoder, config.augmentation, config.features.view_seed)
+        events = read_ahead(jobs(), reader, config.compute.readers)
         for first in events:
             begun = claimed.popleft()
             encoded = encode(encoder, _until_end(chain([first], events), len(begun.to_read) * views))

@@ -125,6 +125,7 @@ class CacheStage(Stage):
             by_length=self.run.config.llm_training.length_buckets,
             shard=Shard(rank(), size()),
             mixture=mixture_of(self.splits.train.origins, self.loop.temperature, self.run.config.seed),
+            pinned=device.type == "cuda",
         )
         lr, adapter_lr = self.lrs
         return FromCacheTask(

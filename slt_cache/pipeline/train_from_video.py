@@ -150,7 +150,7 @@ class VideoStage(Stage):
             config.video,
             self.tokenizer,
             batch_size=self.loop.batch_size,
-            workers=config.compute.workers,
+            workers=config.compute.readers,
             seed=config.seed,
             augmentation=config.augmentation,
             frame_cache=open_frame_cache(self.run, self.train_clips),
@@ -186,7 +186,7 @@ class VideoStage(Stage):
             return {}
         config = self.run.config
         mine = shard(self.dev_clips, generation.batch_size)
-        events = read_ahead(plain(mine), ChunkReader(config.video), config.compute.workers)
+        events = read_ahead(plain(mine), ChunkReader(config.video), config.compute.readers)
         encoder = FrozenEncoder(model.encoder, level="sign", dtype="float32", device=device)
         dev = DevFeatures(measured(self.dev_clips), partial(encoder.black_features, size=config.video.size))
         batches = packed(_kept(usable(encode(encoder, events)), dev), generation.batch_size)

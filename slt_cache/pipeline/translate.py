@@ -88,11 +88,11 @@ class Translator:
         frames, encoders, specs = model.config.features.batch_frames, model.encoders.values(), by_name(self.llm.specs)
         pairs = zip(encoders, specs.values(), strict=True)
         self.encoder, *self._others = (frozen_encoder(one, spec, self.device, frames) for one, spec in pairs)
-        self.readers = [reader_of(one) for one in encoders]
+        self.readers = [reader_of(one, model.config.video.decoder) for one in encoders]
         self.reader, *_ = self.readers
         self._encoders, self.python = tuple(encoders), model.config.encoder.python
         self._is_boxed = any(spec.boxes for spec in specs.values())
-        self.workers = compute.workers
+        self.workers = compute.readers
         self._evidence = evidence_reader(source, model) if reliability else None
 
     @classmethod

@@ -181,10 +181,11 @@ def with_pictures(
     share = room // max(len(rows), 1) - REST_OF_PICTURE
     gone: list[str] = []
     tried = 0
+    video = run.config.video.model_copy(update={"decoder": "auto"})  # a report needs no package of its run
     with progress_counter("report: frames of clips", len(rows), 0) as show:
         for place in _from_both_ends(rows):
             clip_id = rows[place].clip_id
-            strip = _filmstrip(manifest.get(clip_id), run.config.video, share)
+            strip = _filmstrip(manifest.get(clip_id), video, share)
             picture = draw_picture(clip_id, strip, cross_attention.of_clip.get(clip_id))
             room -= len(picture.encode())
             if room < 0:

@@ -135,7 +135,7 @@ def _shown(run: Run, made: Preparation) -> list[ShownClip]:
         made.clips[place] for place in sorted(random.Random(run.config.seed).sample(range(many), min(SHOWN, many)))
     ]
     events = read_ahead(
-        plain(map(_beginning, chosen)), ChunkReader(run.config.video), min(1, run.config.compute.workers)
+        plain(map(_beginning, chosen)), ChunkReader(run.config.video), min(1, run.config.compute.readers)
     )
     with progress_steps("frames of ten clips", len(chosen), "clip") as step:
         shown = []

@@ -6,7 +6,7 @@ from typing import Any
 from slt_cache.config import OF_NAMED
 
 NAMED_ENCODER = tuple(f"encoder.{name}" for name in OF_NAMED)
-OWNED = {
+OWNED: Mapping[str, str | None] = {
     "corpus": "corpus",
     "video": "visual",
     "augmentation": "visual",
@@ -20,6 +20,7 @@ OWNED = {
     "control": "control",
     "corpus.fraction": "visual",
     **dict.fromkeys(NAMED_ENCODER, "features"),
+    "video.decoder": None,
 }
 """Stage that each section, or single setting, determines. The others (seed, generation, scoring, compute) belong to no
 single stage."""
@@ -46,6 +47,7 @@ UPSTREAM = {"visual": ("llm", *_TEXT), "pretrained": ("llm",)}
 
 _TERMS = ("visual_training.objective", "visual_training.objective_weights")
 _SCORED = ("generation", "scoring", "compute")
+_READ = ("video.decoder", "compute")
 _LLM = ("seed", "corpus", "features", *NAMED_ENCODER, "llm", "llm_pretraining", "llm_training", *_SCORED)
 PIXELS = ("video", "augmentation", "encoder")
 """Sections that say what an encoder sees."""
@@ -61,21 +63,21 @@ USED = {
         *_TEXT,
         *_SCORED,
     ),
-    "extract-features": ("features", "augmentation", "compute", *NAMED_ENCODER),
+    "extract-features": ("features", "augmentation", *_READ, *NAMED_ENCODER),
     "extract-features --encoder": ("features", "compute", *PIXELS),
     "llm pretrain": ("seed", "corpus", "llm", "llm_pretraining", "compute"),
     "train-llm": _LLM,
     "train-llm light-t": (*_LLM, "light_t", "control.lr", *_TERMS),
     "train-llm unfrozen": (*_LLM, *PIXELS),
     "train-joint": (*_LLM, *PIXELS),
-    "eval": ("features", *NAMED_ENCODER, *_SCORED, "llm.language", "llm.pretrained", "llm_training.unfreeze"),
+    "eval": ("features", *NAMED_ENCODER, *_SCORED, *_READ, "llm.language", "llm.pretrained", "llm_training.unfreeze"),
     "export-attention": ("features", "generation", "compute", "llm.language"),
-    "translate": ("generation", "compute", "features.batch_frames", *NAMED_ENCODER),
+    "translate": ("generation", *_READ, "features.batch_frames", *NAMED_ENCODER),
     "export-model": ("generation", "features.batch_frames", *NAMED_ENCODER),
-    "app": ("generation", "compute", "features.batch_frames", *NAMED_ENCODER),
+    "app": ("generation", *_READ, "features.batch_frames", *NAMED_ENCODER),
     "report": ("scoring", "generation", "compute", "features", "llm.language"),
     "llm merge": (),
-    "cache verify": ("features", "augmentation", "compute", *NAMED_ENCODER),
+    "cache verify": ("features", "augmentation", *_READ, *NAMED_ENCODER),
 }
 """Sections, or single settings, that each command reads. A command without a row reads all."""
 
@@ -89,7 +91,7 @@ def is_used(setting: str, command: str) -> bool:
 
 def stage_of(setting: str) -> str | None:
     """Returns the stage that a setting determines; None if it belongs to no single one."""
-    return OWNED.get(setting) or OWNED.get(setting.partition(".")[0])
+    return OWNED.get(setting, OWNED.get(setting.partition(".")[0]))
 
 
 def named(overrides: Iterable[str]) -> list[str]:

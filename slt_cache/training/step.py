@@ -14,8 +14,10 @@ from accelerate.state import AcceleratorState, is_initialized
 from torch import nn
 
 from slt_cache.config import CROSS_ENTROPY
+from slt_cache.device import Readback
 from slt_cache.distributed.processes import all_reduce_sum, size
 from slt_cache.errors import SltCacheError
+from slt_cache.models.llm.masks import unread_masks
 from slt_cache.models.translators import token_loss
 from slt_cache.training.diagnostics import norms
 from slt_cache.training.objectives.base import Outputs
@@ -77,8 +79,8 @@ class TrainStep:
         for weight in self._weights:
             weight.grad = None  # also those without optimizer: clipping looks at every gradient
         losses = [self._backward(batch, group, last=batch is group.batches[-1]) for batch in group.batches]
-        # After the last backward, so that a GPU is not made to wait earlier.
-        values = [{name: loss.item() for name, loss in one.items()} for one in losses]
+        # A GPU is still at the last backward, and is given the rest of the step meanwhile.
+        values = [dict(zip(names, read.values(), strict=True)) for names, read in losses]
         means = [sum(one[name] for one in values) / size() for name in values[0]]
         total, *others = all_reduce_sum(means, self._not_finite(group, values))
         found = norms(watched, 1.0 if self.scaler is None else self.scaler.get_scale()) if watched else {}
@@ -89,12 +91,12 @@ class TrainStep:
         self._step()
         return StepResult(total, group.tokens, found, dict(zip(list(values[0])[1:], others, strict=True)))
 
-    def _backward(self, batch: Any, group: MicroBatches, last: bool) -> dict[str, torch.Tensor]:
-        """Accumulates gradients of one batch; returns the terms of the loss, scalars, cross-entropy first. Processes
-        exchange gradients only after the last batch."""
+    def _backward(self, batch: Any, group: MicroBatches, last: bool) -> tuple[list[str], Readback]:
+        """Accumulates gradients of one batch; returns the names of the terms of the loss, cross-entropy first, and
+        their values to read. Processes exchange gradients only after the last batch."""
         batch = batch.to(self.options.device)
         with nullcontext() if last or size() == 1 else self._accelerator.no_sync(self.model):
-            with self.autocast():
+            with self.autocast(), unread_masks(self.options.device):
                 outputs = self.task.logits(self.model, batch)
             logits, weight, terms = outputs if isinstance(outputs, Outputs) else (outputs, 1.0, ())
             # DistributedDataParallel averages gradients over processes instead of summing them.
@@ -102,8 +104,10 @@ class TrainStep:
             loss = token_loss(logits, batch.targets.labels, self.label_smoothing)
             loss = loss / counts["tokens"]
             others = {term.name: term.value / counts[term.per] for term in terms}
+            named = {CROSS_ENTROPY: loss, **others}
+            read = Readback(torch.stack([one.detach() for one in named.values()]))  # once the forward pass is done
             self._accelerator.backward(sum((others[term.name] * term.weight for term in terms), loss * weight))
-        return {name: one.detach() for name, one in {CROSS_ENTROPY: loss, **others}.items()}
+        return list(named), read
 
     def _not_finite(self, group: MicroBatches, values: list[dict[str, float]]) -> NotFinite | None:
         for batch, losses in zip(group.batches, values, strict=True):

@@ -10,6 +10,7 @@ import torch
 
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
+from slt_cache.video.decode import require_decoder
 from slt_cache.video.frames import open_frames
 from slt_cache.video.stream import UnreadableVideo, only_unreadable
 from slt_cache.video.transforms import centre_crop, draw_augmentation, square
@@ -54,6 +55,10 @@ class ChunkReader:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises InputError if the decoder cannot be used."""
+        require_decoder(self.video.decoder)
+
     def events(self, job: ClipView) -> Iterator[Event]:
         """Yields the chunks of one clip and its end, or its UnreadableVideo."""
         try:
@@ -69,7 +74,7 @@ class ChunkReader:
         )
         offset = int(random.integers(video.keep_every)) if job.view and settings.phase else 0
         drawn = draw_augmentation(video.resize - video.size, video.size, settings, random) if job.view else None
-        stream = open_frames(job.clip, video.keep_every, offset, video.fps)
+        stream = open_frames(job.clip, video.keep_every, offset, video.fps, video.decoder)
         for frames in stream.chunks:
             images = square(frames, video)
             yield centre_crop(images, video.size) if drawn is None else drawn.apply(images, video.size)

@@ -1,12 +1,12 @@
 """Decodes kept frames of a video file or of a segment of it: by decord, or by PyAV if decord would give wrong frames or
-is not installed (its packages are for x86-64 Linux). Resizes nothing.
+is not installed (its packages are for x86-64 Linux); or by the library that `video.decoder` names. Resizes nothing.
 
 Every reader is opened for one clip, read once in ascending order and closed: decord leaks if many readers stay open.
-Both use FFmpeg and give the same pixels, but for rounding in rare formats."""
+All use FFmpeg and give the same pixels, but for rounding in rare formats."""
 
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import groupby
@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from slt_cache.errors import InputError
 from slt_cache.video.packets import PacketIndex, opened, packet_index
 from slt_cache.video.stream import GET_WHOLE, VideoError, frames_per_chunk, in_chunks
 from slt_cache.video.timeline import Timeline, timeline
 from slt_cache.video.whole import stated
+from slt_cache.video.with_torchcodec import require_torchcodec, torchcodec_frames
 
 CUT_OFF = "its frames cannot be read; it may be cut off"
 NO_FRAME_TWICE = 1e-6
@@ -26,12 +28,29 @@ NO_FRAME_TWICE = 1e-6
 default."""
 
 
+FramesAt = Callable[[list[int]], np.ndarray]
+"""Function from distinct ascending indices to their frames, uint8 [n, H, W, 3]. Raises VideoError."""
+
+
+def require_decoder(name: str) -> None:
+    """Raises InputError if the library that `video.decoder` names cannot be used."""
+    if name == "torchcodec":
+        require_torchcodec()
+    elif name == "decord" and find_spec("decord") is None:
+        raise InputError(
+            "video.decoder decord: not installed; its packages are for x86-64 Linux. Set video.decoder=auto: PyAV "
+            "then reads the same frames."
+        )
+
+
 class VideoFile:
     """A video file, opened for reading once. Raises VideoError."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, decoder: str = "auto"):
+        """Opens a file for the library that `video.decoder` names, which has been checked."""
         self.path = path
-        self._reader, self._packets = _opened(path)
+        self._packets = _packets(path)
+        self._frames_at = _OPENERS[decoder](path, self._packets)
         found = _timeline(self._packets)
         if found is None:
             raise VideoError("it states no frame rate")
@@ -45,9 +64,9 @@ class VideoFile:
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """Yields the frames of these ascending indices in chunks, uint8 [n, H, W, 3]. Repeated frames are decoded
         once."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            return _by_decord(reader, indices)
+        frames_at, self._frames_at = self._frames_at, None
+        if frames_at is not None:
+            return _by_index(frames_at, indices)
         return in_chunks(_by_pyav(self.path, self._packets, indices))
 
 
@@ -64,14 +83,34 @@ def _timeline(packets: PacketIndex) -> Timeline | None:
     return timeline(packets.num_frames, fps, seconds, packets.last) if fps else None
 
 
-def _opened(path: Path) -> tuple[Any, PacketIndex]:
-    """Returns the packet index and a decord reader, or None if decord is not installed, would give wrong frames, or
-    cannot open the file with its old FFmpeg (AV1, for example)."""
-    packets = _packets(path)
+def _decord_frames(path: Path, packets: PacketIndex) -> FramesAt | None:
+    """Returns decord's function; None if decord is not installed, would give wrong frames, or cannot open the file with
+    its old FFmpeg (AV1, for example)."""
     if not packets.exact_seeks or find_spec("decord") is None:
-        return None, packets
+        return None
     reader = _decord_reader(path)
-    return (reader if reader is not None and packets.num_frames == len(reader) else None), packets
+    if reader is None or packets.num_frames != len(reader):
+        return None
+    import decord
+    from decord._ffi.base import DECORDLimitReachedError
+
+    def frames_at(indices: list[int]) -> np.ndarray:
+        try:
+            frames: np.ndarray = reader.get_batch(indices).asnumpy()
+        except (decord.DECORDError, DECORDLimitReachedError, RuntimeError) as error:
+            raise VideoError(CUT_OFF) from error
+        return frames
+
+    return frames_at
+
+
+_OPENERS: dict[str, Callable[[Path, PacketIndex], FramesAt | None]] = {
+    "auto": _decord_frames,
+    "decord": _decord_frames,
+    "pyav": lambda path, packets: None,
+    "torchcodec": torchcodec_frames,
+}
+"""Functions that open a file, by `video.decoder`; where they return None, PyAV decodes it."""
 
 
 def _packets(path: Path) -> PacketIndex:
@@ -92,18 +131,12 @@ def _packets(path: Path) -> PacketIndex:
     return packets
 
 
-def _by_decord(reader: Any, indices: Sequence[int]) -> Iterator[np.ndarray]:
-    import decord
-    from decord._ffi.base import DECORDLimitReachedError
-
+def _by_index(frames_at: FramesAt, indices: Sequence[int]) -> Iterator[np.ndarray]:
     count = 1
     while indices:
         requested = np.asarray(indices[:count])
         distinct, inverse = np.unique(requested, return_inverse=True)
-        try:
-            frames = reader.get_batch(distinct.tolist()).asnumpy()
-        except (decord.DECORDError, DECORDLimitReachedError, RuntimeError) as error:
-            raise VideoError(CUT_OFF) from error
+        frames = frames_at(distinct.tolist())
         yield frames if len(distinct) == len(requested) else frames[inverse]
         indices = indices[count:]
         count = frames_per_chunk(frames[0])

@@ -31,6 +31,8 @@ from slt_cache.write_errors import free_space
 
 FORMAT = "slt-cache frames 2"
 SUFFIX = ".frames"
+DECODERS = ("decord", "av", "pillow", "torch", "torchvision")
+"""Packages that determine pixels."""
 LONGEST_LINE = 4_000_000
 """Bytes that are read at most in search of the end of the line."""
 
@@ -49,11 +51,12 @@ class FrameCache:
         self.folder = folder
         self.video = video
         self.every = every
+        uses_torchcodec = video.decoder == "torchcodec"
         self.settings: dict[str, Any] = {
             "format": FORMAT,
             "every": every,
             **{name: getattr(video, name) for name in ("fps", "resize", "fit", "blank")},
-            "decoders": {name: _version(name) for name in ("decord", "av", "pillow", "torch", "torchvision")},
+            "decoders": {name: _version(name) for name in (*DECODERS, *(["torchcodec"] * uses_torchcodec))},
         }
         self.writes = True
         self._printed: set[str] = set()
@@ -123,19 +126,19 @@ class FrameCache:
                     f"{self.folder}: cannot be written ({reason}; {free_space(self.path(clip))} are free). Frames that "
                     "already exist are used; the others are decoded in every epoch."
                 )
-        kept = read_kept_frames(clip, self.video.keep_every, offset, self.video.fps)
+        kept = read_kept_frames(clip, self.video.keep_every, offset, self.video.fps, self.video.decoder)
         return square(kept.frames, self.video)
 
     def _write(self, clip: Clip) -> None:
         """Writes all frames that may be needed, under a temporary name until they are complete. Not synced: checksums
         reveal what a power cut leaves of a file."""
         source = _source(clip)  # before reading: a file that changes in the meantime is decoded again next time
-        stream = open_frames(clip, self.every, 0, self.video.fps)
+        stream = open_frames(clip, self.every, 0, self.video.fps, self.video.decoder)
         chunks = [square(chunk, self.video).permute(0, 2, 3, 1).contiguous().numpy() for chunk in stream.chunks]
         checksums = [zlib.crc32(frame) for chunk in chunks for frame in chunk]
-        if source["box"] is None:
-            del source["box"]
         metadata = {**self.settings, **source, "num_frames": stream.num_frames, "checksums": checksums}
+        if metadata["box"] is None:  # files without boxes are older than these
+            del metadata["box"]
         path = self.path(clip)
         temporary = temporary_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,21 +30,25 @@ def kept_indices(num_frames: int, keep_every: int, offset: int = 0) -> range:
     return range(min(offset, num_frames - 1), num_frames, keep_every)
 
 
-def read_kept_frames(clip: Clip, keep_every: int, offset: int = 0, fps: float = 0.0) -> KeptFrames:
+def read_kept_frames(
+    clip: Clip, keep_every: int, offset: int = 0, fps: float = 0.0, decoder: str = "auto"
+) -> KeptFrames:
     """Reads one frame in `keep_every` of the clip, the first at `offset`, after resampling to `fps` frames per second
     unless it is 0. Raises UnreadableVideo."""
-    stream = open_frames(clip, keep_every, offset, fps)
+    stream = open_frames(clip, keep_every, offset, fps, decoder)
     chunks = list(stream.chunks)
     return KeptFrames(chunks[0] if len(chunks) == 1 else np.concatenate(chunks), stream.num_frames)
 
 
-def open_frames(clip: Clip, keep_every: int, offset: int = 0, fps: float = 0.0) -> FrameStream:
+def open_frames(clip: Clip, keep_every: int, offset: int = 0, fps: float = 0.0, decoder: str = "auto") -> FrameStream:
     """Opens a clip to read one frame in `keep_every`, the first at `offset`, after resampling to `fps` frames per
-    second unless it is 0. Raises UnreadableVideo."""
+    second unless it is 0; `decoder` is that of `video.decoder`. Raises UnreadableVideo."""
     with only_unreadable(clip):
         require_there(clip.video)
-        opener = _open_folder if clip.video.is_dir() else _open_file
-        stream = opener(clip, keep_every, offset, fps)
+        if clip.video.is_dir():
+            stream = _open_folder(clip, keep_every, offset, fps)
+        else:
+            stream = _open_file(clip, keep_every, offset, fps, decoder)
     chunks = stream.chunks if clip.box is None else (_part(frames, clip.box) for frames in stream.chunks)
     return replace(stream, chunks=_guarded(clip, chunks))
 
@@ -68,8 +72,8 @@ def _open_folder(clip: Clip, keep_every: int, offset: int, fps: float) -> FrameS
     return FrameStream(read_images(kept, images[0]), len(images), 0.0)
 
 
-def _open_file(clip: Clip, keep_every: int, offset: int, fps: float) -> FrameStream:
-    video = VideoFile(clip.video)
+def _open_file(clip: Clip, keep_every: int, offset: int, fps: float, decoder: str) -> FrameStream:
+    video = VideoFile(clip.video, decoder)
     frames = video.timeline.cut(clip.start, clip.end)
     if not frames:
         raise VideoError(video.timeline.why_empty(clip.start, clip.end))

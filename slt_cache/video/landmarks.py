@@ -49,7 +49,7 @@ class LandmarkReader(ChunkReader):
 
     def _try(self, job: ClipView) -> Iterator[Event]:
         assert job.view == 0, "landmarks have no augmented views"
-        stream = open_frames(job.clip, self.video.keep_every, 0, self.video.fps)
+        stream = open_frames(job.clip, self.video.keep_every, 0, self.video.fps, self.video.decoder)
         child = holistic(self.python)
         child.begin()
         found, begun = [], time.monotonic()

@@ -55,7 +55,7 @@ class MovementReader(ChunkReader):
     def _moved(self, job: ClipView, video: VideoConfig) -> Iterator[torch.Tensor]:
         """Yields chunks [n, 2] of the movement and the change everywhere, 0 for the first sample."""
         before: torch.Tensor | None = None
-        for frames in open_frames(job.clip, video.keep_every, 0, video.fps).chunks:
+        for frames in open_frames(job.clip, video.keep_every, 0, video.fps, video.decoder).chunks:
             cells = _cells(frames)
             cells = torch.cat([cells[:1] if before is None else before, cells])
             before = cells[-1:]

@@ -417,3 +417,14 @@ def test_a_config_written_by_hand_needs_no_last_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("seed: 3\n", encoding="utf-8")
     assert (load_config(str(path)).seed, is_as_written(path)) == (3, True)
+
+
+def test_auto_workers_are_the_cores_shared_by_the_processes_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slt_cache.config.run.available_cores", lambda: 16)
+    auto = load_config("avatar", ["compute.workers=auto"]).compute
+    assert (auto.workers, auto.readers) == ("auto", 16)
+    assert load_config("avatar", ["compute.workers=0"]).compute.readers == 0
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert auto.readers == 5
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "32")
+    assert auto.readers == 1

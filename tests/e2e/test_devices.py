@@ -1,7 +1,9 @@
-"""Nothing is left on the CPU: trainings, features, search and attention on a device that refuses it (elsewhere.py)."""
+"""Nothing is left on the CPU: trainings, features, search and attention on a device that refuses it (elsewhere.py). And
+trainings and features do not wait for the device, but for the loss of each batch."""
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,21 @@ from slt_cache.batches.clips import ClipBatch
 from slt_cache.batches.denoising import NoisyText
 from slt_cache.batches.features import FeatureBatch
 from slt_cache.batches.targets import make_targets
-from slt_cache.config import GenerationConfig, LlmPretrainingConfig, LoraConfig, OptimizerConfig
+from slt_cache.config import GenerationConfig, LlmPretrainingConfig, LoraConfig, OptimizerConfig, TemporalConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.decoding.attention import word_attention
 from slt_cache.decoding.encode import EncodedClip, encode
 from slt_cache.decoding.search import decode
+from slt_cache.device import Readback
 from slt_cache.encoders.frozen import FrozenEncoder
+from slt_cache.encoders.packing import packed
 from slt_cache.encoders.visual_encoder import VisualEncoder
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.llm.small import make_small
 from slt_cache.models.time_masks import TimeMasks
 from slt_cache.models.translators import SignTranslator, VisualTranslator, make_light_t
+from slt_cache.text.target_start import LanguagePrefix
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from slt_cache.training.objectives.base import Setup
 from slt_cache.training.objectives.model import with_objectives
@@ -39,7 +44,8 @@ from slt_cache.training.tasks.llm import FromCacheTask
 from slt_cache.training.tasks.visual import FromPixelsTask
 from slt_cache.video.chunks import ClipEnd
 from tests.conftest import TINY_MBART
-from tests.helpers.elsewhere import Far, device_elsewhere, values
+from tests.helpers.elsewhere import Far, WaitedFor, device_elsewhere, never_waited_for, values
+from tests.helpers.small_causal_llms import make_causal_llm
 from tests.helpers.small_llms import make_small_llm
 
 CPU = torch.device("cpu")
@@ -129,13 +135,28 @@ def updated(make: Callable[[], tuple[Any, Any]], device: torch.device, folder: P
         task, batch = make()
         model: nn.Module = task.model.to(device)
         train_step = TrainStep(task, options)
-    torch.manual_seed(4)
-    model.train()
-    group = MicroBatches([batch], batch.targets.tokens, save=False, clips=batch.targets.clips)
-    train_step(group, {})
-    told = train_step(group, task.last_layers())
+        patch.setattr("slt_cache.training.step.Readback", Waiting)
+        Waiting.count = 0
+        torch.manual_seed(4)
+        model.train()
+        group = MicroBatches([batch], batch.targets.tokens, save=False, clips=batch.targets.clips)
+        with never_waited_for():
+            train_step(group, {})
+        assert Waiting.count == 1
+        told = train_step(group, task.last_layers())
     assert all(weight.device == device for weight in model.parameters())
     return told, values(model)
+
+
+class Waiting(Readback):
+    """Loss of a batch, the only number that a step waits for."""
+
+    count = 0
+
+    def __init__(self, tensor: torch.Tensor):
+        Waiting.count += 1
+        with never_waited_for(False):
+            super().__init__(tensor)
 
 
 def assert_updates_agree(make: Callable[[], tuple[Any, Any]], folder: Path) -> None:
@@ -164,12 +185,75 @@ def test_operands_on_two_devices_are_refused() -> None:
             there.numpy()
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda tensor: tensor.sum().item(),
+        lambda tensor: tensor.tolist(),
+        lambda tensor: tensor.cpu(),
+        lambda tensor: tensor.nonzero(),
+        lambda tensor: tensor[tensor > 0],
+        lambda tensor: int(tensor.max()),
+        lambda tensor: bool((tensor > 0).all()),
+        lambda tensor: torch.ones(3).to(tensor.device),
+        lambda tensor: torch.tensor([1.0], device=tensor.device),
+        lambda tensor: tensor.new_tensor([1.0]),
+    ],
+    ids=["item", "list", "copy", "places", "mask", "size", "truth", "copy to it", "numbers to it", "numbers like it"],
+)
+def test_waiting_for_the_device_is_refused(read: Callable[[torch.Tensor], object]) -> None:
+    with device_elsewhere() as device:
+        there = torch.arange(3.0, device=device)
+        read(there)
+        with never_waited_for(), pytest.raises(WaitedFor):
+            read(there)
+
+
 # --- trainings
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_stage_2_learns_on_the_device(llms: dict[str, tuple[Any, Tokenizer]], family: str, tmp_path: Path) -> None:
     assert_updates_agree(lambda: from_cache(translator_of(llms[family]), llms[family][1]), tmp_path)
+
+
+@pytest.mark.parametrize("fusion", ["channels", "time"])
+@pytest.mark.parametrize("temporal", [None, TemporalConfig(kernel=3, stride=2)], ids=["plain", "temporal"])
+def test_stage_2_with_several_streams_learns_on_the_device(
+    llms: dict[str, tuple[Any, Tokenizer]], fusion: str, temporal: TemporalConfig | None, tmp_path: Path
+) -> None:
+    seq2seq, tokenizer = llms["small mbart"]
+
+    def make() -> tuple[Any, Any]:
+        torch.manual_seed(3)
+        streams: dict[str, Any] = {"temporal": temporal, "stream_fusion": fusion, "stream_dropout": 0.0}
+        model = SignTranslator((DIM, 5), deepcopy(seq2seq), tokenizer.start, **streams)
+        clips = [(torch.randn(length, DIM), torch.randn(length + 2, 5)) for length in LENGTHS]
+        task, batch = from_cache(model, tokenizer)
+        features, lengths = packed(clips)
+        return task, replace(batch, features=features, lengths=lengths)
+
+    assert_updates_agree(make, tmp_path)
+
+
+@pytest.mark.parametrize("family", ["llama3", "gemma3_text", "gpt2"])
+def test_a_decoder_only_llm_learns_on_the_device(family: str, tmp_path: Path) -> None:
+    make_causal_llm(family, tmp_path / "llm")
+    tokenizer = load_tokenizer(str(tmp_path / "llm"), None)
+    start = tokenizer.start
+    prefixes = (LanguagePrefix("de", start, (), start), LanguagePrefix("en", start, start * 2))
+
+    def make() -> tuple[Any, Any]:
+        seq2seq = load_seq2seq(str(tmp_path / "llm"), tokenizer=tokenizer)
+        torch.manual_seed(3)
+        task, batch = from_cache(SignTranslator(DIM, seq2seq, start, prefixes=prefixes), tokenizer)
+        return task, replace(batch, targets=replace(batch.targets, languages=torch.tensor([0, 1, 0])))
+
+    assert_updates_agree(make, tmp_path / "last")
+
+
+def test_an_llm_learns_from_pixels_on_the_device(llms: dict[str, tuple[Any, Tokenizer]], tmp_path: Path) -> None:
+    assert_updates_agree(lambda: from_pixels(visual_of(llms["small mbart"]), llms["small mbart"][1]), tmp_path)
 
 
 def test_lora_learns_on_the_device(llms: dict[str, tuple[Any, Tokenizer]], tmp_path: Path) -> None:
@@ -236,6 +320,10 @@ def test_features_are_made_on_the_device(llms: dict[str, tuple[Any, Tokenizer]],
         for number, length in enumerate(LENGTHS):
             clip = Clip(str(number), "test", Path(f"{number}.mp4"), None, None, "")
             events += [*frames_of(length).split(3), ClipEnd(clip, 0, length, 25.0)]
+        pass_of_five = torch.cat([event for event in events if isinstance(event, torch.Tensor)])[:5]
+        encoder.frame_features(pass_of_five)  # the first pass also prepares the normalization
+        with never_waited_for():
+            encoder.clip_features(encoder.frame_features(pass_of_five))
         encoded = list(encode(encoder, events))
         assert all(isinstance(one, EncodedClip) and one.features.device == CPU for one in encoded)
         return [one.features for one in encoded if isinstance(one, EncodedClip)]

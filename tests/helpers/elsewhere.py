@@ -1,7 +1,8 @@
 """A simulated device: its tensors compute on the CPU, and refuse what a GPU refuses.
 
 Without a GPU nobody notices a tensor that was left on the CPU. Here operands on two devices are an error, and so is
-reading values without a transfer. Kernels, precisions and streams of a GPU are not simulated."""
+reading values without a transfer; in `never_waited_for`, so is whatever would make the program wait for a GPU. Kernels,
+precisions and streams of a GPU are not simulated."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,23 @@ _INDEXING = {
 """Operations whose indices may be on the CPU."""
 _ATTENTION = _aten._fused_sdp_choice.default
 _PLAIN_ATTENTION = 0
+_WAITS = {
+    _aten._local_scalar_dense.default,
+    _aten.equal.default,
+    _aten.nonzero.default,
+    _aten.masked_select.default,
+    _aten._unique2.default,
+    _aten.repeat_interleave.Tensor,
+}
+"""Operations that cannot return before the device is done: their results are numbers, or have as many rows as the
+values say."""
+_MADE_OF_NUMBERS = {torch.tensor, torch.as_tensor, torch.Tensor.new_tensor}
+_refuses = False
+"""Whether waiting for the device is an error."""
+
+
+class WaitedFor(AssertionError):
+    """Raised where a program would wait for the device."""
 
 
 class Far(torch.Tensor):
@@ -67,6 +85,8 @@ def _computed(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if operation is _ATTENTION:
         return _PLAIN_ATTENTION
     _require_one_device(operation, args, far)
+    if _refuses and _waits(operation, args, far, lands_far):
+        raise WaitedFor(f"{operation} waits for the device")
     known = {id(tensor.values_on_cpu if isinstance(tensor, Far) else tensor): tensor for tensor in tensors}
     found = operation(*tree_map(_near, args), **tree_map(_near, kwargs))
     for tensor in far:
@@ -78,6 +98,15 @@ def _computed(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return known[id(leaf)] if id(leaf) in known else Far(leaf) if lands_far else leaf
 
     return tree_map(back, found)
+
+
+def _waits(operation: Any, args: Any, far: list[Far], lands_far: bool) -> bool:
+    """Returns whether an operation makes the program wait for the device."""
+    if operation in _COPIES:
+        return bool(far) and not lands_far
+    indices = tree_leaves(args[1]) if operation in _INDEXING else []
+    of_masks = any(isinstance(one, Far) and one.dtype in (torch.bool, torch.uint8) for one in indices)
+    return bool(far) and (operation in _WAITS or of_masks)
 
 
 def _require_one_device(operation: Any, args: Any, far: list[Far]) -> None:
@@ -113,12 +142,36 @@ class _Values(TorchFunctionMode):
 
 
 def _called(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    if _refuses and _copies_at_once(function, args, kwargs):
+        raise WaitedFor(f"{function.__name__} waits for a copy to the device")
     if function in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
         device = torch.device(kwargs.pop("device"))
         return function(*args, **kwargs).to(device)
     if function is torch.Tensor.tolist and isinstance(args[0], Far):
         return args[0].cpu().tolist()
     return function(*args, **kwargs)
+
+
+def _copies_at_once(function: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    """Returns whether a function copies to the device and does not say whether the program waits for it."""
+    to = kwargs.get("device", args[1] if function is torch.Tensor.to and len(args) > 1 else None)
+    if function is torch.Tensor.new_tensor and to is None:
+        to = args[0].device
+    if not isinstance(to, torch.device) or to != ELSEWHERE:
+        return False
+    leaves = function is torch.Tensor.to and args[0].device != ELSEWHERE and "non_blocking" not in kwargs
+    return leaves or function in _MADE_OF_NUMBERS
+
+
+@contextmanager
+def never_waited_for(refuses: bool = True) -> Iterator[None]:
+    """Makes waiting for the device an error in the block, or allows it."""
+    global _refuses
+    before, _refuses = _refuses, refuses
+    try:
+        yield
+    finally:
+        _refuses = before
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from transformers import Cache
 
-from slt_cache.encoders.packing import pad
+from slt_cache.device import moved
+from slt_cache.encoders.packing import pad, unpadded
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.models.llm.encoder_decoder import Languages
 from slt_cache.text.target_start import LanguagePrefix
@@ -69,7 +70,8 @@ class DecoderOnly:
     def logits(
         self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor, languages: Languages = None
     ) -> torch.Tensor:
-        """Computes logits [B, L, V] from sign embeddings [B, N, D], their mask [B, N] and token ids [B, L]."""
+        """Computes logits [B, L, V] from sign embeddings [B, N, D], their mask [B, N], which may be on the CPU, and
+        token ids [B, L]."""
         length = decoder_input_ids.shape[1]
         read = self._read(embeds, mask, decoder_input_ids, languages, keep=length)
         found = self.seq2seq(**read, use_cache=False)
@@ -144,15 +146,18 @@ class DecoderOnly:
         positions."""
         words = self.seq2seq.get_input_embeddings()
         target = words(ids)
-        rows = ids.new_zeros(len(ids)) if languages is None else languages
+        # Whatever decides on shapes is computed where the mask is.
+        rows = mask.new_zeros(len(mask)) if languages is None else languages.to(mask.device)
         before, there = _prompts([prefix.before for prefix in self.prefixes], rows)  # [B, P]
         after, also = _prompts([prefix.after for prefix in self.prefixes], rows)  # [B, Q]
         filled = torch.cat([there, mask.bool(), also], 1)
         length = filled.shape[1]
-        left = torch.arange(length, device=ids.device) >= length - filled.sum(1, keepdim=True)  # padding first
-        whole = torch.cat([words(before), embeds.to(target.dtype), words(after)], 1)
-        attended = torch.cat([left.long(), torch.ones_like(ids)], 1)
-        read = {"inputs_embeds": torch.cat([pad(whole[filled], left), target], 1), "attention_mask": attended}
+        left = torch.arange(length, device=mask.device) >= length - filled.sum(1, keepdim=True)  # padding first
+        before, after = (words(moved(prompt, ids.device)) for prompt in (before, after))
+        whole = torch.cat([before, embeds.to(target.dtype), after], 1)
+        attended = torch.cat([moved(left, ids.device).long(), torch.ones_like(ids)], 1)
+        embedded = torch.cat([pad(unpadded(whole, filled), left), target], 1)
+        read = {"inputs_embeds": embedded, "attention_mask": attended}
         wanted = {"position_ids": (attended.cumsum(1) - 1).clamp(min=0), "logits_to_keep": keep}
         return {**read, **{name: value for name, value in wanted.items() if name in self._accepted}}
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers.models.m2m_100.modeling_m2m_100 import M2M100SinusoidalPositionalEmbedding
 
+from slt_cache.device import moved
 from slt_cache.errors import InputError
 from slt_cache.text.target_start import LanguagePrefix
 
@@ -65,14 +66,15 @@ class EncoderDecoder:
     def logits(
         self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor, languages: Languages = None
     ) -> torch.Tensor:
-        """Computes logits [B, L, V] from sign embeddings [B, N, D], their mask [B, N] and token ids [B, L], which begin
-        with the code of the language."""
+        """Computes logits [B, L, V] from sign embeddings [B, N, D], their mask [B, N], which may be on the CPU, and
+        token ids [B, L], which begin with the code of the language."""
         return self.read(embeds, mask, decoder_input_ids)[0]
 
     def read(
         self, embeds: torch.Tensor, mask: torch.Tensor, decoder_input_ids: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Computes the same logits; also returns the encoder's hidden states [B, N, D]."""
+        mask = moved(mask, embeds.device)
         found = self.seq2seq(
             inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=decoder_input_ids, use_cache=False
         )

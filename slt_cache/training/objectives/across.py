@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from slt_cache.device import moved
 from slt_cache.distributed.gradients import summed
 from slt_cache.distributed.processes import gather_object, rank, size
 from slt_cache.training.objectives.base import Objective, Seen, Setup
@@ -24,23 +25,27 @@ class Batch:
     part."""
 
     def __init__(self, seen: Seen):
-        self.counted = seen.counted
-        ids, mask = seen.sentences.ids[self.counted], seen.sentences.mask[self.counted]
+        device = seen.states.device
+        counted = seen.counted.nonzero().squeeze(1)
+        self.counted = moved(counted, device)
+        """Places of this process's clips that count, int64 [b]."""
+        ids, mask = seen.sentences.ids[counted], seen.sentences.mask[counted]
         own = [zlib.crc32(row[kept].cpu().numpy().tobytes()) for row, kept in zip(ids, mask, strict=True)]
         parts = gather_object(lambda: [(own, seen.states.shape[1], seen.sentences.ids.shape[1])])
-        device = seen.states.device
-        everyone = torch.tensor([one for hashes, _, _ in parts for one in hashes], device=device)
+        everyone = torch.tensor([one for hashes, _, _ in parts for one in hashes])
         first = sum(len(hashes) for hashes, _, _ in parts[: rank()])
         self.size = len(everyone)
-        self.own = torch.arange(first, first + len(own), device=device)
+        places = torch.arange(first, first + len(own))
+        self.own = moved(places, device)
         """Places of this process's clips among all, int64 [b]."""
         self.steps = max(steps for _, steps, _ in parts)
         """Time steps of the longest clip."""
         self.tokens = max(tokens for _, _, tokens in parts)
         """Tokens of the longest sentence."""
-        self.same = everyone[self.own, None] == everyone
+        same = everyone[places, None] == everyone
+        same[torch.arange(len(own)), places] = False
+        self.same = moved(same, device)
         """Bool [b, all]: other clips whose sentence is the same, which are no negatives."""
-        self.same[torch.arange(len(own), device=device), self.own] = False
 
     def mine(self, rows: torch.Tensor) -> torch.Tensor:
         """Returns the rows [b, ...] of this process's clips that count, of [B, ...]."""

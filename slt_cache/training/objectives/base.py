@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from slt_cache.batches.targets import Targets
+from slt_cache.device import moved
 from slt_cache.models.translators import IGNORED, SignTranslator
 from slt_cache.text.tokenizer import Tokenizer
 
@@ -27,7 +28,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Sentences:
-    """B sentences as an encoder reads them, `tokens </s>`."""
+    """B sentences as an encoder reads them, `tokens </s>`; in a training on the CPU, where their lengths are known."""
 
     ids: torch.Tensor
     """Token ids, int64 [B, L], padded at the end."""
@@ -42,6 +43,9 @@ class Sentences:
         places = torch.arange(tokens.shape[1] + 1, device=tokens.device)
         ids = torch.cat([tokens, torch.full_like(lengths, tokenizer.pad)], 1)
         return cls(ids.masked_fill(places == lengths, tokenizer.eos), places <= lengths)
+
+    def to(self, device: torch.device) -> "Sentences":
+        return Sentences(moved(self.ids, device), moved(self.mask, device))
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,9 @@ class Seen:
 
     @cached_property
     def counted(self) -> torch.Tensor:
-        """Bool [B]: the clips that count. An idle process has another's clip, which does not (batches/sampler.py)."""
-        return (self.targets.labels != IGNORED).any(1)
+        """Bool [B], where the sentences are: the clips that count. An idle process has another's clip, which does not
+        (batches/sampler.py)."""
+        return (self.targets.readable.labels != IGNORED).any(1)
 
     @cached_property
     def text(self) -> torch.Tensor:
@@ -71,8 +76,9 @@ class Seen:
 
     def encoded(self, sentences: Sentences) -> torch.Tensor:
         """Returns the hidden states of sentences, [B, L, D], by the translator's encoder."""
+        read = sentences.to(self.states.device)
         encoder = self.translator.seq2seq.get_encoder()
-        states: torch.Tensor = encoder(input_ids=sentences.ids, attention_mask=sentences.mask.long()).last_hidden_state
+        states: torch.Tensor = encoder(input_ids=read.ids, attention_mask=read.mask.long()).last_hidden_state
         return states
 
 

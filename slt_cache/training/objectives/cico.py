@@ -21,7 +21,7 @@ class FineGrained(ClipContrast):
             video = batch.mine(_wide(F.normalize(steps.float(), dim=2), batch.steps))
             text = batch.mine(_wide(F.normalize(tokens.float(), dim=2), batch.tokens))
             of_video = batch.mine(_wide(seen.mask.float().unsqueeze(2), batch.steps))
-            of_text = batch.mine(_wide(seen.sentences.mask.float().unsqueeze(2), batch.tokens))
+            of_text = batch.mine(_wide(seen.sentences.to(steps.device).mask.float().unsqueeze(2), batch.tokens))
             to_text = similarities(video, of_video, batch.all(text), batch.all(of_text))
             to_video = similarities(text, of_text, batch.all(video), batch.all(of_video))
             return self.symmetric(batch, to_text, to_video)

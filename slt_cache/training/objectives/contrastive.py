@@ -15,7 +15,8 @@ class Contrastive(ClipContrast):
 
     def forward(self, seen: Seen) -> torch.Tensor:
         batch = Batch(seen)
-        video, text = pooled(self.video(seen.states), seen.mask), pooled(self.text(seen.text), seen.sentences.mask)
+        of_text = seen.sentences.to(seen.states.device).mask
+        video, text = pooled(self.video(seen.states), seen.mask), pooled(self.text(seen.text), of_text)
         with exact(video.device):
             video, text = batch.mine(video), batch.mine(text)
             to_text, to_video = video @ batch.all(text).T, text @ batch.all(video).T

@@ -32,9 +32,10 @@ class Denoising(Objective):
         self.mask: int = mask
 
     def forward(self, seen: Seen) -> torch.Tensor:
+        read = Sentences(self.masked(seen.sentences, seen.epoch), seen.sentences.mask).to(seen.states.device)
         logits = seen.translator.seq2seq(
-            input_ids=self.masked(seen.sentences, seen.epoch),
-            attention_mask=seen.sentences.mask.long(),
+            input_ids=read.ids,
+            attention_mask=read.mask.long(),
             decoder_input_ids=seen.targets.decoder_input_ids,
             use_cache=False,
         ).logits

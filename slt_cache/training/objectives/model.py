@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from slt_cache.config import CROSS_ENTROPY
+from slt_cache.device import moved
 from slt_cache.errors import InputError
 from slt_cache.models.llm.encoder_decoder import EncoderDecoder
 from slt_cache.models.translators import SignTranslator, VisualTranslator
@@ -55,8 +56,9 @@ class WithObjectives(nn.Module):
         embeds, mask = translator.embed(features, batch.lengths)
         assert isinstance(translator.kind, EncoderDecoder)
         logits, states = translator.kind.read(embeds, mask, batch.targets.decoder_input_ids)
-        sentences = Sentences.of(batch.targets, self.setup.tokenizer)
-        seen = Seen(translator, batch.targets, sentences, states, mask.bool(), frames, self.epoch)
+        sentences = Sentences.of(batch.targets.readable, self.setup.tokenizer)
+        mask = moved(mask, states.device).bool()
+        seen = Seen(translator, batch.targets, sentences, states, mask, frames, self.epoch)
         return seen, logits
 
 

@@ -4,6 +4,8 @@ representations that lie too densely to tell signs apart."""
 import torch
 from torch.nn import functional as F
 
+from slt_cache.device import moved
+from slt_cache.encoders.packing import unpadded
 from slt_cache.models.translators import IGNORED
 from slt_cache.training.objectives.base import Objective, Seen, Setup
 
@@ -27,17 +29,17 @@ class SignContrast(Objective):
         self.shortest = SHORTEST / setup.keep_every
 
     def forward(self, seen: Seen) -> torch.Tensor:
-        tokens = (seen.targets.labels != IGNORED).sum(1).tolist()
+        tokens = (seen.targets.readable.labels != IGNORED).sum(1).tolist()
         values = [self._of_clip(frames.float(), count) for frames, count in zip(seen.frames, tokens, strict=True)]
-        return (torch.stack(values) * seen.counted).sum()
+        return (torch.stack(values) * moved(seen.counted, values[0].device)).sum()
 
     def _of_clip(self, frames: torch.Tensor, tokens: int) -> torch.Tensor:
         """Returns the value of a clip with frame-wise features [T', C]; pairs that it does not have add nothing."""
         margin = MARGIN * frames.shape[1] / CHANNELS
-        places = torch.arange(len(frames), device=frames.device)
+        places = torch.arange(len(frames))
         apart = places - places.unsqueeze(1)  # each pair once
         distances = torch.cdist(frames, frames, p=1.0)
         far = apart > max(self.shortest, PER_TOKEN * len(frames) / max(tokens, 1))
-        near = F.softplus(distances[apart == 1] - margin)
-        away = F.softplus(margin - distances[far])
+        near = F.softplus(unpadded(distances, apart == 1) - margin)
+        away = F.softplus(margin - unpadded(distances, far))
         return near.sum() / max(len(near), 1) + away.sum() / max(len(away), 1)
