@@ -76,8 +76,8 @@ class AugmentedClips(Dataset[Any]):
                 if self.frame_cache is not None:
                     images = self.frame_cache.read(clip, offset)
                 else:
-                    kept = read_kept_frames(clip, video.keep_every, offset, video.fps, video.decoder)
-                    images = square(kept.frames, video)
+                    read = read_kept_frames(clip, video.keep_every, offset, video.fps, video.decoder)
+                    images = square(read.frames, video)
         except UnreadableVideo as error:
             return error
         if self.frame_dropout:

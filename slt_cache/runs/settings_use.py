@@ -6,7 +6,7 @@ from typing import Any
 from slt_cache.config import OF_NAMED
 
 NAMED_ENCODER = tuple(f"encoder.{name}" for name in OF_NAMED)
-OWNED: Mapping[str, str | None] = {
+OWNED = {
     "corpus": "corpus",
     "video": "visual",
     "augmentation": "visual",
@@ -20,10 +20,11 @@ OWNED: Mapping[str, str | None] = {
     "control": "control",
     "corpus.fraction": "visual",
     **dict.fromkeys(NAMED_ENCODER, "features"),
-    "video.decoder": None,
 }
 """Stage that each section, or single setting, determines. The others (seed, generation, scoring, compute) belong to no
 single stage."""
+FREE = ("video.decoder",)
+"""Settings of these sections that determine no stage, as they change no result."""
 STAGES = {
     "corpus": "the manifest",
     "visual": "stage 1",
@@ -91,7 +92,7 @@ def is_used(setting: str, command: str) -> bool:
 
 def stage_of(setting: str) -> str | None:
     """Returns the stage that a setting determines; None if it belongs to no single one."""
-    return OWNED.get(setting, OWNED.get(setting.partition(".")[0]))
+    return None if setting in FREE else OWNED.get(setting) or OWNED.get(setting.partition(".")[0])
 
 
 def named(overrides: Iterable[str]) -> list[str]:
