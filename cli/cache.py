@@ -54,7 +54,7 @@ def info(
     found = options.find_cache(path)
     file = CacheFile(found)
     splits = describe_cache(file)
-    size = found.stat().st_size
+    size = file.size
     if plot is not None:
         draw_lengths(steps_of_clips(file), str(found), plot)
     options.print({"path": str(found), "bytes": size, "splits": splits}, *_lines(found, size, splits))

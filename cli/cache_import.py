@@ -11,7 +11,7 @@ from slt_cache.cache_tools.layouts.registry import AUTO, LAYOUTS
 from .endings import Interrupted
 from .help import one_of
 from .options import Options, takes
-from .output import failures_to_json, print_failures
+from .output import MaxFileOption, failures_to_json, print_failures
 
 if TYPE_CHECKING:
     from slt_cache.cache_tools.import_features import Imported
@@ -65,6 +65,7 @@ def import_(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Write the cache even if some files cannot be used.")
     ] = False,
+    max_file_gb: MaxFileOption = None,
 ) -> None:
     """Make a feature cache from the features of another encoder or repository, so that stage 2 can be trained on them.
 
@@ -82,6 +83,7 @@ def import_(
         allow_missing=allow_missing,
         layout=layout,
         asked=Asked(labels, stream, transpose),
+        max_bytes=max_file_gb and round(max_file_gb * 1e9),
     )
     options.print(
         {"features": str(out), "spec": vars(spec), "splits": {one.split: _to_json(one) for one in done}},

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .options import Options, takes
+from .output import MaxFileOption
 
 
 @takes("merge", "run", "json")
@@ -13,6 +14,7 @@ def merge(
     options: Options,
     paths: Annotated[list[Path], typer.Argument(help="Feature caches of one encoder.")],
     out: Annotated[Path, typer.Option("--out", help="File to write; it must not exist yet.")],
+    max_file_gb: MaxFileOption = None,
 ) -> None:
     """Combine the splits of several caches in one file.
 
@@ -20,7 +22,7 @@ def merge(
     """
     from slt_cache.cache_tools.merge import merge_caches
 
-    clips = merge_caches([options.find_cache(path) for path in paths], out)
+    clips = merge_caches([options.find_cache(path) for path in paths], out, max_file_gb and round(max_file_gb * 1e9))
     options.print(
         {"out": str(out), "splits": {split: {"clips": count} for split, count in clips.items()}},
         f"{out}: " + ", ".join(f"{split} {count:,}" for split, count in clips.items()) + " clips",

@@ -65,6 +65,7 @@ def extract_features(
 
     Example: slt-cache extract-features --split train
     """
+    from slt_cache.features.place import on_disk
     from slt_cache.pipeline.extract import extract, require_level, splits_to_extract
     from slt_cache.runs.saved_settings import has_only_named_encoder
 
@@ -74,7 +75,7 @@ def extract_features(
     require_used(opened, "extract-features --encoder" if has_only_named_encoder(opened) else "extract-features")
     if level is not None:
         require_level(opened)
-    cache = opened.features if options.features is None else Path(options.features)
+    cache = opened.features if options.features is None else on_disk(options.features)
     splits = splits_to_extract(opened, split, join)
     done = extract(opened, splits, cache, allow_missing=allow_missing, restart=restart, join=join)
     if not done:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_ty
 import typer
 
 from slt_cache.advice import command as advised
+from slt_cache.features.place import is_cache, located
 from slt_cache.threads import SPINS, set_up_threads
 
 from .endings import Interrupted, Verbosity, with_errors_as_exit_codes
@@ -145,12 +146,12 @@ class Options:
         """Returns the cache that an argument names, or that of the run. Raises InputError if it cannot be read."""
         from slt_cache.errors import InputError
 
-        found = None if path is None else Path(path)
+        found = None if path is None else located(path)
         if found is None or not found.exists():
             opened = Options(run=self.run).open_run()
             found = opened.features if found is None else opened.find_features(str(found))
         try:
-            if found.is_dir():
+            if found.is_dir() and not is_cache(found):
                 raise InputError(f"{found}: a folder, not a feature cache. Name a file, or a run folder with --run.")
             if found.is_file():
                 found.open("rb").close()

@@ -38,6 +38,16 @@ ContentWordsOption = Annotated[
     ),
 ]
 """Options of the commands that score."""
+MaxFileOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-file-gb",
+        min=1e-6,
+        help="Write a folder of files of at most this size instead of a larger file (as features.max_file_gb does). "
+        "[default: one file; a folder stays one]",
+    ),
+]
+"""Option of the commands that write caches without a run."""
 
 
 def print_trained(options: Options, record: "Record", folder: Path, then: str) -> None:

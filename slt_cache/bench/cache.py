@@ -60,7 +60,7 @@ def bench_cache(run: Run, path: Path) -> dict[str, Any]:
         **_read_speed(cache),
         "loader_epoch_seconds": round(_loader_seconds(cache, llm.tokenizer, batch_size), 2),
         "loader_workers": WORKERS,
-        "file_bytes_to_features": round(cache.path.stat().st_size / max(_feature_bytes(cache), 1), 4),
+        "file_bytes_to_features": round(cache.file.size / max(_feature_bytes(cache), 1), 4),
         "open_seconds": round(open_seconds, 4),
         "file_hashes_percent_of_epoch": round(100 * _hash_seconds(run.llm / "best") / seconds, 3),
         "row_checksums_percent_of_epoch": round(100 * compare_seconds / seconds, 3),
@@ -72,7 +72,8 @@ def _read_speed(cache: FeatureCache) -> dict[str, float]:
     draw = random.Random(0)
     rows = [draw.randrange(len(cache)) * cache.views for _ in range(READS)]
     ids = [cache.row_ids[row] for row in rows]
-    mapped, offsets = cache.features.view(np.memmap), cache.offsets.tolist()
+    features, offsets = cache.features, cache.offsets.tolist()
+    mapped = features.view(np.memmap) if isinstance(features, np.ndarray) else features
 
     def by_id() -> None:
         for clip_id in ids:

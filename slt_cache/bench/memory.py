@@ -2,7 +2,6 @@
 loads it from a folder like the published one. Needs no run and no corpus."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +20,7 @@ from slt_cache.bench.measure import (
     shape_named,
     with_lora,
 )
-from slt_cache.children import ChildEnded, spread
+from slt_cache.children import ChildEnded, in_a_process
 from slt_cache.config import Config, LlmConfig, LoraConfig
 from slt_cache.device import peak_memory, pick_device
 from slt_cache.errors import SltCacheError
@@ -68,14 +67,9 @@ def peak_of(shape: BenchShape, config: Config, vocabulary: int = VOCABULARY) -> 
 def _in_a_process(work: Callable[..., Result], *arguments: Any) -> Result:
     """Calls `work` in a fresh process: earlier allocations would count otherwise."""
     try:
-        [result] = spread(partial(_call, work), [arguments], 1, "bench llm: the process that trains")
+        return in_a_process("bench llm: the process that trains", work, *arguments)
     except ChildEnded as error:
         raise SltCacheError(f"{error} End other programs, or use a machine with more memory.") from error
-    return result
-
-
-def _call(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
-    return work(*arguments)
 
 
 def _save(folder: Path, shape: BenchShape, vocabulary: int) -> int:

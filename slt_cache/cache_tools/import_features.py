@@ -20,6 +20,7 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_folder
+from slt_cache.features.place import is_cache, on_disk
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.locks import exclusive
 from slt_cache.pipeline.failures import write_failures
@@ -66,10 +67,11 @@ def import_features(
     allow_missing: bool = False,
     layout: str = AUTO,
     asked: Asked | None = None,
+    max_bytes: int | None = None,
 ) -> tuple[FeatureSpec, list[Imported]]:
     """Writes the splits of the folder into `out`, in addition to those that it already has. A split with bad files is
     written only with `allow_missing`; a table next to `out` lists them. `layout` is a name of layouts/registry.py, or
-    auto; `asked` says more about the folder.
+    auto; `asked` says more about the folder, and `max_bytes` is the largest size of a file (features/several_files.py).
 
     An exported folder restores its cache with the spec and, for each split whose lines are unchanged, all metadata,
     unless `source` says that the features have been replaced. Raises InputError for a folder that
@@ -84,7 +86,7 @@ def import_features(
     splits = transposing(listing.splits) if asked.transpose else listing.splits
     exported = (read_export(folder) or {}) if source is None and layout == TABLE else {}
     spec = _spec_of(folder, splits, exported, source, dtype)
-    _require_fitting(out, spec)
+    _require_fitting(on_disk(out), spec)
     with exclusive(parts_folder(out) / "lock", str(out)):
         jobs = [_job(out, split, clips, spec, exported.get(split), language) for split, clips in splits.items()]
         for job in jobs:
@@ -94,7 +96,7 @@ def import_features(
         written = [content for one, content in zip(done, contents, strict=True) if one.written]
         if written:
             with progress_bar(f"writing {out.name}", "row") as progress:
-                add_splits(out, written, progress)
+                add_splits(out, written, progress, max_bytes=max_bytes)
         for job, one in zip(jobs, done, strict=True):
             write_failures(out, one.split, one.failed)
             if one.written:
@@ -156,7 +158,7 @@ def _first_shape(folder: Path, clips: Sequence[ListedClip]) -> tuple[tuple[int, 
 
 def _require_fitting(out: Path, spec: FeatureSpec) -> None:
     """Raises InputError if `out` has another spec: the splits of a file are used together, so they share one."""
-    if out.is_dir():
+    if out.is_dir() and not is_cache(out):
         raise InputError(f"{out}: a folder, not a file. Name a file with --out, such as {out / 'feats.h5'}.")
     if not out.exists():
         return

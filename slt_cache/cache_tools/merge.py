@@ -12,7 +12,8 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import SplitContent, canonical
 from slt_cache.features.parts import concatenated, parts_folder
-from slt_cache.features.writing import write_cache
+from slt_cache.features.place import on_disk
+from slt_cache.features.several_files import write_files
 from slt_cache.locks import exclusive
 from slt_cache.progress import progress_bar
 
@@ -20,13 +21,15 @@ MAX_NAMED = 3
 """Clips named in an error."""
 
 
-def merge_caches(paths: Sequence[Path], out: Path) -> dict[str, int]:
+def merge_caches(paths: Sequence[Path], out: Path, max_bytes: int | None = None) -> dict[str, int]:
     """Writes `out` atomically; returns the number of clips of each split. A split of several caches is concatenated in
-    the order of the arguments; a clip that one cache lacks and another has is no longer missing.
+    the order of the arguments; a clip that one cache lacks and another has is no longer missing. If one file would have
+    more than `max_bytes`, `out` is a folder of files.
 
     Raises InputError if specs or languages differ, if a clip is in two caches, or if `out` already exists."""
     if len(paths) < 2:
         raise InputError("cache merge: only one cache. Name two or more.")
+    out = on_disk(out)
     by_split: dict[str, list[FeatureCache]] = {}
     for path in paths:
         for split, one in open_splits(path).items():
@@ -39,7 +42,8 @@ def merge_caches(paths: Sequence[Path], out: Path) -> dict[str, int]:
             if os.path.lexists(out):
                 raise InputError(f"{out}: already exists; merge does not overwrite. Name a new file with --out.")
             with progress_bar(f"writing {out.name}", "row") as progress:
-                write_cache(out, [_joined(by_split[split]) for split in sorted(by_split, key=canonical)], progress)
+                contents = [_joined(by_split[split]) for split in sorted(by_split, key=canonical)]
+                write_files(out, contents, progress, max_bytes)
     finally:
         with suppress(OSError):  # not empty: an extraction left its parts there
             parts_folder(out).rmdir()

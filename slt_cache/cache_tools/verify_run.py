@@ -11,6 +11,7 @@ from slt_cache.checkpoints.record import log_of, read_record
 from slt_cache.config import is_as_written, load_config
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.errors import InputError
+from slt_cache.features.place import INDEX_FILE
 from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import (
     EDITABLE,
@@ -64,9 +65,10 @@ def verify_run(folder: Path) -> Verified:
         notes += [f"{stage / name}: changed since it was written" for name in EDITABLE if _changed(stage, name)]
     problems += [line for stage in TRAININGS for line in _without_record(folder / stage / BEST)]
     cache = folder / "feats.h5"
-    problems += [line for path in files if path != cache for line in _lines_of(_check_of(path), path)]
+    places = dict.fromkeys(path.parent if (path.parent / INDEX_FILE).is_file() else path for path in files)
+    problems += [line for path in places if path != cache for line in _lines_of(_check_of(path), path)]
     notes += [f"{path}: {UNVERIFIABLE}" for path in files if _is_unverifiable(path)]
-    if cache in files:
+    if cache in places:
         problems += _lines_of(_cache if problems else _cache_of_run, cache)  # its encoder or manifest may be unreadable
     return Verified(tuple(dict.fromkeys(problems)), tuple(notes), len(files))
 
@@ -169,7 +171,7 @@ def _check_of(path: Path) -> Callable[[Path], Iterator[str]]:
         return _log
     if path.name == STATE_FILE:
         return _state
-    if path.suffix == ".h5":
+    if path.suffix == ".h5" or path.is_dir():
         return _cache
     if "eval" in (path.parent.name, path.parent.parent.name):
         return {".json": _evaluation, ".tsv": _table}.get(path.suffix, _nothing)

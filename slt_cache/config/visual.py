@@ -167,3 +167,11 @@ class FeaturesConfig(Section):
     """Kept frames per pass through the frozen encoder; null for a number that suits the device."""
     clips_per_part: PositiveInt = 64
     """Clips per part file, the unit in which an interrupted extraction resumes."""
+    max_file_gb: PositiveFloat | None = None
+    """Gigabytes (10^9 bytes). A cache that would be larger as one file becomes a folder of files of at most this size,
+    which is read as one; null: always one file."""
+
+    @property
+    def max_file_bytes(self) -> int | None:
+        """Largest size of a file in bytes; None for any size."""
+        return None if self.max_file_gb is None else round(self.max_file_gb * 1e9)

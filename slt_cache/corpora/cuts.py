@@ -1,7 +1,7 @@
 """Sentences with times in, clips out: cut from the full videos, or taken from files that hold one clip each. For
 corpora whose videos are found by name."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,7 @@ def scan_cuts(
 ) -> CorpusScan:
     """Finds the videos of all sentences; `videos` are by name. `clips_from`: videos (cut from the full videos), clips
     (ready-cut), auto (full videos if they exist, else clips)."""
-    first = {(cut.sentence.id, cut.sentence.place): cut for cut in reversed(cuts)}
-    kept = usable((cut.sentence for cut in cuts), problems)
-    usable_cuts = [replace(first[sentence.id, sentence.place], sentence=sentence) for sentence in kept]
+    usable_cuts = list(_usable(cuts, problems))
     named = {name for cut in cuts for name in (cut.full, *cut.ready)}
     add_issue(problems, UNNAMED, sorted(name for name in videos if name not in named))
     clips, media = _clips(usable_cuts, videos, root, clips_from, problems)
@@ -58,6 +56,17 @@ def scan_cuts(
     named_rows = count_by_split(cut.sentence for cut in cuts)
     findings = {**found, **extremes(lengths, "seconds")}
     return CorpusScan(clips, named_rows, problems, findings, list(sources), media=media)
+
+
+def _usable(cuts: Iterable[Cut], problems: Problems) -> Iterator[Cut]:
+    """Yields the cuts whose sentences a manifest can hold; unchanged ones are not copied, since there may be
+    millions."""
+    sentences = iter(usable((cut.sentence for cut in cuts), problems))
+    wanted = next(sentences, None)
+    for cut in cuts:
+        if wanted is not None and (wanted.id, wanted.place) == (cut.sentence.id, cut.sentence.place):
+            yield cut if wanted is cut.sentence else replace(cut, sentence=wanted)
+            wanted = next(sentences, None)
 
 
 def _clips(
@@ -103,7 +112,8 @@ def _cut(cut: Cut, medium: MediaFile, problems: Problems) -> list[Clip]:
         return []
     if seconds is not None and end is not None and end > seconds:
         add_issue(problems, PAST_END, f"{clip_id}: ends at {end} s of {seconds:.2f} s")
-    return [replace(_clip(cut.sentence, medium.path, start, end), box=cut.box)]
+    clip = _clip(cut.sentence, medium.path, start, end)
+    return [clip if cut.box is None else replace(clip, box=cut.box)]
 
 
 def _taken(clips: Iterable[Clip]) -> dict[str, Any]:

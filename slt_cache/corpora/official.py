@@ -5,6 +5,7 @@ through."""
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nlargest, nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,10 @@ def usable(sentences: Iterable[Sentence], problems: Problems) -> list[Sentence]:
                 add_issue(problems, kind, f"{clip_id} ({sentence.place})")
             if text != sentence.text:
                 add_issue(problems, BREAK_REPLACED, clip_id)
-            taken[clip_id] = replace(sentence, text=text, signer=_writable(without_breaks(sentence.signer)))
+            signer = _writable(without_breaks(sentence.signer))
+            if (text, signer) != (sentence.text, sentence.signer):
+                sentence = replace(sentence, text=text, signer=signer)
+            taken[clip_id] = sentence
     return list(taken.values())
 
 
@@ -210,11 +214,14 @@ def join(
 
 def extremes(lengths: Mapping[str, float], unit: str, many: int = 10) -> dict[str, Any]:
     """Returns the longest and the shortest clips, with the unit of their length."""
-    ordered = sorted(lengths, key=lambda clip_id: (lengths[clip_id], clip_id))
+
+    def place(clip_id: str) -> tuple[float, str]:
+        return lengths[clip_id], clip_id
+
     return {
         "unit_of_length": unit,
-        "longest": {clip_id: lengths[clip_id] for clip_id in reversed(ordered[-many:])},
-        "shortest": {clip_id: lengths[clip_id] for clip_id in ordered[:many]},
+        "longest": {clip_id: lengths[clip_id] for clip_id in nlargest(many, lengths, place)},
+        "shortest": {clip_id: lengths[clip_id] for clip_id in nsmallest(many, lengths, place)},
     }
 
 

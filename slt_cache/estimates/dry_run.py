@@ -208,7 +208,7 @@ def _workload(run: Run, variant: Variant, cache: Caches | None) -> Workload:
 def _held(variant: Variant, cache: Caches | None) -> Mapping[str, CachedSplit]:
     """Returns the splits of the cache, or of all streams, that a training reads; none if it does not exist. Raises
     InputError if it lacks train."""
-    if not variant.from_cache or cache is None or (isinstance(cache, Path) and not cache.is_file()):
+    if not variant.from_cache or cache is None or (isinstance(cache, Path) and not cache.exists()):
         return {}
     opened = {name: open_splits(path) for name, path in as_named(cache).items()}
     for name, path in as_named(cache).items():

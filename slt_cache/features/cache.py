@@ -14,9 +14,11 @@ import numpy as np
 from slt_cache.advice import cache_command, command
 from slt_cache.corpora.base import Origin
 from slt_cache.errors import InputError, SltCacheError
+from slt_cache.features.arrays import StepArray
 from slt_cache.features.checksum_header import AGAIN
 from slt_cache.features.file import FOREIGN, CacheFile
 from slt_cache.features.layout import FACTS, ORIGIN, SOURCE, Failure, SplitContent, SplitMetadata, SplitTable, checksum
+from slt_cache.features.place import UrlPath
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 
 _read_before: dict[tuple[Any, ...], bytearray] = {}
@@ -88,7 +90,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
     def row(self, row: int) -> np.ndarray:
         """Returns a row, [N, C]; clip number i has the rows from i * views on. Raises SltCacheError if the file has
         been truncated, or if the row does not match its checksum when it is first read in this process."""
-        self.file.require_length()
+        self.file.require_length(self.split)
         features = self.features[self.offsets[row] : self.offsets[row + 1]]
         if self.verify and not self._compared[row]:
             self._require_whole(row, features)
@@ -97,6 +99,8 @@ class FeatureCache(Mapping[str, np.ndarray]):
     @cached_property
     def _compared(self) -> bytearray:
         """Rows that have been compared, shared by all readers of the same file in this process."""
+        if isinstance(self.path, UrlPath):
+            return bytearray(self.rows)
         status = self.path.stat()
         file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, self.split, self.rows)
         return _read_before.setdefault(file, bytearray(self.rows))
@@ -108,7 +112,7 @@ class FeatureCache(Mapping[str, np.ndarray]):
                 f"{self.path}: the features of clip {self.ids[row // self.views]!r} of {self.split}{view} are damaged. "
                 f"{AGAIN} See all damage: {command('cache verify', self.path)}"
             )
-        self._compared[row] = 1
+        self._compared[row] = not isinstance(self.path, UrlPath)  # which may arrive damaged the next time
 
     @cached_property
     def _sums(self) -> np.ndarray:
@@ -125,9 +129,10 @@ class FeatureCache(Mapping[str, np.ndarray]):
         return self._places["features"].shape[1]
 
     @cached_property
-    def features(self) -> np.ndarray:
-        """All rows of the split, [sum N, C], memory-mapped."""
-        return self.column("features")
+    def features(self) -> np.ndarray | StepArray:
+        """All rows of the split, [sum N, C], memory-mapped; of a remote cache, or one of several files, an array that
+        is read where it is sliced."""
+        return self.file.features(self.split)
 
     @cached_property
     def offsets(self) -> np.ndarray:

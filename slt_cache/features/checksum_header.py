@@ -65,24 +65,39 @@ def write_checksum_header(path: Path, ranges: Mapping[str, tuple[int, int]], siz
         file.write(_head(size, body) + body)
 
 
+def read_block(path: Path) -> bytes:
+    """Returns the bytes of the block. Raises InputError if there is none, or if it is damaged."""
+    with _opened(path) as file:
+        return _read_block(path, file)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Ask its owner, or name another file.") from error
+
+
+def _read_block(path: Path, file: BinaryIO) -> bytes:
+    head = file.read(HEAD)
+    fields = head.decode("ascii", "replace").split()
+    size = int(fields[3]) if fields[3:] and fields[3].isdecimal() else 0
+    if " ".join(fields[:3]) != TITLE or not SIZE <= size <= _size(file):
+        raise InputError(
+            f"{path}: no slt-cache feature cache, or one whose first bytes are damaged. Name another file."
+        )
+    body = read_bytes(file, HEAD, size - HEAD)
+    if _head(size, body) != head:
+        raise InputError(f"{path}: damaged in its first {size} bytes, the checksum header. {AGAIN}")
+    return head + body
+
+
 def read_checksum_header(path: Path) -> ChecksumHeader:
     """Reads the header. Raises InputError if there is none, or if it or the bytes outside of all regions are damaged;
     named regions are compared when they are read."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Ask its owner, or name another file.") from error
-    with file:
-        head = file.read(HEAD)
-        fields = head.decode("ascii", "replace").split()
-        size = int(fields[3]) if fields[3:] and fields[3].isdecimal() else 0
-        if " ".join(fields[:3]) != TITLE or not SIZE <= size <= _size(file):
-            raise InputError(
-                f"{path}: no slt-cache feature cache, or one whose first bytes are damaged. Name another file."
-            )
-        body = read_bytes(file, HEAD, size - HEAD)
-        if _head(size, body) != head:
-            raise InputError(f"{path}: damaged in its first {size} bytes, the checksum header. {AGAIN}")
+    with _opened(path) as file:
+        block = _read_block(path, file)
+        size, body = len(block), block[HEAD:]
         try:
             regions = _regions(body, size)
         except ValueError as error:

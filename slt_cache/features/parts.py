@@ -15,6 +15,7 @@ from slt_cache.corpora.base import NOWHERE, Origin
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.layout import Failure, ProgressCallback, SplitContent, SplitMetadata, SplitTable, checksum
+from slt_cache.features.several_files import write_files
 from slt_cache.features.verify import cache_problems
 from slt_cache.features.writing import write_cache
 from slt_cache.files import write_text
@@ -153,13 +154,18 @@ def concatenated(metadata: SplitMetadata, contents: Sequence[SplitContent]) -> S
 
 
 def add_splits(
-    cache: Path, contents: Sequence[SplitContent], progress: ProgressCallback | None = None, drop: Container[str] = ()
+    cache: Path,
+    contents: Sequence[SplitContent],
+    progress: ProgressCallback | None = None,
+    drop: Container[str] = (),
+    max_bytes: int | None = None,
 ) -> None:
-    """Adds splits to a cache file atomically, in addition to those that it already has, without those to `drop`.
+    """Adds splits to a cache atomically, in addition to those that it already has, without those to `drop`. It becomes
+    a folder of files if one file would have more than `max_bytes`.
 
     Existing splits are copied into a new file and compared with their checksums on the way; if the process is killed,
     the old file is unchanged."""
     new = {content.table.metadata.split for content in contents}
     old = open_splits(cache) if cache.exists() and ALL not in drop else {}
     kept = [split.content() for name, split in old.items() if name not in new and name not in drop]
-    write_cache(cache, [*kept, *contents], progress)
+    write_files(cache, [*kept, *contents], progress, max_bytes)

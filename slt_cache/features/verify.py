@@ -10,7 +10,9 @@ from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.checksum_header import damaged, read_checksum_header
 from slt_cache.features.file import CacheFile, require_cache
+from slt_cache.features.folder import read_index
 from slt_cache.features.layout import ProgressCallback, checksum
+from slt_cache.features.place import located
 
 
 def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list[str]:
@@ -20,18 +22,21 @@ def cache_problems(path: Path, progress: ProgressCallback | None = None) -> list
 
 
 def open_verified(path: Path, progress: ProgressCallback | None = None) -> tuple[CacheFile | None, list[str]]:
-    """Opens a cache file and returns it with its damage, one line each; None if it is too damaged to be opened. Raises
-    InputError if the file does not exist."""
+    """Opens a cache and returns it with its damage, one line each; None if it is too damaged to be opened. Raises
+    InputError if it does not exist."""
+    path = located(path)
     require_cache(path)
+    places: list[str] = []
+    problems: list[str] = []
     try:
-        header = read_checksum_header(path)
-    except InputError as error:
-        return None, [str(error)]
-    places = list(damaged(path, header, header))
-    problems = [f"{place}: does not match its checksum" for place in places]
-    if any(place.endswith("/spec") for place in places):
-        return None, problems
-    try:
+        of_index = [] if path.is_file() else read_index(path).files
+        for name in [one.name for one in of_index] or [""]:
+            header = read_checksum_header(path / name)
+            found = list(damaged(path / name, header, header))
+            places += found
+            problems += [f"{name and f'{name}: '}{place}: does not match its checksum" for place in found]
+        if any(place.endswith("/spec") for place in places):
+            return None, problems
         file = CacheFile(path)
     except InputError as error:
         return None, [*problems, str(error)]

@@ -18,7 +18,7 @@ from h5py import h5d, h5p, h5s, h5t
 
 from slt_cache.advice import command
 from slt_cache.errors import SltCacheError
-from slt_cache.features.checksum_header import FEATURES, block_size, write_checksum_header
+from slt_cache.features.checksum_header import CHUNK, FEATURES, block_size, read_bytes, write_checksum_header
 from slt_cache.features.layout import (
     ALIGNMENT,
     FACTS,
@@ -38,6 +38,8 @@ from slt_cache.files import replacing
 
 HDF5_VERSION = ("v110", "v110")
 """Bounds of the file format, which HDF5 1.10 and later read."""
+ENCODED_AT_ONCE = 65_536
+"""Strings that are in memory as bytes, too."""
 
 
 def write_cache(path: Path, contents: Sequence[SplitContent], progress: ProgressCallback | None = None) -> None:
@@ -135,32 +137,43 @@ def _write_tables(path: Path, tables: Sequence[SplitTable], block: int) -> dict[
             }
     if recording.error is not None:
         raise recording.error
-    return places | _spec_places(_without_holes(path, places), tables)
-
-
-def _without_holes(path: Path, places: Mapping[str, tuple[int, int]]) -> bytes:
-    """Writes all bytes before the features once more, and returns them: holes left by HDF5 have no space allocated, and
-    on a full tmpfs a memory map of them would raise SIGBUS."""
     with path.open("r+b") as file:
-        data = file.read(
-            min((offset for name, (offset, _) in places.items() if name.endswith(f"/{FEATURES}")), default=-1)
-        )
-        file.seek(0)
+        _fill_holes(file, places)
+        return places | _spec_places(file, tables)
+
+
+def _fill_holes(file: BinaryIO, places: Mapping[str, tuple[int, int]]) -> None:
+    """Writes all bytes before the features once more: holes left by HDF5 have no space allocated, and on a full tmpfs a
+    memory map of them would raise SIGBUS."""
+    first_features = (offset for name, (offset, _) in places.items() if name.endswith(f"/{FEATURES}"))
+    end = min(first_features, default=file.seek(0, os.SEEK_END))
+    for first in range(0, end, CHUNK):
+        data = read_bytes(file, first, min(CHUNK, end - first))
+        file.seek(first)
         file.write(data)
-    return data
 
 
-def _spec_places(data: bytes, tables: Sequence[SplitTable]) -> dict[str, tuple[int, int]]:
+def _spec_places(file: BinaryIO, tables: Sequence[SplitTable]) -> dict[str, tuple[int, int]]:
     """Finds the spec of each split, which HDF5 writes verbatim, in the file."""
     places: dict[str, tuple[int, int]] = {}
     ends: dict[bytes, int] = {}  # of each spec, not of all: HDF5 fills gaps, so a later one may come first
     for table in tables:
         spec = table.metadata.spec.to_json().encode()
-        offset = data.find(spec, ends.get(spec, 0))
+        offset = _find(file, spec, ends.get(spec, 0))
         assert offset >= 0, "HDF5 did not write the spec verbatim"
         places[f"{table.metadata.split}/spec"] = (offset, len(spec))
         ends[spec] = offset + len(spec)
     return places
+
+
+def _find(file: BinaryIO, wanted: bytes, first: int) -> int:
+    """Returns where these bytes are in the file, from `first` on; -1 if nowhere."""
+    while len(data := read_bytes(file, first, CHUNK + len(wanted))) >= len(wanted):
+        found = data.find(wanted)
+        if found >= 0:
+            return first + found
+        first += CHUNK
+    return -1
 
 
 def _write_table(file: h5py.File, table: SplitTable) -> None:
@@ -178,7 +191,7 @@ def _write_table(file: h5py.File, table: SplitTable) -> None:
         "text": table.texts,
         "missing": [failure.clip_id for failure in table.missing],
         "missing_reason": [failure.reason for failure in table.missing],
-        **{name: values for name, values in _optional(table).items() if any(values)},
+        **{name: values for name, values in optional_columns(table).items() if any(values)},
     }
     attributes: dict[str, Any] = {name: getattr(metadata, name) for name in FACTS}
     attributes["complete"] = int(not table.missing)
@@ -189,12 +202,20 @@ def _write_table(file: h5py.File, table: SplitTable) -> None:
     for name, dtype in NUMBERS.items():
         group.create_dataset(name, data=numbers[name].astype(dtype))
     for name in filter(strings.__contains__, STRINGS):
-        encoded = [value.encode() for value in strings[name]]
-        longest = h5py.string_dtype("utf-8", max(map(len, encoded), default=1) or 1)
-        group.create_dataset(name, data=np.array(encoded, longest))
+        group.create_dataset(name, data=_encoded(strings[name]))
 
 
-def _optional(table: SplitTable) -> dict[str, Sequence[str]]:
+def _encoded(values: Sequence[str]) -> np.ndarray:
+    """Returns UTF-8 strings of the length of the longest one. A million of them are not held twice."""
+    longest = max((len(value.encode()) for value in values), default=1) or 1
+    column = np.zeros(len(values), h5py.string_dtype("utf-8", longest))
+    for first in range(0, len(values), ENCODED_AT_ONCE):
+        some = slice(first, first + ENCODED_AT_ONCE)
+        column[some] = [value.encode() for value in values[some]]
+    return column
+
+
+def optional_columns(table: SplitTable) -> dict[str, Sequence[str]]:
     """Returns the columns that are omitted if all of their values are empty."""
     return {SOURCE: table.sources, **{name: [getattr(one, name) for one in table.origins] for name in ORIGIN}}
 

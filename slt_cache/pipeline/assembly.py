@@ -110,7 +110,7 @@ def assemble(
                     check()
                 progress(done, total)
 
-            add_splits(cache, list(whole.values()), show, plan.drop)
+            add_splits(cache, list(whole.values()), show, plan.drop, run.config.features.max_file_bytes)
         if cache == run.features or run.saved_config() is None:
             save_settings(run, "features")
     written = open_splits(cache) if whole else {}

@@ -16,6 +16,7 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.registry import corpus_of
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.file import CacheFile
+from slt_cache.features.place import is_cache
 from slt_cache.files import write_text
 from slt_cache.metrics.paired import SIGNIFICANT
 from slt_cache.metrics.registry import METRICS
@@ -100,7 +101,7 @@ def _render(page: dict[str, Any]) -> str:
 
 def _open_cache(run: Run) -> CacheFile | str:
     """Opens the run's feature cache; returns the reason if that is not possible."""
-    if not run.features.is_file():
+    if not is_cache(run.features):
         return f"this run has no feature cache; {run.command('extract-features --split all')} makes it"
     try:
         return CacheFile(run.features)

@@ -11,6 +11,7 @@ from slt_cache.errors import InputError
 from slt_cache.estimates.rates import DeviceRates, seconds_of
 from slt_cache.estimates.workload import Workload, workload_of
 from slt_cache.features.file import CacheFile
+from slt_cache.features.place import is_cache
 from slt_cache.pipeline.train_baseline import has_baseline
 from slt_cache.progress import log
 from slt_cache.reproduce.tables import Row, Table
@@ -86,11 +87,11 @@ def is_done(step: Step, config: Config) -> bool:
     and tests of other weights, are repeated."""
     run = run_of(step.place, config, step.model)
     if step.action == "features":
-        return run.features.is_file() and {"train", "dev", "test"} <= set(CacheFile(run.features).splits)
+        return is_cache(run.features) and {"train", "dev", "test"} <= set(CacheFile(run.features).splits)
     if step.action == "test":
         return is_of_these_weights(run, step.model, "test")
     if step.action == "baseline":
-        return run.features.is_file() and has_baseline(run, run.features)
+        return is_cache(run.features) and has_baseline(run, run.features)
     folder = {"visual": run.visual, "pretrain": run.pretrained}.get(step.action, run.folder / step.model)
     record = read_record(folder / "best")
     return record is not None and record.finished

@@ -15,6 +15,7 @@ from slt_cache.corpora.manifest import read_manifest, write_manifest
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.checksum_header import SIZE
+from slt_cache.features.place import on_disk
 from slt_cache.features.spec import IMPORTED
 from slt_cache.folders import TEMPORARY
 from slt_cache.hashes import PREPARATION_UNSIGNED, RECORD_FILE, file_sha256, read_signed, write_signed
@@ -44,7 +45,7 @@ def begin_from(other: Path, folder: Path, features: str | Sequence[str]) -> list
     names = [f"{name}.h5" for name in streams] if len(streams) > 1 else [FEATURES]
     caches = dict(zip(names, streams.values(), strict=True))
     for cache in caches.values():  # fails before anything is written
-        spec = FeatureCache(cache, "train").spec
+        spec = FeatureCache(on_disk(cache), "train").spec
         if len(caches) > 1 and spec.encoder is None and spec.level != IMPORTED:
             require_visual(source.visual / "best")
     named = [str(folder / name) for name in caches]

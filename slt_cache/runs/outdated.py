@@ -6,6 +6,7 @@ from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual
 from slt_cache.distributed.processes import is_main_process
 from slt_cache.features.cache import open_splits
+from slt_cache.features.place import is_cache
 from slt_cache.features.spec import IMPORTED, FeatureSpec, streams_of
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
@@ -85,7 +86,7 @@ def _begins_with(record: Record | None, visual: VisualCheckpoint) -> bool:
 
 def _has_its_cache(run: Run, visual: VisualCheckpoint) -> bool:
     """Returns whether the run's own cache, if any, holds no features of another stage 1."""
-    if not run.features.is_file():
+    if not is_cache(run.features):
         return True
     return all(_is_of(split.spec, visual) for split in open_splits(run.features).values())
 

@@ -10,6 +10,7 @@ from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
 from slt_cache.config import CAUSAL, Config, expanded, for_each_stage, is_as_written, load_config
 from slt_cache.errors import InputError, SltCacheError
+from slt_cache.features.place import located
 from slt_cache.folders import has_stepped_aside
 from slt_cache.hashes import RECORD_FILE
 from slt_cache.locks import exclusive
@@ -121,10 +122,8 @@ class Run:
 
     def is_made(self, stage: str) -> bool:
         """Returns whether a stage, named as in settings_use.STAGES, is finished."""
-        if stage == "corpus":
-            return self.manifest.is_file()
-        if stage == "features":
-            return self.features.is_file()
+        if stage in ("corpus", "features"):
+            return (self.manifest if stage == "corpus" else self.features).exists()
         folder = self.pretrained if stage == "pretrained" else self.folder / stage
         record = whole_record(folder / "best")
         return record is not None and record.finished
@@ -208,7 +207,7 @@ class Run:
     def find_features(self, name: str) -> Path:
         """Returns the path of a cache named on the command line; a bare name is looked up in the working directory,
         then in the run."""
-        path = Path(name)
+        path = located(name)
         if path.parent == Path() and not path.exists():
             return self.folder / path
         return path

@@ -7,6 +7,7 @@ from pathlib import Path
 from slt_cache.checkpoints.record import Record
 from slt_cache.config import expanded
 from slt_cache.errors import InputError
+from slt_cache.features.place import is_cache, located
 from slt_cache.features.spec import FeatureSpec
 from slt_cache.runs.run import Run
 
@@ -65,10 +66,10 @@ def caches_of_streams(
         )
     found = {}
     for name in specs:
-        path = given.get(name) or Path(record.named.get(f"{_RECORDED}{name}", f"{name}.h5"))
-        if name not in given and not path.is_file():
+        path = given.get(name) or located(record.named.get(f"{_RECORDED}{name}", f"{name}.h5"))
+        if name not in given and not is_cache(path):
             path = run.folder / path.name  # a run folder may be moved
-        if not path.is_file():
+        if not is_cache(path):
             raise InputError(f"{path}: the feature cache of stream {name} is not here. Name it: --features {name}=PATH")
         found[name] = path
     return found

@@ -194,6 +194,7 @@ INTERRUPTED = [
     ("bench contention", STARTS_OVER),
     ("bench extract", STARTS_OVER),
     ("bench llm", STARTS_OVER),
+    ("bench scale", STARTS_OVER),
     ("bench visual", STARTS_OVER),
     ("sweep a", RESUMES),
     ("reproduce table4", RESUMES),

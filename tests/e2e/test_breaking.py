@@ -35,6 +35,7 @@ ELSEWHERE = {
     "bench contention": "temporary files (test_files.py)",
     "bench extract": "temporary files (test_files.py)",
     "bench llm": "temporary files (test_files.py)",
+    "bench scale": "temporary files (test_files.py)",
     "bench visual": "temporary files (test_files.py), the frame cache among them (test_bench_visual.py)",
 }
 """Commands that keep nothing, and where their full disks are tried."""

@@ -34,7 +34,7 @@ def test_writing_leaves_nothing_but_the_cache(cache: FeatureCache) -> None:
 
 
 def test_adding_a_split_keeps_the_bytes_of_the_other(cache: FeatureCache) -> None:
-    features, texts = cache.features.tobytes(), cache.texts
+    features, texts = np.asarray(cache.features).tobytes(), cache.texts
     add_split(cache.path, rows_of(seed=1), facts_of("dev"))
     assert list(open_splits(cache.path)) == ["train", "dev"]
     train, dev = FeatureCache(cache.path, "train"), FeatureCache(cache.path, "dev")

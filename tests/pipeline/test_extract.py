@@ -84,6 +84,20 @@ def test_splits_one_by_one_in_any_order_give_the_bytes_of_all_at_once(trained: P
     assert (run / "feats.h5").read_bytes() == (trained / "feats.h5").read_bytes()
 
 
+def test_a_large_cache_becomes_a_folder_with_the_same_clips_and_features(trained: Path, run: Path) -> None:
+    assert extract(run, "--set", "features.max_file_gb=0.00002").code == 0
+    whole, folder = (open_splits(one / "feats.h5") for one in (trained, run))
+    assert (run / "feats.h5").is_dir() and list(folder) == list(whole)
+    for split, cache in whole.items():
+        assert folder[split].metadata == cache.metadata and folder[split].clips_sha256 == cache.clips_sha256
+        assert all(np.array_equal(folder[split][clip_id], cache[clip_id]) for clip_id in cache)
+    assert slt_cache("verify", run).code == slt_cache("cache", "verify", "--run", run).code == 0
+    before = {path: path.stat().st_mtime_ns for path in (run / "feats.h5").iterdir()}
+    assert len(before) > 4
+    assert extract(run).code == 0  # there is nothing to do
+    assert before == {path: path.stat().st_mtime_ns for path in (run / "feats.h5").iterdir()}
+
+
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_team_of_processes_writes_the_same_bytes(trained: Path, run: Path, tmp_path: Path, processes: int) -> None:
     words = ["extract-features", "--run", str(run), "--set", "features.clips_per_part=4"]

@@ -9,6 +9,7 @@ from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
+from slt_cache.features.parts import add_splits, content_of
 from slt_cache.hashes import PREPARATION_UNSIGNED, file_sha256, read_signed, write_signed
 from slt_cache.runs.begin_from import SMALL, begin_from, is_of_other_run
 from tests.helpers.caches import IDS, add_split, facts_of, rows_of
@@ -42,6 +43,18 @@ def test_what_is_large_is_linked_and_what_is_small_is_copied(folder: Path) -> No
     assert (folder / "new" / "config.yaml").read_bytes() == (folder / "run" / "config.yaml").read_bytes()
     assert FeatureCache(folder / "new" / "feats.h5", "train").ids == list(IDS)
     assert not list(folder.glob("*.tmp"))
+
+
+def test_a_cache_in_several_files_is_taken_over(folder: Path) -> None:
+    cache = folder / "run" / "feats.h5"
+    cache.unlink()
+    add_splits(cache, [content_of(facts_of(), rows_of())], max_bytes=16_500)
+    begun(folder)
+    assert cache.is_dir() and FeatureCache(folder / "new" / "feats.h5", "train").ids == list(IDS)
+    begun(folder)  # unchanged
+    add_splits(cache, [content_of(facts_of(), rows_of(seed=1))])
+    with pytest.raises(InputError, match=r"has changed since .*feats\.h5/index\.json"):
+        begun(folder)
 
 
 def test_begun_once_it_stays_as_it_is_and_a_change_of_the_other_run_is_named(folder: Path) -> None:
