@@ -95,7 +95,7 @@ class UrlPath(SystemPath):
     def exists(self, **options: Any) -> bool:
         return bool(self._ask("exists"))
 
-    def absolute(self) -> "UrlPath":  # type: ignore[override]
+    def absolute(self) -> "UrlPath":
         return self
 
     def stat(self, **options: Any) -> os.stat_result:
