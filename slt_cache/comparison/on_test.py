@@ -59,7 +59,7 @@ def _shared_in_manifest(run: Run) -> list[str]:
 
 def _shared_in_cache(run: Run) -> list[str]:
     """Returns the clips whose features and sentence are in dev and in test of the run's own cache."""
-    file = CacheFile(run.features) if run.features.is_file() else None
+    file = CacheFile(run.features) if run.features.exists() else None
     if file is None or not {"dev", "test"} <= set(file.splits):
         return []
     dev, test = (FeatureCache(file, split) for split in ("dev", "test"))
