@@ -11,7 +11,7 @@ from slt_cache.cache_tools.layouts.registry import AUTO, LAYOUTS
 from .endings import Interrupted
 from .help import one_of
 from .options import Options, takes
-from .output import MaxFileOption, failures_to_json, print_failures
+from .output import MaxFileOption, bytes_of, failures_to_json, print_failures
 
 if TYPE_CHECKING:
     from slt_cache.cache_tools.import_features import Imported
@@ -83,7 +83,7 @@ def import_(
         allow_missing=allow_missing,
         layout=layout,
         asked=Asked(labels, stream, transpose),
-        max_bytes=max_file_gb and round(max_file_gb * 1e9),
+        max_bytes=bytes_of(max_file_gb),
     )
     options.print(
         {"features": str(out), "spec": vars(spec), "splits": {one.split: _to_json(one) for one in done}},

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .options import Options, takes
-from .output import MaxFileOption
+from .output import MaxFileOption, bytes_of
 
 
 @takes("merge", "run", "json")
@@ -22,7 +22,7 @@ def merge(
     """
     from slt_cache.cache_tools.merge import merge_caches
 
-    clips = merge_caches([options.find_cache(path) for path in paths], out, max_file_gb and round(max_file_gb * 1e9))
+    clips = merge_caches([options.find_cache(path) for path in paths], out, bytes_of(max_file_gb))
     options.print(
         {"out": str(out), "splits": {split: {"clips": count} for split, count in clips.items()}},
         f"{out}: " + ", ".join(f"{split} {count:,}" for split, count in clips.items()) + " clips",

@@ -50,6 +50,11 @@ MaxFileOption = Annotated[
 """Option of the commands that write caches without a run."""
 
 
+def bytes_of(gigabytes: float | None) -> int | None:
+    """Returns the value of this option in bytes."""
+    return None if gigabytes is None else round(gigabytes * 1e9)
+
+
 def print_trained(options: Options, record: "Record", folder: Path, then: str) -> None:
     """Prints what a training left in the folder, and the command that comes next."""
     if not is_main_process():

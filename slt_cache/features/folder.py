@@ -2,6 +2,7 @@
 of its own with consecutive clips of one split."""
 
 import hashlib
+import json
 from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,10 +13,13 @@ from slt_cache.errors import InputError
 from slt_cache.features.checksum_header import AGAIN, read_block
 from slt_cache.features.place import INDEX_FILE
 from slt_cache.features.structure import Place, SplitHeader
-from slt_cache.hashes import read_signed, write_signed
+from slt_cache.files import write_json
+from slt_cache.reading import read_object
 
 FORMAT = "slt-cache features in several files"
 VERSION = 1
+OWN_HASH = "sha256"
+"""Key of the hash over all other keys."""
 COMPLETE = "complete"
 """Attribute that may differ between the files of a split."""
 MAX_FILES = 500
@@ -50,16 +54,23 @@ def header_sha256(path: Path) -> str:
 
 
 def write_index(folder: Path, index: Index) -> None:
-    write_signed(folder / INDEX_FILE, {"format": FORMAT, "version": VERSION, **asdict(index)})
+    content = {"format": FORMAT, "version": VERSION, **asdict(index)}
+    write_json(folder / INDEX_FILE, {**content, OWN_HASH: _sha256(content)})
+
+
+def _sha256(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_index(folder: Path) -> Index:
     """Reads the index. Raises InputError if it is missing, damaged, of a later version, or names files elsewhere."""
     path = folder / INDEX_FILE
     try:
-        saved = read_signed(path)
+        saved = read_object(path)
     except InputError as error:
         raise InputError(f"{folder}: its {INDEX_FILE} is missing or damaged. {AGAIN}") from error
+    if saved.pop(OWN_HASH, None) != _sha256(saved):
+        raise InputError(f"{path}: damaged or edited: its SHA-256 does not match. {AGAIN}")
     if saved.get("format") != FORMAT or not isinstance(saved.get("version"), int) or saved["version"] > VERSION:
         raise InputError(
             f"{path}: format {str(saved.get('format'))[:80]!r}, version {str(saved.get('version'))[:20]}; this "

@@ -161,7 +161,14 @@ def test_a_cache_of_the_run_is_found_by_its_bare_name(tmp_path: Path, monkeypatc
 def columns(path: Path, split: str) -> list[Any]:
     held = FeatureCache(path, split)
     numbers = [held.column(name).tolist() for name in ("view", "num_frames", "fps", "checksum")]
-    return [held.metadata, held.row_ids, held.row_texts, held.features.tobytes(), held.offsets.tolist(), *numbers]
+    return [
+        held.metadata,
+        held.row_ids,
+        held.row_texts,
+        np.asarray(held.features).tobytes(),
+        held.offsets.tolist(),
+        *numbers,
+    ]
 
 
 @pytest.mark.parametrize("file_format", ["npy", "pt"])

@@ -38,7 +38,7 @@ def test_adding_a_split_keeps_the_bytes_of_the_other(cache: FeatureCache) -> Non
     add_split(cache.path, rows_of(seed=1), facts_of("dev"))
     assert list(open_splits(cache.path)) == ["train", "dev"]
     train, dev = FeatureCache(cache.path, "train"), FeatureCache(cache.path, "dev")
-    assert train.features.tobytes() == features
+    assert np.asarray(train.features).tobytes() == features
     assert (train.texts, train.attributes) == (texts, cache.attributes)
     assert np.array_equal(dev["片段"], rows_of(seed=1)[2].features)
     assert cache_problems(cache.path) == []
