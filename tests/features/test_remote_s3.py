@@ -33,6 +33,7 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     system = s3fs.S3FileSystem(use_listings_cache=False)
     system.mkdir("bucket")
     yield system
+    system.rm("bucket", recursive=True)  # servers of one process share what they store
     s3fs.S3FileSystem.clear_instance_cache()
     running.stop()
 
