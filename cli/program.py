@@ -20,7 +20,7 @@ from .endings import (
     explained,
     fall_silent,
     misused,
-    noticing_ctrl_c,
+    noticing_interruptions,
 )
 from .eval import evaluate
 from .export_attention import export_attention
@@ -32,6 +32,7 @@ from .prepare import prepare
 from .report import report
 from .reproduce import reproduce
 from .score import score
+from .slurm import slurm
 from .sweep import sweep
 from .train_joint import train_joint
 from .train_llm import train_llm
@@ -43,9 +44,11 @@ PANELS = {
     "All at once": (demo,),
     "The pipeline, in this order": (prepare, train_visual, extract_features, train_llm, evaluate),
     "Results": (translate, app, report, score, compare, export_model, export_attention),
-    "Tools and comparisons": (verify, doctor, config, cache, llm, bench, reproduce, sweep, train_joint),
+    "Tools and comparisons": (verify, doctor, config, cache, llm, slurm, bench, reproduce, sweep, train_joint),
 }
 """Commands and groups of commands, by purpose, in the order in which --help lists them."""
+PASSED_ON = {"ignore_unknown_options": True}
+"""Click's setting for a command whose arguments are another command with options of its own."""
 
 program = Program(
     help="Gloss-free sign language translation in two stages, built around a feature cache. To start: "
@@ -58,7 +61,7 @@ for panel, commands in PANELS.items():
         if isinstance(one, Program):
             program.add_typer(one, rich_help_panel=panel)
         else:
-            program.command(rich_help_panel=panel)(one)
+            program.command(rich_help_panel=panel, context_settings=PASSED_ON if one is slurm else None)(one)
 program.command("precompute", hidden=True)(extract_features)
 
 
@@ -78,7 +81,7 @@ def run() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        with noticing_ctrl_c():
+        with noticing_interruptions():
             code = program(prog_name="slt-cache", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # outside every command; commands say more

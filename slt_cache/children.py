@@ -17,9 +17,11 @@ from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, TypeVar
 
 from slt_cache.errors import SltCacheError
+from slt_cache.forks import left_to_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,7 +53,7 @@ def starting(tracked: bool = True) -> Iterator[None]:
     `tracked` says whether they are spawned or share semaphores, for which multiprocessing starts one more process."""
     if tracked and sys.platform != "win32":
         resource_tracker.ensure_running()  # it unblocks Ctrl-C when it starts, so not in the block
-    with _without_ctrl_c():
+    with _uninterrupted():
         try:
             yield
         except OSError as error:
@@ -63,25 +65,32 @@ def starting(tracked: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Blocks Ctrl-C for new processes to inherit, and defers it to the end of the block: another thread may receive it,
-    and an interrupt would leave a process waiting."""
+def _uninterrupted() -> Iterator[None]:
+    """Blocks Ctrl-C for new processes to inherit, and defers it and SIGTERM to the end of the block: another thread may
+    receive Ctrl-C, and an interrupt would leave a process waiting."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
     heard: list[int] = []
-    handler = signal.getsignal(signal.SIGINT)
-    if callable(handler):
-        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    process = os.getpid()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if not left_to_parent(number, process):
+            heard.append(number)
+
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in found.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, hear)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        if callable(handler):
-            signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if heard:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(heard[0])
 
 
 def shared_memory() -> str:

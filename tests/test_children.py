@@ -1,5 +1,6 @@
 """Processes that a command starts: they end with it, leave Ctrl-C to it, and one that is killed is named."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -157,7 +158,9 @@ def test_a_killed_drawing_process_is_one_line_and_keeps_the_finished_videos(tmp_
 
 def is_drawing(process: int) -> bool:
     """Not multiprocessing's own resource tracker."""
-    return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
+    with contextlib.suppress(FileNotFoundError):  # it has ended
+        return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
+    return False
 
 
 def interrupt_itself() -> None:
@@ -179,15 +182,37 @@ def test_ctrl_c_that_another_thread_gets_waits_until_a_process_has_started() -> 
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+def test_sigterm_waits_until_a_process_has_started() -> None:
+    steps: list[str] = []
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), starting():
+            signal.raise_signal(signal.SIGTERM)
+            steps.append("started")
+        assert steps == ["started"]
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @LINUX
-@pytest.mark.parametrize("moment", ["as the first process begins", "with a video"])
-def test_ctrl_c_while_drawing_prints_no_traceback_whenever_it_comes(tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("as the first process begins", signal.SIGINT),
+        ("with a video", signal.SIGINT),
+        ("with a video", signal.SIGTERM),
+    ],
+)
+def test_ctrl_c_and_sigterm_while_drawing_print_no_traceback_whenever_they_come(
+    tmp_path: Path, moment: str, number: signal.Signals
+) -> None:
     with drawing(tmp_path) as process:
         if moment == "with a video":
             until(lambda: videos(tmp_path))
         else:
             until(lambda: any(is_drawing(child) for child in group(process.pid)))
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err and err.count("\n") == 1, err

@@ -2,14 +2,12 @@
 
 import ipaddress
 import os
-import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from slt_cache.app.answer import Answerer
@@ -42,9 +40,9 @@ def serve(
     reliability: bool = False,
     language: str | None = None,
 ) -> None:
-    """Serves until Ctrl-C or SIGTERM, which raise KeyboardInterrupt. `allowed` are names of the page in addition to
-    `host` and those of this machine; `language` is that of the sentences, if the run knows several. Raises InputError
-    without gradio or a trained run, and for a port in use."""
+    """Serves until KeyboardInterrupt, into which the command line turns Ctrl-C and SIGTERM. `allowed` are names of the
+    page in addition to `host` and those of this machine; `language` is that of the sentences, if the run knows several.
+    Raises InputError without gradio or a trained run, and for a port in use."""
     _require_address(host, port)
     with _temporary_home() as home:
         page_module = _page_module()
@@ -67,7 +65,7 @@ def serve(
         log(f"{address} (stop with Ctrl-C)")
         try:
             with uploads.swept():
-                _wait()
+                threading.Event().wait()
         finally:
             page.close(verbose=False)
 
@@ -161,13 +159,3 @@ def _temporary_home() -> Iterator[Path]:
             yield Path(folder)
         finally:
             tempfile.tempdir = before
-
-
-def _wait() -> None:
-    """Waits for Ctrl-C or SIGTERM, so that the temporary folder is deleted in both cases."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    threading.Event().wait()

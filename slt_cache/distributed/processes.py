@@ -4,12 +4,14 @@
 then nothing here waits, sends or changes anything. Messages are small and go over gloo, in memory;
 DistributedDataParallel exchanges gradients."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from slt_cache.distributed.interface import choose_interface
 from slt_cache.distributed.work_queue import WorkQueue, requiring_others
 from slt_cache.errors import InputError, SltCacheError
 
@@ -46,6 +48,7 @@ def join() -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store = PrefixStore("processes", queue.store)
     with requiring_others():
+        choose_interface(queue)
         distributed.init_process_group(backend, store=store, rank=queue.rank, world_size=queue.size, timeout=PATIENCE)
     _queue = queue
 
@@ -178,16 +181,23 @@ def shard(items: Sequence[T], block: int) -> list[T]:
     return [item for first in firsts for item in items[first : first + block]]
 
 
-def log_once(message: str, log: Callable[[str], None]) -> None:
-    """Logs why a command ends, unless the main process logs the same."""
+def log_once(message: str, log: Callable[[str], None], interrupted: bool = False) -> None:
+    """Logs why a command ends, unless the main process logs the same, or anything if this one was `interrupted`:
+    launchers end the others when one has failed."""
     queue = _queue
+    if queue is _ALONE and interrupted:  # the others may be gone: nobody is waited for
+        if os.environ.get("RANK", "0") == "0":
+            log(message)
+        return
     if queue is _ALONE:
         try:
             queue = WorkQueue.from_environment()
         except (RuntimeError, OSError):
             queue = _ALONE
-    if not queue.is_main_process and _logged_by_main_process(queue) == message:
-        return
+    if not queue.is_main_process:
+        said = _logged_by_main_process(queue)
+        if said == message or (interrupted and said is not None):
+            return
     log(message)
     if queue.is_main_process:
         queue.publish("said", message)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from slt_cache.forks import left_to_parent
+
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 CHILD_ENDED: Any = getattr(signal, "SIGCHLD", None)
 """Signal of an ended child process; None on Windows."""
@@ -105,10 +107,7 @@ class Interrupts:
         return on_child
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self.process:  # a forked reader: its parent handles Ctrl-C
-            if number == signal.SIGTERM:
-                signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)
+        if left_to_parent(number, self.process):
             return
         self._asked = True
         if not self._held and not self.deferred:

@@ -184,6 +184,7 @@ INTERRUPTED = [
     ("verify a", STARTS_OVER),
     ("doctor", STARTS_OVER),
     ("config show", STARTS_OVER),
+    ("slurm train-visual", STARTS_OVER),
     ("cache info", STARTS_OVER),
     ("cache show a", STARTS_OVER),
     ("cache verify", STARTS_OVER),
@@ -211,6 +212,19 @@ def test_ctrl_c_says_what_the_same_command_would_do(line: str, says: str, monkey
     monkeypatch.setattr("slt_cache.cli.options._at_home", press)  # the first thing that is done with any option
     ran = slt_cache(*line.split())
     assert (ran.code, ran.out, ran.err) == (130, "", f"{says}\n")
+
+
+def test_sigterm_interrupts_a_command_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("slt_cache.cli.options._at_home", end)
+    ran = slt_cache("extract-features")
+    assert (ran.code, ran.out, ran.err) == (130, "", f"{RESUMES}\n")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    monkeypatch.setenv("RANK", "1")  # of several processes, the first one speaks
+    ran = slt_cache("extract-features")
+    assert (ran.code, ran.out, ran.err) == (130, "", "")
 
 
 def test_what_ctrl_c_says_is_known_of_every_command() -> None:

@@ -27,6 +27,7 @@ PRINTS = {
     "verify": "RUN",
     "config show": "--run RUN",
     "cache verify": "RUN/feats.h5",
+    "slurm": "train-visual --run RUN",
 }
 """Commands that write no file, and what they are given."""
 ELSEWHERE = {
