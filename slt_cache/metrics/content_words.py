@@ -1,11 +1,15 @@
 """Which words of a sentence are content words: those that a video has to decide, unlike articles or punctuation.
 
 The rule is the same for all languages: a word has a letter or a digit, and is not among the function words of its
-language. German, English and Chinese have a list below; in other languages every word of letters or digits counts."""
+language. German, English and Chinese have a list below; in other languages every word of letters or digits counts. A
+contraction of English function words, such as isn't, is one too."""
 
 import re
 
-RULE = "words with a letter or digit that are not among the function words listed in metrics/content_words.py"
+RULE = (
+    "words with a letter or digit that are not among the function words listed in metrics/content_words.py, nor "
+    "contractions of these"
+)
 
 _GERMAN = """
 der die das den dem des ein eine einen einem einer eines kein keine keinen keinem keiner keines
@@ -24,7 +28,7 @@ i you he she it we they me him her us them my your his its our their mine yours 
 and or but nor so yet because if when while as than though although whether
 in on at by for from of off to into onto with without about over under between through during before after up down out
 is are was were be been being am do does did done has have had having will would shall should can could may might must
-not n't 's 're 'm 've 'll 'd i'm you're it's we're they're i've we've i'll you'll we'll don't
+not cannot n't 's 're 'm 've 'll 'd i'm you're it's we're they're i've we've i'll you'll we'll don't
 there here then just also very too
 """
 _CHINESE = """
@@ -35,6 +39,9 @@ FUNCTION_WORDS = {
     language: frozenset(words.split()) for language, words in (("de", _GERMAN), ("en", _ENGLISH), ("zh", _CHINESE))
 }
 """Function words by language, lowercase."""
+_CONTRACTED = re.compile("(.+?)(?:n't|'(?:s|re|m|ve|ll|d))+")
+_STEMS = frozenset(("ca", "wo", "sha"))
+"""What is left of can't, won't and shan't."""
 _LONG_CODES = {"deu": "de", "ger": "de", "eng": "en", "zho": "zh", "cmn": "zh"}
 
 
@@ -49,7 +56,10 @@ def is_content_word(word: str, language: str | None) -> bool:
 
 def is_function_word(word: str, code: str) -> bool:
     """Returns whether a lowercase word is a function word of a language, such as `de`."""
-    return word in FUNCTION_WORDS.get(code, frozenset())
+    known = FUNCTION_WORDS.get(code, frozenset())
+    plain = word.replace("’", "'")
+    contracted = _CONTRACTED.fullmatch(plain) if code == "en" else None
+    return plain in known or (contracted is not None and contracted[1] in known | _STEMS)
 
 
 def short_code(language: str | None) -> str:

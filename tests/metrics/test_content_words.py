@@ -11,6 +11,7 @@ from slt_cache.metrics.content_words import is_content_word
         ("de_DE", "regnet süden montag zwölf 12 3,5 -5 Alpen", "im Der und ist . , … <>"),
         ("deu_Latn", "regnet", "im"),
         ("en_XX", "rain 25 knot well-known", "the I'm n't to ."),
+        ("en_XX", "rain's John's let's o'clock", "isn't Can’t won't he's there's it’ll we'd've cannot"),
         ("zh_CN", "今天 下雪 北京 ２５", "的 了 。 ，"),
         (None, "im the 的 ça", ". ?"),
         ("fr_XX", "dans pluie", "!"),
