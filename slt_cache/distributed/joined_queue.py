@@ -6,10 +6,11 @@ finished work. Nothing is deleted while a process takes part, so that one which 
 passed. At worst, work is done twice, with the same result."""
 
 import json
+import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +28,7 @@ from slt_cache.write_errors import write_errors
 DONE = sys.maxsize
 """Stands for the generation of a claim whose work is done."""
 LOOK = 0.5
-"""Seconds between two looks at the work of others at most."""
+"""Seconds between two looks at one claim of others at most."""
 ONCE = "once"
 """Name of the claims of what one process does in the end."""
 
@@ -43,8 +44,8 @@ class JoinedQueue(WorkQueue):
     leases: Leases
     _held: dict[tuple[str, int], int] = field(default_factory=dict)
     """Generation of each claim of this process."""
-    _seen: dict[str, tuple[float, dict[int, int]]] = field(default_factory=dict)
-    """Last look at the claims of each name, and its time."""
+    _others: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Time of the last look at what others have done of each name, and how much it was."""
     _sizes: dict[str, int] = field(default_factory=dict)
     """Number of claims of each name."""
 
@@ -93,13 +94,13 @@ class JoinedQueue(WorkQueue):
         with write_errors(path):
             path.touch()
 
-    def done_by_others(self, name: str) -> list[int]:
-        looked, latest = self._seen.get(name, (-MOST, {}))
+    def done_by_others(self, name: str, sizes: Sequence[int]) -> int:
+        looked, done = self._others.get(name, (-math.inf, 0))
         if time.monotonic() - looked > MOST:
             latest = self._latest(name)
-        return [
-            number for number, generation in latest.items() if generation == DONE and (name, number) not in self._held
-        ]
+            done = sum(sizes[one] for one in latest if latest[one] == DONE and (name, one) not in self._held)
+            self._others[name] = time.monotonic(), done
+        return done
 
     def share(self, name: str) -> str:
         return f"{self.count(name, 0):,} by this process"
@@ -109,7 +110,7 @@ class JoinedQueue(WorkQueue):
         while unfinished := self._unfinished(name):
             free = [self._is_free(name, *one) for one in unfinished.items()]  # of all: each look at an owner counts
             yield any(free)
-            time.sleep(min(LOOK, self.leases.seconds / SIGNS))
+            self._pause(len(unfinished))
 
     def _unfinished(self, name: str) -> dict[int, int]:
         """Returns the latest generation of each number that is not done."""
@@ -125,7 +126,7 @@ class JoinedQueue(WorkQueue):
             if not waits:
                 log_waiting()
             waits = True
-            time.sleep(min(LOOK, self.leases.seconds / SIGNS))
+            self._pause(1)
         return self.await_published("result")
 
     def _did(self, work: Callable[[Callable[[], None]], Any]) -> bool:
@@ -141,6 +142,10 @@ class JoinedQueue(WorkQueue):
             return True
         return False
 
+    def _pause(self, claims: int) -> None:
+        """Sleeps until the next look at what others do, the longer the more there is to look at."""
+        time.sleep(min(LOOK * (1 + claims / 100), self.leases.seconds / SIGNS))
+
     def _require_held(self, number: int) -> None:
         if not self.holds(ONCE, number):
             raise self._lost()
@@ -155,7 +160,6 @@ class JoinedQueue(WorkQueue):
         for number, _, generation in (one.partition(".") for one in found):
             if number.isdecimal():  # NFS keeps deleted files under other names
                 latest[int(number)] = max(latest.get(int(number), 0), DONE if generation == "done" else int(generation))
-        self._seen[name] = time.monotonic(), latest
         return latest
 
     def _is_free(self, name: str, number: int, generation: int) -> bool:
@@ -234,7 +238,7 @@ def _begins(lock: GroupLock, leases: Leases, what: str, asked: Mapping[str, Any]
         if not waits and time.monotonic() - begun > 10 * TURN:
             waits = True
             log(f"{what}: waiting for another process, which plans the work or is about to leave")
-        time.sleep(random.SystemRandom().uniform(0.5, 1.0) * TURN)
+        time.sleep(random.SystemRandom().uniform(0.5, 1.0) * min(TURN + (time.monotonic() - begun) / 10, MOST))
     remove(folder)
     with _released(lock), write_errors(folder):
         leases.folder.mkdir(parents=True)

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -106,9 +106,9 @@ class WorkQueue:
     def finish(self, name: str, number: int) -> None:
         """Marks a claimed number as done."""
 
-    def done_by_others(self, name: str) -> Collection[int]:
-        """Returns the numbers that others have done and that are not in `count`."""
-        return ()
+    def done_by_others(self, name: str, sizes: Sequence[int]) -> int:
+        """Returns the sum of the `sizes` of the numbers that others have done, unless it is in `count`."""
+        return 0
 
     def share(self, name: str) -> str:
         """Returns what to add to a line of progress about this process's share; empty if the line says it."""

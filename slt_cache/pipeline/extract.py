@@ -51,7 +51,8 @@ def splits_to_extract(run: Run, asked: str, join: bool = False) -> list[str]:
         require_level(run)
     if not run.manifest.is_file():
         extractor_of(run).spec(run.config.features, run.config.augmentation)  # fails before a corpus is drawn
-    with exclusive(run.folder / "prepare.lock", str(run.manifest), waits=True) if join else nullcontext():
+    prepares = join and not run.manifest.is_file()
+    with exclusive(run.folder / "prepare.lock", str(run.manifest), waits=True) if prepares else nullcontext():
         clips = ensure_clips(run)
     if asked == "all":
         return [split for split in SPLITS if of_split(clips, split)]

@@ -149,18 +149,17 @@ class SplitWork:
         """Makes parts until all processes together have made all of these. Returns seconds."""
         begun = time.monotonic()
         split, clips = self.metadata.split, sum(map(len, self.chunks))
-        todo = sum(len(self.chunks[number]) for number in numbers)
+        sizes = [len(self.chunks[number]) for number in numbers]
         with progress_counter(
             f"extracting {split}",
             clips,
-            clips - todo,
+            clips - sum(sizes),
             quiet=not queue.is_main_process,
             note=partial(queue.share, split),
         ) as show:
 
             def advance(more: int) -> None:
-                done = (len(self.chunks[numbers[claim]]) for claim in queue.done_by_others(split))
-                show(queue.count(split, more) + sum(done))
+                show(queue.count(split, more) + queue.done_by_others(split, sizes))
 
             self._make(numbers, queue, advance)
             for is_any_free in queue.await_all(split):

@@ -16,12 +16,12 @@ STALLS = {"part": "slt_cache.pipeline.split_work.SplitWork._write", "file": "slt
 """What a process may be about to do when it stalls: write its first part, or assemble the file."""
 
 
-def start_joiner(log: Path, *words: object, stalls_at: str | None = None) -> Any:
-    """Starts `slt-cache` with these words; what it says goes to `log`. One that stalls makes a file `log.stalled`
-    first, and then waits to be ended."""
+def start_joiner(log: Path, *words: object, stalls_at: str | None = None, days: float = 0.0) -> Any:
+    """Starts `slt-cache` with these words, on whose clock it is `days` later; what it says goes to `log`. One
+    that stalls makes a file `log.stalled` first, and then waits to be ended."""
     context: Any = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LATE)
-    process = context.Process(target=_join, args=(log, list(map(str, words)), stalls_at))
+    process = context.Process(target=_join, args=(log, list(map(str, words)), stalls_at, days))
     process.start()
     return process
 
@@ -57,7 +57,7 @@ def exit_codes(processes: list[Any], seconds: float = 120) -> list[int]:
     return [process.exitcode for process in processes]
 
 
-def _join(log: Path, words: list[str], stalls_at: str | None) -> None:
+def _join(log: Path, words: list[str], stalls_at: str | None, days: float) -> None:
     import torch
     from slt_cache.cli import main
 
@@ -66,6 +66,8 @@ def _join(log: Path, words: list[str], stalls_at: str | None) -> None:
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     if stalls_at is not None:
         _stall(STALLS[stalls_at], stalled(log))
+    now = time.time
+    time.time = lambda: now() + 86400 * days
     sys.argv = ["slt-cache", *words]
     main()
 

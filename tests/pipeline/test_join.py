@@ -63,7 +63,7 @@ def test_a_killed_process_costs_its_part_and_the_others_write_the_bytes_of_one(
     alone: Path, run: Path, tmp_path: Path, at: str
 ) -> None:
     with stalling(tmp_path / "0", *words(run), at=at) as dead:
-        others = [start_joiner(tmp_path / str(number), *words(run)) for number in (1, 2)]
+        others = [start_joiner(tmp_path / str(number), *words(run), days=5 - 4 * number) for number in (1, 2)]
         time.sleep(0.5)
         dead.kill()
         dead.join()
@@ -165,10 +165,11 @@ def test_processes_that_begin_a_run_together_prepare_it_one_by_one(alone: Path, 
 def test_processes_that_come_and_go_at_random_leave_the_bytes_of_one(
     alone: Path, run: Path, tmp_path: Path, seed: int
 ) -> None:
-    """Four at a time, of which one is killed or preempted every now and then, or stopped for longer than its lease."""
+    """Four at a time, with different clocks, of which one is killed, preempted or stopped for longer than its lease
+    every now and then."""
     draw, started = random.Random(seed), []
     for number in range(10):
-        started.append(start_joiner(tmp_path / str(number), *words(run)))
+        started.append(start_joiner(tmp_path / str(number), *words(run), days=draw.uniform(-2, 2)))
         alive = [process for process in started if process.is_alive()]
         time.sleep(draw.uniform(0.1, 1.0))
         if len(alive) == 4:
