@@ -137,12 +137,6 @@ def test_a_sweep_with_another_space_or_other_settings_is_refused_by_name(sweep: 
     assert sweep("--trials", 1, "--name", "other").code == 0
 
 
-def test_without_optuna_it_says_what_to_install(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slt_cache.sweep.needs.find_spec", lambda _: None)
-    ran = sweep()
-    assert ran.code == 2 and "pip install 'optuna>=4'" in ran.err and len(ran.err.splitlines()) == 1
-
-
 def test_an_invalid_space_or_a_missing_split_is_refused_before_anything_is_written(
     sweep: Sweep, tmp_path: Path
 ) -> None:
