@@ -19,6 +19,7 @@ from slt_cache.corpora.base import SPLITS
 from slt_cache.distributed.processes import size
 from slt_cache.errors import InputError
 from slt_cache.features.file import CacheFile
+from slt_cache.features.place import on_disk
 from slt_cache.features.spec import IMPORTED
 from slt_cache.files import write_json
 from slt_cache.locks import exclusive
@@ -148,7 +149,7 @@ def sweep_of(run: Run, source: str, features: Sequence[str], name: str | None) -
     folder = run.folder / FOLDER / (name or Path(source).stem)
     sweep = Sweep(run, folder, space, tuple(features))
     for path in sweep.caches.values():
-        splits = CacheFile(path).splits
+        splits = CacheFile(on_disk(path)).splits
         for split in SPLITS[:2]:
             if split not in splits:
                 add = command("extract-features", split=split, run=run.folder)

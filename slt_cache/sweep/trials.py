@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,16 +153,17 @@ def repetitions(sweep: Sweep, study: Any, seeds: int) -> list[Repetition]:
     ]
 
 
-def repeat(sweep: Sweep, repetition: Repetition) -> None:
-    """Trains a repetition, unless another process does."""
-    try:
-        with exclusive(lock_of(sweep.folder, repetition.name), str(sweep.trial_folder(repetition.name))):
-            log(f"trial {repetition.number} again, with seed {repetition.seed}")
-            train_llm(*sweep.trial(repetition.name, {**repetition.settings, "llm_training.seed": repetition.seed}))
-    except InputError as error:
-        if "is being written by" not in str(error):
-            raise
-        log(f"trial {repetition.number} with seed {repetition.seed}: another process trains it")
+def repeat(sweep: Sweep, repetition: Repetition) -> bool:
+    """Trains a repetition; returns False, at once, if another process does."""
+    run, caches = sweep.trial(repetition.name, {**repetition.settings, "llm_training.seed": repetition.seed})
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(lock_of(sweep.folder, repetition.name), str(run.folder)))
+        except InputError:
+            return False
+        log(f"trial {repetition.number} again, with seed {repetition.seed}")
+        train_llm(run, caches)
+        return True
 
 
 def value_of_run(sweep: Sweep, run: Run) -> float | None:
