@@ -12,6 +12,7 @@ from slt_cache.metrics.normalization import TextChoices
 from slt_cache.metrics.registry import METRICS
 from slt_cache.metrics.scores import compare, score
 from tests.helpers.real_sentences import real_pairs
+from tests.helpers.small_encoder import make_encoder
 
 HYPOTHESES, REFERENCES = ["regen", "", "schnee im norden", " "], ["regen im süden", "sonne", "schnee im norden", ""]
 COMET = """
@@ -97,8 +98,6 @@ def test_a_missing_package_is_refused_with_what_to_install(key: str, tmp_path: P
 @pytest.mark.slow
 def test_bertscore_is_that_of_its_package_on_real_sentences(tmp_path: Path) -> None:
     bert_score = pytest.importorskip("bert_score", reason="bert-score is not installed")
-    from tests.metrics.test_embedding import make_encoder
-
     hypotheses, references = (texts[:100] for texts in real_pairs())
     model = make_encoder(tmp_path / "encoder", [*hypotheses, *references])
     choices = TextChoices(models={"bertscore": f"{model}:1"})

@@ -1,6 +1,7 @@
 """Evaluation from a cache: what is asked for is checked before hours of translating, and what was found is saved."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from slt_cache.features.parts import ClipFeatures, Parts, add_splits
 from slt_cache.pipeline.evaluate import evaluate, load_translator
 from slt_cache.runs.evaluations import intervals_of, read_evaluations
 from slt_cache.runs.run import Run, open_run
-from slt_cache.runs.scoring import references_of, with_metrics, words_of_wer
+from slt_cache.runs.scoring import references_of
 from tests.helpers.made_run import make_run
+from tests.helpers.small_encoder import make_encoder
+from tests.helpers.tiny_run import succeed
 
 TEXTS = {"a": "heute regnet es", "b": "morgen schneit es im norden"}
 
@@ -84,18 +87,26 @@ def test_decoded_references_lack_what_the_tokenizer_does_not_know(run: Run) -> N
     assert known == texts[0] and "\N{SUN WITH FACE}" not in unknown and unknown.startswith("heute")
 
 
-def test_metrics_of_the_command_line_are_computed_and_saved_without_other_files(run: Run) -> None:
-    before = evaluate(run, None).scores
-    asked = with_metrics(open_run(run.folder), ["chrf++"], content_words=True)
-    done = evaluate(asked, None)
-    assert done.table == run.evaluation / "test.tsv"
-    assert [*done.scores] == [*before, "chrf++", "wer_content", "wer_numbers", "wer_names"]
-    assert {key: done.scores[key] for key in before} == before
-    assert "|lang:de" in done.scores["wer_content"].signature
-    assert words_of_wer(asked.config, done.references)["wer_content"]["words"] == 5
+def test_metrics_of_the_command_line_are_computed_and_saved_without_other_files(run: Run, tmp_path: Path) -> None:
+    before = {key: round(found.value, 2) for key, found in evaluate(run, None).scores.items()}
+    encoder = make_encoder(tmp_path / "encoder", [*TEXTS.values()])
+    ask = ("eval", "--run", run.folder, "--metric", "chrf++", "--metric", f"embedding={encoder}", "--content-words")
+    done = json.loads(succeed(*ask, "--json").out)
+    assert done["hypotheses"] == str(run.evaluation / "test.tsv")
+    scores = done["scores"]
+    assert [*scores] == [*before, "chrf++", "wer_content", "wer_numbers", "wer_names", "embedding"]
+    assert {key: scores[key] for key in before} == before
+    assert "|lang:de" in done["signatures"]["wer_content"] and "|model:encoder@" in done["signatures"]["embedding"]
+    assert {key: one["words"] for key, one in done["content_words"].items()} == {
+        "wer_content": 5,
+        "wer_numbers": 0,
+        "wer_names": 0,
+    }
+    assert open_run(run.folder).config == run.config
+    shutil.rmtree(encoder)  # a report shows the score of a model that is gone, without an interval
     [evaluation] = [one for one in read_evaluations(open_run(run.folder)) if one.split == "test"]
-    assert evaluation.scores["wer_content"] == pytest.approx(done.scores["wer_content"].value, abs=0.006)
-    assert intervals_of(evaluation).keys() == done.scores.keys() - {"rouge_l_beta12"}
+    assert evaluation.scores == {key: scores[key] for key in evaluation.scores} and "embedding" in evaluation.scores
+    assert intervals_of(evaluation).keys() == scores.keys() - {"rouge_l_beta12", "embedding"}
 
 
 def test_the_loaded_translator_is_that_of_the_record(run: Run) -> None:
