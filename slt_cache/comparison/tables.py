@@ -19,6 +19,7 @@ LATEX = str.maketrans(
         "~": r"\textasciitilde{}",
         "<": "$<$",
         ">": "$>$",
+        **{one: f"{{{one}}}" for one in "[*"},  # after the end of a line they would belong to it
     }
 )
 MARKDOWN = str.maketrans({one: f"\\{one}" for one in "\\|*_`<>[]"})

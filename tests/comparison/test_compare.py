@@ -189,7 +189,7 @@ def test_a_file_of_scores_with_other_settings_can_be_compared(tmp_path: Path) ->
 
 
 def test_the_latex_table_has_its_signatures_and_marks_in_the_footnote(runs: Path, tmp_path: Path) -> None:
-    odd = scored(tmp_path / "a_b&c%", 0.4, 5, "llm_training.lr=0.02")
+    odd = scored(tmp_path / "[a]_b&c%", 0.4, 5, "llm_training.lr=0.02")
     write_selected(odd)
     make_scored_run(odd, "llm_training.lr=0.02", videos={"dev-0": "clip-3.mp4"})
     text = said(*sorted(runs.glob("good-*")), odd, "--latex")
@@ -197,7 +197,7 @@ def test_the_latex_table_has_its_signatures_and_marks_in_the_footnote(runs: Path
     rows = [line for line in table.splitlines() if line.endswith(r"\\")]
     assert [line.count(" & ") for line in rows] == [1 + len(KEYS)] * 3
     assert rows[1].startswith("good-0 & 3 & ") and r"\,$\pm$\," in rows[1]
-    assert rows[2].startswith(r"a\_b\&c\%\textsuperscript{\ddag} & 1 & ") and r"\textsuperscript{\dag}" in rows[2]
+    assert rows[2].startswith(r"{[}a]\_b\&c\%\textsuperscript{\ddag} & 1 & ") and r"\textsuperscript{\dag}" in rows[2]
     assert r"nrefs:1|\allowbreak case:mixed|\allowbreak eff:no|\allowbreak tok:13a" in footnote
     assert r"\textsuperscript{\ddag}" in footnote and "choices made on test" in footnote
     assert "two-sided p $<$ 0.05 by paired bootstrap and by approximate randomization" in footnote
