@@ -115,6 +115,18 @@ def test_no_limit_makes_more_files_than_a_process_may_open(tmp_path: Path, monke
     assert FeatureCache(tmp_path / "feats.h5", "train").ids == [one.clip_id for one in rows]
 
 
+def test_a_write_that_fails_in_a_later_file_leaves_the_old_cache(tmp_path: Path) -> None:
+    path = tmp_path / "feats.h5"
+    add_splits(path, [content()], max_bytes=SMALL)
+    before = {one.name: one.read_bytes() for one in path.iterdir()}
+    damaged = content("dev")
+    damaged.table.checksums[-1] ^= 1
+    with pytest.raises(SltCacheError, match=f"{IDS[-1]!r} are damaged"):
+        add_splits(path, [damaged])
+    assert {one.name: one.read_bytes() for one in path.iterdir()} == before
+    assert [one.name for one in tmp_path.iterdir()] == ["feats.h5"]
+
+
 def test_a_split_without_a_clip_has_a_file(tmp_path: Path) -> None:
     add_splits(tmp_path / "feats.h5", [content(), content_of(facts_of("dev"), [], MISSING)], max_bytes=SMALL)
     dev = FeatureCache(tmp_path / "feats.h5", "dev")
