@@ -13,6 +13,7 @@ from slt_cache.corpora.manifest import read_manifest
 from slt_cache.corpora.same_videos import overlaps
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.file import CacheFile
+from slt_cache.features.place import is_cache
 from slt_cache.runs.eval_files import BEFORE, EARLIER, WEIGHTS, WITHOUT, file_stem
 from slt_cache.runs.evaluations import saved_evaluations
 from slt_cache.runs.run import Run
@@ -59,7 +60,7 @@ def _shared_in_manifest(run: Run) -> list[str]:
 
 def _shared_in_cache(run: Run) -> list[str]:
     """Returns the clips whose features and sentence are in dev and in test of the run's own cache."""
-    file = CacheFile(run.features) if run.features.exists() else None
+    file = CacheFile(run.features) if is_cache(run.features) else None
     if file is None or not {"dev", "test"} <= set(file.splits):
         return []
     dev, test = (FeatureCache(file, split) for split in ("dev", "test"))
