@@ -29,7 +29,7 @@ SETTINGS = (
     *("llm_pretraining.feed_forward=64", "llm_pretraining.batch_size=512", "llm_pretraining.dropout=0.0"),
     *("llm_training.epochs=2", "llm_training.batch_size=4", "llm_training.warmup_steps=0"),
     *("llm_training.lr=1e-3", "llm_training.adapter_lr=1e-2"),
-    *("generation.num_beams=3", "generation.max_new_tokens=16"),
+    *("generation.num_beams=1", "generation.max_new_tokens=16"),
 )
 """Settings of small trainings, on top of those of the demo corpus. Without dropout, whose masks differ between devices,
 they give the same losses everywhere, but for rounding."""

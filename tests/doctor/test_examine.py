@@ -10,9 +10,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from slt_cache.config import load_config
 from slt_cache.doctor import registry
 from slt_cache.doctor.base import Check, Finding, Subject
+from slt_cache.runs.run import Run
+from tests.helpers.caches import DIM, add_split, facts_of, rows_of
 from tests.helpers.commands import Ran, slt_cache
+from tests.helpers.made_run import make_run
 
 
 class Refusing(TorchDispatchMode):
@@ -137,11 +141,24 @@ def test_what_it_is_asked_in_vain_is_refused_at_once(
     assert not Path("doctor", "doctor.json").exists()
 
 
+def test_a_check_of_a_trained_run_fails_alone_if_the_device_refuses_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", "mbart", f"encoder.dim={DIM}")
+    add_split(run / "feats.h5", rows_of(), facts_of("test"))
+    monkeypatch.setattr(Subject, "trained", Run(run, load_config(str(run / "config.yaml"))))
+    ran, found = doctor(tmp_path, "device", "attention")
+    assert (ran.code, found["failed"]) == (0, []), found
+    with Refusing("_softmax"):
+        ran, found = doctor(tmp_path, "device", "attention")
+    assert (ran.code, found["failed"]) == (1, ["attention"])
+
+
 @pytest.mark.slow
 def test_only_the_checks_that_need_a_refused_operation_fail(tmp_path: Path) -> None:
     """Beam search alone takes the best of all continuations."""
     with Refusing("topk"):
-        ran, found = doctor(tmp_path, "device", "stage-1", "extraction", "search", "attention", "resume")
+        ran, found = doctor(tmp_path, "device", "stage-1", "extraction", "search", "attention")
     assert (ran.code, found["failed"]) == (1, ["search"]), ran.err
     [search] = [check for check in found["checks"] if check["name"] == "search"]
     assert "refuses topk" in search["error"]
