@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from slt_cache.advice import cache_command, command
-from slt_cache.corpora.base import Origin
+from slt_cache.corpora.base import NOWHERE, Origin
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.arrays import StepArray
 from slt_cache.features.checksum_header import AGAIN
@@ -99,8 +99,6 @@ class FeatureCache(Mapping[str, np.ndarray]):
     @cached_property
     def _compared(self) -> bytearray:
         """Rows that have been compared, shared by all readers of the same file in this process."""
-        if isinstance(self.path, UrlPath):
-            return bytearray(self.rows)
         status = self.path.stat()
         file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, self.split, self.rows)
         return _read_before.setdefault(file, bytearray(self.rows))
@@ -199,6 +197,8 @@ class FeatureCache(Mapping[str, np.ndarray]):
     @cached_property
     def row_origins(self) -> list[Origin]:
         """Corpus and language of each row; empty strings if the manifest did not say."""
+        if self._places.keys().isdisjoint(ORIGIN):
+            return [NOWHERE] * self.rows  # one for all: there may be millions
         columns = (self._strings(name) if name in self._places else [""] * self.rows for name in ORIGIN)
         return [Origin(*values) for values in zip(*columns, strict=True)]
 
