@@ -16,7 +16,7 @@ from slt_cache.children import end_program, start_program
 from tests.e2e.test_distributed import alone  # noqa: F401 - the run of one process, which the tests compare with
 
 HERE = Path(__file__).parent
-PATIENCE = 300
+PATIENCE = 600
 """Seconds for anything that is waited for."""
 SCHEDULED = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED"}
 """States of jobs that have not ended."""

@@ -3,20 +3,26 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from slt_cache.features.parts import parts_folder
 from slt_cache.training.logs import read_metrics
-from tests.cluster.conftest import Cluster, Submitted
+from slt_cache.training.state import read_state
+from tests.cluster.conftest import Cluster, Submitted, until
 from tests.e2e.test_distributed import losses
+from tests.helpers.commands import slt_cache
 
 pytestmark = pytest.mark.cluster
 
-LONG = ["train-llm", "--set", "llm_training.epochs=12"]
+TRAINING = ["train-llm", "--set", "llm_training.patience=null", "--set"]
+LONG = [*TRAINING, "llm_training.epochs=8"]
 """A training that another job has time to preempt."""
-ENDLESS = ["train-llm", "--set", "llm_training.epochs=100000"]
+ENDLESS = [*TRAINING, "llm_training.epochs=100000"]
 
 
 def begun(alone: Path, folder: Path, *results: str) -> Path:
@@ -60,9 +66,9 @@ def test_a_preempted_training_ends_with_the_weights_of_an_undisturbed_one(
     cluster.run("sbatch", *urgent)
     assert job.end() == ("COMPLETED", "0:0"), job.said()
     assert job.value("Restarts") == "1"
-    assert "stage 2: interrupted in epoch" in job.said() and "stage 2: resumes in epoch" in job.said(), job.said()
-    weights = "llm/best/model.safetensors"
-    assert (run / weights).read_bytes() == (undisturbed / weights).read_bytes()
+    assert "stage 2: interrupted" in job.said() and "stage 2: resumes" in job.said(), job.said()
+    weights, expected = (read_state(one / "llm/state.pt")["model"] for one in (run, undisturbed))
+    assert weights.keys() == expected.keys() and all(torch.equal(weights[name], expected[name]) for name in expected)
     lines = [[{**line, "seconds": 0} for line in read_metrics(one / "llm/metrics.jsonl")] for one in (run, undisturbed)]
     assert lines[0] == lines[1]
 
@@ -77,11 +83,11 @@ def test_a_job_out_of_time_queues_again_and_a_cancelled_one_does_not(
     briefly = ["--time=2", "--signal=TERM@70", "--begin=now", "--parsable"]
     number = cluster.run("sbatch", *briefly, "script", folder=tmp_path).strip()
     job = Submitted(cluster, number, tmp_path / f"slurm-{number}.out")
-    job.wait_for("resumes")
-    assert "stage 2: interrupted in epoch" in job.said() and job.value("Restarts") == "1"
+    job.wait_for("stage 2: resumes")
+    assert "stage 2: interrupted" in job.said() and job.value("Restarts") == "1"
     cluster.run("scancel", number)
     assert job.end()[0] == "CANCELLED"
-    assert job.said().count("stage 2: interrupted in epoch") == 2  # saved, too
+    assert job.said().count("stage 2: interrupted") == 2  # saved, too
     time.sleep(3)
     assert (job.value("JobState"), job.value("Restarts")) == ("CANCELLED", "1")
 
@@ -100,7 +106,7 @@ def test_a_process_that_is_killed_ends_the_job(cluster: Cluster, alone: Path, tm
     run = begun(alone, tmp_path, "llm/best", "llm/metrics.jsonl")
     job = cluster.submit(*ENDLESS, run=run)
     job.wait_for("epoch 1")
-    cluster.run("bash", "-c", f"kill -KILL $(pgrep -f 'slt_cache train-llm.*--run {run}' | tail -n 1)")
+    cluster.run("bash", "-c", f"kill -KILL $(pgrep -f '[s]lt_cache train-llm.*--run {run}' | tail -n 1)")
     state, code = job.end()
     assert state == "FAILED" and code != "0:0" and job.value("Restarts") == "0", job.said()
 
@@ -109,3 +115,20 @@ def test_slurm_accepts_a_script_for_gpus(cluster: Cluster, alone: Path, tmp_path
     words = ["--nodes=2", "--gpus=2", "--cpus=2", "--time=24:00:00", "train-visual", "--run", alone]
     (tmp_path / "script").write_text(cluster.slt_cache("slurm", *words, folder=tmp_path))
     cluster.run("sbatch", "--test-only", "script", folder=tmp_path)
+
+
+def test_an_array_of_which_two_jobs_are_killed_leaves_the_bytes_of_one_process(
+    cluster: Cluster, alone: Path, tmp_path: Path
+) -> None:
+    words = ["extract-features", "--set", "features.clips_per_part=1", "--set", "compute.lease_seconds=5"]
+    run, whole = (begun(alone, tmp_path / name, "feats.h5") for name in ("array", "one"))
+    assert slt_cache(*words, "--run", whole).code == 0
+    job = cluster.submit("--array=4", *words, "--join", run=run, nodes=1)
+    until(lambda: any(parts_folder(run / "feats.h5").rglob("*.h5")), lambda: cluster.run("squeue"))
+    tasks = [replace(job, number=f"{job.number}_{task}") for task in range(4)]
+    for killed in tasks[1:3]:
+        cluster.run("scancel", "--signal=KILL", killed.number)
+    said = [run.parent / f"slurm-{task.number}.out" for task in tasks]
+    ends = [task.end()[0] for task in tasks]
+    assert ends[0] == ends[3] == "COMPLETED" and "COMPLETED" not in ends[1:3], (ends, [one.read_text() for one in said])
+    assert (run / "feats.h5").read_bytes() == (whole / "feats.h5").read_bytes()

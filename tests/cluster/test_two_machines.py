@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from slt_cache.children import end_program, start_program
-from tests.cluster.conftest import HERE, PATIENCE, require_machines, until
+from tests.cluster.conftest import HERE, require_machines, until
 from tests.e2e.test_distributed import losses
 
 pytestmark = pytest.mark.cluster
@@ -38,14 +38,14 @@ def test_two_machines_train_and_extract_what_one_process_does(alone: Path, tmp_p
     made = {"train-visual": "visual", "extract-features": "feats.h5", "train-llm": "llm"}[command.split()[0]]
     shutil.rmtree(run / made) if (run / made).is_dir() else (run / made).unlink()
     line = documented(run).replace("train-visual", command)
-    process = start_program(
-        [str(HERE / "two_nodes.sh"), "bash", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    said = tmp_path / "said"
+    with said.open("wb") as file:
+        process = start_program([str(HERE / "two_nodes.sh"), "bash", "-c", line], stdout=file, stderr=file)
     try:
-        said, _ = process.communicate(timeout=PATIENCE)
+        until(lambda: process.poll() is not None, said.read_text)
     finally:
         end_program(process)
-    assert process.returncode == 0, said.decode()
+    assert process.returncode == 0, said.read_text()
     if made == "feats.h5":
         assert (run / made).read_bytes() == (alone / made).read_bytes()
     else:
