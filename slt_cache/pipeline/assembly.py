@@ -96,10 +96,11 @@ def assemble(
     """Writes the splits to do into the cache from their parts, which all exist; one with missing clips only if that is
     allowed. `seconds` are those of this process for each split. `check` is called while the cache is written and before
     it replaces the old one; it may raise."""
-    cached = _cached(cache, plan.drop)
     contents = {split: works[split].content() for split in plan.todo}
     whole = {split: one for split, one in contents.items() if allow_missing or not one.table.missing}
-    unfinished = cached.keys() & contents.keys() - whole.keys()
+    missing = contents.keys() - whole.keys()
+    cached = _cached(cache, plan.drop) if missing else {}
+    unfinished = cached.keys() & missing
     if any(cached[split].spec != works[split].metadata.spec for split in unfinished):
         whole = {}  # the cache keeps its content until all that replaces it is complete
     if whole:
