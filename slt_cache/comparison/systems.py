@@ -80,9 +80,10 @@ def find_systems(named: Sequence[Path], models: Sequence[str], split: str) -> li
         for evaluation in _evaluations(path, run, models, split, alone=len(named) == 1)
     ]
     if len(found) == 1:
+        run, scored = found[0].run, found[0].evaluation
         raise InputError(
-            f"{found[0].run.folder}: only {found[0].evaluation.short_name} was scored on {split}, and there is nothing "
-            "to compare it with. Name another run, or score another model of this one (eval --model)."
+            f"{run.folder}: only {scored.short_name} was scored on {split}, and there is nothing to compare it with. "
+            f"Name another run, or score another model of this one: {run.command('eval', split=split)} --model NAME"
         )
     return found
 

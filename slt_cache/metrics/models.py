@@ -103,7 +103,7 @@ def _from_package(
         name = found["model"]
         raise InputError(
             f"metric {key}: the model {name} cannot be loaded ({found['unreadable']}). Name a folder or a hub name: "
-            f"scoring.models.{key}=FOLDER, or score --metric {key}=FOLDER; with a network, hf download {name} "
+            f"scoring.models.{key}=FOLDER, or --metric {key}=FOLDER; with a network, hf download {name} "
             "--local-dir FOLDER fetches it."
         )
     values = np.array([float(one.strip() == other.strip()) for one, other in zip(hypotheses, references, strict=True)])

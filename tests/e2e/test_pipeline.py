@@ -132,7 +132,7 @@ def test_settings_that_cannot_be_scored_with_are_told_before_anything_is_transla
     def fail(*_: object) -> None:
         raise InputError("scoring.preset: not set")
 
-    monkeypatch.setattr(evaluate_module, "preset_of", fail)
+    monkeypatch.setattr(evaluate_module, "require_scoring", fail)
     monkeypatch.setattr(evaluate_module, "decode_cached", lambda *_: pytest.fail("it was translated first"))
     ran = slt_cache("eval", "--run", run)
     assert ran.code == 2 and "scoring.preset: not set" in ran.err
