@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-SPINS = 1000
-"""Checks before a waiting thread sleeps (some ten microseconds): enough for the gaps between the small steps of a
-training, and short compared with the time slices of a busy machine. GCC's OpenMP checks 300,000 times by default."""
+SPINS = 10_000
+"""Checks before a waiting thread sleeps (some hundred microseconds): enough for the gaps between the small steps of a
+training, which a tenth of it is not, and short compared with the time slices of a busy machine. GCC's OpenMP checks
+300,000 times by default."""
 NONE = 0
 """No spinning at all, which suits the frozen encoder: its steps are large, and spinning threads take the cores from the
 processes that read videos."""
