@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.corpora.base import Clip, Problems
+from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.media import ProgressCallback, no_progress
 from slt_cache.corpora.official import MediaFile, add_issue, is_unicode
 from slt_cache.errors import InputError
@@ -112,9 +113,10 @@ def measure(
 
 
 def untimed_videos(clips: Iterable[Clip], media: Mapping[Path, MediaFile]) -> list[Path]:
-    """Returns the video files of clips without an end, except those whose length is known."""
+    """Returns the video files of clips without an end, except those whose length is known. A name may be one that no
+    file can have."""
     videos = dict.fromkeys(clip.video for clip in clips if clip.end is None)
-    return [video for video in videos if video not in media and video.is_file()]
+    return [video for video in videos if video not in media and is_there(video) and video.is_file()]
 
 
 def seconds_by_clip(

@@ -12,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from slt_cache.corpora.base import Clip
+from slt_cache.corpora.characters import is_there
 from slt_cache.corpora.registry import language_code
 from slt_cache.corpora.statistics import LEAKS, Statistics
 from slt_cache.files import write_text
@@ -149,7 +150,7 @@ def _shown(run: Run, made: Preparation) -> list[ShownClip]:
 def _beginning(clip: Clip) -> Clip:
     """Returns the clip without what comes after the most that is shown. A folder of frames has no times."""
     start = clip.start or 0.0
-    if clip.video.is_dir() or (clip.end is not None and clip.end - start <= MOST_SECONDS):
+    if (is_there(clip.video) and clip.video.is_dir()) or (clip.end is not None and clip.end - start <= MOST_SECONDS):
         return clip
     return replace(clip, end=start + MOST_SECONDS)
 

@@ -286,3 +286,14 @@ def test_other_names_of_columns_and_lists_are_read(tmp_path: Path) -> None:
     root = published.youtube_asl(tmp_path / "yt")
     (root / "youtube_asl_video_ids.txt").rename(root / "ids.txt")
     assert len(prepared("youtube-asl", root, code=1)[0]) == 4
+
+
+def test_a_name_that_no_file_can_have_is_a_clip_without_video(tmp_path: Path) -> None:
+    name = f"{'long' * 200}_20201113_0-287_1"
+    labels = tmp_path / "root" / "CSL_News_Labels.json"
+    labels.parent.mkdir()
+    labels.write_text(json.dumps([{"video": f"{name}.mp4", "text": "第1条。"}]), encoding="utf-8")
+    ran = slt_cache("prepare", "csl-news", "--root", labels.parent, "--run", tmp_path / "run")
+    assert ran.code == 1
+    assert "named but not on disk: 1" in ran.err
+    assert (tmp_path / "run" / "prepare.html").is_file()
