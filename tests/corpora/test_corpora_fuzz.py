@@ -238,6 +238,9 @@ KINDS = {
     "eaf": _subtitled("eaf", ELAN),
 }
 
+CAPTIONS = ("vtt", "srt", "eaf", "bobsl_captions", "wmt_slt", "youtube_rolling")
+"""Kinds of which one of several caption files is broken; the others are read."""
+
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("many", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
@@ -271,5 +274,5 @@ def test_a_broken_annotation_file_ends_in_an_exit_code(
         if ran.code == 0:
             assert read_manifest(tmp_path / "run" / "manifest.tsv"), what
         codes.add(ran.code)
-    assert many == FEW or codes - {0} or kind in ("vtt", "srt", "eaf")  # the other files of a folder are read
+    assert many == FEW or codes - {0} or kind in CAPTIONS
     assert not (tmp_path / "pwned").exists()
