@@ -15,6 +15,7 @@ from slt_cache.metrics.breakdown import WordsOfFrequency, bins_of_length, by_fre
 from slt_cache.metrics.paired import Difference, Effect, effect_over_seeds, effect_over_sentences, paired_difference
 from slt_cache.metrics.prediction import sentence_chrf
 from slt_cache.metrics.registry import METRICS
+from slt_cache.metrics.seeds import MeanAndStd
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class ScoredGroup:
     """Runs whose choices were, or may have been, made on test, with what shows it (on_test.py)."""
 
     def mean(self, key: str) -> float:
-        return float(np.mean(self.scores[key]))
+        return MeanAndStd(tuple(self.scores[key])).mean
 
     def spread(self, key: str) -> float | None:
         """Returns the standard deviation over seeds; None for a single run."""
-        return float(np.std(self.scores[key], ddof=1)) if len(self.runs) > 1 else None
+        return MeanAndStd(tuple(self.scores[key])).deviation
 
 
 @dataclass(frozen=True)

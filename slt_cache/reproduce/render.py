@@ -7,13 +7,13 @@ from typing import Any
 
 from slt_cache.metrics.paired import SIGNIFICANT
 from slt_cache.metrics.registry import IN_PAPER, METRICS
+from slt_cache.metrics.seeds import MeanAndStd
 from slt_cache.metrics.video_gap import GAP, SWAPPED
 from slt_cache.reproduce.datasize import DATASIZE
 from slt_cache.reproduce.norms import Norms
 from slt_cache.reproduce.results import (
     Costs,
     Delta,
-    MeanAndStd,
     RowResult,
     StageOne,
     TableResult,

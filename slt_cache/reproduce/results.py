@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from slt_cache.checkpoints.record import read_record
@@ -14,6 +14,7 @@ from slt_cache.hashes import read_signed
 from slt_cache.metrics.paired import SIGNIFICANT
 from slt_cache.metrics.registry import IN_PAPER
 from slt_cache.metrics.scores import compare
+from slt_cache.metrics.seeds import MeanAndStd
 from slt_cache.metrics.video_gap import GAP, SWAPPED, sees_video
 from slt_cache.pipeline.open_frame_cache import GIGABYTE
 from slt_cache.reproduce.planning import Step
@@ -26,22 +27,6 @@ from slt_cache.runs.scoring import choices_of, preset_of
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import BASELINE, MODELS, VISUAL
 from slt_cache.training.logs import METRICS_FILE, read_metrics
-
-
-@dataclass(frozen=True)
-class MeanAndStd:
-    """One metric over the seeds."""
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        return mean(self.values)
-
-    @property
-    def deviation(self) -> float | None:
-        """Sample standard deviation; None for a single seed."""
-        return stdev(self.values) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True)

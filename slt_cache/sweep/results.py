@@ -4,11 +4,11 @@ nothing."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from optuna.trial import TrialState
 
+from slt_cache.metrics.seeds import MeanAndStd
 from slt_cache.runs.run import Run
 from slt_cache.runs.settings_use import value_of
 from slt_cache.sweep.request import Sweep
@@ -37,20 +37,10 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """One of the best trials, trained with several seeds."""
+class Repeated(MeanAndStd):
+    """Dev scores of one of the best trials, trained with several seeds; that of the trial itself first."""
 
     number: int
-    values: tuple[float, ...]
-    """Dev score by seed, that of the trial itself first."""
-
-    @property
-    def mean(self) -> float:
-        return mean(self.values)
-
-    @property
-    def deviation(self) -> float | None:
-        return stdev(self.values) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -151,7 +141,7 @@ def _repeated(sweep: Sweep, study: Any, best: Sequence[Trial], seeds: int) -> tu
         if value is not None:
             values.setdefault(repetition.number, []).append(value)
     of_trial = {trial.number: trial.value for trial in best}
-    found = [Repeated(number, (of_trial[number] or 0.0, *more)) for number, more in values.items()]
+    found = [Repeated((of_trial[number] or 0.0, *more), number) for number, more in values.items()]
     sign = 1 if sweep.metric.lower_is_better else -1
     return tuple(sorted(found, key=lambda one: sign * one.mean))
 

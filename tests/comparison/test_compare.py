@@ -234,18 +234,18 @@ def test_notes_say_what_makes_a_comparison_doubtful(runs: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_two_seeds_differ_in_at_most_one_of_20_permutation_splits_and_both_stages_from_stage_1(tmp_path: Path) -> None:
-    """Sentences of two equally good seeds are dealt out between two runs at random, 20 times, and compared. At a level
-    of 0.05 two or more would differ in a quarter of such tests; test_paired.py measures the rate over 400 splits."""
-    pair, random, differ = (spoilt(0.3, 0), spoilt(0.3, 1)), np.random.default_rng(2), 0
+def test_two_seeds_rarely_differ_in_permutation_splits_and_both_stages_from_stage_1(tmp_path: Path) -> None:
+    """Sentences of two equally good seeds are dealt out between two runs at random, 60 times, and compared. At a level
+    of 0.05 three of these are expected to differ, and with a probability of 0.003 more than eight."""
+    pair, random, differ = (spoilt(0.3, 0), spoilt(0.3, 1)), np.random.default_rng(0), 0
     runs = [make_scored_run(tmp_path / f"seed-{seed}", f"seed={seed}") for seed in (0, 1)]
-    for _ in range(20):
+    for _ in range(60):
         swapped = random.integers(2, size=len(IDS)).tolist()
         for place, run in enumerate(runs):
             texts = [pair[place ^ swap][clip] for clip, swap in enumerate(swapped)]
             write_evaluation(run, texts)
         [test] = json.loads(slt_cache("compare", *runs, "--resamples", "300", "--json").out)["tests"]
         differ += test["differs"]
-    assert differ <= 1
+    assert differ <= 8
     write_evaluation(runs[0], spoilt(0.45, 2), "visual.test", "visual")
     assert json.loads(slt_cache("compare", runs[0], "--json").out)["tests"][0]["differs"]

@@ -8,10 +8,11 @@ import pytest
 from slt_cache.checkpoints.record import read_record
 from slt_cache.config import load_config
 from slt_cache.metrics.registry import IN_PAPER
+from slt_cache.metrics.seeds import MeanAndStd
 from slt_cache.reproduce.datasize import SHARES, datasize_table, share_of
 from slt_cache.reproduce.planning import plan
 from slt_cache.reproduce.render import table_text
-from slt_cache.reproduce.results import Delta, MeanAndStd, RowResult, TableResult
+from slt_cache.reproduce.results import Delta, RowResult, TableResult
 from slt_cache.reproduce.variants import folder_of, run_of
 from tests.helpers.commands import brief_config, slt_cache
 

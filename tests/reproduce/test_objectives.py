@@ -9,11 +9,12 @@ import pytest
 from slt_cache.config import load_config
 from slt_cache.errors import InputError
 from slt_cache.metrics.registry import IN_PAPER
+from slt_cache.metrics.seeds import MeanAndStd
 from slt_cache.metrics.video_gap import GAP, SWAPPED
 from slt_cache.reproduce.experiments import experiments
 from slt_cache.reproduce.objectives import CLIPS, Bench, bench_of, variant_of
 from slt_cache.reproduce.render import more_columns, more_text, table_text, to_json
-from slt_cache.reproduce.results import Delta, MeanAndStd, RowResult, StageOne, TableResult
+from slt_cache.reproduce.results import Delta, RowResult, StageOne, TableResult
 from slt_cache.reproduce.run_tables import request_of
 from slt_cache.reproduce.tables import Row, Table
 from slt_cache.reproduce.variants import folder_of, linked_artifacts, run_of

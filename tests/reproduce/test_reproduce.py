@@ -18,12 +18,13 @@ from slt_cache.corpora.avatar.plan import plan_avatar
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
 from slt_cache.errors import InputError
+from slt_cache.metrics.seeds import MeanAndStd
 from slt_cache.reproduce import html as page_module
 from slt_cache.reproduce import run_tables as run_module
 from slt_cache.reproduce.norms import norms_of
 from slt_cache.reproduce.planning import estimate, plan
 from slt_cache.reproduce.render import norms_text, table_text, to_json, verdict
-from slt_cache.reproduce.results import Costs, Delta, MeanAndStd, RowResult, TableResult
+from slt_cache.reproduce.results import Costs, Delta, RowResult, TableResult
 from slt_cache.reproduce.run_tables import request_of
 from slt_cache.reproduce.tables import Row, Table, tables
 from slt_cache.reproduce.variants import folder_of, link_artifacts, run_of, settings_of
