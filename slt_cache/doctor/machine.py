@@ -26,7 +26,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if torch.version.cuda else None,
+        "cudnn": str(torch.backends.cudnn.version()) if torch.version.cuda else None,
         "system": platform.platform(),
         "processor": _processor(),
         "cores": available_cores(),
