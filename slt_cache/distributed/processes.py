@@ -21,6 +21,8 @@ PATIENCE = timedelta(days=1)
 """Longest wait for another process, which may draw a corpus or trim an LLM; a dead process is noticed at once."""
 GRACE = timedelta(seconds=10)
 """Longest wait of an error for the main process's message."""
+READING = timedelta(seconds=2)
+"""Longest wait of the main process for the others to read its message."""
 
 LOOK = 0.02
 """Seconds between two checks for a stop request while waiting for others."""
@@ -201,14 +203,27 @@ def log_once(message: str, log: Callable[[str], None], interrupted: bool = False
     log(message)
     if queue.is_main_process:
         queue.publish("said", message)
+        _let_others_read(queue)
 
 
 def _logged_by_main_process(queue: WorkQueue) -> str | None:
     try:
         queue.store.wait(["said"], GRACE)
-        return str(queue.await_published("said"))
+        said = str(queue.await_published("said"))
+        queue.count("heard", 1)
+        return said
     except (RuntimeError, SltCacheError):
         return None
+
+
+def _let_others_read(queue: WorkQueue) -> None:
+    """Gives the others time to read what was published, if the store ends with this process: without torchrun the main
+    process holds it. Those that wait for nothing are not waited for long."""
+    if queue.store is None or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return
+    until = time.monotonic() + READING.total_seconds()
+    while queue.count("heard", 0) < queue.size - 1 and time.monotonic() < until:
+        time.sleep(LOOK)
 
 
 def _raise_first(error: Exception | None) -> None:

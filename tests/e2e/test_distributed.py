@@ -167,7 +167,7 @@ def test_two_processes_contrast_the_clips_of_both(alone: Path, tmp_path: Path) -
     ("stage", "words", "said"),
     [
         ("llm", "train-llm --continue --set llm_training.epochs=3", "resumes after epoch 2"),
-        ("visual", "train-visual --continue --set visual_training.epochs=3", "resumes after epoch 2"),
+        ("visual", "train-visual --continue --set visual_training.epochs=3", "resumes after epoch 1"),
         ("llm", "train-llm --restart --set llm.init_from=ALONE/llm/best", "stage 2 begins with ALONE/llm/best"),
         (
             "visual",
