@@ -187,10 +187,10 @@ def likely_cause(exit_code: int | None) -> str:
 
 
 def spread(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int, task: str
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, task: str, starts_others: bool = False
 ) -> Generator[Result, None, None]:
     """Yields what `work` returns for each item, in order of completion; new processes take items one by one. Closing it
-    ends them after their current item.
+    ends them after their current item. `starts_others` allows `work` to start processes itself.
 
     Raises what `work` raises, and ChildEnded, naming the process `task`, if one dies."""
     context: Any = multiprocessing.get_context("spawn")
@@ -199,7 +199,7 @@ def spread(
     try:
         for _ in range(min(workers, len(items))):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, work, os.getpid()), daemon=True)
+            process = context.Process(target=_serve, args=(theirs, work, os.getpid()), daemon=not starts_others)
             with starting():
                 process.start()
             theirs.close()
@@ -220,9 +220,10 @@ def spread(
             process.join()
 
 
-def in_a_process(task: str, work: Callable[..., Result], *arguments: Any) -> Result:
-    """Calls `work` in a fresh process, whose memory holds nothing else. Raises errors like `spread`."""
-    [result] = spread(partial(_call, work), [arguments], 1, task)
+def in_a_process(task: str, work: Callable[..., Result], *arguments: Any, starts_others: bool = False) -> Result:
+    """Calls `work` in a fresh process, whose memory holds nothing else. Raises errors like `spread`, which explains
+    `starts_others`."""
+    [result] = spread(partial(_call, work), [arguments], 1, task, starts_others)
     return result
 
 

@@ -1,7 +1,7 @@
 """Times the work of each stage alone and next to busy programs, in wall and in processor time.
 
-One epoch of either training with its scores on dev, decoding of dev, and an extraction, by the commands' own functions.
-Rounds with and without busy programs alternate."""
+One epoch of either training with its scores on dev, decoding of dev, and an extraction, by the commands' own functions,
+each in a process of its own whose threads wait as the command's do. Rounds with and without busy programs alternate."""
 
 import os
 import subprocess
@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from statistics import median
 from typing import Any
 
 from slt_cache.bench.measure import wait_for
-from slt_cache.children import starting
+from slt_cache.children import in_a_process, starting
 from slt_cache.config import Config
 from slt_cache.device import pick_device
 from slt_cache.files import scratch_folder
@@ -26,7 +26,7 @@ from slt_cache.pipeline.train_llm import train_llm
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
-from slt_cache.threads import available_cores
+from slt_cache.threads import NONE, SPINS, available_cores, set_up_threads
 
 ROUNDS = 2
 """Repetitions with and without busy programs, which alternate; the median is reported."""
@@ -57,10 +57,13 @@ def bench_contention(config: Config, neighbours: int | None = None) -> dict[str,
     idle: list[dict[str, Taken]] = []
     busy: list[dict[str, Taken]] = []
     with scratch_folder() as folder:
-        run = _prepared(folder / "run", config)
+        log("a first round, which is not measured")
+        run = _prepared(Run(folder / "run", config))
         log(f"timing on {device}, {ROUNDS} rounds alone and {ROUNDS} next to {count} busy programs")
-        for _ in range(ROUNDS):
+        for number in range(1, ROUNDS + 1):
+            log(f"round {number} of {ROUNDS}, alone")
             idle.append(_round(run))
+            log(f"round {number} of {ROUNDS}, next to {count} busy programs")
             with busy_programs(count):
                 busy.append(_round(run))
     values: dict[str, Any] = {}
@@ -98,43 +101,55 @@ def busy_programs(count: int) -> Iterator[None]:
             program.wait()
 
 
-def _prepared(folder: Path, config: Config) -> Run:
-    """Returns a run of trainings of one epoch, whose stages are trained and cached once, which warms everything up."""
+def _prepared(run: Run) -> Run:
+    """Returns the run with trainings of one epoch, whose stages are trained and cached once, which warms everything
+    up."""
     once = {"epochs": 1, "evaluate_every": 2}
-    llm = config.llm.model_copy(update={"pretrained": False})
+    config = run.config
     config = config.model_copy(
         update={
             "visual_training": config.visual_training.model_copy(update=once),
             "llm_training": config.llm_training.model_copy(update=once),
-            "llm": llm,
+            "llm": config.llm.model_copy(update={"pretrained": False}),
             "compute": config.compute.model_copy(update={"keep_state": False}),
         }
     )
-    run = Run(folder, config)
+    run = Run(run.folder, config)
     ensure_clips(run)
-    for work in _works(run).values():
-        work()
+    _round(run)
     return run
 
 
-def _works(run: Run) -> dict[str, Callable[[], object]]:
-    """Returns the pieces of work by name, in an order in which each has what it needs."""
-    return {
-        "train_visual": lambda: train_visual(run, restart=True),
-        "eval_dev": lambda: evaluate(run, "dev", model="visual"),
-        "extract_features": lambda: extract(run, ["train"], run.features, restart=True),
-        "train_llm": lambda: train_llm(run, run.features, restart=True),
-    }
+WORKS: dict[str, tuple[Callable[[Run], object], int]] = {
+    "train_visual": (lambda run: train_visual(run, restart=True), SPINS),
+    "eval_dev": (lambda run: evaluate(run, "dev", model="visual"), SPINS),
+    "extract_features": (lambda run: extract(run, ["train"], run.features, restart=True), NONE),
+    "train_llm": (lambda run: train_llm(run, run.features, restart=True), SPINS),
+}
+"""Pieces of work, in an order in which each has what it needs, and how long the threads of their commands spin."""
 
 
 def _round(run: Run) -> dict[str, Taken]:
-    return {name: _timed(work, run.config.compute.device) for name, work in _works(run).items()}
+    return {name: _in_its_process(name, run) for name in WORKS}
 
 
-def _timed(work: Callable[[], object], device: str) -> Taken:
+def _in_its_process(name: str, run: Run) -> Taken:
+    before = dict(os.environ)
+    set_up_threads(WORKS[name][1])  # read by the new process
+    try:
+        taken = in_a_process(f"bench contention: {name}", partial(_timed, name), run, starts_others=True)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    log(f"{name}: {taken.wall:.1f} s, processor {taken.processor:.1f} s")
+    return taken
+
+
+def _timed(name: str, run: Run) -> Taken:
+    device = pick_device(run.config.compute.device, run.config.compute.precision)
     wall, processor = time.perf_counter(), _processor_seconds()
-    work()
-    wait_for(pick_device(device))
+    WORKS[name][0](run)
+    wait_for(device)
     return Taken(time.perf_counter() - wall, _processor_seconds() - processor)
 
 

@@ -39,7 +39,7 @@ def test_ratios_are_medians_of_rounds_that_alternate_with_and_without_busy_progr
         seen.append(len(children()))
         return {"work": next(taken)}
 
-    monkeypatch.setattr(contention, "_prepared", lambda folder, config: None)
+    monkeypatch.setattr(contention, "_prepared", lambda run: run)
     monkeypatch.setattr(contention, "_round", round_of_one)
     others = len(children())
     values = bench_contention(load_config(str(TINY)), neighbours=2)
