@@ -3,41 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 
-from slt_cache.config import Config, VideoConfig
-from slt_cache.corpora.base import Clip
-from slt_cache.corpora.fingerprint import sources
 from slt_cache.features.layout import Failure
-from slt_cache.features.parts import ClipFeatures, Parts
+from slt_cache.features.parts import Parts
 from slt_cache.pipeline.split_work import SplitWork
-from slt_cache.runs.run import Run
-from tests.helpers.caches import DIM, facts_of
-
-SECONDS = (1.0, 2.0, 1.5)
-"""Of each clip, which is a part of its own."""
+from tests.helpers.caches import facts_of
+from tests.helpers.split_works import make_part, split_work
 
 
 @pytest.fixture
 def work(tmp_path: Path, make_video: Callable[..., Path]) -> SplitWork:
-    videos = [make_video(tmp_path / f"{number}.mp4", 60) for number in range(len(SECONDS))]
-    clips = [Clip(video.stem, "train", video, 0.0, end, "ein satz") for video, end in zip(videos, SECONDS, strict=True)]
-    cache, checkpoint = tmp_path / "feats.h5", SimpleNamespace(video=VideoConfig())
-    config = Config.model_validate({"compute": {"workers": 0}})
-    encoder: Any = checkpoint  # nothing is encoded here
-    return SplitWork(Run(tmp_path, config), encoder, Parts(cache, facts_of()), cache, [[clip] for clip in clips])
-
-
-def make(work: SplitWork, number: int) -> None:
-    """Writes a part as if its video had been read."""
-    [clip] = work.chunks[number]
-    [source] = sources([clip])
-    row = ClipFeatures(clip.id, clip.text, 25, 25.0, np.ones((7, DIM), np.float16), source)
-    work.parts.write(number, [row], [])
+    return split_work(tmp_path, make_video)
 
 
 def test_a_team_begins_with_the_longest_videos_and_a_process_alone_with_the_first(work: SplitWork) -> None:
@@ -49,7 +27,7 @@ def test_a_part_that_is_there_is_not_made_again_until_its_video_changes(
     work: SplitWork, make_video: Callable[..., Path]
 ) -> None:
     for number in (0, 1):
-        make(work, number)
+        make_part(work, number)
     assert work.to_do(longest_first=False) == [2]
     make_video(work.chunks[1][0].video, 50)
     again = replace(work)  # as the next command sees the videos
@@ -72,7 +50,7 @@ def test_a_changed_manifest_says_how_many_clips_keep_their_features(
     work: SplitWork, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in (0, 1):
-        make(work, number)
+        make_part(work, number)
     [first], [second], [third] = work.chunks
     other = Parts(work.cache, facts_of(manifest="n" * 64))
     swapped = replace(work, parts=other, chunks=[[second, third], [first]])
