@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from slt_cache.config import stated_in
+from slt_cache.advice import command
+from slt_cache.config import shipped_configs, stated_in
 from slt_cache.config.reference import Setting, describe, section_names
 from slt_cache.errors import InputError
 from slt_cache.runs.open_names import REGISTRIES
@@ -92,6 +93,8 @@ def value_is_stated(section: Any, key: str) -> bool:
 
 
 def _no_such(part: str, settings: list[Setting]) -> str:
+    if part in shipped_configs():
+        return f"config show {part}: a shipped config, not a setting. Show it: {command('config show', config=part)}"
     known = [*section_names(), *(one.name for one in settings)]
     near = get_close_matches(part, known, n=1)
     if not near:  # a key in the wrong section, or without a section

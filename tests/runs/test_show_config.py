@@ -62,3 +62,8 @@ def test_weights_by_name_are_one_setting(tmp_path: Path) -> None:
     assert (shown.value, shown.default, shown.differs) == ({"signcl": 0.1}, {}, True)
     (usual,) = show_config(open_run(tmp_path, "avatar"), "visual_training.objective_weights").settings
     assert not usual.differs
+
+
+def test_a_shipped_config_in_place_of_a_setting_is_told_apart() -> None:
+    ran = slt_cache("config", "show", "avatar-rich")
+    assert ran.code == 2 and "config show --config avatar-rich" in ran.err
