@@ -20,7 +20,7 @@ from slt_cache.corpora.base import Clip
 from slt_cache.device import moved
 from slt_cache.progress import progress_steps
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.video.decode import require_decoder
+from slt_cache.video.decoders import require_decoder
 from slt_cache.video.frame_cache import FrameCache
 from slt_cache.video.frames import open_frames, read_kept_frames
 from slt_cache.video.stream import UnreadableVideo, only_unreadable

@@ -35,7 +35,7 @@ from slt_cache.pipeline.extract import extract
 from slt_cache.progress import log
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import load_tokenizer, train_tokenizer
-from slt_cache.video.decode import require_decoder
+from slt_cache.video.decoders import require_decoder
 from slt_cache.video.frames import open_frames
 from slt_cache.video.paths import find_videos
 

@@ -10,7 +10,7 @@ import torch
 
 from slt_cache.config import AugmentationConfig, VideoConfig
 from slt_cache.corpora.base import Clip
-from slt_cache.video.decode import require_decoder
+from slt_cache.video.decoders import require_decoder
 from slt_cache.video.frames import open_frames
 from slt_cache.video.stream import UnreadableVideo, only_unreadable
 from slt_cache.video.transforms import centre_crop, draw_augmentation, square

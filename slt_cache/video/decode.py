@@ -1,46 +1,20 @@
-"""Decodes kept frames of a video file or of a segment of it: by decord, or by PyAV if decord would give wrong frames or
-is not installed (its packages are for x86-64 Linux); or by the library that `video.decoder` names. Resizes nothing.
+"""Decodes kept frames of a video file or of a segment of it: by the library that `video.decoder` names (`decoders.py`),
+or by PyAV if that would give wrong frames or is not installed. Resizes nothing.
 
-Every reader is opened for one clip, read once in ascending order and closed: decord leaks if many readers stay open.
-All use FFmpeg and give the same pixels, but for rounding in rare formats."""
+Every reader is opened for one clip, read once in ascending order and closed: decord leaks if many readers stay open."""
 
-import os
-import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slt_cache.errors import InputError
+from slt_cache.video.decoders import DECODERS
 from slt_cache.video.packets import PacketIndex, opened, packet_index
-from slt_cache.video.stream import GET_WHOLE, VideoError, frames_per_chunk, in_chunks
+from slt_cache.video.stream import CUT_OFF, GET_WHOLE, FramesAt, VideoError, frames_per_chunk, in_chunks
 from slt_cache.video.timeline import Timeline, timeline
 from slt_cache.video.whole import stated
-from slt_cache.video.with_torchcodec import require_torchcodec, torchcodec_frames
-
-CUT_OFF = "its frames cannot be read; it may be cut off"
-NO_FRAME_TWICE = 1e-6
-"""Share of frames that decord may repeat in place of frames that it cannot decode, which it does silently by
-default."""
-
-
-FramesAt = Callable[[list[int]], np.ndarray]
-"""Function from distinct ascending indices to their frames, uint8 [n, H, W, 3]. Raises VideoError."""
-
-
-def require_decoder(name: str) -> None:
-    """Raises InputError if the library that `video.decoder` names cannot be used."""
-    if name == "torchcodec":
-        require_torchcodec()
-    elif name == "decord" and find_spec("decord") is None:
-        raise InputError(
-            "video.decoder decord: not installed; its packages are for x86-64 Linux. Set video.decoder=auto: PyAV "
-            "then reads the same frames."
-        )
 
 
 class VideoFile:
@@ -50,7 +24,7 @@ class VideoFile:
         """Opens a file for the library that `video.decoder` names, which has been checked."""
         self.path = path
         self._packets = _packets(path)
-        self._frames_at = _OPENERS[decoder](path, self._packets)
+        self._frames_at = DECODERS[decoder].open(path, self._packets)
         found = _timeline(self._packets)
         if found is None:
             raise VideoError("it states no frame rate")
@@ -81,36 +55,6 @@ def _timeline(packets: PacketIndex) -> Timeline | None:
     if fps == 0 and seconds is not None and len(seconds) > 1:
         fps = (len(seconds) - 1) / float(seconds[-1] - seconds[0])
     return timeline(packets.num_frames, fps, seconds, packets.last) if fps else None
-
-
-def _decord_frames(path: Path, packets: PacketIndex) -> FramesAt | None:
-    """Returns decord's function; None if decord is not installed, would give wrong frames, or cannot open the file with
-    its old FFmpeg (AV1, for example)."""
-    if not packets.exact_seeks or find_spec("decord") is None:
-        return None
-    reader = _decord_reader(path)
-    if reader is None or packets.num_frames != len(reader):
-        return None
-    import decord
-    from decord._ffi.base import DECORDLimitReachedError
-
-    def frames_at(indices: list[int]) -> np.ndarray:
-        try:
-            frames: np.ndarray = reader.get_batch(indices).asnumpy()
-        except (decord.DECORDError, DECORDLimitReachedError, RuntimeError) as error:
-            raise VideoError(CUT_OFF) from error
-        return frames
-
-    return frames_at
-
-
-_OPENERS: dict[str, Callable[[Path, PacketIndex], FramesAt | None]] = {
-    "auto": _decord_frames,
-    "decord": _decord_frames,
-    "pyav": lambda path, packets: None,
-    "torchcodec": torchcodec_frames,
-}
-"""Functions that open a file, by `video.decoder`; where they return None, PyAV decodes it."""
 
 
 def _packets(path: Path) -> PacketIndex:
@@ -216,29 +160,3 @@ def _is_incomplete(path: Path) -> bool:
         return stated(path).incomplete
     except OSError:
         return False
-
-
-def _decord_reader(path: Path) -> Any:
-    """Opens a file by decord; None if that fails. What decord and FFmpeg write to the terminal about it is hidden."""
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-    with _no_stderr():
-        try:
-            return decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1, fault_tol=NO_FRAME_TWICE)
-        except (decord.DECORDError, RuntimeError, AssertionError):
-            return None
-
-
-@contextmanager
-def _no_stderr() -> Iterator[None]:
-    """Silences file descriptor 2, to which C libraries write."""
-    with Path(os.devnull).open("wb") as nowhere:
-        sys.stderr.flush()
-        terminal = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)

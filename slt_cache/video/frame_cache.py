@@ -24,6 +24,7 @@ from slt_cache.config import VideoConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import boxed
 from slt_cache.files import remove_abandoned, temporary_path
+from slt_cache.video.decoders import DECODERS
 from slt_cache.video.frames import kept_indices, open_frames, read_kept_frames
 from slt_cache.video.stream import UnreadableVideo, only_unreadable
 from slt_cache.video.transforms import square
@@ -31,7 +32,7 @@ from slt_cache.write_errors import free_space
 
 FORMAT = "slt-cache frames 2"
 SUFFIX = ".frames"
-DECODERS = ("decord", "av", "pillow", "torch", "torchvision")
+PACKAGES = ("decord", "av", "pillow", "torch", "torchvision")
 """Packages that determine pixels."""
 LONGEST_LINE = 4_000_000
 """Bytes that are read at most in search of the end of the line."""
@@ -51,12 +52,11 @@ class FrameCache:
         self.folder = folder
         self.video = video
         self.every = every
-        uses_torchcodec = video.decoder == "torchcodec"
         self.settings: dict[str, Any] = {
             "format": FORMAT,
             "every": every,
             **{name: getattr(video, name) for name in ("fps", "resize", "fit", "blank")},
-            "decoders": {name: _version(name) for name in (*DECODERS, *(["torchcodec"] * uses_torchcodec))},
+            "decoders": {name: _version(name) for name in (*PACKAGES, *DECODERS[video.decoder].packages)},
         }
         self.writes = True
         self._printed: set[str] = set()

@@ -1,7 +1,7 @@
 """The result of every reader of frames: the kept frames of one clip in chunks, or why they cannot be read. Opens
 nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from slt_cache.errors import InputError
 
 REPAIR = "Repair the video, or remove the clip from the manifest."
 GET_WHOLE = "Get the complete file, or remove the clip from the manifest."
+CUT_OFF = "its frames cannot be read; it may be cut off"
 FREE_MEMORY = "Free memory, or lower compute.workers, and run the same command again."
 MOST_PIXELS = 89_478_485
 """Pillow's limit for an image, nearly three times 8K. A file of a few kilobytes can contain frames of gigabytes."""
@@ -20,6 +21,10 @@ MOST_CHARACTERS = 150
 """Longest quotation of a library's error."""
 CHUNK_BYTES = 32_000_000
 """Largest size of a chunk of frames as they come from the file, unless a single frame is larger."""
+
+
+FramesAt = Callable[[list[int]], np.ndarray]
+"""Function from distinct ascending indices to their frames, uint8 [n, H, W, 3]. Raises VideoError."""
 
 
 class VideoError(Exception):

@@ -1,6 +1,5 @@
 """Decodes frames of a video file by torchcodec (extra `torchcodec`), which uses the FFmpeg of the machine."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from slt_cache.errors import InputError
 from slt_cache.reading import first_line
 from slt_cache.video.packets import PacketIndex
-from slt_cache.video.stream import VideoError
+from slt_cache.video.stream import FramesAt, VideoError
 
 SETTING = "video.decoder torchcodec"
 
@@ -29,9 +28,9 @@ def require_torchcodec() -> None:
         ) from error
 
 
-def torchcodec_frames(path: Path, packets: PacketIndex) -> Callable[[list[int]], np.ndarray] | None:
-    """Returns a function from ascending indices to their frames, uint8 [n, H, W, 3]; None if torchcodec would give
-    wrong frames, or cannot open the file with the FFmpeg of this machine. Raises InputError without torchcodec."""
+def torchcodec_frames(path: Path, packets: PacketIndex) -> FramesAt | None:
+    """Returns torchcodec's function; None if it would give wrong frames, or cannot open the file with the FFmpeg of
+    this machine. Raises InputError without torchcodec."""
     require_torchcodec()
     from torchcodec.decoders import VideoDecoder
 

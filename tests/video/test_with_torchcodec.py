@@ -3,7 +3,7 @@ not, a message."""
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,9 +12,9 @@ from slt_cache.batches.clips import AugmentedClips
 from slt_cache.config import AugmentationConfig, FeaturesConfig, VideoConfig
 from slt_cache.encoders.base import spec_settings
 from slt_cache.errors import InputError
-from slt_cache.video import decode
+from slt_cache.video import decode, with_decord
 from slt_cache.video.chunks import ChunkReader, ClipEnd, plain
-from slt_cache.video.decode import require_decoder
+from slt_cache.video.decoders import DECODERS, require_decoder
 from slt_cache.video.frame_cache import FrameCache
 from slt_cache.video.frames import read_kept_frames
 from slt_cache.video.reader_pool import read_ahead
@@ -58,8 +58,8 @@ def test_kept_frames_and_cuts_are_those_of_a_sequential_read(tmp_path: Path, cod
 def test_torchcodec_itself_reads_what_decord_would_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     videos = [written(tmp_path, coding) for coding in BY_DECORD]
     expected = [read_kept_frames(clip_of(video, 0.4), 3, 1, decoder="decord").frames for video in videos]
-    for other in ("_by_pyav", "_decord_reader"):
-        monkeypatch.setattr(decode, other, lambda *_: pytest.fail("another decoder was used"))
+    for module, other in ((decode, "_by_pyav"), (with_decord, "_decord_reader")):
+        monkeypatch.setattr(module, other, lambda *_: pytest.fail("another decoder was used"))
     for video, frames in zip(videos, expected, strict=True):
         assert np.array_equal(read_kept_frames(clip_of(video, 0.4), 3, 1, decoder="torchcodec").frames, frames)
 
@@ -128,8 +128,12 @@ def test_an_extraction_without_torchcodec_is_refused_in_one_line(
     assert "video.decoder torchcodec: not installed" in done.err.splitlines()[-1]
 
 
+def test_the_setting_takes_every_decoder_that_there_is() -> None:
+    assert get_args(VideoConfig.model_fields["decoder"].annotation) == tuple(DECODERS)
+
+
 def test_a_decord_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "find_spec", lambda name: None)
+    monkeypatch.setattr(with_decord, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"^video\.decoder decord: not installed.*Set video\.decoder=auto"):
         require_decoder("decord")
     require_decoder("auto")
@@ -141,7 +145,7 @@ def test_pyav_alone_gives_the_same_frames(tmp_path: Path, monkeypatch: pytest.Mo
     clip = clip_of(written(tmp_path, coding), 0.4)
     expected = read_kept_frames(clip, 4, 1, decoder="decord")
     assert np.array_equal(expected.frames, read_kept_frames(clip, 4, 1).frames)
-    monkeypatch.setattr(decode, "_decord_reader", lambda path: pytest.fail("decord opened it"))
+    monkeypatch.setattr(with_decord, "_decord_reader", lambda path: pytest.fail("decord opened it"))
     found = read_kept_frames(clip, 4, 1, decoder="pyav")
     assert found.num_frames == expected.num_frames
     assert_same(found.frames, list(expected.frames))
