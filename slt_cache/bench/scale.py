@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from slt_cache.bench.own_memory import own_memory
 from slt_cache.children import in_a_process
 from slt_cache.config import AugmentationConfig, Config, FeaturesConfig, VideoConfig
 from slt_cache.corpora.base import Clip
@@ -53,6 +54,9 @@ class Taken:
     seconds: float
     peak: int
     """Bytes of its process at its peak, Python and torch included."""
+    own: int | None = None
+    """Those that are not pages of mapped files, such as the cache, which the system takes back when it needs them; None
+    where the system does not tell."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,9 @@ def bench_scale(config: Config, clips: int) -> dict[str, Any]:
         values[f"{name}_megabytes"] = round(taken.peak / 1e6)
         values[f"{name}_microseconds_a_clip"] = round((taken.seconds - small[name].seconds) / more * 1e6, 2)
         values[f"{name}_bytes_a_clip"] = round((taken.peak - small[name].peak) / more)
+        if taken.own is not None and (before := small[name].own) is not None:
+            values[f"{name}_own_megabytes"] = round(taken.own / 1e6)
+            values[f"{name}_own_bytes_a_clip"] = round((taken.own - before) / more)
     return {
         **values,
         "clips": clips,
@@ -106,8 +113,9 @@ def _step(name: str, run: Run, clips: int) -> Taken:
     cpu = pick_device("cpu")
     reset_peak_memory(cpu)
     begun = time.monotonic()
-    work()
-    return Taken(time.monotonic() - begun, peak_memory(cpu))
+    with own_memory() as own:
+        work()
+    return Taken(time.monotonic() - begun, peak_memory(cpu), own())
 
 
 def _clips(folder: Path, count: int) -> Iterator[Clip]:

@@ -223,7 +223,8 @@ def pixels_line(results: Results) -> str:
     """Returns what the same sweep would take without the cache."""
     hours = results.hours_from_pixels
     if hours is None:
-        return f"from the cache: {results.seconds / 3600:.2f} hours; from pixels: not estimated, without videos"
+        why = "estimated once all trials are done" if results.counts[RUNNING] else "not estimated, without videos"
+        return f"from the cache: {results.seconds / 3600:.2f} hours; from pixels: {why}"
     return (
         f"from the cache: {results.seconds / 3600:.2f} hours; the same trials from pixels: about {hours:,.1f} hours "
         f"(estimated: x {results.ratio:.1f}, the ratio of bench llm)"
