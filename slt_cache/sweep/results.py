@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from slt_cache.metrics.registry import METRICS
 from slt_cache.metrics.seeds import MeanAndStd
 from slt_cache.runs.run import Run
 from slt_cache.runs.settings_use import value_of
@@ -236,5 +237,5 @@ def test_lines(results: Results) -> list[str]:
     if test is None:
         return []
     also = "".join(f"; trial {number} was scored on it before" for number in test.others)
-    scores = ", ".join(f"{key} {value:.2f}" for key, value in test.scores.items())
+    scores = ", ".join(f"{METRICS[key].label} {value:.2f}" for key, value in test.scores.items())
     return [f"test, trial {test.number}{also}: {scores}", f"  {test.signature}"]
