@@ -21,6 +21,9 @@ CHOSEN_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 GROUPS = Path("/sys/fs/cgroup")
 """Control groups of Linux, by which containers and SLURM limit a program's share of the processors."""
 
+_set_here: dict[str, str] = {}
+"""What the last call of `set_up_threads` has set."""
+
 
 def available_cores() -> int:
     """Returns the number of processor cores that this process may use, by its affinity and its control group's
@@ -31,10 +34,11 @@ def available_cores() -> int:
 
 def set_up_threads(spins: int = SPINS) -> None:
     """Gives torch no more threads than there are cores for it, and limits how long they spin. The user's environment
-    takes precedence."""
-    if not os.environ.keys() & set(CHOSEN_BY_USER):
-        os.environ["GOMP_SPINCOUNT"] = str(spins)
-        os.environ["KMP_BLOCKTIME"] = "0" if spins == NONE else "1"  # milliseconds; for LLVM's and Intel's OpenMP
+    takes precedence; what an earlier call has set does not."""
+    if all(os.environ.get(name) in (None, _set_here.get(name)) for name in CHOSEN_BY_USER):
+        _set_here["GOMP_SPINCOUNT"] = str(spins)
+        _set_here["KMP_BLOCKTIME"] = "0" if spins == NONE else "1"  # milliseconds; for LLVM's and Intel's OpenMP
+        os.environ.update(_set_here)
     if list(_quotas()):  # torch considers the affinity itself
         os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
 

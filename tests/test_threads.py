@@ -64,10 +64,17 @@ def test_what_the_user_s_environment_says_of_waiting_stays(monkeypatch: pytest.M
     assert {one: os.environ[one] for one in CHOSEN_BY_USER if one in os.environ} == {name: "7"}
 
 
+def test_what_an_earlier_call_has_set_is_not_the_user_s_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    for spins, milliseconds in ((SPINS, "1"), (NONE, "0"), (SPINS, "1")):
+        set_up_threads(spins)
+        assert (os.environ["GOMP_SPINCOUNT"], os.environ["KMP_BLOCKTIME"]) == (str(spins), milliseconds)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    set_up_threads(NONE)
+    assert (os.environ["GOMP_SPINCOUNT"], os.environ["KMP_BLOCKTIME"]) == ("7", "1")
+
+
 def test_commands_choose_how_long_threads_spin_before_torch_is_imported() -> None:
     for words, spins in ((("train-llm",), SPINS), (("extract-features",), NONE), (("translate", "none.mp4"), NONE)):
-        os.environ.pop("GOMP_SPINCOUNT", None)
-        os.environ.pop("KMP_BLOCKTIME", None)
         assert slt_cache(*words, "--run", "nowhere").code == 2
         assert os.environ["GOMP_SPINCOUNT"] == str(spins)
     looked = "import sys; import cli.options; print('torch' in sys.modules)"

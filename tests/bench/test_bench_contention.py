@@ -1,7 +1,10 @@
 """Work next to busy programs, which end with the benchmark."""
 
 import json
+import os
 import time
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -10,6 +13,7 @@ from slt_cache.bench import contention
 from slt_cache.bench.contention import Taken, bench_contention, busy_programs
 from slt_cache.config import load_config
 from slt_cache.runs.run import Run
+from slt_cache.threads import CHOSEN_BY_USER, NONE, SPINS, set_up_threads
 from tests.helpers.commands import TINY, brief_config, slt_cache
 
 
@@ -46,6 +50,25 @@ def test_ratios_are_medians_of_rounds_that_alternate_with_and_without_busy_progr
     assert [count - others for count in seen] == [0, 2, 0, 2]
     assert (values["work_seconds"], values["work_processor_seconds"]) == (2.0, 2.0)
     assert (values["work_wall_ratio"], values["work_processor_ratio"]) == (3.0, 2.0)
+
+
+def test_threads_of_each_piece_of_work_wait_as_those_of_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in CHOSEN_BY_USER:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    set_up_threads()  # as the command does
+    seen: list[str] = []
+
+    def in_a_process(task: str, *_: Any, **__: Any) -> Taken:
+        seen.append(os.environ["GOMP_SPINCOUNT"])
+        return Taken(1.0, 1.0)
+
+    monkeypatch.setattr(contention, "in_a_process", in_a_process)
+    run = Run(Path("run"), load_config(str(TINY)))
+    for _ in range(2):
+        assert list(contention._round(run)) == ["train_visual", "eval_dev", "extract_features", "train_llm"]
+    assert seen == [str(SPINS), str(SPINS), str(NONE), str(SPINS)] * 2
+    assert os.environ["GOMP_SPINCOUNT"] == str(SPINS)
 
 
 @pytest.mark.slow
