@@ -14,6 +14,9 @@ from slt_cache.threads import available_cores
 if TYPE_CHECKING:
     import torch
 
+STATUS = Path("/proc/self/status")
+"""What Linux tells of this process."""
+
 
 def pick_device(name: str, precision: str = "fp32", setting: str = "compute.precision") -> "torch.device":
     """Returns the named device. `auto` takes the first available of cuda, mps and cpu; processes started by torchrun on
@@ -103,14 +106,21 @@ def peak_memory(device: "torch.device") -> int:
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux, where ru_maxrss of a new program starts at that of its parent
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024
+    peak = status_bytes("VmHWM")  # on Linux ru_maxrss of a new program starts at that of its parent
+    if peak is not None:
+        return peak
     import resource  # not on Windows
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found if sys.platform == "darwin" else found * 1024
+
+
+def status_bytes(name: str) -> int | None:
+    """Returns a number of bytes that Linux tells of this process, such as its peak `VmHWM`; None if it does not."""
+    if not STATUS.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(lines[name].split()[0]) * 1024 if name in lines else None
 
 
 def under_load(workers: int = 0) -> dict[str, str]:

@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-STATUS = Path("/proc/self/status")
+from slt_cache.device import status_bytes
+
+ANONYMOUS = "RssAnon"
+"""Resident bytes that belong to no file."""
 LOOK = 0.05
 """Seconds between two looks: the system keeps the peak of all resident pages only."""
 
@@ -14,11 +16,11 @@ LOOK = 0.05
 def own_memory() -> Iterator[Callable[[], int | None]]:
     """Yields a function that returns the largest number of bytes that were this process's own in the block, so far;
     None where the system does not tell."""
-    peak, done = _anonymous(), threading.Event()
+    peak, done = status_bytes(ANONYMOUS), threading.Event()
 
     def look() -> int | None:
         nonlocal peak
-        found = _anonymous()
+        found = status_bytes(ANONYMOUS)
         peak = found if peak is None or found is None else max(peak, found)
         return peak
 
@@ -33,11 +35,3 @@ def own_memory() -> Iterator[Callable[[], int | None]]:
     finally:
         done.set()
         watching.join()
-
-
-def _anonymous() -> int | None:
-    """Returns the bytes of this process that belong to no file (Linux)."""
-    if not STATUS.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-    return int(lines["RssAnon"].split()[0]) * 1024 if "RssAnon" in lines else None

@@ -36,6 +36,6 @@ def test_the_peak_counts_what_was_freed_again_but_no_pages_of_a_mapped_file(tmp_
 
 
 def test_where_the_system_does_not_tell_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "STATUS", tmp_path / "nowhere")
+    monkeypatch.setattr("slt_cache.device.STATUS", tmp_path / "nowhere")
     with own_memory() as own:
         assert own() is None
