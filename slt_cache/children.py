@@ -187,22 +187,17 @@ def likely_cause(exit_code: int | None) -> str:
 
 
 def spread(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int, task: str, starts_others: bool = False
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, task: str
 ) -> Generator[Result, None, None]:
     """Yields what `work` returns for each item, in order of completion; new processes take items one by one. Closing it
-    ends them after their current item. `starts_others` allows `work` to start processes itself.
+    ends them after their current item.
 
     Raises what `work` raises, and ChildEnded, naming the process `task`, if one dies."""
-    context: Any = multiprocessing.get_context("spawn")
     waiting, busy = list(reversed(items)), {}
     processes = []
     try:
         for _ in range(min(workers, len(items))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, work, os.getpid()), daemon=not starts_others)
-            with starting():
-                process.start()
-            theirs.close()
+            ours, process = _started(work, daemon=True)
             processes.append((ours, process))
             busy[ours] = process
             _give(ours, waiting.pop())
@@ -220,11 +215,31 @@ def spread(
             process.join()
 
 
-def in_a_process(task: str, work: Callable[..., Result], *arguments: Any, starts_others: bool = False) -> Result:
-    """Calls `work` in a fresh process, whose memory holds nothing else. Raises errors like `spread`, which explains
-    `starts_others`."""
-    [result] = spread(partial(_call, work), [arguments], 1, task, starts_others)
-    return result
+def in_a_process(task: str, work: Callable[..., Result], *arguments: Any) -> Result:
+    """Returns what `work` returns in a fresh process, whose memory holds nothing else, which may start others, and
+    which an interruption kills. Raises errors like `spread`."""
+    ours, process = _started(partial(_call, work), daemon=False)
+    try:
+        _give(ours, arguments)
+        result: Result = _answer(ours, process, task)
+        return result
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        ours.close()
+        process.join()
+
+
+def _started(work: Callable[[Any], Any], daemon: bool) -> tuple[Any, Any]:
+    """Starts a process that serves items; returns the connection to it, and the process."""
+    context: Any = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, work, os.getpid()), daemon=daemon)
+    with starting():
+        process.start()
+    theirs.close()
+    return ours, process
 
 
 def _call(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from slt_cache.children import ChildEnded, belong_to, ending, likely_cause, spread, starting
+from slt_cache.children import ChildEnded, belong_to, ending, in_a_process, likely_cause, spread, starting
 from slt_cache.config import CorpusConfig
 from slt_cache.corpora.avatar.write import write_avatar
 from slt_cache.errors import InputError, SltCacheError
@@ -269,3 +269,15 @@ def test_a_fork_does_not_clean_up_what_its_parent_left_behind() -> None:
     assert int(os.read(ours, 100)) == parent
     os.close(ours)
     os.close(theirs)
+
+
+def test_an_interruption_does_not_wait_for_work_in_a_process_of_its_own() -> None:
+    def interrupt() -> None:
+        time.sleep(2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        in_a_process("sleep", time.sleep, 60)
+    assert time.monotonic() - begun < 30

@@ -136,7 +136,7 @@ def _round(run: Run) -> dict[str, Taken]:
 def _in_its_process(name: str, run: Run) -> Taken:
     set_up_threads(WORKS[name][1])  # read by the new process
     try:
-        taken = in_a_process(f"bench contention: {name}", partial(_timed, name), run, starts_others=True)
+        taken = in_a_process(f"bench contention: {name}", partial(_timed, name), run)
     finally:
         set_up_threads()
     log(f"{name}: {taken.wall:.1f} s, processor {taken.processor:.1f} s")
