@@ -30,6 +30,8 @@ PR_SET_PDEATHSIG = 1
 """Option of prctl(2)."""
 LOOK = 1.0
 """Seconds between two checks that the parent still exists, on systems that do not report its end."""
+ORDERLY = 3.0
+"""Seconds that interrupted work has to end before it is killed."""
 SHARED_MEMORY = Path("/dev/shm")
 """Shared memory through which processes pass what they read; containers often have 64 MB."""
 REFUSED = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EAGAIN})
@@ -224,6 +226,8 @@ def in_a_process(task: str, work: Callable[..., Result], *arguments: Any) -> Res
         result: Result = _answer(ours, process, task)
         return result
     except BaseException:
+        process.terminate()
+        process.join(ORDERLY)
         process.kill()
         raise
     finally:
@@ -243,7 +247,13 @@ def _started(work: Callable[[Any], Any], daemon: bool) -> tuple[Any, Any]:
 
 
 def _call(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+    signal.signal(signal.SIGTERM, _end)
     return work(*arguments)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Ends this process in order: semaphores of one that is killed are reported as leaked."""
+    raise SystemExit(128 + number)
 
 
 def _give(connection: Any, item: Any) -> None:

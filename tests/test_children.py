@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -281,3 +282,24 @@ def test_an_interruption_does_not_wait_for_work_in_a_process_of_its_own() -> Non
     with pytest.raises(KeyboardInterrupt):
         in_a_process("sleep", time.sleep, 60)
     assert time.monotonic() - begun < 30
+
+
+def interrupted_with_a_semaphore() -> None:
+    held = multiprocessing.get_context("spawn").Semaphore()
+    with held:
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+
+
+def test_interrupted_work_in_a_process_of_its_own_leaves_no_semaphore_behind() -> None:
+    program = """
+from contextlib import suppress
+from slt_cache.children import in_a_process
+from tests.test_children import interrupted_with_a_semaphore
+
+with suppress(KeyboardInterrupt):
+    in_a_process("work", interrupted_with_a_semaphore)
+    raise SystemExit("not interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,7 +1,7 @@
 """Draws the logs of a run's trainings: losses, dev scores, and the norms of gradients and weights."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST, metrics_file
 from slt_cache.runs.variants import MODELS, TRAININGS, Variant
 from slt_cache.training.diagnostics import llm_larger
-from slt_cache.training.logs import read_metrics
+from slt_cache.training.logs import OF_TERM, read_metrics
 from slt_cache.training.task import LAST
 
 MODULES = {
@@ -84,8 +84,17 @@ class Training:
     @property
     def gaps(self) -> tuple[Series, ...]:
         """Video gap of every epoch that was evaluated, with a blank video and with that of another clip."""
+        return self._by_epoch({GAP: "blank video", SWAPPED: "another clip's video"})
+
+    @property
+    def terms(self) -> tuple[Series, ...]:
+        """Terms of the loss besides the cross-entropy, unweighted, in the mean of every epoch."""
+        names = dict.fromkeys(key for line in self.lines for key in line if key.startswith(OF_TERM))
+        return self._by_epoch({key: key.removeprefix(OF_TERM) for key in names})
+
+    def _by_epoch(self, named: Mapping[str, str]) -> tuple[Series, ...]:
+        """Returns the values of every epoch that has them, by their keys in metrics.jsonl and names in the legend."""
         epochs = [line for line in self.lines if line["kind"] == "epoch"]
-        named = {GAP: "blank video", SWAPPED: "another clip's video"}
         return tuple(
             Series(name, tuple((line["epoch"], line[key]) for line in epochs if key in line), inked=True)
             for key, name in named.items()
@@ -131,7 +140,7 @@ def draw_curves(trainings: Sequence[Training]) -> list[Drawn]:
     return [
         Drawn(
             one.name,
-            (_loss_drawing(one, loss_top), _dev_drawing(one, score_top), _gap_drawing(one)),
+            (_loss_drawing(one, loss_top), _dev_drawing(one, score_top), _gap_drawing(one), _terms_drawing(one)),
             _blindness(one),
             css_colour_of(one.key),
         )
@@ -188,6 +197,20 @@ def _gap_drawing(training: Training) -> Markup:
             x_label="epoch",
             y_label="video gap (nats per token)",
             series=training.gaps,
+            points=True,
+        )
+    )
+
+
+def _terms_drawing(training: Training) -> Markup:
+    terms = training.terms
+    return draw_lines(
+        Chart(
+            key=f"{training.key}-terms",
+            title=f"{training.name}: terms of the loss besides the cross-entropy, unweighted, over epochs",
+            x_label="epoch",
+            y_label=terms[0].name if len(terms) == 1 else "value of each term",
+            series=terms,
             points=True,
         )
     )

@@ -24,6 +24,8 @@ from slt_cache.write_errors import write_errors
 
 METRICS_FILE = LOG_FILE
 TRACKED_FILE = "tracked.json"
+OF_TERM = "loss/"
+"""Beginning of the keys of the terms of a loss besides the cross-entropy; the name of the term follows."""
 NOTHING: Mapping[str, float] = {}
 
 
@@ -121,7 +123,7 @@ def _last_tracked(path: Path, lines: Sequence[Mapping[str, Any]]) -> tuple[int, 
 
 
 def _of_terms(terms: Mapping[str, float]) -> dict[str, float]:
-    return {f"loss/{name}": value for name, value in terms.items()}
+    return {OF_TERM + name: value for name, value in terms.items()}
 
 
 def _below(prefix: str, values: Mapping[str, float]) -> dict[str, float]:

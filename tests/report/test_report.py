@@ -204,6 +204,18 @@ def test_curves_share_an_axis_unless_their_scales_differ(run: Run) -> None:
     assert ">3</text>" in drawings[1]
 
 
+def test_terms_of_the_loss_are_drawn_by_epoch_and_named(run: Run) -> None:
+    assert "terms of the loss" not in page_of(run)
+    log = run.visual / "metrics.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for names, axis in (("contrastive",), "contrastive"), (("contrastive", "signcl"), "value of each term"):
+        write_text(log, "".join(json.dumps(line | {f"loss/{name}": 0.5 for name in names}) + "\n" for line in lines))
+        figures = re.findall(r'<figure class="chart">(?:(?!</figure>).)*</figure>', page_of(run), re.DOTALL)
+        (drawn,) = [figure for figure in figures if "terms of the loss besides the cross-entropy" in figure]
+        assert all(name in drawn for name in names) and axis in drawn
+        assert drawn.count("<use ") + drawn.count("<circle ") >= 3 * len(names)  # a dot for each of the three epochs
+
+
 def test_markup_in_sentences_and_ids_is_escaped(run: Run) -> None:
     add_model_and_cache(run)
     page = page_of(run)
