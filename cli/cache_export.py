@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slt_cache.advice import command
-from slt_cache.cache_tools.layouts.registry import LAYOUTS, TABLE
+from slt_cache.cache_tools.layouts.registry import NAMES, TABLE
 
 from .help import one_of
 from .options import Options, takes
@@ -26,10 +26,19 @@ def export(
         typer.Option(
             "--layout",
             metavar="NAME",
-            help=f"Write as others keep features: {', '.join(LAYOUTS)} (see cache import --help).",
-            autocompletion=one_of(*LAYOUTS),
+            help=f"Write as others keep features: {', '.join(NAMES)} (see cache import --help).",
+            autocompletion=one_of(*NAMES),
         ),
     ] = TABLE,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            "--stream",
+            "--suffix",
+            help="Name of these features in the files of a layout, such as the suffix _overlap-8. [default: what SpaMo "
+            "features were imported as; else the layout's own]",
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Export only this split.")] = None,
     all_views: Annotated[bool, typer.Option("--all-views", help="Also export the augmented views.")] = False,
 ) -> None:
@@ -43,6 +52,8 @@ def export(
     from slt_cache.errors import InputError
 
     chosen, found = layout_named(layout), options.find_cache(path)
+    if layout == TABLE and stream is not None:
+        raise InputError(f"--stream {stream}: files are named by their clips alone. Omit it, or name a --layout.")
     if layout == TABLE:
         done = export_cache(found, out, file_format, split, all_views)
     elif all_views or file_format != "npy":
@@ -50,7 +61,7 @@ def export(
             f"--layout {layout} holds one view of each clip, in its own format. Omit --all-views and --format."
         )
     else:
-        done = export_layout(found, out, chosen, split)
+        done = export_layout(found, out, chosen, split, stream)
     splits = {one.split: {"clips": one.clips, "files": one.files} for one in done}
     options.print(
         {"out": str(out), "format": file_format, "splits": splits},

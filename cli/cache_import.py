@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slt_cache.advice import command
-from slt_cache.cache_tools.layouts.registry import AUTO, LAYOUTS
+from slt_cache.cache_tools.layouts.registry import AUTO, LAYOUTS, NAMES
 
 from .endings import Interrupted
 from .help import one_of
@@ -14,7 +14,7 @@ from .options import Options, takes
 from .output import MaxFileOption, bytes_of, failures_to_json, print_failures
 
 if TYPE_CHECKING:
-    from slt_cache.cache_tools.import_features import Imported
+    from slt_cache.cache_tools.import_features import Imported, ImportedCache
     from slt_cache.features.spec import FeatureSpec
 
 
@@ -24,14 +24,21 @@ def import_(
     folder: Annotated[
         Path, typer.Argument(help="Folder with features: a .tsv and arrays, or another layout (see --layout).")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Feature cache to write, or to add splits to.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Feature cache to write, or to add splits to; of several streams each has its own, such as "
+            "feats_STREAM.h5. [default: a new feats.h5 in the working directory]",
+        ),
+    ] = None,
     layout: Annotated[
         str,
         typer.Option(
             "--layout",
             metavar="NAME",
             help=f"auto, or one of: {'; '.join(f'{name} ({files})' for name, files in LAYOUTS.items())}.",
-            autocompletion=one_of(AUTO, *LAYOUTS),
+            autocompletion=one_of(AUTO, *NAMES),
         ),
     ] = AUTO,
     labels: Annotated[
@@ -48,7 +55,7 @@ def import_(
             "--stream",
             "--suffix",
             help="Which features, if a clip has several: the suffix of their files, the name of their dataset or "
-            "tensor, or an epoch (ssvp-slt). [default: the only ones]",
+            "tensor, or an epoch (ssvp-slt). [default: those without a name, or all, each in its own cache]",
         ),
     ] = None,
     transpose: Annotated[
@@ -74,7 +81,7 @@ def import_(
     from slt_cache.cache_tools.import_features import import_features
     from slt_cache.cache_tools.layouts.base import Asked
 
-    spec, done = import_features(
+    caches = import_features(
         folder,
         out,
         source=source,
@@ -85,12 +92,14 @@ def import_(
         asked=Asked(labels, stream, transpose),
         max_bytes=bytes_of(max_file_gb),
     )
+    shown = {one.stream: _cache_to_json(one) for one in caches}
     options.print(
-        {"features": str(out), "spec": vars(spec), "splits": {one.split: _to_json(one) for one in done}},
-        *(_line(one, spec, out) for one in done),
+        next(iter(shown.values())) if len(caches) == 1 else {"streams": shown},
+        *(_line(split, one.spec, one.path) for one in caches for split in one.splits),
     )
-    print_failures(done, out)
-    if any(one.failed for one in done) and not allow_missing:
+    for one in caches:
+        print_failures(one.splits, one.path)
+    if any(split.failed for one in caches for split in one.splits) and not allow_missing:
         typer.echo(
             "Repair these files and run the same command: only files that have changed are read again. Or add "
             "--allow-missing, and the cache lists them as missing.",
@@ -98,7 +107,7 @@ def import_(
         )
         raise typer.Exit(1)
     if not options.json:
-        typer.echo(f"next: {_next(out, spec, language)}")
+        typer.echo(f"next: {_next(caches, language)}")
 
 
 def _line(one: "Imported", spec: "FeatureSpec", out: Path) -> str:
@@ -106,13 +115,20 @@ def _line(one: "Imported", spec: "FeatureSpec", out: Path) -> str:
     return f"{one.split}: {one.rows:,} x {spec.dim} {spec.dtype} of {one.clips:,} clips {where}"
 
 
+def _cache_to_json(one: "ImportedCache") -> dict[str, Any]:
+    splits = {split.split: _to_json(split) for split in one.splits}
+    return {"features": str(one.path), "spec": vars(one.spec), "splits": splits}
+
+
 def _to_json(one: "Imported") -> dict[str, Any]:
     return {"clips": one.clips, "rows": one.rows, "written": one.written, "failed": failures_to_json(one.failed)}
 
 
-def _next(out: Path, spec: "FeatureSpec", language: str | None) -> str:
+def _next(caches: "list[ImportedCache]", language: str | None) -> str:
     """Returns the next command; an exported cache that was converted back is only looked at."""
-    if spec.encoder_sha256 is not None:
-        return command("cache info", out)
-    settings = (f"features.level={spec.level}", f"llm.language={language or 'de_DE'}")
-    return command("train-llm", features=out, run=Path("runs") / out.stem, set=settings)
+    first = caches[0]
+    if first.spec.encoder_sha256 is not None:
+        return command("cache info", first.path)
+    settings = (f"features.level={first.spec.level}", f"llm.language={language or 'de_DE'}")
+    paths = [one.path for one in caches]
+    return command("train-llm", features=paths, run=Path("runs") / first.path.stem, set=settings)

@@ -6,6 +6,7 @@ metadata of each split, so that the way back is exact."""
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ COLUMNS = ("id", "split", "view", "file", "num_frames", "fps", "text", SOURCE)
 SPEC_FILE = "spec.json"
 EXPORT_FORMAT = "slt-cache export"
 """Mark of an exported folder in spec.json."""
+STREAM = re.compile(r"[_.-]?\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -93,16 +95,22 @@ def export_cache(
     return done
 
 
-def export_layout(cache: Path, out: Path, layout: "Layout", split: str | None = None) -> list[Exported]:
-    """Writes view 0 of all clips into the new folder `out` as others keep features, atomically. Raises InputError like
-    `export_cache`, and if the layout cannot hold the clips."""
+def export_layout(
+    cache: Path, out: Path, layout: "Layout", split: str | None = None, stream: str | None = None
+) -> list[Exported]:
+    """Writes view 0 of all clips into the new folder `out` as others keep features, atomically; files are named after
+    `stream` if it is given. Raises InputError like `export_cache`, and if the layout cannot hold the clips."""
+    if stream is not None and not layout.names_streams:
+        raise InputError(f"--stream {stream}: this layout does not name files after their stream. Omit --stream.")
+    if stream is not None and not STREAM.fullmatch(stream):
+        raise InputError(f"--stream {stream}: cannot be part of a file name. Use letters, digits, _, - and '.'.")
     caches = [FeatureCache(cache, split)] if split is not None else list(open_splits(cache).values())
     out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve would follow a link and replace its target
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: already exists. Name a new folder, or empty it.")
     with replacing(out) as temporary:
         temporary.mkdir()
-        layout.write(caches, temporary)
+        layout.write(caches, temporary, stream)
     _report_missing(caches, out)
     return [Exported(features.split, len(features), len(features)) for features in caches]
 

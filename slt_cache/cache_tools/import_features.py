@@ -1,11 +1,13 @@
-"""Imports features made elsewhere, one file per clip and a table of them, into a feature cache that stage 2 can read.
+"""Imports features made elsewhere, one file per clip and a table of them, into feature caches that stage 2 can read.
 
 Clips are collected in part files of 64, so an interrupted import resumes; the cache is assembled from the parts. Opens
 no video."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +15,21 @@ import numpy as np
 from slt_cache import __version__
 from slt_cache.cache_tools.arrays import BadFile
 from slt_cache.cache_tools.export import ExportedSplit, lines_sha256, read_export
-from slt_cache.cache_tools.layouts.base import Asked, transposing
+from slt_cache.cache_tools.import_targets import DTYPES, USUAL, paths_of_streams, require_fitting, spec_of
+from slt_cache.cache_tools.layouts.base import Asked, Listing, transposing
 from slt_cache.cache_tools.layouts.registry import AUTO, TABLE, chosen_layout, layout_named
 from slt_cache.cache_tools.table import ListedClip, ListedView
 from slt_cache.errors import InputError
-from slt_cache.features.cache import FeatureCache, open_splits
+from slt_cache.features.cache import FeatureCache
 from slt_cache.features.layout import UNKNOWN, Failure, SplitContent, SplitMetadata
 from slt_cache.features.parts import ClipFeatures, Parts, add_splits, parts_folder
-from slt_cache.features.place import is_cache, on_disk
+from slt_cache.features.place import on_disk
 from slt_cache.features.spec import IMPORTED, FeatureSpec
 from slt_cache.locks import exclusive
 from slt_cache.pipeline.failures import write_failures
-from slt_cache.progress import progress_bar, progress_counter
+from slt_cache.progress import log, progress_bar, progress_counter
 
 CLIPS_PER_PART = 64
-DTYPES = ("float16", "float32")
-COMPARED = 8
-"""Files whose shapes are compared at first."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,17 @@ class Imported:
 
 
 @dataclass(frozen=True)
+class ImportedCache:
+    """Result of importing one stream."""
+
+    stream: str
+    """Its name; empty if it has none."""
+    path: Path
+    spec: FeatureSpec
+    splits: tuple[Imported, ...]
+
+
+@dataclass(frozen=True)
 class _Job:
     """One split to import."""
 
@@ -57,9 +68,20 @@ class _Job:
     """Clips that were missing from the exported cache."""
 
 
+@dataclass(frozen=True)
+class _Target:
+    """One cache to write."""
+
+    stream: str
+    path: Path
+    spec: FeatureSpec
+    listing: Listing
+    splits: Mapping[str, list[ListedClip]]
+
+
 def import_features(
     folder: Path,
-    out: Path,
+    out: Path | None = None,
     *,
     source: str | None = None,
     dtype: str | None = None,
@@ -68,106 +90,73 @@ def import_features(
     layout: str = AUTO,
     asked: Asked | None = None,
     max_bytes: int | None = None,
-) -> tuple[FeatureSpec, list[Imported]]:
-    """Writes the splits of the folder into `out`, in addition to those that it already has. A split with bad files is
-    written only with `allow_missing`; a table next to `out` lists them. `layout` is a name of layouts/registry.py, or
-    auto; `asked` says more about the folder, and `max_bytes` is the largest size of a file (features/several_files.py).
+) -> list[ImportedCache]:
+    """Writes the splits of the folder into `out`, in addition to those that it already has; None is a new feats.h5 in
+    the working directory. Of several streams, each is written into a cache of its own, whose name has that of the
+    stream. A split with bad files is written only with `allow_missing`; a table next to its cache lists them. `layout`
+    is a name of layouts/registry.py, or auto; `asked` says more about the folder, and `max_bytes` is the largest size
+    of a file (features/several_files.py).
 
-    An exported folder restores its cache with the spec and, for each split whose lines are unchanged, all metadata,
-    unless `source` says that the features have been replaced. Raises InputError for a folder that
-    has another layout, and if `out` holds features of another spec."""
+    Nothing is written before all streams have been read. An exported folder restores its cache with the spec and, for
+    each split whose lines are unchanged, all metadata, unless `source` says that the features have been replaced.
+    Raises InputError for a folder that has another layout, and if a cache to write holds features of another spec."""
     if dtype not in (None, *DTYPES):
         raise InputError(f"--dtype {dtype}: no such type. Use {' or '.join(DTYPES)}.")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Name the one with the table of features.")
     asked = asked or Asked()
     layout = chosen_layout(folder, layout, asked)
-    listing = layout_named(layout).list_clips(folder, asked)
-    splits = transposing(listing.splits) if asked.transpose else listing.splits
+    listings = layout_named(layout).list_clips(folder, asked)
     exported = (read_export(folder) or {}) if source is None and layout == TABLE else {}
-    spec = _spec_of(folder, splits, exported, source, dtype)
-    _require_fitting(on_disk(out), spec)
-    with exclusive(parts_folder(out) / "lock", str(out)):
-        jobs = [_job(out, split, clips, spec, exported.get(split), language) for split, clips in splits.items()]
-        for job in jobs:
-            _make_parts(job, listing.sources, exact=bool(exported))
-        contents = [_content(job) for job in jobs]
-        done = [_outcome(job, content, allow_missing) for job, content in zip(jobs, contents, strict=True)]
-        written = [content for one, content in zip(done, contents, strict=True) if one.written]
-        if written:
-            with progress_bar(f"writing {out.name}", "row") as progress:
-                add_splits(out, written, progress, max_bytes=max_bytes)
-        for job, one in zip(jobs, done, strict=True):
-            write_failures(out, one.split, one.failed)
-            if one.written:
-                job.parts.remove()
-    if not any(parts_folder(out).iterdir()):
-        parts_folder(out).rmdir()
-    return spec, done
+    paths = paths_of_streams(folder, on_disk(out or USUAL), listings, is_new=out is None)
+    targets = []
+    for stream, listing in listings.items():
+        splits = transposing(listing.splits) if asked.transpose else listing.splits
+        spec = spec_of(folder, splits, exported, source, dtype, stream)
+        require_fitting(paths[stream], spec)
+        targets.append(_Target(stream, paths[stream], spec, listing, splits))
+    with ExitStack() as locks:
+        for one in targets:
+            locks.enter_context(exclusive(parts_folder(one.path) / "lock", str(one.path)))
+        jobs = [_jobs(one, exported, language) for one in targets]
+        for remark in dict.fromkeys(remark for one in targets for remark in one.listing.remarks()):
+            log(f"{folder}: {remark}")
+        done = [_written(one, of_one, allow_missing, max_bytes) for one, of_one in zip(targets, jobs, strict=True)]
+        _remove_parts(chain.from_iterable(jobs), (split for one in done for split in one.splits))
+    for parts in (parts_folder(one.path) for one in targets):
+        if not any(parts.iterdir()):
+            parts.rmdir()
+    return done
 
 
-def _spec_of(
-    folder: Path,
-    splits: dict[str, list[ListedClip]],
-    exported: dict[str, ExportedSplit],
-    source: str | None,
-    dtype: str | None,
-) -> FeatureSpec:
-    """Returns the spec of the export; else a new one with C and the type of the first readable file."""
-    clips = [clip for split in splits.values() for clip in split]
-    views = len(clips[0].views)
-    if exported:
-        spec = next(iter(exported.values())).metadata.spec
-        if dtype not in (None, spec.dtype) or views != spec.views:
-            raise InputError(
-                f"{folder}: exported as {spec.dtype} with {spec.views} views, but to be imported as "
-                f"{dtype or spec.dtype} with {views}. Omit --dtype, or say what these features are now: --source"
-            )
-        return spec
-    (_, channels), kind = _first_shape(folder, clips)
-    dtype = dtype or (kind if kind in DTYPES else "float32")
-    named = source or folder.resolve().name
-    return FeatureSpec(encoder_sha256=None, level=IMPORTED, dim=channels, dtype=dtype, views=views, source=named)
+def _jobs(target: _Target, exported: Mapping[str, ExportedSplit], language: str | None) -> list[_Job]:
+    """Reads the features of one stream into parts."""
+    jobs = [
+        _job(target.path, split, clips, target.spec, exported.get(split), language)
+        for split, clips in target.splits.items()
+    ]
+    for job in jobs:
+        _make_parts(job, target.listing.sources, exact=bool(exported))
+    return jobs
 
 
-def _first_shape(folder: Path, clips: Sequence[ListedClip]) -> tuple[tuple[int, int], str]:
-    """Returns shape and type of the first readable file. Raises InputError if there is none, or if the first ones are
-    all [C, N]: one C on their first axis, and several N on their second."""
-    found: list[tuple[tuple[int, int], str]] = []
-    reason = ""
-    for clip in clips:
-        view = clip.views[0]
-        try:
-            features = view.read(view.file)
-        except BadFile as error:
-            reason = reason or f"{view.file}: {error}"
-            continue
-        found.append(((features.shape[0], features.shape[1]), features.dtype.name))
-        if len(found) == COMPARED:
-            break
-    if not found:
-        raise InputError(f"{folder}: none of its {len(clips):,} clips can be read. The first: {reason}.")
-    heights, widths = ({shape[axis] for shape, _ in found} for axis in (0, 1))
-    if len(found) > 2 and len(heights) == 1 and len(widths) > 1:
-        raise InputError(
-            f"{folder}: its first {len(found)} files have {heights.pop()} rows and {min(widths)} to {max(widths)} "
-            "columns: [C, N] instead of [N, C]. Transpose them: --transpose"
-        )
-    return found[0]
+def _written(target: _Target, jobs: Sequence[_Job], allow_missing: bool, max_bytes: int | None) -> ImportedCache:
+    """Writes the cache of one stream from its parts, and the tables of what it lacks."""
+    contents = [_content(job) for job in jobs]
+    done = tuple(_outcome(job, content, allow_missing) for job, content in zip(jobs, contents, strict=True))
+    if written := [content for one, content in zip(done, contents, strict=True) if one.written]:
+        with progress_bar(f"writing {target.path.name}", "row") as progress:
+            add_splits(target.path, written, progress, max_bytes=max_bytes)
+    for one in done:
+        write_failures(target.path, one.split, one.failed)
+    return ImportedCache(target.stream, target.path, target.spec, done)
 
 
-def _require_fitting(out: Path, spec: FeatureSpec) -> None:
-    """Raises InputError if `out` has another spec: the splits of a file are used together, so they share one."""
-    if out.is_dir() and not is_cache(out):
-        raise InputError(f"{out}: a folder, not a file. Name a file with --out, such as {out / 'feats.h5'}.")
-    if not out.exists():
-        return
-    for split, cache in open_splits(out).items():
-        different = cache.spec.differences(spec, there="this folder")
-        if different:
-            raise InputError(
-                f"{out} ({split}) holds other features ({'; '.join(different)}). Name a new file with --out."
-            )
+def _remove_parts(jobs: Iterable[_Job], done: Iterable[Imported]) -> None:
+    """Deletes the parts of splits that were written, after all caches have been."""
+    for job, one in zip(jobs, done, strict=True):
+        if one.written:
+            job.parts.remove()
 
 
 def _job(

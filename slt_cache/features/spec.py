@@ -13,7 +13,7 @@ IMPORTED = "imported"
 UNNAMED_BACKBONE = "resnet18"
 """Backbone of features and trainings that name none, which were made when there was no other."""
 
-LATER = ("fps", "backbone", "encoder", "window", "stride", "options", "boxes")
+LATER = ("fps", "backbone", "encoder", "window", "stride", "options", "boxes", "stream")
 """Fields that were added later, and are stored only if they are set."""
 
 
@@ -63,6 +63,8 @@ class FeatureSpec:
     """Further settings of a named encoder that determine the features."""
     boxes: bool | None = None
     """Whether frames were cropped to the boxes of the manifest; None for whole frames."""
+    stream: str | None = None
+    """Which of several features of each clip were imported; None if they have no name."""
 
     def __post_init__(self) -> None:
         if self.backbone is None and self.encoder is None and self.level != IMPORTED:
@@ -87,7 +89,8 @@ class FeatureSpec:
         self, asked: "FeatureSpec | Mapping[str, Any]", here: str = "file", there: str = "this run"
     ) -> list[str]:
         """Returns `field: file x, this run y` for every field that differs; a mapping may have only some fields. The
-        name of an encoder does not count where its hash is the same, since a folder may have any name."""
+        name of an encoder does not count where its hash is the same, since a folder may have any name; nor does a
+        stream that only one of them names, since imports did not always record it."""
         own = asdict(self)
         other = asdict(asked) if isinstance(asked, FeatureSpec) else asked
         known = own["encoder"] and own["encoder_sha256"] == other.get("encoder_sha256")
@@ -98,6 +101,7 @@ class FeatureSpec:
             and value != other[name]
             and not (known and name == "encoder")
             and not (name == "dim" and 0 in (value, other[name]))
+            and not (name == "stream" and self.level == IMPORTED and None in (value, other[name]))
         ]
 
 

@@ -39,6 +39,7 @@ OTHERS: dict[str, Any] = {
     "stride": 8,
     "options": {"scales": [1, 2]},
     "boxes": True,
+    "stream": "_mae",
 }
 
 
@@ -63,6 +64,16 @@ def test_imported_features_have_no_backbone() -> None:
     assert spec.backbone is None
     assert "backbone" not in json.loads(spec.to_json())
     assert FeatureSpec.from_json(spec.to_json()) == spec
+
+
+def test_an_imported_stream_without_a_name_fits_any_but_two_names_differ() -> None:
+    unnamed, first, second = (
+        FeatureSpec(None, "imported", 8, "float32", source="spamo", stream=stream) for stream in (None, "_a", "_b")
+    )
+    assert "stream" not in json.loads(unnamed.to_json())
+    assert not unnamed.differences(first)
+    assert not first.differences(unnamed)
+    assert first.differences(second) == ["stream: file _a, this run _b"]
 
 
 def test_the_hash_of_a_spec_is_stable_and_tells_every_field() -> None:

@@ -131,13 +131,23 @@ def h5_per_clip(folder: Path, tree: Tree, suffix: str = "_wilor") -> None:
 
 
 def h5_of_many(folder: Path, tree: Tree) -> None:
-    """How2Sign-style: VIDEO/CLIP in one file per split, as two streams."""
+    """How2Sign-style: VIDEO/CLIP in several files per split, as two streams."""
     labels_table(folder / "labels.tsv", tree)
     for split, of_split in tree.items():
-        with h5py.File(folder / f"How2Sign.{split}.0.h5", "w") as file:
-            for number, (name, (_, steps)) in enumerate(of_split.items()):
+        for number, (name, (_, steps)) in enumerate(of_split.items()):
+            with h5py.File(folder / f"How2Sign.{split}.{number % 3}.h5", "a") as file:
                 file[f"video{number % 2}/{name}/mae"] = steps
                 file[f"video{number % 2}/{name}/dino"] = np.zeros((1, 2), "f4")
+
+
+def h5_per_video(folder: Path, tree: Tree) -> None:
+    """How2Sign-style: a file per video, with its clips."""
+    labels_table(folder / "labels.tsv", tree)
+    for split, of_split in tree.items():
+        (folder / split).mkdir()
+        for number, (name, (_, steps)) in enumerate(of_split.items()):
+            with h5py.File(folder / split / f"-video{number % 3}-8-rgb_front.h5", "a") as file:
+                file[name] = steps
 
 
 def npy(folder: Path, tree: Tree) -> None:

@@ -32,33 +32,43 @@ class Asked:
     labels: Path | None = None
     """A file, or a folder of files, with the sentences; None for those in the folder."""
     stream: str | None = None
-    """Which of several features of each clip to import."""
+    """Which of several features of each clip to import; None for all."""
     transpose: bool = False
     """Whether features are [C, N] on disk."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The clips of a folder."""
+    """The clips of a folder, with the features of one stream."""
 
     splits: dict[str, list[ListedClip]]
     """Clips by split, in the order of the labels."""
     sources: tuple[Path, ...] = ()
     """Files that name the clips, such as labels."""
+    remarks: Callable[[], Iterable[str]] = tuple
+    """Returns what was noticed about the features that have been read."""
+
+
+Listings = Mapping[str, Listing]
+"""Stream -> its clips. Features without a name are the stream ""."""
 
 
 class Layout(Protocol):
     """One way to keep features on disk. A module in this folder has one instance, `LAYOUT`."""
 
+    names_streams: bool
+    """Whether the names of exported files have that of their stream."""
+
     def recognizes(self, folder: Path) -> bool:
         """Returns whether the folder looks like this layout. Opens at most one file."""
 
-    def list_clips(self, folder: Path, asked: Asked) -> Listing:
-        """Returns the clips with the files of their features. Raises InputError if the folder has another layout."""
+    def list_clips(self, folder: Path, asked: Asked) -> Listings:
+        """Returns the clips with the files of their features, of the stream that was asked for or of all. Raises
+        InputError if the folder has another layout."""
 
-    def write(self, caches: Sequence[FeatureCache], out: Path) -> None:
-        """Writes view 0 of all clips and their sentences into the empty folder `out`. Raises InputError if this layout
-        cannot hold them."""
+    def write(self, caches: Sequence[FeatureCache], out: Path, stream: str | None) -> None:
+        """Writes view 0 of all clips and their sentences into the empty folder `out`, named after the stream if the
+        layout names streams; None for its usual one. Raises InputError if this layout cannot hold them."""
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Files that are named by their clip and, by what follows its id, a stream (`ID_s2wrapping.npy`), in folders by split
 or not: what the layouts of such files share."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 from slt_cache.cache_tools.arrays import read_features
 from slt_cache.cache_tools.export import TABLE, require_writable
-from slt_cache.cache_tools.layouts.base import Asked, Listing, Texts, named, report_extra
+from slt_cache.cache_tools.layouts.base import Asked, Listing, Listings, Texts, named, report_extra
 from slt_cache.cache_tools.layouts.labels import COLUMNS, find_labels, label_files
 from slt_cache.cache_tools.table import ListedClip, ListedView
 from slt_cache.corpora.base import own_name
@@ -66,8 +67,8 @@ class Index:
         return found[0] if found else Place(self.folder / split / f"{clip_id}{stream.partition('/')[0]}{suffix}")
 
     def _splits(self, place: Place) -> list[str | None]:
-        folders = [*place.file.relative_to(self.folder).parts[:-1], *place.dataset.split("/")[:-1], place.file.stem]
-        return [own_name(name) for name in folders]
+        folders = [*place.file.relative_to(self.folder).parts[:-1], *place.dataset.split("/")[:-1]]
+        return [own_name(name) for name in (*folders, *re.split(f"[{re.escape(SEPARATORS)}]", place.file.stem))]
 
 
 def _owner(name: str, forms: Mapping[str, str]) -> tuple[str, str] | None:
@@ -100,20 +101,18 @@ def files_below(folder: Path, suffixes: Collection[str], without: Collection[Pat
     return files
 
 
-def chosen_stream(folder: Path, streams: Mapping[str, int], asked: str | None, of: str = "clips") -> str:
-    """Returns the stream to import: the one that was named, the only one, or that without a name. Raises InputError
-    that lists all if it has to be named, or does not exist."""
-    shown = ", ".join(f"{name or '(none)'} ({count:,} {of})" for name, count in sorted(streams.items()))
+def chosen_streams(folder: Path, streams: Mapping[str, int], asked: str | None, of: str = "clips") -> list[str]:
+    """Returns the streams to import: the one that was named; else that without a name, or all if there is none. Raises
+    InputError that lists all if there is no such stream."""
     if not streams:
         raise InputError(f"{folder}: no file is named by a clip of the labels. Name other labels: --labels FILE")
-    if asked is not None and asked not in streams:
-        asked = next((name for name in streams if name.strip(SEPARATORS) == asked), asked)
-    if asked is not None and asked not in streams:
+    if asked is None:
+        return [""] if "" in streams else sorted(streams)
+    found = [name for name in streams if name == asked] or [n for n in streams if n.strip(SEPARATORS) == asked]
+    if not found:
+        shown = ", ".join(f"{name or '(none)'} ({count:,} {of})" for name, count in sorted(streams.items()))
         raise InputError(f"{folder}: no stream {asked!r}; there are {shown}. Name one of them: --stream")
-    if asked is not None or "" in streams or len(streams) == 1:
-        return asked if asked is not None else "" if "" in streams else next(iter(streams))
-    example = max(streams, key=lambda name: streams[name])
-    raise InputError(f"{folder}: several streams: {shown}. Import each into its own cache: --stream={example}")
+    return found[:1]
 
 
 def list_places(index: Index, texts: Texts, stream: str, suffix: str, reader: "Reader") -> dict[str, list[ListedClip]]:
@@ -133,7 +132,7 @@ Reader = Callable[[Place], Callable[[Path], np.ndarray]]
 
 def list_files(
     folder: Path, asked: Asked, suffixes: Collection[str], read: Callable[[Path], np.ndarray] = read_features
-) -> Listing:
+) -> Listings:
     """Returns the clips of the labels with the files that have their ids. Files of no clip are logged."""
     texts, sources = find_labels(folder, asked.labels)
     files = files_below(folder, suffixes, without={*sources, *label_files(folder)})
@@ -141,12 +140,22 @@ def list_files(
     for path in files:
         if (owner := index.owner(path)) is not None:
             index.add(owner, Place(path))
-    stream = chosen_stream(folder, index.streams, asked.stream)
-    splits = list_places(index, texts, stream, files[0].suffix, lambda _: read)
-    used = {view.file for clips in splits.values() for clip in clips for view in clip.views}
-    extra = [path.relative_to(folder) for path in files if path not in used and path.stem.endswith(stream)]
+    streams = {
+        stream: list_places(index, texts, stream, files[0].suffix, lambda _: read)
+        for stream in chosen_streams(folder, index.streams, asked.stream)
+    }
+    of_streams = [clip for splits in streams.values() for clips in splits.values() for clip in clips]
+    used = {view.file for clip in of_streams for view in clip.views}
+    extra = [path.relative_to(folder) for path in files if path not in used and path.stem.endswith(tuple(streams))]
     report_extra(folder, extra, named(source.name for source in sources))
-    return Listing(splits, sources)
+    return {stream: Listing(splits, sources) for stream, splits in streams.items()}
+
+
+def suffix_of(stream: str | None, usual: str = "") -> str:
+    """Returns what follows the id in the name of an exported file."""
+    if stream is None:
+        return usual
+    return stream if stream[0] in SEPARATORS else f"_{stream}"
 
 
 def write_labels(caches: Sequence[FeatureCache], out: Path) -> None:

@@ -10,13 +10,14 @@ import h5py
 import numpy as np
 
 from slt_cache.cache_tools.arrays import BadFile, flat
-from slt_cache.cache_tools.layouts.base import Asked, Listing, each_clip, file_name, named, report_extra
+from slt_cache.cache_tools.layouts.base import Asked, Listing, Listings, each_clip, file_name, named, report_extra
 from slt_cache.cache_tools.layouts.files import (
     Index,
     Place,
-    chosen_stream,
+    chosen_streams,
     files_below,
     list_places,
+    suffix_of,
     write_labels,
 )
 from slt_cache.cache_tools.layouts.labels import find_labels
@@ -30,22 +31,23 @@ DATASET = "features"
 
 
 class H5:
+    names_streams = True
+
     def recognizes(self, folder: Path) -> bool:
         return any(next(folder.rglob(f"*{suffix}"), None) for suffix in SUFFIXES)
 
-    def list_clips(self, folder: Path, asked: Asked) -> Listing:
+    def list_clips(self, folder: Path, asked: Asked) -> Listings:
         texts, sources = find_labels(folder, asked.labels)
         index, files = Index(folder, texts), files_below(folder, SUFFIXES)
         unowned = [place for path in files for place in _add(index, path)]
-        stream = chosen_stream(folder, index.streams, asked.stream)
-        splits = list_places(index, texts, stream, files[0].suffix, _reader)
+        streams = chosen_streams(folder, index.streams, asked.stream)
         extra = [f"{place.file.relative_to(folder)} {place.dataset}" for place in unowned]
         report_extra(folder, extra, named(source.name for source in sources))
-        return Listing(splits, sources)
+        return {one: Listing(list_places(index, texts, one, files[0].suffix, _reader), sources) for one in streams}
 
-    def write(self, caches: Sequence[FeatureCache], out: Path) -> None:
+    def write(self, caches: Sequence[FeatureCache], out: Path, stream: str | None) -> None:
         for split, clip_id, _, features in each_clip(caches):
-            path = out / split / f"{file_name(clip_id)}.h5"
+            path = out / split / f"{file_name(clip_id)}{suffix_of(stream)}.h5"
             path.parent.mkdir(parents=True, exist_ok=True)
             with h5py.File(path, "w") as file:
                 file[DATASET] = features

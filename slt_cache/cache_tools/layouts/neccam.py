@@ -4,7 +4,7 @@ the features go to a temporary file as they are read, and from there into the ca
 
 import gzip
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from slt_cache.cache_tools.arrays import BadFile, flat
-from slt_cache.cache_tools.layouts.base import Asked, Clips, Listing, own_id
-from slt_cache.cache_tools.layouts.files import chosen_stream
+from slt_cache.cache_tools.layouts.base import Asked, Clips, Listing, Listings, Texts, own_id
+from slt_cache.cache_tools.layouts.files import chosen_streams
 from slt_cache.cache_tools.layouts.labels import find_labels, is_pickled, pickled_name
 from slt_cache.cache_tools.layouts.pickled_arrays import PickledArray, holds_dict, load_arrays
 from slt_cache.cache_tools.table import ListedView
@@ -27,35 +27,45 @@ ARRAYS = (".npy", ".pt", ".pkl", ".h5", ".hdf5")
 
 
 class Neccam:
+    names_streams = True
+
     def recognizes(self, folder: Path) -> bool:
         """Returns whether there are pickles of splits that are no mere labels for files with features."""
         found = list(filter(is_pickled, _files(folder)))
         others = (path for kind in ARRAYS for path in folder.rglob(f"*{kind}") if path not in found)
         return bool(found) and next(others, None) is None and not holds_dict(found[0])
 
-    def list_clips(self, folder: Path, asked: Asked) -> Listing:
+    def list_clips(self, folder: Path, asked: Asked) -> Listings:
         by_stream: dict[str, list[tuple[str, Path]]] = {}
         for path in _files(folder):
             if (found := pickled_name(path)) is not None:
                 by_stream.setdefault(found[0], []).append((found[1], path))
         if not by_stream:
             raise InputError(f"{folder}: no files NAME.train, NAME.dev or NAME.test. Name the folder of these.")
-        stream = chosen_stream(folder, {name: len(paths) for name, paths in by_stream.items()}, asked.stream, "splits")
+        streams = {name: len(paths) for name, paths in by_stream.items()}
         texts, sources = find_labels(folder, asked.labels) if asked.labels is not None else ({}, ())
-        clips = Clips(folder)
-        for split, path in by_stream[stream]:
-            log(f"{path}: unpacking")
-            for item in _items(path):
-                text = texts.get(split, {}).get(own_id(item["name"], split), item.get("text"))
-                clips.add(split, item["name"], text, ListedView(path, 0, 0.0, "", partial(_read, item.get("sign"))))
-        return clips.listing(*sources)
+        return {
+            stream: _listing(folder, by_stream[stream], texts, sources)
+            for stream in chosen_streams(folder, streams, asked.stream, "splits")
+        }
 
-    def write(self, caches: Sequence[FeatureCache], out: Path) -> None:
+    def write(self, caches: Sequence[FeatureCache], out: Path, stream: str | None) -> None:
         for cache in caches:
-            with gzip.open(out / f"{EXPORTED}.{cache.split}", "wb") as file:
+            with gzip.open(out / f"{stream or EXPORTED}.{cache.split}", "wb") as file:
                 pickler = pickle.Pickler(file, protocol=4)
                 pickler.fast = True  # remembers no object, so that memory does not grow
                 pickler.dump(_Streamed(partial(_written, cache)))
+
+
+def _listing(folder: Path, paths: Iterable[tuple[str, Path]], texts: Texts, sources: Iterable[Path]) -> Listing:
+    """Returns the clips of the files of one stream."""
+    clips = Clips(folder)
+    for split, path in paths:
+        log(f"{path}: unpacking")
+        for item in _items(path):
+            text = texts.get(split, {}).get(own_id(item["name"], split), item.get("text"))
+            clips.add(split, item["name"], text, ListedView(path, 0, 0.0, "", partial(_read, item.get("sign"))))
+    return clips.listing(*sources)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ and add its line here.
 | uni-sign | ID.pkl: keypoints, scores | labels.SPLIT, gzipped pickle |
 | neccam | NAME.SPLIT, gzipped pickle of clips | the same |
 | signthought | SPLIT/ANY.pt: name, signer, text, sign | the same |
-| h5 | ID.h5, or files of many clips (SLTK, How2Sign-style) | a table or label files |
+| h5 (sltk, how2sign) | ID.h5, or files of many clips | a table or label files |
 | npy | ID.npy or ID.pt | a table or label files |
 
 Light, so that --help and shell completion know the names: the file of a layout is imported when it is needed."""
@@ -31,10 +31,13 @@ LAYOUTS = {
     "uni-sign": "ID.pkl with labels.SPLIT",
     "neccam": "NAME.SPLIT, gzipped lists of clips",
     "signthought": "SPLIT/ANY.pt with name, text and sign",
-    "h5": "ID.h5, or .h5 files of many clips, with --labels",
+    "h5": "ID.h5, or .h5 files of many clips, with --labels; also called sltk or how2sign",
     "npy": "ID.npy or ID.pt with --labels",
 }
 """Name -> files, for the help."""
+ALIASES = {"sltk": "h5", "how2sign": "h5"}
+"""Another name of a layout -> its name."""
+NAMES = (*LAYOUTS, *ALIASES)
 AUTO = "auto"
 TABLE = "table"
 """Layout of exports without --layout."""
@@ -44,7 +47,7 @@ def layout_named(name: str) -> "Layout":
     """Returns the layout of this name. Raises InputError that lists all names."""
     plain = _plain(name)
     if plain not in LAYOUTS:
-        raise InputError(f"--layout {name}: no such layout. Choose one of {AUTO}, {', '.join(LAYOUTS)}.")
+        raise InputError(f"--layout {name}: no such layout. Choose one of {AUTO}, {', '.join(NAMES)}.")
     layout: Layout = import_module(f"slt_cache.cache_tools.layouts.{plain.replace('-', '_')}").LAYOUT
     return layout
 
@@ -65,4 +68,5 @@ def chosen_layout(folder: Path, name: str, asked: "Asked") -> str:
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace("_", "-")
+    plain = name.lower().replace("_", "-")
+    return ALIASES.get(plain, plain)

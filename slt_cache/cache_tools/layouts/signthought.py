@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slt_cache.cache_tools.arrays import BadFile, flat, load_pt, numpy_of
-from slt_cache.cache_tools.layouts.base import Asked, Clips, Listing, each_clip, own_id, splits_below
+from slt_cache.cache_tools.layouts.base import Asked, Clips, Listings, each_clip, own_id, splits_below
 from slt_cache.cache_tools.layouts.labels import find_labels
 from slt_cache.cache_tools.table import ListedView
 from slt_cache.errors import InputError
@@ -20,6 +20,8 @@ SIGN = "sign"
 
 
 class SignThought:
+    names_streams = False
+
     def recognizes(self, folder: Path) -> bool:
         found = splits_below(folder, "*.pt")
         try:
@@ -27,7 +29,7 @@ class SignThought:
         except BadFile:
             return False
 
-    def list_clips(self, folder: Path, asked: Asked) -> Listing:
+    def list_clips(self, folder: Path, asked: Asked) -> Listings:
         found, clips = splits_below(folder, "*.pt"), Clips(folder)
         if not found:
             raise InputError(f"{folder}: no .pt files in folders train, dev or test. Name the folder of these.")
@@ -44,9 +46,9 @@ class SignThought:
                     raise InputError(f"{path}: no name in its dict ({', '.join(map(str, item))}). Correct the file.")
                 text = texts.get(split, {}).get(own_id(name, split), item.get("text"))
                 clips.add(split, name, text, ListedView(path, 0, 0.0, "", read))
-        return clips.listing(*sources)
+        return {asked.stream or "": clips.listing(*sources)}
 
-    def write(self, caches: Sequence[FeatureCache], out: Path) -> None:
+    def write(self, caches: Sequence[FeatureCache], out: Path, stream: str | None) -> None:
         import torch
 
         for split, clip_id, text, features in each_clip(caches):

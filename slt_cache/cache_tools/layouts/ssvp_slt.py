@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slt_cache.cache_tools.arrays import write_features
-from slt_cache.cache_tools.layouts.base import Asked, Clips, Listing, each_clip, file_name, report_extra
+from slt_cache.cache_tools.layouts.base import Asked, Clips, Listings, each_clip, file_name, report_extra
 from slt_cache.cache_tools.layouts.labels import COLUMNS, find_labels
 from slt_cache.cache_tools.table import ListedView
 from slt_cache.corpora.base import own_name
@@ -22,10 +22,12 @@ EPOCH = "0"
 
 
 class SsvpSlt:
+    names_streams = False
+
     def recognizes(self, folder: Path) -> bool:
         return any(path.name.isdecimal() for path in folder.glob("features/*/"))
 
-    def list_clips(self, folder: Path, asked: Asked) -> Listing:
+    def list_clips(self, folder: Path, asked: Asked) -> Listings:
         epochs = sorted(path.name for path in folder.glob("features/*/") if path.is_dir())
         epoch = asked.stream or EPOCH
         if epoch not in epochs:
@@ -41,9 +43,9 @@ class SsvpSlt:
         used = {view.file for of_split in listing.splits.values() for clip in of_split for view in clip.views}
         extra = [path.relative_to(folder) for path in sorted(features.rglob("*.pt")) if path not in used]
         report_extra(folder, extra, "the manifest")
-        return listing
+        return {asked.stream or "": listing}
 
-    def write(self, caches: Sequence[FeatureCache], out: Path) -> None:
+    def write(self, caches: Sequence[FeatureCache], out: Path, stream: str | None) -> None:
         (out / "manifests").mkdir()
         lines: dict[str, list[str]] = {cache.split: [] for cache in caches}
         for split, clip_id, text, features in each_clip(caches):

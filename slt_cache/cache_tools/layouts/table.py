@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slt_cache.cache_tools.export import read_export
 from slt_cache.cache_tools.layouts import h5, spamo, uni_sign
-from slt_cache.cache_tools.layouts.base import Asked, Listing
+from slt_cache.cache_tools.layouts.base import Asked, Listing, Listings
 from slt_cache.cache_tools.table import find_table, read_table
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
@@ -14,6 +14,8 @@ from slt_cache.progress import log
 
 
 class Table:
+    names_streams = False
+
     def recognizes(self, folder: Path) -> bool:
         """Returns whether there is a .tsv that is not merely the labels for files of another layout."""
         if not any(folder.glob("*.tsv")):
@@ -26,13 +28,13 @@ class Table:
             return False
         return any(view.file.is_file() for clips in splits.values() for clip in clips for view in clip.views)
 
-    def list_clips(self, folder: Path, asked: Asked) -> Listing:
+    def list_clips(self, folder: Path, asked: Asked) -> Listings:
         if asked.labels is not None or asked.stream is not None:
             raise InputError(f"{folder}: its table names sentences and files. Omit --labels and --stream, or --layout.")
         table = find_table(folder)
-        return Listing(read_table(table, read_export(folder) is not None, log), (table,))
+        return {"": Listing(read_table(table, read_export(folder) is not None, log), (table,))}
 
-    def write(self, caches: Sequence[FeatureCache], out: Path) -> None:
+    def write(self, caches: Sequence[FeatureCache], out: Path, stream: str | None) -> None:
         raise InputError("--layout table: this is what an export without --layout writes. Omit --layout.")
 
 

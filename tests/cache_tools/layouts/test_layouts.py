@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from slt_cache.cache_tools.layouts.registry import LAYOUTS
+from slt_cache.cache_tools.layouts.registry import LAYOUTS, NAMES
 from slt_cache.features.cache import FeatureCache, open_splits
 from slt_cache.features.verify import cache_problems
 from tests.helpers import peers
@@ -120,19 +120,148 @@ def test_labels_of_other_repositories_fit_any_files(tmp_path: Path) -> None:
     require_equal(tmp_path / "x.h5", {"dev": tree["dev"]})
 
 
-def test_two_streams_of_different_length_are_chosen_by_their_suffix(tmp_path: Path) -> None:
-    tree = peers.clips()
-    peers.spamo(tmp_path / "in", tree)
-    err = refused(tmp_path / "in")
-    assert "_s2wrapping (12 clips)" in err
-    assert "_overlap-8 (12 clips)" in err
-    assert "no stream '_x'" in refused(tmp_path / "in", "--suffix", "_x")
-    read(tmp_path / "in", "--stream", "overlap-8")
-    motion = {
+def motion_of(tree: peers.Tree) -> peers.Tree:
+    """The second stream of peers.spamo."""
+    return {
         split: {name: (text, np.ones((len(steps) // 2 + 1, 3), "f4")) for name, (text, steps) in clips.items()}
         for split, clips in tree.items()
     }
-    require_equal(tmp_path / "x.h5", motion)
+
+
+def test_each_of_two_streams_is_imported_into_its_own_cache_and_exported_to_equal_arrays(tmp_path: Path) -> None:
+    tree = peers.clips()
+    streams = {"s2wrapping": tree, "overlap-8": motion_of(tree)}
+    peers.spamo(tmp_path / "in", tree)
+    ran = read(tmp_path / "in")
+    assert f"2 streams: _overlap-8 -> {tmp_path / 'x_overlap-8.h5'}" in ran.err
+    assert f"--features {tmp_path / 'x_overlap-8.h5'} --features {tmp_path / 'x_s2wrapping.h5'}" in ran.out
+    assert not list(tmp_path.glob("x*.parts"))
+    for name, held in streams.items():
+        require_equal(tmp_path / f"x_{name}.h5", held)
+        out = tmp_path / "again" / "in" / name
+        out.parent.mkdir(parents=True, exist_ok=True)
+        assert slt_cache("cache", "export", tmp_path / f"x_{name}.h5", out, "--layout", "spamo").code == 0
+        assert {path.stem.rpartition("_")[2] for path in out.glob("features/*/*.npy")} == {name}
+    read(tmp_path / "again" / "in")
+    for name, held in streams.items():
+        require_equal(tmp_path / "again" / f"x_{name}.h5", held)
+        specs = [FeatureCache(folder / f"x_{name}.h5", "dev").spec for folder in (tmp_path, tmp_path / "again")]
+        assert specs[0] == specs[1]
+        assert specs[0].stream == f"_{name}"
+
+
+def test_one_of_two_streams_is_chosen_by_its_suffix(tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.spamo(tmp_path / "in", tree)
+    err = refused(tmp_path / "in", "--suffix", "_x")
+    assert "no stream '_x'; there are _overlap-8 (12 clips), _s2wrapping (12 clips)" in err
+    read(tmp_path / "in", "--stream", "overlap-8")
+    require_equal(tmp_path / "x.h5", motion_of(tree))
+    assert not list(tmp_path.glob("x_*"))
+
+
+def test_no_stream_is_written_if_one_of_them_does_not_fit(tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.spamo(tmp_path / "in", tree)
+    peers.npy(tmp_path / "other", tree)
+    assert slt_cache("cache", "import", tmp_path / "other", "--out", tmp_path / "x_s2wrapping.h5").code == 0
+    before = (tmp_path / "x_s2wrapping.h5").read_bytes()
+    assert "x_s2wrapping.h5 (train) holds other features" in read(tmp_path / "in", code=2).err
+    assert [path.name for path in tmp_path.glob("x*")] == ["x_s2wrapping.h5"]
+    assert (tmp_path / "x_s2wrapping.h5").read_bytes() == before
+    assert "a folder, not a file" in slt_cache("cache", "import", tmp_path / "in", "--out", tmp_path).err
+
+
+def test_a_clip_that_one_stream_lacks_leaves_the_other_complete(tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.spamo(tmp_path / "in", tree)
+    lost = tmp_path / "in" / "mae_feat" / "train" / "片段_overlap-8.npy"
+    lost.rename(tmp_path / "kept.npy")
+    assert "片段_overlap-8.npy: no such file" in read(tmp_path / "in", code=1).err
+    assert list(open_splits(tmp_path / "x_overlap-8.h5")) == ["dev"]
+    require_equal(tmp_path / "x_s2wrapping.h5", tree)
+    (tmp_path / "kept.npy").rename(lost)
+    read(tmp_path / "in")
+    require_equal(tmp_path / "x_overlap-8.h5", motion_of(tree))
+
+
+def test_an_interrupted_import_of_streams_leaves_no_cache_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slt_cache.features.parts import Parts
+
+    tree = peers.clips()
+    peers.spamo(tmp_path / "in", tree)
+    written: list[str] = []
+    write = Parts.write
+
+    def stop(parts: Parts, number: int, rows: Any, missing: Any) -> None:
+        written.append(f"{parts.metadata.spec.stream} {parts.metadata.split}")
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        write(parts, number, rows, missing)
+
+    monkeypatch.setattr(Parts, "write", stop)
+    read(tmp_path / "in", code=130)
+    assert not list(tmp_path.glob("x*.h5"))
+    read(tmp_path / "in")
+    assert written[4:] == ["_s2wrapping dev"]
+    require_equal(tmp_path / "x_s2wrapping.h5", tree)
+    require_equal(tmp_path / "x_overlap-8.h5", motion_of(tree))
+
+
+def test_streams_whose_caches_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    peers.labels_table(tmp_path / "in" / "labels.tsv", {"train": {"a": ("t", np.ones((1, 1)))}})
+    for name in ("a_mae", "a-mae"):
+        peers.save_npy(tmp_path / "in" / f"{name}.npy", np.ones((2, 3)))
+    assert "Import one by one" in refused(tmp_path / "in", "--layout", "npy")
+
+
+@pytest.mark.parametrize("layout", ["spamo", "npy", "uni-sign", "h5", "neccam"])
+def test_a_stream_is_exported_under_the_name_that_was_given(layout: str, tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.npy(tmp_path / "in", tree)
+    read(tmp_path / "in")
+    out = tmp_path / "again" / "in"
+    export = ("cache", "export", tmp_path / "x.h5")
+    assert slt_cache(*export, out, "--layout", layout, "--stream", "mae").code == 0
+    read(out, "--layout", layout)
+    assert str(FeatureCache(out.parent / "x.h5", "dev").spec.stream).lstrip("_") == "mae"
+    require_equal(out.parent / "x.h5", tree)
+    for refusing, stream in ((layout, "a/b"), (layout, ""), ("ssvp-slt", "1"), ("signthought", "x"), ("table", "x")):
+        ran = slt_cache(*export, tmp_path / "no", "--layout", refusing, "--stream", stream)
+        assert ran.code == 2
+        assert f"--stream {stream}:" in ran.err
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_default_cache_is_a_new_one_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = peers.clips()
+    peers.npy(tmp_path / "in", tree)
+    monkeypatch.chdir(tmp_path)
+    assert slt_cache("cache", "import", "in").code == 0
+    require_equal(tmp_path / "feats.h5", tree)
+    before = (tmp_path / "feats.h5").read_bytes()
+    ran = slt_cache("cache", "import", "in")
+    assert ran.code == 2
+    assert "feats.h5: already exists" in ran.err
+    assert (tmp_path / "feats.h5").read_bytes() == before
+    assert slt_cache("cache", "import", "in", "--out", "feats.h5").code == 0
+
+
+def test_the_default_cache_is_completed_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = peers.clips()
+    peers.spamo(tmp_path / "in", tree)
+    lost = tmp_path / "in" / "mae_feat" / "train" / "片段_overlap-8.npy"
+    lost.rename(tmp_path / "kept.npy")
+    monkeypatch.chdir(tmp_path)
+    assert slt_cache("cache", "import", "in").code == 1
+    (tmp_path / "kept.npy").rename(lost)
+    assert slt_cache("cache", "import", "in").code == 0
+    require_equal(tmp_path / "feats_overlap-8.h5", motion_of(tree))
+    assert "already exists" in slt_cache("cache", "import", "in").err
 
 
 def test_an_epoch_of_ssvp_slt_is_a_stream(tmp_path: Path) -> None:
@@ -157,11 +286,31 @@ def test_files_of_many_clips_are_read_by_stream(tmp_path: Path) -> None:
     tree = peers.clips()
     (tmp_path / "in").mkdir()
     peers.h5_of_many(tmp_path / "in", tree)
-    err = refused(tmp_path / "in")
-    assert "dino" in err
-    assert "mae (12 clips)" in err
+    assert "mae (12 clips)" in refused(tmp_path / "in", "--stream", "x")
     read(tmp_path / "in", "--stream", "mae")
     require_equal(tmp_path / "x.h5", tree)
+    read(tmp_path / "in")
+    require_equal(tmp_path / "x_mae.h5", tree)
+    assert FeatureCache(tmp_path / "x_dino.h5", "dev").spec.dim == 2
+
+
+@pytest.mark.parametrize("layout", ["auto", "how2sign", "SLTK", "h5"])
+def test_files_of_several_videos_are_read_under_every_name_of_the_layout(layout: str, tmp_path: Path) -> None:
+    tree = peers.clips()
+    (tmp_path / "in").mkdir()
+    peers.h5_per_video(tmp_path / "in", tree)
+    assert len(list((tmp_path / "in").rglob("*.h5"))) == 6
+    read(tmp_path / "in", "--layout", layout)
+    require_equal(tmp_path / "x.h5", tree)
+
+
+def test_the_name_of_a_file_says_which_split_a_clip_of_several_is_of(tmp_path: Path) -> None:
+    tree = peers.clips()
+    same = {split: dict(zip(tree["train"], clips.values(), strict=True)) for split, clips in tree.items()}
+    (tmp_path / "in").mkdir()
+    peers.h5_of_many(tmp_path / "in", same)
+    read(tmp_path / "in", "--stream", "mae")
+    require_equal(tmp_path / "x.h5", same)
 
 
 @pytest.mark.parametrize("layout", ["spamo", "ssvp-slt", "uni-sign", "h5"])
@@ -320,6 +469,58 @@ def test_exported_pickles_are_those_of_the_repository(tmp_path: Path) -> None:
         assert list(pickle.load(file)) == list(tree["dev"])
 
 
+def pose(path: Path, keypoints: Any, scores: Any) -> None:
+    path.write_bytes(pickle.dumps({"keypoints": keypoints, "scores": scores}))
+
+
+def test_of_several_persons_the_first_is_imported_and_a_frame_without_any_is_zero(tmp_path: Path) -> None:
+    """As Uni-Sign's loader reads them."""
+    steps = np.random.default_rng(0).normal(size=(4, 6)).astype("f4")
+    rows = dict.fromkeys(("one", "two", "varying", "array", "gone"), ("t", steps))
+    peers.uni_sign(tmp_path / "in", {"train": rows})
+    points = steps.reshape(4, 1, 2, 3)
+    xy, scores = points[..., :2], points[..., 2]
+    pair, pair_scores = np.concatenate([xy, xy + 9], axis=1), np.concatenate([scores, scores + 9], axis=1)
+    folder = tmp_path / "in" / "pose_format" / "train"
+    pose(folder / "two.pkl", list(pair), list(pair_scores))
+    pose(folder / "varying.pkl", [xy[0], *pair[1:]], [scores[0], *pair_scores[1:]])
+    pose(folder / "array.pkl", pair, pair_scores)
+    none, no_scores = np.zeros((0, 2, 2)), np.zeros((0, 2))
+    pose(folder / "gone.pkl", [none, xy[1], [], pair[3]], [no_scores, scores[1], None, pair_scores[3]])
+    err = read(tmp_path / "in").err
+    assert "4 of 5 clips have more than one person in a frame; the first is imported" in err
+    assert "2 frames of 1 clips have no person" in err
+    seen = np.array([[0], [1], [0], [1]], "f4")
+    require_equal(tmp_path / "x.h5", {"train": {**rows, "gone": ("t", steps * seen)}})
+
+
+def test_one_person_in_every_frame_is_not_remarked_on(tmp_path: Path) -> None:
+    peers.uni_sign(tmp_path / "in", peers.clips())
+    assert "person" not in read(tmp_path / "in").err.replace(tmp_path.name, "")
+
+
+def test_poses_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
+    steps = np.ones((2, 6), "f4")
+    names = ("good", "persons", "frames", "nobody", "points", "text")
+    peers.uni_sign(tmp_path / "in", {"train": dict.fromkeys(names, ("t", steps))})
+    xy, scores = np.ones((2, 1, 2, 2), "f4"), np.ones((2, 1, 2), "f4")
+    folder = tmp_path / "in" / "pose_format" / "train"
+    pose(folder / "persons.pkl", [xy[0], np.ones((2, 2, 2))], list(scores))
+    pose(folder / "frames.pkl", list(xy), list(scores[:1]))
+    pose(folder / "nobody.pkl", [np.zeros((0, 2, 2))] * 2, [np.zeros((0, 2))] * 2)
+    pose(folder / "points.pkl", [xy[0], np.ones((1, 3, 2))], [scores[0], np.ones((1, 3))])
+    pose(folder / "text.pkl", ["a", "b"], list(scores))
+    read(tmp_path / "in", "--allow-missing")
+    held = FeatureCache(tmp_path / "x.h5", "train")
+    reasons = {failure.clip_id: failure.reason for failure in held.missing}
+    assert list(held.ids) == ["good"]
+    assert "scores of shape [1, 2] for keypoints of shape [2, 2, 2]" in reasons["persons"]
+    assert "scores of 1 frames for keypoints of 2" in reasons["frames"]
+    assert "no person in any frame" in reasons["nobody"]
+    assert "differs from frame to frame" in reasons["points"]
+    assert "no list of arrays" in reasons["text"]
+
+
 @pytest.mark.parametrize("layout", ["neccam", "signthought", "uni-sign"])
 def test_a_truncated_file_is_named(layout: str, tmp_path: Path) -> None:
     WRITERS[layout][0](tmp_path / "in", peers.clips())
@@ -353,9 +554,9 @@ def test_a_clip_without_sentence_or_name_and_a_clip_twice_are_refused(tmp_path: 
 def test_a_folder_of_another_layout_or_of_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert str(tmp_path / "in") in refused(tmp_path / "in")
-    for layout in LAYOUTS:
+    for layout in NAMES:
         assert str(tmp_path / "in") in refused(tmp_path / "in", "--layout", layout)
-    assert ", ".join(LAYOUTS) in refused(tmp_path / "in", "--layout", "i3d")
+    assert ", ".join(NAMES) in refused(tmp_path / "in", "--layout", "i3d")
     peers.npy(tmp_path / "in", peers.clips())
     for layout in ("ssvp_slt", "signthought", "neccam", "uni_sign", "h5"):
         assert str(tmp_path / "in") in refused(tmp_path / "in", "--layout", layout)
