@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 from slt_cache.cli.program import program
 
+from slt_cache.cache_tools.layouts.registry import NAMES
 from slt_cache.config.load import shipped_configs
 from slt_cache.features.checksum_header import FEATURES
 from slt_cache.features.layout import FACTS, NUMBERS, STRINGS
@@ -19,7 +20,7 @@ PROJECT = Path(__file__).parents[2]
 
 def code_in_first_column(document: str, heading: str) -> set[str]:
     """The code of the first column of the first table under a heading, with `bleu1` ... `bleu4` for all between."""
-    section = (PROJECT / document).read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = (PROJECT / document).read_text(encoding="utf-8").split(f"# {heading}\n")[1].split("\n## ")[0]
     table = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
     assert table is not None, (document, heading)
     rows = [line.split("|")[1] for line in table[0].splitlines()[2:]]
@@ -48,6 +49,14 @@ def test_every_preset_and_every_metric_has_a_line() -> None:
     assert code_in_first_column("slt_cache/metrics/README.md", "Presets") == set(PRESETS)
     metrics = code_in_first_column("slt_cache/metrics/README.md", "Metrics")
     assert metrics | {"bleu2", "bleu3"} == set(METRICS)
+
+
+def test_every_layout_has_a_line_and_is_in_the_help_of_import_and_export() -> None:
+    assert code_in_first_column("cli/README.md", "Features from other encoders") == set(NAMES)
+    cache = typer.main.get_group(program).commands["cache"]
+    for name in ("import", "export"):
+        [option] = [one for one in cache.commands[name].params if one.name == "layout"]  # type: ignore[attr-defined]
+        assert all(re.search(rf"\b{layout}\b", option.help) for layout in NAMES), name  # type: ignore[attr-defined]
 
 
 def test_the_cache_format_is_described_in_full() -> None:
