@@ -56,7 +56,7 @@ def test_every_layout_has_a_line_and_is_in_the_help_of_import_and_export() -> No
     cache = typer.main.get_group(program).commands["cache"]
     for name in ("import", "export"):
         [option] = [one for one in cache.commands[name].params if one.name == "layout"]  # type: ignore[attr-defined]
-        assert all(re.search(rf"\b{layout}\b", option.help) for layout in NAMES), name  # type: ignore[attr-defined]
+        assert all(re.search(rf"\b{layout}\b", option.help) for layout in NAMES), name
 
 
 def test_the_cache_format_is_described_in_full() -> None:
