@@ -89,13 +89,14 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         if self.shuffle:
             random.shuffle(order)
         curriculum = self.short_first
-        if curriculum is not None and self.epoch <= curriculum.epochs:
+        orders = curriculum is not None and self.epoch <= curriculum.epochs
+        if curriculum is not None and orders:
             order = order[np.argsort(np.asarray(curriculum.lengths)[order % self.clips], kind="stable")]
         elif self.lengths is not None:
             order = self._by_length(order, self.lengths)
         starts = self._starts()
         batches = [order[first:last] for first, last in zip(starts, [*starts[1:], self.clips], strict=False)]
-        if self.shuffle and self.lengths is not None:
+        if self.shuffle and self.lengths is not None and not orders:
             batches = [batches[batch] for batch in random.permutation(len(batches))]
         return batches
 

@@ -3,6 +3,7 @@ model that has only learned the language of the sentences loses nothing. trainin
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,10 @@ gap to a blank video does not decide: black frames may confuse a model that cann
 FEWEST_CLIPS = 10
 """Smallest number of dev clips that gives an interval."""
 RESAMPLES = 1000
-TRY = (
-    "Try more epochs (visual_training.epochs), a loss that looks at the video (visual_training.objective=contrastive), "
-    "short clips first (visual_training.curriculum=short-first), or an encoder that has seen more (encoder.init_from, "
-    "encoder.weights)"
-)
+LOSS = "a loss that looks at the video (visual_training.objective=contrastive)"
+SHORT_FIRST = "short clips first (visual_training.curriculum=short-first)"
+SEEN_MORE = "an encoder that has seen more (encoder.init_from, encoder.weights)"
+BLACK = "Its videos are black frames (video.blank), so there is nothing to see"
 TRY_FOR_LLM = "Try more epochs (llm_training.epochs), or train stage 1 first: slt-cache train-visual"
 
 
@@ -59,13 +59,34 @@ def sees_video(gap: Mapping[str, float]) -> bool | None:
     return gap[LOW] > 0 and gap[SWAPPED] >= NEAR if LOW in gap else None
 
 
-def blindness(gap: Mapping[str, float], of_llm: bool = False) -> str:
-    """Says that weights with this gap do not see the video, and what to try; empty if they do, or if it is not known.
-    `of_llm` are those of an encoder that was trained with the LLM instead of Light-T."""
+def too_few_clips(gap: Mapping[str, float]) -> str:
+    """Says why it is not known whether weights with this gap see the video; empty if it is, or if dev is missing."""
+    if GAP not in gap or LOW in gap:
+        return ""
+    return f"dev has fewer than {FEWEST_CLIPS} clips, too few to judge whether its weights see the video"
+
+
+def blindness(gap: Mapping[str, float], settings: Mapping[str, Any], of_llm: bool = False) -> str:
+    """Says that weights with this gap do not see the video, and what to try that their recorded settings do not have;
+    empty if they do, or if it is not known. `of_llm` are those of an encoder that was trained with the LLM instead of
+    Light-T."""
     if sees_video(gap) is not False:
         return ""
     return (
         f"its weights hardly see the video: with that of another clip the dev loss is {gap[SWAPPED]:.3f} nats per "
         f"token higher (95 % interval {gap[LOW]:.3f} to {gap[HIGH]:.3f}), with a blank one {gap[GAP]:.3f}. "
-        f"They know the language of the sentences rather than the signs. {TRY_FOR_LLM if of_llm else TRY}"
+        f"They know the language of the sentences rather than the signs. {_advice(settings, of_llm)}"
     )
+
+
+def _advice(settings: Mapping[str, Any], of_llm: bool) -> str:
+    if settings.get("video", {}).get("blank"):
+        return BLACK
+    if of_llm:
+        return TRY_FOR_LLM
+    loop = settings.get("visual_training", {})
+    more = [
+        *([] if {"contrastive", "cico"} & {*loop.get("objective", ())} else [LOSS]),
+        *([] if loop.get("curriculum", "none") == "short-first" else [SHORT_FIRST]),
+    ]
+    return ", ".join(["Try more epochs (visual_training.epochs)", *more, f"or {SEEN_MORE}"])

@@ -22,7 +22,7 @@ from slt_cache.distributed.processes import barrier, is_main_process, size
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.hashes import file_sha256
 from slt_cache.locks import exclusive, require_writable
-from slt_cache.metrics.video_gap import blindness
+from slt_cache.metrics.video_gap import blindness, too_few_clips
 from slt_cache.models.weights import parameters_of
 from slt_cache.pipeline.final_dev import dev_is_scored, score_best_again, with_final_dev
 from slt_cache.pipeline.longer import Shorter, advice, loop_before, shorter_of
@@ -51,8 +51,9 @@ def run_stage(stage: Stage, restart: bool) -> Record:
     stage.hash_inputs()
     before = whole_record(stage.folder / BEST)
     record = _run(stage, restart)
-    if blind := blindness(record.video_gap, stage.variant.llm):
-        log(f"{stage.name}: {blind}")
+    unsure = too_few_clips(record.video_gap)
+    if said := unsure or blindness(record.video_gap, record.settings, stage.variant.llm):
+        log(f"{stage.name}: {said}")
     save_settings(stage.run, stage.variant.makes, trained=not is_same_training(before, record))
     return record
 

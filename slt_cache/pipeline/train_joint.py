@@ -2,7 +2,7 @@
 without it (table 4; with a frozen ImageNet backbone table 5's second row). Uses no cache, since features in training
 cannot be cached."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from slt_cache.checkpoints.end_to_end import load_end_to_end, save_end_to_end, s
 from slt_cache.checkpoints.named_files import encoder_settings
 from slt_cache.checkpoints.record import Record, whole_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, load_visual, new_encoder, with_backbone
-from slt_cache.config import EncoderConfig, FeaturesConfig, LlmTrainingConfig, differences
+from slt_cache.config import CROSS_ENTROPY, EncoderConfig, FeaturesConfig, LlmTrainingConfig, differences
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.fraction import used_clips
 from slt_cache.corpora.registry import language_code
@@ -34,7 +34,10 @@ from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import require_scoring
 from slt_cache.runs.unfinished import BEST, Unfinished
+from slt_cache.runs.unseeing import log_blind_encoder
 from slt_cache.runs.variants import Variant, trained_by
+from slt_cache.training.objectives.model import WithObjectives
+from slt_cache.training.objectives.registry import require_gradient, require_sentence_encoder
 from slt_cache.training.tasks.visual import joint_optimizer
 
 
@@ -50,6 +53,7 @@ def train_unfrozen(run: Run, restart: bool = False, allow_missing: bool = False)
     different = differences(made, asked)
     if different:
         raise InputError(f"{run.visual}: the encoder was trained with other settings ({'; '.join(different)}).")
+    log_blind_encoder(run, "trains the encoder of stage 1 further")
     start = {"start": {"encoder_sha256": visual.sha256("sign")}}
     variant = trained_by("train-llm", run.config)
     return _train(run, variant, start, lambda: visual.model.encoder, restart, allow_missing)
@@ -82,6 +86,10 @@ def _train(
         raise InputError(
             f"features.level {config.features.level}: an encoder in training gives sign-wise features. Set it to sign."
         )
+    loop = config.llm_training
+    terms = loop.objective or (CROSS_ENTROPY,)
+    require_gradient(terms, "llm_training.objective", loop.batch_size, frozen=loop.unfreeze == "temporal")
+    require_sentence_encoder(terms, config.llm.source)
     require_begun(run, run.folder / variant.name, command)
     join()
     clips = main_process_first(lambda: ensure_clips(run))
@@ -122,6 +130,10 @@ class JointStage(VideoStage):
     def own_settings(self) -> dict[str, Any]:
         return {**self.start, **self.llm.made_of, "llm_training": self.loop.recorded()}
 
+    @property
+    def objective(self) -> tuple[tuple[str, ...], Mapping[str, float]]:
+        return self.loop.objective or (CROSS_ENTROPY,), self.loop.objective_weights
+
     def initialize(self, model: VisualTranslator) -> list[str]:
         """Loads the encoder of another run, unless that of stage 1 is trained further."""
         lines = self.llm.begins(clip.text for clip in self.train_clips)
@@ -136,7 +148,7 @@ class JointStage(VideoStage):
             model.freeze(encoder.backbone)
         return model
 
-    def make_optimizer(self, model: VisualTranslator) -> Optimizer:
+    def make_optimizer(self, model: VisualTranslator | WithObjectives) -> Optimizer:
         return joint_optimizer(model, self.loop)
 
     def save(self, folder: Path, model: VisualTranslator, record: Record) -> None:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.batches.features import require_positions
-from slt_cache.checkpoints.record import Record, whole_record
+from slt_cache.checkpoints.record import Record
 from slt_cache.config import CROSS_ENTROPY, Config, LlmTrainingConfig
 from slt_cache.corpora.base import Clip
 from slt_cache.distributed.processes import join, main_process_first
 from slt_cache.errors import InputError
 from slt_cache.features.spec import IMPORTED
 from slt_cache.features.streams import CachedSplit, StreamSplit, whole_of
-from slt_cache.metrics.video_gap import blindness
 from slt_cache.models.adapter import fused_steps
 from slt_cache.models.llm.quantize import require_quantization
 from slt_cache.models.translators import SignTranslator
@@ -24,16 +23,15 @@ from slt_cache.pipeline.prepare_llm import Llm, llm_of
 from slt_cache.pipeline.resources import require_resources
 from slt_cache.pipeline.run_stage import run_stage
 from slt_cache.pipeline.train_from_cache import CacheSplits, CacheStage, open_splits
-from slt_cache.progress import log
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
 from slt_cache.runs.scoring import require_scoring
 from slt_cache.runs.streams import Caches
-from slt_cache.runs.unfinished import BEST
+from slt_cache.runs.unseeing import log_blind_encoder
 from slt_cache.runs.variants import LLM, SCRATCH, Variant
 from slt_cache.text.families import is_made_here, small_positions
 from slt_cache.text.tokenizer import Tokenizer
-from slt_cache.training.objectives.registry import of_stage_2, require_gradient
+from slt_cache.training.objectives.registry import of_stage_2, require_gradient, require_sentence_encoder
 
 Watch = Callable[[int, Mapping[str, float]], None]
 """Function of epoch and dev scores that is called after each evaluation; it may raise to end the training there."""
@@ -44,7 +42,7 @@ def train_llm(run: Run, cache: Caches, restart: bool = False, watch: Watch | Non
     weights to keep."""
     variant, splits, clips = _inputs(run, cache)
     if not splits.train.is_imported and _needs_stage_1(run, whole_of(splits.train)):
-        _log_blind_encoder(run)
+        log_blind_encoder(run, "reads the features of stage 1")
     with Derived(run, run.command("train-llm"), restart) as derived:
         llm = _llm(run, splits, clips, derived)
         return run_stage(LlmStage(run.of_stage_2, variant, derived, splits, llm.tokenizer, llm, watch), restart)
@@ -65,7 +63,8 @@ def _inputs(run: Run, cache: Caches) -> tuple[Variant, CacheSplits, list[Clip]]:
     require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
     require_scoring(config)
     setting, terms, _ = of_stage_2(config)
-    require_gradient(terms, setting, config.llm_training.batch_size, cached=True)
+    require_gradient(terms, setting, config.llm_training.batch_size, frozen=True)
+    require_sentence_encoder(terms, config.llm.source)
     variant = LLM if config.llm.pretrained else SCRATCH
     require_begun(run, run.folder / variant.name, run.command("train-llm"))
     join()
@@ -148,13 +147,6 @@ def _clips(run: Run, train_split: CachedSplit) -> list[Clip]:
         first = run.command("train-visual")
         raise InputError(f"{run.tokenizer}: no tokenizer yet. Train stage 1 first: {first}")
     return ensure_clips(run)
-
-
-def _log_blind_encoder(run: Run) -> None:
-    """Repeats what stage 1 said if its weights do not see the video."""
-    made = whole_record(run.visual / BEST)
-    if made is not None and (blind := blindness(made.video_gap)):
-        log(f"stage 2 reads the features of stage 1: {blind}")
 
 
 def _needs_stage_1(run: Run, train_split: CachedSplit) -> bool:

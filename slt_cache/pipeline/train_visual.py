@@ -45,7 +45,7 @@ def train_visual(run: Run, restart: bool = False, allow_missing: bool = False) -
     require_scoring(run.config)
     find_backbone(run.config.encoder.backbone)
     loop = run.config.visual_training
-    require_gradient(loop.objective, "visual_training.objective", loop.batch_size, cached=False)
+    require_gradient(loop.objective, "visual_training.objective", loop.batch_size, frozen=False)
     require_begun(run, run.visual, run.command("train-visual"))
     join()
     clips = main_process_first(lambda: ensure_clips(run))

@@ -185,7 +185,9 @@ def _dev_drawing(training: Training, top: float | None) -> Markup:
 
 
 def _blindness(training: Training) -> str:
-    blind = "" if training.record is None else blindness(training.record.video_gap, training.variant.llm)
+    if training.record is None:
+        return ""
+    blind = blindness(training.record.video_gap, training.record.settings, training.variant.llm)
     return blind and f"Warning: {blind}."
 
 

@@ -87,7 +87,7 @@ def _stage_1_text(stage_1: StageOne) -> list[str]:
         spread_text(stage_1.bleu4),
         _difference_text(stage_1.against) if stage_1.against else "",
         *(spread_text(gap, 3) if gap else "-" for gap in gaps),
-        ", ".join("never" if epoch is None else str(epoch) for epoch in stage_1.opened),
+        ", ".join("never" if epoch is None else str(epoch) for epoch in stage_1.opened) if stage_1.is_judged else "-",
         f"{stage_1.seconds.mean:,.0f} s",
         spread_text(stage_1.dev),
     ]

@@ -15,7 +15,7 @@ from slt_cache.metrics.paired import SIGNIFICANT
 from slt_cache.metrics.registry import IN_PAPER
 from slt_cache.metrics.scores import compare
 from slt_cache.metrics.seeds import MeanAndStd
-from slt_cache.metrics.video_gap import GAP, SWAPPED, sees_video
+from slt_cache.metrics.video_gap import GAP, LOW, SWAPPED, sees_video
 from slt_cache.pipeline.open_frame_cache import GIGABYTE
 from slt_cache.reproduce.planning import Step
 from slt_cache.reproduce.steps import seconds_of
@@ -64,6 +64,11 @@ class StageOne:
     seconds: MeanAndStd
     dev: MeanAndStd
     """BLEU-4 of both stages on dev, by which a row is chosen."""
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether dev has enough clips to say that a model sees the video."""
+        return LOW in self.gaps
 
 
 @dataclass(frozen=True)
@@ -244,10 +249,11 @@ def _stage_1(root: Path, seeds: Sequence[int], row: Row, table: Table, config: C
     found = [(read_record(folder / VISUAL.name / BEST), read_record(folder / row.model / BEST)) for folder in folders]
     records = [(visual, model) for visual, model in found if visual is not None and model is not None]
     gaps = [visual.video_gap for visual, _ in records]
+    of_all = [key for key in (GAP, SWAPPED, LOW) if all(key in gap for gap in gaps)]
     return StageOne(
         MeanAndStd(tuple(_evaluation(root, seed, own, config)["scores"]["bleu4"] for seed in seeds)),
         () if own == baseline else _differences(root, seeds, own, baseline, config),
-        {key: MeanAndStd(tuple(gap[key] for gap in gaps)) for key in (GAP, SWAPPED) if all(key in gap for gap in gaps)},
+        {key: MeanAndStd(tuple(gap[key] for gap in gaps)) for key in of_all},
         tuple(_opened(folder / VISUAL.name) for folder in folders),
         MeanAndStd(tuple(visual.seconds for visual, _ in records)),
         MeanAndStd(tuple((model.dev or {}).get("bleu4", 0.0) for _, model in records)),

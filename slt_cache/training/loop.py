@@ -107,6 +107,12 @@ class _Training:
             f"cosine of {settings.epochs} epochs from here on: it was {settings.lr * was:.2g} ({was:.1%} of its peak) "
             f"in the last update, is {settings.lr * now:.2g} ({now:.1%}) in the next, and falls to 0 at the end"
         )
+        smoothed, smooths = old.label_smoothing(last), self.schedule.label_smoothing(progress)
+        if smoothed != smooths:
+            self.log.log(
+                f"{self.task.name}: label smoothing follows the line over {settings.epochs} epochs: it was "
+                f"{smoothed:.3g} in the last update, and is {smooths:.3g} in the next"
+            )
 
     def _rescore_best(self) -> None:
         """Scores the best weights on the present dev split, if another one, or none, selected them; they stay the best

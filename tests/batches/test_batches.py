@@ -89,6 +89,9 @@ def test_a_curriculum_goes_from_short_to_long_clips_and_then_as_ever() -> None:
     assert first != second and sorted(first) == list(range(50))  # equal lengths in another order
     assert len(indices_of(short_first, 1)) == len(short_first) == len(usual)
     assert epoch_of(short_first, 3) == epoch_of(usual, 3)
+    bucketed = EpochOrder(50, 4, seed=1, shuffle=True, lengths=lengths, short_first=ShortFirst(lengths, 2))
+    assert epoch_of(bucketed, 1) == epoch_of(short_first, 1)
+    assert epoch_of(bucketed, 3) == epoch_of(EpochOrder(50, 4, seed=1, shuffle=True, lengths=lengths), 3)
     halves = [EpochOrder(50, 4, 1, True, shard=Shard(n, 2), short_first=ShortFirst(lengths, 2)) for n in (0, 1)]
     shards = zip(*(indices_of(half, 1) for half in halves), strict=True)
     assert [sorted(one + other) for one, other in shards] == [sorted(batch) for batch in indices_of(short_first, 1)]

@@ -14,6 +14,7 @@ from slt_cache.metrics.video_gap import (
     gap_of,
     gap_text,
     sees_video,
+    too_few_clips,
 )
 
 
@@ -51,16 +52,22 @@ def test_the_interval_contains_the_gap_and_narrows_with_more_clips() -> None:
 def test_a_model_sees_if_another_clips_video_costs_it_more_than_chance(rises: list[float], sees: bool | None) -> None:
     gap = gap_of(losses_of(rises))
     assert sees_video(gap) is sees
-    assert bool(blindness(gap)) is (sees is False)
+    assert bool(blindness(gap, {})) is (sees is False)
+    assert bool(too_few_clips(gap)) is (sees is None)
 
 
 def test_runs_without_a_measured_gap_say_nothing() -> None:
-    assert sees_video({}) is None and blindness({}) == gap_text({}) == ""
+    assert sees_video({}) is None and blindness({}, {}) == gap_text({}) == too_few_clips({}) == ""
 
 
 def test_blindness_says_how_large_the_gaps_are_and_what_to_try() -> None:
     gap = gap_of(losses_of([0.01] * 40))
-    said = blindness(gap)
+    said = blindness(gap, {})
     assert "0.010 nats per token" in said and "(95 % interval 0.010 to 0.010), with a blank one 0.020" in said
     assert "visual_training.epochs" in said and "encoder.init_from" in said
-    assert "llm_training.epochs" in blindness(gap, of_llm=True) and "train-visual" in blindness(gap, of_llm=True)
+    assert "objective=contrastive" in said and "curriculum=short-first" in said
+    said = blindness(gap, {"visual_training": {"objective": ["cross-entropy", "cico"], "curriculum": "short-first"}})
+    assert "Try more epochs (visual_training.epochs), or an encoder that has seen more" in said
+    assert blindness(gap, {"video": {"blank": True}}).endswith("(video.blank), so there is nothing to see")
+    said = blindness(gap, {}, of_llm=True)
+    assert "llm_training.epochs" in said and "train-visual" in said

@@ -1,6 +1,7 @@
 """The LLM trained from pixels: behind stage 1 with parts of the encoder (table 9), and without it (tables 4, 5)."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,17 @@ import torch
 from safetensors.torch import load_file
 
 from slt_cache.checkpoints.end_to_end import load_end_to_end
+from slt_cache.checkpoints.record import save_record
 from slt_cache.checkpoints.translator import load_llm
+from slt_cache.checkpoints.visual import load_visual
 from slt_cache.errors import InputError
+from slt_cache.files import write_json
+from slt_cache.metrics.video_gap import GAP, HIGH, LOW, SWAPPED
 from slt_cache.models.weights import tensors_sha256
 from slt_cache.pipeline.train_joint import train_unfrozen
 from slt_cache.reading import read_json
 from slt_cache.runs.run import open_run
+from slt_cache.training.logs import read_metrics
 from tests.helpers.commands import TINY, slt_cache
 
 TEMPORAL = ("--set", "llm_training.unfreeze=temporal")
@@ -76,8 +82,16 @@ def test_the_temporal_module_learns_on_and_the_frozen_backbone_keeps_every_bit(u
     assert "unfreeze: none" in (run / "config.yaml").read_text()
 
 
-def test_the_whole_encoder_learns_on_with_its_statistics(run: Path) -> None:
-    succeed("train-llm", "--run", run, "--set", "llm_training.unfreeze=all", *BRIEF)
+def test_the_whole_encoder_learns_on_with_its_statistics_and_all_terms_of_the_loss(run: Path) -> None:
+    best = run / "visual" / "best"
+    unseeing = {GAP: 0.1, SWAPPED: 0.0, LOW: -0.1, HIGH: 0.1}
+    save_record(best, replace(load_visual(best).record, video_gap=unseeing))
+    terms = ("--set", "llm_training.objective=contrastive,signcl", "--set", "llm_training.objective_weights.signcl=0.5")
+    ran = slt_cache("train-llm", "--run", run, "--set", "llm_training.unfreeze=all", *terms, *BRIEF)
+    assert ran.code == 0, ran.err
+    assert "stage 2 trains the encoder of stage 1 further: its weights hardly see the video" in ran.err
+    [epoch] = [line for line in read_metrics(run / "llm-unfreeze-all" / "metrics.jsonl") if line["kind"] == "epoch"]
+    assert epoch["loss/contrastive"] > 0 and epoch["loss/signcl"] > 0
     different = changed(encoder_of(run / "visual"), encoder_of(run / "llm-unfreeze-all"))
     assert {"backbone.conv1.weight", "backbone.bn1.running_mean", "temporal.conv.weight"} <= different
 
@@ -113,6 +127,30 @@ def test_without_stage_1_a_frozen_backbone_stays_as_it_began(run: Path, tmp_path
     succeed("train-joint", "--run", run, *TEMPORAL, *weights, *BRIEF)
     ended = encoder_of(run / "joint-temporal")
     assert not changed(began, {name.removeprefix("backbone."): t for name, t in ended.items() if "backbone" in name})
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["unfreeze=temporal", "objective=signcl"], "signcl: shapes the backbone, which does not learn"),
+        (["unfreeze=all", "objective=contrastive", "batch_size=1"], "contrastive: compares the clips of a batch"),
+    ],
+)
+def test_terms_that_would_change_nothing_are_refused(run: Path, settings: list[str], said: str) -> None:
+    for command in ("train-llm", "train-joint"):
+        chosen = [word for setting in settings for word in ("--set", f"llm_training.{setting}")]
+        refused = slt_cache(command, "--run", run, *chosen)
+        assert (refused.code, said in refused.err) == (2, True), refused.err
+
+
+def test_terms_of_a_decoder_only_llm_are_refused_before_it_is_loaded(run: Path, tmp_path: Path) -> None:
+    write_json(tmp_path / "llm" / "config.json", {"model_type": "gpt2"})
+    chosen = ("--set", f"llm.name={tmp_path / 'llm'}", "--set", "llm_training.objective=denoising")
+    for command in ("train-llm", "train-joint"):
+        refused = slt_cache(command, "--run", run, *chosen)
+        assert refused.code == 2 and refused.err.startswith(
+            "error: llm_training.objective cross-entropy, denoising: a decoder-only LLM"
+        )
 
 
 def test_another_feature_level_or_encoder_is_refused(run: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from slt_cache.checkpoints.record import read_record, save_record
 from slt_cache.checkpoints.visual import load_visual
@@ -17,8 +18,10 @@ from slt_cache.metrics.video_gap import GAP, HIGH, LOW, SWAPPED
 from slt_cache.pipeline.train_visual import train_visual
 from slt_cache.runs.run import Run
 from slt_cache.training.logs import read_metrics
-from tests.helpers.commands import TINY, brief_config
+from tests.helpers.commands import TINY, brief_config, slt_cache
+from tests.helpers.killed import killed_after
 from tests.helpers.tiny_run import succeed
+from tests.helpers.toy_training import assert_same
 
 
 def test_kept_epochs_are_encoders_of_their_own_and_the_last_is_the_end_of_training(tmp_path: Path) -> None:
@@ -59,6 +62,37 @@ def test_a_stage_1_that_does_not_see_says_so_and_so_does_a_stage_2_that_reads_it
     best = run / "visual" / "best"
     save_record(best, replace(load_visual(best).record, video_gap={}))  # as an earlier version left it
     assert said not in succeed("train-llm", "--run", run).err
+
+
+EVERYTHING = (
+    "visual_training.objective=contrastive,cico,signcl,denoising",
+    "visual_training.curriculum=short-first",
+    "visual_training.frame_dropout=0.2",
+    "visual_training.time_masks=2",
+    "visual_training.label_smoothing_end=0.0",
+    "visual_training.ema=0.5",
+)
+
+
+def test_a_killed_stage_1_with_every_term_and_regularizer_resumes_to_the_bit_and_keeps_its_average(
+    tmp_path: Path,
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    settings = [word for setting in EVERYTHING for word in ("--set", setting)]
+    succeed("train-visual", "--run", whole, "--config", TINY, *settings)
+    with killed_after(4):
+        slt_cache("train-visual", "--run", killed, "--config", TINY, *settings, "--set", "compute.save_minutes=0")
+    succeed("train-visual", "--run", killed)
+    logs = [
+        [{**line, "seconds": 0} for line in read_metrics(run / "visual" / "metrics.jsonl")] for run in (whole, killed)
+    ]
+    assert logs[0] == logs[1] and len(logs[0]) >= 2
+    averaged = [load_visual(run / "visual" / "best").model.state_dict() for run in (whole, killed)]
+    assert_same(*averaged)
+    plain = tmp_path / "plain"
+    succeed("train-visual", "--run", plain, "--config", TINY, *settings[:-2])
+    last = load_visual(plain / "visual" / "best").model.state_dict()
+    assert any(not torch.equal(last[name], averaged[0][name]) for name in last)  # the average is kept
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from slt_cache.config import load_config
 from slt_cache.errors import InputError
 from slt_cache.metrics.registry import IN_PAPER
 from slt_cache.metrics.seeds import MeanAndStd
-from slt_cache.metrics.video_gap import GAP, SWAPPED
+from slt_cache.metrics.video_gap import GAP, LOW, SWAPPED
 from slt_cache.reproduce.experiments import experiments
 from slt_cache.reproduce.objectives import CLIPS, Bench, bench_of, variant_of
 from slt_cache.reproduce.render import more_columns, more_text, table_text, to_json
@@ -157,7 +157,7 @@ def result_of_rows(dev: list[float], gaps: list[dict[str, MeanAndStd]]) -> Table
 
 
 def test_a_row_is_chosen_on_dev_and_its_gain_on_test_is_told() -> None:
-    gap = {GAP: MeanAndStd((0.5, 0.7)), SWAPPED: MeanAndStd((0.25, 0.25))}
+    gap = {GAP: MeanAndStd((0.5, 0.7)), SWAPPED: MeanAndStd((0.25, 0.25)), LOW: MeanAndStd((0.125, 0.0))}
     result = result_of_rows([8.0, 9.0, 9.0], [gap, gap, {}])
     text, values = table_text(result), to_json(result)
     assert (
@@ -173,13 +173,14 @@ def test_a_row_is_chosen_on_dev_and_its_gain_on_test_is_told() -> None:
         "70 s",
         "9.00 ± 0.00",
     ]
-    assert more_text(result.rows[2])[2:4] == ["-", "-"]
+    assert more_text(result.rows[2])[2:5] == ["-", "-", "-"]  # too few dev clips to judge
     assert len(more_columns(result.table)) == 7 and all(name in text for name in more_columns(result.table))
     assert values["rows"][1]["stage_1"] == {
         "bleu4": [6.0, 7.0],
         "p": [0.01, 0.2],
         GAP: [0.5, 0.7],
         SWAPPED: [0.25, 0.25],
+        LOW: [0.125, 0.0],
         "epoch_of_gap": [6, None],
         "seconds": [60.0, 80.0],
         "dev_bleu4": [9.0, 9.0],

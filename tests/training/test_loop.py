@@ -256,6 +256,21 @@ def test_a_longer_training_from_the_last_state_has_the_learning_rates_of_one_tha
     assert f"it was {0.1 * old_end:.2g} ({old_end:.1%} of its peak) in the last update" in said
 
 
+def test_a_longer_training_says_how_its_label_smoothing_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short, long = (
+        options_of(tmp_path, epochs=epochs, label_smoothing=0.2, label_smoothing_end=0.0) for epochs in (2, 4)
+    )
+    train(ToyTask([1.0, 5.0]), short)
+    train(ToyTask([1.0, 5.0, 3.0, 6.0]), replace(long, before=short.settings))
+    was = 0.2 * (1 - (2 * STEPS - 1) / (2 * STEPS - 1))
+    now = 0.2 * (1 - 2 * STEPS / (4 * STEPS - 1))
+    assert f"label smoothing follows the line over 4 epochs: it was {was:.3g} in the last update, and is {now:.3g}" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("kill", [(3, 0), (3, 5), (4, 11)])
 def test_a_continued_training_that_was_killed_ends_with_the_same_weights(tmp_path: Path, kill: tuple[int, int]) -> None:
     whole = finished_and_continued(tmp_path / "whole")

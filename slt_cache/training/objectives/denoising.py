@@ -6,6 +6,7 @@ import torch
 
 from slt_cache.errors import InputError
 from slt_cache.models.translators import token_loss
+from slt_cache.text.tokenizer import Tokenizer
 from slt_cache.training.objectives.base import Objective, Seen, Sentences, Setup
 
 MASKED = 0.15
@@ -16,20 +17,15 @@ SMOOTHING = 0.2
 
 class Denoising(Objective):
     """Cross-entropy of the sentence given itself with masked tokens. The masks follow from the seed, the epoch and the
-    sentence. Unlike there, gradients also reach the encoder of the sentence, which is no pre-trained one."""
+    sentence. Unlike there, gradients also reach the encoder of the sentence, which is no pre-trained one. The unknown
+    token of a tokenizer without a mask, such as T5's, takes its place."""
 
     per = "tokens"
 
     def __init__(self, setup: Setup):
         super().__init__()
         self.seed = setup.seed
-        mask = setup.tokenizer.inner.mask_token_id
-        if mask is None:
-            raise InputError(
-                "denoising: the tokenizer of this LLM has no mask token. Leave this term out of the objective, or use "
-                "an LLM of the kind of MBart or BART."
-            )
-        self.mask: int = mask
+        self.mask = _mask_of(setup.tokenizer)
 
     def forward(self, seen: Seen) -> torch.Tensor:
         read = Sentences(self.masked(seen.sentences, seen.epoch), seen.sentences.mask).to(seen.states.device)
@@ -49,3 +45,16 @@ class Denoising(Objective):
             places = random.permutation(length)[: max(1, round(MASKED * length))]
             ids[row, torch.from_numpy(places).to(ids.device)] = self.mask
         return ids
+
+
+def _mask_of(tokenizer: Tokenizer) -> int:
+    """Returns the id of the token that stands for a masked one. Raises InputError if there is none."""
+    inner = tokenizer.inner
+    if inner.mask_token_id is not None:
+        return int(inner.mask_token_id)
+    if inner.unk_token_id is None or inner.unk_token_id in (inner.eos_token_id, inner.bos_token_id, tokenizer.pad):
+        raise InputError(
+            "denoising: the tokenizer of this LLM has neither a mask token nor one for unknown text. Leave this term "
+            "out of the objective."
+        )
+    return int(inner.unk_token_id)

@@ -8,11 +8,10 @@ from torch import nn
 
 from slt_cache.config import CROSS_ENTROPY
 from slt_cache.device import moved
-from slt_cache.errors import InputError
 from slt_cache.models.llm.encoder_decoder import EncoderDecoder
 from slt_cache.models.translators import SignTranslator, VisualTranslator
 from slt_cache.training.objectives.base import Objective, Outputs, Seen, Sentences, Setup, Term
-from slt_cache.training.objectives.registry import make_objectives, weight_of
+from slt_cache.training.objectives.registry import make_objectives, weight_of, without_sentence_encoder
 
 
 class WithObjectives(nn.Module):
@@ -71,10 +70,7 @@ def with_objectives(
         return model
     translator = model.translator if isinstance(model, VisualTranslator) else model
     if not isinstance(translator.kind, EncoderDecoder):
-        raise InputError(
-            f"llm_training.objective {', '.join(names)}: a decoder-only LLM has no encoder for sentences. Set it to "
-            f"{CROSS_ENTROPY}, or use an encoder-decoder."
-        )
+        raise without_sentence_encoder(names)
     return WithObjectives(model, make_objectives(names, setup), weights, setup)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from slt_cache.config import CROSS_ENTROPY, Config, LlmTrainingConfig, VisualTrainingConfig
 from slt_cache.config.llm import LIGHT_T
 from slt_cache.errors import InputError
+from slt_cache.text.families import is_decoder_only, is_made_here
+from slt_cache.text.sources import local_config
 
 if TYPE_CHECKING:
     from slt_cache.training.objectives.base import Objective, Setup
@@ -23,7 +25,7 @@ class Row:
     weight: float = 1.0
     """Default weight of the term; `objective_weights` sets another."""
     trains_encoder: bool = False
-    """Whether it depends on frame-wise features alone, and so has no gradient if they are cached."""
+    """Whether it depends on frame-wise features alone, and so has no gradient if the backbone is frozen."""
     compares: bool = False
     """Whether it compares the clips of a batch, and so has no gradient for a single one."""
 
@@ -37,23 +39,38 @@ OBJECTIVES: Mapping[str, Row] = {
 }
 
 
-def require_gradient(names: Sequence[str], setting: str, batch_size: int, cached: bool) -> None:
-    """Raises InputError for terms without gradient in a training, on `cached` features or videos; `setting` names
-    them."""
+def require_gradient(names: Sequence[str], setting: str, batch_size: int, frozen: bool) -> None:
+    """Raises InputError for terms without gradient in a training, whose backbone may be `frozen`, as it is on cached
+    features; `setting` names the terms."""
     alone = [name for name in names if OBJECTIVES[name].compares and batch_size == 1]
     if alone:
         raise InputError(
             f"{setting} {', '.join(alone)}: compares the clips of a batch, but batch_size is 1. Use larger batches "
             "(accumulated ones do not count)."
         )
-    dead = [name for name in names if OBJECTIVES[name].trains_encoder and cached]
+    dead = [name for name in names if OBJECTIVES[name].trains_encoder and frozen]
     if dead:
         left = [name for name in OBJECTIVES if not OBJECTIVES[name].trains_encoder]
         raise InputError(
-            f"{setting} {', '.join(dead)}: shapes the visual encoder, which cached features no longer depend on, so it "
-            f"would change nothing here. Train stage 1 with it, and set llm_training.objective to some of "
+            f"{setting} {', '.join(dead)}: shapes the backbone, which does not learn in this training, so it would "
+            f"change nothing. Train stage 1 with it, and set llm_training.objective to some of "
             f"{', '.join(left)}."
         )
+
+
+def require_sentence_encoder(names: Sequence[str], source: str) -> None:
+    """Raises InputError for terms of the LLM `source` if its config on this machine says that it is decoder-only."""
+    config = None if is_made_here(source) else local_config(source)
+    if {*names} != {CROSS_ENTROPY} and config is not None and is_decoder_only(source, config):
+        raise without_sentence_encoder(names)
+
+
+def without_sentence_encoder(names: Sequence[str]) -> InputError:
+    """Returns the error of terms of a decoder-only LLM."""
+    return InputError(
+        f"llm_training.objective {', '.join(names)}: a decoder-only LLM has no encoder for sentences. Set it to "
+        f"{CROSS_ENTROPY}, or use an encoder-decoder."
+    )
 
 
 def of_stage_2(config: Config) -> tuple[str, tuple[str, ...], Mapping[str, float]]:

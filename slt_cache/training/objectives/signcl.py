@@ -21,8 +21,10 @@ PER_TOKEN = 2.3
 class SignContrast(Objective):
     """Mean over neighbouring frames of softplus(distance - margin), plus the mean over frames far apart of
     softplus(margin - distance), on frame-wise features of the backbone. Frames are far apart if there are more than
-    max(10, 2.3 frames / tokens) frames between them. All pairs of a clip are compared, of which the paper samples two
-    neighbours and four others per frame, so the value depends on no random number."""
+    max(10, 2.3 frames / tokens) frames between them, or half of a clip that is too short for that: with neighbours
+    alone, all frames would become one. (The authors' code also has a limit, of about half.) All pairs of a clip are
+    compared, of which the paper samples two neighbours and four others per frame, so the value depends on no random
+    number. With `frame_dropout`, neighbours are those among the frames that are left."""
 
     def __init__(self, setup: Setup):
         super().__init__()
@@ -39,7 +41,7 @@ class SignContrast(Objective):
         places = torch.arange(len(frames))
         apart = places - places.unsqueeze(1)  # each pair once
         distances = torch.cdist(frames, frames, p=1.0)
-        far = apart > max(self.shortest, PER_TOKEN * len(frames) / max(tokens, 1))
+        far = apart > min(max(self.shortest, PER_TOKEN * len(frames) / max(tokens, 1)), len(frames) / 2)
         near = F.softplus(unpadded(distances, apart == 1) - margin)
         away = F.softplus(margin - unpadded(distances, far))
         return near.sum() / max(len(near), 1) + away.sum() / max(len(away), 1)

@@ -17,7 +17,7 @@ from slt_cache.errors import InputError
 from slt_cache.models.translators import VisualTranslator
 from slt_cache.training.diagnostics import last_layers
 from slt_cache.training.objectives.base import Outputs
-from slt_cache.training.objectives.model import WithObjectives, bare, begin_epoch
+from slt_cache.training.objectives.model import WithObjectives, bare, begin_epoch, heads
 from slt_cache.training.optimizers import AdamW
 from slt_cache.video.stream import UnreadableVideo
 
@@ -87,13 +87,14 @@ def visual_optimizer(model: nn.Module, settings: VisualTrainingConfig) -> Optimi
     return AdamW(model.parameters(), settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
 
 
-def joint_optimizer(model: VisualTranslator, settings: LlmTrainingConfig) -> Optimizer:
-    """Returns the optimizer of stage 2, with a separate learning rate for the trained part of the encoder."""
-    translator = model.translator
+def joint_optimizer(model: VisualTranslator | WithObjectives, settings: LlmTrainingConfig) -> Optimizer:
+    """Returns the optimizer of stage 2, with a separate learning rate for the trained part of the encoder; other terms
+    of the loss have that of the adapter."""
+    own: VisualTranslator = bare(model)
     lrs = (
-        (translator.seq2seq, settings.lr),
-        (translator.adapter, settings.adapter_lr),
-        (model.encoder, settings.encoder_lr),
+        ([*own.translator.seq2seq.parameters()], settings.lr),
+        ([*own.translator.adapter.parameters(), *heads(model)], settings.adapter_lr),
+        ([*own.encoder.parameters()], settings.encoder_lr),
     )
-    groups = [{"params": [p for p in part.parameters() if p.requires_grad], "lr": lr} for part, lr in lrs]
+    groups = [{"params": [weight for weight in weights if weight.requires_grad], "lr": lr} for weights, lr in lrs]
     return AdamW(groups, weight_decay=settings.weight_decay)

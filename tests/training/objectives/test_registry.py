@@ -74,18 +74,18 @@ def test_the_usual_loss_is_recorded_as_before_there_were_others() -> None:
     assert weight_of("signcl", {}) == 0.01 and weight_of("contrastive", {}) == 1
 
 
-def test_a_term_of_the_encoder_alone_is_refused_for_cached_features() -> None:
-    require_gradient(["contrastive", "denoising"], "llm_training.objective", 8, cached=True)
-    require_gradient(["contrastive", "signcl"], "visual_training.objective", 2, cached=False)
-    with pytest.raises(InputError, match=r"llm_training.objective signcl: shapes the visual encoder"):
-        require_gradient(["contrastive", "signcl"], "llm_training.objective", 8, cached=True)
+def test_a_term_of_the_backbone_alone_is_refused_where_it_does_not_learn() -> None:
+    require_gradient(["contrastive", "denoising"], "llm_training.objective", 8, frozen=True)
+    require_gradient(["contrastive", "signcl"], "visual_training.objective", 2, frozen=False)
+    with pytest.raises(InputError, match=r"llm_training.objective signcl: shapes the backbone"):
+        require_gradient(["contrastive", "signcl"], "llm_training.objective", 8, frozen=True)
 
 
 def test_a_term_that_compares_clips_is_refused_for_batches_of_one() -> None:
-    require_gradient(["signcl", "denoising"], "visual_training.objective", 1, cached=False)
+    require_gradient(["signcl", "denoising"], "visual_training.objective", 1, frozen=False)
     for name in ("contrastive", "cico"):
         with pytest.raises(InputError, match=rf"visual_training.objective {name}: compares the clips of a batch"):
-            require_gradient(["denoising", name], "visual_training.objective", 1, cached=False)
+            require_gradient(["denoising", name], "visual_training.objective", 1, frozen=False)
 
 
 def test_terms_have_weights_of_their_own_only_where_they_compare_video_and_text(tokenizer: Tokenizer) -> None:
