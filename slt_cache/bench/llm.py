@@ -4,7 +4,6 @@ on tensors in memory.
 All three alternate in one process. Steps from the cache and from video go through the loop of `train-llm` itself, so
 whatever is added to it is measured, too."""
 
-import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -23,15 +22,18 @@ from slt_cache.bench.measure import (
     VOCABULARY,
     BenchShape,
     MeasuredTask,
+    Pass,
     bare_step,
     make_translator,
+    one_pass,
+    ratios,
     run_loop,
     shape_named,
-    wait_for,
     with_lora,
 )
 from slt_cache.bench.memory import peak_of
 from slt_cache.bench.recompute import Videos, videos_of
+from slt_cache.checkpoints.record import read_record
 from slt_cache.checkpoints.translator import LlmCheckpoint, load_llm
 from slt_cache.config import Config
 from slt_cache.device import pick_device
@@ -54,20 +56,8 @@ caches that the encoder left cold, would dominate what a small LLM over few clip
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """Seconds of each kind of step over the same batches."""
-
-    cached: float
-    """Updates from the cache."""
-    bare: float
-    """Steps of the LLM alone."""
-    adapted: float
-    """Steps of the LLM with its adapter."""
-
-
-@dataclass(frozen=True)
 class _Round:
-    passes: list[_Pass]
+    passes: list[Pass]
     recomputed: float
     """Seconds of the updates with the encoder run again."""
     encoder: float
@@ -79,16 +69,23 @@ def bench_llm(
 ) -> dict[str, Any]:
     """Measures the run's LLM, or one of another shape in its place, over the first `batches` of a training epoch. The
     `cache` defaults to the run's own, or to those that a model of several streams was trained from. Seconds are medians
-    over all rounds or passes; `briefly` limits a round to one pass. For another shape, the peak memory of a training
-    comes with them.
+    over all rounds or passes; `briefly` limits a round to one pass.
 
-    Raises InputError if stage 2 is not trained yet, if there are no clips to time, or for an unknown shape."""
+    For another shape, the peak memory of a training comes with them and, unless `briefly`, the time of a step on a
+    made-up batch; these alone, if nothing of the run is asked for and its stage 2 is not trained yet.
+
+    Raises InputError if stage 2 is not trained yet otherwise, if there are no clips to time, or for an unknown
+    shape."""
     config = run.config
     other = None if shape == RUN else shape_named(shape)
+    device = pick_device(config.compute.device, config.compute.precision)
     if other is not None:
         config = with_lora(config, config.llm.lora or other.lora)
+        if cache is None and batches is None and read_record(run.llm / "best") is None:
+            log(f"{run.llm / 'best'}: not trained; only a made-up batch is timed")
+            about = {"lora": config.llm.lora is not None, "device": str(device)}
+            return {"llm": shape, **peak_of(other, config, timed=True), **about}
         batches = batches or other.batches
-    device = pick_device(config.compute.device, config.compute.precision)
     trained = load_llm(run.llm / "best")
     features = _train_split(run, cache, trained)
     loader = _loader(config, features, trained.tokenizer)
@@ -96,7 +93,7 @@ def bench_llm(
     if not chosen:
         raise InputError(f"{features.path} (train): there are no clips to time.")
     videos = videos_of(run, trained, chosen, device)
-    peaks = {} if other is None else peak_of(other, config)
+    peaks = {} if other is None else peak_of(other, config, timed=not briefly)
     model = make_translator(config, features.dim, _llm(run, trained.tokenizer, other), trained.tokenizer.start)
     log(f"timing {len(chosen)} of {len(loader)} batches on {device}, in {ROUNDS} rounds")
     rounds: list[_Round] = []
@@ -173,9 +170,9 @@ def _one_round(
         bare_step(task, config, device, batch, adapter=True)
 
     settle()  # the last round's readers were forks, too
-    passes: list[_Pass] = []
+    passes: list[Pass] = []
     while not passes or sum(one.bare for one in passes) < seconds:
-        taken = yield from _one_pass(task, config, device, batches)
+        taken = yield from one_pass(task, config, device, task.of_the_loader(), batches)
         passes.append(taken)
     recomputed = encoder = 0.0
     if videos is not None:
@@ -184,42 +181,13 @@ def _one_round(
     return _Round(passes, recomputed, encoder)
 
 
-def _one_pass(
-    task: MeasuredTask, config: Config, device: torch.device, batches: int
-) -> Generator[FeatureBatch, None, _Pass]:
-    """Alternates updates from the cache and bare steps over the same batches, each first every other time, so that slow
-    moments of the machine affect both."""
-    cached = bare = adapted = 0.0
-    source = task.of_the_loader()
-
-    def without_cache(batch: FeatureBatch) -> None:
-        nonlocal bare, adapted
-        bare += bare_step(task, config, device, batch.to(device), adapter=False)
-        adapted += bare_step(task, config, device, batch.to(device), adapter=True)
-
-    for number in range(batches):
-        begun = time.perf_counter()
-        batch = next(source)
-        cached += time.perf_counter() - begun
-        if number % 2:
-            without_cache(batch)
-        begun = time.perf_counter()
-        yield batch  # resumes when the loop has done its update and asks for the next batch
-        wait_for(device)
-        cached += time.perf_counter() - begun
-        if not number % 2:
-            without_cache(batch)
-    return _Pass(cached, bare, adapted)
-
-
 def _values(rounds: Sequence[_Round], with_videos: bool) -> dict[str, Any]:
     passes = [one for a_round in rounds for one in a_round.passes]
     cached, bare = median(one.cached for one in passes), median(one.bare for one in passes)
     values: dict[str, Any] = {
         "seconds_from_cache": round(cached, 3),
         "seconds_bare_llm": round(bare, 3),
-        "step_to_bare_llm": round(median(one.cached / one.bare for one in passes), 4),
-        "step_to_bare_with_adapter": round(median(one.cached / one.adapted for one in passes), 4),
+        **ratios(passes),
     }
     if with_videos:
         recomputed = median(one.recomputed for one in rounds)

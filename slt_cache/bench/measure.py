@@ -1,9 +1,9 @@
-"""Training steps of stage 2 for measurements: the loop of `train-llm` itself over chosen batches, a step of the bare
-LLM, and LLMs of the shape of published ones."""
+"""Training steps of stage 2 for measurements: the loop of `train-llm` itself over chosen batches, alternating with
+steps of the bare LLM, and LLMs of the shape of published ones."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,6 @@ from slt_cache.batches.features import FeatureBatch
 from slt_cache.config import Config, LoraConfig, OptimizerConfig
 from slt_cache.device import moved
 from slt_cache.encoders.frozen import PRECISIONS
-from slt_cache.encoders.packing import step_mask
 from slt_cache.errors import InputError
 from slt_cache.files import scratch_folder
 from slt_cache.models.llm.load import checkpoint_activations
@@ -153,22 +152,22 @@ def run_loop(task: Task, settings: OptimizerConfig, config: Config, device: torc
 
 
 def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: FeatureBatch, adapter: bool) -> float:
-    """Returns the seconds of forward, loss, backward, clipping and optimizer step of the LLM in plain torch, on random
-    tensors of the batch's padded shape; with `adapter` its adapter is included, as in training."""
+    """Returns the seconds of forward, loss, backward, clipping and optimizer step of the LLM in plain torch, on the
+    batch's sign embeddings; with `adapter` these are computed in the step and the adapter is trained, as in
+    training."""
     model, training, precision = task.model, config.llm_training, config.compute.precision
-    mask = moved(step_mask(model.adapter.steps(batch.lengths)).long(), device)
-    shape = batch.features.shape if adapter else (*mask.shape, model.seq2seq.config.hidden_size)
-    padded = torch.randn(shape, device=device)
     tokens, labels = batch.targets.decoder_input_ids, batch.targets.labels
     trained = model if adapter else model.seq2seq
+    autocast = partial(torch.autocast, device.type, PRECISIONS[precision], enabled=precision != "fp32")
+    with torch.no_grad(), autocast():
+        embeds, mask = model.embed(batch.features, batch.lengths)
+    wait_for(device)
     started = time.perf_counter()
     model.zero_grad()  # the adapter's, too: without `adapter` the optimizer must skip it
-    with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
-        embeds = padded
+    with autocast():
         if adapter:
-            embeds, steps = model.adapter.embed(padded, batch.lengths)  # in training it may leave out streams
-            embeds, mask = embeds * model.scale, moved(step_mask(steps).long(), device)
-        logits = _bare_logits(model.seq2seq, embeds, mask, tokens).float()
+            embeds, mask = model.embed(batch.features, batch.lengths)
+        logits = _bare_logits(model.seq2seq, embeds, moved(mask, device), tokens).float()
     loss = F.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=training.label_smoothing
     )
@@ -187,6 +186,53 @@ def _bare_logits(llm: Any, embeds: torch.Tensor, mask: torch.Tensor, tokens: tor
     embeds = torch.cat([embeds, llm.get_input_embeddings()(tokens)], 1)
     mask = torch.cat([mask, torch.ones_like(tokens)], 1)
     return llm(inputs_embeds=embeds, attention_mask=mask, use_cache=False, logits_to_keep=tokens.shape[1]).logits
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Seconds of each kind of step over the same batches."""
+
+    cached: float
+    """Updates of the training, from the cache or, for a made-up batch, from memory."""
+    bare: float
+    """Steps of the LLM alone."""
+    adapted: float
+    """Steps of the LLM with its adapter."""
+
+
+def one_pass(
+    task: MeasuredTask, config: Config, device: torch.device, source: Iterator[FeatureBatch], batches: int
+) -> Generator[FeatureBatch, None, Pass]:
+    """Alternates updates of the training and bare steps over the next `batches` of the source, each first every other
+    time, so that slow moments of the machine affect both."""
+    cached = bare = adapted = 0.0
+
+    def without_cache(batch: FeatureBatch) -> None:
+        nonlocal bare, adapted
+        bare += bare_step(task, config, device, batch.to(device), adapter=False)
+        adapted += bare_step(task, config, device, batch.to(device), adapter=True)
+
+    for number in range(batches):
+        begun = time.perf_counter()
+        batch = next(source)
+        cached += time.perf_counter() - begun
+        if number % 2:
+            without_cache(batch)
+        begun = time.perf_counter()
+        yield batch  # resumes when the loop has done its update and asks for the next batch
+        wait_for(device)
+        cached += time.perf_counter() - begun
+        if not number % 2:
+            without_cache(batch)
+    return Pass(cached, bare, adapted)
+
+
+def ratios(passes: Sequence[Pass]) -> dict[str, float]:
+    """Returns how many times longer an update takes than a bare step: the medians over the passes."""
+    return {
+        "step_to_bare_llm": round(median(one.cached / one.bare for one in passes), 4),
+        "step_to_bare_with_adapter": round(median(one.cached / one.adapted for one in passes), 4),
+    }
 
 
 def wait_for(device: torch.device) -> None:

@@ -1,8 +1,10 @@
-"""Measures the memory of a stage-2 training step for an LLM of a published one's shape, in a process of its own that
-loads it from a folder like the published one. Needs no run and no corpus."""
+"""Measures the memory and time of a stage-2 training step on a made-up batch for an LLM of a published one's shape, in
+a process of its own that loads it from a folder like the published one. Needs no run and no corpus."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +17,10 @@ from slt_cache.bench.measure import (
     VOCABULARY,
     BenchShape,
     MeasuredTask,
+    Pass,
     make_translator,
+    one_pass,
+    ratios,
     run_loop,
     shape_named,
     with_lora,
@@ -32,6 +37,8 @@ CLIPS, STEPS, TOKENS, DIM = 16, 50, 20, 512
 """B, N, L and C of the batch."""
 UPDATES = 2
 """The second one holds the optimizer's state in addition to its activations."""
+PASSES, UPDATES_A_PASS = 8, 2
+"""Timed passes, after one that warms up."""
 GIGABYTE = 1e9
 
 Result = TypeVar("Result")
@@ -46,14 +53,17 @@ def bench_memory(config: Config, shape: str = RUN) -> dict[str, Any]:
     return {**values, "lora_rank": lora.r, "device": str(pick_device(config.compute.device, config.compute.precision))}
 
 
-def peak_of(shape: BenchShape, config: Config, vocabulary: int = VOCABULARY) -> dict[str, Any]:
+def peak_of(shape: BenchShape, config: Config, vocabulary: int = VOCABULARY, timed: bool = False) -> dict[str, Any]:
     """Returns the peak gigabytes (10^9 bytes) of a training with these settings: of its process, Python and torch
-    included, and of what is allocated on the GPU, if there is one."""
+    included, and of what is allocated on the GPU, if there is one. If `timed`, also the seconds of an update, and of
+    a step of the bare LLM on the same sign embeddings, both measured after the peak."""
     lora = config.llm.lora is not None
     with scratch_folder() as folder:
         parameters = _save(folder / "llm", shape, vocabulary)
         log(f"memory: {UPDATES} updates of {parameters / 1e6:.0f} M parameters{', LoRA' if lora else ''}")
-        peaks = _in_a_process(_peaks, folder / "llm", config, vocabulary)
+        if timed:
+            log(f"timing {CLIPS} made-up clips of {STEPS} steps and {TOKENS} tokens, in {PASSES} passes")
+        peaks, times = _in_a_process(_measured, folder / "llm", config, vocabulary, timed)
     name = "lora_step" if lora else "step"
     return {
         "parameters": parameters,
@@ -61,6 +71,7 @@ def peak_of(shape: BenchShape, config: Config, vocabulary: int = VOCABULARY) -> 
         "clips": CLIPS,
         "steps_a_clip": STEPS,
         "tokens_a_clip": TOKENS,
+        **{f"made_up_{name}": value for name, value in times.items()},
     }
 
 
@@ -79,8 +90,9 @@ def _save(folder: Path, shape: BenchShape, vocabulary: int) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
-    """Returns the peak bytes after some updates: of the process, and on the GPU if there is one."""
+def _measured(folder: Path, config: Config, vocabulary: int, timed: bool) -> tuple[dict[str, int], dict[str, float]]:
+    """Returns the peak bytes after some updates, of the process and on the GPU if there is one; and, if `timed`, the
+    seconds and ratios of those that follow."""
     device = pick_device(config.compute.device, config.compute.precision)
     llm = config.llm if config.llm.lora is not None else LlmConfig()
     types = {"dtype": getattr(torch, llm.dtype), "quantize": llm.quantize}
@@ -88,16 +100,30 @@ def _peaks(folder: Path, config: Config, vocabulary: int) -> dict[str, int]:
     model = make_translator(config, DIM, seq2seq, (3,))
     batch = _batch(vocabulary)
     one: Any = [batch]
+    peaks: dict[str, int] = {}
+    passes: list[Pass] = []
 
     def measure(task: MeasuredTask) -> Iterator[FeatureBatch]:
         yield from [batch] * UPDATES
+        peaks["gigabytes"] = peak_memory(torch.device("cpu"))
+        if device.type == "cuda":
+            peaks["gpu_gigabytes"] = peak_memory(device)
+        for _ in range(PASSES + 1 if timed else 0):
+            passes.append((yield from one_pass(task, config, device, repeat(batch), UPDATES_A_PASS)))
 
     task = MeasuredTask(config, model, DataLoader(one, batch_size=None), measure)
     run_loop(task, config.llm_training, config, device)
-    peaks = {"gigabytes": peak_memory(torch.device("cpu"))}
-    if device.type == "cuda":
-        peaks["gpu_gigabytes"] = peak_memory(device)
-    return peaks
+    return peaks, _times(passes[1:]) if timed else {}
+
+
+def _times(passes: Sequence[Pass]) -> dict[str, float]:
+    """Returns the seconds of a step of either kind, and how many times longer one takes than the other."""
+    return {
+        "seconds": round(median(one.cached for one in passes) / UPDATES_A_PASS, 3),
+        "seconds_bare_llm": round(median(one.bare for one in passes) / UPDATES_A_PASS, 3),
+        **ratios(passes),
+        "steps_timed": len(passes) * UPDATES_A_PASS,
+    }
 
 
 def _batch(vocabulary: int) -> FeatureBatch:

@@ -3,18 +3,32 @@
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import torch
+from torch.utils.data import DataLoader
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
+from slt_cache.batches.features import FeatureBatch
+from slt_cache.batches.targets import Targets
 from slt_cache.bench.llm import bench_llm
-from slt_cache.bench.measure import SHAPES, BenchShape
+from slt_cache.bench.measure import (
+    SHAPES,
+    BenchShape,
+    MeasuredTask,
+    bare_step,
+    make_translator,
+    run_loop,
+    with_lora,
+)
 from slt_cache.bench.memory import bench_memory
 from slt_cache.config import load_config
 from slt_cache.errors import InputError
+from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.models.llm.small import make_of_shape
 from slt_cache.runs.run import open_run
 from slt_cache.text.families import FAMILIES
@@ -79,7 +93,8 @@ def test_what_is_done_in_a_moment_is_timed_again_within_a_round(trained: Path, m
         steps.append(adapter)
         return 1.0
 
-    monkeypatch.setattr("slt_cache.bench.llm.bare_step", bare_step)
+    for module in ("llm", "measure"):
+        monkeypatch.setattr(f"slt_cache.bench.{module}.bare_step", bare_step)
     monkeypatch.setattr("slt_cache.bench.llm.ROUND_SECONDS", 5.0)
     run = open_run(trained, None)
     figures = bench_llm(run, run.features, batches=2)
@@ -107,13 +122,78 @@ def test_another_shape_takes_the_place_of_the_llm(trained: Path, shape: str, pea
     assert figures["batches_timed"] == 5
     assert figures["lora"] == (shape == "gemma-270m")
     assert 0.1 < figures[f"{peak}_gigabytes"] < 2.5
-    assert all(figures[name] > 0 for name in ("step_to_bare_llm", "step_to_bare_with_adapter"))
+    names = ("step_to_bare_llm", "step_to_bare_with_adapter")
+    assert all(figures[f"{batches}{name}"] > 0 for batches in ("", "made_up_") for name in names)
+
+
+def test_another_shape_is_timed_on_a_made_up_batch_without_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapted: list[bool] = []
+
+    def bare_step(*args: Any, adapter: bool) -> float:
+        adapted.append(adapter)
+        return 2.0 if adapter else 0.5
+
+    monkeypatch.setattr("slt_cache.bench.measure.bare_step", bare_step)
+    monkeypatch.setattr("slt_cache.bench.memory._in_a_process", lambda work, *arguments: work(*arguments))
+    monkeypatch.chdir(tmp_path)
+    ran = slt_cache("bench", "llm", "--shape", "gemma-270m", "--config", TINY, "--device", "cpu", "--json")
+    assert ran.code == 0, ran.err
+    figures = json.loads(ran.out)
+    assert figures["llm"] == "gemma-270m" and figures["lora"] and figures["lora_step_peak_gigabytes"] > 0.1
+    assert (figures["clips"], figures["steps_a_clip"], figures["tokens_a_clip"]) == (16, 50, 20)
+    assert figures["made_up_steps_timed"] == 16
+    assert adapted == [False, True] * 18  # a pass of two that warms up
+    assert figures["made_up_seconds_bare_llm"] == 0.5
+    ratio = figures["made_up_step_to_bare_llm"]
+    assert ratio == pytest.approx(2 * figures["made_up_seconds"], abs=2e-3)
+    assert ratio == pytest.approx(4 * figures["made_up_step_to_bare_with_adapter"], abs=5e-4)
+    assert "tiny/llm/best: not trained; only a made-up batch is timed" in ran.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shape", TINY_SHAPES)
+def test_a_bare_step_has_the_gradients_of_the_training(shape: str, tmp_path: Path) -> None:
+    """So it does the same work: the LLM's gradients are the same if the sign embeddings are given."""
+    settings = ("llm_training.label_smoothing=0.1", "llm_training.clip_norm=null")
+    config = with_lora(load_config(str(TINY), settings), TINY_SHAPES[shape].lora)
+    TINY_SHAPES[shape].make(50).save_pretrained(tmp_path)
+    model = make_translator(config, 8, load_seq2seq(str(tmp_path), dropout=0.0), (3,))
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(4, 50, (3, 5), generator=generator)
+    features = torch.randn(3, 7, 8, generator=generator)
+    batch = FeatureBatch(("a", "b", "c"), features, torch.full((3,), 7), Targets(tokens, tokens.roll(-1, 1)))
+    found: list[dict[str, torch.Tensor]] = []
+
+    def keep() -> None:
+        found.append({name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None})
+        model.load_state_dict(weights)
+
+    def measure(task: MeasuredTask) -> Iterator[FeatureBatch]:
+        yield batch
+        keep()
+        for adapter in (True, False):
+            bare_step(task, config, cpu, batch, adapter)
+            keep()
+
+    cpu, one = torch.device("cpu"), cast(Any, [batch])
+    weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+    run_loop(MeasuredTask(config, model, DataLoader(one, batch_size=None), measure), config.llm_training, config, cpu)
+    trained, adapted, bare = found
+    assert adapted.keys() == trained.keys() and bare.keys() == {name for name in trained if "seq2seq." in name}
+    for gradients in (adapted, bare):
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, trained[name], rtol=1e-4, atol=1e-6)
 
 
 def test_without_a_trained_llm_it_says_what_to_do(trained: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(run / "llm" / "best")
     ran = slt_cache("bench", "llm", "--run", run)
+    assert ran.code == 2
+    assert "slt-cache train-llm" in ran.err
+    ran = slt_cache("bench", "llm", "--run", run, "--shape", "gemma-270m", "--batches", 1)
     assert ran.code == 2
     assert "slt-cache train-llm" in ran.err
     ran = slt_cache("bench", "llm", "--run", trained, "--shape", "gpt")
