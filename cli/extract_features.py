@@ -67,12 +67,14 @@ def extract_features(
     """
     from slt_cache.features.place import on_disk
     from slt_cache.pipeline.extract import extract, require_level, splits_to_extract
+    from slt_cache.pipeline.failures import what_to_do
     from slt_cache.runs.saved_settings import has_only_named_encoder
 
     chosen = {"encoder.name": encoder, "features.level": level, "features.views": views, "features.dtype": dtype}
     own = [f"{name}={value}" for name, value in chosen.items() if value is not None]
     opened = options.open_run(own=own)
-    require_used(opened, "extract-features --encoder" if has_only_named_encoder(opened) else "extract-features")
+    used = "extract-features --encoder" if has_only_named_encoder(opened) else "extract-features"
+    require_used(opened, used, saves=not opened.config_file.is_file())
     if level is not None:
         require_level(opened)
     cache = opened.features if options.features is None else on_disk(options.features)
@@ -95,11 +97,7 @@ def extract_features(
     )
     print_failures(done, cache)
     if failed and not allow_missing:
-        typer.echo(
-            "Repair these videos and run the same command: only they are read again. Or add --allow-missing, and the "
-            "cache lists them as missing.",
-            err=True,
-        )
+        typer.echo(what_to_do(opened.config, failed), err=True)
         raise typer.Exit(1)
 
 

@@ -174,7 +174,7 @@ def _clip(path: Path) -> Clip:
 def untrained_run(folder: Path, config: Config, videos: Sequence[Path]) -> Run:
     """Creates a run with an untrained visual encoder in place of a finished stage 1, unless its encoder is a named one,
     whose weights are random if they need not be read from a folder."""
-    encoder = config.encoder.model_copy(update={"weights": "none"})
+    encoder = config.encoder.model_copy(update={"weights": "none", "named_weights": None})
     llm = config.llm.model_copy(update={"language": "en_XX"})
     run = Run(folder, config.model_copy(update={"encoder": encoder, "llm": llm}))
     write_manifest(run.manifest, map(_clip, videos))

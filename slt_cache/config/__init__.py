@@ -26,13 +26,22 @@ from slt_cache.config.optimizer import BLEU4, OptimizerConfig
 from slt_cache.config.protocols import PROTOCOLS, statement, text_choices
 from slt_cache.config.run import ComputeConfig, Config
 from slt_cache.config.section import expanded
-from slt_cache.config.visual import OF_NAMED, EncoderConfig, FeaturesConfig, LightTConfig, VisualTrainingConfig
+from slt_cache.config.visual import (
+    OF_NAMED,
+    OF_TORCHVISION,
+    EncoderConfig,
+    FeaturesConfig,
+    LightTConfig,
+    VisualTrainingConfig,
+    is_network,
+)
 
 __all__ = [
     "BLEU4",
     "CAUSAL",
     "CROSS_ENTROPY",
     "OF_NAMED",
+    "OF_TORCHVISION",
     "PROTOCOLS",
     "WHOLE_LR",
     "AugmentationConfig",
@@ -57,6 +66,7 @@ __all__ = [
     "expanded",
     "for_each_stage",
     "is_as_written",
+    "is_network",
     "load_config",
     "save_config",
     "shipped_configs",

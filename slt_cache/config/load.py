@@ -16,6 +16,7 @@ from slt_cache.config.plain_yaml import dump_yaml, load_yaml, shortened, shorten
 from slt_cache.config.protocols import release
 from slt_cache.config.reference import section_in
 from slt_cache.config.run import Config
+from slt_cache.config.visual import OF_TORCHVISION, is_network
 from slt_cache.errors import InputError
 from slt_cache.files import write_text
 
@@ -42,11 +43,13 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """Loads a shipped config by name or a YAML file by path, with `section.key=value` overrides applied."""
     settings, overrides = _read_settings(source), for_each_stage(overrides)
     release(settings, overrides)
-    before = _llm_name(settings)
+    before, named = _llm_name(settings), _named_encoder(settings)
     for override in overrides:
         _apply(settings, override)
     if _llm_name(settings) == LIGHT_T:
         _set_lrs_of_light_t(settings, before, overrides)
+    if is_network(_named_encoder(settings)):
+        _set_weights_of_network(settings["encoder"], named, overrides)
     return check_config(settings, " --set ".join([source, *overrides]))
 
 
@@ -65,6 +68,27 @@ def _set_lrs_of_light_t(settings: dict[str, Any], before: Any, overrides: Sequen
     stated |= training.keys() if before == LIGHT_T else set()
     lr = control.get("lr", ControlConfig().lr)
     training.update({name: lr for name in ("lr", "adapter_lr") if name not in stated})
+
+
+def _named_encoder(settings: Mapping[str, Any]) -> Any:
+    encoder = settings.get("encoder")
+    return encoder.get("name") if isinstance(encoder, dict) else None
+
+
+def _set_weights_of_network(encoder: dict[str, Any], before: Any, overrides: Sequence[str]) -> None:
+    """Sets the weights of a network that is used as it comes: those given on the command line, or imagenet if the
+    command line names another network than `before`, that of the file. What a file says of its own network stays."""
+    stated = {one.partition("=")[0].strip() for one in overrides}
+    if "encoder.named_weights" in stated:
+        return
+    if "encoder.weights" in stated:
+        encoder["named_weights"] = encoder["weights"]
+    elif not is_network(before) or _short(encoder["name"]) != _short(before):
+        encoder["named_weights"] = "imagenet"
+
+
+def _short(network: str) -> str:
+    return network.removeprefix(OF_TORCHVISION)
 
 
 def for_each_stage(overrides: Sequence[str]) -> list[str]:

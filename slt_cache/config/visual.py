@@ -14,9 +14,17 @@ from slt_cache.config.objective import CROSS_ENTROPY, Terms, require_terms
 from slt_cache.config.optimizer import OptimizerConfig
 from slt_cache.config.section import PathName, Probability, Section, _without_off, require_init_from
 
-OF_NAMED = ("name", "output", "scales", "stride", "python", "clips_per_call")
+OF_NAMED = ("name", "named_weights", "output", "scales", "stride", "python", "clips_per_call")
 """Settings of the section `encoder` for named encoders alone, which belong to cached features, and to nothing in stage
 1."""
+OF_TORCHVISION = "torchvision:"
+"""Beginning of the names of torchvision's networks, which those of `backbone` may lack."""
+
+
+def is_network(name: Any) -> bool:
+    """Returns whether a value of `encoder.name` is a network whose weights are a setting: of torchvision, or
+    efficientnet-lite0."""
+    return isinstance(name, str) and ":" not in name.removeprefix(OF_TORCHVISION)
 
 
 class EncoderConfig(Section):
@@ -25,6 +33,10 @@ class EncoderConfig(Section):
     such as resnet18; torchvision:NAME for its other image classifiers; hf:NAME or hf:FOLDER for a vision model of
     transformers; efficientnet-lite0; pose:mediapipe for landmarks; command:PROGRAM for a program that writes features
     (slt_cache/encoders/README.md). null: the encoder that stage 1 trains."""
+    named_weights: PathName | None = None
+    """Weights of a network (of torchvision, or efficientnet-lite0) that `name` names, with the values of `weights`;
+    null: those of `weights`. A command line that names a network sets them: to the `weights` given there, or else to
+    imagenet, whatever a config says of those of stage 1."""
     output: Literal["pooled", "class", "patches"] | None = None
     """Output of an hf: encoder that is the feature of a frame: the pooled one, the class token, or the mean of all
     patches; null: the pooled one where the model has it, else the mean of all patches."""
@@ -43,8 +55,8 @@ class EncoderConfig(Section):
     """Network applied to each frame, by its name in slt_cache/encoders/registry.py; resnet18 in the paper.
     efficientnet-lite0 brings its ImageNet weights with a package."""
     weights: PathName = "imagenet"
-    """Weights of a torchvision network: imagenet, none (random), or the path of a state dict (.pth or .safetensors).
-    Stage 1 starts with them; a named encoder keeps them."""
+    """Weights with which stage 1 starts: imagenet, none (random), or the path of a state dict (.pth or .safetensors).
+    Those of a named encoder are set with its name (`named_weights`)."""
     init_from: PathName | None = None
     """A finished stage 1, such as `OTHER/visual/best` or one of its kept epochs: training begins with its encoder and
     its Light-T, in place of `weights`. A joint training, `OTHER/joint/best`, has an encoder without Light-T."""
@@ -83,6 +95,10 @@ class EncoderConfig(Section):
             raise ValueError(f"kernel {self.kernel} is even; only an odd kernel keeps the length")
         require_init_from(self.init_from, self.init_without)
         return self
+
+    def as_named(self) -> "EncoderConfig":
+        """Returns the settings of the named encoder, with its weights in `weights`."""
+        return self.model_copy(update={"weights": self.named_weights or self.weights, "named_weights": None})
 
     @property
     def first_weights(self) -> str:

@@ -27,7 +27,7 @@ class UnstorableFeatures(SltCacheError):
     def __init__(self, clip_id: str, dtype: str, has_vanished: bool):
         self.clip_id = clip_id
         self.reason = self.reasons_for(dtype)[has_vanished]
-        super().__init__(f"clip {clip_id!r}: {self.reason}. Try features.dtype=float32, or train the encoder again.")
+        super().__init__(f"clip {clip_id!r}: {self.reason}. Try features.dtype=float32, or another encoder.")
 
     @staticmethod
     def reasons_for(dtype: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from slt_cache.config import EncoderConfig, VideoConfig
 from slt_cache.encoders.backbone import Backbone
 from slt_cache.encoders.base import NamedEncoder, NetworkEncoder, UnreachableWeights
 from slt_cache.encoders.scales import at_scales
-from slt_cache.encoders.weights import load_strictly, read_state_dict, tensors_sha256
+from slt_cache.encoders.weights import about_weights, load_strictly, read_state_dict, tensors_sha256
 
 NAME = "efficientnet-lite0"
 SIZE = 224
@@ -96,7 +96,7 @@ def load(_: str, config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
         NAME,
         dim,
         tensors_sha256(network.state_dict()),
-        f"{LICENCE} (code and ImageNet weights)" if is_imagenet else f"{LICENCE} (code); weights not stated",
+        f"code {LICENCE}; {about_weights(config.weights, LICENCE)}",
         read.model_copy(update={"mean": (MEAN,) * 3, "std": (STD,) * 3}),
         options=options,
         backbone=backbone,

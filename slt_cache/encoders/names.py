@@ -60,6 +60,7 @@ def _changed(name: str, change: Callable[[Path], object]) -> str:
 
 def lasting(encoder: EncoderConfig) -> EncoderConfig:
     """Returns settings that name the same files from any working directory."""
+    encoder = encoder.as_named()
     name, python = _changed(encoder.name or "", Path.absolute), encoder.python
     weights = encoder.weights if encoder.weights in BUILT_IN else str(Path(encoder.weights).absolute())
     if python is not None and Path(python).exists():
@@ -69,6 +70,7 @@ def lasting(encoder: EncoderConfig) -> EncoderConfig:
 
 def travelling(encoder: EncoderConfig) -> EncoderConfig:
     """Returns settings without the folders and the interpreter of this machine, and without those of a training."""
+    encoder = encoder.as_named()
     weights = encoder.weights if encoder.weights in BUILT_IN else Path(encoder.weights).name
     name = _changed(encoder.name or "", lambda path: path.resolve().name if path.is_dir() else path.name)
     own = {"init_from": None, "init_without": (), "python": None}
@@ -88,5 +90,6 @@ def data_of(encoder: EncoderConfig) -> Iterator[Path]:
     kind, which = _parts(encoder.name or "")
     if kind == FOLDER and Path(expanded(which)).exists():
         yield Path(expanded(which))
-    if kind == NETWORK and encoder.weights not in BUILT_IN and Path(encoder.weights).is_file():
-        yield Path(encoder.weights)
+    weights = encoder.as_named().weights
+    if kind == NETWORK and weights not in BUILT_IN and Path(weights).is_file():
+        yield Path(weights)

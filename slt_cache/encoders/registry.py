@@ -7,7 +7,7 @@ lists them in order, as in resnet.py. To add an encoder of another kind, add a f
 
 from collections.abc import Callable, Mapping
 
-from slt_cache.config import EncoderConfig, VideoConfig
+from slt_cache.config import OF_TORCHVISION, EncoderConfig, VideoConfig
 from slt_cache.encoders import command, efficientnet_lite, feature_stack, pose, resnet, torchvision_models
 from slt_cache.encoders.backbone import Backbone
 from slt_cache.encoders.base import NamedEncoder
@@ -45,10 +45,15 @@ Load = Callable[[str, EncoderConfig, VideoConfig], NamedEncoder]
 """Function that returns an encoder by what follows the colon in its name. Raises InputError."""
 
 
+def name_of_network(name: str) -> str:
+    """Returns how a spec names the network that `encoder.name` names: a backbone by its own name."""
+    short = name.removeprefix(OF_TORCHVISION)
+    return short if short in BACKBONES else name
+
+
 def _torchvision(name: str, config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
-    known = BACKBONES.get(name)
-    kind = known or torchvision_models.backbone_named(name)
-    return torchvision_models.load(kind, name if known else f"torchvision:{name}", config, video)
+    kind = BACKBONES.get(name) or torchvision_models.backbone_named(name)
+    return torchvision_models.load(kind, name_of_network(OF_TORCHVISION + name), config, video)
 
 
 def _hf(which: str, config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
@@ -71,7 +76,8 @@ def open_encoder(config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
     """Returns the encoder that `encoder.name` names. Raises InputError for an unknown one, listing those that exist,
     and UnreachableWeights if its weights are not on this machine and cannot be downloaded."""
     assert config.name is not None
-    kind, _, which = (f"torchvision:{config.name}" if config.name in BACKBONES else config.name).partition(":")
+    config = config.as_named()
+    kind, _, which = (OF_TORCHVISION + config.name if config.name in BACKBONES else config.name).partition(":")
     for form, load in KINDS.items():
         if form.partition(":")[0] == kind and bool(which) == (":" in form):
             found = load(which, config, video)

@@ -1,7 +1,5 @@
 """Image classifiers of torchvision as they come, frozen, without their last layer: `resnet18`, `torchvision:NAME`."""
 
-from pathlib import Path
-
 import torch
 import torchvision
 from torch import nn
@@ -11,14 +9,14 @@ from slt_cache.config import EncoderConfig, VideoConfig
 from slt_cache.encoders.backbone import Backbone
 from slt_cache.encoders.base import NamedEncoder, NetworkEncoder
 from slt_cache.encoders.scales import at_scales
-from slt_cache.encoders.weights import load_backbone, tensors_sha256
+from slt_cache.encoders.weights import about_weights, load_backbone, tensors_sha256
 from slt_cache.errors import InputError
 
 OF_ONE_SIZE = ("vit_", "maxvit_")
 """Beginnings of the names of networks that accept frames of one size only."""
 SETTING = "encoder.name torchvision"
 LICENCE = "BSD-3-Clause (torchvision)"
-OF_IMAGENET = f"{LICENCE}; trained on ImageNet, whose images are for non-commercial research"
+OF_IMAGENET = "trained on images for non-commercial research"
 
 
 def backbone_named(name: str) -> Backbone:
@@ -55,7 +53,7 @@ def load(kind: Backbone, name: str, config: EncoderConfig, video: VideoConfig) -
         name,
         dim,
         tensors_sha256(network.state_dict()),
-        OF_IMAGENET if is_imagenet else f"code {LICENCE}; weights {Path(config.weights).name}: not stated",
+        f"code {LICENCE}; {about_weights(config.weights, OF_IMAGENET)}",
         seen.model_copy(update=normalization),
         options=options,
         backbone=backbone,

@@ -72,7 +72,7 @@ def _imagenet_weights(kind: Backbone) -> Mapping[str, torch.Tensor]:
     except OSError as error:
         raise UnreachableWeights(
             f"encoder.weights imagenet: could not be downloaded ({error}). Download {kind.imagenet.url} elsewhere and "
-            "set encoder.weights to its path, or encoder.weights=none to start from random weights."
+            "set encoder.weights to its path, or encoder.weights=none for random weights."
         ) from error
 
 
@@ -91,6 +91,12 @@ def _load(network: nn.Module, kind: Backbone, weights: Mapping[str, torch.Tensor
         f"{setting} {kind.name}",
         "backbone",
     )
+
+
+def about_weights(name: str, imagenet: str) -> str:
+    """Returns what a licence line says of the weights that `encoder.weights` names; `imagenet` is said of imagenet."""
+    licences = {"imagenet": imagenet, "none": "random, not trained (encoder.weights=none)"}
+    return f"weights {Path(name).name}: {licences.get(name, 'not stated')}"
 
 
 def load_strictly(network: nn.Module, weights: Mapping[str, torch.Tensor], name: str, what: str, kind: str) -> None:

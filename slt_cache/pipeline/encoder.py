@@ -106,8 +106,8 @@ def run_with_encoder(run: Run, spec: FeatureSpec, alone: bool = False) -> Run:
         return run
     if known is None:
         is_named = own.name is not None and is_same_name(own.name, spec.encoder)
-        weights = own.weights if is_named or own.weights in BUILT_IN else BUILT_IN[1]
-        known = own.model_copy(update={"name": own.name if is_named else spec.encoder, "weights": weights})
+        imagenet = {"name": spec.encoder, "weights": BUILT_IN[1], "named_weights": None}
+        known = own.as_named() if is_named else own.model_copy(update=imagenet)
     known = with_overrides(known, run.overrides, own)
     options, crop = spec.options or {}, spec.crop or run.config.video.size
     scales = tuple(options.get("scales", (1,)))

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from slt_cache.checkpoints.visual import load_visual
-from slt_cache.config import AugmentationConfig, Config, FeaturesConfig
+from slt_cache.config import AugmentationConfig, Config, FeaturesConfig, is_network
 from slt_cache.corpora.manifest import has_boxes
 from slt_cache.encoders.base import Encoder, UnreachableWeights, spec_settings
-from slt_cache.encoders.registry import open_encoder
+from slt_cache.encoders.registry import name_of_network, open_encoder
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import IMPORTED, FeatureSpec
@@ -53,7 +53,8 @@ def _of_named_encoder(run: Run, name: str) -> FeatureSpec | Mapping[str, Any]:
         return open_encoder(config.encoder, config.video).spec(config.features, config.augmentation)
     except UnreachableWeights as error:
         log(f"{error} Until then, the cache is compared with the settings, not with the weights.")
-        return {name: value for name, value in _settings(config).items() if name not in error.own}
+        asked = {name: value for name, value in _settings(config).items() if name not in error.own}
+        return asked | ({"encoder": name_of_network(name)} if is_network(name) else {})
 
 
 def _settings(config: Config) -> dict[str, Any]:

@@ -59,8 +59,9 @@ def read_model_folder(
             raise InputError(f"{setting}: fixed in {folder}, as the model was trained with it. Omit the setting.")
     on = [] if device is None else [f"compute.device={device}"]
     config = load_config(str(folder / SETTINGS_FILE), [*overrides, *on])
-    if "encoder.python" not in named(overrides):  # an interpreter is named by the user alone
-        config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"python": None})})
+    own = [one for one in ("python", "named_weights") if f"encoder.{one}" not in named(overrides)]
+    # An interpreter is named by the user alone; weights are in the folder.
+    config = config.model_copy(update={"encoder": config.encoder.model_copy(update=dict.fromkeys(own))})
     record = read_record(folder)
     assert record is not None  # required above
     llm = LlmCheckpoint(read_translator(folder, base), record)

@@ -23,7 +23,7 @@ from slt_cache.hashes import PREPARATION_UNSIGNED, file_sha256, read_signed, wri
 from slt_cache.pipeline.run_corpus import FindSigners, Probe, ProbeClips, has_trained, read_corpus
 from slt_cache.progress import log, log_waiting
 from slt_cache.runs.run import Run
-from slt_cache.runs.saved_settings import save_settings
+from slt_cache.runs.saved_settings import save_corpus, save_settings
 from slt_cache.text.scripts import has_spaces
 
 NOT_PUBLISHED = "not the published count"
@@ -219,6 +219,7 @@ def ensure_clips(run: Run) -> list[Clip]:
     log_waiting()
     if not run.manifest.is_file():
         make_manifest(run)
+        save_corpus(run)
     elif run.preparation.is_file():
         made = read_signed(run.preparation, PREPARATION_UNSIGNED)
         try:
@@ -256,6 +257,7 @@ def _check_preparation(run: Run, made: dict[str, Any]) -> None:
     if different and not has_trained(run):
         log(f"{run.manifest} is rebuilt, since nothing was trained on it ({'; '.join(different)})")
         make_manifest(run)
+        save_corpus(run)
         return
     if different:
         raise InputError(

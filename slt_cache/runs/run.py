@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
-from slt_cache.config import CAUSAL, Config, expanded, for_each_stage, is_as_written, load_config
+from slt_cache.config import CAUSAL, Config, expanded, for_each_stage, is_as_written, is_network, load_config
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.place import located
 from slt_cache.folders import has_stepped_aside
@@ -171,7 +171,7 @@ class Run:
         changed = [
             one
             for one in self.overrides
-            if is_used(setting := one.partition("=")[0].strip(), name)
+            if self._uses(setting := one.partition("=")[0].strip(), name)
             and value_of(before, setting) != value_of(now, setting)
         ]
         return None, changed
@@ -179,11 +179,11 @@ class Run:
     def require_used(self, name: str) -> list[str]:
         """Checks the settings of the command line that the command `name` does not use. Raises InputError if one
         contradicts a finished stage; returns the others. `training.key` counts as used if either stage uses it."""
-        shared = {setting.partition(".")[2] for setting in self.of_both_stages if is_used(setting, name)}
+        shared = {setting.partition(".")[2] for setting in self.of_both_stages if self._uses(setting, name)}
         useless = [
             setting
             for setting in named(self.overrides)
-            if not is_used(setting, name)
+            if not self._uses(setting, name)
             and not (setting in self.of_both_stages and setting.partition(".")[2] in shared)
         ]
         saved = self.saved_config() if useless else None
@@ -197,6 +197,14 @@ class Run:
                     f"{command(self._making(stage), set=f'{setting}={asked}', run=self.folder)}"
                 )
         return useless
+
+    def _uses(self, setting: str, name: str) -> bool:
+        """Returns whether the command `name` reads a setting in this run. Extraction reads those of a corpus that it
+        has to prepare first; `encoder.weights` sets those of a named network too."""
+        if setting == "encoder.weights" and is_network(self.config.encoder.name):
+            setting = "encoder.named_weights"
+        prepares = name.startswith("extract-features") and not self.is_made("corpus")
+        return is_used(setting, name) or (prepares and stage_of(setting) == "corpus")
 
     def _making(self, stage: str) -> str:
         """Returns the command that repeats a finished stage."""

@@ -1,6 +1,7 @@
 """Saving of config.yaml, which always has the settings that a run's finished stages were made with."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from slt_cache.config import check_config, save_config
@@ -43,6 +44,11 @@ def save_settings(run: Run, made: str | None, trained: bool = True) -> None:
         _log_kept(run, made, before, now, keep)
     if asked != saved:
         save_config(asked, run.config_file)
+
+
+def save_corpus(run: Run) -> None:
+    """Writes the settings of a corpus that another command had to prepare first, into a config.yaml that exists."""
+    save_settings(replace(run, on_the_way=True), "corpus")
 
 
 def _log_kept(run: Run, made: str, before: dict[str, Any], now: dict[str, Any], keep: Sequence[str | None]) -> None:

@@ -166,7 +166,10 @@ def test_changed_weights_are_refused_by_all_that_would_mix_them(trained: Path, t
 
 
 def test_the_encoder_of_stage_1_and_a_named_one_are_not_mixed(trained: Path, tmp_path: Path) -> None:
-    for setting, said in (("null", "encoder: file resnet18, this run None"), ("resnet34", "encoder_sha256: file")):
+    for setting, said in (
+        ("null", "encoder: file resnet18, this run None"),
+        ("resnet34", "encoder: file resnet18, this run resnet34"),
+    ):
         ran = slt_cache(
             *("train-llm", "--features", trained / "feats.h5", "--run", tmp_path / "new", "--config", TINY),
             *("--set", f"encoder.name={setting}"),

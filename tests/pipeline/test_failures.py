@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
+from slt_cache.config import load_config
+from slt_cache.decoding.encode import UnstorableFeatures
 from slt_cache.features.layout import Failure
-from slt_cache.pipeline.failures import failures_file, write_failures
+from slt_cache.pipeline.failures import failures_file, what_to_do, write_failures
 
 
 def test_each_missing_clip_is_one_line_whatever_its_reason_holds(tmp_path: Path) -> None:
@@ -20,3 +24,29 @@ def test_a_split_without_missing_clips_loses_its_table_and_no_other_does(tmp_pat
     write_failures(cache, "dev", [])
     write_failures(cache, "test", [])
     assert list(tmp_path.iterdir()) == [failures_file(cache, "train")]
+
+
+LARGE, SMALL = (Failure("a", reason) for reason in UnstorableFeatures.reasons_for("float16"))
+REPAIR = "Repair these videos and run the same command: only they are read again."
+LOST = "of these videos can be read, but float16 cannot hold their features."
+RANDOM = "The encoder's weights are random (encoder.weights=none): set encoder.weights=imagenet."
+
+
+@pytest.mark.parametrize(
+    ("settings", "failed", "said"),
+    [
+        ([], [Failure("a", "empty")], [REPAIR]),
+        ([], [LARGE], ["1", LOST, "Try --dtype float32, or another encoder."]),
+        (
+            ["encoder.name=resnet18"],
+            [SMALL, Failure("b", "empty")],
+            ["1", LOST, "Try --dtype float32, or another encoder.", REPAIR],
+        ),
+        (["encoder.name=resnet18", "encoder.weights=none"], [SMALL, LARGE], ["2", LOST, RANDOM]),
+    ],
+)
+def test_only_videos_that_cannot_be_read_are_to_be_repaired(
+    settings: list[str], failed: list[Failure], said: list[str]
+) -> None:
+    expected = " ".join([*said, "Or add --allow-missing, and the cache lists them as missing."])
+    assert what_to_do(load_config("avatar", settings), failed) == expected

@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision.models import resnet18
 
 from slt_cache.checkpoints.record import Record, save_record
 from slt_cache.config import load_config, save_config
@@ -89,6 +91,25 @@ def test_a_setting_that_a_command_does_not_use_is_warned_of_and_not_saved(
     assert ran.code == 0, ran.err
     assert f"warning: --set {setting.partition('=')[0]}: {words} does not use it" in ran.err
     assert (finished / "config.yaml").read_bytes() == before
+
+
+def test_a_network_used_as_it_comes_has_weights_of_its_own_beside_those_of_stage_1(
+    finished: Path, tmp_path: Path
+) -> None:
+    run, weights = Path(shutil.copytree(finished, tmp_path / "run")), tmp_path / "resnet18.pth"
+    torch.save(resnet18().state_dict(), weights)
+    named = ("--encoder", "resnet18", "--set", f"encoder.weights={weights}", "--split", "dev")
+    ran = run_in(run, "extract-features", *named, "--restart")
+    assert ran.code == 0 and "warning" not in ran.err, ran.err
+    encoder = load_config(str(run / "config.yaml")).encoder
+    assert (encoder.weights, encoder.as_named().weights) == ("none", str(weights))
+    for words in ("extract-features --split dev", "train-visual", "cache verify --encoder"):
+        ran = run_in(run, *words.split())
+        assert ran.code == 0, ran.err
+    (other := tmp_path / "moved.pth").hardlink_to(weights)
+    weights.unlink()
+    ran = run_in(run, "cache", "verify", "--set", f"encoder.weights={other}")
+    assert ran.code == 0 and "warning" not in ran.err, ran.err
 
 
 def test_equal_settings_are_no_contradiction(finished: Path) -> None:
