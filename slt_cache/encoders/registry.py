@@ -75,8 +75,8 @@ KINDS: Mapping[str, Load] = {
 def open_encoder(config: EncoderConfig, video: VideoConfig) -> NamedEncoder:
     """Returns the encoder that `encoder.name` names. Raises InputError for an unknown one, listing those that exist,
     and UnreachableWeights if its weights are not on this machine and cannot be downloaded."""
-    assert config.name is not None
     config = config.as_named()
+    assert config.name is not None
     kind, _, which = (OF_TORCHVISION + config.name if config.name in BACKBONES else config.name).partition(":")
     for form, load in KINDS.items():
         if form.partition(":")[0] == kind and bool(which) == (":" in form):
