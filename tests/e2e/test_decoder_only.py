@@ -13,7 +13,7 @@ from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.translator import load_llm
 from slt_cache.models.llm.decoder_only import DecoderOnly
 from slt_cache.reading import read_json
-from tests.e2e.test_distributed import difference, forked, losses
+from tests.e2e.test_distributed import difference, forked, losses, two
 from tests.e2e.test_resume import SMALL
 from tests.helpers.commands import TINY, complaints, slt_cache
 from tests.helpers.small_causal_llms import make_causal_llm
@@ -53,6 +53,29 @@ def test_killed_and_stopped_it_ends_with_the_weights_of_an_uninterrupted_trainin
 ) -> None:
     points = [{"stage": "llm", "signal": how, "workers": 0, "event": event} for how, event in moments]
     assert complaints(whole, tmp_path, points) == [None] * len(points)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "folder", "closeness"),
+    [("train-llm --features feats.h5", "llm", 1e-4), ("train-joint", "joint", 1e-2)],
+)
+def test_torchrun_trains_it_with_lora_as_one_process_does(
+    whole: Path, tmp_path: Path, command: str, folder: str, closeness: float
+) -> None:
+    runs = tmp_path / "one", tmp_path / "two"
+    for run in runs:
+        shutil.copytree(whole, run)
+        shutil.rmtree(run / "llm")
+    words = [*command.split(), "--set", "llm.lora.r=2"]
+    succeed(*words, "--run", runs[0])
+    team = two(tmp_path / "logs", *words, "--run", runs[1])
+    assert team.code == 0, team
+    expected, found = (losses(run / folder) for run in runs)
+    assert len(found) == len(expected) == 2 and np.allclose(found, expected, atol=closeness), (expected, found)
+    files = [path.relative_to(runs[0]) for path in (runs[0] / folder / "best").rglob("*.safetensors")]
+    assert any("lora" in path.parts for path in files)
+    assert all(difference(runs[0] / file, runs[1] / file) < 1e-2 for file in files)
 
 
 def test_two_processes_train_it_as_one_does(whole: Path, tmp_path: Path) -> None:
