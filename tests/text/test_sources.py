@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from slt_cache.errors import InputError
 from slt_cache.models.llm.load import load_seq2seq
 from slt_cache.text import sources
 from slt_cache.text.tokenizer import load_tokenizer
 from tests.helpers.commands import TINY, slt_cache
+from tests.helpers.imported_run import imported_cache, of_imported
 from tests.helpers.small_llms import SENTENCES
 
 
@@ -61,6 +63,20 @@ def test_a_missing_file_another_file_and_a_missing_package_are_named(
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"requires the package gguf\. Install it: pip install 'gguf>=0\.17'"):
         load_seq2seq(str(other))
+
+
+def test_the_commands_train_and_score_with_a_file(folder: Path, tmp_path: Path) -> None:
+    cache = imported_cache(tmp_path / "feats.h5", 6)
+    settings = ("llm.trim=false", "llm.lora.r=2", "llm_training.epochs=1", "generation.max_new_tokens=8")
+    for words in (
+        of_imported(tmp_path, cache, f"llm.name={folder / 'small.gguf'}", *settings),
+        ["eval", "--split", "dev", "--run", str(tmp_path)],
+    ):
+        ran = slt_cache(*words)
+        assert ran.code == 0, ran.err
+    saved, wanted = (load_file(one / "model.safetensors") for one in (tmp_path / "llm" / "best", folder / "folder"))
+    assert saved.keys() == wanted.keys() and all(torch.equal(saved[name], wanted[name]) for name in wanted)
+    assert (tmp_path / "eval" / "dev.tsv").read_text().count("\n") == 5  # a heading and four clips
 
 
 def test_a_command_ends_with_2(tmp_path: Path) -> None:
