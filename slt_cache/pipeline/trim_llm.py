@@ -22,7 +22,14 @@ from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.run import PREPARATION
 from slt_cache.text.pretrained import loading
 from slt_cache.text.tokenizer import as_llm_reads_it, load_inner, require_end_token
-from slt_cache.text.trimmed_tokenizer import IdMap, deduplicated, require_same_tokens, tokenized, trim_tokenizer
+from slt_cache.text.trimmed_tokenizer import (
+    IdMap,
+    deduplicated,
+    marked_special,
+    require_same_tokens,
+    tokenized,
+    trim_tokenizer,
+)
 
 REPORT_FILE = "trim.json"
 STEPS = 4
@@ -135,7 +142,7 @@ def _trim(
     show(1)
     with replacing(out) as folder:
         folder.mkdir()
-        id_map = trim_tokenizer(tokenizer, sentences, token_ids_of(model), keep_characters, folder, prompts)
+        id_map = trim_tokenizer(tokenizer, sentences, _kept_ids(model, tokenizer), keep_characters, folder, prompts)
         _require_rows(tokenizer, id_map, rows)
         show(2)
         trim_model(model, id_map.old_ids, id_map.like)
@@ -164,6 +171,13 @@ def _trim(
         write_json(folder / IDS_FILE, _ids(id_map))
         write_json(folder / REPORT_FILE, report.to_json())
     return report
+
+
+def _kept_ids(model: Any, tokenizer: Any) -> set[int]:
+    """Returns the ids that are kept whatever the text is: those that the model's settings name, and of a decoder-only
+    LLM those that its tokenizer marks as special."""
+    special = set() if model.config.is_encoder_decoder else marked_special(tokenizer)
+    return token_ids_of(model) | {token for token in special if token < rows_of(model)}
 
 
 def summary(report: TrimReport) -> str:

@@ -3,7 +3,9 @@
 Knows no models; an `IdMap` says what becomes of their embedding rows."""
 
 import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,9 @@ from slt_cache.text.vocabulary import (
 TABLE_FILE = "vocab.json"
 STALE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", TABLE_FILE, "merges.txt")
 """Files with the full vocabulary in another form, which save_pretrained may copy next to tokenizer.json."""
+MANY = 4
+"""Number of tokens whose names differ only in their numbers from which they are taken for reserved ones, such as
+`<unused99>` of Gemma, which has 6,242, and `<|reserved_special_token_7|>` of Llama 3."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,15 @@ class IdMap:
 def deduplicated(sentences: Iterable[str]) -> list[str]:
     """Returns the distinct non-empty sentences as the LLM reads them, in their order."""
     return list(dict.fromkeys(line for sentence in sentences if (line := as_llm_reads_it(sentence))))
+
+
+def marked_special(tokenizer: Any) -> set[int]:
+    """Returns the ids of the added tokens that a tokenizer marks as special, such as those around the turns of a chat,
+    which nothing else may name in a folder without a chat template. Reserved ones (`MANY`) are not among them."""
+    added = tokenizer.added_tokens_decoder.items()
+    names = {number: re.sub(r"\d+", "", token.content) for number, token in added if token.special}
+    alike = Counter(names.values())
+    return {number for number, name in names.items() if alike[name] < MANY}
 
 
 def trim_tokenizer(

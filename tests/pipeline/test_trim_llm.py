@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models
+from tokenizers import AddedToken, Tokenizer, models
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from slt_cache.errors import InputError
@@ -301,3 +301,38 @@ def test_a_decoder_only_llm_is_trimmed_whole(family: str, tmp_path: Path) -> Non
     again = trim_llm(str(tmp_path / "out"), texts, {}, tmp_path / "again", prompts=prompts)
     assert _digests(tmp_path / "again")["model.safetensors"] == _digests(tmp_path / "out")["model.safetensors"]
     assert again.vocab_before == again.vocab_after == report.vocab_after < report.vocab_before
+
+
+@pytest.mark.parametrize(
+    ("family", "marked"),
+    [
+        ("llama3", ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")),
+        ("gemma3_text", ("<start_of_turn>", "<end_of_turn>")),
+        ("qwen2", ("<|im_start|>", "<|im_end|>", "<|vision_start|>")),
+    ],
+)
+def test_tokens_of_turns_stay_without_a_chat_template_and_reserved_ones_go(
+    family: str, marked: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As in the folders of base models, whose tokenizers mark the tokens of turns and the reserved ones as special."""
+    make_causal_llm(family, tmp_path / "whole")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "whole")
+    tokenizer.chat_template, tokenizer.extra_special_tokens = None, []
+    reserved = [one for one in tokenizer.get_vocab() if "unused" in one or "reserved" in one]
+    tokenizer.add_tokens([AddedToken(one, special=True) for one in (*reserved, *marked)])
+    tokenizer.save_pretrained(tmp_path / "whole")
+    (tmp_path / "whole" / "chat_template.jinja").unlink(missing_ok=True)
+    trim_llm(str(tmp_path / "whole"), TRAIN[:4], {}, tmp_path / "out")
+    new: Any = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert not {*marked} & {*tokenizer.all_special_tokens} - {"<|im_end|>"} and new.chat_template is None
+    assert new.get_vocab().keys() >= {*marked} and new.tokenize("".join(marked)) == [*marked]
+    assert not new.get_vocab().keys() & {*reserved} and (bool(reserved) == (family != "qwen2"))
+
+
+def test_an_encoder_decoder_keeps_no_more_than_its_special_tokens(tmp_path: Path) -> None:
+    make_small_llm("t5", tmp_path / "whole")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "whole")
+    before = trim_llm(str(tmp_path / "whole"), ["ab cd"], {}, tmp_path / "a").vocab_after
+    tokenizer.add_tokens([AddedToken("▁you", special=True), AddedToken("▁天", special=True)])
+    tokenizer.save_pretrained(tmp_path / "whole")
+    assert trim_llm(str(tmp_path / "whole"), ["ab cd"], {}, tmp_path / "b").vocab_after <= before

@@ -10,6 +10,13 @@ import torch
 pytestmark = pytest.mark.real
 
 
+def test_its_tokens_of_turns_are_kept_and_its_reserved_ones_are_not(gemma_tokenizer: Any) -> None:
+    from slt_cache.text.trimmed_tokenizer import marked_special
+
+    kept = gemma_tokenizer.convert_ids_to_tokens(sorted(marked_special(gemma_tokenizer)))
+    assert kept == ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"]
+
+
 def test_it_keeps_the_tokens_of_a_corpus_and_their_logits(
     gemma: Any, gemma_tokenizer: Any, gemma_folder: Path, tmp_path: Path
 ) -> None:
@@ -26,6 +33,8 @@ def test_it_keeps_the_tokens_of_a_corpus_and_their_logits(
     assert report.vocab_after < 1000 and report.parameters_after == 268_098_176 - 640 * (262_144 - report.vocab_after)
     assert report.changed == 0
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.tokenize("<start_of_turn><end_of_turn>") == ["<start_of_turn>", "<end_of_turn>"]
+    assert "<unused0>" not in tokenizer.get_vocab()
     for text in (*train, "Was zeigt das Video?"):
         assert tokenizer.tokenize(text) == gemma_tokenizer.tokenize(text)
     assert tokenizer.decode(tokenizer("ꙮ 🤟🏽").input_ids, skip_special_tokens=True) == "ꙮ 🤟🏽"
