@@ -1,6 +1,7 @@
 """`train-llm`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,13 +53,18 @@ def train_llm(
 
     Example: slt-cache train-llm --features feats.h5 --set llm.name=facebook/mbart-large-cc25
     """
-    from slt_cache.runs.own_of_stage_2 import with_own_of_stage_2
-
     features = features or ["feats.h5"]
     if origin is not None and options.dry_run:
         options = replace(options, run=origin)  # writes nothing, and reads only what is there
-    elif origin is not None:
-        features = _started_from(origin, options.run, features)
+        origin = None
+    begun = nullcontext(features) if origin is None else _started_from(origin, options.run, features)
+    with begun as features:
+        _train(options, llm, features)
+
+
+def _train(options: Options, llm: str | None, features: Sequence[str]) -> None:
+    from slt_cache.runs.own_of_stage_2 import with_own_of_stage_2
+
     imported = any(one.replace(" ", "") == "features.level=imported" for one in options.settings or [])
     own = [] if llm is None else [f"llm.name={llm}"]
     opened = with_own_of_stage_2(options.open_run(own=own, draws=not imported, begins=imported))
@@ -107,12 +113,15 @@ def _train_from_cache(options: Options, opened: "Run", features: Sequence[str]) 
     print_trained(options, record, trained, opened.command("eval", model=model, features=named))
 
 
-def _started_from(origin: Path, run: Path | None, features: Sequence[str]) -> list[str]:
-    """Makes the new run folder out of another one. Returns the names of its feature caches."""
+@contextmanager
+def _started_from(origin: Path, run: Path | None, features: Sequence[str]) -> Iterator[list[str]]:
+    """Makes the new run folder out of another one, for a block that trains. Yields the names of its feature caches."""
     from slt_cache.errors import InputError
     from slt_cache.runs.begin_from import begin_from
+    from slt_cache.runs.derived import removed_if_refused
 
     if run is None:
         raise InputError(f"--from {origin}: name the folder of the new experiment with --run.")
     join()
-    return main_process_first(lambda: begin_from(origin, run, features))
+    with removed_if_refused(run):
+        yield main_process_first(lambda: begin_from(origin, run, features))

@@ -1,5 +1,5 @@
-"""Translates one video with a trained run, for the page: its sentences, the cross-attention of each word, and small
-pictures of the frames. Knows no web page."""
+"""Translates one video with a trained run, for the page: its sentences, the attention of each word, and small pictures
+of the frames. Knows no web page."""
 
 import time
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from slt_cache.corpora.base import Clip
 from slt_cache.decoding.attention import WordAttention, word_attention
 from slt_cache.pipeline.model_folder import WholeModel
 from slt_cache.pipeline.translate import Translation, Translator
+from slt_cache.report.attention_maps import attention_name
 from slt_cache.report.strips import seen_frames
 from slt_cache.runs.run import Run
 from slt_cache.video.chunks import ChunkReader, ClipView, Event, plain
@@ -37,6 +38,8 @@ class Answer:
     """Kept frames as the encoder saw them, uint8 [T', S, S, 3]."""
     length: float | None
     """Seconds of video; None if its frame rate is unknown."""
+    attention_name: str = "cross-attention"
+    """What the attention is called."""
     film: str = ""
     """A small copy of the video, as a data URI of an mp4; empty if it cannot be made."""
 
@@ -132,6 +135,7 @@ class Answerer:
             attention,
             self._frames(clip, frames if limited is None else limited(frames)),
             length,
+            attention_name(not llm.model.seq2seq.config.is_encoder_decoder),
             small_film(clip, limits),
         )
 

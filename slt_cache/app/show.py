@@ -33,6 +33,7 @@ def show_answer(what: str, answer: Answer, reference: str = "") -> str:
         shade_of=shade_of,
         film=answer.film,
         strip=strip,
+        attention=answer.attention_name,
         words=attention.words,
         ink="rgb({} {} {})".format(*INK),
         weights=draw_weights(attention.weights) if attention.words else "",

@@ -66,9 +66,9 @@ class LlmConfig(Section):
     init_from: PathName | None = None
     """A translator that stage 2 has trained, such as `OTHER/llm/best` or a published copy of it: stage 2 begins with
     its LLM, LoRA matrices, adapter and tokenizer, in place of `name`, and trims nothing."""
-    init_without: tuple[Literal["adapter", "lora", "language"], ...] = ()
+    init_without: tuple[Literal["adapter", "lora", "language", "prompt"], ...] = ()
     """Parts of `init_from` that do not fit and are started fresh: the adapter (features of another size), the LoRA
-    matrices (another rank, or other layers), the language (sentences of another one)."""
+    matrices (another rank, or other layers), the language (sentences of another one), the prompt (another one)."""
     language: str | None = None
     """Language code of the sentences, which decoding starts with, as the LLM spells it: de_DE, en_XX, zh_CN (MBart),
     deu_Latn (NLLB), de (M2M100); T5 and BART have none. null: the language of the corpus, or those of the manifest's

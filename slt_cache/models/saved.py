@@ -23,6 +23,7 @@ from slt_cache.errors import InputError
 from slt_cache.files import write_json
 from slt_cache.models.llm.lora import base_weights, has_lora
 from slt_cache.models.saved_lora import LORA_FOLDER as LORA_FOLDER
+from slt_cache.models.saved_lora import has_base as has_base
 from slt_cache.models.saved_lora import link_base, read_lora, read_seq2seq, write_base, write_lora
 from slt_cache.models.saved_lora import load_lora as load_lora
 from slt_cache.models.translators import SignTranslator, kind_of
@@ -221,7 +222,7 @@ def read_translator(name: str | Path, base: str | Path | None = None) -> SavedTr
         )
     with loading(str(folder)):
         about = read_about(folder)
-        seq2seq = read_seq2seq(folder, base, _dtype_of(folder))
+        seq2seq = read_seq2seq(folder, base, dtype_of(folder))
         if (folder / LORA_FOLDER).is_dir():
             read_lora(folder / LORA_FOLDER, seq2seq)
         model = SavedTranslator(seq2seq, load_tokenizer(str(folder), about.language), about)
@@ -230,7 +231,7 @@ def read_translator(name: str | Path, base: str | Path | None = None) -> SavedTr
     return model.eval()
 
 
-def _dtype_of(folder: Path) -> torch.dtype:
+def dtype_of(folder: Path) -> torch.dtype:
     """Returns the type of the LLM's weights: bfloat16 for one that was frozen in it, else float32."""
     return torch.bfloat16 if read_object(folder / "config.json").get("dtype") == "bfloat16" else torch.float32
 

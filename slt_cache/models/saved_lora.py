@@ -111,7 +111,7 @@ def read_seq2seq(folder: Path, base: str | Path | None, dtype: torch.dtype) -> P
     except InputError as error:
         raise InputError(
             f"{folder}: holds LoRA without its LLM ({made_of['llm']}, SHA-256 {made_of['sha256'][:12]}...), and {name} "
-            f"cannot be loaded. Name a copy of that LLM with --base. ({error})"
+            f"cannot be loaded. Name a copy of that LLM with --base (in Python: base=). ({error})"
         ) from error
     seq2seq.generation_config = without_search_settings(GenerationConfig.from_pretrained(folder))
     return seq2seq
@@ -149,7 +149,7 @@ def _require_base(folder: Path, seq2seq: PreTrainedModel) -> None:
         return
     base = lora_base(folder.parent)
     if base["sha256"] != _base_sha256(seq2seq):
-        advice = RESTORE if has_base(folder.parent) else "Name a copy of that LLM with --base."
+        advice = RESTORE if has_base(folder.parent) else "Name a copy of that LLM with --base (in Python: base=)."
         raise InputError(
             f"{folder.parent}: its LLM is not the one that LoRA was trained on ({base['llm']}, SHA-256 "
             f"{base['sha256'][:12]}...). {advice}"

@@ -136,12 +136,12 @@ class SignTranslator(nn.Module):
         """Spans of steps that are hidden in training."""
 
     @classmethod
-    def from_pretrained(cls, name: "str | Path") -> "SavedTranslator":
+    def from_pretrained(cls, name: "str | Path", base: "str | Path | None" = None) -> "SavedTranslator":
         """Loads a translator saved by stage 2 from its folder (`llm/best` of a run) or by hub name: in evaluation mode,
-        with its tokenizer and all that `translate` needs. Raises InputError if it does not exist."""
+        with all that `translate` needs. `base` is the LLM under LoRA, if exported without. Raises InputError."""
         from slt_cache.models.saved import read_translator
 
-        return read_translator(name)
+        return read_translator(name, base)
 
     def embed(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeds features, [sum N, C] or padded [B, N, C], with lengths [B]; of several streams as in

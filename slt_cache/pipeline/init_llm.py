@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slt_cache.checkpoints.named_files import trained_content
 from slt_cache.checkpoints.record import read_record, whole_record
-from slt_cache.config import Config, LlmTrainingConfig, LoraConfig, TemporalConfig, differences
+from slt_cache.config import Config, LlmConfig, LlmTrainingConfig, LoraConfig, TemporalConfig, differences
 from slt_cache.corpora.registry import language_code
 from slt_cache.errors import InputError
 from slt_cache.files import link_or_copy
@@ -20,6 +20,8 @@ from slt_cache.models.saved import (
     ABOUT_FILE,
     LORA_FOLDER,
     About,
+    dtype_of,
+    has_base,
     load_adapter,
     load_lora,
     read_about,
@@ -27,10 +29,17 @@ from slt_cache.models.saved import (
 )
 from slt_cache.models.translators import SignTranslator
 from slt_cache.runs.derived import Derived
+from slt_cache.runs.llm_folders import translator_in
 from slt_cache.runs.run import Run
-from slt_cache.text.tokenizer import Tokenizer, as_llm_reads_it
+from slt_cache.runs.unfinished import BEST, Unfinished
+from slt_cache.runs.variants import MODELS
+from slt_cache.text.families import continues_text
+from slt_cache.text.prompt import has_prompt, shown_prompts, with_prompt
+from slt_cache.text.tokenizer import Tokenizer, as_llm_reads_it, load_tokenizer, without_prompt
 
 SETTING = "llm.init_from"
+OF_PROMPT = ("prompt", "chat_template", "init_without")
+"""Settings that decide which prompt is read."""
 SHOWN = 40
 """Number of unknown characters that are shown."""
 
@@ -47,17 +56,32 @@ class InitialTranslator:
     """Parts that are not taken (llm.init_without)."""
     adapts: bool
     """Whether this run trains LoRA weights."""
+    dtype: str
+    """Data type of the LLM's weights in this run (llm.dtype)."""
+    tokenizer: Tokenizer
+    """Its tokenizer, with the prompt that this run reads."""
 
     @property
     def takes_lora(self) -> bool:
         return (self.folder / LORA_FOLDER).is_dir() and "lora" not in self.without
 
     @property
+    def has_prompt(self) -> bool:
+        return _continues(self.tokenizer, self.folder) and bool(shown_prompts(self.tokenizer))
+
+    @property
     def summary(self) -> str:
         """One line that names what is taken and what starts fresh."""
         lora = f"LoRA weights (r {self.about.lora['r']})" if self.takes_lora and self.about.lora else ""
-        taken = ["LLM", lora, "" if "adapter" in self.without else "adapter", "tokenizer"]
-        fresh = ["adapter" if "adapter" in self.without else "", "LoRA" if self.adapts and not self.takes_lora else ""]
+        there = str(dtype_of(self.folder)).removeprefix("torch.")
+        llm = "LLM" if there == self.dtype else f"LLM in {self.dtype} (its weights are {there})"
+        prompt = "prompt" if self.has_prompt and "prompt" not in self.without else ""
+        taken = [llm, lora, "" if "adapter" in self.without else "adapter", "tokenizer", prompt]
+        fresh = [
+            "adapter" if "adapter" in self.without else "",
+            "LoRA" if self.adapts and not self.takes_lora else "",
+            "prompt" if "prompt" in self.without else "",
+        ]
         begins = "; fresh: ".join(filter(None, (", ".join(filter(None, parts)) for parts in (taken, fresh))))
         return f"stage 2 begins with {self.name} (fine-tuned from {self.about.llm}): {begins}"
 
@@ -78,17 +102,20 @@ class InitialTranslator:
 
 
 def initial_translator(
-    config: Config, folder: Path, dim: int | Sequence[int], streams: Sequence[str] = ()
+    config: Config, folder: Path, dim: int | Sequence[int], streams: Sequence[str] = (), begun: bool = False
 ) -> InitialTranslator:
     """Returns the translator in a folder, for a training on features of `dim` channels, or on these streams. Raises
-    InputError that names the parts which do not fit, unless llm.init_without lists them."""
+    InputError that names the parts which do not fit, unless llm.init_without lists them. `begun` says that it resumes
+    a training, which has its prompt already."""
     dims = [dim] if isinstance(dim, int) else list(dim)
     llm, about = config.llm, read_about(folder)
+    tokenizer = _tokenizer(llm, folder, language_code(config))
     has_lora = (folder / LORA_FOLDER).is_dir()
     problems = {
         "adapter": _other_adapter(about, config.llm_training, dims, streams),
         "lora": _other_lora(about, llm.lora) if has_lora else "",
         "language": _if_other("language", about.language, language_code(config)),
+        "prompt": "" if begun else _other_prompt(load_tokenizer(str(folder), about.language), tokenizer, folder),
     }
     found = {part: problem for part, problem in problems.items() if problem and part not in llm.init_without}
     if found:
@@ -97,7 +124,39 @@ def initial_translator(
             f"{SETTING} {llm.init_from}: does not fit ({'; '.join(f'{part}: {why}' for part, why in found.items())}). "
             f"Change the settings of this run, or start these parts fresh: --set 'llm.init_without={parts}'"
         )
-    return InitialTranslator(str(llm.init_from), folder, about, llm.init_without, llm.lora is not None)
+    return InitialTranslator(
+        str(llm.init_from), folder, about, llm.init_without, llm.lora is not None, llm.dtype, tokenizer
+    )
+
+
+def has_begun(run: Run) -> bool:
+    """Returns whether a stage 2 of the run was begun with the prompt of its settings."""
+    folders = [run.folder / one.name for one in MODELS.values() if one.llm]
+    records = [Unfinished(folder).record or read_record(folder / BEST) for folder in folders]
+    made = [record.settings["llm"] for record in records if record is not None and "llm" in record.settings]
+    asked = run.config.llm.recorded()
+    return any(all(one.get(key) == asked.get(key) for key in OF_PROMPT) for one in made)
+
+
+def _tokenizer(llm: LlmConfig, folder: Path, language: str | None) -> Tokenizer:
+    """Returns the tokenizer of a translator with its own prompt; with that of the settings if they have one, or if
+    llm.init_without lists the prompt."""
+    own, prompted = load_tokenizer(str(folder), language), has_prompt(llm)
+    if not prompted and "prompt" not in llm.init_without:
+        return own
+    alone = without_prompt(own.inner, str(folder), language)
+    return with_prompt(alone, llm) if prompted else alone
+
+
+def _continues(tokenizer: Tokenizer, folder: Path) -> bool:
+    return continues_text(tokenizer.inner, str(folder))
+
+
+def _other_prompt(there: Tokenizer, here: Tokenizer, folder: Path) -> str:
+    if not _continues(here, folder):
+        return ""
+    prompts = [" and ".join(map(repr, shown_prompts(one))) or "none" for one in (there, here)]
+    return _if_other("prompt", *prompts)
 
 
 def _if_other(what: str, there: object, here: object) -> str:
@@ -146,13 +205,18 @@ def find(name: str) -> Path:
         raise InputError(f"{SETTING} {error}") from error
     record = read_record(folder)
     if not (folder / ABOUT_FILE).is_file() or (record is not None and not record.finished):
-        best = next((one for one in (folder / "llm" / "best", folder / "best") if (one / ABOUT_FILE).is_file()), None)
-        meant = "" if best is None else f" Did you mean {best}?"
+        within = translator_in(folder)
+        meant = "" if within is None else f" Did you mean {within}?"
         raise InputError(
             f"{SETTING} {name}: no finished translator of stage 2 (no {ABOUT_FILE}, or unfinished).{meant} Name "
             f"llm/best of a run, or a copy of it. A model that stage 2 has not trained is named by llm.name."
         )
     require_whole(folder)
+    if not has_base(folder):
+        raise InputError(
+            f"{SETTING} {name}: exported without the LLM that its LoRA adapts (--without-base), so stage 2 cannot "
+            "begin with it. Name llm/best of the run that it comes from, or export it again without that option."
+        )
     return folder
 
 

@@ -20,7 +20,7 @@ from slt_cache.pipeline.stage_1_tokenizer import require_tokenizer_of_stage_1
 from slt_cache.pipeline.trim_llm import REPORT_FILE, summary, trim_llm
 from slt_cache.progress import log
 from slt_cache.runs.derived import Derived
-from slt_cache.runs.llm_folders import require_whole_llm
+from slt_cache.runs.llm_folders import require_usable, require_whole_llm
 from slt_cache.runs.run import Run
 from slt_cache.text.families import is_made_here
 from slt_cache.text.prompt import all_prompt_texts
@@ -66,6 +66,7 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived, prompted: bool
     settings |= {"language": language} if prompted and LANGUAGE in llm.prompt else {}
 
     def trim(folder: Path) -> None:
+        require_usable(run.config)  # trimming takes minutes
         prompts = all_prompt_texts(load_inner(llm.name), llm, language) if prompted else ()
         log(f"trimming {llm.name} to the {len(train):,} sentences of train{' and of the text' if adapts else ''}")
         held_out = dict(zip(SPLITS[1:], others, strict=True))

@@ -15,7 +15,13 @@ from slt_cache.distributed.processes import main_process_first
 from slt_cache.models.llm.load import checkpoint_activations, load_seq2seq
 from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.translators import SignTranslator
-from slt_cache.pipeline.init_llm import InitialTranslator, ensure_initial, initial_translator, unknown_characters
+from slt_cache.pipeline.init_llm import (
+    InitialTranslator,
+    ensure_initial,
+    has_begun,
+    initial_translator,
+    unknown_characters,
+)
 from slt_cache.pipeline.llm_tokenizer import content_name, ensure_llm, shared_tokenizer
 from slt_cache.pipeline.pretrain_llm import ensure_pretrained, new_small_llm
 from slt_cache.runs.derived import Derived
@@ -80,13 +86,14 @@ def llm_of(
     initial = None
     if run.config.llm.init_from is not None:
         folder = main_process_first(lambda: ensure_initial(run, derived))
-        initial = initial_translator(run.config, folder, dim, streams)
+        initial = initial_translator(run.config, folder, dim, streams, not derived.restart and has_begun(run))
     tokenizer = shared_tokenizer(run, clips, derived, saves)
-    if has_prompt(run.config.llm):
+    if initial is not None:
+        tokenizer = initial.tokenizer
+    elif has_prompt(run.config.llm):
         named = main_process_first(lambda: ensure_llm(run, clips, derived, prompted=True))
         tokenizer = with_prompt(load_tokenizer(named, language_code(run.config)), run.config.llm)
-    else:
-        require_language_in(run.config.llm, tokenizer)
+    require_language_in(run.config.llm, tokenizer)
     if check is not None:
         check(tokenizer)
     made_of, make = _whole_llm(run, clips, tokenizer, derived, initial)

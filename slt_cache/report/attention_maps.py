@@ -1,4 +1,5 @@
-"""Computes the cross-attention of an evaluated model over the cached features. Reads no video."""
+"""Computes the attention of an evaluated model to the cached features: cross-attention, or of a decoder-only LLM
+self-attention to the positions of the video. Reads no video."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import FeatureSpec, streams_of
 from slt_cache.features.streams import CachedSplit
 from slt_cache.progress import progress_counter
+from slt_cache.reading import read_object
 from slt_cache.runs.evaluations import Evaluation, Sentence
 from slt_cache.runs.run import Run
-from slt_cache.runs.variants import MODELS
+from slt_cache.runs.unfinished import BEST
+from slt_cache.runs.variants import LLM, MODELS
+from slt_cache.text.pretrained import CONFIG_FILE
 
 if TYPE_CHECKING:
     from slt_cache.decoding.attention import WordAttention
@@ -24,29 +28,47 @@ CLIPS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class CrossAttention:
-    """Cross-attention of the hypotheses."""
+    """Attention of the hypotheses' words to the video."""
 
     of_clip: "dict[str, WordAttention]"
+    name: str
+    """What it is called: cross-attention, or self-attention of a decoder-only LLM."""
     missing: str = ""
     """Sentence that explains why it is missing, for all or for some clips; empty if it is complete."""
+
+
+def attention_name(is_decoder_only: bool) -> str:
+    """Returns what the attention of an LLM's words to the video is called."""
+    return "self-attention" if is_decoder_only else "cross-attention"
+
+
+def attention_of(run: Run, model: str) -> str:
+    """Returns what the attention of one of the run's models is called."""
+    best = run.folder / model / BEST
+    configs = (best / LLM.name / CONFIG_FILE, best / CONFIG_FILE)
+    config = next((read_object(path) for path in configs if path.is_file()), {"is_encoder_decoder": True})
+    return attention_name(not config.get("is_encoder_decoder", False))
 
 
 def read_cross_attention(
     run: Run, cache: CacheFile | str, evaluation: Evaluation, sentences: Sequence[Sentence]
 ) -> CrossAttention:
     """Computes the attention of the clips for which the run's cache has the features that the model was trained on."""
+    name = attention_of(run, evaluation.model)
     if evaluation.model in MODELS and MODELS[evaluation.model].own_encoder:
-        return _none("this model has its own encoder, whose features are not cached")
+        return _none(name, "this model has its own encoder, whose features are not cached")
     if evaluation.earlier_weights:
         model = None if evaluation.model == "llm" else evaluation.model
-        return _none(f"the model has been trained since: {run.command('eval', split=evaluation.split, model=model)}")
+        return _none(
+            name, f"the model has been trained since: {run.command('eval', split=evaluation.split, model=model)}"
+        )
     streams = _streams(run, evaluation.model)
     if isinstance(cache, str) and not streams:
-        return _none(cache)
+        return _none(name, cache)
     try:
-        return _read(run, _open(run, cache, evaluation, streams), evaluation, sentences)
+        return _read(name, run, _open(run, cache, evaluation, streams), evaluation, sentences)
     except SltCacheError as error:
-        return _none(str(error).rstrip("."))
+        return _none(name, str(error).rstrip("."))
 
 
 def _streams(run: Run, model: str) -> Mapping[str, FeatureSpec]:
@@ -66,11 +88,13 @@ def _open(run: Run, cache: CacheFile | str, evaluation: Evaluation, streams: Map
     return found
 
 
-def _none(why: str) -> CrossAttention:
-    return CrossAttention({}, f"Cross-attention is not shown: {why}.")
+def _none(name: str, why: str) -> CrossAttention:
+    return CrossAttention({}, name, f"{name.capitalize()} is not shown: {why}.")
 
 
-def _read(run: Run, cache: CachedSplit, evaluation: Evaluation, sentences: Sequence[Sentence]) -> CrossAttention:
+def _read(
+    name: str, run: Run, cache: CachedSplit, evaluation: Evaluation, sentences: Sequence[Sentence]
+) -> CrossAttention:
     # Imported here: a report without a model, or without a cache, takes only a second.
     from slt_cache.decoding.attention import word_attentions
     from slt_cache.device import pick_device
@@ -92,6 +116,8 @@ def _read(run: Run, cache: CachedSplit, evaluation: Evaluation, sentences: Seque
             found |= {one.clip_id: attention for one, attention in zip(part, attended, strict=True)}
             show(len(found))
     if len(known) == len(sentences):
-        return CrossAttention(found)
+        return CrossAttention(found, name)
     number = f"{len(known):,} of {len(sentences):,} clips"
-    return CrossAttention(found, f"Cross-attention is shown for {number}; the others are not in the feature cache.")
+    return CrossAttention(
+        found, name, f"{name.capitalize()} is shown for {number}; the others are not in the feature cache."
+    )

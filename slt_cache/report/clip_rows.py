@@ -1,4 +1,4 @@
-"""The clips of one evaluation as rows of a table: compared sentences, frames and cross-attention."""
+"""The clips of one evaluation as rows of a table: compared sentences, frames and attention."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -77,6 +77,8 @@ class Clips:
     """Number of rows whose pictures fit into the page."""
     without_video: tuple[str, ...] = ()
     """Those of these clips whose videos cannot be read."""
+    attention: str = "cross-attention"
+    """What the attention of words to the video is called."""
     without_attention: str = ""
     """Sentence that explains why attention is missing, for all or for some clips; empty if it is complete."""
 
@@ -186,7 +188,7 @@ def with_pictures(
         for place in _from_both_ends(rows):
             clip_id = rows[place].clip_id
             strip = _filmstrip(manifest.get(clip_id), video, share)
-            picture = draw_picture(clip_id, strip, cross_attention.of_clip.get(clip_id))
+            picture = draw_picture(clip_id, strip, cross_attention.of_clip.get(clip_id), cross_attention.name)
             room -= len(picture.encode())
             if room < 0:
                 break
@@ -204,6 +206,7 @@ def with_pictures(
         rows=rows,
         pictured=tried,
         without_video=tuple(gone),
+        attention=cross_attention.name,
         without_attention=cross_attention.missing,
     )
 
@@ -228,8 +231,10 @@ def _filmstrip(clip: Clip | None, video: VideoConfig, most_bytes: int) -> Filmst
         return None
 
 
-def draw_picture(clip_id: str, strip: Filmstrip | None, attention: "WordAttention | None") -> Markup:
-    """Renders filmstrip and attention; empty if there is neither."""
+def draw_picture(
+    clip_id: str, strip: Filmstrip | None, attention: "WordAttention | None", name: str = "attention"
+) -> Markup:
+    """Renders filmstrip and attention, which is called `name`; empty if there is neither."""
     words = attention.words if attention else ()
     if strip is None and not words:
         return Markup()
@@ -239,6 +244,7 @@ def draw_picture(clip_id: str, strip: Filmstrip | None, attention: "WordAttentio
         clip=clip_id,
         strip=strip,
         words=words,
+        attention=name,
         weights=draw_weights(attention.weights) if attention and words else None,
         full=full_weight(attention.weights) if attention and words else 0.0,
         columns=strip.shown if strip else min(attention.weights.shape[1], MOST_FRAMES) if attention else 1,

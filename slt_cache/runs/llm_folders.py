@@ -3,14 +3,19 @@
 from pathlib import Path
 
 from slt_cache.checkpoints.record import Record
+from slt_cache.config import CAUSAL, Config
 from slt_cache.corpora.registry import language_code
 from slt_cache.errors import InputError
-from slt_cache.models.llm.load import read_config
-from slt_cache.models.saved import ABOUT_FILE, ADAPTER_FILE, LORA_FOLDER
+from slt_cache.models.llm.load import read_config, without_weights
+from slt_cache.models.llm.lora import require_targets
+from slt_cache.models.saved import ABOUT_FILE, ADAPTER_FILE, LORA_FOLDER, has_base
 from slt_cache.models.saved_lora import IDS_FILE
 from slt_cache.runs.run import Run
+from slt_cache.runs.unfinished import BEST
+from slt_cache.runs.variants import LLM, MODELS, PRETRAINING
 from slt_cache.text.families import is_made_here
 from slt_cache.text.pretrained import CONFIG_FILE, loading
+from slt_cache.text.prompt import all_prompt_texts, has_prompt
 from slt_cache.text.tokenizer import load_tokenizer
 
 PEFT_FILE = "adapter_config.json"
@@ -21,16 +26,40 @@ def require_whole_llm(name: str, setting: str = "llm.name") -> None:
     """Raises InputError if the folder or hub name is a translator saved by stage 2, whose adapter and LoRA would be
     dropped, or only LoRA weights."""
     if _holds(name, ABOUT_FILE) or _holds(name, ADAPTER_FILE) or (Path(name) / LORA_FOLDER).is_dir():
+        then = f"To start stage 2 with all of it, set llm.init_from={name}. Or name"
+        if not has_base(Path(name)):
+            then = "It was exported without its LLM, so stage 2 cannot start with it. Name"
         raise InputError(
             f"{setting} {name}: a translator trained in stage 2. Only its LLM would be used, and its adapter and LoRA "
-            f"silently dropped. To start stage 2 with all of it, set llm.init_from={name}. Or name the LLM that it was "
-            f"fine-tuned from ({ABOUT_FILE} there says which)."
+            f"silently dropped. {then} the LLM that it was fine-tuned from ({ABOUT_FILE} there says which)."
         )
     if _holds(name, PEFT_FILE):
         raise InputError(
             f"{setting} {name}: only LoRA weights ({PEFT_FILE}), not a whole LLM. Merge them into their model with "
             "peft's merge_and_unload, save the result with save_pretrained, and use its folder."
         )
+    _require_no_run(Path(name), setting)
+
+
+def translator_in(folder: Path) -> Path | None:
+    """Returns the translator within a run, or within one of the folders of its trainings; None if there is none."""
+    of_run = [f"{one.name}/{BEST}" for one in MODELS.values() if one.llm]
+    places = (BEST, f"{BEST}/{LLM.name}", LLM.name, *of_run, *(f"{one}/{LLM.name}" for one in of_run))
+    return next((folder / place for place in places if (folder / place / ABOUT_FILE).is_file()), None)
+
+
+def _require_no_run(folder: Path, setting: str) -> None:
+    """Raises InputError for a folder that holds no LLM itself but a run's, naming the folder that can be used."""
+    if (folder / CONFIG_FILE).is_file():
+        return
+    if (within := translator_in(folder)) is not None:
+        raise InputError(
+            f"{setting} {folder}: not an LLM, but what a run holds. To start stage 2 with the translator that it has "
+            f"trained, set llm.init_from={within} instead."
+        )
+    for place in (PRETRAINING.name, PRETRAINING.name.removeprefix(f"{LLM.name}/"), ""):
+        if (folder / place / BEST / CONFIG_FILE).is_file():
+            raise InputError(f"{setting} {folder}: not an LLM, but it holds one. Use {folder / place / BEST}.")
 
 
 def require_at_hand(run: Run) -> None:
@@ -41,9 +70,23 @@ def require_at_hand(run: Run) -> None:
     if llm.init_from is not None or is_made_here(llm.name) or (is_own and (run.trimmed / CONFIG_FILE).is_file()):
         return
     require_whole_llm(llm.name)
+    require_usable(run.config)
+
+
+def require_usable(config: Config) -> None:
+    """Raises InputError for an LLM that cannot be trained with these settings: it cannot be loaded, is of neither kind,
+    or has no end token, no such language, no chat template, or not the layers that LoRA shall adapt. Reads no
+    weights."""
+    llm, language, pretraining = config.llm, language_code(config), config.llm_pretraining
     with loading(llm.name):
-        read_config(llm.name)
-    load_tokenizer(llm.name, language_code(run.config))
+        own = read_config(llm.name)
+    inner = load_tokenizer(llm.name, language).inner
+    if has_prompt(llm):
+        all_prompt_texts(inner, llm, language)
+    adapted = [llm.lora, pretraining.lora if pretraining.objective == CAUSAL else None]
+    for lora in filter(None, adapted):
+        with loading(llm.name):
+            require_targets(without_weights(own), lora)
 
 
 def trimmed_ids(run: Run, record: Record) -> Path | None:

@@ -7,7 +7,7 @@ from slt_cache.corpora.languages import english_name, labels_of
 from slt_cache.errors import InputError
 from slt_cache.text.families import is_decoder_only, is_made_here
 from slt_cache.text.sources import local_config
-from slt_cache.text.target_start import LanguagePrefix
+from slt_cache.text.target_start import LanguagePrefix, start_of_text
 from slt_cache.text.tokenizer import Tokenizer
 
 DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}\n"
@@ -70,11 +70,23 @@ def with_prompt(tokenizer: Tokenizer, llm: LlmConfig) -> Tokenizer:
 
 def require_language_in(llm: LlmConfig, tokenizer: Tokenizer) -> None:
     """Raises InputError if the prompt of a decoder-only LLM does not say which of several languages to write."""
-    if tokenizer.prefixes and LANGUAGE not in llm.prompt and len({one.start for one in tokenizer.prefixes}) == 1:
+    framed = {(one.before, one.after, one.start) for one in tokenizer.prefixes}
+    if LANGUAGE not in llm.prompt and len(framed) == 1:
         raise InputError(
             f"llm.prompt: the sentences are in {', '.join(tokenizer.languages)}, and the prompt does not say which to "
             f"write. Name it: --set 'llm.prompt={VIDEO} {LANGUAGE}:'"
         )
+
+
+def shown_prompts(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """Returns the prompt of a decoder-only LLM's tokenizer with all its tokens, in each language that has its own; none
+    if the sentence follows the video itself."""
+    inner, bare = tokenizer.inner, start_of_text(tokenizer.inner, "", None)
+    framed = [(one.before, (*one.after, *one.start)) for one in tokenizer.prefixes] or [
+        (tokenizer.before, tokenizer.start)
+    ]
+    texts = [f"{inner.decode(list(before))}{VIDEO}{inner.decode(list(after))}" for before, after in framed]
+    return tuple(dict.fromkeys(text for text, one in zip(texts, framed, strict=True) if one != ((), bare)))
 
 
 def _prompt_ids(inner: Any, llm: LlmConfig, language: str | None) -> tuple[tuple[int, ...], tuple[int, ...]]:

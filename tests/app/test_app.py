@@ -5,6 +5,7 @@ import socket
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -181,7 +182,9 @@ def test_an_empty_sentence_is_said_to_be_one(answerer: Answerer, clip: Clip) -> 
         found.frames,
         None,
     )
-    assert "(an empty sentence)" in show_answer("silent", silent)
+    page = show_answer("silent", replace(silent, attention_name="self-attention"))
+    assert "(an empty sentence)" in page
+    assert "Self-attention of each word" in page and "cross-attention" not in page.lower()
 
 
 def test_an_address_that_cannot_be_had_is_told_at_once(run: Run) -> None:

@@ -23,6 +23,7 @@ from slt_cache.report import write_report
 from slt_cache.runs.run import Run
 from slt_cache.text.tokenizer import load_tokenizer
 from tests.helpers.caches import DIM, add_split, facts_of, spec_of
+from tests.helpers.small_causal_llms import make_causal_llm
 from tests.helpers.small_llms import make_small_llm
 
 SENTENCES = [
@@ -104,11 +105,13 @@ def evaluate(
     write_text(run.evaluation / f"{stem}.tsv", "\n".join(["id\treference\thypothesis", *rows]) + "\n")
 
 
-def add_model_and_cache(run: Run) -> None:
-    """Adds a small MBart of random weights as stage 2, and features of the test clips."""
-    make_small_llm("mbart", run.folder / "published", [reference for _, reference, _ in SENTENCES])
+def add_model_and_cache(run: Run, family: str = "mbart") -> None:
+    """Adds a small MBart, or another LLM, of random weights as stage 2, and features of the test clips."""
+    make = make_small_llm if family == "mbart" else make_causal_llm
+    make(family, run.folder / "published", [reference for _, reference, _ in SENTENCES])
     tokenizer = load_tokenizer(str(run.folder / "published"), "de_DE")
-    model = SignTranslator(DIM, load_seq2seq(str(run.folder / "published")), tokenizer.start).eval()
+    seq2seq = load_seq2seq(str(run.folder / "published"), tokenizer=tokenizer)
+    model = SignTranslator(DIM, seq2seq, tokenizer.start).eval()
     settings = {"features": spec_of().to_json(), "language": "de_DE", "llm": {"name": "small"}}
     record = Record("stage 2", settings, best_epoch=2, dev={"bleu4": 40.0}).finish(2, 1234.5)
     save_llm(run.llm / "best", model, tokenizer, record)

@@ -18,9 +18,11 @@ from slt_cache.errors import InputError
 from slt_cache.hashes import hashes_of, read_sha256
 from slt_cache.models.saved_lora import BASE_WEIGHTS
 from slt_cache.pipeline.evaluate import load_translator
+from slt_cache.pipeline.init_llm import find
 from slt_cache.pipeline.model_folder import read_model_folder
 from slt_cache.pipeline.translate import Translation, Translator
 from slt_cache.reading import read_json, read_object
+from slt_cache.runs.llm_folders import require_whole_llm
 from slt_cache.runs.run import open_run
 from tests.helpers import commands
 from tests.helpers.made_run import make_run
@@ -145,6 +147,15 @@ def test_the_llm_under_lora_is_left_out_on_request_and_only_the_same_one_is_acce
     assert one["text"] == Translator.from_run(run)(video).text != ""
     alone = commands.slt_cache("translate", video, "--model", out)
     assert alone.code == 2 and answer["base"]["sha256"][:12] in alone.err and "--base" in alone.err
+    assert slt_cache.SignTranslator.from_pretrained(out, base=base).about.llm == base.name
+    with pytest.raises(InputError, match=r"with --base \(in Python: base=\)"):
+        slt_cache.SignTranslator.from_pretrained(out)
+    with pytest.raises(
+        InputError, match=r"^llm.init_from .*model: exported without the LLM .* Name llm/best of the run"
+    ):
+        find(str(out))
+    with pytest.raises(InputError, match=r"exported without its LLM, so stage 2 cannot start with it\. Name the LLM"):
+        require_whole_llm(str(out))
     other = make_run(tmp_path / "other", "llama", "llm.lora.r=2").with_name("other-llm")
     from safetensors.torch import load_file, save_file
 

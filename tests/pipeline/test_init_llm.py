@@ -13,8 +13,11 @@ from safetensors.torch import load_file
 from slt_cache.checkpoints.record import read_record, save_record, write_record
 from slt_cache.config import Config, LoraConfig
 from slt_cache.errors import InputError
-from slt_cache.pipeline.init_llm import initial_translator, unknown_characters
-from slt_cache.text.tokenizer import Tokenizer
+from slt_cache.pipeline.init_llm import find, initial_translator, unknown_characters
+from slt_cache.reading import read_object
+from slt_cache.runs.llm_folders import require_whole_llm
+from slt_cache.text.prompt import shown_prompts
+from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
 from tests.helpers.commands import Ran, slt_cache
 from tests.helpers.imported_run import imported_cache, of_imported
 from tests.helpers.killed import killed_after
@@ -290,9 +293,50 @@ def test_a_decoder_only_translator_is_taken_with_its_prompt_and_dora(tmp_path: P
     best = first / "llm" / "best"
     ran = slt_cache(*of_imported(tmp_path / "run", cache, f"llm.init_from={best}", *lora, *STILL[:2]))
     assert ran.code == 0, ran.err
-    assert ": LLM, LoRA weights (r 4), adapter, tokenizer" in ran.err
+    assert ": LLM, LoRA weights (r 4), adapter, tokenizer, prompt\n" in ran.err
     assert_close(tmp_path / "run" / "llm" / "best", best)
     prefixes = [(folder / "llm" / "best" / "framing.json").read_text() for folder in (first, tmp_path / "run")]
     assert prefixes[0] == prefixes[1] and '"before"' in prefixes[0]
     other = slt_cache(*of_imported(tmp_path / "other", cache, f"llm.init_from={best}", "llm.lora.r=4"))
     assert other.code == 2 and "lora: dora: made with True, asked for False" in other.err
+    framing = read_object(best / "framing.json")
+    for prompt, without, shown in (("see {video} as:", "", "see {video} as:"), ("{video}", "prompt", "none")):
+        said = (f"llm.init_from={best}", f"llm.prompt={prompt}", f"llm.init_without=[{without}]", *lora, *STILL[:2])
+        if not without:
+            refused = slt_cache(*of_imported(tmp_path / "told", cache, *said))
+            assert (
+                refused.code == 2
+                and f"does not fit (prompt: prompt 'say {{video}} so:' there, '{shown}'" in refused.err
+            )
+            assert """llm.init_without=["prompt"]'""" in refused.err
+        told = [one.replace("without=[]", "without=[prompt]") for one in said]
+        taken = slt_cache(*of_imported(tmp_path / f"told{without}", cache, *told))
+        assert taken.code == 0 and "adapter, tokenizer; fresh: prompt\n" in taken.err, taken.err
+        own = load_tokenizer(str(tmp_path / f"told{without}" / "llm" / "best"), "de_DE")
+        assert shown_prompts(own) == (() if without else (shown,))
+        assert own.start != tuple(framing["start"])
+
+
+def test_weights_that_were_frozen_in_another_precision_are_said_to_be(made: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made / "plain" / "llm" / "best", tmp_path / "best"))
+    settings = Config.model_validate({"llm": {"init_from": str(folder), "language": "de_DE"}})
+    assert ": LLM, adapter" in initial_translator(settings, folder, DIM).summary
+    config = read_object(folder / "config.json")
+    (folder / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
+    (folder / "record.json").unlink()
+    said = "LLM in float32 (its weights are bfloat16), adapter, tokenizer"
+    assert initial_translator(settings, folder, DIM).summary.endswith(said)
+
+
+@pytest.mark.parametrize("named", ["", "joint", "joint/best", "llm-unfreeze-all/best", "llm-unfreeze-temporal"])
+def test_a_folder_around_a_translator_is_refused_with_the_one_that_is_meant(
+    named: str, made: Path, tmp_path: Path
+) -> None:
+    training = named.partition("/")[0] or "joint"
+    llm = tmp_path / training / "best" / "llm"
+    shutil.copytree(made / "plain" / "llm" / "best", llm)
+    with pytest.raises(InputError, match=rf"Did you mean {llm}\?"):
+        find(str(tmp_path / named))
+    with pytest.raises(InputError, match=rf"set llm\.init_from={llm} instead"):
+        require_whole_llm(str(tmp_path / named))
+    assert find(str(llm)) == llm

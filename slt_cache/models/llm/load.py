@@ -93,6 +93,12 @@ def _require_rows(name: str, model: Any, tokenizer: Tokenizer) -> None:
         )
 
 
+def without_weights(config: PretrainedConfig) -> PreTrainedModel:
+    """Returns an LLM that has the layers of a config, and no memory for their weights."""
+    with torch.device("meta"):
+        return _text_part(_auto_class(config).from_config(config, trust_remote_code=False))
+
+
 def _auto_class(config: PretrainedConfig) -> Any:
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 

@@ -64,6 +64,11 @@ def _insert(seq2seq: nn.Module, config: peft.LoraConfig) -> None:
             weight.data = weight.data.float()  # peft makes them of the type of the frozen weights
 
 
+def require_targets(seq2seq: Any, settings: LoraConfig) -> None:
+    """Raises InputError for targets that match no linear layer of `seq2seq`, listing those that exist."""
+    _targets(seq2seq, settings.targets)
+
+
 def _targets(seq2seq: Any, asked: tuple[str, ...] | None) -> list[str]:
     existing = _linear_layers(seq2seq)
     if asked is None and not seq2seq.config.is_encoder_decoder:
