@@ -299,22 +299,17 @@ def test_a_decoder_only_translator_is_taken_with_its_prompt_and_dora(tmp_path: P
     assert prefixes[0] == prefixes[1] and '"before"' in prefixes[0]
     other = slt_cache(*of_imported(tmp_path / "other", cache, f"llm.init_from={best}", "llm.lora.r=4"))
     assert other.code == 2 and "lora: dora: made with True, asked for False" in other.err
-    framing = read_object(best / "framing.json")
-    for prompt, without, shown in (("see {video} as:", "", "see {video} as:"), ("{video}", "prompt", "none")):
-        said = (f"llm.init_from={best}", f"llm.prompt={prompt}", f"llm.init_without=[{without}]", *lora, *STILL[:2])
-        if not without:
-            refused = slt_cache(*of_imported(tmp_path / "told", cache, *said))
-            assert (
-                refused.code == 2
-                and f"does not fit (prompt: prompt 'say {{video}} so:' there, '{shown}'" in refused.err
-            )
-            assert """llm.init_without=["prompt"]'""" in refused.err
-        told = [one.replace("without=[]", "without=[prompt]") for one in said]
-        taken = slt_cache(*of_imported(tmp_path / f"told{without}", cache, *told))
-        assert taken.code == 0 and "adapter, tokenizer; fresh: prompt\n" in taken.err, taken.err
-        own = load_tokenizer(str(tmp_path / f"told{without}" / "llm" / "best"), "de_DE")
-        assert shown_prompts(own) == (() if without else (shown,))
-        assert own.start != tuple(framing["start"])
+    see = ("llm.prompt=see {video} as:", *lora, *STILL[:2])
+    refused = slt_cache(*of_imported(tmp_path / "see", cache, f"llm.init_from={best}", *see))
+    assert refused.code == 2 and "(prompt: prompt 'say {video} so:' there, 'see {video} as:' here)" in refused.err
+    assert """llm.init_without=["prompt"]'""" in refused.err
+    taken = slt_cache(*of_imported(tmp_path / "see", cache, f"llm.init_from={best}", "llm.init_without=[prompt]", *see))
+    assert taken.code == 0 and "adapter, tokenizer; fresh: prompt\n" in taken.err, taken.err
+    own = load_tokenizer(str(tmp_path / "see" / "llm" / "best"), "de_DE")
+    assert shown_prompts(own) == ("see {video} as:",)
+    asked = {"init_from": str(best), "init_without": ["prompt"], "language": "de_DE", "lora": {"r": 4, "dora": True}}
+    bare = initial_translator(Config.model_validate({"llm": asked}), best, DIM)
+    assert shown_prompts(bare.tokenizer) == () and bare.summary.endswith("tokenizer; fresh: prompt")
 
 
 def test_weights_that_were_frozen_in_another_precision_are_said_to_be(made: Path, tmp_path: Path) -> None:
