@@ -1,6 +1,6 @@
 """Vision models of transformers as they come, frozen: `hf:NAME` from the hub, or `hf:FOLDER`.
 
-Image models read single frames (CLIP's and SigLIP's vision towers, DINOv2, ViT, Hiera, ConvNeXt, ...), video models
+Image models read single frames (CLIP's and SigLIP's vision towers, DINOv2, ViT, Hiera, ResNet, ConvNeXt), video models
 windows of frames (VideoMAE, TimeSformer, ViViT, V-JEPA 2). Normalization and size are those of their image processor;
 frames are resized and cropped as `video` says."""
 

@@ -14,6 +14,7 @@ from slt_cache.errors import InputError
 from tests.helpers.small_vision_models import make_vision_model
 
 VIDEO = VideoConfig(resize=54, size=48)
+OF_VIDEO = ("videomae", "timesformer", "vivit", "vjepa2")
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 
 
@@ -24,8 +25,9 @@ def opened(folder: Path | str, **settings: Any) -> NetworkEncoder:
 
 
 def called(model: Any, frames: torch.Tensor) -> Any:
+    model = getattr(model, "vision_model", model)
     with torch.inference_mode():
-        return getattr(model, "vision_model", model)(pixel_values=frames)
+        return model(**{model.main_input_name: frames})
 
 
 @pytest.mark.parametrize(
@@ -37,14 +39,19 @@ def called(model: Any, frames: torch.Tensor) -> Any:
         ("dinov2-registers", {"pooled": None, "class": 0, "patches": 4}),
         ("vit-classifier", {"patches": 1, "class": 0}),  # its files have no pooling layer
         ("videomae", {"patches": 0}),
+        ("timesformer", {"patches": 1, "class": 0}),
+        ("vivit", {"pooled": None, "class": 0, "patches": 1}),
+        ("vjepa2", {"patches": 0}),
         ("hiera", {"pooled": None, "patches": 0}),
+        ("convnext", {"pooled": None, "patches": 0}),
     ],
 )
 def test_each_output_is_that_of_the_model(tmp_path: Path, kind: str, outputs: dict[str, int | None]) -> None:
-    model, shape = make_vision_model(kind, tmp_path / kind), (4, 3) if kind == "videomae" else (3,)
+    model, shape = make_vision_model(kind, tmp_path / kind), (4, 3) if kind in OF_VIDEO else (3,)
     frames = torch.rand(2, *shape, 32, 32)
     found = called(getattr(model, "vit", model), frames)
     hidden = found.last_hidden_state
+    hidden = hidden.flatten(2).mT if hidden.ndim == 4 else hidden  # the maps of a convolutional network
     for output, first in outputs.items():
         encoder = opened(tmp_path / kind, output=output)
         wanted = found.get("pooler_output") if first is None else hidden[:, first:].mean(1)
@@ -52,6 +59,7 @@ def test_each_output_is_that_of_the_model(tmp_path: Path, kind: str, outputs: di
         with torch.inference_mode():
             torch.testing.assert_close(encoder.backbone(frames), wanted)
         assert (encoder.dim, encoder.name, encoder.video.size) == (wanted.shape[1], f"hf:{kind}", 32)
+        assert encoder.window == (4 if kind in OF_VIDEO else 1)
     assert opened(tmp_path / kind).options["output"] == next(iter(outputs))
     for output in {"pooled", "class", "patches"} - outputs.keys():
         with pytest.raises(InputError, match=rf"encoder\.output {output}: .*{kind} has no such output\. Use "):
@@ -119,6 +127,7 @@ def test_the_licence_is_that_of_the_model_card(tmp_path: Path) -> None:
     [
         ("bert", {}, "BertModel reads no frames. Use a vision model"),
         ("vitmae", {}, "gives other features of the same frames each time"),
+        ("siglip2-naflex", {}, r"^[^\n]*cannot read frames of 32 pixels \([^\n]*\)\. Use a model of images[^\n]*$"),
         ("vit", {"stride": 2}, r"encoder\.stride 2: .* reads single frames"),
         ("videomae", {"stride": 5}, r"encoder\.stride 5: .* reads windows of 4 frames"),
     ],

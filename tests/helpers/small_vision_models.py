@@ -27,7 +27,11 @@ MODELS: dict[str, Callable[[], Any]] = {
     "dinov2-registers": _of("Dinov2WithRegistersModel", num_register_tokens=3),
     "vit": _of("ViTModel"),
     "vit-classifier": _of("ViTForImageClassification"),
+    "siglip2-naflex": _of("Siglip2VisionModel", num_patches=16),
     "videomae": _of("VideoMAEModel", num_frames=4),
+    "timesformer": _of("TimesformerModel", num_frames=4),
+    "vivit": _of("VivitModel", num_frames=4, tubelet_size=[2, 8, 8]),
+    "vjepa2": _of("VJEPA2Model", frames_per_clip=4, crop_size=32, pred_hidden_size=16, pred_num_attention_heads=2),
     "vitmae": _of("ViTMAEModel"),
     "hiera": lambda: transformers.HieraModel(
         transformers.HieraConfig(
@@ -42,6 +46,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     ),
     "resnet": lambda: transformers.ResNetModel(
         transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
+    ),
+    "convnext": lambda: transformers.ConvNextModel(
+        transformers.ConvNextConfig(image_size=32, num_stages=2, hidden_sizes=[8, 16], depths=[1, 1])
     ),
     "bert": _of("BertModel", vocab_size=32),
 }
