@@ -23,6 +23,7 @@ from slt_cache.pipeline.translate import Translator
 from slt_cache.runs.run import open_run
 from slt_cache.video.chunks import ClipView
 from tests.helpers.commands import TINY, complaints, slt_cache
+from tests.helpers.fake_efficientnet import install_fake_efficientnet
 from tests.helpers.small_vision_models import make_vision_model
 from tests.helpers.tiny_run import TALKING, succeed
 
@@ -108,14 +109,37 @@ def test_features_of_a_vision_model_are_live_as_they_are_cached(
         spec[4] or {"output": "class", "scales": [1, 2]},
     )
     assert str(tmp_path) not in made.to_json()
-    verified = succeed("cache", "verify", cache, "--run", trained, "--encoder", *chosen)
+    require_live_as_cached(trained, cache, words)
+
+
+def require_live_as_cached(run: Path, file: Path, words: list[str]) -> None:
+    """Extracts the clips of the test split again, one by one, and by `cache verify`."""
+    chosen = [part for word in words for part in ("--set", word)]
+    verified = succeed("cache", "verify", file, "--run", run, "--encoder", *chosen)
     assert "3 clips extracted again" in verified.out
-    run = open_run(trained, overrides=words, device="cpu")
-    encoder, device = extractor_of(run), torch.device("cpu")
-    for clip in of_split(read_manifest(trained / "manifest.tsv"), "test"):
-        frozen = frozen_encoder(encoder, made, device, batch_frames=5)
+    encoder, device = extractor_of(open_run(run, overrides=words, device="cpu")), torch.device("cpu")
+    cache = FeatureCache(file, "test")
+    for clip in of_split(read_manifest(run / "manifest.tsv"), "test"):
+        frozen = frozen_encoder(encoder, cache.spec, device, batch_frames=5)
         [live] = usable(encode(frozen, reader_of(encoder).events(ClipView(clip))))
-        np.testing.assert_allclose(live.features.numpy(), FeatureCache(cache, "test")[clip.id], rtol=2e-3, atol=2e-3)
+        assert np.ptp(cache[clip.id]) > 0.1
+        np.testing.assert_allclose(live.features.numpy(), cache[clip.id], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "dim", "size"),
+    [("efficientnet-lite0", "imagenet", 8, 224), ("torchvision:regnet_x_400mf", "none", 400, 32)],
+)
+def test_features_of_another_network_are_live_as_they_are_cached(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: str, dim: int, size: int
+) -> None:
+    install_fake_efficientnet(monkeypatch, tmp_path)
+    words, cache = [f"encoder.name={name}", f"encoder.weights={source}"], tmp_path / "feats.h5"
+    chosen = [part for word in words for part in ("--set", word)]
+    succeed("extract-features", "--run", trained, "--features", cache, "--split", "test", *chosen)
+    spec = FeatureCache(cache, "test").spec
+    assert (spec.encoder, spec.level, spec.dim, spec.crop) == (name, "frame", dim, size)
+    require_live_as_cached(trained, cache, words)
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.slow)])

@@ -5,7 +5,6 @@ import json
 import random
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,21 +22,10 @@ from slt_cache.pipeline.translate import Translator
 from slt_cache.runs.run import open_run
 from tests.helpers.commands import TINY, complaints, slt_cache
 from tests.helpers.fake_mediapipe import write_fake_mediapipe
+from tests.helpers.own_program import write_program
 from tests.helpers.tiny_run import TALKING, succeed
 
 POSE, COMMAND = "pose:mediapipe", "command"
-PROGRAM = f"""#!{sys.executable}
-import sys
-from pathlib import Path
-
-import numpy as np
-
-options, listed, out = sys.argv[1:-2], *sys.argv[-2:]
-for line in Path(listed).read_text().splitlines():
-    name, video, start, end = line.split("\\t")
-    size = Path(video).stat().st_size
-    np.save(Path(out, name + ".npy"), np.outer(np.arange(1, 4 + size % 3), np.sin(np.arange(6) + size)))
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,9 +45,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose stage 2 was trained on the features of one of them."""
     folder = tmp_path_factory.mktemp("own")
-    program = folder / "program"
-    program.write_text(PROGRAM)
-    program.chmod(0o755)
+    program = write_program(folder / "program")
     name = POSE if request.param == POSE else f"command:{program} --width 6"
     talking = TALKING if request.param == POSE else ("llm_training.epochs=1",)
     chosen = ("video.keep_rate=0.5", "compute.keep_state=false", *talking)
@@ -158,9 +144,7 @@ def test_a_changed_program_or_argument_makes_other_features(trained: Path, tmp_p
     ran = slt_cache("train-llm", "--features", "feats.h5", "--run", run, "--set", f"encoder.name=command:{program}")
     assert ran.code == 2
     assert "encoder_sha256: file" in ran.err
-    (tmp_path / "program").write_text(PROGRAM + "# changed\n")
-    (tmp_path / "program").chmod(0o755)
-    changed = f"encoder.name=command:{tmp_path / 'program'} --width 6"
+    changed = f"encoder.name=command:{write_program(tmp_path / 'program', '# changed')} --width 6"
     ran = slt_cache("translate", run / "corpus" / "videos", "--run", run, "--set", changed)
     assert ran.code == 2
     assert "encoder_sha256: encoder" in ran.err

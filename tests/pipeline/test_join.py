@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -21,7 +22,9 @@ from slt_cache.pipeline.extract import extract
 from slt_cache.runs.run import open_run
 from tests.helpers.commands import TINY, slt_cache
 from tests.helpers.joiners import exit_codes, stalling, start_joiner
+from tests.helpers.own_program import write_program
 from tests.helpers.small_disks import file_size_limit
+from tests.helpers.small_vision_models import make_vision_model
 
 QUICK = ("--set", "compute.lease_seconds=1")
 
@@ -72,6 +75,21 @@ def test_a_killed_process_costs_its_part_and_the_others_write_the_bytes_of_one(
     assert is_same(run, alone)
     said = [(tmp_path / str(number)).read_text() for number in (1, 2)]
     assert all("train: " in one and "by this process" in one and "already exist" not in one for one in said), said
+
+
+@pytest.mark.parametrize("kind", ["hf", "command"])
+def test_two_processes_write_the_bytes_of_one_with_another_encoder(run: Path, tmp_path: Path, kind: str) -> None:
+    make_vision_model("dinov2", tmp_path / "model", image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    name = f"hf:{tmp_path / 'model'}" if kind == "hf" else f"command:{write_program(tmp_path / 'program')}"
+    chosen = ("--set", f"encoder.name={name}", "--set", "encoder.clips_per_call=8")
+    one, both = (words(run, "--features", run / f"{file}.h5", *chosen) for file in ("one", "both"))
+    assert slt_cache(*(word for word in one if word != "--join")).code == 0
+    team = [start_joiner(tmp_path / str(number), *both) for number in range(2)]
+    codes = exit_codes(team)
+    said = "".join((tmp_path / str(number)).read_text() for number in range(2))
+    assert codes == [0, 0], said
+    assert sum(int(count) for count in re.findall(r"(\d+) by this process", said)) == 24
+    assert (run / "both.h5").read_bytes() == (run / "one.h5").read_bytes()
 
 
 def test_while_others_have_joined_only_who_asks_for_the_same_may_write(run: Path, tmp_path: Path) -> None:

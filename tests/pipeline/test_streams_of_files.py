@@ -19,10 +19,10 @@ from slt_cache.pipeline.translate import Translator
 from slt_cache.runs.encoders import FOLDER
 from slt_cache.runs.run import open_run
 from slt_cache.video.chunks import ChunkReader, Event
-from tests.e2e.test_own_readers import PROGRAM
 from tests.helpers.commands import Ran, slt_cache
 from tests.helpers.fake_mediapipe import write_fake_mediapipe
 from tests.helpers.made_run import make_run
+from tests.helpers.own_program import write_program
 from tests.helpers.small_vision_models import make_vision_model
 
 
@@ -52,8 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Path:
         torch.manual_seed(number)
         torch.save(resnet18().state_dict(), folder / f"{number}.pth")
     make_vision_model("dinov2", folder / "a b" / "model", image_mean=[0.5] * 3, image_std=[0.5] * 3)
-    (program := folder / "a b" / "program").write_text(PROGRAM)
-    program.chmod(0o755)
+    program = write_program(folder / "a b" / "program")
     shutil.copy(folder / "1.pth", folder / "a b" / "argument")
     streams = {
         "first": ("encoder.name=resnet18", f"encoder.weights={folder / '1.pth'}"),
