@@ -11,6 +11,7 @@ import pytest
 
 from slt_cache.checkpoints.end_to_end import load_end_to_end
 from slt_cache.checkpoints.translator import load_llm
+from slt_cache.config import load_config, save_config
 from slt_cache.models.llm.decoder_only import DecoderOnly
 from slt_cache.reading import read_json
 from tests.e2e.test_distributed import difference, forked, losses, two
@@ -122,3 +123,19 @@ def test_what_there_are_no_positions_for_is_refused_before_training(
     ran = slt_cache("train-llm", "--features", "feats.h5", "--run", tmp_path / "new", "--from", run, *named)
     assert ran.code == 2 and re.search(refused, ran.err), ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.slow
+def test_a_killed_joint_training_with_lora_ends_with_the_weights_of_an_uninterrupted_one(
+    whole: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(run / "llm")
+    save_config(  # a comparison saves no settings of its own
+        load_config(str(run / "config.yaml"), ["llm.lora.r=2", "llm.lora.dropout=0.1"]), run / "config.yaml"
+    )
+    succeed("train-joint", "--run", run)
+    assert (run / "joint" / "best" / "llm" / "lora").is_dir()
+    moments = [(signal.SIGKILL, 0.3), (signal.SIGTERM, 0.5), (signal.SIGKILL, 0.7)]
+    points = [{"stage": "joint", "signal": how, "workers": 0, "event": event} for how, event in moments]
+    assert complaints(run, tmp_path, points) == [None] * len(points)

@@ -3,13 +3,13 @@
 A separate program, so that the library is loaded once and it forks from a process without threads. Reads one JSON
 object from stdin; answers each point with one JSON line: what was wrong afterwards, or null.
 
-A point is {"stage": "extract", "visual" or "llm", "signal": number, "workers": n} and the moment, either {"event": x} -
-when this share of all openings, renamings, syncs and deletions in the stage's result has happened - or {"time": x} -
-after this share of the seconds that the uninterrupted command takes. With {"streams": names} the stage "llm" reads
-these caches of the run. With {"held": path} the cache has another split in it already; with {"restart": true} a
-training is finished already and is trained again with --restart. Both must be there after the kill, whole. SIGKILL goes
-to the command alone, whose readers and loaders must see to themselves; other signals to all of its processes, as a
-terminal or a cluster sends them."""
+A point is {"stage": "extract", "visual", "llm" or "joint", "signal": number, "workers": n} and the moment, either
+{"event": x} - when this share of all openings, renamings, syncs and deletions in the stage's result has happened - or
+{"time": x} - after this share of the seconds that the uninterrupted command takes. With {"streams": names} the stage
+"llm" reads these caches of the run. With {"held": path} the cache has another split in it already; with {"restart":
+true} a training is finished already and is trained again with --restart. Both must be there after the kill, whole.
+SIGKILL goes to the command alone, whose readers and loaders must see to themselves; other signals to all of its
+processes, as a terminal or a cluster sends them."""
 
 import json
 import os
@@ -34,8 +34,9 @@ COMMANDS = {
     "extract": ["extract-features"],
     "visual": ["train-visual", "--set", "compute.save_minutes=0"],
     "llm": ["train-llm", "--set", "compute.save_minutes=0"],
+    "joint": ["train-joint", "--set", "compute.save_minutes=0"],
 }
-RESULTS = {"extract": "feats.h5", "visual": "visual", "llm": "llm"}
+RESULTS = {"extract": "feats.h5", "visual": "visual", "llm": "llm", "joint": "joint"}
 """In the run folder; what is written on the way begins with the same name."""
 SAVED = re.compile(r"interrupted (in epoch \d+, after \d+ of \d+ batches|after epoch \d+); saved in ")
 
@@ -62,7 +63,8 @@ def _measure(whole: Path, place: Path, point: dict[str, Any]) -> tuple[int, floa
     begun = time.monotonic()
     assert in_child(lambda: _run(place, point, count_into=events)) == 0, (place / "said").read_text()
     seconds = time.monotonic() - begun
-    assert not _difference(whole, place, point["stage"]), "saving within an epoch changes the training"
+    difference = _difference(whole, place, point["stage"])
+    assert not difference, f"saving within an epoch changes the training: {difference}"
     count = int(events.read_text())
     assert count, "nothing was opened or renamed in the result"
     return count, seconds
@@ -126,7 +128,7 @@ def _lost(whole: Path, place: Path, point: dict[str, Any]) -> str | None:
 def _has_weights(whole: Path, stage: Path) -> bool:
     """Returns whether finished weights exist: under their name or, between the two renames of an exchange, next to
     it."""
-    wanted = {file.name: file.read_bytes() for file in (whole / "best").glob("*.safetensors")}
+    wanted = {file.relative_to(whole / "best"): file.read_bytes() for file in (whole / "best").rglob("*.safetensors")}
     return any(
         all((folder / name).is_file() and (folder / name).read_bytes() == data for name, data in wanted.items())
         for folder in (stage / "best", stage / "best.old.tmp")
@@ -135,7 +137,8 @@ def _has_weights(whole: Path, stage: Path) -> bool:
 
 def _difference(whole: Path, place: Path, stage: str) -> str | None:
     result, wanted = place / RESULTS[stage], whole / RESULTS[stage]
-    weights = [wanted] if stage == "extract" else sorted((wanted / "best").glob("*.safetensors"))
+    weights = [wanted] if stage == "extract" else sorted((wanted / "best").rglob("*.safetensors"))
+    assert weights, f"{wanted}: has no weights to compare"
     for file in weights:
         if file.read_bytes() != (place / file.relative_to(whole)).read_bytes():
             return f"{file.name}: other bytes than those of the uninterrupted run"
