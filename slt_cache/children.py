@@ -227,8 +227,10 @@ def in_a_process(task: str, work: Callable[..., Result], *arguments: Any) -> Res
         return result
     except BaseException:
         process.terminate()
-        process.join(ORDERLY)
-        process.kill()
+        try:
+            process.join(ORDERLY)
+        finally:
+            process.kill()
         raise
     finally:
         ours.close()

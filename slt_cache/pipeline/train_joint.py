@@ -89,7 +89,7 @@ def _train(
     loop = config.llm_training
     terms = loop.objective or (CROSS_ENTROPY,)
     require_gradient(terms, "llm_training.objective", loop.batch_size, frozen=loop.unfreeze == "temporal")
-    require_sentence_encoder(terms, config.llm.source)
+    require_sentence_encoder(terms, loop.objective_weights, config.llm.source)
     require_begun(run, run.folder / variant.name, command)
     join()
     clips = main_process_first(lambda: ensure_clips(run))

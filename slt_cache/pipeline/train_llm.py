@@ -62,9 +62,9 @@ def _inputs(run: Run, cache: Caches) -> tuple[Variant, CacheSplits, list[Clip]]:
     config = run.config
     require_quantization(config.llm.quantize, require_resources(run, config.llm_training))
     require_scoring(config)
-    setting, terms, _ = of_stage_2(config)
+    setting, terms, weights = of_stage_2(config)
     require_gradient(terms, setting, config.llm_training.batch_size, frozen=True)
-    require_sentence_encoder(terms, config.llm.source)
+    require_sentence_encoder(terms, weights, config.llm.source)
     variant = LLM if config.llm.pretrained else SCRATCH
     require_begun(run, run.folder / variant.name, run.command("train-llm"))
     join()

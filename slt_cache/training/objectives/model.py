@@ -11,7 +11,7 @@ from slt_cache.device import moved
 from slt_cache.models.llm.encoder_decoder import EncoderDecoder
 from slt_cache.models.translators import SignTranslator, VisualTranslator
 from slt_cache.training.objectives.base import Objective, Outputs, Seen, Sentences, Setup, Term
-from slt_cache.training.objectives.registry import make_objectives, weight_of, without_sentence_encoder
+from slt_cache.training.objectives.registry import is_plain, make_objectives, weight_of, without_sentence_encoder
 
 
 class WithObjectives(nn.Module):
@@ -66,7 +66,7 @@ def with_objectives(
 ) -> Any:
     """Returns the model with the terms of these names, or the model itself if its cross-entropy is the only one. Raises
     InputError for an LLM without an encoder for sentences."""
-    if names == (CROSS_ENTROPY,) and not weights:
+    if is_plain(names, weights):
         return model
     translator = model.translator if isinstance(model, VisualTranslator) else model
     if not isinstance(translator.kind, EncoderDecoder):

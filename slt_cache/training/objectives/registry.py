@@ -53,23 +53,28 @@ def require_gradient(names: Sequence[str], setting: str, batch_size: int, frozen
         left = [name for name in OBJECTIVES if not OBJECTIVES[name].trains_encoder]
         raise InputError(
             f"{setting} {', '.join(dead)}: shapes the backbone, which does not learn in this training, so it would "
-            f"change nothing. Train stage 1 with it, and set llm_training.objective to some of "
+            f"change nothing. Train the backbone with it first, in stage 1, and set llm_training.objective to some of "
             f"{', '.join(left)}."
         )
 
 
-def require_sentence_encoder(names: Sequence[str], source: str) -> None:
+def is_plain(names: Sequence[str], weights: Mapping[str, float]) -> bool:
+    """Returns whether a loss is the cross-entropy alone, as it is."""
+    return tuple(names) == (CROSS_ENTROPY,) and not weights
+
+
+def require_sentence_encoder(names: Sequence[str], weights: Mapping[str, float], source: str) -> None:
     """Raises InputError for terms of the LLM `source` if its config on this machine says that it is decoder-only."""
     config = None if is_made_here(source) else local_config(source)
-    if {*names} != {CROSS_ENTROPY} and config is not None and is_decoder_only(source, config):
+    if not is_plain(names, weights) and config is not None and is_decoder_only(source, config):
         raise without_sentence_encoder(names)
 
 
 def without_sentence_encoder(names: Sequence[str]) -> InputError:
     """Returns the error of terms of a decoder-only LLM."""
     return InputError(
-        f"llm_training.objective {', '.join(names)}: a decoder-only LLM has no encoder for sentences. Set it to "
-        f"{CROSS_ENTROPY}, or use an encoder-decoder."
+        f"llm_training.objective {', '.join(names)}: a decoder-only LLM has no encoder for sentences, and learns from "
+        "the plain cross-entropy. Omit llm_training.objective and objective_weights, or use an encoder-decoder."
     )
 
 

@@ -13,9 +13,10 @@ MARGIN, CHANNELS = 32.0, 512
 """Distance (L1) that neighbours stay below and frames far apart exceed, for features of so many channels; it grows with
 their number."""
 SHORTEST = 10
-"""Frames of the video: a frame this far away or less is never a negative."""
+"""Frames of the video: a frame this far away or less is no negative, unless the clip is shorter than twice as long."""
 PER_TOKEN = 2.3
-"""Negatives are further away than a token of the sentence takes in the clip on average, times this."""
+"""Negatives are further away than a token of the sentence takes in the clip on average, times this, or than half of
+the clip."""
 
 
 class SignContrast(Objective):
