@@ -159,8 +159,9 @@ def bare_step(task: MeasuredTask, config: Config, device: torch.device, batch: F
     tokens, labels = batch.targets.decoder_input_ids, batch.targets.labels
     trained = model if adapter else model.seq2seq
     autocast = partial(torch.autocast, device.type, PRECISIONS[precision], enabled=precision != "fp32")
-    with torch.no_grad(), autocast():
-        embeds, mask = model.embed(batch.features, batch.lengths)
+    if not adapter:
+        with torch.no_grad(), autocast():
+            embeds, mask = model.embed(batch.features, batch.lengths)
     wait_for(device)
     started = time.perf_counter()
     model.zero_grad()  # the adapter's, too: without `adapter` the optimizer must skip it
