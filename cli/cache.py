@@ -1,6 +1,7 @@
 """`cache`: its commands `info`, `show` and `verify`; the others have their own files."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,7 +159,7 @@ def verify(
     else:
         from slt_cache.cache_tools.check import TOLERANCE, check_cache
 
-        opened = options.open_run()
+        opened = replace(options, command="cache verify").open_run()
         require_used(opened, "cache verify")
         check = check_cache(found, opened, clips if encoder else 0)
         problems = list(check.problems)

@@ -104,6 +104,8 @@ class Options:
             rich_help_panel=OUTPUT,
         ),
     ] = False
+    command: str = ""
+    """Name of the command that takes these options."""
 
     def open_run(
         self, *, default: str = "avatar", own: Sequence[str] = (), begins: bool = False, draws: bool = False
@@ -121,7 +123,8 @@ class Options:
         self._require_agreement(own)
         if self.longer and self.restart:
             raise InputError("--continue and --restart contradict each other. Give only one of them.")
-        opened = open_run(self.run, self.config, settings, default, self.device, own=own, begins=begins, draws=draws)
+        named = (self.run, self.config, settings, default, self.device)
+        opened = open_run(*named, own=own, for_command=self.command, begins=begins, draws=draws)
         if draws and self.run is None and self.config is None and corpus_of(opened.config).is_drawn:
             log_first(
                 f"no --run and no --config: using {opened.folder}, the drawn demo corpus. "
@@ -237,7 +240,7 @@ def takes(
     def decorate(work: Callable[Concatenate[Options, Own], None]) -> Callable[..., None]:
         @functools.wraps(work)
         def command(**values: Any) -> None:
-            with_errors_as_exit_codes(lambda: _call(work, kinds, values, spins), name, left, values)
+            with_errors_as_exit_codes(lambda: _call(work, name, kinds, values, spins), name, left, values)
 
         _, *own = inspect.signature(work).parameters.values()
         own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
@@ -253,13 +256,13 @@ def takes(
     return decorate
 
 
-def _call(work: Callable[..., None], shared: Any, values: dict[str, Any], spins: int) -> None:
+def _call(work: Callable[..., None], command: str, shared: Any, values: dict[str, Any], spins: int) -> None:
     from slt_cache.progress import log_to_stderr
 
     set_up_threads(spins)
     values = {name: _at_home(name, value) for name, value in values.items()}
     log_to_stderr()
-    options = Options(**{name: values.pop(name) for name in shared})
+    options = Options(**{name: values.pop(name) for name in shared}, command=command)
     work(options, **values)
 
 

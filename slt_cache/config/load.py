@@ -26,6 +26,7 @@ END = "# end of config"
 """Start of the last line of a saved config; a checksum of the lines above follows."""
 BOTH_STAGES, STAGES = "training", ("visual_training", "llm_training")
 """Section name that stands for the sections of both stages."""
+WEIGHTS, NAMED_WEIGHTS = "encoder.weights", "encoder.named_weights"
 PROBLEMS = 10
 """Largest number of problems that one message names."""
 
@@ -39,17 +40,21 @@ def shipped_configs() -> list[str]:
     )
 
 
-def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
-    """Loads a shipped config by name or a YAML file by path, with `section.key=value` overrides applied."""
+def load_config(source: str, overrides: Sequence[str] = (), of_named: bool | None = None) -> Config:
+    """Loads a shipped config by name or a YAML file by path, with `section.key=value` overrides applied; `of_named` is
+    that of `for_network`."""
     settings, overrides = _read_settings(source), for_each_stage(overrides)
     release(settings, overrides)
-    before, named = _llm_name(settings), _named_encoder(settings)
+    before, encoder = _llm_name(settings), dict(_encoder(settings))
     for override in overrides:
         _apply(settings, override)
     if _llm_name(settings) == LIGHT_T:
         _set_lrs_of_light_t(settings, before, overrides)
-    if is_network(_named_encoder(settings)):
-        _set_weights_of_network(settings["encoder"], named, overrides)
+    meant = for_network(overrides, _encoder(settings).get("name"), of_named)
+    if meant != overrides:
+        return load_config(source, meant)
+    if is_network(_encoder(settings).get("name")):
+        _set_weights_of_network(settings["encoder"], encoder, overrides)
     return check_config(settings, " --set ".join([source, *overrides]))
 
 
@@ -64,27 +69,44 @@ def _set_lrs_of_light_t(settings: dict[str, Any], before: Any, overrides: Sequen
     training, control = settings.setdefault("llm_training", {}), settings.get("control") or {}
     if not isinstance(training, dict) or not isinstance(control, dict):
         return  # refused later
-    stated = {one.partition("=")[0].strip().removeprefix("llm_training.") for one in overrides}
+    stated = {one.removeprefix("llm_training.") for one in _stated(overrides)}
     stated |= training.keys() if before == LIGHT_T else set()
     lr = control.get("lr", ControlConfig().lr)
     training.update({name: lr for name in ("lr", "adapter_lr") if name not in stated})
 
 
-def _named_encoder(settings: Mapping[str, Any]) -> Any:
+def _encoder(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     encoder = settings.get("encoder")
-    return encoder.get("name") if isinstance(encoder, dict) else None
+    return encoder if isinstance(encoder, dict) else {}
 
 
-def _set_weights_of_network(encoder: dict[str, Any], before: Any, overrides: Sequence[str]) -> None:
-    """Sets the weights of a network that is used as it comes: those given on the command line, or imagenet if the
-    command line names another network than `before`, that of the file. What a file says of its own network stays."""
-    stated = {one.partition("=")[0].strip() for one in overrides}
-    if "encoder.named_weights" in stated:
+def for_network(overrides: Sequence[str], name: Any, of_named: bool | None = None) -> list[str]:
+    """Returns `section.key=value` overrides, with `encoder.weights` written as `encoder.named_weights` if it means the
+    weights of the encoder `name`, a network that is used as it comes, and not those with which stage 1 starts.
+
+    `of_named` says whether it does; None: if the overrides name the network, too."""
+    stated = _stated(overrides)
+    if (
+        not is_network(name)
+        or NAMED_WEIGHTS in stated
+        or not ("encoder.name" in stated if of_named is None else of_named)
+    ):
+        return list(overrides)
+    return [NAMED_WEIGHTS + one[one.index("=") :] if _stated([one]) == {WEIGHTS} else one for one in overrides]
+
+
+def _stated(overrides: Sequence[str]) -> set[str]:
+    return {one.partition("=")[0].strip() for one in overrides}
+
+
+def _set_weights_of_network(encoder: dict[str, Any], before: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Sets the weights of a network that is used as it comes, unless the command line does: to those that the file, its
+    section `before`, says of the same network, or else to imagenet."""
+    if _stated(overrides) & {NAMED_WEIGHTS, "encoder"}:
         return
-    if "encoder.weights" in stated:
-        encoder["named_weights"] = encoder["weights"]
-    elif not is_network(before) or _short(encoder["name"]) != _short(before):
-        encoder["named_weights"] = "imagenet"
+    is_same = is_network(before.get("name")) and _short(encoder["name"]) == _short(before["name"])
+    own = before.get("named_weights") or before.get("weights") if is_same else None
+    encoder["named_weights"] = own or "imagenet"
 
 
 def _short(network: str) -> str:

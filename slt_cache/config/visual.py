@@ -36,7 +36,8 @@ class EncoderConfig(Section):
     named_weights: PathName | None = None
     """Weights of a network (of torchvision, or efficientnet-lite0) that `name` names, with the values of `weights`;
     null: those of `weights`. A command line that names a network sets them: to the `weights` given there, or else to
-    imagenet, whatever a config says of those of stage 1."""
+    imagenet, whatever a config says of those of stage 1. Commands that read these alone, such as extract-features and
+    translate, take `weights` for them, too; train-visual and train-joint never do."""
     output: Literal["pooled", "class", "patches"] | None = None
     """Output of an hf: encoder that is the feature of a frame: the pooled one, the class token, or the mean of all
     patches; null: the pooled one where the model has it, else the mean of all patches."""

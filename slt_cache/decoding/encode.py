@@ -27,12 +27,17 @@ class UnstorableFeatures(SltCacheError):
     def __init__(self, clip_id: str, dtype: str, has_vanished: bool):
         self.clip_id = clip_id
         self.reason = self.reasons_for(dtype)[has_vanished]
-        super().__init__(f"clip {clip_id!r}: {self.reason}. Try features.dtype=float32, or another encoder.")
+        super().__init__(f"clip {clip_id!r}: {self.reason}. {self.advice(dtype)}")
 
     @staticmethod
     def reasons_for(dtype: str) -> tuple[str, str]:
         """Returns what is said of features that overflow, and of those that vanish."""
         return f"its features are not finite in {dtype}", f"its features are all too close to 0 for {dtype}"
+
+    @staticmethod
+    def advice(dtype: str, option: str = "features.dtype=", other: str = "use another encoder") -> str:
+        """Returns what to do about them: take the wider type, if it is not the cache's already, or the other advice."""
+        return f"Try {option}float32, or {other}." if dtype == "float16" else f"{other[0].upper()}{other[1:]}."
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def what_to_do(config: Config, failed: Sequence[Failure]) -> str:
         if is_network(config.encoder.name) and config.encoder.as_named().weights == "none":
             said += [own, "The encoder's weights are random (encoder.weights=none): set encoder.weights=imagenet."]
         else:
-            said += [own, "Try --dtype float32, or another encoder."]
+            other = "train stage 1 again" if config.encoder.name is None else "use another encoder"
+            said += [own, UnstorableFeatures.advice(config.features.dtype, "--dtype ", other)]
     if lost < len(failed):
         said += ["Repair these videos and run the same command: only they are read again."]
     return " ".join([*said, "Or add --allow-missing, and the cache lists them as missing."])

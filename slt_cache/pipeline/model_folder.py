@@ -86,7 +86,7 @@ def _with_encoder(place: Path, config: Config, overrides: Sequence[str], stream:
     own = config
     if stream:
         own = load_config(str(place / SETTINGS_FILE)) if (place / SETTINGS_FILE).is_file() else Config()
-        there = own.encoder.model_copy(update={"python": None})
+        there = own.encoder.model_copy(update={"python": None, "named_weights": None})
         own = own.model_copy(update={"encoder": with_overrides(there, overrides, config.encoder)})
     encoder = own.encoder
     if is_program(encoder.name or "") and encoder.name not in names_asked_for(overrides):

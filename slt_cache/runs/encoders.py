@@ -57,8 +57,10 @@ def recorded_encoder(run: Run, spec: FeatureSpec) -> EncoderConfig | None:
 
 def with_overrides(encoder: EncoderConfig, overrides: Sequence[str], asked: EncoderConfig) -> EncoderConfig:
     """Returns the settings of one of several encoders with those of the command line, which `asked` has: the
-    interpreter, the clips per call, and the last of its names that differs from this one in folders alone."""
-    changed = {name: getattr(asked, name) for name in HOW if f"encoder.{name}" in named(overrides)}
+    interpreter, the clips per call, the weights if it has this one's name, and the last of its names that differs from
+    this one in folders alone."""
+    of_it = {*HOW, "named_weights"} if is_same_name(asked.name or "", encoder.name or "") else HOW
+    changed = {name: getattr(asked, name) for name in of_it if f"encoder.{name}" in named(overrides)}
     same = [name for name in names_asked_for(overrides) if is_same_name(name, encoder.name or "")]
     return encoder.model_copy(update=changed | ({"name": same[-1]} if same else {}))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
-from slt_cache.config import CAUSAL, Config, expanded, for_each_stage, is_as_written, is_network, load_config
+from slt_cache.config import CAUSAL, Config, expanded, for_each_stage, for_network, is_as_written, load_config
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.place import located
 from slt_cache.folders import has_stepped_aside
@@ -16,7 +16,7 @@ from slt_cache.hashes import RECORD_FILE
 from slt_cache.locks import exclusive
 from slt_cache.progress import log
 from slt_cache.runs.open_names import require_known_names
-from slt_cache.runs.settings_use import MADE_BY, STAGES, is_used, named, stage_of, value_of
+from slt_cache.runs.settings_use import MADE_BY, STAGES, is_used, named, reads_named_alone, stage_of, value_of
 from slt_cache.runs.variants import TRAININGS, trained_by
 from slt_cache.text.families import small_family
 
@@ -200,9 +200,7 @@ class Run:
 
     def _uses(self, setting: str, name: str) -> bool:
         """Returns whether the command `name` reads a setting in this run. Extraction reads those of a corpus that it
-        has to prepare first; `encoder.weights` sets those of a named network too."""
-        if setting == "encoder.weights" and is_network(self.config.encoder.name):
-            setting = "encoder.named_weights"
+        has to prepare first."""
         prepares = name.startswith("extract-features") and not self.is_made("corpus")
         return is_used(setting, name) or (prepares and stage_of(setting) == "corpus")
 
@@ -229,11 +227,13 @@ def open_run(
     device: str | None = None,
     *,
     own: Sequence[str] = (),
+    for_command: str = "",
     begins: bool = False,
     draws: bool = False,
 ) -> Run:
     """Opens the run named by the common options: without a config its folder's own, else the shipped default; without a
-    folder `runs/<config name>`. `own` are settings that the command's other options stand for.
+    folder `runs/<config name>`. `own` are settings that the command's other options stand for. `for_command` is the
+    name of the command, which decides whose weights `encoder.weights` sets.
 
     Raises InputError for an unreadable config, and for a named folder without a run, unless the command `begins` one.
     `draws` says that the command would draw the demo corpus in a folder without a config."""
@@ -251,13 +251,16 @@ def open_run(
     both = for_each_stage([one for one in overrides if for_each_stage([one]) != [one]])
     overrides = for_each_stage(overrides)
     source = config or (str(saved) if saved.is_file() else default)
-    words = [*overrides, *own]
-    lasting = load_config(source, words)
+    words, of_named = [*overrides, *own], reads_named_alone(for_command)
+    lasting = load_config(source, words, of_named)
+    words = for_network(words, lasting.encoder.name, of_named)
     require_known_names(lasting)
     if source == str(saved) and not is_as_written(saved):
         log(f"{saved}: edited or damaged: its last line does not match. Its settings are used as they are.")
-    passing = lasting if device is None else load_config(source, [*words, f"compute.device={device}"])
-    return Run(folder, passing, None if device is None else lasting, config, tuple(overrides), tuple(named(both)))
+    passing = lasting if device is None else load_config(source, [*words, f"compute.device={device}"], of_named)
+    return Run(
+        folder, passing, None if device is None else lasting, config, tuple(words[: len(overrides)]), tuple(named(both))
+    )
 
 
 def _complete_replacements(folder: Path) -> None:

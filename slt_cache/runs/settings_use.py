@@ -90,6 +90,14 @@ def is_used(setting: str, command: str) -> bool:
     return any(setting == used or setting.startswith(f"{used}.") for used in USED[command])
 
 
+def reads_named_alone(command: str) -> bool | None:
+    """Returns whether a command reads the weights of a named encoder, and not those with which stage 1 starts (False:
+    it reads both, True: the named one's); None for a command that reads neither or has no row."""
+    if command not in USED or not is_used("encoder.named_weights", command):
+        return None
+    return not is_used("encoder.weights", command)
+
+
 def stage_of(setting: str) -> str | None:
     """Returns the stage that a setting determines; None if it belongs to no single one."""
     return None if setting in FREE else OWNED.get(setting) or OWNED.get(setting.partition(".")[0])

@@ -250,6 +250,7 @@ def test_features_that_the_type_cannot_hold_cost_their_clip_alone(model: VisualT
     assert (error.clip_id, error.reason) == (str(loud), "its features are not finite in float16")
     assert f"clip '{loud}'" in str(error)
     assert "features.dtype=float32" in str(error)
+    assert str(UnstorableFeatures("a", "float32", False)).endswith("not finite in float32. Use another encoder.")
     assert len(features_of(encode(frozen(model), all_events()))) == len(LENGTHS)
 
 

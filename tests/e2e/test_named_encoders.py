@@ -13,6 +13,7 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
+from slt_cache.config import load_config
 from slt_cache.corpora.base import of_split
 from slt_cache.corpora.manifest import read_manifest
 from slt_cache.decoding.encode import encode, usable
@@ -52,8 +53,9 @@ def test_without_stage_1_the_cache_is_that_of_the_named_encoder(trained: Path, w
     assert not (trained / "visual").exists()
     spec = FeatureCache(trained / "feats.h5", "train").spec
     assert (spec.encoder, spec.level, spec.dim, spec.keep_rate, spec.backbone) == ("resnet18", "frame", 512, 0.5, None)
-    config = open_run(trained).config
-    assert (config.encoder.name, config.encoder.weights, config.video.keep_rate) == ("resnet18", str(weights), 0.5)
+    config, named = open_run(trained).config, open_run(trained).config.encoder.as_named()
+    assert (named.name, named.weights, config.video.keep_rate) == ("resnet18", str(weights), 0.5)
+    assert config.encoder.weights == load_config(str(TINY)).encoder.weights
     about = read_about(trained / "llm" / "best")
     assert (about.features["encoder"], about.encoder_sha256) == ("resnet18", spec.encoder_sha256)
     assert str(weights.parent) not in (trained / "llm" / "best" / "sign_translator.json").read_text()
@@ -175,7 +177,7 @@ def test_changed_weights_are_refused_by_all_that_would_mix_them(trained: Path, t
     (run / "config.yaml").write_text(
         (trained / "config.yaml")
         .read_text()
-        .replace(open_run(trained).config.encoder.weights, str(tmp_path / "other.pth"))
+        .replace(open_run(trained).config.encoder.as_named().weights, str(tmp_path / "other.pth"))
     )
     for words in (
         ("extract-features",),

@@ -27,7 +27,10 @@ def test_a_split_without_missing_clips_loses_its_table_and_no_other_does(tmp_pat
 
 
 LARGE, SMALL = (Failure("a", reason) for reason in UnstorableFeatures.reasons_for("float16"))
+LARGER = Failure("a", UnstorableFeatures.reasons_for("float32")[0])
 REPAIR = "Repair these videos and run the same command: only they are read again."
+WIDE = "features.dtype=float32"
+LOST_32 = "of these videos can be read, but float32 cannot hold their features."
 LOST = "of these videos can be read, but float16 cannot hold their features."
 RANDOM = "The encoder's weights are random (encoder.weights=none): set encoder.weights=imagenet."
 
@@ -36,11 +39,14 @@ RANDOM = "The encoder's weights are random (encoder.weights=none): set encoder.w
     ("settings", "failed", "said"),
     [
         ([], [Failure("a", "empty")], [REPAIR]),
-        ([], [LARGE], ["1", LOST, "Try --dtype float32, or another encoder."]),
+        ([], [LARGE], ["1", LOST, "Try --dtype float32, or train stage 1 again."]),
+        ([WIDE], [LARGER], ["1", LOST_32, "Train stage 1 again."]),
+        ([WIDE, "encoder.name=resnet18"], [LARGER], ["1", LOST_32, "Use another encoder."]),
+        ([WIDE, "encoder.name=resnet18", "encoder.weights=none"], [LARGER], ["1", LOST_32, RANDOM]),
         (
             ["encoder.name=resnet18"],
             [SMALL, Failure("b", "empty")],
-            ["1", LOST, "Try --dtype float32, or another encoder.", REPAIR],
+            ["1", LOST, "Try --dtype float32, or use another encoder.", REPAIR],
         ),
         (["encoder.name=resnet18", "encoder.weights=none"], [SMALL, LARGE], ["2", LOST, RANDOM]),
     ],

@@ -146,6 +146,9 @@ def test_a_file_that_has_moved_is_named_with_where_to_correct_it(run: Path, vide
     place.write_text(place.read_text().replace("gone.pth", "1.pth"))
     ran = translate(video, "--run", copied)
     assert ran.code == 2 and "stream other: " in ran.err and "encoder_sha256: encoder" in ran.err, ran.err
+    place.write_text(place.read_text().replace("1.pth", "2.pth"))
+    ran = translate(video, "--run", copied, "--set", f"encoder.weights={run.parent / '2.pth'}")
+    assert ran.code == 2 and "stream first: " in ran.err and "encoder_sha256: encoder" in ran.err, ran.err
     place.write_text("encoder: [")
     ran = translate(video, "--run", copied)
     assert ran.code == 2 and f"{place}: not valid YAML" in ran.err and len(ran.err.splitlines()) == 1, ran.err

@@ -7,7 +7,7 @@ import pytest
 from slt_cache.config import Config, EncoderConfig
 from slt_cache.encoders.names import is_same_name, lasting, travelling
 from slt_cache.features.spec import FeatureSpec
-from slt_cache.runs.encoders import record_encoder, recorded_encoder, take_encoders
+from slt_cache.runs.encoders import record_encoder, recorded_encoder, take_encoders, with_overrides
 from slt_cache.runs.run import Run
 
 
@@ -46,6 +46,22 @@ def test_settings_of_an_encoder_last_and_travel(tmp_path: Path, monkeypatch: pyt
     folder = EncoderConfig(name="hf:a b", weights="w.bin")
     assert lasting(folder).name == f"hf:{tmp_path}/a b" and travelling(lasting(folder)).name == "hf:a b"
     assert (lasting(folder).weights, travelling(folder).weights) == (str(tmp_path / "w.bin"), "w.bin")
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "weights"),
+    [
+        ("encoder.named_weights", "torchvision:resnet18", "moved.pth"),
+        ("encoder.named_weights", "resnet34", "a.pth"),
+        ("encoder.python", "resnet18", "a.pth"),
+    ],
+)
+def test_weights_on_a_command_line_are_those_of_the_streams_of_that_network(
+    setting: str, name: str, weights: str
+) -> None:
+    asked = EncoderConfig(name="resnet18", named_weights="moved.pth")
+    found = with_overrides(EncoderConfig(name=name, weights="a.pth"), [f"{setting}=moved.pth"], asked)
+    assert (found.name, found.as_named().weights) == (name, weights)
 
 
 def test_a_training_takes_what_the_folder_of_a_cache_knows_of_its_encoder(tmp_path: Path) -> None:

@@ -112,6 +112,27 @@ def test_a_network_used_as_it_comes_has_weights_of_its_own_beside_those_of_stage
     assert ran.code == 0 and "warning" not in ran.err, ran.err
 
 
+def test_a_training_of_stage_1_leaves_the_weights_of_a_named_network_and_extraction_those_of_stage_1(
+    finished: Path, tmp_path: Path
+) -> None:
+    run, weights = Path(shutil.copytree(finished, tmp_path / "run")), tmp_path / "resnet18.pth"
+    (run / "feats.h5").unlink()
+    torch.save(resnet18().state_dict(), weights)
+    extract = ("extract-features", "--split", "dev", "--features", str(tmp_path / "x.h5"))
+    ran = run_in(run, *extract, "--encoder", "resnet18", "--set", f"encoder.weights={weights}")
+    [said] = [line for line in ran.out.splitlines() if line.startswith("next: ")]
+    assert said.count("weights") == 1 and f"--set encoder.named_weights={weights}" in said
+    config = load_config(str(run / "config.yaml"), ["encoder.name=resnet18", f"encoder.named_weights={weights}"])
+    save_config(config, run / "config.yaml")
+    for words in (("train-visual",), extract):
+        before = (run / "config.yaml").read_bytes()
+        ran = run_in(run, *words, "--set", f"encoder.weights={'none' if words[0] == 'train-visual' else weights}")
+        assert ran.code == 0 and "already" in ran.err + ran.out and "warning" not in ran.err, ran.err
+        assert "weights" not in ran.out and (run / "config.yaml").read_bytes() == before
+    ran = run_in(run, "train-visual", "--set", f"encoder.weights={weights}")
+    assert ran.code == 2 and "encoder.weights: made with none" in ran.err, ran.err
+
+
 def test_equal_settings_are_no_contradiction(finished: Path) -> None:
     ran = run_in(finished, "extract-features", "--set", "video.keep_rate=0.25", "--set", "visual_training.epochs=2")
     assert ran.code == 0, ran.err
