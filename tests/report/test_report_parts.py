@@ -158,6 +158,13 @@ def test_a_title_is_escaped() -> None:
 
 def test_a_part_of_a_page_escapes_its_texts() -> None:
     part = render_part(
-        "clips.html.jinja", "picture", clip='"><b>', strip=None, words=("<i>",), weights="data:,", columns=1
+        "clips.html.jinja",
+        "picture",
+        clip='"><b>',
+        strip=None,
+        words=("<i>",),
+        weights="data:,",
+        columns=1,
+        attention="cross-attention",
     )
     assert "&lt;i&gt;" in part and "<b>" not in part and "<i>" not in part

@@ -188,7 +188,7 @@ def test_frozen_weights_in_bfloat16_are_half_as_large_and_what_learns_is_float32
     write_translator(tmp_path / "merged", model, tokenizer, about_of(family))
     merged = read_translator(tmp_path / "merged")
     assert {weight.dtype for weight in merged.parameters()} == {torch.float32}
-    monkeypatch.setattr(saved, "_dtype_of", lambda _: torch.float32)
+    monkeypatch.setattr(saved, "dtype_of", lambda _: torch.float32)
     (tmp_path / "apart" / "lora" / "base.json").unlink()  # it has the hash of the weights in bfloat16
     in_float32 = logits_of(read_translator(tmp_path / "apart"))
     torch.testing.assert_close(logits_of(merged), in_float32, atol=1e-5, rtol=1e-5)
