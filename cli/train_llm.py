@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slt_cache.distributed.processes import join, main_process_first
+from slt_cache.distributed.processes import join
 
 from .endings import Interrupted
 from .options import TRAINING_OPTIONS, Options, keep_few_kernels, require_used, takes
@@ -117,11 +117,10 @@ def _train_from_cache(options: Options, opened: "Run", features: Sequence[str]) 
 def _started_from(origin: Path, run: Path | None, features: Sequence[str]) -> Iterator[list[str]]:
     """Makes the new run folder out of another one, for a block that trains. Yields the names of its feature caches."""
     from slt_cache.errors import InputError
-    from slt_cache.runs.begin_from import begin_from
-    from slt_cache.runs.derived import removed_if_refused
+    from slt_cache.runs.begin_from import begun_from
 
     if run is None:
         raise InputError(f"--from {origin}: name the folder of the new experiment with --run.")
     join()
-    with removed_if_refused(run):
-        yield main_process_first(lambda: begin_from(origin, run, features))
+    with begun_from(origin, run, features) as named:
+        yield named

@@ -3,21 +3,25 @@ nothing, and copies nothing large."""
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from slt_cache.advice import command
+from slt_cache.advice import command, quoted
 from slt_cache.checkpoints.visual import require_visual
 from slt_cache.config import save_config
 from slt_cache.corpora.base import MONOLINGUAL_FILE
 from slt_cache.corpora.manifest import read_manifest, write_manifest
+from slt_cache.distributed.processes import is_main_process, main_process_first
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.checksum_header import SIZE
 from slt_cache.features.place import on_disk
 from slt_cache.features.spec import IMPORTED
-from slt_cache.folders import TEMPORARY
+from slt_cache.files import remove_abandoned, temporary_path
+from slt_cache.folders import TEMPORARY, remove
 from slt_cache.hashes import PREPARATION_UNSIGNED, RECORD_FILE, file_sha256, read_signed, write_signed
 from slt_cache.progress import log
 from slt_cache.runs.encoders import FOLDER as ENCODERS
@@ -40,6 +44,31 @@ def begin_from(other: Path, folder: Path, features: str | Sequence[str]) -> list
 
     Raises InputError if there is nothing to start from, if the folder is a run of its own, or if the other run has
     changed since."""
+    return _begin(other, folder, features)[0]
+
+
+@contextmanager
+def begun_from(other: Path, folder: Path, features: str | Sequence[str]) -> Iterator[list[str]]:
+    """Begins a folder as `begin_from` does, for a block that trains. If the block is refused, removes the folder,
+    provided that this call made it, nothing was written into it since, and the message suggests no command on it."""
+    named, is_new = main_process_first(lambda: _begin(other, folder, features))
+    files = _names(folder) if is_new else set()
+    try:
+        yield named
+    except InputError as error:
+        is_suggested = re.search(rf"--(run|from)[ =]{re.escape(quoted(folder))}(?!\w)", str(error))
+        if is_new and is_main_process() and not is_suggested and _names(folder) == files:
+            gone = folder.rename(temporary_path(folder))  # at once, so that nobody finds half of it
+            remove(gone)
+        raise
+
+
+def _names(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def _begin(other: Path, folder: Path, features: str | Sequence[str]) -> tuple[list[str], bool]:
+    """Returns the words that name the caches, and whether this call made the folder."""
     source = _source(other, folder, features)
     streams = caches_named(source, [features] if isinstance(features, str) else features)
     names = [f"{name}.h5" for name in streams] if len(streams) > 1 else [FEATURES]
@@ -49,25 +78,28 @@ def begin_from(other: Path, folder: Path, features: str | Sequence[str]) -> list
         if len(caches) > 1 and spec.encoder is None and spec.level != IMPORTED:
             require_visual(source.visual / "best")
     named = [str(folder / name) for name in caches]
+    is_filled = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     if (folder / ORIGIN_FILE).is_file():
         _require_unchanged(source, folder, caches)
-        return named
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        return named, False
+    if is_filled:
         raise InputError(f"{folder}: not empty, and not started from {other}. Use a new folder with --run.")
-    temporary = folder.with_name(f"{folder.name}.from{TEMPORARY}")
+    temporary = temporary_path(folder)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
         temporary.mkdir(parents=True)
+        remove_abandoned(folder.parent, folder.name)
         _fill(source, temporary, caches)
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
+        temporary.rename(folder)  # fails unless the folder is missing or empty
     except OSError as error:
-        raise SltCacheError(f"{folder}: cannot be made ({error.strerror or error}).") from error
+        if not (folder / ORIGIN_FILE).is_file():
+            raise SltCacheError(f"{folder}: cannot be made ({error.strerror or error}).") from error
+        _require_unchanged(source, folder, caches)  # made by another call meanwhile
+        return named, False
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
     log(f"{folder} starts from the encoder and features of {other}, linked rather than copied")
-    return named
+    return named, True
 
 
 def is_of_other_run(folder: Path, training: str) -> bool:

@@ -3,21 +3,19 @@
 Each is made in a folder next to its final place, used from there, and moved into place when the training that needs it
 starts. A command that fails earlier leaves everything unchanged."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from slt_cache.checkpoints.named_files import named_files
 from slt_cache.checkpoints.record import Record, read_record, require_same, whole_record, write_record
-from slt_cache.config import Config, differences
+from slt_cache.config import differences
 from slt_cache.distributed.processes import is_main_process
-from slt_cache.errors import SltCacheError
 from slt_cache.folders import TEMPORARY, move_into_place
 from slt_cache.hashes import hashes_of
 from slt_cache.progress import log
-from slt_cache.runs.begin_from import ORIGIN_FILE, is_of_other_run
+from slt_cache.runs.begin_from import is_of_other_run
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST, Unfinished, discard
 from slt_cache.runs.variants import TRAININGS
@@ -78,19 +76,6 @@ class Derived:
             if place.exists():
                 log(f"{place} is replaced, since it was made with other text or settings")
             move_into_place(pending, place)
-
-
-@contextmanager
-def removed_if_refused(folder: Path) -> Iterator[None]:
-    """Removes a new run folder that the block starts from another run (begin_from.py), if the block then fails before a
-    training has begun in it."""
-    is_new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    try:
-        yield
-    except SltCacheError:
-        if is_new and is_main_process() and (folder / ORIGIN_FILE).is_file() and not has_trained(Run(folder, Config())):
-            shutil.rmtree(folder)
-        raise
 
 
 def has_trained(run: Run) -> bool:

@@ -1,5 +1,8 @@
 """A run folder begun from another: what is taken over, and when that is refused."""
 
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -7,11 +10,14 @@ import pytest
 from slt_cache.config import Config, save_config
 from slt_cache.corpora.base import Clip
 from slt_cache.corpora.manifest import write_manifest
-from slt_cache.errors import InputError
+from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.parts import add_splits, content_of
 from slt_cache.hashes import PREPARATION_UNSIGNED, file_sha256, read_signed, write_signed
-from slt_cache.runs.begin_from import SMALL, begin_from, is_of_other_run
+from slt_cache.locks import exclusive
+from slt_cache.runs import begin_from as module
+from slt_cache.runs.begin_from import SMALL, begin_from, begun_from, is_of_other_run
+from slt_cache.runs.run import Run
 from tests.helpers.caches import IDS, add_split, facts_of, rows_of
 from tests.helpers.commands import slt_cache
 
@@ -110,3 +116,57 @@ def test_an_experiment_that_cannot_begin_makes_no_folder(
     assert (ran.code, said in ran.err) == (2, True), ran.err
     assert not (folder / "new").exists()
     assert not list(folder.glob("*.tmp"))
+
+
+def test_a_folder_that_another_call_makes_meanwhile_is_kept_when_this_one_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill, new, other_call = module._fill, folder / "new", folder / "new.1-01234567.tmp"
+
+    def by_both(source: Run, temporary: Path, caches: dict[str, Path]) -> None:
+        fill(source, temporary, caches)
+        monkeypatch.setattr(module, "_fill", fill)
+        monkeypatch.setattr(module, "temporary_path", lambda path: other_call)
+        begin_from(folder / "run", new, "feats.h5")
+        (new / "of_the_other").touch()
+
+    monkeypatch.setattr(module, "_fill", by_both)
+    with pytest.raises(InputError, match="no"), begun_from(folder / "run", new, "feats.h5") as named:
+        assert named == [str(new / "feats.h5")]
+        raise InputError("no")
+    assert (new / "of_the_other").is_file()
+    assert not list(folder.glob("*.tmp"))
+
+
+def refused_with(error: SltCacheError, before: Callable[[Path], object], folder: Path) -> bool:
+    """Returns whether a new folder is still there once a training in it failed."""
+    with pytest.raises(type(error)), begun_from(folder / "run", folder / "new", "feats.h5"):
+        before(folder / "new")
+        raise error
+    assert not list(folder.glob("*.tmp"))
+    return (folder / "new" / "feats.h5").is_file()
+
+
+def write_trimmed(new: Path) -> None:
+    (new / "llm" / "trimmed").mkdir()
+    (new / "llm" / "trimmed" / "config.json").touch()
+
+
+def test_a_new_folder_is_removed_only_by_a_refusal_before_anything_was_made_there(folder: Path) -> None:
+    nothing = Path.exists
+    assert not refused_with(InputError("llm.name: no such LLM"), nothing, folder)
+    assert not refused_with(InputError("use a new folder, --run newer"), nothing, folder)
+    assert refused_with(SltCacheError("epoch 1: the loss is not finite"), nothing, folder)
+    assert refused_with(InputError("llm.name: no such LLM"), nothing, folder)  # the last call has made it
+    shutil.rmtree(folder / "new")
+    assert refused_with(InputError("epoch 1: no more"), write_trimmed, folder)
+    shutil.rmtree(folder / "new")
+    assert refused_with(InputError(f"start over: train-llm --run {folder / 'new'} --restart"), nothing, folder)
+
+
+def test_a_new_folder_stays_while_another_process_holds_a_lock_there(folder: Path) -> None:
+    new, held = folder / "new", ExitStack()
+    with held:
+        lock = exclusive(new / "llm" / "lock", "llm")
+        assert refused_with(InputError("llm is being written"), lambda _: held.enter_context(lock), folder)
+    assert (new / "config.yaml").is_file()
