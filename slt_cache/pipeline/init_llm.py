@@ -32,13 +32,13 @@ from slt_cache.runs.derived import Derived
 from slt_cache.runs.llm_folders import translator_in
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST, Unfinished
-from slt_cache.runs.variants import MODELS
+from slt_cache.runs.variants import Variant
 from slt_cache.text.families import continues_text
 from slt_cache.text.prompt import has_prompt, shown_prompts, with_prompt
 from slt_cache.text.tokenizer import Tokenizer, as_llm_reads_it, load_tokenizer, without_prompt
 
 SETTING = "llm.init_from"
-OF_PROMPT = ("prompt", "chat_template", "init_without")
+DECIDE_PROMPT = ("init_from", "prompt", "chat_template", "init_without")
 """Settings that decide which prompt is read."""
 SHOWN = 40
 """Number of unknown characters that are shown."""
@@ -129,13 +129,14 @@ def initial_translator(
     )
 
 
-def has_begun(run: Run) -> bool:
-    """Returns whether a stage 2 of the run was begun with the prompt of its settings."""
-    folders = [run.folder / one.name for one in MODELS.values() if one.llm]
-    records = [Unfinished(folder).record or read_record(folder / BEST) for folder in folders]
-    made = [record.settings["llm"] for record in records if record is not None and "llm" in record.settings]
-    asked = run.config.llm.recorded()
-    return any(all(one.get(key) == asked.get(key) for key in OF_PROMPT) for one in made)
+def has_begun(run: Run, variant: Variant, initial: Path) -> bool:
+    """Returns whether the run's training of a model was begun with the prompt of the settings and the translator in
+    `initial`, the run's copy."""
+    folder, copied = run.folder / variant.name, read_record(initial)
+    asked = {**run.config.llm.recorded(), **({} if copied is None else copied.settings)}
+    records = filter(None, (Unfinished(folder).record, read_record(folder / BEST)))
+    made = [record.settings.get("llm", {}) for record in records]
+    return any(all(one.get(key) == asked.get(key) for key in DECIDE_PROMPT) for one in made)
 
 
 def _tokenizer(llm: LlmConfig, folder: Path, language: str | None) -> Tokenizer:

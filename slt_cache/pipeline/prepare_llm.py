@@ -26,6 +26,7 @@ from slt_cache.pipeline.llm_tokenizer import content_name, ensure_llm, shared_to
 from slt_cache.pipeline.pretrain_llm import ensure_pretrained, new_small_llm
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
+from slt_cache.runs.variants import Variant
 from slt_cache.text.families import LIGHT_T, small_family
 from slt_cache.text.prompt import has_prompt, require_language_in, with_prompt
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
@@ -76,18 +77,18 @@ def llm_of(
     *,
     dim: int | Sequence[int],
     streams: Sequence[str] = (),
-    saves: bool,
+    variant: Variant,
     check: Callable[[Tokenizer], None] | None = None,
 ) -> Llm:
     """Returns the run's LLM for features of `dim` channels, or for these `streams`, trimming or pre-training it if
-    needed. `saves` says that
-    the training saves these settings as the run's; `check` refuses what does not fit the tokenizer, before an LLM is
+    needed. `variant` is what is trained with it; `check` refuses what does not fit the tokenizer, before an LLM is
     pre-trained."""
     initial = None
     if run.config.llm.init_from is not None:
         folder = main_process_first(lambda: ensure_initial(run, derived))
-        initial = initial_translator(run.config, folder, dim, streams, not derived.restart and has_begun(run))
-    tokenizer = shared_tokenizer(run, clips, derived, saves)
+        begun = not derived.restart and has_begun(run, variant, folder)
+        initial = initial_translator(run.config, folder, dim, streams, begun)
+    tokenizer = shared_tokenizer(run, clips, derived, saves=variant.makes is not None)
     if initial is not None:
         tokenizer = initial.tokenizer
     elif has_prompt(run.config.llm):

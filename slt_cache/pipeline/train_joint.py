@@ -103,7 +103,7 @@ def _train(
             initial_encoder(config.encoder, None, None)
         readable_clips(run, [*train_clips, *of_split(clips, "dev")], allow_missing, command)
     with Derived(run, command, restart) as derived:
-        llm = llm_of(run, clips, derived, dim=config.encoder.dim, saves=False)
+        llm = llm_of(run, clips, derived, dim=config.encoder.dim, variant=variant)
         stage = JointStage(run.of_stage_2, variant, derived, used, llm.tokenizer, llm, start, make_encoder)
         return train_from_video(stage, restart, allow_missing)
 

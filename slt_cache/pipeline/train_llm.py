@@ -44,15 +44,15 @@ def train_llm(run: Run, cache: Caches, restart: bool = False, watch: Watch | Non
     if not splits.train.is_imported and _needs_stage_1(run, whole_of(splits.train)):
         log_blind_encoder(run, "reads the features of stage 1")
     with Derived(run, run.command("train-llm"), restart) as derived:
-        llm = _llm(run, splits, clips, derived)
+        llm = _llm(run, variant, splits, clips, derived)
         return run_stage(LlmStage(run.of_stage_2, variant, derived, splits, llm.tokenizer, llm, watch), restart)
 
 
 def make_llm(run: Run, cache: Caches) -> None:
     """Makes the tokenizer, trimmed and pre-trained LLM with which `train_llm` would begin, and trains no further."""
-    _, splits, clips = _inputs(run, cache)
+    variant, splits, clips = _inputs(run, cache)
     with Derived(run, run.command("train-llm"), restart=False) as derived:
-        _llm(run, splits, clips, derived)
+        _llm(run, variant, splits, clips, derived)
         derived.keep()
 
 
@@ -72,7 +72,7 @@ def _inputs(run: Run, cache: Caches) -> tuple[Variant, CacheSplits, list[Clip]]:
     return variant, splits, main_process_first(lambda: _clips(run, whole_of(splits.train)))
 
 
-def _llm(run: Run, splits: CacheSplits, clips: Sequence[Clip], derived: Derived) -> Llm:
+def _llm(run: Run, variant: Variant, splits: CacheSplits, clips: Sequence[Clip], derived: Derived) -> Llm:
     whole = whole_of(splits.train)
     return llm_of(
         run,
@@ -80,7 +80,7 @@ def _llm(run: Run, splits: CacheSplits, clips: Sequence[Clip], derived: Derived)
         derived,
         dim=whole.dim,
         streams=list(whole.streams) if isinstance(whole, StreamSplit) else [],
-        saves=run.config.llm.pretrained,
+        variant=variant,
         check=_check_of_small(run.config, splits.train),
     )
 

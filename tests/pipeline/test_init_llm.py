@@ -54,6 +54,18 @@ def fill_with_random(path: Path) -> None:
     save_record(best, record)
 
 
+@pytest.fixture(scope="module")
+def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decoder-only LLM `qwen`, a cache, and a run `first` whose stage 2 was trained with a prompt."""
+    folder = tmp_path_factory.mktemp("prompted")
+    make_causal_llm("qwen2", folder / "qwen")
+    cache = imported_cache(folder / "feats.h5", DIM)
+    learns = (f"llm.name={folder / 'qwen'}", "llm.prompt=say {video} so:", "llm_training.epochs=1")
+    ran = slt_cache(*of_imported(folder / "first", cache, *learns))
+    assert ran.code == 0, ran.err
+    return folder
+
+
 @pytest.fixture
 def other(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "other"))
@@ -335,3 +347,15 @@ def test_a_folder_around_a_translator_is_refused_with_the_one_that_is_meant(
     with pytest.raises(InputError, match=rf"set llm\.init_from={llm} instead"):
         require_whole_llm(str(tmp_path / named))
     assert find(str(llm)) == llm
+
+
+@pytest.mark.parametrize("other_run", [True, False])
+def test_only_the_same_training_has_begun_with_a_prompt(prompted: Path, tmp_path: Path, other_run: bool) -> None:
+    """Neither one of another model in the run, nor one of the same model that began with no translator."""
+    see = ("llm.prompt=see {video} as:", *STILL[:2], "llm_training.epochs=1")
+    begun = (f"llm.name={prompted / 'qwen'}", f"llm.pretrained={'false' if other_run else 'true'}", "llm.trim=false")
+    ran = slt_cache(*of_imported(tmp_path / "run", prompted / "feats.h5", *see, *begun))
+    assert ran.code == 0, ran.err
+    initial = (f"llm.init_from={prompted / 'first' / 'llm' / 'best'}", "llm.pretrained=true")
+    refused = slt_cache(*of_imported(tmp_path / "run", prompted / "feats.h5", *see, *initial))
+    assert refused.code == 2 and "'say {video} so:' there, 'see {video} as:' here" in refused.err, refused.err

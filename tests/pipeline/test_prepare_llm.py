@@ -12,6 +12,7 @@ from slt_cache.errors import InputError
 from slt_cache.pipeline.prepare_llm import Llm, llm_of
 from slt_cache.runs.derived import Derived
 from slt_cache.runs.run import Run
+from slt_cache.runs.variants import LLM
 from slt_cache.text.tokenizer import Tokenizer
 from tests.helpers.commands import TINY
 from tests.helpers.small_llms import make_small_llm
@@ -36,7 +37,7 @@ def opened(folder: Path, name: object, *settings: str, refuse: str | None = None
     run = Run(folder, load_config(str(TINY), words))
     clips = [Clip(str(n), "train", folder / "v.mp4", None, None, text) for n, text in enumerate(SENTENCES)]
     with Derived(run, "train-llm", restart=False) as derived:
-        return llm_of(run, clips, derived, dim=DIM, saves=True, check=check)
+        return llm_of(run, clips, derived, dim=DIM, variant=LLM, check=check)
 
 
 def test_an_llm_from_a_folder_is_loaded_whole_and_recorded_by_its_content(mbart: Path, tmp_path: Path) -> None:
