@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slt_cache.checkpoints.end_to_end import LLM_FOLDER
 from slt_cache.checkpoints.named_files import trained_content
 from slt_cache.checkpoints.record import read_record, whole_record
 from slt_cache.config import Config, LlmConfig, LlmTrainingConfig, LoraConfig, TemporalConfig, differences
@@ -35,7 +36,7 @@ from slt_cache.runs.unfinished import BEST, Unfinished
 from slt_cache.runs.variants import Variant
 from slt_cache.text.families import continues_text
 from slt_cache.text.prompt import has_prompt, shown_prompts, with_prompt
-from slt_cache.text.tokenizer import Tokenizer, as_llm_reads_it, load_tokenizer, without_prompt
+from slt_cache.text.tokenizer import PREFIX_FILE, Tokenizer, as_llm_reads_it, load_tokenizer, without_prompt
 
 SETTING = "llm.init_from"
 DECIDE_PROMPT = ("init_from", "prompt", "chat_template", "init_without")
@@ -102,20 +103,24 @@ class InitialTranslator:
 
 
 def initial_translator(
-    config: Config, folder: Path, dim: int | Sequence[int], streams: Sequence[str] = (), begun: bool = False
+    config: Config, folder: Path, dim: int | Sequence[int], streams: Sequence[str] = (), begun: Path | None = None
 ) -> InitialTranslator:
     """Returns the translator in a folder, for a training on features of `dim` channels, or on these streams. Raises
-    InputError that names the parts which do not fit, unless llm.init_without lists them. `begun` says that it resumes
-    a training, which has its prompt already."""
+    InputError that names the parts which do not fit, unless llm.init_without lists them. `begun` holds the weights so
+    far of a training to resume, which keeps its prompt."""
     dims = [dim] if isinstance(dim, int) else list(dim)
     llm, about = config.llm, read_about(folder)
     tokenizer = _tokenizer(llm, folder, language_code(config))
+    if begun is not None and (begun / PREFIX_FILE).is_file():  # an earlier version may have read the prompt otherwise
+        tokenizer = load_tokenizer(str(begun), language_code(config))
     has_lora = (folder / LORA_FOLDER).is_dir()
     problems = {
         "adapter": _other_adapter(about, config.llm_training, dims, streams),
         "lora": _other_lora(about, llm.lora) if has_lora else "",
         "language": _if_other("language", about.language, language_code(config)),
-        "prompt": "" if begun else _other_prompt(load_tokenizer(str(folder), about.language), tokenizer, folder),
+        "prompt": ""
+        if begun is not None
+        else _other_prompt(load_tokenizer(str(folder), about.language), tokenizer, folder),
     }
     found = {part: problem for part, problem in problems.items() if problem and part not in llm.init_without}
     if found:
@@ -129,14 +134,17 @@ def initial_translator(
     )
 
 
-def has_begun(run: Run, variant: Variant, initial: Path) -> bool:
-    """Returns whether the run's training of a model was begun with the prompt of the settings and the translator in
-    `initial`, the run's copy."""
+def begun_in(run: Run, variant: Variant, initial: Path) -> Path | None:
+    """Returns the folder for the weights so far of the run's training of a model, if it was begun with the prompt of
+    the settings and the translator in `initial`, the run's copy; else None."""
     folder, copied = run.folder / variant.name, read_record(initial)
     asked = {**run.config.llm.recorded(), **({} if copied is None else copied.settings)}
-    records = filter(None, (Unfinished(folder).record, read_record(folder / BEST)))
-    made = [record.settings.get("llm", {}) for record in records]
-    return any(all(one.get(key) == asked.get(key) for key in DECIDE_PROMPT) for one in made)
+    unfinished = Unfinished(folder)
+    for record, best in ((unfinished.record, unfinished.best), (read_record(folder / BEST), folder / BEST)):
+        made = {} if record is None else record.settings.get("llm", {})
+        if made and all(made.get(key) == asked.get(key) for key in DECIDE_PROMPT):
+            return best / LLM_FOLDER if variant.own_encoder else best
+    return None
 
 
 def _tokenizer(llm: LlmConfig, folder: Path, language: str | None) -> Tokenizer:

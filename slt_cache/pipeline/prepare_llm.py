@@ -17,8 +17,8 @@ from slt_cache.models.llm.lora import add_lora
 from slt_cache.models.translators import SignTranslator
 from slt_cache.pipeline.init_llm import (
     InitialTranslator,
+    begun_in,
     ensure_initial,
-    has_begun,
     initial_translator,
     unknown_characters,
 )
@@ -86,7 +86,7 @@ def llm_of(
     initial = None
     if run.config.llm.init_from is not None:
         folder = main_process_first(lambda: ensure_initial(run, derived))
-        begun = not derived.restart and has_begun(run, variant, folder)
+        begun = None if derived.restart else begun_in(run, variant, folder)
         initial = initial_translator(run.config, folder, dim, streams, begun)
     tokenizer = shared_tokenizer(run, clips, derived, saves=variant.makes is not None)
     if initial is not None:

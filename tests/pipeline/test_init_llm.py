@@ -48,7 +48,10 @@ def fill_with_random(path: Path) -> None:
 
     torch.manual_seed(1)
     save_file({name: torch.randn_like(one) for name, one in load_file(path).items()}, path, metadata={"format": "pt"})
-    best = path.parents[1]
+    hash_again(path.parents[1])
+
+
+def hash_again(best: Path) -> None:
     record = read_record(best)
     assert record is not None
     save_record(best, record)
@@ -257,9 +260,7 @@ def test_another_folder_is_another_training_and_a_restart_takes_it(other: Path, 
     from safetensors.torch import save_file
 
     save_file({name: one + 1 for name, one in tensors.items()}, best / "adapter.safetensors")
-    record = read_record(best)
-    assert record is not None
-    save_record(best, record)
+    hash_again(best)
     refused = train(tmp_path / "run", other)
     assert refused.code == 2 and "init_from: other content" in refused.err
     words = of_imported(tmp_path / "run", other / "feats.h5", f"llm.init_from={best}", *STILL)
@@ -359,3 +360,22 @@ def test_only_the_same_training_has_begun_with_a_prompt(prompted: Path, tmp_path
     initial = (f"llm.init_from={prompted / 'first' / 'llm' / 'best'}", "llm.pretrained=true")
     refused = slt_cache(*of_imported(tmp_path / "run", prompted / "feats.h5", *see, *initial))
     assert refused.code == 2 and "'say {video} so:' there, 'see {video} as:' here" in refused.err, refused.err
+
+
+def test_a_training_keeps_the_prompt_that_it_began_with(prompted: Path, tmp_path: Path) -> None:
+    """Earlier, a prompt that ends with the video kept the other translator's start."""
+    best, unfinished = prompted / "first" / "llm" / "best", tmp_path / "run" / "llm" / "last" / "best"
+    asked = (f"llm.init_from={best}", "llm.init_without=[prompt]", "llm.prompt=see {video}", "compute.save_minutes=0")
+    words = of_imported(tmp_path / "run", prompted / "feats.h5", *asked, "llm_training.epochs=2")
+    with killed_after(3):
+        slt_cache(*words)
+    now, other_start = read_object(unfinished / "framing.json"), read_object(best / "framing.json")["start"]
+    assert now["start"] != other_start
+    (unfinished / "framing.json").write_text(json.dumps({**now, "start": other_start}))
+    hash_again(unfinished)
+    resumed = slt_cache(*words)
+    assert resumed.code == 0 and "resumes in epoch 2" in resumed.err, resumed.err
+    framing = tmp_path / "run" / "llm" / "best" / "framing.json"
+    assert read_object(framing) == {**now, "start": other_start}
+    again = slt_cache(*words, "--restart")
+    assert again.code == 0 and read_object(framing) == now, again.err
