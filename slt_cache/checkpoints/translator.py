@@ -25,7 +25,7 @@ from slt_cache.models.saved import (
     write_translator,
 )
 from slt_cache.models.translators import SignTranslator
-from slt_cache.reading import read_object
+from slt_cache.text.pretrained import holds_decoder_only
 from slt_cache.text.tokenizer import Tokenizer
 
 CARD_FILE = "README.md"
@@ -75,8 +75,7 @@ def write_llm_record(folder: Path, record: Record) -> None:
     """Writes record, description and model card one by one into a folder that nobody reads yet."""
     about = about_of(record)
     write_about(folder, about)
-    decoder_only = not read_object(folder / "config.json").get("is_encoder_decoder", False)
-    write_text(folder / CARD_FILE, model_card(about, decoder_only))
+    write_text(folder / CARD_FILE, model_card(about, holds_decoder_only(folder)))
     save_record(folder, record)
 
 

@@ -30,6 +30,7 @@ from slt_cache.runs.llm_folders import trimmed_ids
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import MODELS, VISUAL
+from slt_cache.text.pretrained import holds_decoder_only
 
 HEADER = "# Settings of translating, hashed in record.json: change them with --set, not here."
 
@@ -76,9 +77,8 @@ def export_model(run: Run, out: Path, model: str = "llm", with_base: bool = True
         outside = _write_encoders(folder, run, source)
         write_blank(folder, run, specs_of(source.record.settings), model)
         write_search(folder, run.config.generation.model_dump(mode="json"))
-        decoder_only = not read_object(folder / "config.json").get("is_encoder_decoder", False)
         licences = {name: encoder.licence for name, encoder in source.encoders.items()}
-        write_text(folder / EDITABLE[0], model_card(read_about(folder), decoder_only, licences))
+        write_text(folder / EDITABLE[0], model_card(read_about(folder), holds_decoder_only(folder), licences))
         files = hashes_of(folder)
         write_record(folder, replace(source.record, named={}, files=files, log_sha256=None, state_sha256=None))
     size = sum((out / name).stat().st_size for name in files)

@@ -12,12 +12,11 @@ from slt_cache.features.file import CacheFile
 from slt_cache.features.spec import FeatureSpec, streams_of
 from slt_cache.features.streams import CachedSplit
 from slt_cache.progress import progress_counter
-from slt_cache.reading import read_object
 from slt_cache.runs.evaluations import Evaluation, Sentence
 from slt_cache.runs.run import Run
 from slt_cache.runs.unfinished import BEST
 from slt_cache.runs.variants import LLM, MODELS
-from slt_cache.text.pretrained import CONFIG_FILE
+from slt_cache.text.pretrained import CONFIG_FILE, holds_decoder_only
 
 if TYPE_CHECKING:
     from slt_cache.decoding.attention import WordAttention
@@ -43,11 +42,13 @@ def attention_name(is_decoder_only: bool) -> str:
 
 
 def attention_of(run: Run, model: str) -> str:
-    """Returns what the attention of one of the run's models is called."""
+    """Returns what the attention of one of the run's models is called: just attention if its config is damaged."""
     best = run.folder / model / BEST
-    configs = (best / LLM.name / CONFIG_FILE, best / CONFIG_FILE)
-    config = next((read_object(path) for path in configs if path.is_file()), {"is_encoder_decoder": True})
-    return attention_name(not config.get("is_encoder_decoder", False))
+    folder = next((one for one in (best / LLM.name, best) if (one / CONFIG_FILE).is_file()), None)
+    try:
+        return attention_name(folder is not None and holds_decoder_only(folder))
+    except InputError:
+        return "attention"
 
 
 def read_cross_attention(

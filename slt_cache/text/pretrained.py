@@ -39,6 +39,12 @@ FOREIGN_CODE = "trust_remote_code"
 """Marker of transformers' refusal to run a model's own code."""
 
 
+def holds_decoder_only(folder: Path) -> bool:
+    """Returns whether the LLM saved in a folder is decoder-only. Raises InputError if its config is missing or
+    damaged."""
+    return not read_object(folder / CONFIG_FILE).get("is_encoder_decoder", False)
+
+
 @contextmanager
 def loading(name: str, setting: str = LLM) -> Iterator[None]:
     """Runs a block in which transformers loads from a folder or by hub name. Turns every failure into an InputError of

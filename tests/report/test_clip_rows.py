@@ -106,10 +106,11 @@ def test_the_attention_is_called_what_it_is(run: Run, family: str, name: str, ot
     [
         (lambda run: run.features.unlink(), "this run has no feature cache; slt-cache extract-features --split all"),
         (lambda run: run.features.write_bytes(b"no cache at all"), "feats.h5"),
+        (lambda run: (run.llm / "best" / "config.json").write_text("{"), "config.json: damaged"),
         (lambda run: shutil.rmtree(run.llm / "best"), "no finished training from the cache"),
         (lambda run: evaluate(run, "joint", "test", SCORES), "this model has its own encoder"),
     ],
-    ids=["no cache", "broken cache", "no model", "end to end"],
+    ids=["no cache", "broken cache", "broken config", "no model", "end to end"],
 )
 def test_what_has_no_attention_says_why(run: Run, prepare: object, why: str) -> None:
     add_model_and_cache(run)
@@ -117,7 +118,7 @@ def test_what_has_no_attention_says_why(run: Run, prepare: object, why: str) -> 
     prepare(run)  # type: ignore[operator]
     page = page_of(run)
     assert "data:image/png" not in page
-    assert re.search(rf"Cross-attention is not shown: [^<]*{re.escape(why)}", page)
+    assert re.search(rf"(Cross-a|A)ttention is not shown: [^<]*{re.escape(why)}", page)
 
 
 def test_a_filmstrip_has_ten_frames_at_most(run: Run) -> None:
