@@ -136,7 +136,8 @@ def _artifacts(source: Run, caches: Mapping[str, Path]) -> dict[str, Path]:
     here = source.folder
     logs = (f"visual/{LOG_FILE}", f"llm/pretrained/{LOG_FILE}")
     names = ("visual/best", "visual/clips.json", "tokenizer", "llm/pretrained/best", *logs)
-    places = {name: here / name for name in (*names, "llm/trimmed", "llm/initial", "prepare.json", ENCODERS)}
+    llms = ("llm/trimmed", "llm/prompted", "llm/initial")
+    places = {name: here / name for name in (*names, *llms, "prepare.json", ENCODERS)}
     if source.config.corpus.root is None:  # the drawn corpus' text is in the run folder
         places[f"corpus/{MONOLINGUAL_FILE}"] = source.corpus / MONOLINGUAL_FILE
     return {name: place for name, place in {**places, **caches}.items() if place.exists()}

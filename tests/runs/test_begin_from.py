@@ -51,6 +51,15 @@ def test_what_is_large_is_linked_and_what_is_small_is_copied(folder: Path) -> No
     assert not list(folder.glob("*.tmp"))
 
 
+@pytest.mark.parametrize("llm", ["trimmed", "prompted", "initial"])
+def test_the_llm_that_stage_2_begins_with_is_linked_rather_than_made_again(folder: Path, llm: str) -> None:
+    weights = folder / "run" / "llm" / llm / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(bytes(SMALL + 1))
+    begun(folder)
+    assert (folder / "new" / "llm" / llm / weights.name).samefile(weights)
+
+
 def test_a_cache_in_several_files_is_taken_over(folder: Path) -> None:
     cache = folder / "run" / "feats.h5"
     cache.unlink()
