@@ -1,5 +1,6 @@
 """Checks on `llm.name`: it must be at hand, and no folder, local or on the hub, of which only a part would be used."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from slt_cache.checkpoints.record import Record
@@ -20,18 +21,23 @@ from slt_cache.text.tokenizer import load_tokenizer
 
 PEFT_FILE = "adapter_config.json"
 """File of peft's LoRA weights, which need a model from elsewhere."""
+SETTING = "llm.name"
+"""Setting of a training that names the LLM; `llm trim` takes an option."""
+ITS_LLM = f"the LLM that it was fine-tuned from ({ABOUT_FILE} there says which)"
 
 
-def require_whole_llm(name: str, setting: str = "llm.name") -> None:
+def require_whole_llm(name: str, setting: str = SETTING) -> None:
     """Raises InputError if the folder or hub name is a translator saved by stage 2, whose adapter and LoRA would be
     dropped, or only LoRA weights."""
     if _holds(name, ABOUT_FILE) or _holds(name, ADAPTER_FILE) or (Path(name) / LORA_FOLDER).is_dir():
-        then = f"To start stage 2 with all of it, set llm.init_from={name}. Or name"
-        if not has_base(Path(name)):
+        then = "Name"
+        if not _has_base(name):
             then = "It was exported without its LLM, so stage 2 cannot start with it. Name"
+        elif setting == SETTING:
+            then = f"To start stage 2 with all of it, set llm.init_from={name}. Or name"
         raise InputError(
             f"{setting} {name}: a translator trained in stage 2. Only its LLM would be used, and its adapter and LoRA "
-            f"silently dropped. {then} the LLM that it was fine-tuned from ({ABOUT_FILE} there says which)."
+            f"silently dropped. {then} {ITS_LLM}."
         )
     if _holds(name, PEFT_FILE):
         raise InputError(
@@ -53,13 +59,14 @@ def _require_no_run(folder: Path, setting: str) -> None:
     if (folder / CONFIG_FILE).is_file():
         return
     if (within := translator_in(folder)) is not None:
-        raise InputError(
-            f"{setting} {folder}: not an LLM, but what a run holds. To start stage 2 with the translator that it has "
-            f"trained, set llm.init_from={within} instead."
-        )
-    for place in (PRETRAINING.name, PRETRAINING.name.removeprefix(f"{LLM.name}/"), ""):
-        if (folder / place / BEST / CONFIG_FILE).is_file():
-            raise InputError(f"{setting} {folder}: not an LLM, but it holds one. Use {folder / place / BEST}.")
+        then = f"To start stage 2 with the translator that it has trained, set llm.init_from={within} instead."
+        if setting != SETTING:
+            then = f"Its translator is {within}. Name {ITS_LLM}."
+        raise InputError(f"{setting} {folder}: not an LLM, but what a run holds. {then}")
+    held = (f"{PRETRAINING.name}/{BEST}", f"{LLM.name}/trimmed")
+    for place in (*held, *(one.removeprefix(f"{LLM.name}/") for one in held), BEST):
+        if (folder / place / CONFIG_FILE).is_file():
+            raise InputError(f"{setting} {folder}: not an LLM, but it holds one. Use {folder / place}.")
 
 
 def require_at_hand(run: Run) -> None:
@@ -103,6 +110,18 @@ def trimmed_ids(run: Run, record: Record) -> Path | None:
         if (folder / IDS_FILE).is_file() and load_tokenizer(str(folder), language).sha256 == wanted:
             return folder / IDS_FILE
     raise InputError(f"{without} was trimmed, and {run.trimmed} is gone or another one. Omit the option.")
+
+
+def _has_base(name: str) -> bool:
+    """Returns whether a translator, in a folder or on the hub, holds the weights of its LLM, of which none are
+    downloaded."""
+    if Path(name).is_dir() or not _holds(name, f"{LORA_FOLDER}/{PEFT_FILE}"):
+        return has_base(Path(name))
+    from transformers.utils.hub import has_file
+
+    with suppress(OSError, ValueError):
+        return any(has_file(name, file) for file in ("model.safetensors", "model.safetensors.index.json"))
+    return False
 
 
 def _holds(name: str, file: str) -> bool:
