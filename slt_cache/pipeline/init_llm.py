@@ -117,7 +117,7 @@ def initial_translator(
     problems = {
         "adapter": _other_adapter(about, config.llm_training, dims, streams),
         "lora": _other_lora(about, llm.lora) if has_lora else "",
-        "language": _if_other("language", about.language, language_code(config)),
+        "language": _if_other("", about.language, language_code(config)),
         "prompt": ""
         if begun is not None
         else _other_prompt(load_tokenizer(str(folder), about.language), tokenizer, folder),
@@ -165,11 +165,11 @@ def _other_prompt(there: Tokenizer, here: Tokenizer, folder: Path) -> str:
     if not _continues(here, folder):
         return ""
     prompts = [" and ".join(map(repr, shown_prompts(one))) or "none" for one in (there, here)]
-    return _if_other("prompt", *prompts)
+    return _if_other("", *prompts)
 
 
 def _if_other(what: str, there: object, here: object) -> str:
-    return "" if there == here else f"{what} {there} there, {here} here"
+    return "" if there == here else f"{what} {there} there, {here} here".lstrip()
 
 
 def _other_adapter(about: About, asked: LlmTrainingConfig, dims: list[int], streams: Sequence[str]) -> str:
