@@ -91,7 +91,7 @@ def shown_prompts(tokenizer: Tokenizer) -> tuple[str, ...]:
 
 def _prompt_ids(inner: Any, llm: LlmConfig, language: str | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Returns the ids of the prompt before and after the video."""
-    before, after = (_ids(inner, text) for text in prompt_texts(inner, llm, language))
+    before, after = (_ids(inner, text, llm) for text in prompt_texts(inner, llm, language))
     return (*(() if llm.chat_template else _beginning(inner)), *before), after
 
 
@@ -121,13 +121,13 @@ def _beginning(inner: Any) -> tuple[int, ...]:
     return tuple(framed[: framed.index(plain[0])])
 
 
-def _ids(inner: Any, text: str) -> tuple[int, ...]:
+def _ids(inner: Any, text: str, llm: LlmConfig) -> tuple[int, ...]:
     """Tokenizes a part of the prompt. Raises InputError for unknown tokens."""
     ids = tuple(inner(text, add_special_tokens=False)["input_ids"]) if text else ()
     # In many LLMs the unknown token is also the end token, which chat templates name.
     if inner.unk_token is not None and ids.count(inner.unk_token_id) > text.count(inner.unk_token):
+        or_whole = ", or set llm.trim=false" if llm.trim and llm.init_from is None else ""
         raise InputError(
-            f"llm.prompt: the LLM's tokenizer does not know all characters of {text!r}. Use other words, or set "
-            "llm.trim=false."
+            f"llm.prompt: the LLM's tokenizer does not know all characters of {text!r}. Use other words{or_whole}."
         )
     return ids

@@ -39,10 +39,20 @@ def test_a_prompt_may_name_the_end_token_though_it_is_the_unknown_one_too(tmp_pa
     assert tokenizer.inner.decode(prompted.start) == " sonne<|endoftext|>"
 
 
-def test_a_prompt_of_unknown_characters_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("more", "advice"),
+    [
+        ({}, r"Use other words, or set llm\.trim=false\.$"),
+        ({"trim": False}, r"Use other words\.$"),
+        ({"init_from": "other/llm/best", "init_without": ["prompt"]}, r"Use other words\.$"),
+    ],
+)
+def test_a_prompt_of_unknown_characters_is_refused_with_what_would_help(
+    tmp_path: Path, more: dict[str, Any], advice: str
+) -> None:
     make_causal_llm("xglm", tmp_path)
-    settings = LlmConfig(name=str(tmp_path), prompt="\N{SNOWMAN} {video}")
-    with pytest.raises(InputError, match="does not know all characters"):
+    settings = LlmConfig.model_validate({"name": str(tmp_path), "prompt": "\N{SNOWMAN} {video}", **more})
+    with pytest.raises(InputError, match=f"does not know all characters of .*{advice}"):
         with_prompt(load_tokenizer(str(tmp_path), None), settings)
 
 
