@@ -10,14 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from slt_cache.checkpoints.record import read_record, save_record, write_record
+from slt_cache.checkpoints.record import Record, read_record, save_record, write_record
 from slt_cache.config import Config, LoraConfig
 from slt_cache.errors import InputError
-from slt_cache.pipeline.init_llm import find, initial_translator, unknown_characters
+from slt_cache.pipeline.init_llm import begun_in, find, initial_translator, unknown_characters
 from slt_cache.reading import read_object
 from slt_cache.runs.llm_folders import require_whole_llm
+from slt_cache.runs.run import Run
+from slt_cache.runs.variants import MODELS
 from slt_cache.text.prompt import shown_prompts
 from slt_cache.text.tokenizer import Tokenizer, load_tokenizer
+from slt_cache.training.state import STATE_FILE
 from tests.helpers.commands import Ran, slt_cache
 from tests.helpers.imported_run import imported_cache, of_imported
 from tests.helpers.killed import killed_after
@@ -379,3 +382,18 @@ def test_a_training_keeps_the_prompt_that_it_began_with(prompted: Path, tmp_path
     assert read_object(framing) == {**now, "start": other_start}
     again = slt_cache(*words, "--restart")
     assert again.code == 0 and read_object(framing) == now, again.err
+
+
+def test_the_weights_so_far_are_those_of_the_model_that_resumes(tmp_path: Path) -> None:
+    """A joint training holds its LLM in a folder within."""
+    asked = {"init_from": "other", "prompt": "see {video}"}
+    run = Run(tmp_path, Config.model_validate({"llm": asked}))
+    write_record(run.initial, Record("the initial translator", {"init_from": "sha256:1"}, finished=True))
+    last = tmp_path / "joint" / "last"
+    write_record(last, Record("joint", {"llm": {**asked, "init_from": "sha256:1"}}))
+    assert begun_in(run, MODELS["joint"], run.initial) is None  # no state
+    (last / STATE_FILE).touch()
+    assert begun_in(run, MODELS["joint"], run.initial) == last / "best" / "llm"
+    assert begun_in(run, MODELS["llm"], run.initial) is None
+    write_record(run.initial, Record("the initial translator", {"init_from": "sha256:2"}, finished=True))
+    assert begun_in(run, MODELS["joint"], run.initial) is None
