@@ -188,19 +188,22 @@ def _expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)  # damaged: compared as it is
 
 
+STREAM_UNNAMED = re.compile(r"(?s)(.*\.)?features\.stream: made with (None, asked for .*|.*, asked for None)")
+"""Difference between an imported stream and one without a name."""
 CLIPS = {"clips", "clips_sha256", "manifest_sha256", "videos_sha256"}
 """Settings that identify the clips a stage was trained on."""
 
 
 def different_settings(record: Record, asked: Mapping[str, Any]) -> list[str]:
     """Returns `key: made, asked` for every setting that differs. The clips of one of the first runs are not compared:
-    its hash of them covers other columns of the manifest."""
+    its hash of them covers other columns of the manifest; nor is the name of an imported stream with none, since
+    imports did not always record it."""
     made, asked = _expanded(record.settings), _expanded(asked)
     if _is_of_first_runs(record):
         made, asked = ({name: one for name, one in each.items() if name not in CLIPS} for each in (made, asked))
         if "tokenizer" in made:
             made["tokenizer"] = {name: one for name, one in made["tokenizer"].items() if name != "name"}
-    return differences(made, asked)
+    return [one for one in differences(made, asked) if not STREAM_UNNAMED.fullmatch(one)]
 
 
 def _is_of_first_runs(record: Record) -> bool:

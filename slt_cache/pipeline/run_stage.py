@@ -11,12 +11,12 @@ import torch
 from slt_cache.checkpoints.record import (
     OtherSettings,
     Record,
+    different_settings,
     is_same_training,
     read_record,
     require_same,
     whole_record,
 )
-from slt_cache.config import differences
 from slt_cache.device import reset_peak_memory
 from slt_cache.distributed.processes import barrier, is_main_process, size
 from slt_cache.errors import InputError, SltCacheError
@@ -196,7 +196,7 @@ def _finished(stage: Stage) -> Record | None:
     begun = unfinished.record
     if done is None or unfinished.is_finished:
         return None
-    if begun is not None and not differences(begun.settings, stage.settings):
+    if begun is not None and not different_settings(begun, stage.settings):
         return None
     if shorter_of(stage) is not None:
         return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slt_cache.checkpoints.record import Record, read_record
+from slt_cache.checkpoints.record import Record, different_settings, read_record
 from slt_cache.checkpoints.visual import VisualCheckpoint, light_t_translator, load_visual
 from slt_cache.config import LightTConfig, OptimizerConfig
 from slt_cache.features.cache import FeatureCache
@@ -24,7 +24,7 @@ def train_baseline(run: Run, cache: Path) -> Record:
     splits, visual = open_splits(run, cache), load_visual(run.visual / BEST)
     stage = BaselineStage(run, BASELINE, None, splits, visual.tokenizer, visual)
     made = (read_record(stage.folder / BEST), stage.unfinished.record)
-    restart = not any(record is not None and record.settings == stage.settings for record in made)
+    restart = not any(record is not None and not different_settings(record, stage.settings) for record in made)
     return run_stage(stage, restart)
 
 
@@ -34,7 +34,7 @@ def has_baseline(run: Run, cache: Path) -> bool:
     if made is None or not made.finished:
         return False
     train_split = used_part(run, FeatureCache(cache, "train"))
-    return made.settings == {**cache_settings(run, train_split), **_settings(run, train_split)}
+    return not different_settings(made, {**cache_settings(run, train_split), **_settings(run, train_split)})
 
 
 @dataclass(frozen=True)

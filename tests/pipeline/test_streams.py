@@ -33,12 +33,16 @@ OWN = ("llm.init_without=[adapter]", "llm_training.epochs=1", "compute.keep_stat
 
 
 def motion_cache(
-    path: Path, without: tuple[int, ...] = (), sentences: tuple[str, ...] = SENTENCES, seed: int = 4
+    path: Path,
+    without: tuple[int, ...] = (),
+    sentences: tuple[str, ...] = SENTENCES,
+    seed: int = 4,
+    stream: str | None = None,
 ) -> Path:
     """Writes a cache of the clips of `imported_cache`, of other lengths and channels, without some of them."""
     draw = np.random.default_rng(seed)
     for split in ("train", "dev"):
-        spec = FeatureSpec(encoder_sha256=None, level=IMPORTED, dim=3, dtype="float32", source="motion")
+        spec = FeatureSpec(encoder_sha256=None, level=IMPORTED, dim=3, dtype="float32", source="motion", stream=stream)
         rows = [
             ClipFeatures(f"{split} {n}", text, 4 * (n + 2), 25.0, draw.normal(size=(2 * n + 1, 3)).astype("float32"))
             for n, text in enumerate(sentences)
@@ -227,6 +231,15 @@ def test_a_stream_that_has_changed_since_the_training_is_refused(trained: Path, 
     other = motion_cache(tmp_path / "other" / "motion.h5", seed=5)
     again = train(trained, made, features=("--features", str(made / "spatial.h5"), str(other)))
     assert again.code == 2 and "streams.motion.clips_sha256" in again.err
+
+
+def test_streams_whose_import_did_not_record_their_names_are_trained_already(
+    trained: Path, made: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    named = motion_cache(tmp_path / "motion.h5", stream="_overlap-8")
+    ran = train(tmp_path / "run", made, features=("--features", str(made / "spatial.h5"), str(named)))
+    assert ran.code == 0 and "trained already" in ran.err
 
 
 def test_clips_missing_in_a_stream_are_named_and_left_out(made: Path, tmp_path: Path) -> None:
