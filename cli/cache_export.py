@@ -52,11 +52,9 @@ def export(
     from slt_cache.errors import InputError
 
     chosen, found = layout_named(layout), options.find_cache(path)
-    if layout == TABLE and stream is not None:
-        raise InputError(f"--stream {stream}: files are named by their clips alone. Omit it, or name a --layout.")
-    if layout == TABLE:
+    if layout == TABLE and stream is None:
         done = export_cache(found, out, file_format, split, all_views)
-    elif all_views or file_format != "npy":
+    elif layout != TABLE and (all_views or file_format != "npy"):
         raise InputError(
             f"--layout {layout} holds one view of each clip, in its own format. Omit --all-views and --format."
         )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slt_cache.advice import command
+from slt_cache.advice import CACHE_FILE, command
 from slt_cache.cache_tools.layouts.registry import AUTO, LAYOUTS, NAMES
 
 from .endings import Interrupted
@@ -107,7 +107,7 @@ def import_(
         )
         raise typer.Exit(1)
     if not options.json:
-        typer.echo(f"next: {_next(caches, language)}")
+        typer.echo(f"next: {_next(caches, out, language)}")
 
 
 def _line(one: "Imported", spec: "FeatureSpec", out: Path) -> str:
@@ -124,11 +124,11 @@ def _to_json(one: "Imported") -> dict[str, Any]:
     return {"clips": one.clips, "rows": one.rows, "written": one.written, "failed": failures_to_json(one.failed)}
 
 
-def _next(caches: "list[ImportedCache]", language: str | None) -> str:
+def _next(caches: "list[ImportedCache]", out: Path | None, language: str | None) -> str:
     """Returns the next command; an exported cache that was converted back is only looked at."""
     first = caches[0]
     if first.spec.encoder_sha256 is not None:
         return command("cache info", first.path)
     settings = (f"features.level={first.spec.level}", f"llm.language={language or 'de_DE'}")
     paths = [one.path for one in caches]
-    return command("train-llm", features=paths, run=Path("runs") / first.path.stem, set=settings)
+    return command("train-llm", features=paths, run=Path("runs") / (out or Path(CACHE_FILE)).stem, set=settings)

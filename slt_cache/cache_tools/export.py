@@ -101,7 +101,9 @@ def export_layout(
     """Writes view 0 of all clips into the new folder `out` as others keep features, atomically; files are named after
     `stream` if it is given. Raises InputError like `export_cache`, and if the layout cannot hold the clips."""
     if stream is not None and not layout.names_streams:
-        raise InputError(f"--stream {stream}: this layout does not name files after their stream. Omit --stream.")
+        raise InputError(
+            f"--stream {stream}: this layout does not name files after it. Omit it, or choose another --layout."
+        )
     if stream is not None and not STREAM.fullmatch(stream):
         raise InputError(f"--stream {stream}: cannot be part of a file name. Use letters, digits, _, - and '.'.")
     caches = [FeatureCache(cache, split)] if split is not None else list(open_splits(cache).values())

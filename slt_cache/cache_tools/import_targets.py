@@ -28,7 +28,7 @@ def paths_of_streams(folder: Path, out: Path, streams: Iterable[str], is_new: bo
     if two have the same, if one is another folder, and if one that must be new is finished."""
     names = {stream: re.sub(r"[^\w.-]+", "_", stream).strip(SEPARATORS) for stream in streams}
     several = len(names) > 1
-    paths = {stream: out.with_name(f"{out.stem}_{names[stream]}{out.suffix}") if several else out for stream in names}
+    paths = {stream: out.parent / f"{out.stem}_{names[stream]}{out.suffix}" if several else out for stream in names}
     for path in (out, *paths.values()):
         if path.is_dir() and not is_cache(path):
             raise InputError(f"{path}: a folder, not a file. Name a file with --out, such as {path / USUAL}.")
@@ -66,9 +66,15 @@ def spec_of(
         return spec
     (_, channels), kind = _first_shape(folder, clips)
     dtype = dtype or (kind if kind in DTYPES else "float32")
-    named = source or folder.resolve().name
-    values = (None, IMPORTED, channels, dtype)
-    return FeatureSpec(*values, views=views, source=named, stream=stream or None)
+    return FeatureSpec(
+        encoder_sha256=None,
+        level=IMPORTED,
+        dim=channels,
+        dtype=dtype,
+        views=views,
+        source=source or folder.resolve().name,
+        stream=stream or None,
+    )
 
 
 def _first_shape(folder: Path, clips: Sequence[ListedClip]) -> tuple[tuple[int, int], str]:

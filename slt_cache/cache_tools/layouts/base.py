@@ -1,7 +1,7 @@
 """What a layout is: how others keep the features of their clips on disk, read as a listing of clips and their files,
 and written by an export. A layout opens no features before they are imported."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -140,10 +140,11 @@ def named(names: Iterable[object], of: int | None = None) -> str:
     return ", ".join(shown[:MAX_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def report_extra(folder: Path, extra: Sequence[object], of: str) -> None:
-    """Logs the files that belong to no clip and are therefore not imported."""
+def report_extra(folder: Path, extra: Collection[object], reason: str) -> None:
+    """Logs the places in the folder that are not imported."""
     if extra:
-        log(f"{folder}: {len(extra):,} not imported, since {of} names no such clip: {named(extra)}")
+        shown = named(str(one).removeprefix(f"{folder}/") for one in extra)
+        log(f"{folder}: {len(extra):,} not imported, since {reason}: {shown}")
 
 
 def transposing(splits: Mapping[str, list[ListedClip]]) -> dict[str, list[ListedClip]]:

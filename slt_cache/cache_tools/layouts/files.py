@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from slt_cache.corpora.characters import nfc
 from slt_cache.errors import InputError
 from slt_cache.features.cache import FeatureCache
 from slt_cache.features.clip_names import stem_of
+from slt_cache.progress import log
 
 SEPARATORS = "_-."
 """Characters that separate the stream from the id."""
@@ -31,6 +33,9 @@ class Place:
     file: Path
     dataset: str = ""
     """Path of the dataset in an HDF5 file."""
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.dataset}".strip()
 
 
 class Index:
@@ -57,18 +62,26 @@ class Index:
         return dict(Counter(stream for _, stream in self.places))
 
     def find(self, clip_id: str, split: str, stream: str, suffix: str) -> Place:
-        """Returns the place of a clip, of several that in a folder of the split; if there is none, the file that it
-        should be. Raises InputError if several remain."""
+        """Returns the place of a clip; of several, that in a folder of the split, or else in a file whose name has that
+        of the split, preferably not as a part of the clip's id. If there is none, returns the file that it should be.
+        Raises InputError if several remain."""
         found = self.places.get((clip_id, stream), [])
-        found = [place for place in found if split in self._splits(place)] or found
+        for names in (self._folders, partial(_parts_of_stem, without=clip_id), _parts_of_stem):
+            found = [place for place in found if split in map(own_name, names(place))] or found
         if len(found) > 1:
-            others = ", ".join(f"{place.file} {place.dataset}".strip() for place in found[:2])
+            others = ", ".join(map(str, found[:2]))
             raise InputError(f"{others}: two files of clip {clip_id!r} of {split}. Remove one of them.")
         return found[0] if found else Place(self.folder / split / f"{clip_id}{stream.partition('/')[0]}{suffix}")
 
-    def _splits(self, place: Place) -> list[str | None]:
-        folders = [*place.file.relative_to(self.folder).parts[:-1], *place.dataset.split("/")[:-1]]
-        return [own_name(name) for name in (*folders, *re.split(f"[{re.escape(SEPARATORS)}]", place.file.stem))]
+    def _folders(self, place: Place) -> list[str]:
+        return [*place.file.relative_to(self.folder).parts[:-1], *place.dataset.split("/")[:-1]]
+
+
+def _parts_of_stem(place: Place, without: str = "") -> list[str]:
+    """Returns the parts of a file's name between separators, without a clip's id or a part of its path."""
+    other = f"[^{re.escape(SEPARATORS)}]"
+    own = re.escape(without).replace("/", "|")
+    return re.findall(f"{other}+", re.sub(f"(?<!{other})({own})(?!{other})", "", nfc(place.file.stem)))
 
 
 def _owner(name: str, forms: Mapping[str, str]) -> tuple[str, str] | None:
@@ -102,27 +115,36 @@ def files_below(folder: Path, suffixes: Collection[str], without: Collection[Pat
 
 
 def chosen_streams(folder: Path, streams: Mapping[str, int], asked: str | None, of: str = "clips") -> list[str]:
-    """Returns the streams to import: the one that was named; else that without a name, or all if there is none. Raises
-    InputError that lists all if there is no such stream."""
+    """Returns the streams to import: the one that was named; else that without a name, logging the others, or all if
+    there is none. Raises InputError that lists all if there is no such stream."""
     if not streams:
         raise InputError(f"{folder}: no file is named by a clip of the labels. Name other labels: --labels FILE")
+    shown = [f"{name or '(none)'} ({count:,} {of})" for name, count in sorted(streams.items())]
+    if asked is None and "" in streams:
+        if len(streams) > 1:
+            others = f"streams not imported: {named(shown[1:])}; name one with --stream"
+            log(f"{folder}: only the features without a name are imported; {others}")
+        return [""]
     if asked is None:
-        return [""] if "" in streams else sorted(streams)
+        return sorted(streams)
     found = [name for name in streams if name == asked] or [n for n in streams if n.strip(SEPARATORS) == asked]
     if not found:
-        shown = ", ".join(f"{name or '(none)'} ({count:,} {of})" for name, count in sorted(streams.items()))
-        raise InputError(f"{folder}: no stream {asked!r}; there are {shown}. Name one of them: --stream")
+        raise InputError(f"{folder}: no stream {asked!r}; there are {', '.join(shown)}. Name one of them: --stream")
     return found[:1]
 
 
 def list_places(index: Index, texts: Texts, stream: str, suffix: str, reader: "Reader") -> dict[str, list[ListedClip]]:
-    """Returns the clips of the labels; one without a place becomes a failure when it is read."""
+    """Returns the clips of the labels; one without a place becomes a failure when it is read. Places of these clips
+    that are not read are logged."""
     splits: dict[str, list[ListedClip]] = {}
+    unread = {place: None for (_, of), places in index.places.items() if of == stream for place in places}
     for split, clips in texts.items():
         for clip_id, text in clips.items():
             place = index.find(clip_id, split, stream, suffix)
+            unread.pop(place, None)
             view = ListedView(place.file, 0, 0.0, "", reader(place))
             splits.setdefault(split, []).append(ListedClip(clip_id, text, (view,)))
+    report_extra(index.folder, unread, "another file of the clip has the folder or name of its split")
     return splits
 
 
@@ -137,17 +159,18 @@ def list_files(
     texts, sources = find_labels(folder, asked.labels)
     files = files_below(folder, suffixes, without={*sources, *label_files(folder)})
     index = Index(folder, texts)
+    unowned = []
     for path in files:
         if (owner := index.owner(path)) is not None:
             index.add(owner, Place(path))
+        else:
+            unowned.append(path)
     streams = {
         stream: list_places(index, texts, stream, files[0].suffix, lambda _: read)
         for stream in chosen_streams(folder, index.streams, asked.stream)
     }
-    of_streams = [clip for splits in streams.values() for clips in splits.values() for clip in clips]
-    used = {view.file for clip in of_streams for view in clip.views}
-    extra = [path.relative_to(folder) for path in files if path not in used and path.stem.endswith(tuple(streams))]
-    report_extra(folder, extra, named(source.name for source in sources))
+    extra = [path for path in unowned if path.stem.endswith(tuple(streams))]
+    report_extra(folder, extra, f"{named(source.name for source in sources)} names no such clip")
     return {stream: Listing(splits, sources) for stream, splits in streams.items()}
 
 

@@ -41,8 +41,7 @@ class H5:
         index, files = Index(folder, texts), files_below(folder, SUFFIXES)
         unowned = [place for path in files for place in _add(index, path)]
         streams = chosen_streams(folder, index.streams, asked.stream)
-        extra = [f"{place.file.relative_to(folder)} {place.dataset}" for place in unowned]
-        report_extra(folder, extra, named(source.name for source in sources))
+        report_extra(folder, unowned, f"{named(source.name for source in sources)} names no such clip")
         return {one: Listing(list_places(index, texts, one, files[0].suffix, _reader), sources) for one in streams}
 
     def write(self, caches: Sequence[FeatureCache], out: Path, stream: str | None) -> None:

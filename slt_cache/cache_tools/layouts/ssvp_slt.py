@@ -41,8 +41,8 @@ class SsvpSlt:
             clips.add(split, clip_id, text, ListedView(_path(features, clip_id), 0, 0.0))
         listing = clips.listing(*sources)
         used = {view.file for of_split in listing.splits.values() for clip in of_split for view in clip.views}
-        extra = [path.relative_to(folder) for path in sorted(features.rglob("*.pt")) if path not in used]
-        report_extra(folder, extra, "the manifest")
+        extra = [path for path in sorted(features.rglob("*.pt")) if path not in used]
+        report_extra(folder, extra, "the manifest names no such clip")
         return {asked.stream or "": listing}
 
     def write(self, caches: Sequence[FeatureCache], out: Path, stream: str | None) -> None:

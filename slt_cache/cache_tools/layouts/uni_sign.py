@@ -58,7 +58,7 @@ class UniSign:
 
 @dataclass
 class _Poses:
-    """Reads the files, and counts the persons in them."""
+    """Reads the files, and counts the persons in them. An import that resumes reads only some of its files."""
 
     persons: dict[Path, int] = field(default_factory=dict)
     """File -> the most persons in one of its frames."""
@@ -82,14 +82,15 @@ class _Poses:
     def remarks(self) -> Iterable[str]:
         """Returns a line about clips with several persons, and one about frames with none."""
         several = [path.name for path, persons in self.persons.items() if persons > 1]
+        read = f"of the {len(self.persons):,} clips read now"
         if several:
             yield (
-                f"{len(several):,} of {len(self.persons):,} clips have more than one person in a frame; the first is "
+                f"{len(several):,} {read} have more than one person in a frame; the first is "
                 f"imported, as Uni-Sign does: {named(several)}"
             )
         if self.without:
             yield (
-                f"{sum(self.without.values()):,} frames of {len(self.without):,} clips have no person; their points "
+                f"{sum(self.without.values()):,} frames of {len(self.without):,} {read} have no person; their points "
                 f"are imported as 0 with score 0: {named(path.name for path in self.without)}"
             )
 

@@ -2,6 +2,7 @@
 
 import gzip
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,8 @@ def test_each_of_two_streams_is_imported_into_its_own_cache_and_exported_to_equa
     peers.spamo(tmp_path / "in", tree)
     ran = read(tmp_path / "in")
     assert f"2 streams: _overlap-8 -> {tmp_path / 'x_overlap-8.h5'}" in ran.err
-    assert f"--features {tmp_path / 'x_overlap-8.h5'} --features {tmp_path / 'x_s2wrapping.h5'}" in ran.out
+    paths = [tmp_path / f"x_{name}.h5" for name in ("overlap-8", "s2wrapping")]
+    assert f"--features {paths[0]} --features {paths[1]} --run runs/x " in ran.out
     assert not list(tmp_path.glob("x*.parts"))
     for name, held in streams.items():
         require_equal(tmp_path / f"x_{name}.h5", held)
@@ -169,7 +171,16 @@ def test_no_stream_is_written_if_one_of_them_does_not_fit(tmp_path: Path) -> Non
     assert "x_s2wrapping.h5 (train) holds other features" in read(tmp_path / "in", code=2).err
     assert [path.name for path in tmp_path.glob("x*")] == ["x_s2wrapping.h5"]
     assert (tmp_path / "x_s2wrapping.h5").read_bytes() == before
-    assert "a folder, not a file" in slt_cache("cache", "import", tmp_path / "in", "--out", tmp_path).err
+
+
+@pytest.mark.parametrize("out", [".", "/", "..", "in"])
+def test_a_folder_cannot_be_the_cache_of_streams(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers.spamo(tmp_path / "in", peers.clips())
+    monkeypatch.chdir(tmp_path)
+    ran = slt_cache("cache", "import", "in", "--out", out)
+    assert ran.code == 2
+    assert f"error: {out}: a folder, not a file" in ran.err
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_a_clip_that_one_stream_lacks_leaves_the_other_complete(tmp_path: Path) -> None:
@@ -232,6 +243,7 @@ def test_a_stream_is_exported_under_the_name_that_was_given(layout: str, tmp_pat
         ran = slt_cache(*export, tmp_path / "no", "--layout", refusing, "--stream", stream)
         assert ran.code == 2
         assert f"--stream {stream}:" in ran.err
+        assert ("does not name files" in ran.err) == (refusing != layout)
     assert not (tmp_path / "no").exists()
 
 
@@ -311,6 +323,53 @@ def test_the_name_of_a_file_says_which_split_a_clip_of_several_is_of(tmp_path: P
     peers.h5_of_many(tmp_path / "in", same)
     read(tmp_path / "in", "--stream", "mae")
     require_equal(tmp_path / "x.h5", same)
+
+
+@pytest.mark.parametrize(
+    ("write", "options"),
+    [
+        (peers.npy, ("--layout", "npy")),
+        (peers.spamo, ("--suffix", "_s2wrapping")),
+        (peers.uni_sign, ()),
+        (peers.h5_per_clip, ()),
+        (peers.h5_per_video, ()),
+        (peers.h5_of_many, ("--stream", "mae")),
+    ],
+)
+def test_a_clip_of_several_splits_may_have_the_name_of_one_in_its_id(
+    write: Callable[[Path, peers.Tree], None], options: tuple[str, ...], tmp_path: Path
+) -> None:
+    ids = ("x0_train", "x0", "dev", "dev_train-video", "video/a.train", "How2Sign.train")
+    tree = {split: dict(zip(ids, clips.values(), strict=True)) for split, clips in peers.clips().items()}
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in", tree)
+    read(tmp_path / "in", *options)
+    require_equal(tmp_path / "x.h5", tree)
+
+
+def test_a_clip_with_two_files_in_the_folder_of_its_split_is_refused_and_one_elsewhere_is_named(tmp_path: Path) -> None:
+    tree = peers.clips()
+    peers.h5_per_clip(tmp_path / "in", tree)
+    path = tmp_path / "in" / "train" / "clip_2_wilor.h5"
+    shutil.copy(path, tmp_path / "in" / path.name)
+    err = read(tmp_path / "in").err
+    assert "1 not imported, since another file of the clip has the folder or name of its split: clip_2_wilor.h5" in err
+    require_equal(tmp_path / "x.h5", tree)
+    (tmp_path / "in" / "train" / "b").mkdir()
+    shutil.copy(path, tmp_path / "in" / "train" / "b")
+    assert "two files of clip 'clip_2' of train" in read(tmp_path / "in", code=2).err
+
+
+def test_streams_besides_features_without_a_name_are_named_and_not_imported(tmp_path: Path) -> None:
+    tree = {"train": peers.clips()["train"]}
+    peers.npy(tmp_path / "in", tree)
+    for name in ("片段_motion", "clip ä_motion", "foreign"):
+        peers.save_npy(tmp_path / "in" / "train" / f"{name}.npy", np.ones((2, 3), "f4"))
+    err = read(tmp_path / "in", "--layout", "npy").err
+    assert "only the features without a name are imported; streams not imported: _motion (2 clips); name one" in err
+    assert "1 not imported, since features.tsv names no such clip: train/foreign.npy" in err
+    require_equal(tmp_path / "x.h5", tree)
+    assert "not imported" not in read(tmp_path / "in", "--stream", "motion", "--out", tmp_path / "m.h5", code=1).err
 
 
 @pytest.mark.parametrize("layout", ["spamo", "ssvp-slt", "uni-sign", "h5"])
@@ -488,10 +547,27 @@ def test_of_several_persons_the_first_is_imported_and_a_frame_without_any_is_zer
     none, no_scores = np.zeros((0, 2, 2)), np.zeros((0, 2))
     pose(folder / "gone.pkl", [none, xy[1], [], pair[3]], [no_scores, scores[1], None, pair_scores[3]])
     err = read(tmp_path / "in").err
-    assert "4 of 5 clips have more than one person in a frame; the first is imported" in err
-    assert "2 frames of 1 clips have no person" in err
+    assert "4 of the 5 clips read now have more than one person in a frame; the first is imported" in err
+    assert "2 frames of 1 of the 5 clips read now have no person" in err
     seen = np.array([[0], [1], [0], [1]], "f4")
     require_equal(tmp_path / "x.h5", {"train": {**rows, "gone": ("t", steps * seen)}})
+
+
+def test_an_import_that_resumes_counts_the_persons_of_the_clips_that_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slt_cache.cache_tools.import_features.CLIPS_PER_PART", 1)
+    monkeypatch.setattr("slt_cache.cache_tools.import_targets.COMPARED", 1)
+    steps = np.ones((2, 6), "f4")
+    peers.uni_sign(tmp_path / "in", {"train": dict.fromkeys(("one", "two", "late"), ("t", steps))})
+    folder, two = tmp_path / "in" / "pose_format" / "train", ([np.ones((2, 2, 2))] * 2, [np.ones((2, 2))] * 2)
+    pose(folder / "two.pkl", *two)
+    (folder / "late.pkl").unlink()
+    assert "1 of the 2 clips read now have more than one person" in read(tmp_path / "in", code=1).err
+    pose(folder / "late.pkl", *two)
+    err = read(tmp_path / "in").err
+    assert "1 of the 2 clips read now have more than one person" in err and err.rstrip().endswith("late.pkl")
+    require_equal(tmp_path / "x.h5", {"train": dict.fromkeys(("one", "two", "late"), ("t", steps))})
 
 
 def test_one_person_in_every_frame_is_not_remarked_on(tmp_path: Path) -> None:
