@@ -85,7 +85,10 @@ def test_its_learning_rates_are_the_baselines_unless_stated_for_it(tmp_path: Pat
         (("--llm", "light-t", "--set", "llm.lora.r=2"), "LoRA would freeze random weights"),
         (("--llm", "light-t", "--set", "llm.prompt=a {video}"), "takes no prompt"),
         (("--llm", "light-t", "--set", "visual_training.objective=signcl"), "visual_training.objective signcl: shapes"),
-        (("--set", "llm_training.objective=[signcl,contrastive]"), "llm_training.objective signcl: shapes the backbone"),
+        (
+            ("--set", "llm_training.objective=[signcl,contrastive]"),
+            "llm_training.objective signcl: shapes the backbone",
+        ),
         (("--llm", "light-t", "--set", "llm_training.objective=clip"), "llm_training.objective clip: unknown. Choose"),
         (("--llm", "nowhere"), "nor one of those made here (small-mbart, small-mt5, light-t)"),
     ],
