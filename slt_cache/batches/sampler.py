@@ -88,15 +88,15 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         order = np.arange(self.clips) if self.mixture is None else self.mixture.epoch(self.epoch)
         if self.shuffle:
             random.shuffle(order)
-        curriculum = self.short_first
-        orders = curriculum is not None and self.epoch <= curriculum.epochs
-        if curriculum is not None and orders:
+        curriculum, lengths = self.short_first, self.lengths
+        if curriculum is not None and self.epoch <= curriculum.epochs:
             order = order[np.argsort(np.asarray(curriculum.lengths)[order % self.clips], kind="stable")]
-        elif self.lengths is not None:
-            order = self._by_length(order, self.lengths)
+            lengths = None  # these batches stay in their order
+        elif lengths is not None:
+            order = self._by_length(order, lengths)
         starts = self._starts()
         batches = [order[first:last] for first, last in zip(starts, [*starts[1:], self.clips], strict=False)]
-        if self.shuffle and self.lengths is not None and not orders:
+        if self.shuffle and lengths is not None:
             batches = [batches[batch] for batch in random.permutation(len(batches))]
         return batches
 
