@@ -188,8 +188,6 @@ def _expanded(settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)  # damaged: compared as it is
 
 
-STREAM_UNNAMED = re.compile(r"(?s)(.*\.)?features\.stream: made with (None, asked for .*|.*, asked for None)")
-"""Difference between an imported stream and one without a name."""
 CLIPS = {"clips", "clips_sha256", "manifest_sha256", "videos_sha256"}
 """Settings that identify the clips a stage was trained on."""
 
@@ -203,7 +201,19 @@ def different_settings(record: Record, asked: Mapping[str, Any]) -> list[str]:
         made, asked = ({name: one for name, one in each.items() if name not in CLIPS} for each in (made, asked))
         if "tokenizer" in made:
             made["tokenizer"] = {name: one for name, one in made["tokenizer"].items() if name != "name"}
-    return [one for one in differences(made, asked) if not STREAM_UNNAMED.fullmatch(one)]
+    return differences(_with_streams_named(made, asked), _with_streams_named(asked, made))
+
+
+def _with_streams_named(settings: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings with the streams that they do not name named as in `other`, in every spec of features."""
+    named = dict(settings)
+    for key, there in other.items():
+        here = settings.get(key)
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            named[key] = _with_streams_named(here, there)
+            if key == "features" and here.get("stream") is None:
+                named[key]["stream"] = there.get("stream")
+    return named
 
 
 def _is_of_first_runs(record: Record) -> bool:

@@ -41,7 +41,7 @@ def experiments(config: Config, bench: Bench = EVERYTHING) -> dict[str, Table]:
         Row("both stages", BASE, "llm"),
         Row("jointly, for the epochs of both stages", BASE, "joint"),
         Row("jointly, for the epochs of stage 1", VIDEO_EPOCHS, "joint"),
-        Row("jointly, at one learning rate", ONE_RATE, "joint"),
+        Row("jointly, for the epochs of stage 1, at one learning rate", ONE_RATE, "joint"),
     )
     listed = (
         Table("llms", "the LLM and its training", "", llms, costs=True),
@@ -57,11 +57,12 @@ def own_settings(variant: str, config: Config) -> dict[str, Any]:
     lr = config.llm_training.lr
     if variant == SMALL_MBART:
         return _small_mbart()
+    video_epochs = {"llm_training.epochs": config.visual_training.epochs}
     settings: dict[str, dict[str, Any]] = {
         WHOLE: {**_WHOLE, "llm_training.lr": lr / LORA_RATE},
         LORA: {"llm.lora": LoraConfig(r=16).model_dump(mode="json"), "llm_training.lr": lr * LORA_RATE},
-        VIDEO_EPOCHS: {"llm_training.epochs": config.visual_training.epochs},
-        ONE_RATE: {"llm_training.encoder_lr": lr, "llm_training.adapter_lr": lr},
+        VIDEO_EPOCHS: video_epochs,
+        ONE_RATE: {**video_epochs, "llm_training.encoder_lr": lr, "llm_training.adapter_lr": lr},
     }
     return settings.get(variant, {})
 

@@ -99,7 +99,7 @@ def test_protocols_of_joint_training_differ_in_epochs_and_rates(config: Config) 
     assert found == {
         "base": (both, *rates),
         "video-epochs": (config.visual_training.epochs, *rates),
-        "one-rate": (both, 1e-4, 1e-4, 1e-4),
+        "one-rate": (config.visual_training.epochs, 1e-4, 1e-4, 1e-4),
     }
 
 
