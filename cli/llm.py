@@ -22,10 +22,10 @@ def pretrain(
     ] = None,
     objective: Annotated[
         str | None,
-        typer.Option("--objective", help="denoising or causal. [default: llm_pretraining.objective, denoising]"),
+        typer.Option("--objective", help="denoising, causal or prefix. [default: llm_pretraining.objective]"),
     ] = None,
 ) -> None:
-    """Train the LLM on text alone: a small MBart by denoising, a decoder-only LLM (causal) to adapt it to the corpus.
+    """Train the LLM on text alone: a small MBart by denoising, a decoder-only LLM (causal, prefix) to adapt it.
 
     Example: slt-cache llm pretrain --set llm_pretraining.text=sentences.txt
     """

@@ -66,9 +66,9 @@ class TextBatches:
         self.order.epoch, self.order.first = epoch, first
         idle = self.order.idle()
         for number, items in enumerate(self.order, first):
-            indices = [index % len(self.sentences) for _, index in items]
-            targets = self.targets([self.sentences[index] for index in indices])
-            yield TextBatch(
-                tuple(f"sentence {index + 1}" for index in indices),
-                targets.uncounted() if number in idle else targets,
-            )
+            targets = self.targets([self.sentences[index % len(self.sentences)] for _, index in items])
+            yield self.batch_of(items, targets.uncounted() if number in idle else targets)
+
+    def batch_of(self, items: Sequence[tuple[int, int]], targets: Targets) -> TextBatch:
+        """Makes the batch of these (epoch, index), of which an index from the number of sentences on occurs again."""
+        return TextBatch(tuple(f"sentence {index % len(self.sentences) + 1}" for _, index in items), targets)

@@ -3,6 +3,7 @@
 from slt_cache.config.data import AugmentationConfig, CorpusConfig, ScoringConfig, VideoConfig
 from slt_cache.config.llm import (
     CAUSAL,
+    PREFIX,
     WHOLE_LR,
     GenerationConfig,
     LlmConfig,
@@ -43,6 +44,7 @@ __all__ = [
     "CROSS_ENTROPY",
     "OF_NAMED",
     "OF_TORCHVISION",
+    "PREFIX",
     "PROTOCOLS",
     "WHOLE_LR",
     "AugmentationConfig",

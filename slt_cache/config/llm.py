@@ -134,8 +134,8 @@ class LlmConfig(Section):
         return self.name if self.init_from is None else self.init_from
 
 
-CAUSAL = "causal"
-"""Value of llm_pretraining.objective: a decoder-only LLM is adapted to the text."""
+CAUSAL, PREFIX = "causal", "prefix"
+"""Values of llm_pretraining.objective: a decoder-only LLM is adapted to the text."""
 WHOLE_LR = 1e-4
 """Default of llm_pretraining.lr for a pre-trained LLM that is trained whole."""
 OF_SMALL_LLMS = (
@@ -149,12 +149,13 @@ class LlmPretrainingConfig(OptimizerConfig):
     """Training on text alone, before stage 2: a small MBart (or mT5) learns to restore noised sentences (Liu et al.
     2020, 2.2), or a decoder-only LLM is adapted to the language of the corpus."""
 
-    objective: Literal["denoising", "causal"] = "denoising"
+    objective: Literal["denoising", "causal", "prefix"] = "denoising"
     """denoising: a small LLM of fresh weights. causal: llm.name, a decoder-only LLM, learns the text as a language
-    model; its vocabulary is trimmed to the text and the train sentences, and dev decides which weights are kept, by
+    model. prefix: it learns to restore each sentence from some of its words, which stand before it as the video will.
+    For both, its vocabulary is trimmed to the text and the train sentences, and dev decides which weights are kept, by
     the loss per token."""
     lora: LoraConfig | None = None
-    """causal: settings of LoRA, which is merged into the LLM when it is saved; null: the whole LLM learns."""
+    """causal, prefix: settings of LoRA, which is merged into the LLM when it is saved; null: the whole LLM learns."""
     sentences: PositiveInt | None = None
     """Sentences of the text at most, drawn evenly from all of it; null: all."""
     seed: NonNegativeInt | None = None
@@ -175,7 +176,7 @@ class LlmPretrainingConfig(OptimizerConfig):
     dropout: Probability = 0.1
     """Dropout of the small LLM in pre-training and, unless llm_training.dropout is set, in stage 2."""
     mask_ratio: Fraction = 0.35
-    """Fraction of the words that are masked (Liu et al. 2020, 2.2)."""
+    """Fraction of the words that are masked (Liu et al. 2020, 2.2), or with the objective prefix omitted."""
     span_mean: PositiveFloat = 3.5
     """Words; mean of the Poisson distribution of the lengths of masked spans (Liu et al. 2020, 2.2)."""
     permute_sentences: bool = True
@@ -183,8 +184,8 @@ class LlmPretrainingConfig(OptimizerConfig):
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 64
     lr: PositiveFloat = 1e-3
-    """Peak learning rate; with the objective causal, where the LLM is pre-trained, the default is 1e-4, or 5e-4 with
-    LoRA."""
+    """Peak learning rate; with the objectives causal and prefix, where the LLM is pre-trained, the default is 1e-4, or
+    5e-4 with LoRA."""
     warmup_steps: NonNegativeInt = 100
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     clip_norm: PositiveFloat | None = 1.0
@@ -192,8 +193,8 @@ class LlmPretrainingConfig(OptimizerConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _lr_of_causal(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("objective") == CAUSAL:
+    def _lr_of_adaptation(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("objective") in (CAUSAL, PREFIX):
             return {"lr": 5e-4 if values.get("lora") is not None else WHOLE_LR, **values}
         return values
 
@@ -201,12 +202,17 @@ class LlmPretrainingConfig(OptimizerConfig):
         """Returns the settings without the seed and the text: the record has the seed and the text's content elsewhere.
         What only a small LLM, or only an adapted one, has is left out for the other."""
         settings = super().recorded()
-        own = OF_SMALL_LLMS if self.objective == CAUSAL else ("objective", "lora")
-        for name in ("seed", "text", "sentences", *own):
+        unread = [name for name in OF_SMALL_LLMS if name != "mask_ratio" or self.objective != PREFIX]
+        for name in ("seed", "text", "sentences", *(unread if self.adapts else ("objective", "lora"))):
             del settings[name]
-        if self.objective == CAUSAL and self.lora is not None:
+        if self.adapts and self.lora is not None:
             settings["lora"] = self.lora.recorded()
         return settings
+
+    @property
+    def adapts(self) -> bool:
+        """Whether llm.name, a decoder-only LLM, learns the text, rather than a small LLM of fresh weights."""
+        return self.objective in (CAUSAL, PREFIX)
 
 
 class GenerationConfig(Section):

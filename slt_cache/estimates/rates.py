@@ -13,7 +13,7 @@ from torch import nn
 from slt_cache.batches.features import FeatureBatch
 from slt_cache.batches.targets import Targets
 from slt_cache.checkpoints.visual import new_encoder
-from slt_cache.config import CAUSAL, CROSS_ENTROPY, Config, LoraConfig, TemporalConfig
+from slt_cache.config import CROSS_ENTROPY, Config, LoraConfig, TemporalConfig
 from slt_cache.device import pick_device
 from slt_cache.estimates.workload import Workload
 from slt_cache.models.llm.lora import add_lora
@@ -77,7 +77,7 @@ def translator_of(settings: Config, variant: Variant, on_text: bool) -> tuple[st
         terms = settings.visual_training.objective if variant is VISUAL else ()
         return settings.light_t.size, None, _of_translator(terms)
     text = settings.llm_pretraining
-    of_text = text.lora if text.objective == CAUSAL else None
+    of_text = text.lora if text.adapts else None
     terms = of_stage_2(settings)[1] if variant.from_cache and not on_text else ()
     return settings.llm.name, of_text if on_text else settings.llm.lora, _of_translator(terms)
 

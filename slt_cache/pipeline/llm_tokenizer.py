@@ -7,7 +7,6 @@ from pathlib import Path
 
 from slt_cache.checkpoints.named_files import content_of
 from slt_cache.checkpoints.record import OtherSettings, whole_record
-from slt_cache.config import CAUSAL
 from slt_cache.config.llm import LANGUAGE
 from slt_cache.corpora.base import MONOLINGUAL_FILE, SPLITS, Clip, of_split
 from slt_cache.corpora.languages import labels_of
@@ -57,7 +56,7 @@ def ensure_llm(run: Run, clips: Sequence[Clip], derived: Derived, prompted: bool
     if not llm.trim:
         return llm.name
     train, *others = ([clip.text for clip in of_split(clips, split)] for split in SPLITS)
-    adapts = run.config.llm_pretraining.objective == CAUSAL
+    adapts = run.config.llm_pretraining.adapts
     train += pretraining_text(run, clips) if adapts else []
     settings = {"name": content_name(run), "keep_characters": llm.keep_characters, "text_sha256": sha256_of(train)}
     place = run.prompted if prompted else run.trimmed

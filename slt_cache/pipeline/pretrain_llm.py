@@ -1,7 +1,7 @@
 """Training of the LLM on text alone, before stage 2: a small LLM from scratch, or the adaptation of a decoder-only
 one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -10,11 +10,12 @@ import torch
 
 from slt_cache.batches.denoising import NoisyText
 from slt_cache.batches.mixture import mixture_of
+from slt_cache.batches.prefix import PrefixBatches
 from slt_cache.batches.sampler import Shard
 from slt_cache.batches.text import TextBatches
 from slt_cache.checkpoints.record import Record, read_record
 from slt_cache.checkpoints.translator import save_seq2seq
-from slt_cache.config import CAUSAL, WHOLE_LR, LlmPretrainingConfig, differences
+from slt_cache.config import CAUSAL, PREFIX, WHOLE_LR, LlmPretrainingConfig, differences
 from slt_cache.corpora.base import Clip, of_split
 from slt_cache.corpora.monolingual import Line
 from slt_cache.corpora.registry import language_code
@@ -78,7 +79,7 @@ def ensure_pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, der
 
 def require_pretrainable(run: Run) -> None:
     """Raises InputError unless the LLM is a small one or, with the objective `causal`, decoder-only."""
-    llm, objective = run.config.llm, run.config.llm_pretraining.objective
+    llm, adapts = run.config.llm, run.config.llm_pretraining.adapts
     name = llm.source
     if llm.init_from is not None:
         raise InputError(
@@ -86,11 +87,11 @@ def require_pretrainable(run: Run) -> None:
             "them, and no llm.init_from."
         )
     small = small_family(name) is not None
-    if objective != CAUSAL:
+    if not adapts:
         if not small:
             raise InputError(
                 f"llm.name {name}: only {' and '.join(small_names())} are pre-trained here. Set it to one of them, "
-                f"or adapt a decoder-only LLM: --set llm_pretraining.objective={CAUSAL}."
+                f"or adapt a decoder-only LLM: --set llm_pretraining.objective={CAUSAL}, or {PREFIX}."
             )
         return
     if not small:
@@ -98,8 +99,8 @@ def require_pretrainable(run: Run) -> None:
             small = not is_decoder_only(name, read_config(name))
     if small:
         raise InputError(
-            f"llm_pretraining.objective {CAUSAL}: {name} is an encoder-decoder, which does not learn as a language "
-            "model. Set llm.name to a decoder-only LLM, or leave the objective out."
+            f"llm_pretraining.objective {run.config.llm_pretraining.objective}: {name} is an encoder-decoder, which "
+            "does not learn as a language model. Set llm.name to a decoder-only LLM, or leave the objective out."
         )
 
 
@@ -115,7 +116,7 @@ def _stage(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, derived: Deriv
     config = run.config if seed is None else run.config.model_copy(update={"seed": seed})
     seeded = replace(run, config=config, lasting=run.lasting or run.config)
     sentences = pretraining_lines(run, clips)
-    if run.config.llm_pretraining.objective != CAUSAL:
+    if not run.config.llm_pretraining.adapts:
         return DenoisingStage(seeded, PRETRAINING, derived, sentences, tokenizer)
     llm = main_process_first(lambda: ensure_llm(run, clips, derived, has_prompt(run.config.llm)))
     language = language_code(run.config)
@@ -202,7 +203,7 @@ class DenoisingStage(PretrainingStage):
 
 @dataclass(frozen=True)
 class CausalStage(PretrainingStage):
-    """A decoder-only LLM is adapted to the sentences as a language model."""
+    """A decoder-only LLM is adapted to the sentences, alone or each after some of its words."""
 
     llm: str
     """Folder or hub name of the LLM with the vocabulary that it keeps."""
@@ -226,16 +227,13 @@ class CausalStage(PretrainingStage):
         if loop.lora is not None:
             add_lora(model, loop.lora)
         seed = self.run.config.seed
-        text = TextBatches(
-            self.sentences,
-            self.tokenizer,
-            batch_size=loop.batch_size,
-            seed=seed,
-            shard=self.shard,
-            mixture=mixture_of(self.languages, loop.temperature, seed),
-        )
+        batches: Callable[..., TextBatches] = partial(TextBatches, batch_size=loop.batch_size)
+        if loop.objective == PREFIX:
+            batches = partial(PrefixBatches, batch_size=loop.batch_size, omitted=loop.mask_ratio)
+        mixture = mixture_of(self.languages, loop.temperature, seed)
+        text = batches(self.sentences, self.tokenizer, seed=seed, shard=self.shard, mixture=mixture)
         text.require_positions(positions_of(self.llm))
-        dev = TextBatches(self.dev, self.tokenizer, batch_size=loop.batch_size, shuffle=False) if self.dev else None
+        dev = batches(self.dev, self.tokenizer, shuffle=False) if self.dev else None
         return CausalTask(model, text, dev, loop, partial(self.save_best, model))
 
     def initialize(self, model: Any) -> list[str]:

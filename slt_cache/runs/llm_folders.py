@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slt_cache.checkpoints.record import Record
-from slt_cache.config import CAUSAL, Config
+from slt_cache.config import Config
 from slt_cache.corpora.registry import language_code
 from slt_cache.errors import InputError
 from slt_cache.models.llm.load import read_config, without_weights
@@ -90,7 +90,7 @@ def require_usable(config: Config) -> None:
     inner = load_tokenizer(llm.name, language).inner
     if has_prompt(llm):
         all_prompt_texts(inner, llm, language)
-    adapted = [llm.lora, pretraining.lora if pretraining.objective == CAUSAL else None]
+    adapted = [llm.lora, pretraining.lora if pretraining.adapts else None]
     for lora in filter(None, adapted):
         with loading(llm.name):
             require_targets(without_weights(own), lora)

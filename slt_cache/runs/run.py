@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slt_cache.advice import CACHE_FILE, CONFIG_FILE, command
 from slt_cache.checkpoints.record import whole_record
-from slt_cache.config import CAUSAL, Config, expanded, for_each_stage, for_network, is_as_written, load_config
+from slt_cache.config import Config, expanded, for_each_stage, for_network, is_as_written, load_config
 from slt_cache.errors import InputError, SltCacheError
 from slt_cache.features.place import located
 from slt_cache.folders import has_stepped_aside
@@ -117,7 +117,7 @@ class Run:
     def pretrains_llm(self) -> bool:
         """Whether the run trains its LLM on text alone before stage 2: a small one, or to adapt a decoder-only one."""
         llm = self.config.llm
-        adapts = self.config.llm_pretraining.objective == CAUSAL
+        adapts = self.config.llm_pretraining.adapts
         return llm.init_from is None and llm.pretrained and (small_family(llm.name) is not None or adapts)
 
     def is_made(self, stage: str) -> bool:

@@ -1,15 +1,16 @@
-"""`llm pretrain --objective causal`: a decoder-only LLM is adapted to the text of a corpus before stage 2."""
+"""`llm pretrain --objective causal` and `prefix`: a decoder-only LLM is adapted to the text of a corpus before
+stage 2."""
 
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from slt_cache.batches.prefix import PrefixBatches
 from slt_cache.batches.text import TextBatch, TextBatches
 from slt_cache.checkpoints.record import read_record
 from slt_cache.corpora.base import MONOLINGUAL_FILE, of_split
@@ -134,6 +135,27 @@ def test_an_interrupted_adaptation_ends_as_an_uninterrupted_one(
     assert one.read_bytes() == other.read_bytes()
 
 
+def test_sentences_are_restored_from_some_of_their_words(prepared: Path, llm: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(prepared, tmp_path / "run")
+    share = "llm_pretraining.mask_ratio=0.2"
+    succeed("llm", "pretrain", "--run", run, "--name", llm, "--objective", "prefix", *settings(*BRIEF, share))
+    best = run / "llm" / "pretrained" / "best"
+    dev = [clip.text for clip in of_split(read_manifest(run / "manifest.tsv"), "dev")]
+    losses = []
+    for folder in (best, run / "llm" / "trimmed"):
+        tokenizer = load_tokenizer(str(folder), "de_DE")
+        text = PrefixBatches(dev, tokenizer, omitted=0.2, batch_size=3, shuffle=False)
+        losses.append(loss_per_token(load_seq2seq(str(folder)).eval(), text))
+    assert losses[0] == pytest.approx(min(dev_losses(run)), abs=1e-4)
+    assert losses[0] < losses[1] - 0.5
+    record = read_record(best)
+    assert record is not None
+    recorded = record.settings["llm_pretraining"]
+    assert (recorded["objective"], recorded["mask_ratio"], "span_mean" in recorded) == ("prefix", 0.2, False)
+    more = slt_cache("llm", "pretrain", "--run", run, *settings("llm_pretraining.mask_ratio=0.3"))
+    assert more.code == 2 and "mask_ratio: made with 0.2, asked for 0.3" in more.err
+
+
 def test_lora_is_merged_into_what_stage_2_takes(prepared: Path, llm: Path, tmp_path: Path) -> None:
     run = shutil.copytree(prepared, tmp_path / "run")
     lora = ("llm_pretraining.lora.r=4", "llm_pretraining.lora.targets=[q_proj, up_proj]")
@@ -154,18 +176,17 @@ def test_a_stage_1_with_the_vocabulary_of_train_alone_is_kept(prepared: Path, ll
     assert "llm_pretraining.objective: gives another tokenizer than stage 1" in refused.err
 
 
-@pytest.mark.parametrize("objective", ["denoising", "causal"])
+@pytest.mark.parametrize("objective", ["denoising", "causal", "prefix"])
 def test_an_llm_that_does_not_suit_the_objective_is_refused(prepared: Path, tmp_path: Path, objective: str) -> None:
     make_small_llm("mbart", tmp_path / "mbart")
-    named: dict[str, list[Any]] = {"denoising": [tmp_path / "mbart"], "causal": [tmp_path / "mbart", "small-mbart"]}
-    for name in named[objective]:
+    for name in [tmp_path / "mbart"] if objective == "denoising" else [tmp_path / "mbart", "small-mbart"]:
         refused = slt_cache("llm", "pretrain", "--run", prepared, "--name", name, "--objective", objective)
         assert refused.code == 2
         [line] = refused.err.splitlines()
-        assert str(name) in line and "causal" in line
+        assert str(name) in line and ("causal" if objective == "denoising" else objective) in line
 
 
 def test_another_objective_is_refused_with_the_list(prepared: Path) -> None:
     refused = slt_cache("llm", "pretrain", "--run", prepared, "--objective", "next-word")
     assert refused.code == 2
-    assert "denoising" in refused.err and "causal" in refused.err
+    assert all(objective in refused.err for objective in ("denoising", "causal", "prefix"))

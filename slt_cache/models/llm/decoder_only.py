@@ -6,7 +6,7 @@ on the right, and position ids skip the padding, so a clip gives the same logits
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,7 +49,7 @@ class DecoderOnly:
         self.scale = 1.0
         self.norm: float | None = embedding_std(seq2seq.get_input_embeddings())
         self._table = limited_positions(seq2seq)
-        self._accepted = inspect.signature(type(seq2seq).forward).parameters
+        self._accepted = _arguments(seq2seq)
         if self.positions is not None and self.positions < 1:
             raise InputError(
                 f"llm.prompt: its {self.around} tokens before the video leave none of the LLM's {self._table} "
@@ -158,8 +158,22 @@ class DecoderOnly:
         attended = torch.cat([moved(left, ids.device).long(), torch.ones_like(ids)], 1)
         embedded = torch.cat([pad(unpadded(whole, filled), left), target], 1)
         read = {"inputs_embeds": embedded, "attention_mask": attended}
-        wanted = {"position_ids": (attended.cumsum(1) - 1).clamp(min=0), "logits_to_keep": keep}
+        wanted = {"position_ids": positions_of(attended), "logits_to_keep": keep}
         return {**read, **{name: value for name, value in wanted.items() if name in self._accepted}}
+
+
+def _arguments(seq2seq: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(type(seq2seq).forward).parameters
+
+
+def takes_positions(seq2seq: Any) -> bool:
+    """Returns whether the LLM can be told the positions of its input; some count them themselves."""
+    return "position_ids" in _arguments(seq2seq)
+
+
+def positions_of(attended: torch.Tensor) -> torch.Tensor:
+    """Returns the position of each token from its attention mask, both int64 [B, T], without padding before it."""
+    return (attended.cumsum(1) - 1).clamp(min=0)
 
 
 def _prompts(prompts: Sequence[tuple[int, ...]], rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

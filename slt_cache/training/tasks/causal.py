@@ -1,4 +1,5 @@
-"""Adaptation of a decoder-only LLM to a text: each token is predicted from those before it."""
+"""Adaptation of a decoder-only LLM to a text: each token is predicted from those before it, in a sentence alone, or
+after some of its words."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,9 +8,11 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
+from slt_cache.batches.prefix import PrefixBatch
 from slt_cache.batches.text import TextBatch, TextBatches
 from slt_cache.config import LlmPretrainingConfig
 from slt_cache.metrics.loss import LOSS
+from slt_cache.models.llm.decoder_only import positions_of, takes_positions
 from slt_cache.models.translators import token_loss
 from slt_cache.training.diagnostics import last_layer
 from slt_cache.training.optimizers import AdamW
@@ -30,6 +33,7 @@ class CausalTask:
         save: Callable[[int, dict[str, float]], None],
     ):
         self.model: nn.Module = model
+        self.numbered = takes_positions(model)
         self.text = text
         self.dev = dev
         self.settings = settings
@@ -45,9 +49,8 @@ class CausalTask:
         return self.text.epoch(epoch, first)
 
     def logits(self, model: nn.Module, batch: TextBatch) -> torch.Tensor:
-        """[B, L, V]. Padding stands at the end, where no token sees it."""
-        logits: torch.Tensor = model(input_ids=batch.targets.decoder_input_ids, use_cache=False).logits
-        return logits
+        """Computes the logits of the sentences, [B, L, V]."""
+        return logits_of(model, batch, self.numbered)
 
     def epoch_ended(self, epoch: int) -> None:
         """Nothing is kept of single epochs."""
@@ -60,14 +63,28 @@ class CausalTask:
         return {} if self.dev is None else {LOSS.key: loss_per_token(self.model, self.dev)}
 
 
+def logits_of(model: nn.Module, batch: TextBatch, numbered: bool) -> torch.Tensor:
+    """Computes the logits of the tokens of the sentences, [B, L, V]; `numbered` if the LLM can be told their
+    positions."""
+    ids = batch.targets.decoder_input_ids
+    if not isinstance(batch, PrefixBatch):  # padding stands at the end, where no token sees it
+        logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits
+        return logits
+    attended = torch.cat([batch.mask, torch.ones_like(ids)], 1)
+    numbers = {"position_ids": positions_of(attended)} if numbered else {}
+    whole = torch.cat([batch.words, ids], 1)
+    read: torch.Tensor = model(input_ids=whole, attention_mask=attended, use_cache=False, **numbers).logits
+    return read[:, -ids.shape[1] :]
+
+
 @torch.no_grad()
 def loss_per_token(model: nn.Module, text: TextBatches) -> float:
     """Returns the mean cross-entropy in nats of the tokens of a text, ends of sentences among them."""
     device = next(model.parameters()).device
+    numbered = takes_positions(model)
     total, tokens = 0.0, 0
     for batch in text.epoch(0):
-        targets = batch.to(device).targets
-        logits = model(input_ids=targets.decoder_input_ids, use_cache=False).logits
-        total += float(token_loss(logits, targets.labels, 0.0))
-        tokens += targets.tokens
+        moved = batch.to(device)
+        total += float(token_loss(logits_of(model, moved, numbered), moved.targets.labels, 0.0))
+        tokens += batch.size
     return total / tokens

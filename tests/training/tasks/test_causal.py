@@ -1,4 +1,4 @@
-"""The loss of a language model on sentences, alone and in batches."""
+"""The loss of a language model on sentences, alone and in batches, and after some of their words."""
 
 import math
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from slt_cache.batches.prefix import PrefixBatch, PrefixBatches
 from slt_cache.batches.sampler import Shard
 from slt_cache.batches.text import TextBatches
 from slt_cache.errors import InputError
@@ -42,6 +43,26 @@ def test_the_loss_is_that_of_each_sentence_alone(family: str, tmp_path: Path) ->
         text = TextBatches(SOME, tokenizer, batch_size=size, shuffle=False)
         assert loss_per_token(model, text) == pytest.approx(total / tokens, abs=1e-4)
     assert total / tokens == pytest.approx(math.log(len(tokenizer)), rel=0.3)
+
+
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
+@torch.no_grad()
+def test_the_loss_after_some_words_is_that_of_each_sentence_alone(family: str, tmp_path: Path) -> None:
+    make_causal_llm(family, tmp_path)
+    tokenizer = load_tokenizer(str(tmp_path), "de_DE")
+    model = load_seq2seq(str(tmp_path), tokenizer=tokenizer).eval()
+    total, tokens = 0.0, 0
+    for batch in PrefixBatches(SOME, tokenizer, omitted=0.4, batch_size=1, shuffle=False).epoch(0):
+        assert isinstance(batch, PrefixBatch)
+        [number] = (int(name.split()[1]) for name in batch.ids)
+        sentence = [*tokenizer.encode(SOME[number - 1]), tokenizer.eos]
+        ids = [*batch.words[0].tolist(), *tokenizer.start, *sentence]
+        logits = model(input_ids=torch.tensor([ids])).logits[0, -len(sentence) - 1 : -1]
+        total += float(F.cross_entropy(logits, torch.tensor(sentence), reduction="sum"))
+        tokens += len(sentence)
+    for size in (1, 4):
+        text = PrefixBatches(SOME, tokenizer, omitted=0.4, batch_size=size, shuffle=False)
+        assert loss_per_token(model, text) == pytest.approx(total / tokens, abs=1e-4)
 
 
 def test_an_epoch_has_every_sentence_once_in_an_order_of_its_own(gpt2: Tokenizer) -> None:
