@@ -59,11 +59,13 @@ def print_trained(options: Options, record: "Record", folder: Path, then: str) -
     """Prints what a training left in the folder, and the command that comes next."""
     if not is_main_process():
         return
+    from slt_cache.metrics.loss import LOSS
     from slt_cache.metrics.video_gap import gap_text, sees_video
 
     best = folder / "best"
-    search = "greedy" if record.dev_beams == 1 else f"{record.dev_beams} beams"
-    dev = f", dev {record.dev_score} ({search})" if record.dev else ""
+    search = " (greedy)" if record.dev_beams == 1 else f" ({record.dev_beams} beams)"
+    is_searched = record.selected_by.key != LOSS.key
+    dev = f", dev {record.dev_score}{search if is_searched else ''}" if record.dev else ""
     gap, sees = gap_text(record.video_gap), sees_video(record.video_gap)
     options.print(
         {

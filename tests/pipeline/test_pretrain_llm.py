@@ -75,6 +75,7 @@ def test_the_loss_on_dev_is_shown_and_the_best_weights_are_saved(adapted: tuple[
     losses = dev_losses(run)
     assert len(losses) == 2
     assert all(f"dev loss {loss:.3f}" in ran.err for loss in losses)
+    assert f"dev loss {min(losses):.4f} (" in ran.out and "greedy" not in ran.out
     record = read_record(best)
     assert record is not None and record.dev == {"loss": min(losses)}
     assert record.dev_score == f"loss {min(losses):.4f}"
