@@ -39,6 +39,8 @@ class PrefixBatch(TextBatch):
 class PrefixBatches(TextBatches):
     """Iterable over the batches of an epoch; the noise follows from (seed, epoch, sentence)."""
 
+    counted = "tokens with all of its words before it"
+
     def __init__(
         self,
         sentences: Sequence[str],

@@ -32,6 +32,9 @@ class TextBatches:
     """Iterable over the batches of an epoch, whose order follows from (seed, epoch). A batch holds sentences of similar
     length."""
 
+    counted = "tokens"
+    """What `lengths` count, in errors."""
+
     def __init__(
         self,
         sentences: Sequence[str],
@@ -57,8 +60,8 @@ class TextBatches:
         for number, length in enumerate(self.lengths, 1):
             if positions is not None and length > positions:
                 raise InputError(
-                    f"pre-training text, sentence {number} ({self.sentences[number - 1][:40]!r} ...): {length} tokens, "
-                    f"too long for the {positions} positions of the LLM. Break it into several lines."
+                    f"pre-training text, sentence {number} ({self.sentences[number - 1][:40]!r} ...): {length} "
+                    f"{self.counted}, too long for the {positions} positions of the LLM. Break it into several lines."
                 )
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[TextBatch]:

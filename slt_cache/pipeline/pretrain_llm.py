@@ -78,7 +78,7 @@ def ensure_pretrained(run: Run, clips: Sequence[Clip], tokenizer: Tokenizer, der
 
 
 def require_pretrainable(run: Run) -> None:
-    """Raises InputError unless the LLM is a small one or, with the objective `causal`, decoder-only."""
+    """Raises InputError unless the LLM is a small one or, to be adapted, decoder-only."""
     llm, adapts = run.config.llm, run.config.llm_pretraining.adapts
     name = llm.source
     if llm.init_from is not None:

@@ -158,7 +158,7 @@ class DecoderOnly:
         attended = torch.cat([moved(left, ids.device).long(), torch.ones_like(ids)], 1)
         embedded = torch.cat([pad(unpadded(whole, filled), left), target], 1)
         read = {"inputs_embeds": embedded, "attention_mask": attended}
-        wanted = {"position_ids": positions_of(attended), "logits_to_keep": keep}
+        wanted = {"position_ids": token_positions(attended), "logits_to_keep": keep}
         return {**read, **{name: value for name, value in wanted.items() if name in self._accepted}}
 
 
@@ -171,7 +171,7 @@ def takes_positions(seq2seq: Any) -> bool:
     return "position_ids" in _arguments(seq2seq)
 
 
-def positions_of(attended: torch.Tensor) -> torch.Tensor:
+def token_positions(attended: torch.Tensor) -> torch.Tensor:
     """Returns the position of each token from its attention mask, both int64 [B, T], without padding before it."""
     return (attended.cumsum(1) - 1).clamp(min=0)
 

@@ -12,7 +12,7 @@ from slt_cache.batches.prefix import PrefixBatch
 from slt_cache.batches.text import TextBatch, TextBatches
 from slt_cache.config import LlmPretrainingConfig
 from slt_cache.metrics.loss import LOSS
-from slt_cache.models.llm.decoder_only import positions_of, takes_positions
+from slt_cache.models.llm.decoder_only import takes_positions, token_positions
 from slt_cache.models.translators import token_loss
 from slt_cache.training.diagnostics import last_layer
 from slt_cache.training.optimizers import AdamW
@@ -71,7 +71,7 @@ def logits_of(model: nn.Module, batch: TextBatch, numbered: bool) -> torch.Tenso
         logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits
         return logits
     attended = torch.cat([batch.mask, torch.ones_like(ids)], 1)
-    numbers = {"position_ids": positions_of(attended)} if numbered else {}
+    numbers = {"position_ids": token_positions(attended)} if numbered else {}
     whole = torch.cat([batch.words, ids], 1)
     read: torch.Tensor = model(input_ids=whole, attention_mask=attended, use_cache=False, **numbers).logits
     return read[:, -ids.shape[1] :]

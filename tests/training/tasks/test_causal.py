@@ -84,3 +84,5 @@ def test_a_sentence_longer_than_the_llm_has_positions_is_named_before_training(g
     text.require_positions(None)
     with pytest.raises(InputError, match=r"sentence 2 \('wind wind .*too long for the 20 positions"):
         text.require_positions(20)
+    with pytest.raises(InputError, match="tokens with all of its words before it, too long for the 35 positions"):
+        PrefixBatches(["wind " * 30], gpt2, omitted=0.4, batch_size=2).require_positions(35)
