@@ -6,6 +6,7 @@ another, and lengths are int64 [B, S] instead of [B]. What lies after the end of
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -28,18 +29,32 @@ GATE_SPEED = 100.0
 stream of noise is turned down before the translator learns it by heart."""
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation of each channel of embeddings, both [D]."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def of_each(self, parts: int) -> "Moments":
+        """Returns the moments of each of several independent embeddings whose sum has these."""
+        return Moments(self.mean / parts, self.std / math.sqrt(parts))
+
+
 class Adapter(nn.Module):
     """MLP with one hidden layer from visual space C to text space D: both VL-Adapter and LLM-Adapter."""
 
-    def __init__(self, dim_in: int, dim_out: int, norm: float | None = None, temporal: TemporalConfig | None = None):
-        """`norm`, if given, adds a LayerNorm whose output starts with this standard deviation; `temporal` a temporal
-        module before the MLP."""
+    def __init__(self, dim_in: int, dim_out: int, words: Moments | None = None, temporal: TemporalConfig | None = None):
+        """`words`, if given, adds a LayerNorm whose output starts with these moments; `temporal` a temporal module
+        before the MLP."""
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(dim_in, dim_out), nn.ReLU(), nn.Linear(dim_out, dim_out))
         self.norm: nn.Module = nn.Identity()
-        if norm is not None:
-            self.norm = nn.LayerNorm(dim_out)
-            nn.init.constant_(self.norm.weight, norm)
+        if words is not None:
+            self.norm = norm = nn.LayerNorm(dim_out)
+            with torch.no_grad():
+                norm.weight.copy_(words.std)
+                norm.bias.copy_(words.mean)
         self.stride = 1 if temporal is None else temporal.stride
         self.temporal: LocalTemporalModule | None = None
         if temporal is not None:
@@ -91,17 +106,17 @@ class StreamAdapter(nn.Module):
         self,
         dims: Sequence[int],
         dim_out: int,
-        norm: float | None = None,
+        words: Moments | None = None,
         temporal: TemporalConfig | None = None,
         fusion: str = TIME,
         dropout: float = 0.0,
     ):
-        """`dims` are the channels of each stream; `norm` is the standard deviation of the fused embeddings at the
-        start. In training, a fraction `dropout` of the streams is left out of each clip, but never all."""
+        """`dims` are the channels of each stream; `words` are the moments of the fused embeddings at the start. In
+        training, a fraction `dropout` of the streams is left out of each clip, but never all."""
         super().__init__()
         self.dims = list(dims)
         self.dropout = dropout
-        each = norm if norm is None or fusion == TIME else norm / math.sqrt(len(dims))  # summed over the streams
+        each = words if words is None or fusion == TIME else words.of_each(len(dims))
         self.streams = nn.ModuleList(Adapter(dim, dim_out, each, temporal) for dim in dims)
         self.stride = 1 if temporal is None else temporal.stride
         self.places = nn.Parameter(torch.zeros(len(dims), dim_out)) if fusion == TIME else None
@@ -203,7 +218,7 @@ class StreamAdapter(nn.Module):
 def make_adapter(
     dims: int | Sequence[int],
     dim_out: int,
-    norm: float | None,
+    words: Moments | None,
     temporal: TemporalConfig | None,
     fusion: str,
     dropout: float,
@@ -211,8 +226,8 @@ def make_adapter(
     """Makes the adapter for features of C channels, or for streams of `dims` channels each."""
     dims = [dims] if isinstance(dims, int) else dims
     if len(dims) == 1:
-        return Adapter(dims[0], dim_out, norm, temporal)
-    return StreamAdapter(dims, dim_out, norm, temporal, fusion, dropout)
+        return Adapter(dims[0], dim_out, words, temporal)
+    return StreamAdapter(dims, dim_out, words, temporal, fusion, dropout)
 
 
 def fused_steps(lengths: Lengths, stride: int, fusion: str) -> Lengths:

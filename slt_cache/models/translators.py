@@ -126,7 +126,7 @@ class SignTranslator(nn.Module):
         self.start = start
         self.prefixes = prefixes
         self.kind = kind_of(seq2seq, start, before, prefixes)
-        shape = (self.kind.width, self.kind.norm, temporal)
+        shape = (self.kind.width, self.kind.words, temporal)
         self.adapter: Adapter | StreamAdapter = make_adapter(dim, *shape, stream_fusion, stream_dropout)
         self.feature_dropout = nn.Dropout(feature_dropout)
         self.step_dropout = step_dropout

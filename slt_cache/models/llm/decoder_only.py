@@ -5,7 +5,6 @@ prompt after the video, or else the beginning token. The part before the decoder
 on the right, and position ids skip the padding, so a clip gives the same logits in a batch as alone."""
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from transformers import Cache
 from slt_cache.device import moved
 from slt_cache.encoders.packing import pad, unpadded
 from slt_cache.errors import InputError, SltCacheError
+from slt_cache.models.adapter import Moments
 from slt_cache.models.llm.encoder_decoder import Languages
 from slt_cache.text.target_start import LanguagePrefix
 
@@ -47,7 +47,8 @@ class DecoderOnly:
         """Most tokens of a prompt besides the decoder prefix."""
         self.width: int = seq2seq.get_input_embeddings().weight.shape[1]
         self.scale = 1.0
-        self.norm: float | None = embedding_std(seq2seq.get_input_embeddings())
+        # Gemma needs the mean, too: its words have much of it in common, and it hardly reads embeddings without.
+        self.words: Moments | None = moments_of(seq2seq.get_input_embeddings())
         self._table = limited_positions(seq2seq)
         self._accepted = _arguments(seq2seq)
         if self.positions is not None and self.positions < 1:
@@ -209,12 +210,14 @@ def _has_table(module: nn.Module, positions: int) -> bool:
 
 
 @torch.no_grad()
-def embedding_std(words: nn.Module) -> float:
-    """Returns the standard deviation of a word embedding's output over its whole vocabulary; some LLMs scale it."""
+def moments_of(words: nn.Module) -> Moments:
+    """Returns the moments of a word embedding's output over its whole vocabulary; some LLMs scale it."""
     weight: torch.Tensor = words.weight  # type: ignore[assignment]
-    total = squares = 0.0
-    for ids in torch.arange(len(weight), device=weight.device).split(ROWS):
-        found = words(ids).double()
-        total += float(found.sum())
-        squares += float(found.square().sum())
-    return math.sqrt(max(squares / weight.numel() - (total / weight.numel()) ** 2, 0.0))
+    count, width = weight.shape
+    total, squares = torch.zeros(2, width, dtype=torch.float64)
+    for ids in torch.arange(count, device=weight.device).split(ROWS):
+        found = words(ids).double().cpu()
+        total += found.sum(0)
+        squares += found.square().sum(0)
+    mean = total / count
+    return Moments(mean, (squares / count - mean.square()).clamp(min=0).sqrt())

@@ -10,6 +10,7 @@ from transformers.models.m2m_100.modeling_m2m_100 import M2M100SinusoidalPositio
 
 from slt_cache.device import moved
 from slt_cache.errors import InputError
+from slt_cache.models.adapter import Moments
 from slt_cache.text.target_start import LanguagePrefix
 
 Languages = torch.Tensor | None
@@ -41,8 +42,8 @@ class EncoderDecoder:
         scaled = getattr(seq2seq.config, "scale_embedding", False)
         self.scale = math.sqrt(self.width) if scaled else 1.0
         """Factor of the adapter's output."""
-        self.norm: float | None = None
-        """Standard deviation with which sign embeddings start; None without LayerNorm."""
+        self.words: Moments | None = None
+        """Moments with which sign embeddings start; None without LayerNorm."""
         table = getattr(seq2seq.get_decoder(), "embed_positions", None)
         if isinstance(table, M2M100SinusoidalPositionalEmbedding) and any(
             table.padding_idx in start for start in self.starts

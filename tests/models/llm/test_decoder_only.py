@@ -286,8 +286,30 @@ def test_a_model_that_sees_the_tokens_to_come_is_refused(tmp_path: Path) -> None
 def test_embeddings_are_measured_as_the_model_scales_them(load: Load) -> None:
     for family in ("gemma3_text", "xglm"):
         model, _ = load(family)
-        table = model.seq2seq.get_input_embeddings().weight.std().item()
-        assert model.kind.norm == pytest.approx(table * 32**0.5, rel=1e-3)
+        table = model.seq2seq.get_input_embeddings().weight.detach() * 32**0.5
+        assert model.kind.words is not None
+        torch.testing.assert_close(model.kind.words.mean.float(), table.mean(0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.kind.words.std.float(), table.std(0, correction=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_sign_embeddings_start_where_the_words_are(load: Load, streams: int) -> None:
+    """The mean of Gemma's words is 0.43 of their length, and it hardly reads a video that lacks this part: after
+    four epochs dev BLEU-4 was 4.6 instead of 19.7 (RESULTS.md)."""
+    model, _ = load("gemma3_text")
+    words = model.seq2seq.get_input_embeddings()
+    with torch.no_grad():
+        words.weight += torch.linspace(-2, 2, 32)
+        words.weight *= torch.linspace(0.5, 2, 32)
+    fresh = SignTranslator((8,) * streams if streams > 1 else 8, model.seq2seq, model.start)
+    lengths = torch.full((512,) if streams == 1 else (512, streams), 4)
+    with torch.no_grad():
+        embeds, _ = fresh.embed(torch.randn(512, 4, 8 * streams), lengths)
+    table = words.weight.detach() * 32**0.5
+    found, expected = embeds.flatten(0, 1), table.mean(0)
+    assert torch.nn.functional.cosine_similarity(found.mean(0), expected, dim=0) > 0.99
+    assert found.norm(dim=1).mean().item() == pytest.approx(table.norm(dim=1).mean().item(), rel=0.05)
+    assert found.std(0)[0] < found.std(0)[-1]
 
 
 def save_class(kind: str, folder: Path) -> None:
