@@ -47,7 +47,7 @@ class DecoderOnly:
         """Most tokens of a prompt besides the decoder prefix."""
         self.width: int = seq2seq.get_input_embeddings().weight.shape[1]
         self.scale = 1.0
-        # Gemma needs the mean, too: its words have much of it in common, and it hardly reads embeddings without.
+        # The mean matters: Gemma's words share a large one, and at first it hardly reads embeddings without it.
         self.words: Moments | None = moments_of(seq2seq.get_input_embeddings())
         self._table = limited_positions(seq2seq)
         self._accepted = _arguments(seq2seq)
