@@ -6,7 +6,7 @@ import typer
 
 from slt_cache.threads import NONE
 
-from .endings import Interrupted
+from .interruptions import Interrupted
 from .options import RUN_OPTIONS, BaseOption, LanguageOption, ModelOption, Options, run_or_model, takes
 
 

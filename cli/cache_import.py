@@ -8,8 +8,8 @@ import typer
 from slt_cache.advice import CACHE_FILE, command
 from slt_cache.cache_tools.layouts.registry import AUTO, LAYOUTS, NAMES
 
-from .endings import Interrupted
 from .help import one_of
+from .interruptions import Interrupted
 from .options import Options, takes
 from .output import MaxFileOption, bytes_of, failures_to_json, print_failures
 

@@ -9,24 +9,21 @@ import select
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from difflib import get_close_matches
-from enum import Enum
-from types import FrameType
 from typing import Any
 
 from slt_cache.advice import program
 from slt_cache.distributed.processes import leave, log_once
 from slt_cache.errors import SltCacheError
-from slt_cache.forks import left_to_parent
 from slt_cache.write_errors import size_text
+
+from .interruptions import INTERRUPTED, Interrupted, Interruption, interruption
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FAILED = 1
 """Exit code of a command that failed on the way."""
-INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C or SIGTERM ended."""
 
 OUT_OF_MEMORY = (
     "out of memory",
@@ -61,48 +58,6 @@ class Verbosity:
     traceback = False
 
 
-class Interrupted(Enum):
-    """What Ctrl-C or SIGTERM leaves of a command."""
-
-    RESUMES = "the same command resumes from what is finished"
-    STARTS_OVER = "the same command starts over"
-    CLOSES = ""
-    """For a command that runs until Ctrl-C ends it."""
-
-
-class Interruption:
-    """Whether Ctrl-C or SIGTERM has interrupted the command."""
-
-    came = False
-
-
-@contextmanager
-def noticing_interruptions() -> Iterator[None]:
-    """Makes SIGTERM interrupt the block as Ctrl-C does, and remembers that one of them came: a library that is being
-    imported may turn it into an error of its own."""
-    process = os.getpid()
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if left_to_parent(number, process) or (number == signal.SIGTERM and Interruption.came):
-            return  # SLURM sends it twice; what the first one has begun is ended in order
-        Interruption.came = True
-        signal.default_int_handler(number, frame)
-
-    Interruption.came = False
-    # Not if it is ignored, as Ctrl-C is in a shell's background job.
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    ours = [number for number, one in before.items() if one in (signal.default_int_handler, signal.SIG_DFL)]
-    with suppress(ValueError):  # not the main thread
-        for number in ours:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in ours:
-            if signal.getsignal(number) is interrupt:
-                signal.signal(number, before[number])
-
-
 def with_errors_as_exit_codes(work: Callable[[], None], name: str, left: Interrupted, options: dict[str, Any]) -> None:
     """Runs the command `name`; exits with its code, and with a message of one or two lines, if it fails."""
     try:
@@ -111,6 +66,7 @@ def with_errors_as_exit_codes(work: Callable[[], None], name: str, left: Interru
         _log_waiting()
         sys.stdout.flush()
     except Exception as error:
+        Interruption.in_import = False  # the last line may import
         if isinstance(error, BrokenPipeError) and reader_is_gone():
             fall_silent()
             raise SystemExit(FAILED) from error
@@ -123,6 +79,7 @@ def with_errors_as_exit_codes(work: Callable[[], None], name: str, left: Interru
         log_once(message, _print_error)
         raise SystemExit(code) from error
     except KeyboardInterrupt:
+        Interruption.in_import = False
         log_once(interruption(left, options), _print_error, interrupted=True)
         raise SystemExit(INTERRUPTED) from None
 
@@ -137,16 +94,6 @@ def _log_waiting() -> None:
 def _print_error(line: str) -> None:
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
-
-
-def interruption(left: Interrupted, options: Mapping[str, Any]) -> str:
-    """Returns what to print after Ctrl-C, given the options of the command: `--restart` gives up what is saved when it
-    is repeated, and a dry run saves nothing."""
-    if left is Interrupted.RESUMES and options.get("dry_run"):
-        left = Interrupted.STARTS_OVER
-    if left is Interrupted.RESUMES and options.get("restart"):
-        return "interrupted; the same command without --restart resumes from what was saved, and with it starts over."
-    return f"interrupted; {left.value}." if left.value else "interrupted."
 
 
 def explained(error: Exception, command: str) -> tuple[str, int] | None:

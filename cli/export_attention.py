@@ -7,8 +7,8 @@ import typer
 
 from slt_cache.runs.variants import MODELS
 
-from .endings import Interrupted
 from .help import one_of
+from .interruptions import Interrupted
 from .options import RUN_OPTIONS, Options, require_used, takes
 
 

@@ -8,8 +8,8 @@ import typer
 
 from slt_cache.threads import NONE
 
-from .endings import Interrupted
 from .help import one_of
+from .interruptions import Interrupted
 from .options import RUN_OPTIONS, Options, require_used, takes
 from .output import failures_to_json, print_failures
 

@@ -8,8 +8,8 @@ import typer
 from slt_cache.advice import CONFIG_FILE, command
 from slt_cache.distributed.processes import join, main_process_first
 
-from .endings import Interrupted
 from .help import Program
+from .interruptions import Interrupted
 from .options import RUN_OPTIONS, TRAINING_OPTIONS, Options, require_used, takes
 from .output import print_trained
 

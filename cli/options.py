@@ -18,8 +18,9 @@ from slt_cache.advice import command as advised
 from slt_cache.features.place import is_cache, located
 from slt_cache.threads import SPINS, set_up_threads
 
-from .endings import Interrupted, Verbosity, with_errors_as_exit_codes
+from .endings import Verbosity, with_errors_as_exit_codes
 from .help import OUTPUT, RUN, config_names, one_of, setting_names
+from .interruptions import Interrupted
 
 if TYPE_CHECKING:
     from slt_cache.pipeline.model_folder import WholeModel

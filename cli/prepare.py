@@ -12,8 +12,8 @@ from slt_cache.advice import CONFIG_FILE
 from slt_cache.corpora.registry import CORPORA, corpus_named
 from slt_cache.errors import InputError
 
-from .endings import Interrupted
 from .help import one_of
+from .interruptions import Interrupted
 from .options import RUN_OPTIONS, Options, require_used, takes
 
 if TYPE_CHECKING:

@@ -14,19 +14,18 @@ from .demo import demo
 from .doctor import doctor
 from .endings import (
     FAILED,
-    INTERRUPTED,
     Verbosity,
     end_quietly,
     explained,
     fall_silent,
     misused,
-    noticing_interruptions,
 )
 from .eval import evaluate
 from .export_attention import export_attention
 from .export_model import export_model
 from .extract_features import extract_features
 from .help import Program
+from .interruptions import INTERRUPTED, noticing_interruptions
 from .llm import llm
 from .prepare import prepare
 from .report import report

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .endings import Interrupted
 from .help import RUN
+from .interruptions import Interrupted
 from .options import Options, keep_few_kernels, takes
 
 

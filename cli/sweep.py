@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .endings import Interrupted
+from .interruptions import Interrupted
 from .options import RUN_OPTIONS, Options, require_used, takes
 
 

@@ -10,7 +10,7 @@ import typer
 
 from slt_cache.distributed.processes import join
 
-from .endings import Interrupted
+from .interruptions import Interrupted
 from .options import TRAINING_OPTIONS, Options, keep_few_kernels, require_used, takes
 from .output import print_trained
 

@@ -1,6 +1,6 @@
 """`train-visual`."""
 
-from .endings import Interrupted
+from .interruptions import Interrupted
 from .options import TRAINING_OPTIONS, Options, keep_few_kernels, require_used, takes
 from .output import print_trained
 

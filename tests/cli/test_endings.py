@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,42 @@ def test_what_ctrl_c_says_is_known_of_every_command() -> None:
         name for name in names(get_command(program)) if not any(f"{line} ".startswith(f"{name} ") for line in known)
     ]
     assert unknown == []
+
+
+def test_ctrl_c_that_a_library_drops_while_it_is_imported_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drops = "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\nexcept BaseException:\n    pass\n"
+    (tmp_path / "a_library_that_drops.py").write_text(f"{drops}import the_next_library\n")
+    (tmp_path / "the_next_library.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("slt_cache.cli.options._at_home", lambda *_: import_module("a_library_that_drops"))
+    ran = slt_cache("train-visual")
+    assert (ran.code, ran.out, ran.err) == (130, "", f"{RESUMES}\n")
+    assert "the_next_library" not in sys.modules
+    import_module("the_next_library")  # the press is over
+
+
+PRESSES = """
+import signal, sys, slt_cache.cli
+
+class Presses:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy._core":
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Presses())
+slt_cache.cli.main()
+"""
+
+
+def test_ctrl_c_while_torch_loads_numpy_ends_the_command(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", PRESSES, "train-visual", "--dry-run"]
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (130, "")
+    assert ran.stderr.endswith(f"{STARTS_OVER}\n")
+    assert "Traceback" not in ran.stderr
 
 
 def test_ctrl_c_that_a_library_turns_into_an_error_is_still_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
