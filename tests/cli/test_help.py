@@ -98,7 +98,7 @@ def test_every_command_lies_in_the_file_of_its_name(path: tuple[str, ...], comma
 
 
 def test_every_file_of_the_command_line_is_a_command_or_shared_by_several() -> None:
-    shared = {"__init__", "program", "options", "output", "help", "endings"}
+    shared = {"__init__", "program", "options", "output", "help", "endings", "interruptions"}
     named = {command.callback.__module__.rpartition(".")[2] for _, command in commands()}
     assert {path.stem for path in CLI.glob("*.py")} == named | shared
 
