@@ -12,14 +12,7 @@ from .compare import compare
 from .config import config
 from .demo import demo
 from .doctor import doctor
-from .endings import (
-    FAILED,
-    Verbosity,
-    end_quietly,
-    explained,
-    fall_silent,
-    misused,
-)
+from .endings import FAILED, Verbosity, end_quietly, explained, fall_silent, misused
 from .eval import evaluate
 from .export_attention import export_attention
 from .export_model import export_model
